@@ -1,0 +1,47 @@
+#pragma once
+// A backend is a table of kernels plus the layout they share. Ops pick kernels from the table and
+// know nothing else about the device.
+
+#include <string_view>
+#include <vector>
+
+#include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+#include "kernels/elementwise.h"
+#include "kernels/input.h"
+#include "kernels/linear.h"
+#include "kernels/loss.h"
+#include "kernels/masked_sgd.h"
+#include "kernels/pooling.h"
+
+namespace sculpt::kernels {
+
+struct Backend {
+  std::string_view name;  ///< "cpu-avx512", "cpu-avx2", "cpu-portable", "reference"
+  int64_t lanes = 1;      ///< images innermost in the activation layout
+  size_t element_bytes = 4;  ///< activations and parameters: 4 = float, 8 = double
+
+  Conv2dKernels conv2d;
+  LinearKernels linear;
+  BatchNormKernels batch_norm;
+  ElementwiseKernels elementwise;
+  PoolingKernels pooling;
+  LossKernels loss;
+  InputKernels input;
+  MaskedSgdKernels masked_sgd;
+
+  int64_t blocks(int64_t batch) const { return ceil_div(batch, lanes); }
+};
+
+/// The fastest CPU backend that this machine can run. The environment variable SCULPT_CPU_ISA
+/// (avx512, avx2, portable) asks for another; throws Error if the machine cannot run it.
+const Backend& cpu_backend();
+
+/// Every CPU backend that this machine can run, fastest first. For tests and benchmarks.
+std::vector<const Backend*> available_cpu_backends();
+
+/// Plain loops in double, one image innermost: the specification the others are tested against, and
+/// the range SynFlow needs.
+const Backend& reference_backend();
+
+}  // namespace sculpt::kernels

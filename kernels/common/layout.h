@@ -1,0 +1,60 @@
+#pragma once
+// How an activation lies in memory.
+//
+// Every activation of a network, and every activation gradient, has the layout
+//
+//     [ceil(batch / lanes)][channels][height + halo][width + halo][lanes]
+//
+// `lanes` images are innermost: one cell (a pixel of a channel, for `lanes` images) is one vector,
+// so a kernel broadcasts a weight and runs along images. The CPU backend has 16 lanes of float (64
+// bytes), the reference backend one lane of double, which makes it plain NCHW with a border.
+//
+// The halo is the zero padding that convolutions read. Rows share it: the `halo` zero columns at
+// the right of a row are also the left padding of the next row, and the `halo` zero rows below a
+// plane are also the top padding of the next plane. A guard of zeros precedes the first plane.
+//
+// Rules:
+//  * a data pointer points at cell (block 0, channel 0, y 0, x 0), i.e. behind the guard;
+//  * halo and guard are zero when a buffer is handed out, and kernels write interiors only;
+//  * a batch that is not a multiple of `lanes` leaves padded lanes in the last block. In values they
+//    hold anything finite; in gradients they are exactly zero, so that no reduction sees them.
+
+#include <cstdint>
+
+namespace sculpt::kernels {
+
+/// One activation: sizes per image, and its halo.
+struct ActivationShape {
+  int64_t channels = 0;
+  int64_t height = 1;
+  int64_t width = 1;
+  int64_t halo = 0;
+
+  /// Distances in cells.
+  int64_t row_stride() const { return width + halo; }
+  int64_t plane_stride() const { return (height + halo) * (width + halo); }
+  int64_t block_stride() const { return channels * plane_stride(); }
+  /// Zero cells that must precede cell 0, so that row -halo, column -halo of plane 0 is readable.
+  int64_t guard_cells() const { return halo * row_stride() + halo; }
+  /// Cells of the whole buffer, guard included, for `blocks` blocks of lanes.
+  int64_t buffer_cells(int64_t blocks) const { return guard_cells() + blocks * block_stride(); }
+  int64_t elements_per_image() const { return channels * height * width; }
+
+  bool operator==(const ActivationShape&) const = default;
+};
+
+/// What every kernel of one replay shares.
+struct Launch {
+  int64_t batch = 0;       ///< images in this batch; at most what the buffers were made for
+  void* stream = nullptr;  ///< device stream; unused on the CPU
+};
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// Whether a backward kernel replaces or adds to its output. Activation gradients are overwritten by
+/// their first writer and added to by the others; which is which is decided when the graph is planned.
+enum class GradWrite { overwrite, accumulate };
+
+}  // namespace sculpt::kernels

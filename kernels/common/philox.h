@@ -1,0 +1,35 @@
+#pragma once
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
+// a counter-based generator. A draw is a pure function of (key, counter), so it depends neither on
+// history nor on how work is spread over threads, devices or ranks.
+
+#include <array>
+#include <cstdint>
+
+namespace sculpt {
+
+/// Four independent 32-bit words for a 128-bit counter under a 64-bit key.
+constexpr std::array<uint32_t, 4> philox4x32(uint64_t key, uint64_t counter_low,
+                                             uint64_t counter_high) {
+  std::array<uint32_t, 4> c = {
+      static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
+      static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)};
+  uint32_t k0 = static_cast<uint32_t>(key);
+  uint32_t k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
+    const uint64_t p1 = uint64_t{0xCD9E8D57u} * c[2];
+    c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(p1),
+         static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(p0)};
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c;
+}
+
+/// Uniform in [0, 1) with 24 random bits: exactly representable in float.
+constexpr float philox_uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,31 @@
+#pragma once
+// Max, average and global average pooling, as in PyTorch (ceil_mode off). Halos may differ between
+// input and output and are never read as values: max pooling pads with -inf, average pooling counts
+// padding in its divisor (count_include_pad, PyTorch's default).
+
+#include "kernels/common/layout.h"
+
+namespace sculpt::kernels {
+
+struct Pool2dShape {
+  ActivationShape in;
+  ActivationShape out;  ///< sizes by conv2d_output_size
+  int64_t kernel = 2;
+  int64_t stride = 2;
+  int64_t padding = 0;  ///< at most kernel / 2
+};
+
+struct PoolingKernels {
+  void (*max_forward)(void* y, const void* x, const Pool2dShape&, const Launch&);
+  /// dx (=, +=): each dy goes to the first maximum of its window in row-major order.
+  void (*max_backward)(void* dx, const void* dy, const void* x, const Pool2dShape&, GradWrite,
+                       const Launch&);
+  void (*average_forward)(void* y, const void* x, const Pool2dShape&, const Launch&);
+  void (*average_backward)(void* dx, const void* dy, const Pool2dShape&, GradWrite, const Launch&);
+  /// y [C][1][1] (halo 0) := mean over H, W of x.
+  void (*global_average_forward)(void* y, const void* x, const ActivationShape& in, const Launch&);
+  void (*global_average_backward)(void* dx, const void* dy, const ActivationShape& in, GradWrite,
+                                  const Launch&);
+};
+
+}  // namespace sculpt::kernels

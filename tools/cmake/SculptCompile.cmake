@@ -1,0 +1,19 @@
+# Compile settings shared by every target.
+add_library(sculpt_settings INTERFACE)
+target_include_directories(sculpt_settings INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(sculpt_settings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-psabi)
+if(SCULPT_WERROR)
+  target_compile_options(sculpt_settings INTERFACE -Werror)
+endif()
+if(SCULPT_SANITIZE)
+  target_compile_options(sculpt_settings INTERFACE -fsanitize=${SCULPT_SANITIZE}
+                         -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(sculpt_settings INTERFACE -fsanitize=${SCULPT_SANITIZE})
+endif()
+
+# sculpt_library(NAME SOURCES ... LINK ...): one static library per layer of the architecture.
+function(sculpt_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC sculpt_settings ${ARG_LINK})
+endfunction()
