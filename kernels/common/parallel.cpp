@@ -1,0 +1,150 @@
+#include "kernels/common/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "kernels/common/check.h"
+
+namespace sculpt {
+namespace {
+
+using Body = std::function<void(int64_t, int64_t, int)>;
+
+// Set while a thread runs a body: nested calls run inline.
+thread_local bool inside_parallel_for = false;
+
+inline void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Workers spin a little before they sleep: a training step is hundreds of short parallel loops, and a
+// sleeping worker takes longer to wake than most of them take to run.
+constexpr int kSpins = 4000;
+
+class Pool {
+ public:
+  explicit Pool(int count) : count_(count) {
+    for (int thread = 1; thread < count; ++thread)
+      workers_.emplace_back([this, thread] { work(thread); });
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  int count() const { return count_; }
+
+  void run(int64_t items, const Body& body) {
+    body_ = &body;
+    items_ = items;
+    pending_.store(count_ - 1, std::memory_order_relaxed);
+    {
+      std::lock_guard lock(mutex_);
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    run_share(0);
+    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < kSpins)
+        relax();
+      else
+        std::this_thread::yield();
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+ private:
+  void run_share(int thread) {
+    const int64_t begin = items_ * thread / count_;
+    const int64_t end = items_ * (thread + 1) / count_;
+    if (begin == end) return;
+    inside_parallel_for = true;
+    try {
+      (*body_)(begin, end, thread);
+    } catch (...) {
+      std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+    inside_parallel_for = false;
+  }
+
+  void work(int thread) {
+    uint64_t seen = 0;
+    while (true) {
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
+        relax();
+      if (generation_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load() != seen; });
+      }
+      ++seen;
+      if (stopping_) return;
+      run_share(thread);
+      pending_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  const int count_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> pending_{0};
+  std::atomic<bool> stopping_{false};
+  const Body* body_ = nullptr;
+  int64_t items_ = 0;
+  std::exception_ptr error_;
+};
+
+int default_count() {
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+std::unique_ptr<Pool>& pool() {
+  static auto instance = std::make_unique<Pool>(default_count());
+  return instance;
+}
+
+// One parallel_for of the process at a time; a second thread that calls it waits.
+std::mutex& entry() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+}  // namespace
+
+int thread_count() {
+  return pool()->count();
+}
+
+void set_thread_count(int count) {
+  if (count < 1) fail("thread count must be at least 1, not {}", count);
+  if (count != pool()->count()) pool() = std::make_unique<Pool>(count);
+}
+
+void parallel_for(int64_t count, const Body& body) {
+  if (count <= 0) return;
+  if (count == 1 || inside_parallel_for || pool()->count() == 1) {
+    body(0, count, 0);
+    return;
+  }
+  std::lock_guard lock(entry());
+  pool()->run(count, body);
+}
+
+}  // namespace sculpt
