@@ -17,8 +17,8 @@
 namespace sculpt::kernels {
 
 struct Backend {
-  std::string_view name;  ///< "cpu-avx512", "cpu-avx2", "cpu-portable", "reference"
-  int64_t lanes = 1;      ///< images innermost in the activation layout
+  std::string_view name;     ///< "cpu-avx512", "cpu-avx2", "cpu-portable", "reference"
+  int64_t lanes = 1;         ///< images innermost in the activation layout
   size_t element_bytes = 4;  ///< activations and parameters: 4 = float, 8 = double
 
   Conv2dKernels conv2d;

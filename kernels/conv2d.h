@@ -1,10 +1,11 @@
 #pragma once
 // 2-D convolution (cross-correlation, as in PyTorch) with square stride and padding, and groups.
 //
-//   y[n,o,i,j] = bias[o] + sum_{c,r,s} w[o,c,r,s] * x[n, g(o)*C/G + c, i*stride - pad + r, j*stride - pad + s]
+//   y[n,o,i,j] = bias[o] + sum_{c,r,s} w[o,c,r,s] * x[n, g(o)*C/G + c, i*stride - pad + r, j*stride
+//   - pad + s]
 //
-// Layout: activations as in kernels/common/layout.h; weights OIHW, [out][in / groups][kh][kw]; all of
-// the backend's element type. The input's halo must be >= padding; the output's gradient needs
+// Layout: activations as in kernels/common/layout.h; weights OIHW, [out][in / groups][kh][kw]; all
+// of the backend's element type. The input's halo must be >= padding; the output's gradient needs
 // conv2d_output_halo(). Deterministic: the order of every sum is fixed by shapes and thread count.
 
 #include <algorithm>

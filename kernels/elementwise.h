@@ -6,8 +6,8 @@
 
 namespace sculpt::kernels {
 
-/// Where a dropout mask comes from: element e of image n (n counted over the batch, e in CHW order) is
-/// dropped iff uniform(Philox(key, counter = n * elements_per_image + e, offset)) < rate.
+/// Where a dropout mask comes from: element e of image n (n counted over the batch, e in CHW order)
+/// is dropped iff uniform(Philox(key, counter = n * elements_per_image + e, offset)) < rate.
 struct DropoutDraw {
   uint64_t key = 0;     ///< from (seed, purpose, op)
   uint64_t offset = 0;  ///< the training step

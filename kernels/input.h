@@ -11,7 +11,8 @@ struct InputKernels {
   void (*load_u8)(void* x, const uint8_t* images, const float* mean, const float* std,
                   const ActivationShape& shape, const Launch& launch);
   /// x := values (NCHW float). Padded lanes become 0.
-  void (*load_f32)(void* x, const float* values, const ActivationShape& shape, const Launch& launch);
+  void (*load_f32)(void* x, const float* values, const ActivationShape& shape,
+                   const Launch& launch);
   /// values (NCHW float) := x.
   void (*store_f32)(float* values, const void* x, const ActivationShape& shape,
                     const Launch& launch);

@@ -3,7 +3,6 @@
 // exit code. Messages name the thing that is wrong and what to do about it.
 
 #include <fmt/format.h>
-
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,9 +30,8 @@ namespace detail {
 }  // namespace sculpt
 
 /// Internal invariant: stays on in release builds. For user errors call sculpt::fail().
-#define SCULPT_CHECK(condition, ...)                                                  \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]]                                                    \
-      ::sculpt::detail::check_failed(#condition, __FILE__, __LINE__,                  \
-                                     ::fmt::format(__VA_ARGS__));                     \
+#define SCULPT_CHECK(condition, ...)                                                              \
+  do {                                                                                            \
+    if (!(condition)) [[unlikely]]                                                                \
+      ::sculpt::detail::check_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

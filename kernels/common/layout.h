@@ -16,7 +16,8 @@
 // Rules:
 //  * a data pointer points at cell (block 0, channel 0, y 0, x 0), i.e. behind the guard;
 //  * halo and guard are zero when a buffer is handed out, and kernels write interiors only;
-//  * a batch that is not a multiple of `lanes` leaves padded lanes in the last block. In values they
+//  * a batch that is not a multiple of `lanes` leaves padded lanes in the last block. In values
+//  they
 //    hold anything finite; in gradients they are exactly zero, so that no reduction sees them.
 
 #include <cstdint>
@@ -53,8 +54,9 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Whether a backward kernel replaces or adds to its output. Activation gradients are overwritten by
-/// their first writer and added to by the others; which is which is decided when the graph is planned.
+/// Whether a backward kernel replaces or adds to its output. Activation gradients are overwritten
+/// by their first writer and added to by the others; which is which is decided when the graph is
+/// planned.
 enum class GradWrite { overwrite, accumulate };
 
 }  // namespace sculpt::kernels

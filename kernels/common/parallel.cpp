@@ -26,8 +26,8 @@ inline void relax() {
 #endif
 }
 
-// Workers spin a little before they sleep: a training step is hundreds of short parallel loops, and a
-// sleeping worker takes longer to wake than most of them take to run.
+// Workers spin a little before they sleep: a training step is hundreds of short parallel loops, and
+// a sleeping worker takes longer to wake than most of them take to run.
 constexpr int kSpins = 4000;
 
 class Pool {
@@ -44,7 +44,8 @@ class Pool {
       generation_.fetch_add(1);
     }
     wake_.notify_all();
-    for (auto& worker : workers_) worker.join();
+    for (auto& worker : workers_)
+      worker.join();
   }
 
   int count() const { return count_; }
@@ -86,7 +87,8 @@ class Pool {
   void work(int thread) {
     uint64_t seen = 0;
     while (true) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin)
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen;
+           ++spin)
         relax();
       if (generation_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);

@@ -1,7 +1,7 @@
 #pragma once
 // The vector type of the instruction set this file is compiled for. kernels/cpu/*.cpp are compiled
-// once per instruction set with SCULPT_ISA = portable, avx2 or avx512; everything they define lives in
-// a namespace of that name, so that no two builds of an inline function meet in the linker.
+// once per instruction set with SCULPT_ISA = portable, avx2 or avx512; everything they define lives
+// in a namespace of that name, so that no two builds of an inline function meet in the linker.
 
 #include <cstdint>
 #include <cstring>

@@ -1,0 +1,51 @@
+#pragma once
+// Where training gets its images from. data/ implements it; engine/train consumes it; neither knows
+// the other.
+
+#include <cstdint>
+#include <vector>
+
+namespace sculpt {
+
+/// Sizes of the images of a source.
+struct ImageShape {
+  int64_t channels = 3;
+  int64_t height = 32;
+  int64_t width = 32;
+  int64_t count() const { return channels * height * width; }
+  bool operator==(const ImageShape&) const = default;
+};
+
+/// How uint8 pixels become network input: (pixel / 255 - mean) / std, per channel.
+struct Normalization {
+  std::vector<float> mean;
+  std::vector<float> std;
+};
+
+/// A batch in host memory, owned by its source and valid until the source's next call.
+struct Batch {
+  const uint8_t* images = nullptr;  ///< [count][channels][height][width]
+  const int32_t* labels = nullptr;  ///< [count], in [0, classes)
+  int64_t count = 0;
+};
+
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  virtual ImageShape image_shape() const = 0;
+  virtual int64_t classes() const = 0;
+  virtual const Normalization& normalization() const = 0;
+  /// Images per epoch.
+  virtual int64_t size() const = 0;
+  virtual int64_t batch_size() const = 0;
+  /// Batches per epoch: ceil(size / batch_size); the last may be short.
+  int64_t steps_per_epoch() const { return (size() + batch_size() - 1) / batch_size(); }
+
+  /// Makes next() deliver step `first_step` of `epoch` and what follows it in that epoch. `epoch`
+  /// counts from the start of the run: order and augmentation depend only on (seed, epoch, index).
+  virtual void start_epoch(int64_t epoch, int64_t first_step) = 0;
+  /// The next batch of the epoch; count == 0 after the last one.
+  virtual Batch next() = 0;
+};
+
+}  // namespace sculpt

@@ -1,0 +1,53 @@
+#pragma once
+// Random numbers as pure functions: every draw is decided by (seed, purpose, epoch, index), never
+// by what was drawn before or by the number of threads. Resuming a run needs no generator state.
+
+#include <cstdint>
+
+#include "kernels/common/philox.h"
+
+namespace sculpt {
+
+/// What a draw is for. Each purpose is an independent stream; values are part of the file format of
+/// reproducibility, so append only.
+enum class Purpose : uint32_t {
+  initialisation = 1,
+  shuffle = 2,
+  augmentation = 3,
+  random_score = 4,
+  dropout = 5,
+  synthetic_data = 6,
+  split = 7,
+  subset = 8,
+  score_batch = 9,
+  test = 100,
+};
+
+/// The stream of draws of one purpose (and epoch or parameter number: `sub`).
+class RandomStream {
+ public:
+  RandomStream(uint64_t seed, Purpose purpose, uint64_t sub = 0)
+      : key_(derive(seed, purpose)), sub_(sub) {}
+
+  /// Four 32-bit words for draw `index`.
+  std::array<uint32_t, 4> words(uint64_t index) const { return philox4x32(key_, index, sub_); }
+  uint32_t word(uint64_t index) const { return words(index)[0]; }
+  /// Uniform in [0, 1), 24 bits.
+  float uniform(uint64_t index) const { return philox_uniform(word(index)); }
+  /// Uniform integer in [0, n), n < 2^32; the bias of the multiply-shift is below n / 2^64.
+  uint64_t below(uint64_t index, uint64_t n) const;
+  /// Standard normal (Box-Muller).
+  float normal(uint64_t index) const;
+
+  uint64_t key() const { return key_; }
+
+ private:
+  static uint64_t derive(uint64_t seed, Purpose purpose) {
+    const auto w = philox4x32(seed, static_cast<uint64_t>(purpose), 0x5343554C5054ull);
+    return (uint64_t{w[1]} << 32) | w[0];
+  }
+  uint64_t key_;
+  uint64_t sub_;
+};
+
+}  // namespace sculpt
