@@ -1,0 +1,153 @@
+#pragma once
+// A training step as a program: ops are recorded once for fixed shapes, the graph is differentiated
+// and given one memory plan by finish(), and then replayed with no allocation, shape check or
+// lookup.
+//
+// The graph knows nothing of any particular op. An op is a Node: its value, its gradient written
+// next to it, and what its gradient reads (so that the plan can reuse every activation that is
+// dead).
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/autograd/parameters.h"
+#include "engine/core/buffer.h"
+#include "kernels/backend.h"
+
+namespace sculpt {
+
+class Graph;
+
+/// Handle of an activation of a graph.
+struct Value {
+  int index = -1;
+  bool operator==(const Value&) const = default;
+};
+
+/// Training uses batch statistics and dropout and allows backward(); evaluation uses running
+/// statistics. `frozen` is evaluation that allows backward(): batch norm is a constant affine map
+/// (SynFlow).
+enum class Mode { train, eval, frozen };
+
+/// What a node sees while it is replayed.
+class Replay {
+ public:
+  Mode mode = Mode::train;
+  kernels::Launch launch;
+  uint64_t step = 0;  ///< training step of the run: the counter of dropout's random numbers
+  uint64_t seed = 0;
+
+  void* data(Value v) const { return data_[v.index]; }
+  /// Null if nothing needs the gradient of v (the images).
+  void* grad(Value v) const { return grad_[v.index]; }
+  void* workspace() const { return workspace_; }
+
+ private:
+  friend class Graph;
+  std::vector<void*> data_;
+  std::vector<void*> grad_;
+  void* workspace_ = nullptr;
+};
+
+/// What a node is, for tables and cost models.
+struct NodeInfo {
+  std::string name;         ///< "layer1.0.conv1"
+  std::string_view op;      ///< "conv2d"
+  ParameterId weight = -1;  ///< the weight that macs are spent on
+  int64_t macs = 0;         ///< multiply-accumulates of one image's forward pass; 0 if not counted
+};
+
+class Node {
+ public:
+  Node(NodeInfo node_info, std::vector<Value> node_inputs)
+      : info(std::move(node_info)), inputs(std::move(node_inputs)) {}
+  virtual ~Node() = default;
+
+  /// Called once by finish(), when shapes and halos are final.
+  virtual void prepare(const Graph&) {}
+  virtual void forward(const Replay&) = 0;
+  /// Adds to or overwrites (see grad_write) the gradients of its inputs; overwrites its
+  /// parameters'.
+  virtual void backward(const Replay&) = 0;
+
+  /// What backward() reads besides the output's gradient.
+  virtual bool backward_reads_input(size_t) const { return false; }
+  virtual bool backward_reads_output() const { return false; }
+  virtual size_t workspace_bytes() const { return 0; }
+
+  NodeInfo info;
+  std::vector<Value> inputs;
+  Value output;                                ///< none for a loss
+  std::vector<kernels::GradWrite> grad_write;  ///< per input; set by finish()
+};
+
+class Graph {
+ public:
+  Graph(const kernels::Backend& backend, ParameterArena& parameters, int64_t max_batch)
+      : backend_(backend), parameters_(parameters), max_batch_(max_batch) {}
+
+  // Recording.
+  const kernels::Backend& backend() const { return backend_; }
+  ParameterArena& parameters() const { return parameters_; }
+  int64_t max_batch() const { return max_batch_; }
+  /// An activation that is filled from outside; it gets no gradient.
+  Value input(int64_t channels, int64_t height, int64_t width);
+  /// Appends a node. With channels == 0 it has no output (a loss).
+  Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
+  /// Raises the zero border of v to at least `halo`.
+  void require_halo(Value v, int64_t halo);
+  /// Marks a parameter as used; using one twice is an error (gradients are overwritten).
+  void claim(ParameterId id);
+  /// Sizes of v; its halo is final after finish().
+  const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
+
+  /// Plans memory and allocates everything. Nothing may be recorded afterwards.
+  void finish();
+
+  // Replay.
+  Replay& replay() { return replay_; }
+  /// Runs all nodes on `batch` images.
+  void forward(Mode mode, int64_t batch);
+  /// Back from the last node; after forward() in train or frozen mode.
+  void backward();
+  /// Back from the gradient of v, which the caller has written to replay().grad(v).
+  void backward_from(Value v);
+
+  const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
+  /// Bytes of activations, activation gradients and workspace.
+  size_t planned_bytes() const { return memory_.bytes() + workspace_.bytes(); }
+
+  /// Seconds spent per node, forward and backward, since profiling was switched on.
+  struct NodeTime {
+    double forward = 0;
+    double backward = 0;
+  };
+  void set_profiling(bool on);
+  const std::vector<NodeTime>& profile() const { return profile_; }
+
+ private:
+  struct ValueRecord {
+    kernels::ActivationShape shape;
+    int producer = -1;  ///< node, or -1 for an input
+    bool needs_grad = false;
+  };
+  void plan_memory();
+  void run_backward(int last_node);
+
+  const kernels::Backend& backend_;
+  ParameterArena& parameters_;
+  int64_t max_batch_;
+  std::vector<ValueRecord> values_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<bool> claimed_;
+  bool finished_ = false;
+  Buffer memory_, workspace_;
+  Replay replay_;
+  bool profiling_ = false;
+  std::vector<NodeTime> profile_;
+};
+
+}  // namespace sculpt

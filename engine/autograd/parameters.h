@@ -1,0 +1,120 @@
+#pragma once
+// The leaves of the graph: parameters in registration order, in one flat arena per kind (weights,
+// gradients, momentum, masks), so that the masked update and the global ranking are one pass each.
+//
+// Global index: parameters in registration order, elements in row-major order of their canonical
+// shape (conv OIHW, linear OI). Every arena uses it, on every backend.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/buffer.h"
+
+namespace sculpt {
+
+enum class ParameterKind { conv_weight, linear_weight, bias, norm_weight, norm_bias };
+
+struct Parameter {
+  std::string name;  ///< as in the usual PyTorch model, e.g. "layer1.0.conv1.weight"
+  ParameterKind kind{};
+  std::vector<int64_t> shape;  ///< conv [out, in/groups, kh, kw], linear [out, in], else [n]
+  int64_t offset = 0;          ///< first element in the arenas
+  int64_t count = 0;
+  bool prunable = false;  ///< conv and linear weights, unless exempt
+};
+
+/// A persistent array that is no parameter: batch-norm running statistics.
+struct StateArray {
+  std::string name;  ///< e.g. "layer1.0.bn1.running_mean"
+  int64_t offset = 0;
+  int64_t count = 0;
+  float initial = 0;
+};
+
+using ParameterId = int;
+using StateId = int;
+
+class ParameterArena {
+ public:
+  /// Registration; before allocate(). Duplicate names are refused.
+  ParameterId add(std::string name, ParameterKind kind, std::vector<int64_t> shape);
+  StateId add_state(std::string name, int64_t count, float initial);
+  /// Exempts a parameter from pruning; before any mask is applied.
+  void set_prunable(ParameterId id, bool prunable) { parameters_[id].prunable = prunable; }
+
+  /// Allocates all arenas, zeroed; masks all 1; state at its initial values. Elements are float
+  /// (4 bytes) or double (8): the backend's.
+  void allocate(size_t element_bytes);
+
+  std::span<const Parameter> parameters() const { return parameters_; }
+  std::span<const StateArray> states() const { return states_; }
+  const Parameter& operator[](ParameterId id) const { return parameters_[id]; }
+  size_t element_bytes() const { return element_bytes_; }
+
+  /// Elements of all parameters; of the prunable ones (N of the papers); of the latter's masks set.
+  int64_t count() const { return count_; }
+  int64_t prunable_count() const;
+  int64_t kept_count() const;
+  int64_t kept_count(ParameterId id) const;
+
+  /// Pointers for kernels, in the backend's element type.
+  void* weight(ParameterId id) { return weights_.data() + offset_bytes(id); }
+  void* gradient(ParameterId id) { return gradients_.data() + offset_bytes(id); }
+  void* state(StateId id) { return state_.data() + states_[id].offset * element_bytes_; }
+
+  /// Whole arenas in global-index order; T must be the element type (checked).
+  template <class T = float>
+  std::span<T> weights() {
+    return view<T>(weights_, count_);
+  }
+  template <class T = float>
+  std::span<T> gradients() {
+    return view<T>(gradients_, count_);
+  }
+  template <class T = float>
+  std::span<T> momentum() {
+    return view<T>(momentum_, count_);
+  }
+  template <class T = float>
+  std::span<T> state_values() {
+    return view<T>(state_, state_count_);
+  }
+  std::span<uint8_t> masks() { return {masks_.as<uint8_t>(), static_cast<size_t>(count_)}; }
+  std::span<const uint8_t> masks() const {
+    return {masks_.as<uint8_t>(), static_cast<size_t>(count_)};
+  }
+
+  /// The part of an arena that belongs to one parameter.
+  template <class T>
+  static std::span<T> slice(std::span<T> arena, const Parameter& p) {
+    return arena.subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.count));
+  }
+
+  /// Sets weights and momentum to +0 wherever the mask is 0.
+  void apply_masks();
+
+  /// Training forward passes since initialisation (PyTorch's num_batches_tracked).
+  int64_t batches_tracked = 0;
+
+ private:
+  size_t offset_bytes(ParameterId id) const {
+    return static_cast<size_t>(parameters_[id].offset) * element_bytes_;
+  }
+  void require_element(size_t bytes) const;
+  template <class T>
+  std::span<T> view(Buffer& buffer, int64_t count) {
+    require_element(sizeof(T));
+    return {buffer.as<T>(), static_cast<size_t>(count)};
+  }
+
+  std::vector<Parameter> parameters_;
+  std::vector<StateArray> states_;
+  int64_t count_ = 0;
+  int64_t state_count_ = 0;
+  size_t element_bytes_ = 0;
+  Buffer weights_, gradients_, momentum_, masks_, state_;
+};
+
+}  // namespace sculpt

@@ -1,0 +1,84 @@
+#pragma once
+// A network: parameters, the recorded training step, and the few operations training needs of it.
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/autograd/graph.h"
+#include "engine/autograd/parameters.h"
+#include "engine/core/batch_source.h"
+#include "engine/nn/builder.h"
+
+namespace sculpt {
+
+/// Records a model: from the images to the logits. Supplied by models/.
+using ModelFunction = std::function<Value(Builder&, Value images)>;
+
+struct NetworkSpec {
+  ModelFunction model;
+  ImageShape image;
+  int64_t classes = 10;
+  float label_smoothing = 0;
+  bool prune_first_conv = true;  ///< off: the first convolution is never pruned
+  bool prune_classifier = true;  ///< off: the last linear layer is never pruned
+};
+
+class Network {
+ public:
+  Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch);
+
+  /// The same network on another backend or batch size, with the same weights, state and masks.
+  std::unique_ptr<Network> rebuild(const kernels::Backend& backend, int64_t max_batch);
+
+  const NetworkSpec& spec() const { return spec_; }
+  ParameterArena& parameters() { return parameters_; }
+  const ParameterArena& parameters() const { return parameters_; }
+  Graph& graph() { return *graph_; }
+  const Graph& graph() const { return *graph_; }
+  int64_t max_batch() const { return graph_->max_batch(); }
+
+  /// Fills weights from the initialisation each parameter was registered with, as a function of
+  /// (seed, parameter, element); resets running statistics, momentum and masks.
+  void initialise(uint64_t seed);
+
+  /// Copies a batch in: uint8 images normalised by the backend, and labels.
+  void load(const Batch& batch, const Normalization& normalization);
+  /// Float images, [batch][C][H][W], unlabelled.
+  void load_values(const float* images, int64_t batch);
+
+  /// Runs the loaded batch. Returns sums over its images. The loss uses label smoothing in training
+  /// mode only.
+  kernels::LossSums forward(Mode mode, uint64_t step = 0);
+  /// Gradients of the mean loss of the batch, into parameters().gradients().
+  void backward() { graph_->backward(); }
+  /// Gradients of the sum of all logits (SynFlow's R).
+  void backward_from_logit_sum();
+  /// Logits of the last forward, [batch][classes].
+  std::vector<float> logits() const;
+
+ private:
+  NetworkSpec spec_;
+  ParameterArena parameters_;
+  std::vector<Initialisation> initialisations_;
+  std::unique_ptr<Graph> graph_;
+  Value images_, logits_;
+  class SoftmaxCrossEntropy* loss_ = nullptr;
+  std::vector<int32_t> labels_;
+  int64_t batch_ = 0;
+};
+
+/// The counted cost of one image's forward pass, layer by layer, in graph order.
+struct LayerCost {
+  std::string name;
+  ParameterId weight = -1;
+  int64_t macs = 0;
+  bool reads_images = false;  ///< the first layer: it has no input gradient
+};
+std::vector<LayerCost> layer_costs(const Network& network);
+
+/// FLOPs of one training step per image at the masks' present densities: 2 FLOPs per MAC; forward +
+/// input gradient + weight gradient, each scaled by the layer's density (methods.md, section 6).
+double training_flops_per_image(const Network& network);
+
+}  // namespace sculpt
