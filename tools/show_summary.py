@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Prints the result of run folders as a small table.
+
+usage: tools/show_summary.py RUN_FOLDER...
+"""
+import json
+import sys
+from pathlib import Path
+
+
+def number(value, template, missing="-"):
+    return missing if value is None else template.format(value)
+
+
+def percent(value):
+    return number(value, "{:.2f} %", "-") if value is None else f"{100 * value:.2f} %"
+
+
+def rows(summary):
+    """What a person wants to know first, as (name, text)."""
+    flops_ratio = summary.get("train_flops_vs_dense")
+    return [
+        ("method", f"{summary.get('method', '?')} (seed {summary.get('seed', '?')})"),
+        ("test accuracy", f"{percent(summary.get('test_accuracy'))} in the last epoch"),
+        ("", f"{percent(summary.get('best_test_accuracy'))} in the best epoch"),
+        ("sparsity", f"{percent(summary.get('sparsity'))} ({summary.get('kept', 0):,} of "
+                     f"{summary.get('prunable', 0):,} prunable weights kept)"),
+        ("cost against dense", number(flops_ratio, "{:.3f} x the training FLOPs of one dense cycle")),
+        ("epochs", str(summary.get("epochs", "-"))),
+        ("time", number(summary.get("seconds"), "{:.1f} s") + ", " +
+         number(summary.get("images_per_second"), "{:,.0f} images/s")),
+        ("peak memory", number(summary.get("peak_memory_bytes"), "{:,}") + " bytes"),
+    ]
+
+
+def main(folders):
+    if not folders or folders[0] in ("-h", "--help"):
+        print(__doc__.strip())
+        return 0 if folders else 2
+    for folder in folders:
+        path = Path(folder) / "summary.json"
+        try:
+            summary = json.loads(path.read_text())
+        except FileNotFoundError:
+            print(f"error: {path} is not there: the run has not finished", file=sys.stderr)
+            return 1
+        except json.JSONDecodeError as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
+            return 1
+        for name, text in rows(summary):
+            print(f"{name:<20}{text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
