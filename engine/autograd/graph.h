@@ -99,6 +99,8 @@ class Graph {
   Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
   /// Raises the zero border of v to at least `halo`.
   void require_halo(Value v, int64_t halo);
+  /// Ties the zero borders of these values: elementwise kernels walk all of them alike.
+  void require_same_halo(const std::vector<Value>& values);
   /// Marks a parameter as used; using one twice is an error (gradients are overwritten).
   void claim(ParameterId id);
   /// Sizes of v; its halo is final after finish().
@@ -133,7 +135,10 @@ class Graph {
     kernels::ActivationShape shape;
     int producer = -1;  ///< node, or -1 for an input
     bool needs_grad = false;
+    int halo_group = -1;  ///< values of one group get the group's largest halo
   };
+  int halo_group(int value);
+  void settle_halos();
   void plan_memory();
   void run_backward(int last_node);
 

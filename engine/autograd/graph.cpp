@@ -1,0 +1,182 @@
+#include "engine/autograd/graph.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/autograd/memory_plan.h"
+#include "engine/core/error.h"
+
+namespace sculpt {
+
+using kernels::ActivationShape;
+using kernels::GradWrite;
+
+Value Graph::input(int64_t channels, int64_t height, int64_t width) {
+  SCULPT_CHECK(!finished_, "the graph is finished");
+  values_.push_back({ActivationShape{channels, height, width, 0}, -1, false});
+  return {static_cast<int>(values_.size()) - 1};
+}
+
+Value Graph::add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width) {
+  SCULPT_CHECK(!finished_, "the graph is finished");
+  const int index = static_cast<int>(nodes_.size());
+  if (channels > 0) {
+    // Everything computed may need a gradient: every network starts with a layer that has
+    // parameters.
+    values_.push_back({ActivationShape{channels, height, width, 0}, index, true});
+    node->output = {static_cast<int>(values_.size()) - 1};
+  }
+  nodes_.push_back(std::move(node));
+  return nodes_.back()->output;
+}
+
+void Graph::require_halo(Value v, int64_t halo) {
+  auto& current = values_[v.index].shape.halo;
+  current = std::max(current, halo);
+}
+
+// Union-find without ranks: groups are short chains of elementwise ops.
+int Graph::halo_group(int value) {
+  while (values_[value].halo_group >= 0)
+    value = values_[value].halo_group;
+  return value;
+}
+
+void Graph::require_same_halo(const std::vector<Value>& values) {
+  const int root = halo_group(values.front().index);
+  for (const Value v : values) {
+    const int other = halo_group(v.index);
+    if (other != root) values_[other].halo_group = root;
+  }
+}
+
+void Graph::settle_halos() {
+  const int count = static_cast<int>(values_.size());
+  for (int v = 0; v < count; ++v)
+    require_halo({halo_group(v)}, values_[v].shape.halo);
+  for (int v = 0; v < count; ++v)
+    values_[v].shape.halo = values_[halo_group(v)].shape.halo;
+}
+
+void Graph::claim(ParameterId id) {
+  if (claimed_.size() <= static_cast<size_t>(id)) claimed_.resize(id + 1);
+  if (claimed_[id])
+    fail("parameter '{}' is used by two layers; sharing weights is not supported",
+         parameters_[id].name);
+  claimed_[id] = true;
+}
+
+void Graph::finish() {
+  SCULPT_CHECK(!finished_, "the graph is finished already");
+  SCULPT_CHECK(!nodes_.empty(), "the graph has no ops");
+  finished_ = true;
+  settle_halos();
+  size_t workspace = 0;
+  for (auto& node : nodes_) {
+    node->prepare(*this);
+    workspace = std::max(workspace, node->workspace_bytes());
+  }
+  workspace_ = Buffer(workspace, "the kernels' workspace");
+  replay_.workspace_ = workspace_.data();
+  plan_memory();
+}
+
+void Graph::plan_memory() {
+  const int count = static_cast<int>(nodes_.size());
+  auto backward_time = [&](int node) { return 2 * count - 1 - node; };
+
+  // When each value and its gradient are first written and last read.
+  std::vector<Lifetime> data(values_.size()), grad(values_.size());
+  std::vector<bool> has_consumer(values_.size());
+  for (size_t v = 0; v < values_.size(); ++v) {
+    data[v] = Lifetime::at(std::max(values_[v].producer, 0));
+    if (values_[v].producer < 0) data[v].first = 0;
+  }
+  // Consumers run backward from the last: that one overwrites the gradient, the others add to it.
+  for (int n = count - 1; n >= 0; --n) {
+    Node& node = *nodes_[n];
+    node.grad_write.assign(node.inputs.size(), GradWrite::overwrite);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const int v = node.inputs[i].index;
+      data[v].extend(n);
+      if (node.backward_reads_input(i)) data[v].extend(backward_time(n));
+      if (!values_[v].needs_grad) continue;
+      if (has_consumer[v]) {
+        node.grad_write[i] = GradWrite::accumulate;
+      } else {
+        grad[v] = Lifetime::at(backward_time(n));
+        has_consumer[v] = true;
+      }
+      grad[v].extend(backward_time(values_[v].producer));
+    }
+    if (node.output.index >= 0 && node.backward_reads_output())
+      data[node.output.index].extend(backward_time(n));
+  }
+
+  MemoryPlanner planner;
+  std::vector<int> data_slot(values_.size(), -1), grad_slot(values_.size(), -1);
+  for (size_t v = 0; v < values_.size(); ++v) {
+    data_slot[v] = planner.request(values_[v].shape, data[v]);
+    if (has_consumer[v]) grad_slot[v] = planner.request(values_[v].shape, grad[v]);
+  }
+  const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.element_bytes;
+  const auto offsets = planner.place(backend_.blocks(max_batch_), cell_bytes);
+  memory_ = Buffer(planner.total_bytes(), "activations and their gradients");
+
+  auto pointer = [&](size_t v, int request) -> void* {
+    if (request < 0) return nullptr;
+    return memory_.data() + offsets[request] +
+           static_cast<size_t>(values_[v].shape.guard_cells()) * cell_bytes;
+  };
+  for (size_t v = 0; v < values_.size(); ++v) {
+    replay_.data_.push_back(pointer(v, data_slot[v]));
+    replay_.grad_.push_back(pointer(v, grad_slot[v]));
+  }
+}
+
+void Graph::set_profiling(bool on) {
+  profiling_ = on;
+  profile_.assign(nodes_.size(), {});
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+void Graph::forward(Mode mode, int64_t batch) {
+  SCULPT_CHECK(finished_, "finish() comes before forward()");
+  SCULPT_CHECK(batch > 0 && batch <= max_batch_, "batch of {} in a graph made for {}", batch,
+               max_batch_);
+  replay_.mode = mode;
+  replay_.launch.batch = batch;
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    const auto start = profiling_ ? Clock::now() : Clock::time_point{};
+    nodes_[n]->forward(replay_);
+    if (profiling_) profile_[n].forward += seconds_since(start);
+  }
+}
+
+void Graph::backward() {
+  run_backward(static_cast<int>(nodes_.size()) - 1);
+}
+
+void Graph::backward_from(Value v) {
+  run_backward(values_[v.index].producer);
+}
+
+void Graph::run_backward(int last_node) {
+  SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
+  for (int n = last_node; n >= 0; --n) {
+    const auto start = profiling_ ? Clock::now() : Clock::time_point{};
+    nodes_[n]->backward(replay_);
+    if (profiling_) profile_[n].backward += seconds_since(start);
+  }
+}
+
+}  // namespace sculpt

@@ -1,0 +1,82 @@
+#include "engine/autograd/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace sculpt {
+
+using kernels::ActivationShape;
+
+namespace {
+
+// Memory shared by buffers of one geometry, one after the other in time.
+struct Slot {
+  ActivationShape shape;  // channels: the largest of its tenants
+  int busy_until = -1;
+};
+
+bool same_geometry(const ActivationShape& a, const ActivationShape& b) {
+  return a.height == b.height && a.width == b.width && a.halo == b.halo;
+}
+
+// Best fit: the smallest free slot that is large enough, else the largest free one, which then
+// grows.
+int find_slot(const std::vector<Slot>& slots, const ActivationShape& shape, int time) {
+  int best = -1;
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (slots[s].busy_until >= time || !same_geometry(slots[s].shape, shape)) continue;
+    if (best < 0) {
+      best = static_cast<int>(s);
+      continue;
+    }
+    const int64_t here = slots[s].shape.channels;
+    const int64_t there = slots[best].shape.channels;
+    const bool better =
+        there < shape.channels ? here > there : here >= shape.channels && here < there;
+    if (better) best = static_cast<int>(s);
+  }
+  return best;
+}
+
+}  // namespace
+
+int MemoryPlanner::request(const ActivationShape& shape, Lifetime lifetime) {
+  requests_.push_back({shape, lifetime});
+  return static_cast<int>(requests_.size()) - 1;
+}
+
+std::vector<size_t> MemoryPlanner::place(int64_t blocks, size_t cell_bytes) {
+  std::vector<int> order(requests_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return requests_[a].lifetime.first < requests_[b].lifetime.first;
+  });
+
+  std::vector<Slot> slots;
+  std::vector<int> slot_of(requests_.size());
+  for (const int r : order) {
+    const auto& [shape, lifetime] = requests_[r];
+    int s = find_slot(slots, shape, lifetime.first);
+    if (s < 0) {
+      s = static_cast<int>(slots.size());
+      slots.push_back({shape, -1});
+    }
+    slots[s].shape.channels = std::max(slots[s].shape.channels, shape.channels);
+    slots[s].busy_until = lifetime.last;
+    slot_of[r] = s;
+  }
+
+  std::vector<size_t> slot_offset;
+  total_bytes_ = 0;
+  for (const auto& slot : slots) {
+    slot_offset.push_back(total_bytes_);
+    const size_t bytes = static_cast<size_t>(slot.shape.buffer_cells(blocks)) * cell_bytes;
+    total_bytes_ += (bytes + 63) / 64 * 64;
+  }
+  std::vector<size_t> offsets;
+  for (const int s : slot_of)
+    offsets.push_back(slot_offset[s]);
+  return offsets;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,45 @@
+#pragma once
+// One memory plan for all activations and gradients of a graph: buffers whose lifetimes do not
+// overlap share memory.
+//
+// Only buffers with the same plane geometry (height, width, halo) share: their zero borders then
+// lie at the same places, so that borders are zeroed once and stay zero, since kernels write
+// interiors only.
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/common/layout.h"
+
+namespace sculpt {
+
+/// Times [first, last] during which a buffer holds something, both inclusive.
+struct Lifetime {
+  int first = 0;
+  int last = -1;
+  static Lifetime at(int time) { return {time, time}; }
+  void extend(int time) {
+    first = time < first ? time : first;
+    last = time > last ? time : last;
+  }
+};
+
+class MemoryPlanner {
+ public:
+  /// Asks for a buffer; returns its number.
+  int request(const kernels::ActivationShape& shape, Lifetime lifetime);
+
+  /// Decides where everything goes; byte offset per request, aligned to a cell and to 64 bytes.
+  std::vector<size_t> place(int64_t blocks, size_t cell_bytes);
+  size_t total_bytes() const { return total_bytes_; }
+
+ private:
+  struct Request {
+    kernels::ActivationShape shape;
+    Lifetime lifetime;
+  };
+  std::vector<Request> requests_;
+  size_t total_bytes_ = 0;
+};
+
+}  // namespace sculpt

@@ -1,0 +1,106 @@
+#include <memory>
+
+#include "engine/ops/ops.h"
+#include "engine/ops/shape_check.h"
+
+namespace sculpt::ops {
+
+namespace {
+
+class BatchNorm final : public Node {
+ public:
+  BatchNorm(NodeInfo node_info, std::vector<Value> values, BatchNormParameters parameters,
+            kernels::BatchNormOptions options)
+      : Node(std::move(node_info), std::move(values)), parameters_(parameters), options_(options) {}
+
+  void prepare(const Graph& graph) override {
+    kernels_ = &graph.backend().batch_norm;
+    arena_ = &graph.parameters();
+    shape_ = graph.shape(output);
+    SCULPT_CHECK(graph.shape(inputs[0]) == shape_, "batch_norm '{}': halos differ", info.name);
+    workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
+    const size_t bytes = static_cast<size_t>(shape_.channels) * graph.backend().element_bytes;
+    saved_mean_ = Buffer(bytes, "batch-norm statistics");
+    saved_inv_std_ = Buffer(bytes, "batch-norm statistics");
+  }
+
+  void forward(const Replay& r) override {
+    void* y = r.data(output);
+    const void* x = r.data(inputs[0]);
+    const void* gamma = arena_->weight(parameters_.gamma);
+    const void* beta = arena_->weight(parameters_.beta);
+    void* mean = arena_->state(parameters_.running_mean);
+    void* var = arena_->state(parameters_.running_var);
+    if (r.mode == Mode::train)
+      kernels_->forward_train(y, saved_mean_.data(), saved_inv_std_.data(), mean, var, x,
+                              residual(r), gamma, beta, shape_, options_, r.workspace(), r.launch);
+    else
+      kernels_->forward_eval(y, x, residual(r), gamma, beta, mean, var, shape_, options_, r.launch);
+  }
+
+  void backward(const Replay& r) override {
+    void* dresidual = has_residual() ? r.grad(inputs[1]) : nullptr;
+    const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
+    void* dgamma = arena_->gradient(parameters_.gamma);
+    void* dbeta = arena_->gradient(parameters_.beta);
+    const void* gamma = arena_->weight(parameters_.gamma);
+    const void* beta = arena_->weight(parameters_.beta);
+    if (r.mode == Mode::train)
+      kernels_->backward_train(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
+                               dbeta, r.grad(output), r.data(inputs[0]), r.data(output),
+                               saved_mean_.data(), saved_inv_std_.data(), gamma, beta, shape_,
+                               options_, r.workspace(), r.launch);
+    else
+      kernels_->backward_eval(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
+                              dbeta, r.grad(output), r.data(inputs[0]), r.data(output),
+                              arena_->state(parameters_.running_mean),
+                              arena_->state(parameters_.running_var), gamma, beta, shape_, options_,
+                              r.workspace(), r.launch);
+  }
+
+  bool backward_reads_input(size_t i) const override { return i == 0; }
+  // Without a residual the ReLU's mask is recomputed from x, which spares reading y.
+  bool backward_reads_output() const override { return options_.relu && has_residual(); }
+  size_t workspace_bytes() const override { return workspace_bytes_; }
+
+ private:
+  bool has_residual() const { return inputs.size() > 1; }
+  const void* residual(const Replay& r) const {
+    return has_residual() ? r.data(inputs[1]) : nullptr;
+  }
+
+  BatchNormParameters parameters_;
+  kernels::BatchNormOptions options_;
+  kernels::ActivationShape shape_;
+  const kernels::BatchNormKernels* kernels_ = nullptr;
+  ParameterArena* arena_ = nullptr;
+  Buffer saved_mean_, saved_inv_std_;
+  size_t workspace_bytes_ = 0;
+};
+
+}  // namespace
+
+Value batch_norm(Graph& graph, const std::string& name, Value x, BatchNormParameters parameters,
+                 BatchNormOptions options) {
+  const auto& in = graph.shape(x);
+  if (graph.parameters()[parameters.gamma].count != in.channels)
+    fail("batch_norm '{}': {} scales for input {}", name,
+         graph.parameters()[parameters.gamma].count, to_string(in));
+  std::vector<Value> values = {x};
+  if (options.residual) {
+    require_same_shape("batch_norm", name, in, graph.shape(*options.residual));
+    values.push_back(*options.residual);
+  }
+  graph.claim(parameters.gamma);
+  graph.claim(parameters.beta);
+  const Value y =
+      graph.add(std::make_unique<BatchNorm>(
+                    NodeInfo{name, "batch_norm", -1, 0}, values, parameters,
+                    kernels::BatchNormOptions{options.eps, options.momentum, options.relu}),
+                in.channels, in.height, in.width);
+  graph.require_same_halo(values);
+  graph.require_same_halo({x, y});
+  return y;
+}
+
+}  // namespace sculpt::ops

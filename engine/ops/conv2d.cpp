@@ -1,0 +1,96 @@
+#include <memory>
+
+#include "engine/ops/ops.h"
+#include "engine/ops/shape_check.h"
+
+namespace sculpt::ops {
+
+using kernels::Conv2dShape;
+
+namespace {
+
+class Conv2d final : public Node {
+ public:
+  Conv2d(NodeInfo node_info, Value x, Conv2dShape shape, ParameterId weight,
+         std::optional<ParameterId> bias)
+      : Node(std::move(node_info), {x}), shape_(shape), weight_(weight), bias_(bias) {}
+
+  void prepare(const Graph& graph) override {
+    kernels_ = &graph.backend().conv2d;
+    arena_ = &graph.parameters();
+    shape_.in = graph.shape(inputs[0]);
+    shape_.out = graph.shape(output);
+    workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
+  }
+
+  void forward(const Replay& r) override {
+    kernels_->forward(r.data(output), r.data(inputs[0]), arena_->weight(weight_),
+                      bias_ ? arena_->weight(*bias_) : nullptr, shape_, r.workspace(), r.launch);
+  }
+
+  void backward(const Replay& r) override {
+    const void* dy = r.grad(output);
+    kernels_->weight_grad(arena_->gradient(weight_), bias_ ? arena_->gradient(*bias_) : nullptr, dy,
+                          r.data(inputs[0]), shape_, kernels::GradWrite::overwrite, r.workspace(),
+                          r.launch);
+    if (void* dx = r.grad(inputs[0]))
+      kernels_->input_grad(dx, dy, arena_->weight(weight_), shape_, grad_write[0], r.workspace(),
+                           r.launch);
+  }
+
+  bool backward_reads_input(size_t) const override { return true; }
+  size_t workspace_bytes() const override { return workspace_bytes_; }
+
+ private:
+  Conv2dShape shape_;
+  ParameterId weight_;
+  std::optional<ParameterId> bias_;
+  const kernels::Conv2dKernels* kernels_ = nullptr;
+  ParameterArena* arena_ = nullptr;
+  size_t workspace_bytes_ = 0;
+};
+
+}  // namespace
+
+Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
+             std::optional<ParameterId> bias, Conv2dOptions options) {
+  const auto& in = graph.shape(x);
+  const auto& w = graph.parameters()[weight].shape;
+  SCULPT_CHECK(w.size() == 4, "conv2d '{}': the weight must be [out, in/groups, kh, kw]", name);
+  if (options.groups < 1 || in.channels % options.groups || w[0] % options.groups ||
+      w[1] != in.channels / options.groups)
+    fail("conv2d '{}': input {} and weight [{}, {}, {}, {}] do not fit {} groups", name,
+         to_string(in), w[0], w[1], w[2], w[3], options.groups);
+  if (options.stride < 1 || options.padding < 0)
+    fail("conv2d '{}': stride {} or padding {} is out of range", name, options.stride,
+         options.padding);
+  const int64_t height =
+      kernels::conv2d_output_size(in.height, w[2], options.stride, options.padding);
+  const int64_t width =
+      kernels::conv2d_output_size(in.width, w[3], options.stride, options.padding);
+  if (in.height + 2 * options.padding < w[2] || in.width + 2 * options.padding < w[3])
+    fail(
+        "conv2d '{}': input {} is smaller than the {}x{} kernel; use larger images or fewer "
+        "strides",
+        name, to_string(in), w[2], w[3]);
+
+  Conv2dShape shape;
+  shape.in = in;
+  shape.out = {w[0], height, width, 0};
+  shape.kernel_h = w[2];
+  shape.kernel_w = w[3];
+  shape.stride = options.stride;
+  shape.padding = options.padding;
+  shape.groups = options.groups;
+
+  graph.claim(weight);
+  if (bias) graph.claim(*bias);
+  const Value y = graph.add(std::make_unique<Conv2d>(NodeInfo{name, "conv2d", weight, shape.macs()},
+                                                     x, shape, weight, bias),
+                            w[0], height, width);
+  graph.require_halo(x, options.padding);
+  graph.require_halo(y, kernels::conv2d_output_halo(shape));
+  return y;
+}
+
+}  // namespace sculpt::ops

@@ -1,0 +1,44 @@
+#include "engine/ops/loss.h"
+
+#include <memory>
+
+#include "engine/ops/ops.h"
+#include "engine/ops/shape_check.h"
+
+namespace sculpt::ops {
+
+void SoftmaxCrossEntropy::prepare(const Graph& graph) {
+  backend_ = &graph.backend();
+  shape_ = graph.shape(inputs[0]);
+  SCULPT_CHECK(shape_.halo == 0, "logits cannot have a halo");
+  const int64_t cells = shape_.buffer_cells(backend_->blocks(graph.max_batch()));
+  dlogits_ = Buffer(static_cast<size_t>(cells * backend_->lanes) * backend_->element_bytes,
+                    "the gradient of the logits");
+}
+
+void SoftmaxCrossEntropy::forward(const Replay& r) {
+  sums_ = {};
+  if (labels_.empty()) return;
+  const bool training = r.mode == Mode::train;
+  backend_->loss.softmax_cross_entropy(&sums_, training ? dlogits_.data() : nullptr,
+                                       r.data(inputs[0]), labels_.data(), shape_.channels,
+                                       training ? label_smoothing_ : 0.0f, r.launch);
+}
+
+void SoftmaxCrossEntropy::backward(const Replay& r) {
+  backend_->elementwise.pass_through(r.grad(inputs[0]), dlogits_.data(), shape_, grad_write[0],
+                                     r.launch);
+}
+
+SoftmaxCrossEntropy* softmax_cross_entropy(Graph& graph, Value logits, float label_smoothing) {
+  require_feature_vector("softmax_cross_entropy", "loss", graph.shape(logits));
+  if (!(label_smoothing >= 0 && label_smoothing < 1))
+    fail("label smoothing {} is not in [0, 1)", label_smoothing);
+  auto node = std::make_unique<SoftmaxCrossEntropy>(
+      NodeInfo{"loss", "softmax_cross_entropy", -1, 0}, logits, label_smoothing);
+  auto* loss = node.get();
+  graph.add(std::move(node), 0, 0, 0);
+  return loss;
+}
+
+}  // namespace sculpt::ops

@@ -1,0 +1,69 @@
+#pragma once
+// The front door of all ops: each function checks shapes, records a node and returns its output.
+// Activations are [N, C, H, W] with N the batch; a "feature vector" is [N, C, 1, 1]. Errors name
+// the layer and the offending shapes.
+//
+// The gradient of each op stands next to its value in ops/<family>.cpp.
+
+#include <optional>
+#include <string>
+
+#include "engine/autograd/graph.h"
+
+namespace sculpt::ops {
+
+struct Conv2dOptions {
+  int64_t stride = 1;
+  int64_t padding = 0;
+  int64_t groups = 1;
+};
+
+/// weight: OIHW [out, in / groups, kh, kw]; bias: [out].
+Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
+             std::optional<ParameterId> bias, Conv2dOptions options);
+
+/// x: [N, in, 1, 1]; weight: [out, in]; bias: [out]. Result [N, out, 1, 1].
+Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,
+             std::optional<ParameterId> bias);
+
+struct BatchNormParameters {
+  ParameterId gamma = -1;
+  ParameterId beta = -1;
+  StateId running_mean = -1;
+  StateId running_var = -1;
+};
+
+struct BatchNormOptions {
+  float eps = 1e-5f;
+  float momentum = 0.1f;
+  bool relu = false;              ///< fused ReLU behind the norm (and the residual)
+  std::optional<Value> residual;  ///< added before the ReLU; same shape as x
+};
+
+Value batch_norm(Graph& graph, const std::string& name, Value x, BatchNormParameters parameters,
+                 BatchNormOptions options);
+
+Value relu(Graph& graph, const std::string& name, Value x);
+Value add(Graph& graph, const std::string& name, Value a, Value b);
+/// Zeroes each element with probability `rate` in training and scales the others by 1 / (1 - rate).
+/// `salt` tells several dropouts of a network apart.
+Value dropout(Graph& graph, const std::string& name, Value x, float rate, uint64_t salt);
+/// [N, C, H, W] to [N, C*H*W, 1, 1].
+Value flatten(Graph& graph, const std::string& name, Value x);
+
+struct PoolOptions {
+  int64_t kernel = 2;
+  int64_t stride = 2;
+  int64_t padding = 0;  ///< at most kernel / 2
+};
+
+Value max_pool(Graph& graph, const std::string& name, Value x, PoolOptions options);
+Value average_pool(Graph& graph, const std::string& name, Value x, PoolOptions options);
+/// Mean over H and W: [N, C, 1, 1].
+Value global_average_pool(Graph& graph, const std::string& name, Value x);
+
+/// The loss node of a graph: softmax cross-entropy of logits [N, classes, 1, 1].
+class SoftmaxCrossEntropy;
+SoftmaxCrossEntropy* softmax_cross_entropy(Graph& graph, Value logits, float label_smoothing);
+
+}  // namespace sculpt::ops
