@@ -1,36 +1,60 @@
 #pragma once
-// A run is a plan of three verbs: Prune, Rewind, Train. A method name expands to a plan; nothing
-// else decides what happens. A plan is data: printable with its cost before anything runs,
-// resumable at any step, writable by hand in a config.
+// A run is a plan of three verbs: Prune, Rewind, Train. A method name expands to a plan
+// (methods.h); nothing else decides what happens. A plan is data: printable with its cost before
+// anything runs, resumable at any step, writable by hand in a config.
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
-namespace sculpt {
+#include "engine/sparse/options.h"  // IWYU pragma: export  (PruneStep)
 
-/// Score all weights that are not yet masked, keep round(density * N) of them.
-struct PruneStep {
-  std::string criterion;   ///< row of the criteria table
-  std::string allocation;  ///< global, uniform, erk, balanced
-  double density = 1;
-};
+namespace sculpt {
 
 /// Kept weights and batch-norm state go back to the state after `epoch` epochs of the first cycle
 /// (0 = initialisation); momentum is zeroed; masks stay.
 struct RewindStep {
   int64_t epoch = 0;
+  bool operator==(const RewindStep&) const = default;
 };
 
 /// One cycle: the schedule runs over `epochs` epochs from a zeroed momentum.
 struct TrainStep {
-  int64_t epochs = 0;  ///< length of the schedule
-  int64_t first_epoch =
-      0;  ///< where in the schedule training starts (weight rewinding may skip ahead)
+  int64_t epochs = 0;       ///< length of the schedule
+  int64_t first_epoch = 0;  ///< where in the schedule training starts (weight rewinding may skip)
+  int64_t trained_epochs() const { return epochs - first_epoch; }
+  bool operator==(const TrainStep&) const = default;
 };
 
 using PlanStep = std::variant<PruneStep, RewindStep, TrainStep>;
 using Plan = std::vector<PlanStep>;
+
+/// A step as text, as a config writes it:
+///   "prune magnitude global 0.5" · "rewind 10" · "train 30" · "train 30 from 10"
+/// (the last: a schedule of 30 epochs, entered after epoch 10). Densities are written so that
+/// parsing gives back the same number.
+std::string describe(const PlanStep& step);
+/// Throws Error that quotes the text and says what was expected.
+PlanStep parse_plan_step(std::string_view text);
+/// Parses and validates; errors name the step by number (from 1).
+Plan parse_plan(std::span<const std::string> steps);
+
+/// Throws Error naming the first step that cannot work: unknown criterion or allocation, a density
+/// outside (0, 1] or above what is left, a train step without epochs, a rewind to an epoch that the
+/// first cycle has not passed by then. Also if nothing is trained.
+void validate(const Plan& plan);
+
+/// Epochs that are trained, all cycles together.
+int64_t total_epochs(const Plan& plan);
+/// Number of train steps.
+int64_t cycle_count(const Plan& plan);
+/// Density after each step.
+std::vector<double> densities(const Plan& plan);
+/// Epochs of the first cycle whose state later steps rewind to, ascending, without duplicates; 0 is
+/// the initialisation. The trainer stores exactly these.
+std::vector<int64_t> rewind_epochs(const Plan& plan);
 
 }  // namespace sculpt

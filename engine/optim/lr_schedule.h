@@ -1,0 +1,43 @@
+#pragma once
+// Learning-rate schedules: pure functions of (step, steps of the cycle, options).
+//
+// With t = step / T in [0, 1), w = warmup, peak = lr; every name is a row of the table:
+//
+//   step_warmup  t < w: lr * (a + (1 - a) * t / w), a = warmup_start (0.1); afterwards
+//                lr * decay_factor ^ (number of milestones m with t >= m)
+//   triangular   t < 0.2: lr * (0.2 + 0.8 * t / 0.2); afterwards lr * (1 - t) / 0.8
+//   cosine       warm-up as above; afterwards lr / 2 * (1 + cos(pi * (t - w) / (1 - w)))
+//                (Loshchilov & Hutter 2017)
+//   one_cycle    cosine from lr / 25 to lr at t = 0.3, then cosine to lr / 250000 (Smith & Topin
+//                2019, with the constants that PyTorch's OneCycleLR has by default)
+//   trapezoidal  warm-up as above, lr, and lr * (1 - t) / cooldown for t > 1 - cooldown
+//   constant     lr
+//   linear       lr * (1 - t)
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "engine/optim/options.h"
+
+namespace sculpt {
+
+/// The learning rate of step `step` (from 0) of a cycle of `steps` steps.
+using LrScheduleFunction = double (*)(int64_t step, int64_t steps, const OptimOptions& options);
+
+struct LrSchedule {
+  std::string_view name;
+  LrScheduleFunction function;
+  std::string_view help;
+};
+
+std::span<const LrSchedule> lr_schedules();
+
+/// The learning rate by the schedule that options.schedule names. Throws Error on an unknown name
+/// or a step outside [0, steps).
+double learning_rate(int64_t step, int64_t steps, const OptimOptions& options);
+
+/// What ranges cannot say: milestones in increasing order, warmup + cooldown <= 1.
+void validate(const OptimOptions& options);
+
+}  // namespace sculpt

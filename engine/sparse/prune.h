@@ -1,0 +1,48 @@
+#pragma once
+// The verb Prune: score, select, write masks, zero what is masked.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/sparse/allocation.h"
+#include "engine/sparse/criteria.h"
+
+namespace sculpt {
+
+struct LayerKept {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t count = 0;  ///< weights of the layer
+  int64_t kept = 0;   ///< not masked, after the prune
+};
+
+struct PruneReport {
+  PruneStep step;
+  int64_t prunable = 0;  ///< N
+  int64_t kept = 0;      ///< exactly round(density * N)
+  std::vector<LayerKept> layers;
+  /// For the user, e.g. a layer that has no weight left.
+  std::vector<std::string> warnings;
+};
+
+/// Keeps the round(density * N) weights with the highest scores (ties: lower global index) among
+/// those not masked; masked weights never come back. Weights and momentum of masked elements are
+/// exactly +0 afterwards. Throws Error, with everything as it was, on an unknown criterion or
+/// allocation, a density above the present one, or a score that is NaN (naming layer and element).
+PruneReport prune(const ScoreContext& context, const PruneStep& step);
+
+/// The prunable elements of the masks, concatenated.
+std::vector<uint8_t> prunable_mask(const ParameterArena& parameters);
+
+/// The selection by itself: which of `candidates` are kept. `layers[l].present` must be the number
+/// of candidates in layer l.
+std::vector<uint8_t> select_kept(std::span<const PrunableLayer> layers, const Scores& scores,
+                                 std::span<const uint8_t> candidates, std::string_view allocation,
+                                 int64_t kept);
+
+/// Writes a concatenated prunable mask to the arena and zeroes what it masks.
+void write_masks(ParameterArena& parameters, std::span<const uint8_t> mask);
+
+}  // namespace sculpt
