@@ -1,0 +1,72 @@
+#include "data/augment.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/core/random.h"
+
+namespace sculpt::data {
+namespace {
+
+/// Uniform in [0, n) from one random word; n is far below 2^32.
+int64_t scale(uint32_t word, int64_t n) {
+  return static_cast<int64_t>((uint64_t{word} * static_cast<uint64_t>(n)) >> 32);
+}
+
+/// out[x] := in[x + dx], 0 where that is outside.
+void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
+  const int64_t first = std::clamp<int64_t>(-dx, 0, width);
+  const int64_t last = std::clamp<int64_t>(width - dx, first, width);
+  std::memset(out, 0, static_cast<size_t>(first));
+  if (last > first) std::memcpy(out + first, in + first + dx, static_cast<size_t>(last - first));
+  std::memset(out + last, 0, static_cast<size_t>(width - last));
+}
+
+void erase_square(uint8_t* out, const ImageShape& shape, int64_t side, const Augmentation& draw,
+                  const uint8_t* fill) {
+  const int64_t top = draw.cut_y - side / 2, left = draw.cut_x - side / 2;
+  const int64_t y0 = std::max<int64_t>(top, 0), y1 = std::min(top + side, shape.height);
+  const int64_t x0 = std::max<int64_t>(left, 0), x1 = std::min(left + side, shape.width);
+  if (x0 >= x1) return;
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    for (int64_t y = y0; y < y1; ++y) {
+      std::memset(out + (c * shape.height + y) * shape.width + x0, fill[c],
+                  static_cast<size_t>(x1 - x0));
+    }
+  }
+}
+
+}  // namespace
+
+Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,
+                               uint64_t seed, int64_t epoch, int64_t index) {
+  const RandomStream stream(seed, Purpose::augmentation, static_cast<uint64_t>(epoch));
+  const auto words = stream.words(static_cast<uint64_t>(index));
+  Augmentation draw;
+  draw.dy = scale(words[0], 2 * options.crop_padding + 1) - options.crop_padding;
+  draw.dx = scale(words[1], 2 * options.crop_padding + 1) - options.crop_padding;
+  draw.mirror = options.flip && (words[2] >> 31) != 0;
+  // 16 bits each: sides are far below 2^16.
+  draw.cut_y = scale(words[3] & 0xffff0000u, shape.height);
+  draw.cut_x = scale(words[3] << 16, shape.width);
+  return draw;
+}
+
+void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,
+             const AugmentOptions& options, const Augmentation& draw, const uint8_t* fill) {
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    for (int64_t y = 0; y < shape.height; ++y) {
+      uint8_t* row = out + (c * shape.height + y) * shape.width;
+      const int64_t from = y + draw.dy;
+      if (from < 0 || from >= shape.height) {
+        std::memset(row, 0, static_cast<size_t>(shape.width));
+        continue;
+      }
+      shift_row(row, in + (c * shape.height + from) * shape.width, shape.width, draw.dx);
+      if (draw.mirror) std::reverse(row, row + shape.width);
+    }
+  }
+  if (options.cutout > 0) erase_square(out, shape, options.cutout, draw, fill);
+}
+
+}  // namespace sculpt::data

@@ -1,0 +1,37 @@
+#pragma once
+// Random crop, mirror and cutout of uint8 images: a pure function of (seed, epoch, index).
+
+#include <cstdint>
+
+#include "engine/core/batch_source.h"
+
+namespace sculpt::data {
+
+struct AugmentOptions {
+  int64_t crop_padding = 0;  ///< black pixels added to each side before a crop of the old size
+  bool flip = false;         ///< mirror left-right with probability 1/2
+  int64_t cutout = 0;        ///< side of the erased square (DeVries & Taylor 2017); 0 = off
+
+  bool any() const { return crop_padding > 0 || flip || cutout > 0; }
+};
+
+/// What was drawn for one image.
+struct Augmentation {
+  int64_t dy = 0, dx = 0;  ///< shift, each uniform in [-crop_padding, crop_padding]
+  bool mirror = false;
+  int64_t cut_y = 0, cut_x = 0;  ///< centre of the erased square, uniform over the image
+};
+
+/// The draw for image `index` of the data set in `epoch`.
+Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,
+                               uint64_t seed, int64_t epoch, int64_t index);
+
+/// out[c,y,x] := in[c, y+dy, x'+dx], 0 outside the image, x' = x or its mirror image: pad, crop,
+/// mirror, in this order, as torchvision's RandomCrop(padding) and RandomHorizontalFlip before
+/// ToTensor. Then the pixels of the square that lie inside the image become fill[c] (the mean
+/// colour: 0 after normalisation, as in the paper). in, out: [channels][height][width], not
+/// overlapping; fill: [channels].
+void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,
+             const AugmentOptions& options, const Augmentation& draw, const uint8_t* fill);
+
+}  // namespace sculpt::data

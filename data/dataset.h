@@ -1,0 +1,46 @@
+#pragma once
+// Image data sets in host memory, and index lists that select a part of one.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/core/batch_source.h"
+
+namespace sculpt::data {
+
+/// Labelled uint8 images. Invariant of every loader: labels.size() images, labels in [0, classes).
+struct Dataset {
+  std::string name;
+  ImageShape shape;
+  int64_t classes = 0;
+  std::vector<std::string> class_names;  ///< [classes]
+  Normalization normalization;           ///< customary constants, on the 0..1 scale
+  /// A mirrored image still belongs to its class (false for digits): may it be flipped?
+  bool mirror_safe = true;
+  std::vector<uint8_t> images;  ///< [size][channels][height][width]
+  std::vector<int32_t> labels;  ///< [size]
+
+  int64_t size() const { return static_cast<int64_t>(labels.size()); }
+  const uint8_t* image(int64_t index) const {
+    return images.data() + static_cast<size_t>(index * shape.count());
+  }
+};
+
+/// The two official parts of a data set.
+struct TrainTest {
+  Dataset train;
+  Dataset test;
+};
+
+/// A part of a data set without a copy: ascending, distinct indices into it.
+struct Subset {
+  std::shared_ptr<const Dataset> dataset;
+  std::vector<int32_t> indices;
+
+  int64_t size() const { return static_cast<int64_t>(indices.size()); }
+};
+
+}  // namespace sculpt::data

@@ -1,0 +1,90 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "data/split.h"
+#include "engine/core/error.h"
+
+namespace sculpt::data {
+namespace {
+
+constexpr int kSlots = 3;  // one in use, two ahead
+
+std::vector<uint8_t> mean_pixel(const Normalization& normalization) {
+  std::vector<uint8_t> pixel;
+  for (const float mean : normalization.mean) {
+    pixel.push_back(static_cast<uint8_t>(std::lround(std::clamp(mean, 0.f, 1.f) * 255.f)));
+  }
+  return pixel;
+}
+
+}  // namespace
+
+Loader::Loader(Subset subset, const LoaderOptions& options)
+    : subset_(std::move(subset)),
+      options_(options),
+      mean_pixel_(mean_pixel(subset_.dataset->normalization)),
+      slots_(kSlots),
+      prefetcher_(kSlots, [this](int64_t step, int slot) {
+        fill(step, slots_[static_cast<size_t>(slot)]);
+      }) {
+  if (options_.batch < 1) fail("the batch size is {}; it must be 1 or more", options_.batch);
+}
+
+void Loader::start_epoch(int64_t epoch, int64_t first_step) {
+  if (epoch < 0 || first_step < 0 || first_step > steps_per_epoch()) {
+    fail("epoch {}, step {} is not in the training set: an epoch has {} steps", epoch, first_step,
+         steps_per_epoch());
+  }
+  prefetcher_.pause();
+  if (epoch != epoch_) order_.clear();
+  epoch_ = epoch;
+  prefetcher_.start(first_step, steps_per_epoch());
+}
+
+Batch Loader::next() {
+  SCULPT_CHECK(epoch_ >= 0, "next() before start_epoch()");
+  const int slot = prefetcher_.next();
+  if (slot < 0) return {};
+  const Slot& ready = slots_[static_cast<size_t>(slot)];
+  return {ready.images.data(), ready.labels.data(), ready.count};
+}
+
+void Loader::fill(int64_t step, Slot& slot) {
+  const Dataset& set = *subset_.dataset;
+  if (options_.shuffle && order_.empty()) order_ = epoch_order(size(), options_.seed, epoch_);
+  const int64_t first = step * options_.batch;
+  slot.count = std::min(options_.batch, size() - first);
+  slot.images.resize(static_cast<size_t>(slot.count * set.shape.count()));
+  slot.labels.resize(static_cast<size_t>(slot.count));
+  for (int64_t k = 0; k < slot.count; ++k) {
+    const auto position = static_cast<size_t>(first + k);
+    const int32_t index =
+        subset_.indices[options_.shuffle ? static_cast<size_t>(order_[position]) : position];
+    uint8_t* out = slot.images.data() + k * set.shape.count();
+    if (options_.augment.any()) {
+      const Augmentation draw =
+          draw_augmentation(options_.augment, set.shape, options_.seed, epoch_, index);
+      augment(out, set.image(index), set.shape, options_.augment, draw, mean_pixel_.data());
+    } else {
+      std::memcpy(out, set.image(index), static_cast<size_t>(set.shape.count()));
+    }
+    slot.labels[static_cast<size_t>(k)] = set.labels[static_cast<size_t>(index)];
+  }
+}
+
+std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
+                                               int64_t batch, uint64_t seed) {
+  const bool flip = options.flip && subset.dataset->mirror_safe;
+  return std::make_unique<Loader>(
+      subset, LoaderOptions{batch, seed, true, {options.crop_padding, flip, options.cutout}});
+}
+
+std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch) {
+  return std::make_unique<Loader>(subset, LoaderOptions{batch, 0, false, {}});
+}
+
+}  // namespace sculpt::data

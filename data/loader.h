@@ -1,0 +1,63 @@
+#pragma once
+// Batches of a subset: ordered, augmented and prepared on a background thread, ahead of their use.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/augment.h"
+#include "data/dataset.h"
+#include "data/options.h"
+#include "data/prefetch.h"
+#include "engine/core/batch_source.h"
+
+namespace sculpt::data {
+
+struct LoaderOptions {
+  int64_t batch = 128;
+  uint64_t seed = 0;
+  bool shuffle = false;
+  AugmentOptions augment;
+};
+
+/// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]] (indices[p] without
+/// shuffle), augmented by (seed, e, i), i being its number in the data set. So a batch is a pure
+/// function of (options, subset, epoch, step), and a run can resume at any step.
+class Loader : public BatchSource {
+ public:
+  Loader(Subset subset, const LoaderOptions& options);
+
+  ImageShape image_shape() const override { return subset_.dataset->shape; }
+  int64_t classes() const override { return subset_.dataset->classes; }
+  const Normalization& normalization() const override { return subset_.dataset->normalization; }
+  int64_t size() const override { return subset_.size(); }
+  int64_t batch_size() const override { return options_.batch; }
+  /// first_step in [0, steps_per_epoch()]; the upper end is an epoch that is over.
+  void start_epoch(int64_t epoch, int64_t first_step) override;
+  Batch next() override;
+
+ private:
+  struct Slot {
+    std::vector<uint8_t> images;
+    std::vector<int32_t> labels;
+    int64_t count = 0;
+  };
+  void fill(int64_t step, Slot& slot);
+
+  const Subset subset_;
+  const LoaderOptions options_;
+  std::vector<uint8_t> mean_pixel_;  // [channels]
+  int64_t epoch_ = -1;
+  std::vector<int32_t> order_;  // of epoch_; empty: to be made by the thread
+  std::vector<Slot> slots_;
+  Prefetcher prefetcher_;  // last: its thread uses the others
+};
+
+/// Shuffled and augmented as the options say; mirrored only if the data set allows it.
+std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
+                                               int64_t batch, uint64_t seed);
+
+/// In the order of the subset, as stored.
+std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch);
+
+}  // namespace sculpt::data
