@@ -106,6 +106,8 @@ class Graph {
   /// Sizes of v; its halo is final after finish().
   const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
 
+  bool is_input(Value v) const { return values_[v.index].producer < 0; }
+
   /// Plans memory and allocates everything. Nothing may be recorded afterwards.
   void finish();
 

@@ -9,8 +9,13 @@
 #include "engine/autograd/parameters.h"
 #include "engine/core/batch_source.h"
 #include "engine/nn/builder.h"
+#include "kernels/loss.h"
 
 namespace sculpt {
+
+namespace ops {
+class SoftmaxCrossEntropy;
+}
 
 /// Records a model: from the images to the logits. Supplied by models/.
 using ModelFunction = std::function<Value(Builder&, Value images)>;
@@ -63,22 +68,9 @@ class Network {
   std::vector<Initialisation> initialisations_;
   std::unique_ptr<Graph> graph_;
   Value images_, logits_;
-  class SoftmaxCrossEntropy* loss_ = nullptr;
+  ops::SoftmaxCrossEntropy* loss_ = nullptr;
   std::vector<int32_t> labels_;
   int64_t batch_ = 0;
 };
-
-/// The counted cost of one image's forward pass, layer by layer, in graph order.
-struct LayerCost {
-  std::string name;
-  ParameterId weight = -1;
-  int64_t macs = 0;
-  bool reads_images = false;  ///< the first layer: it has no input gradient
-};
-std::vector<LayerCost> layer_costs(const Network& network);
-
-/// FLOPs of one training step per image at the masks' present densities: 2 FLOPs per MAC; forward +
-/// input gradient + weight gradient, each scaled by the layer's density (methods.md, section 6).
-double training_flops_per_image(const Network& network);
 
 }  // namespace sculpt

@@ -38,7 +38,8 @@ class Dropout final : public Node {
 
  private:
   kernels::DropoutDraw draw(const Replay& r) const {
-    return {RandomStream(r.seed + salt_, Purpose::dropout).key(), r.step, rate_};
+    const uint64_t run_key = RandomStream(r.seed, Purpose::dropout).key();
+    return {RandomStream(run_key + salt_, Purpose::dropout).key(), r.step, rate_};
   }
 
   float rate_;

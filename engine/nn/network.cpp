@@ -1,0 +1,152 @@
+#include "engine/nn/network.h"
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+#include "engine/core/random.h"
+#include "engine/ops/loss.h"
+#include "engine/ops/ops.h"
+
+namespace sculpt {
+
+namespace {
+
+// Takes exempt layers out of pruning: by position, whatever a model calls them.
+void exempt(ParameterArena& arena, const NetworkSpec& spec) {
+  ParameterId first_conv = -1, last_linear = -1;
+  const auto parameters = arena.parameters();
+  for (size_t id = 0; id < parameters.size(); ++id) {
+    if (parameters[id].kind == ParameterKind::conv_weight && first_conv < 0)
+      first_conv = static_cast<ParameterId>(id);
+    if (parameters[id].kind == ParameterKind::linear_weight)
+      last_linear = static_cast<ParameterId>(id);
+  }
+  if (!spec.prune_first_conv && first_conv >= 0) arena.set_prunable(first_conv, false);
+  if (!spec.prune_classifier && last_linear >= 0) arena.set_prunable(last_linear, false);
+}
+
+float draw(const RandomStream& stream, const Initialisation& init, uint64_t index) {
+  switch (init.kind) {
+    case Initialisation::Kind::constant:
+      return init.value;
+    case Initialisation::Kind::normal:
+      return init.value * stream.normal(index);
+    case Initialisation::Kind::uniform:
+      return init.value * (2 * stream.uniform(index) - 1);
+  }
+  fail("unknown initialisation {}", static_cast<int>(init.kind));
+}
+
+template <class T>
+void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& inits, uint64_t seed) {
+  const auto parameters = arena.parameters();
+  for (size_t id = 0; id < parameters.size(); ++id) {
+    const RandomStream stream(seed, Purpose::initialisation, id);
+    const auto weights = ParameterArena::slice(arena.weights<T>(), parameters[id]);
+    for (size_t i = 0; i < weights.size(); ++i)
+      weights[i] = draw(stream, inits[id], i);
+  }
+  std::ranges::fill(arena.momentum<T>(), T{0});
+  for (const auto& s : arena.states())
+    std::fill_n(arena.state_values<T>().begin() + s.offset, s.count, static_cast<T>(s.initial));
+}
+
+template <class To, class From>
+void copy_values(ParameterArena& to, ParameterArena& from) {
+  std::ranges::copy(from.weights<From>(), to.weights<To>().begin());
+  std::ranges::copy(from.momentum<From>(), to.momentum<To>().begin());
+  std::ranges::copy(from.state_values<From>(), to.state_values<To>().begin());
+}
+
+void copy_parameters(ParameterArena& to, ParameterArena& from) {
+  const bool to_double = to.element_bytes() == sizeof(double);
+  const bool from_double = from.element_bytes() == sizeof(double);
+  if (to_double)
+    from_double ? copy_values<double, double>(to, from) : copy_values<double, float>(to, from);
+  else
+    from_double ? copy_values<float, double>(to, from) : copy_values<float, float>(to, from);
+  std::ranges::copy(from.masks(), to.masks().begin());
+  to.batches_tracked = from.batches_tracked;
+}
+
+}  // namespace
+
+Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch)
+    : spec_(std::move(spec)) {
+  if (max_batch < 1) fail("batch size {} is not positive", max_batch);
+  graph_ = std::make_unique<Graph>(backend, parameters_, max_batch);
+  images_ = graph_->input(spec_.image.channels, spec_.image.height, spec_.image.width);
+  Builder builder(*graph_, initialisations_);
+  logits_ = spec_.model(builder, images_);
+  const auto& out = graph_->shape(logits_);
+  if (out.channels != spec_.classes)
+    fail("the model ends with {} outputs but the data have {} classes", out.channels,
+         spec_.classes);
+  loss_ = ops::softmax_cross_entropy(*graph_, logits_, spec_.label_smoothing);
+  exempt(parameters_, spec_);
+  parameters_.allocate(backend.element_bytes);
+  graph_->finish();
+}
+
+std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
+  auto network = std::make_unique<Network>(spec_, backend, max_batch);
+  copy_parameters(network->parameters_, parameters_);
+  return network;
+}
+
+void Network::initialise(uint64_t seed) {
+  graph_->replay().seed = seed;
+  if (parameters_.element_bytes() == sizeof(double))
+    fill_weights<double>(parameters_, initialisations_, seed);
+  else
+    fill_weights<float>(parameters_, initialisations_, seed);
+  std::ranges::fill(parameters_.masks(), uint8_t{1});
+  parameters_.batches_tracked = 0;
+}
+
+void Network::load(const Batch& batch, const Normalization& normalization) {
+  SCULPT_CHECK(batch.count > 0 && batch.count <= max_batch(), "batch of {} in a network for {}",
+               batch.count, max_batch());
+  batch_ = batch.count;
+  labels_.assign(batch.labels, batch.labels + batch.count);
+  for (const int32_t label : labels_)
+    if (label < 0 || label >= spec_.classes)
+      fail("label {} is outside of the {} classes", label, spec_.classes);
+  loss_->set_labels(labels_);
+  graph_->backend().input.load_u8(graph_->replay().data(images_), batch.images,
+                                  normalization.mean.data(), normalization.std.data(),
+                                  graph_->shape(images_), {.batch = batch_});
+}
+
+void Network::load_values(const float* images, int64_t batch) {
+  SCULPT_CHECK(batch > 0 && batch <= max_batch(), "batch of {} in a network for {}", batch,
+               max_batch());
+  batch_ = batch;
+  loss_->set_labels({});
+  graph_->backend().input.load_f32(graph_->replay().data(images_), images, graph_->shape(images_),
+                                   {.batch = batch_});
+}
+
+kernels::LossSums Network::forward(Mode mode, uint64_t step) {
+  SCULPT_CHECK(batch_ > 0, "load a batch before forward()");
+  graph_->replay().step = step;
+  graph_->forward(mode, batch_);
+  if (mode == Mode::train) ++parameters_.batches_tracked;
+  return loss_->sums();
+}
+
+void Network::backward_from_logit_sum() {
+  const std::vector<float> ones(static_cast<size_t>(batch_ * spec_.classes), 1.0f);
+  graph_->backend().input.load_f32(graph_->replay().grad(logits_), ones.data(),
+                                   graph_->shape(logits_), {.batch = batch_});
+  graph_->backward_from(logits_);
+}
+
+std::vector<float> Network::logits() const {
+  std::vector<float> values(static_cast<size_t>(batch_ * spec_.classes));
+  graph_->backend().input.store_f32(values.data(), graph_->replay().data(logits_),
+                                    graph_->shape(logits_), {.batch = batch_});
+  return values;
+}
+
+}  // namespace sculpt
