@@ -32,7 +32,7 @@ struct ConvOptions {
 
 struct NormOptions {
   bool relu = false;
-  Value residual;  ///< added before the ReLU, if any
+  Value residual = {};  ///< added before the ReLU, if any
 };
 
 class Builder {
