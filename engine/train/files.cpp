@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <unistd.h>
+#include <utility>
 
 #include "engine/core/error.h"
 

@@ -29,15 +29,8 @@ struct Tensor {
   Bytes data;
 
   int64_t count() const;
-  /// The elements; T must match dtype (checked).
-  template <class T>
-  const T* as() const {
-    require_element(sizeof(T));
-    return reinterpret_cast<const T*>(data.data());
-  }
-
- private:
-  void require_element(size_t bytes) const;
+  /// Copies the bytes out (in a file they need not be aligned); sizes must agree (checked).
+  void copy_to(std::span<std::byte> destination) const;
 };
 
 using Metadata = std::map<std::string, std::string>;
@@ -54,6 +47,10 @@ class File {
   /// a checksum counts as damaged; else only a wrong one does.
   static File read(const std::filesystem::path& path, bool require_checksum);
   static File parse(std::string name, std::vector<std::byte> content, bool require_checksum);
+  File(File&&) = default;
+  File& operator=(File&&) = default;
+  File(const File&) = delete;  // the tensors point into its content
+  File& operator=(const File&) = delete;
 
   const std::string& name() const { return name_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }
@@ -65,6 +62,7 @@ class File {
   const std::string& metadata(const std::string& key) const;
 
  private:
+  File() = default;
   std::string name_;
   std::vector<std::byte> content_;
   std::vector<Tensor> tensors_;  // views into content_

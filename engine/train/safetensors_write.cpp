@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -72,8 +73,10 @@ int64_t Tensor::count() const {
   return n;
 }
 
-void Tensor::require_element(size_t bytes) const {
-  SCULPT_CHECK(bytes == element_bytes(dtype), "tensor {} read with the wrong element size", name);
+void Tensor::copy_to(std::span<std::byte> destination) const {
+  SCULPT_CHECK(destination.size() == data.size(), "tensor {} has {} bytes, not {}", name,
+               data.size(), destination.size());
+  std::copy(data.begin(), data.end(), destination.begin());
 }
 
 void Checksum::add(Bytes part) {

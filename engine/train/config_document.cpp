@@ -1,0 +1,151 @@
+#include "engine/train/config_document.h"
+
+#include <algorithm>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "engine/core/error.h"
+#include "engine/train/files.h"
+
+namespace sculpt {
+namespace {
+
+std::string place(const std::string& name, const toml::source_region& region) {
+  return region.begin ? fmt::format("{}:{}", name, region.begin.line) : name;
+}
+
+/// TOML node -> value. `name` is a file, or a --set argument (which has no lines).
+ConfigValue convert(const toml::node& node, const std::string& name, bool lines,
+                    const std::string& key) {
+  ConfigValue v;
+  v.source = lines ? place(name, node.source()) : name;
+  if (const auto* integer = node.as_integer()) {
+    v.value = integer->get();
+  } else if (const auto* real = node.as_floating_point()) {
+    v.value = real->get();
+  } else if (const auto* boolean = node.as_boolean()) {
+    v.value = boolean->get();
+  } else if (const auto* text = node.as_string()) {
+    v.value = text->get();
+  } else if (const auto* array = node.as_array()) {
+    ConfigValue::Array items;
+    for (const toml::node& item : *array) items.push_back(convert(item, name, lines, key));
+    v.value = std::move(items);
+  } else {
+    std::ostringstream kind;
+    kind << node.type();
+    fail("{}: {} is a {}; configs have numbers, texts, true, false and lists of these", v.source,
+         key, kind.str());
+  }
+  return v;
+}
+
+void flatten(const toml::table& table, const std::string& prefix, const std::string& name,
+             bool lines, std::map<std::string, ConfigValue>& out) {
+  for (const auto& [key, node] : table) {
+    const std::string full = prefix + std::string(std::string_view(key));
+    if (const toml::table* inner = node.as_table()) {
+      flatten(*inner, full + ".", name, lines, out);
+      continue;
+    }
+    ConfigValue value = convert(node, name, lines, full);
+    const std::string source = value.source;
+    if (!out.emplace(full, std::move(value)).second) fail("{}: {} is set twice", source, full);
+  }
+}
+
+toml::table parse_toml(std::string_view text, const std::string& name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    fail("{}: {}", place(name, error.source()), error.description());
+  }
+}
+
+std::string_view trim(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+/// Optimal string alignment distance.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
+                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+    }
+  }
+  return d[a.size()][b.size()];
+}
+
+}  // namespace
+
+std::string ConfigValue::describe() const {
+  if (const auto* integer = std::get_if<int64_t>(&value)) return fmt::format("{}", *integer);
+  if (const auto* real = std::get_if<double>(&value)) return fmt::format("{}", *real);
+  if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  if (const auto* words = std::get_if<std::string>(&value)) return fmt::format("\"{}\"", *words);
+  return "a list";
+}
+
+ConfigDocument ConfigDocument::from_file(const std::string& path) {
+  return from_text(read_text(path), path);
+}
+
+ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name) {
+  ConfigDocument document;
+  flatten(parse_toml(toml, name), "", name, true, document.values_);
+  return document;
+}
+
+void ConfigDocument::set(const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  const std::string source = "--set " + assignment;
+  const std::string key(trim(std::string_view(assignment).substr(0, equals)));
+  if (equals == std::string::npos || key.empty())
+    fail("{}: write it as --set key=value, for example --set train.lr=0.1", source);
+  const std::string text(trim(std::string_view(assignment).substr(equals + 1)));
+
+  ConfigValue value;
+  value.value = text;
+  value.source = source;
+  try {
+    const toml::table parsed = toml::parse("value = " + text);
+    const toml::node* node = parsed.get("value");
+    // More than one key: the text held a line break.
+    if (node && parsed.size() == 1 && !node->is_table() && !node->is_date() && !node->is_time() &&
+        !node->is_date_time())
+      value = convert(*node, source, false, key);
+  } catch (const toml::parse_error&) {
+    // A bare word.
+  }
+  value.text = text;
+  values_[key] = std::move(value);
+}
+
+const ConfigValue* ConfigDocument::find(std::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  return found == values_.end() ? nullptr : &found->second;
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(word, candidate);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace sculpt
