@@ -1,0 +1,113 @@
+#include "engine/optim/lr_schedule.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "engine/core/error.h"
+
+namespace sculpt {
+
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+double fraction(int64_t step, int64_t steps) {
+  return static_cast<double>(step) / static_cast<double>(steps);
+}
+
+/// From `from` to 1 along half a cosine, for x in [0, 1].
+double cosine_between(double from, double to, double x) {
+  return to + (from - to) * 0.5 * (1 + std::cos(kPi * x));
+}
+
+double warmup_factor(double t, const OptimOptions& o) {
+  return t < o.warmup ? o.warmup_start + (1 - o.warmup_start) * t / o.warmup : 1.0;
+}
+
+double step_warmup(int64_t step, int64_t steps, const OptimOptions& o) {
+  const double t = fraction(step, steps);
+  double lr = o.lr * warmup_factor(t, o);
+  for (const double milestone : o.milestones) {
+    // Milestones stand for a number of steps: a fraction like 60/150 of 300 is exactly step 120.
+    const double at = std::round(milestone * static_cast<double>(steps));
+    if (static_cast<double>(step) >= at) lr *= o.decay_factor;
+  }
+  return lr;
+}
+
+double triangular(int64_t step, int64_t steps, const OptimOptions& o) {
+  const double t = fraction(step, steps);
+  return o.lr * (t < 0.2 ? 0.2 + 0.8 * t / 0.2 : (1 - t) / 0.8);
+}
+
+double cosine(int64_t step, int64_t steps, const OptimOptions& o) {
+  const double t = fraction(step, steps);
+  if (t < o.warmup) return o.lr * warmup_factor(t, o);
+  return o.lr * cosine_between(1, 0, (t - o.warmup) / (1 - o.warmup));
+}
+
+double one_cycle(int64_t step, int64_t steps, const OptimOptions& o) {
+  constexpr double kRise = 0.3, kStart = 1.0 / 25, kEnd = kStart / 1e4;
+  const double t = fraction(step, steps);
+  if (t < kRise) return o.lr * cosine_between(kStart, 1, t / kRise);
+  return o.lr * cosine_between(1, kEnd, (t - kRise) / (1 - kRise));
+}
+
+double trapezoidal(int64_t step, int64_t steps, const OptimOptions& o) {
+  const double t = fraction(step, steps);
+  if (t < o.warmup) return o.lr * warmup_factor(t, o);
+  return t > 1 - o.cooldown ? o.lr * (1 - t) / o.cooldown : o.lr;
+}
+
+double constant(int64_t, int64_t, const OptimOptions& o) {
+  return o.lr;
+}
+
+double linear(int64_t step, int64_t steps, const OptimOptions& o) {
+  return o.lr * (1 - fraction(step, steps));
+}
+
+constexpr auto kSchedules = std::to_array<LrSchedule>({
+    {"step_warmup", step_warmup, "linear warm-up, then a drop at each milestone"},
+    {"triangular", triangular, "up from 0.2 lr for a fifth of the cycle, then down to 0"},
+    {"cosine", cosine, "linear warm-up, then half a cosine to 0"},
+    {"one_cycle", one_cycle, "cosine up for 30 % of the cycle, cosine down to almost 0"},
+    {"trapezoidal", trapezoidal, "linear warm-up, constant, linear cool-down to 0"},
+    {"constant", constant, "always lr"},
+    {"linear", linear, "from lr down to 0"},
+});
+
+}  // namespace
+
+std::span<const LrSchedule> lr_schedules() {
+  return kSchedules;
+}
+
+std::vector<std::string> lr_schedule_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kSchedules)
+    names.emplace_back(row.name);
+  return names;
+}
+
+double learning_rate(int64_t step, int64_t steps, const OptimOptions& options) {
+  SCULPT_CHECK(step >= 0 && step < steps, "step {} is outside a cycle of {} steps", step, steps);
+  for (const auto& row : kSchedules)
+    if (row.name == options.schedule) return row.function(step, steps, options);
+  fail("there is no learning-rate schedule '{}'; train.schedule is one of: {}", options.schedule,
+       fmt::join(lr_schedule_names(), ", "));
+}
+
+void validate(const OptimOptions& options) {
+  if (!std::ranges::is_sorted(options.milestones))
+    fail("train.milestones must be in increasing order, but is [{}]",
+         fmt::join(options.milestones, ", "));
+  if (options.schedule == "trapezoidal" && options.warmup + options.cooldown > 1)
+    fail("train.warmup {} and train.cooldown {} are together more than the whole cycle; lower one",
+         options.warmup, options.cooldown);
+  if (options.nesterov && options.momentum == 0)
+    fail("train.nesterov needs train.momentum above 0");
+}
+
+}  // namespace sculpt
