@@ -11,9 +11,9 @@ namespace sculpt {
 using kernels::ActivationShape;
 using kernels::GradWrite;
 
-Value Graph::input(int64_t channels, int64_t height, int64_t width) {
+Value Graph::input(int64_t channels, int64_t height, int64_t width, bool needs_grad) {
   SCULPT_CHECK(!finished_, "the graph is finished");
-  values_.push_back({ActivationShape{channels, height, width, 0}, -1, false});
+  values_.push_back({ActivationShape{channels, height, width, 0}, -1, needs_grad});
   return {static_cast<int>(values_.size()) - 1};
 }
 
@@ -90,7 +90,8 @@ void Graph::plan_memory() {
   std::vector<bool> has_consumer(values_.size());
   for (size_t v = 0; v < values_.size(); ++v) {
     data[v] = Lifetime::at(std::max(values_[v].producer, 0));
-    if (values_[v].producer < 0) data[v].first = 0;
+    // What was loaded stays loaded: a batch may be replayed.
+    if (values_[v].producer < 0) data[v].extend(2 * count);
   }
   // Consumers run backward from the last: that one overwrites the gradient, the others add to it.
   for (int n = count - 1; n >= 0; --n) {
@@ -107,6 +108,7 @@ void Graph::plan_memory() {
         grad[v] = Lifetime::at(backward_time(n));
         has_consumer[v] = true;
       }
+      // An input's gradient stays readable after the last backward pass.
       grad[v].extend(backward_time(values_[v].producer));
     }
     if (node.output.index >= 0 && node.backward_reads_output())

@@ -93,8 +93,8 @@ class Graph {
   const kernels::Backend& backend() const { return backend_; }
   ParameterArena& parameters() const { return parameters_; }
   int64_t max_batch() const { return max_batch_; }
-  /// An activation that is filled from outside; it gets no gradient.
-  Value input(int64_t channels, int64_t height, int64_t width);
+  /// An activation that is filled from outside. Images need no gradient.
+  Value input(int64_t channels, int64_t height, int64_t width, bool needs_grad = false);
   /// Appends a node. With channels == 0 it has no output (a loss).
   Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
   /// Raises the zero border of v to at least `halo`.
