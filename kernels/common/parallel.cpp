@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,7 +16,11 @@
 namespace sculpt {
 namespace {
 
-using Body = std::function<void(int64_t, int64_t, int)>;
+/// A type-erased body.
+struct Body {
+  const void* object = nullptr;
+  detail::ParallelBody call = nullptr;
+};
 
 // Set while a thread runs a body: nested calls run inline.
 thread_local bool inside_parallel_for = false;
@@ -50,8 +55,8 @@ class Pool {
 
   int count() const { return count_; }
 
-  void run(int64_t items, const Body& body) {
-    body_ = &body;
+  void run(int64_t items, Body body) {
+    body_ = body;
     items_ = items;
     pending_.store(count_ - 1, std::memory_order_relaxed);
     {
@@ -70,13 +75,24 @@ class Pool {
   }
 
  private:
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_)
+      worker.join();
+  }
+
   void run_share(int thread) {
     const int64_t begin = items_ * thread / count_;
     const int64_t end = items_ * (thread + 1) / count_;
     if (begin == end) return;
     inside_parallel_for = true;
     try {
-      (*body_)(begin, end, thread);
+      body_.call(body_.object, begin, end, thread);
     } catch (...) {
       std::lock_guard lock(mutex_);
       if (!error_) error_ = std::current_exception();
@@ -108,7 +124,7 @@ class Pool {
   std::atomic<uint64_t> generation_{0};
   std::atomic<int> pending_{0};
   std::atomic<bool> stopping_{false};
-  const Body* body_ = nullptr;
+  Body body_;
   int64_t items_ = 0;
   std::exception_ptr error_;
 };
@@ -117,36 +133,45 @@ int default_count() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-std::unique_ptr<Pool>& pool() {
-  static auto instance = std::make_unique<Pool>(default_count());
-  return instance;
-}
+// The pool is made at its first use, and only touched while `mutex` is held: one parallel_for of
+// the process runs at a time, a second thread that calls it waits.
+struct Shared {
+  std::mutex mutex;
+  std::unique_ptr<Pool> pool;
+  std::atomic<int> count{default_count()};
+};
 
-// One parallel_for of the process at a time; a second thread that calls it waits.
-std::mutex& entry() {
-  static std::mutex mutex;
-  return mutex;
+Shared& shared() {
+  static Shared instance;
+  return instance;
 }
 
 }  // namespace
 
 int thread_count() {
-  return pool()->count();
+  return shared().count.load(std::memory_order_relaxed);
 }
 
 void set_thread_count(int count) {
   if (count < 1) fail("thread count must be at least 1, not {}", count);
-  if (count != pool()->count()) pool() = std::make_unique<Pool>(count);
+  SCULPT_CHECK(!inside_parallel_for, "set_thread_count called from inside parallel_for");
+  Shared& s = shared();
+  std::lock_guard lock(s.mutex);
+  if (count == s.count.load(std::memory_order_relaxed)) return;
+  s.pool.reset();
+  s.count.store(count, std::memory_order_relaxed);
 }
 
-void parallel_for(int64_t count, const Body& body) {
+void detail::parallel_for(int64_t count, const void* body, ParallelBody call) {
   if (count <= 0) return;
-  if (count == 1 || inside_parallel_for || pool()->count() == 1) {
-    body(0, count, 0);
+  if (count == 1 || inside_parallel_for || thread_count() == 1) {
+    call(body, 0, count, 0);
     return;
   }
-  std::lock_guard lock(entry());
-  pool()->run(count, body);
+  Shared& s = shared();
+  std::lock_guard lock(s.mutex);
+  if (!s.pool) s.pool = std::make_unique<Pool>(s.count.load(std::memory_order_relaxed));
+  s.pool->run(count, {body, call});
 }
 
 }  // namespace sculpt

@@ -1,0 +1,34 @@
+#include "kernels/cpu/backend_table.h"
+
+#include "kernels/cpu/batch_norm.h"
+#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/input.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/loss.h"
+#include "kernels/cpu/masked_sgd.h"
+#include "kernels/cpu/pooling.h"
+
+#define SCULPT_QUOTE(name) #name
+#define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
+
+namespace SCULPT_ISA_NAMESPACE {
+
+const Backend& backend_table() {
+  static const Backend backend = {
+      .name = SCULPT_BACKEND_NAME(SCULPT_ISA),
+      .lanes = kLanes,
+      .element_bytes = sizeof(float),
+      .conv2d = conv2d_kernels(),
+      .linear = linear_kernels(),
+      .batch_norm = batch_norm_kernels(),
+      .elementwise = elementwise_kernels(),
+      .pooling = pooling_kernels(),
+      .loss = loss_kernels(),
+      .input = input_kernels(),
+      .masked_sgd = masked_sgd_kernels(),
+  };
+  return backend;
+}
+
+}  // namespace SCULPT_ISA_NAMESPACE

@@ -1,0 +1,257 @@
+#include "kernels/ranking.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+#include <vector>
+
+#include "kernels/common/check.h"
+#include "kernels/common/layout.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt::kernels {
+namespace {
+
+template <class Score>
+struct Radix;
+
+template <>
+struct Radix<float> {
+  using Key = uint32_t;
+  static constexpr std::array<int, 3> kDigitBits = {11, 11, 10};
+};
+
+template <>
+struct Radix<double> {
+  using Key = uint64_t;
+  static constexpr std::array<int, 6> kDigitBits = {11, 11, 11, 11, 10, 10};
+};
+
+constexpr int kBins = 1 << 11;
+
+/// Unsigned integers that order like the scores.
+template <class Score>
+typename Radix<Score>::Key key_of(Score score) {
+  using Key = typename Radix<Score>::Key;
+  constexpr Key kSign = Key{1} << (8 * sizeof(Key) - 1);
+  const Key bits = std::bit_cast<Key>(score + Score{0});  // -0 + 0 is +0
+  return bits ^ (bits & kSign ? ~Key{0} : kSign);
+}
+
+template <class Score>
+class TopK {
+ public:
+  using Key = typename Radix<Score>::Key;
+
+  TopK(std::span<uint8_t> keep, std::span<const Score> scores, std::span<const uint8_t> candidate)
+      : keep_(keep), scores_(scores), candidate_(candidate) {
+    // Chunks are what threads share; a chunk's counts must fit 32 bits.
+    const auto n = static_cast<int64_t>(scores.size());
+    chunks_ = std::max<int64_t>(thread_count(), ceil_div(n, int64_t{1} << 31));
+    histograms_.resize(static_cast<size_t>(chunks_));
+  }
+
+  RankingResult run(int64_t k) {
+    const int64_t nan = first_nan();
+    if (nan >= 0) return {nan};
+    constexpr int kKeyBits = 8 * sizeof(Key);
+    Key prefix = 0;  // the leading digits of the k-th highest key
+    int prefix_bits = 0;
+    int64_t wanted = k;  // how many to keep among the keys with that prefix
+    for (const int bits : Radix<Score>::kDigitBits) {
+      count_digits(prefix, prefix_bits, bits);
+      if (prefix_bits == 0) check_k(k);
+      if (k == 0) {
+        std::fill(keep_.begin(), keep_.end(), uint8_t{0});
+        return {};
+      }
+      const int64_t digit = find_digit(&wanted);
+      prefix_bits += bits;
+      prefix |= static_cast<Key>(digit) << (kKeyBits - prefix_bits);
+      last_digit_ = static_cast<size_t>(digit);
+    }
+    write_mask(prefix, wanted);
+    return {};
+  }
+
+ private:
+  using Histogram = std::array<uint32_t, kBins>;
+
+  bool is_candidate(int64_t i) const {
+    return candidate_.empty() || candidate_[static_cast<size_t>(i)] != 0;
+  }
+
+  /// Calls body(chunk, begin, end) for every chunk of the scores, in parallel.
+  template <class Body>
+  void for_each_chunk(const Body& body) {
+    const auto n = static_cast<int64_t>(scores_.size());
+    parallel_for(chunks_, [&](int64_t first, int64_t last, int) {
+      for (int64_t chunk = first; chunk < last; ++chunk)
+        body(static_cast<size_t>(chunk), n / chunks_ * chunk + std::min(chunk, n % chunks_),
+             n / chunks_ * (chunk + 1) + std::min(chunk + 1, n % chunks_));
+    });
+  }
+
+  int64_t first_nan() {
+    constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+    std::vector<int64_t> found(static_cast<size_t>(chunks_), kNone);
+    for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
+      constexpr int64_t kStretch = 4096;
+      for (int64_t i = begin; i < end; i += kStretch) {
+        const int64_t stop = std::min(end, i + kStretch);
+        bool any = false;
+        for (int64_t j = i; j < stop; ++j)
+          any |= scores_[j] != scores_[j];
+        if (!any) continue;
+        for (int64_t j = i; j < stop; ++j) {
+          if (scores_[j] == scores_[j] || !is_candidate(j)) continue;
+          found[chunk] = j;
+          return;
+        }
+      }
+    });
+    const int64_t first = *std::min_element(found.begin(), found.end());
+    return first == kNone ? -1 : first;
+  }
+
+  /// histograms_[chunk][digit]: candidates whose key starts with `prefix`, by their next digit.
+  void count_digits(Key prefix, int prefix_bits, int digit_bits) {
+    for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
+      if (prefix_bits == 0)
+        count_first_digit(histograms_[chunk], begin, end, digit_bits);
+      else
+        count_next_digit(histograms_[chunk], begin, end, prefix, prefix_bits, digit_bits);
+    });
+  }
+
+  // Neighbours often share a bin; separate counters keep an increment from waiting for the one
+  // before it.
+  static constexpr int kCopies = 4;
+
+  void count_first_digit(Histogram& histogram, int64_t begin, int64_t end, int digit_bits) const {
+    const int shift = 8 * static_cast<int>(sizeof(Key)) - digit_bits;
+    std::array<Histogram, kCopies> copies = {};
+    auto add = [&](int64_t i, int copy) {
+      copies[copy][key_of(scores_[i]) >> shift] += is_candidate(i) ? 1 : 0;
+    };
+    int64_t i = begin;
+    for (; i + kCopies <= end; i += kCopies)
+      for (int copy = 0; copy < kCopies; ++copy)
+        add(i + copy, copy);
+    for (; i < end; ++i)
+      add(i, 0);
+    sum_copies(histogram, copies);
+  }
+
+  void count_next_digit(Histogram& histogram, int64_t begin, int64_t end, Key prefix,
+                        int prefix_bits, int digit_bits) const {
+    const int prefix_shift = 8 * static_cast<int>(sizeof(Key)) - prefix_bits;
+    const int shift = prefix_shift - digit_bits;
+    const Key digit_mask = (Key{1} << digit_bits) - 1;
+    const Key wanted = prefix >> prefix_shift;
+    std::array<Histogram, kCopies> copies = {};
+    for (int64_t i = begin; i < end; ++i) {
+      const Key key = key_of(scores_[i]);
+      if (key >> prefix_shift == wanted && is_candidate(i))
+        ++copies[i % kCopies][(key >> shift) & digit_mask];
+    }
+    sum_copies(histogram, copies);
+  }
+
+  static void sum_copies(Histogram& histogram, const std::array<Histogram, kCopies>& copies) {
+    for (size_t bin = 0; bin < kBins; ++bin)
+      histogram[bin] = copies[0][bin] + copies[1][bin] + copies[2][bin] + copies[3][bin];
+  }
+
+  void check_k(int64_t k) const {
+    int64_t candidates = 0;
+    for (const Histogram& histogram : histograms_)
+      for (const uint32_t count : histogram)
+        candidates += count;
+    if (k < 0 || k > candidates)
+      fail("cannot keep {} of {} candidates: the number must be between 0 and {}", k, candidates,
+           candidates);
+  }
+
+  /// The digit of the *wanted-th highest; *wanted becomes its rank among those with that digit.
+  int64_t find_digit(int64_t* wanted) const {
+    for (int64_t digit = kBins - 1; digit >= 0; --digit) {
+      int64_t count = 0;
+      for (const Histogram& histogram : histograms_)
+        count += histogram[static_cast<size_t>(digit)];
+      if (count >= *wanted) return digit;
+      *wanted -= count;
+    }
+    fail("top-k ranking lost count: scores changed while they were ranked");
+  }
+
+  /// Keeps all keys above `threshold` and the first `ties` candidates that equal it. The last
+  /// histograms say how many of those each chunk has.
+  void write_mask(Key threshold, int64_t ties) {
+    std::vector<int64_t> quota(static_cast<size_t>(chunks_));
+    for (size_t chunk = 0; chunk < quota.size(); ++chunk) {
+      quota[chunk] = std::min<int64_t>(ties, histograms_[chunk][last_digit_]);
+      ties -= quota[chunk];
+    }
+    for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
+      const int64_t equal = histograms_[chunk][last_digit_];
+      int64_t left = quota[chunk];
+      if (left == 0 || left == equal) {
+        const Key lowest = threshold + (left == equal ? 0 : 1);
+        keep_at_least(lowest, begin, end);
+        return;
+      }
+      for (int64_t i = begin; i < end; ++i) {
+        const Key key = key_of(scores_[i]);
+        const bool tie = key == threshold && is_candidate(i) && left > 0;
+        left -= tie ? 1 : 0;
+        keep_[i] = (key > threshold && is_candidate(i)) || tie ? 1 : 0;
+      }
+    });
+  }
+
+  void keep_at_least(Key lowest, int64_t begin, int64_t end) {
+    uint8_t* keep = keep_.data();
+    const Score* scores = scores_.data();
+    const uint8_t* candidate = candidate_.data();
+    if (candidate_.empty()) {
+      for (int64_t i = begin; i < end; ++i)
+        keep[i] = key_of(scores[i]) >= lowest ? 1 : 0;
+    } else {
+      for (int64_t i = begin; i < end; ++i)
+        keep[i] = (key_of(scores[i]) >= lowest) & (candidate[i] != 0) ? 1 : 0;
+    }
+  }
+
+  std::span<uint8_t> keep_;
+  std::span<const Score> scores_;
+  std::span<const uint8_t> candidate_;
+  int64_t chunks_ = 1;
+  std::vector<Histogram> histograms_;
+  size_t last_digit_ = 0;
+};
+
+template <class Score>
+RankingResult select(std::span<uint8_t> keep, std::span<const Score> scores,
+                     std::span<const uint8_t> candidate, int64_t k) {
+  SCULPT_CHECK(keep.size() == scores.size(), "ranking: {} mask bytes for {} scores", keep.size(),
+               scores.size());
+  SCULPT_CHECK(candidate.empty() || candidate.size() == scores.size(),
+               "ranking: {} candidates for {} scores", candidate.size(), scores.size());
+  return TopK<Score>(keep, scores, candidate).run(k);
+}
+
+}  // namespace
+
+RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> scores,
+                           std::span<const uint8_t> candidate, int64_t k) {
+  return select(keep, scores, candidate, k);
+}
+
+RankingResult select_top_k(std::span<uint8_t> keep, std::span<const double> scores,
+                           std::span<const uint8_t> candidate, int64_t k) {
+  return select(keep, scores, candidate, k);
+}
+
+}  // namespace sculpt::kernels
