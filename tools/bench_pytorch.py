@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Times the training step of Sculpt and of PyTorch, alternating, on this machine.
+
+usage: tools/bench_pytorch.py [--models resnet20:128,resnet18:64] [--threads 2] [--rounds 7]
+                              [--seconds 6] [--out docs/results/dense_step]
+
+One process each: `sculpt_bench serve` and a PyTorch worker (this script with --worker). Both time
+forward, loss, backward and SGD update of the same float32 model on one batch that is already in
+memory. A round is a block of steps of ours, then one of PyTorch's of about the same length (or the
+other way round, in turn), so that the machine's moods hit both; the ratio is the median over rounds
+of the pairwise ratios. Peak memory is each process's high-water mark of resident memory (VmHWM).
+
+Protocol with a worker, one JSON line per answer: it prints {"ready": true}; `run K` is answered by
+{"seconds": s, "images": n, "peak_memory_bytes": b}; `quit` ends it.
+
+Writes OUT.json and OUT.md. Needs torch for the worker only (--python names an interpreter with it).
+"""
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def peak_memory_bytes():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+# --- the PyTorch side ---------------------------------------------------------------------------
+
+def worker(arguments):
+    import torch
+
+    import pytorch_models
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    model = pytorch_models.build(arguments.model)
+    images = torch.randn(arguments.batch, 3, 32, 32)
+    labels = torch.randint(0, 10, (arguments.batch,))
+    if arguments.layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    answer({"ready": True, "version": torch.__version__, "layout": arguments.layout,
+            "memory_before_bytes": peak_memory_bytes()})
+    for line in sys.stdin:
+        words = line.split()
+        if words == ["quit"]:
+            break
+        started = time.perf_counter()
+        for _ in range(int(words[1])):
+            step()
+        answer({"seconds": time.perf_counter() - started, "images": arguments.batch * int(words[1]),
+                "peak_memory_bytes": peak_memory_bytes()})
+
+
+def answer(value):
+    print(json.dumps(value), flush=True)
+
+
+# --- the driver ---------------------------------------------------------------------------------
+
+class Child:
+    """A worker process and its protocol."""
+
+    def __init__(self, name, command):
+        self.name, self.command = name, command
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+        self.hello = self._read()
+        if not self.hello.get("ready"):
+            raise RuntimeError(f"{name}: expected ready, got {self.hello}")
+        self.peak = 0
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended (status {self.process.wait()}): "
+                               f"{' '.join(self.command)}")
+        return json.loads(line)
+
+    def run(self, steps):
+        """Seconds per step over a block of steps."""
+        self.process.stdin.write(f"run {steps}\n")
+        self.process.stdin.flush()
+        reply = self._read()
+        self.peak = max(self.peak, reply["peak_memory_bytes"])
+        return reply["seconds"] / steps
+
+    def quit(self):
+        self.process.stdin.write("quit\n")
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def pytorch_command(arguments, model, batch, layout):
+    return [arguments.python, str(Path(__file__).resolve()), "--worker", "--model", model,
+            "--batch", str(batch), "--threads", str(arguments.threads), "--layout", layout]
+
+
+def faster_layout(arguments, model, batch):
+    """Short trial in processes of their own, so that neither raises the other's memory peak."""
+    trial = {}
+    for layout in ("contiguous", "channels_last"):
+        child = Child(f"PyTorch {layout}", pytorch_command(arguments, model, batch, layout))
+        child.run(2)
+        trial[layout] = min(child.run(2) for _ in range(3))
+        child.quit()
+    return min(trial, key=trial.get), {name: batch / seconds for name, seconds in trial.items()}
+
+
+def measure(arguments, model, batch):
+    layout, trial = faster_layout(arguments, model, batch)
+    print(f"{model} batch {batch}: PyTorch {layout} (trial: " + ", ".join(
+        f"{name} {rate:.0f} images/s" for name, rate in trial.items()) + ")", flush=True)
+    ours = Child("sculpt_bench", [str(arguments.bench), "serve", "--model", model, "--batch",
+                                  str(batch), "--threads", str(arguments.threads)])
+    theirs = Child("PyTorch", pytorch_command(arguments, model, batch, layout))
+    children = {"sculpt": ours, "pytorch": theirs}
+    steps = {}
+    for name, child in children.items():
+        child.run(3)  # warm-up
+        steps[name] = max(1, round(arguments.seconds / child.run(3)))
+    rates = {name: [] for name in children}
+    for round_index in range(arguments.rounds):
+        order = list(children) if round_index % 2 == 0 else list(reversed(children))
+        for name in order:
+            rates[name].append(batch / children[name].run(steps[name]))
+        print(f"  round {round_index + 1}: sculpt {rates['sculpt'][-1]:.0f}, pytorch "
+              f"{rates['pytorch'][-1]:.0f} images/s, ratio "
+              f"{rates['sculpt'][-1] / rates['pytorch'][-1]:.3f}", flush=True)
+    for child in children.values():
+        child.quit()
+    ratios = [a / b for a, b in zip(rates["sculpt"], rates["pytorch"])]
+    return {"model": model, "batch": batch, "threads": arguments.threads, "layout": layout,
+            "layout_trial_images_per_second": trial, "steps_per_block": steps,
+            "images_per_second": rates, "ratios": ratios, "ratio": statistics.median(ratios),
+            "peak_memory_bytes": {name: child.peak for name, child in children.items()},
+            "pytorch_memory_before_bytes": theirs.hello["memory_before_bytes"],
+            "torch": theirs.hello["version"], "sculpt_hello": ours.hello}
+
+
+def machine():
+    cpu = next((line.split(":", 1)[1].strip() for line in
+                Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+               platform.processor())
+    git = lambda *words: subprocess.run(  # noqa: E731
+        ["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
+    return {"cpu": cpu, "processors": os.cpu_count(), "system": platform.platform(),
+            "load_average_before": os.getloadavg()[0], "commit": git("rev-parse", "HEAD"),
+            "modified": bool(git("status", "--porcelain", "--untracked-files=no")),
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
+def markdown(report):
+    about = report["machine"]
+    lines = ["# Training step, dense, float32: Sculpt and PyTorch", "",
+             f"`{report['command']}`, {about['date']}, commit {about['commit'][:12]}"
+             f"{' with local changes' if about['modified'] else ''}; {about['cpu']}, "
+             f"{about['processors']} processors, {about['system']}; load before the start "
+             f"{about['load_average_before']:.2f}.", "",
+             "Forward, loss, backward and update on one batch in memory, blocks of steps in turn; "
+             "images/s as median (lowest-highest), ratio as median of the pairwise ratios; memory "
+             "is the process's resident peak (VmHWM).", "",
+             "| model | batch | threads | Sculpt images/s | PyTorch images/s | PyTorch layout | "
+             "ratio | Sculpt memory | PyTorch memory |",
+             "|---|---|---|---|---|---|---|---|---|"]
+
+    def rate(values):
+        return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+    for r in report["results"]:
+        peak = {name: f"{value / 2**20:.0f} MiB" for name, value in r["peak_memory_bytes"].items()}
+        lines.append(
+            f"| {r['model']} | {r['batch']} | {r['threads']} | "
+            f"{rate(r['images_per_second']['sculpt'])} | {rate(r['images_per_second']['pytorch'])} "
+            f"| {r['layout']} | **{r['ratio']:.2f}** ({min(r['ratios']):.2f}-{max(r['ratios']):.2f})"
+            f" | {peak['sculpt']} | {peak['pytorch']} |")
+    before = report["results"][0]["pytorch_memory_before_bytes"] / 2**20
+    lines += ["", f"PyTorch {report['results'][0]['torch']}; of its memory {before:.0f} MiB are "
+              "there before the first step (libraries, model and batch).", ""]
+    return "\n".join(lines)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", default="resnet20:128,resnet18:64",
+                        help="NAME:BATCH,... (default resnet20:128,resnet18:64)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7, help="blocks of each (default 7)")
+    parser.add_argument("--seconds", type=float, default=6, help="length of a block (default 6)")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "dense_step",
+                        help="OUT.json and OUT.md are written")
+    parser.add_argument("--bench", type=Path, default=ROOT / "build" / "cpu" / "bin" /
+                        "sculpt_bench", help="our program")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has torch")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--layout", default="contiguous", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.worker:
+        return worker(arguments)
+    if not arguments.bench.exists():
+        sys.exit(f"error: {arguments.bench} is not there; build it with tools/test or "
+                 "cmake --preset cpu && cmake --build --preset cpu")
+    report = {"command": "tools/bench_pytorch.py " + " ".join(sys.argv[1:]),
+              "machine": machine(), "results": []}
+    report["command"] = report["command"].strip()
+    for item in arguments.models.split(","):
+        model, _, batch = item.partition(":")
+        report["results"].append(measure(arguments, model, int(batch)))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    text = markdown(report)
+    arguments.out.with_suffix(".md").write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, OSError) as problem:
+        sys.exit(f"error: {problem}")

@@ -1,0 +1,76 @@
+"""CIFAR-10, CIFAR-100 (binary version) and MNIST (IDX) as numpy arrays, as data/ reads them."""
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+
+# Per-channel mean and standard deviation of the training images, of pixels in [0, 1]; the same
+# numbers as in data/.
+NORMALIZATION = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "mnist": ((0.1307,), (0.3081,)),
+}
+CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10}
+
+
+class DataError(Exception):
+    """A data file that is missing or malformed; the text names it."""
+
+
+def _cifar_file(path, label_bytes):
+    row = label_bytes + 3072
+    content = np.fromfile(path, dtype=np.uint8)
+    if content.size == 0 or content.size % row:
+        raise DataError(f"{path}: {content.size} bytes is no multiple of {row}: truncated?")
+    content = content.reshape(-1, row)
+    # With two labels (CIFAR-100) the fine one is the second.
+    return (content[:, label_bytes:].reshape(-1, 3, 32, 32).copy(),
+            content[:, label_bytes - 1].astype(np.int64))
+
+
+def _idx_file(root, stem):
+    for name in (stem, stem.replace("-idx", ".idx"), stem + ".gz"):
+        path = root / name
+        if path.exists():
+            content = path.read_bytes()
+            break
+    else:
+        raise DataError(f"{root / stem} is not there (nor {stem}.gz)")
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    rank = content[3]
+    shape = struct.unpack(f">{rank}I", content[4:4 + 4 * rank])
+    data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank)
+    if data.size != np.prod(shape):
+        raise DataError(f"{path}: {data.size} bytes of data, its header says {np.prod(shape)}")
+    return data.reshape(shape)
+
+
+def load(name, root, split):
+    """Images [n, channels, height, width] uint8 and labels [n] int64 of 'train' or 'test'."""
+    root = Path(root)
+    if name == "cifar10":
+        files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else [
+            "test_batch.bin"]
+        root = next((p for p in (root, root / "cifar-10-batches-bin") if (p / files[0]).exists()),
+                    root)
+        parts = [_cifar_file(_require(root / file), 1) for file in files]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    if name == "cifar100":
+        file = f"{split}.bin"
+        root = next((p for p in (root, root / "cifar-100-binary") if (p / file).exists()), root)
+        return _cifar_file(_require(root / file), 2)
+    if name == "mnist":
+        prefix = "train" if split == "train" else "t10k"
+        images = _idx_file(root, f"{prefix}-images-idx3-ubyte")
+        labels = _idx_file(root, f"{prefix}-labels-idx1-ubyte")
+        return images[:, None], labels.astype(np.int64)
+    raise DataError(f"data set '{name}' has no files to read here; there are {', '.join(CLASSES)}")
+
+
+def _require(path):
+    if not path.exists():
+        raise DataError(f"{path} is not there; tools/get_data fetches it, --data names its folder")
+    return path

@@ -1,0 +1,116 @@
+"""Reads what a run folder holds: config.toml, summary.json and the checkpoint's place."""
+import json
+import re
+from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:  # Python 3.9 and 3.10
+    tomllib = None
+
+
+class ConfigError(Exception):
+    """A config file or key that cannot be used; the text names it."""
+
+
+def _strip_comment(line):
+    quoted = False
+    for index, character in enumerate(line):
+        if character == '"' and (index == 0 or line[index - 1] != "\\"):
+            quoted = not quoted
+        elif character == "#" and not quoted:
+            return line[:index]
+    return line
+
+
+def _parse_value(text, where):
+    """One TOML value of the kinds that a config has; JSON is the same but for underscores."""
+    if re.fullmatch(r"[+-]?[0-9][0-9_]*", text):
+        return int(text.replace("_", ""))
+    if re.fullmatch(r"[+-]?(inf|nan)", text):
+        return float(text)
+    if re.fullmatch(r"[+-]?[0-9][0-9_]*(\.[0-9_]+)?([eE][+-]?[0-9]+)?", text):
+        return float(text.replace("_", ""))
+    if len(text) >= 2 and text[0] == text[-1] == "'":
+        return text[1:-1]
+    try:
+        return json.loads(re.sub(r",\s*\]", "]", text))
+    except ValueError:
+        raise ConfigError(f"{where}: cannot read the value {text}") from None
+
+
+def parse_toml_subset(text, name="config"):
+    """Tables, dotted keys, strings, numbers, booleans and arrays of these, each on one line or an
+    array over several: what configs use. For Pythons without tomllib."""
+    root, table, pending = {}, None, ""
+    table = root
+    for number, raw in enumerate(text.splitlines(), 1):
+        where = f"{name}:{number}"
+        line = (pending + " " + _strip_comment(raw).strip()).strip()
+        pending = ""
+        if not line:
+            continue
+        header = re.fullmatch(r"\[([A-Za-z0-9_.-]+)\]", line)
+        array_header = re.fullmatch(r"\[\[([A-Za-z0-9_.-]+)\]\]", line)
+        if header or array_header:
+            *parents, last = (header or array_header).group(1).split(".")
+            table = root
+            for part in parents:
+                table = table.setdefault(part, {})
+            if header:
+                table = table.setdefault(last, {})
+            else:
+                table.setdefault(last, []).append({})
+                table = table[last][-1]
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise ConfigError(f"{where}: neither a table nor a key = value: {line}")
+        if value.count("[") > value.count("]"):
+            pending = line
+            continue
+        *parents, last = key.strip().split(".")
+        place = table
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last.strip()] = _parse_value(value.strip(), where)
+    return root
+
+
+def read_config(path):
+    text = Path(path).read_text(encoding="utf-8")
+    if tomllib is not None:
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return parse_toml_subset(text, str(path))
+
+
+def set_value(config, assignment):
+    """Applies 'a.b=value' as sculpt_run's --set does; a bare word is a string."""
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}: expected KEY=VALUE")
+    try:
+        value = _parse_value(text.strip(), f"--set {key}")
+    except ConfigError:
+        value = text.strip()
+    *parents, last = key.strip().split(".")
+    for part in parents:
+        config = config.setdefault(part, {})
+    config[last] = value
+
+
+def get(config, key, default=None):
+    """The value of a dotted key, or the default when the config does not have it."""
+    for part in key.split("."):
+        if not isinstance(config, dict) or part not in config:
+            return default
+        config = config[part]
+    return config
+
+
+def read_summary(folder):
+    path = Path(folder) / "summary.json"
+    return json.loads(path.read_text()) if path.exists() else None
