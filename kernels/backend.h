@@ -30,6 +30,10 @@ struct Backend {
   InputKernels input;
   MaskedSgdKernels masked_sgd;
 
+  /// Runs independent multiply-adds in registers on the calling thread and returns the FLOPs done:
+  /// the compute ceiling of benchmarks. Null on the reference backend.
+  double (*fma_probe)(int64_t iterations) = nullptr;
+
   int64_t blocks(int64_t batch) const { return ceil_div(batch, lanes); }
 };
 

@@ -1,0 +1,74 @@
+// sculpt_bench: times training steps. `profile` prints where a step's time goes; `serve` runs steps
+// on request, so that tools/bench_pytorch.py can alternate them with another engine's in one run.
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fmt/format.h>
+#include <iostream>
+#include <string>
+
+#include "apps/sculpt_bench/profile.h"
+#include "apps/sculpt_bench/training_step.h"
+#include "engine/core/error.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt::bench {
+namespace {
+
+void say(const std::string& line) {
+  std::cout << line << std::endl;  // flushed: the other side waits for it
+}
+
+// Protocol: a line of JSON when ready and after each `run K`; `quit` or end of input ends.
+void serve(TrainingStep& step, int64_t batch) {
+  step.run();
+  say("{\"ready\": true}");
+  for (std::string command; std::cin >> command && command != "quit";) {
+    int steps = 0;
+    if (command != "run" || !(std::cin >> steps) || steps < 1)
+      fail("serve: expected 'run K' or 'quit', got '{}'", command);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < steps; ++i)
+      step.run();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    say(fmt::format("{{\"seconds\": {}, \"images\": {}, \"peak_memory_bytes\": {}}}", seconds,
+                    steps * batch, peak_memory_bytes()));
+  }
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Times training steps of Sculpt's networks"};
+  app.require_subcommand(1);
+  app.fallthrough();
+  StepOptions options;
+  int threads = 0, steps = 20;
+  app.add_option("--model", options.model, "a model of sculpt_run")->capture_default_str();
+  app.add_option("--width", options.width, "channel multiplier")->capture_default_str();
+  app.add_option("--batch", options.batch, "images per step")->capture_default_str();
+  app.add_option("--image-size", options.image_size, "height and width")->capture_default_str();
+  app.add_option("--threads", threads, "0: all cores")->capture_default_str();
+  auto* profile =
+      app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
+  profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
+  auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
+  CLI11_PARSE(app, argc, argv);
+
+  if (threads > 0) set_thread_count(threads);
+  TrainingStep step(options);
+  if (*profile) print_profile(step, steps);
+  if (*server) serve(step, options.batch);
+  return 0;
+}
+
+}  // namespace
+}  // namespace sculpt::bench
+
+int main(int argc, char** argv) {
+  try {
+    return sculpt::bench::run(argc, argv);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "sculpt_bench: error: {}\n", e.what());
+    return 1;
+  }
+}

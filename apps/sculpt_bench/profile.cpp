@@ -1,0 +1,174 @@
+#include "apps/sculpt_bench/profile.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fmt/format.h>
+#include <map>
+
+#include "engine/core/buffer.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt::bench {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+template <class Body>
+double best_seconds(int repeats, Body body) {
+  double best = 1e30;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = Clock::now();
+    body();
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return best;
+}
+
+double bytes_of(const Graph& graph, Value v, int64_t batch) {
+  return static_cast<double>(graph.shape(v).elements_per_image() * batch) * 4;
+}
+
+// What a node must move and compute in one direction.
+struct Cost {
+  double flops = 0;
+  double bytes = 0;
+};
+
+Cost forward_cost(const Graph& graph, const Node& node, int64_t batch) {
+  Cost cost;
+  cost.flops = 2.0 * static_cast<double>(node.info.macs * batch);
+  for (const Value v : node.inputs)
+    cost.bytes += bytes_of(graph, v, batch);
+  // Statistics need a pass of their own before anything can be written.
+  if (node.info.op == "batch_norm") cost.bytes += bytes_of(graph, node.inputs[0], batch);
+  if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch);
+  return cost;
+}
+
+Cost backward_cost(const Graph& graph, const Node& node, int64_t batch) {
+  Cost cost;
+  if (node.output.index < 0) return cost;
+  const double dy = bytes_of(graph, node.output, batch);
+  const bool has_weight = node.info.macs > 0;
+  const bool images = graph.is_input(node.inputs[0]);
+  if (has_weight) {
+    cost.flops = (images ? 2.0 : 4.0) * static_cast<double>(node.info.macs * batch);
+    cost.bytes = dy + bytes_of(graph, node.inputs[0], batch);                // weight gradient
+    if (!images) cost.bytes += dy + bytes_of(graph, node.inputs[0], batch);  // input gradient
+    return cost;
+  }
+  cost.bytes = dy;
+  for (const Value v : node.inputs)
+    cost.bytes += bytes_of(graph, v, batch);
+  for (size_t i = 0; i < node.inputs.size(); ++i)
+    if (node.backward_reads_input(i)) cost.bytes += bytes_of(graph, node.inputs[i], batch);
+  if (node.backward_reads_output()) cost.bytes += dy;
+  // The reductions of batch norm read gradient and input once more.
+  if (node.info.op == "batch_norm") cost.bytes += 2 * dy;
+  return cost;
+}
+
+struct Row {
+  double forward = 0, backward = 0;  // seconds a step
+  Cost cost;
+};
+
+void print_row(const std::string& name, const Row& row, double step_seconds,
+               const MachineRates& rates) {
+  const double seconds = row.forward + row.backward;
+  const double floor =
+      std::max(row.cost.flops / rates.flops_per_second, row.cost.bytes / rates.bytes_per_second);
+  fmt::print("| {} | {:.2f} | {:.2f} | {:.1f} % | {:.1f} | {:.1f} | {:.2f} |\n", name,
+             row.forward * 1e3, row.backward * 1e3, 100 * seconds / step_seconds,
+             row.cost.flops / seconds * 1e-9, row.cost.bytes / seconds * 1e-9,
+             floor > 0 ? floor / seconds : 0.0);
+}
+
+void print_header(const char* what) {
+  fmt::print("\n| {} | forward ms | backward ms | share | GFLOP/s | GB/s | floor / time |\n", what);
+  fmt::print("|---|---|---|---|---|---|---|\n");
+}
+
+}  // namespace
+
+MachineRates measure_machine() {
+  MachineRates rates;
+  const int threads = thread_count();
+  const auto probe = kernels::cpu_backend().fma_probe;
+  double flops = 0;
+  const double fma = best_seconds(5, [&] {
+    std::vector<double> done(static_cast<size_t>(threads));
+    parallel_for(threads, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i)
+        done[static_cast<size_t>(i)] = probe(20'000'000);
+    });
+    flops = 0;
+    for (const double f : done)
+      flops += f;
+  });
+  rates.flops_per_second = flops / fma;
+
+  constexpr int64_t kBytes = int64_t{256} << 20;
+  const Buffer from(kBytes, "the copy test");
+  Buffer to(kBytes, "the copy test");
+  const double copy = best_seconds(5, [&] {
+    parallel_for(kBytes, [&](int64_t begin, int64_t end, int) {
+      std::memcpy(to.data() + begin, from.data() + begin, static_cast<size_t>(end - begin));
+    });
+  });
+  rates.bytes_per_second = 2.0 * kBytes / copy;
+  return rates;
+}
+
+void print_profile(TrainingStep& step, int steps) {
+  Graph& graph = step.network().graph();
+  const int64_t batch = graph.max_batch();
+  for (int i = 0; i < 3; ++i)
+    step.run();
+  graph.set_profiling(true);
+  step.load_seconds = step.update_seconds = 0;
+  const auto start = Clock::now();
+  for (int i = 0; i < steps; ++i)
+    step.run();
+  const double step_seconds = std::chrono::duration<double>(Clock::now() - start).count() / steps;
+  const MachineRates rates = measure_machine();
+
+  std::map<std::string, Row> by_op;
+  std::vector<std::pair<std::string, Row>> by_layer;
+  for (size_t n = 0; n < graph.nodes().size(); ++n) {
+    const Node& node = *graph.nodes()[n];
+    Row row;
+    row.forward = graph.profile()[n].forward / steps;
+    row.backward = graph.profile()[n].backward / steps;
+    const Cost f = forward_cost(graph, node, batch), b = backward_cost(graph, node, batch);
+    row.cost = {f.flops + b.flops, f.bytes + b.bytes};
+    by_layer.emplace_back(node.info.name, row);
+    Row& sum = by_op[std::string(node.info.op)];
+    sum.forward += row.forward;
+    sum.backward += row.backward;
+    sum.cost.flops += row.cost.flops;
+    sum.cost.bytes += row.cost.bytes;
+  }
+  by_op["load images"].forward = step.load_seconds / steps;
+  Row& update = by_op["masked SGD"];
+  update.backward = step.update_seconds / steps;
+  update.cost.bytes = static_cast<double>(step.network().parameters().count()) * (5 * 4 + 1);
+
+  fmt::print("Step: {:.2f} ms, {:.1f} images/s, {} threads, {}. ", step_seconds * 1e3,
+             static_cast<double>(batch) / step_seconds, thread_count(), graph.backend().name);
+  fmt::print(
+      "Machine: {:.0f} GFLOP/s, {:.1f} GB/s. Activations {:.1f} MiB, peak memory {:.1f} MiB.\n",
+      rates.flops_per_second * 1e-9, rates.bytes_per_second * 1e-9,
+      static_cast<double>(graph.planned_bytes()) / (1 << 20),
+      static_cast<double>(peak_memory_bytes()) / (1 << 20));
+  print_header("op");
+  for (const auto& [name, row] : by_op)
+    print_row(name, row, step_seconds, rates);
+  print_header("layer");
+  for (const auto& [name, row] : by_layer)
+    print_row(name, row, step_seconds, rates);
+}
+
+}  // namespace sculpt::bench

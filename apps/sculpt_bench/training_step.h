@@ -1,0 +1,45 @@
+#pragma once
+// One training step on made-up images, to be timed: load, forward, backward, update.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/nn/network.h"
+#include "engine/optim/sgd.h"
+
+namespace sculpt::bench {
+
+struct StepOptions {
+  std::string model = "resnet20";
+  double width = 1;
+  int64_t batch = 128;
+  int64_t image_size = 32;
+  int64_t classes = 10;
+};
+
+class TrainingStep {
+ public:
+  explicit TrainingStep(const StepOptions& options);
+
+  /// Runs one step; adds the seconds of what is not in the graph to the members below.
+  void run();
+
+  Network& network() { return *network_; }
+  double load_seconds = 0;
+  double update_seconds = 0;
+
+ private:
+  StepOptions options_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Sgd> optimizer_;
+  Normalization normalization_;
+  std::vector<uint8_t> images_;
+  std::vector<int32_t> labels_;
+};
+
+/// Peak resident memory of this process in bytes (VmHWM).
+int64_t peak_memory_bytes();
+
+}  // namespace sculpt::bench
