@@ -58,7 +58,7 @@ inline Dataset random_set(int64_t size, ImageShape shape, int64_t classes, uint6
   set.shape = shape;
   set.classes = classes;
   for (int64_t c = 0; c < classes; ++c)
-    set.class_names.push_back("c" + std::to_string(c));
+    set.class_names.push_back(fmt::format("c{}", c));
   set.normalization.mean.assign(static_cast<size_t>(shape.channels), 0.4f);
   set.normalization.std.assign(static_cast<size_t>(shape.channels), 0.2f);
   set.images = random_bytes(static_cast<size_t>(size * shape.count()), seed);

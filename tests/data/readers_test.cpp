@@ -32,8 +32,7 @@ std::vector<uint8_t> cifar_bytes(size_t records, size_t label_bytes, size_t clas
 
 void write_cifar10(const std::string& folder, size_t records) {
   for (size_t f = 1; f <= 5; ++f) {
-    write_file(folder + "/data_batch_" + std::to_string(f) + ".bin",
-               cifar_bytes(records, 1, 10, f));
+    write_file(fmt::format("{}/data_batch_{}.bin", folder, f), cifar_bytes(records, 1, 10, f));
   }
   write_file(folder + "/test_batch.bin", cifar_bytes(records, 1, 10, 6));
 }
