@@ -47,12 +47,12 @@ class BatchNorm final : public Node {
     const void* beta = arena_->weight(parameters_.beta);
     if (r.mode == Mode::train)
       kernels_->backward_train(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                               dbeta, r.grad(output), r.data(inputs[0]), r.data(output),
+                               dbeta, r.grad(output), r.data(inputs[0]), gate(r),
                                saved_mean_.data(), saved_inv_std_.data(), gamma, beta, shape_,
                                options_, r.workspace(), r.launch);
     else
       kernels_->backward_eval(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                              dbeta, r.grad(output), r.data(inputs[0]), r.data(output),
+                              dbeta, r.grad(output), r.data(inputs[0]), gate(r),
                               arena_->state(parameters_.running_mean),
                               arena_->state(parameters_.running_var), gamma, beta, shape_, options_,
                               r.workspace(), r.launch);
@@ -68,6 +68,9 @@ class BatchNorm final : public Node {
   const void* residual(const Replay& r) const {
     return has_residual() ? r.data(inputs[1]) : nullptr;
   }
+
+  // What the backward kernels take the ReLU's gate from where x alone does not tell.
+  const void* gate(const Replay& r) const { return has_residual() ? r.data(output) : nullptr; }
 
   BatchNormParameters parameters_;
   kernels::BatchNormOptions options_;
