@@ -1,0 +1,424 @@
+// Batch norm: forward passes against plain formulas, the reference's backward passes against finite
+// differences of those, the CPU's backward passes against the reference's.
+
+#include <cmath>
+#include <fmt/format.h>
+
+#include "kernels/common/check.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace {
+
+using namespace sculpt::kernels;
+using namespace sculpt::kernels::test;
+
+struct Case {
+  int64_t batch;
+  ActivationShape shape;
+
+  std::string name() const {
+    return fmt::format("batch {} of {}x{}x{} halo {}", batch, shape.channels, shape.height,
+                       shape.width, shape.halo);
+  }
+  int64_t count() const { return batch * shape.elements_per_image(); }
+  int64_t per_channel() const { return batch * shape.height * shape.width; }
+  size_t channel(int64_t nchw_index) const {
+    return static_cast<size_t>(nchw_index / (shape.height * shape.width) % shape.channels);
+  }
+};
+
+const std::vector<Case> kCases = {
+    {1, {3, 5, 7, 0}},   {5, {2, 4, 3, 1}},    {16, {4, 8, 8, 1}},   {33, {5, 3, 3, 2}},
+    {37, {17, 1, 1, 0}}, {70, {3, 13, 11, 1}}, {18, {2, 20, 33, 0}},
+};
+
+struct Inputs {
+  Values x, residual, gamma, beta, running_mean, running_var;
+};
+
+Inputs make_inputs(const Case& c, uint64_t seed, double mean = 0.3, double spread = 1.7) {
+  Inputs in;
+  in.x = random_values(c.count(), seed, spread);
+  for (double& v : in.x)
+    v = static_cast<float>(v + mean);
+  in.residual = random_values(c.count(), seed + 1);
+  in.gamma = random_values(c.shape.channels, seed + 2);
+  in.beta = random_values(c.shape.channels, seed + 3, 0.5);
+  in.running_mean = random_values(c.shape.channels, seed + 4);
+  in.running_var = random_values(c.shape.channels, seed + 5);
+  for (double& v : in.running_var)
+    v = static_cast<float>(v + 1.5);
+  return in;
+}
+
+struct Moments {
+  Values mean, var;
+};
+
+Moments naive_moments(const Case& c, const Values& x) {
+  Moments m{Values(static_cast<size_t>(c.shape.channels)),
+            Values(static_cast<size_t>(c.shape.channels))};
+  const auto count = static_cast<double>(c.per_channel());
+  for (size_t i = 0; i < x.size(); ++i)
+    m.mean[c.channel(static_cast<int64_t>(i))] += x[i] / count;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t channel = c.channel(static_cast<int64_t>(i));
+    m.var[channel] += (x[i] - m.mean[channel]) * (x[i] - m.mean[channel]) / count;
+  }
+  return m;
+}
+
+/// Before ReLU.
+Values naive_normalise(const Case& c, const Inputs& in, const Moments& m, bool with_residual,
+                       double eps) {
+  Values z(in.x.size());
+  for (size_t i = 0; i < z.size(); ++i) {
+    const size_t k = c.channel(static_cast<int64_t>(i));
+    z[i] = in.gamma[k] * (in.x[i] - m.mean[k]) / std::sqrt(m.var[k] + eps) + in.beta[k] +
+           (with_residual ? in.residual[i] : 0);
+  }
+  return z;
+}
+
+Values naive_relu(Values z) {
+  for (double& v : z)
+    v = std::max(v, 0.0);
+  return z;
+}
+
+/// Everything that forward_train writes.
+struct Forward {
+  Activation y;
+  Array mean, inv_std, running_mean, running_var;
+};
+
+Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& in,
+                          bool with_residual, const BatchNormOptions& options) {
+  const Launch launch{c.batch};
+  Activation x(backend, c.shape, launch, in.x, 1000.0);
+  Activation residual(backend, c.shape, launch, in.residual, -1000.0);
+  Array gamma(backend, in.gamma), beta(backend, in.beta);
+  const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
+  Forward out{Activation(backend, c.shape, launch), Array(backend, blank), Array(backend, blank),
+              Array(backend, in.running_mean), Array(backend, in.running_var)};
+  std::vector<double> workspace(backend.batch_norm.workspace_bytes(c.shape, c.batch) / 8 + 1);
+  backend.batch_norm.forward_train(out.y.data(), out.mean.data(), out.inv_std.data(),
+                                   out.running_mean.data(), out.running_var.data(), x.data(),
+                                   with_residual ? residual.data() : nullptr, gamma.data(),
+                                   beta.data(), c.shape, options, workspace.data(), launch);
+  return out;
+}
+
+TEST_CASE("batch norm: forward in training against plain formulas") {
+  for (const Backend* backend : all_backends()) {
+    for (const Case& c : kCases) {
+      for (const int variant : {0, 1, 2, 3}) {
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(variant);
+        const bool with_residual = variant & 2;
+        BatchNormOptions options;
+        options.relu = variant & 1;
+        options.momentum = 0.25f;
+        const Inputs in = make_inputs(c, 11);
+        const Moments m = naive_moments(c, in.x);
+        Values expected = naive_normalise(c, in, m, with_residual, options.eps);
+        if (options.relu) expected = naive_relu(expected);
+        const Forward out = run_forward_train(*backend, c, in, with_residual, options);
+
+        CHECK(max_error(out.y.nchw(), expected) < tolerance(*backend, 2e-5));
+        CHECK(out.y.frame_intact());
+        CHECK(out.y.padded_lanes_finite());
+        const auto n = static_cast<double>(c.per_channel());
+        for (size_t k = 0; k < m.mean.size(); ++k) {
+          const double tight = tolerance(*backend, 1e-6);
+          CHECK(out.mean.get(k) == doctest::Approx(m.mean[k]).epsilon(tight));
+          CHECK(out.inv_std.get(k) ==
+                doctest::Approx(1 / std::sqrt(m.var[k] + options.eps)).epsilon(10 * tight));
+          CHECK(out.running_mean.get(k) ==
+                doctest::Approx(0.75 * in.running_mean[k] + 0.25 * m.mean[k]).epsilon(tight));
+          CHECK(out.running_var.get(k) ==
+                doctest::Approx(0.75 * in.running_var[k] + 0.25 * m.var[k] * n / (n - 1))
+                    .epsilon(10 * tight));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("batch norm: variance is accurate far from zero") {
+  const Case c{100, {3, 16, 16, 1}};
+  for (const double mean : {100.0, 3000.0}) {
+    const Inputs in = make_inputs(c, 21, mean, 1.0);
+    const Moments m = naive_moments(c, in.x);
+    for (const Backend* backend : all_backends()) {
+      CAPTURE(backend->name);
+      CAPTURE(mean);
+      BatchNormOptions options;
+      options.eps = 1e-12f;
+      const Forward out = run_forward_train(*backend, c, in, false, options);
+      for (size_t k = 0; k < m.var.size(); ++k) {
+        const double var = 1 / (out.inv_std.get(k) * out.inv_std.get(k));
+        CHECK(var == doctest::Approx(m.var[k]).epsilon(1e-5));
+      }
+      // The mean is stored as a float: half a unit in its last place is all that y may be off.
+      CHECK(max_error(out.y.nchw(), naive_normalise(c, in, m, false, options.eps)) < 3e-4);
+    }
+  }
+}
+
+TEST_CASE("batch norm: forward in evaluation against plain formulas") {
+  for (const Backend* backend : all_backends()) {
+    for (const Case& c : kCases) {
+      for (const int variant : {0, 1, 2, 3}) {
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(variant);
+        const bool with_residual = variant & 2;
+        BatchNormOptions options;
+        options.relu = variant & 1;
+        const Inputs in = make_inputs(c, 31);
+        Values expected =
+            naive_normalise(c, in, {in.running_mean, in.running_var}, with_residual, options.eps);
+        if (options.relu) expected = naive_relu(expected);
+        const Launch launch{c.batch};
+        Activation x(*backend, c.shape, launch, in.x, 1000.0);
+        Activation residual(*backend, c.shape, launch, in.residual, 5.0);
+        Activation y(*backend, c.shape, launch);
+        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
+        Array mean(*backend, in.running_mean), var(*backend, in.running_var);
+        backend->batch_norm.forward_eval(
+            y.data(), x.data(), with_residual ? residual.data() : nullptr, gamma.data(),
+            beta.data(), mean.data(), var.data(), c.shape, options, launch);
+        CHECK(max_error(y.nchw(), expected) < tolerance(*backend, 2e-5));
+        CHECK(y.frame_intact());
+        CHECK(mean.values() == in.running_mean);
+        CHECK(var.values() == in.running_var);
+      }
+    }
+  }
+}
+
+struct Backward {
+  Values dx, dresidual, dgamma, dbeta;
+};
+
+struct Mode {
+  bool training = true;
+  bool relu = false;
+  bool with_residual = false;
+  GradWrite write_dx = GradWrite::overwrite;
+  GradWrite write_dresidual = GradWrite::overwrite;
+
+  std::string name() const {
+    return fmt::format("training {} relu {} residual {} writes {}{}", training, relu, with_residual,
+                       static_cast<int>(write_dx), static_cast<int>(write_dresidual));
+  }
+};
+
+/// Forward and backward; gradients that are accumulated start at `before`.
+Backward run_backward(const Backend& backend, const Case& c, const Inputs& in, const Values& dy,
+                      const Values& before, const Mode& mode) {
+  const Launch launch{c.batch};
+  BatchNormOptions options;
+  options.relu = mode.relu;
+  Activation x(backend, c.shape, launch, in.x, 1000.0);
+  Activation residual(backend, c.shape, launch, in.residual, 1000.0);
+  Array gamma(backend, in.gamma), beta(backend, in.beta);
+  std::vector<double> workspace(backend.batch_norm.workspace_bytes(c.shape, c.batch) / 8 + 1);
+
+  Forward f = run_forward_train(backend, c, in, mode.with_residual, options);
+  Array running_mean(backend, in.running_mean), running_var(backend, in.running_var);
+  if (!mode.training)
+    backend.batch_norm.forward_eval(
+        f.y.data(), x.data(), mode.with_residual ? residual.data() : nullptr, gamma.data(),
+        beta.data(), running_mean.data(), running_var.data(), c.shape, options, launch);
+
+  Activation grad(backend, c.shape, launch, dy, 0.0);
+  Activation dx(backend, c.shape, launch, before, 0.0);
+  Activation dresidual(backend, c.shape, launch, before, 0.0);
+  const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
+  Array dgamma(backend, blank), dbeta(backend, blank);
+  const auto backward =
+      mode.training ? backend.batch_norm.backward_train : backend.batch_norm.backward_eval;
+  backward(dx.data(), mode.write_dx, mode.with_residual ? dresidual.data() : nullptr,
+           mode.write_dresidual, dgamma.data(), dbeta.data(), grad.data(), x.data(), f.y.data(),
+           mode.training ? f.mean.data() : running_mean.data(),
+           mode.training ? f.inv_std.data() : running_var.data(), gamma.data(), beta.data(),
+           c.shape, options, workspace.data(), launch);
+  CHECK(dx.frame_intact());
+  CHECK(dresidual.frame_intact());
+  CHECK(dx.padded_lanes_zero());
+  CHECK(dresidual.padded_lanes_zero());
+  CHECK(grad.nchw() == dy);
+  return {dx.nchw(), dresidual.nchw(), dgamma.values(), dbeta.values()};
+}
+
+TEST_CASE("batch norm: the reference's gradients against finite differences") {
+  const Case c{3, {2, 3, 2, 1}};
+  const Inputs in = make_inputs(c, 41);
+  const Values dy = random_values(c.count(), 42);
+  for (const int variant : {0, 1, 2, 3, 4, 5, 6, 7}) {
+    Mode mode;
+    mode.training = variant & 1;
+    mode.relu = variant & 2;
+    mode.with_residual = variant & 4;
+    CAPTURE(mode.name());
+    const double eps = BatchNormOptions{}.eps;
+    auto preactivation = [&](const Inputs& inputs) {
+      const Moments m = mode.training ? naive_moments(c, inputs.x)
+                                      : Moments{inputs.running_mean, inputs.running_var};
+      return naive_normalise(c, inputs, m, mode.with_residual, eps);
+    };
+    for (const double z : preactivation(in))
+      REQUIRE(std::abs(z) > 1e-4);  // away from the kink
+    auto loss = [&](const Inputs& inputs) {
+      const Values z = preactivation(inputs);
+      return dot(mode.relu ? naive_relu(z) : z, dy);
+    };
+    auto differences = [&](Values Inputs::*member) {
+      Inputs moved = in;
+      return finite_differences(
+          [&](const Values& at) {
+            moved.*member = at;
+            return loss(moved);
+          },
+          in.*member);
+    };
+    const Backward out = run_backward(reference_backend(), c, in, dy, Values(dy.size()), mode);
+    CHECK(max_error(out.dx, differences(&Inputs::x)) < 1e-8);
+    CHECK(max_error(out.dgamma, differences(&Inputs::gamma)) < 1e-8);
+    CHECK(max_error(out.dbeta, differences(&Inputs::beta)) < 1e-8);
+    if (mode.with_residual) CHECK(max_error(out.dresidual, differences(&Inputs::residual)) < 1e-8);
+  }
+}
+
+/// dy without the places where float and double may disagree about ReLU.
+Values gradient_away_from_kinks(const Case& c, const Inputs& in, const Mode& mode, uint64_t seed) {
+  const Moments m =
+      mode.training ? naive_moments(c, in.x) : Moments{in.running_mean, in.running_var};
+  const Values z = naive_normalise(c, in, m, mode.with_residual, BatchNormOptions{}.eps);
+  Values dy = random_values(c.count(), seed);
+  for (size_t i = 0; i < dy.size(); ++i)
+    if (std::abs(z[i]) < 1e-4) dy[i] = 0;
+  return dy;
+}
+
+TEST_CASE("batch norm: every CPU backend's gradients against the reference's") {
+  for (const Backend* backend : available_cpu_backends()) {
+    for (const Case& c : kCases) {
+      for (int variant = 0; variant < 32; ++variant) {
+        Mode mode;
+        mode.training = variant & 1;
+        mode.relu = variant & 2;
+        mode.with_residual = variant & 4;
+        mode.write_dx = kWrites[variant / 8 % 2];
+        mode.write_dresidual = kWrites[variant / 16];
+        if (!mode.with_residual && variant >= 16) continue;
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(mode.name());
+        const Inputs in = make_inputs(c, 51);
+        const Values dy = gradient_away_from_kinks(c, in, mode, 52);
+        const Values before = random_values(c.count(), 53);
+        const Backward actual = run_backward(*backend, c, in, dy, before, mode);
+        const Backward expected = run_backward(reference_backend(), c, in, dy, before, mode);
+        CHECK(max_error(actual.dx, expected.dx) < 3e-5);
+        CHECK(max_error(actual.dgamma, expected.dgamma) < 3e-5);
+        CHECK(max_error(actual.dbeta, expected.dbeta) < 3e-5);
+        CHECK(max_error(actual.dresidual, expected.dresidual) < 1e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("batch norm: the backward pass cuts exactly where the forward pass did") {
+  // Few distinct values around the mean and beta = 0: many z are within rounding of zero. With dy =
+  // 1 dbeta counts the positive y.
+  const Case c{61, {4, 9, 7, 1}};
+  Inputs in = make_inputs(c, 61);
+  for (double& v : in.x)
+    v = std::floor(v);
+  for (double& v : in.beta)
+    v = 0;
+  for (const Backend* backend : all_backends()) {
+    for (const bool training : {true, false}) {
+      CAPTURE(backend->name);
+      CAPTURE(training);
+      Moments m = naive_moments(c, in.x);
+      in.running_mean = m.mean;
+      for (double& v : in.running_mean)
+        v = static_cast<float>(std::round(v));
+      BatchNormOptions options;
+      options.relu = true;
+      Mode mode;
+      mode.training = training;
+      mode.relu = true;
+      const Launch launch{c.batch};
+      Values y = run_forward_train(*backend, c, in, false, options).y.nchw();
+      if (!training) {
+        Activation x(*backend, c.shape, launch, in.x, 1000.0);
+        Activation out(*backend, c.shape, launch);
+        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
+        Array mean(*backend, in.running_mean), var(*backend, in.running_var);
+        backend->batch_norm.forward_eval(out.data(), x.data(), nullptr, gamma.data(), beta.data(),
+                                         mean.data(), var.data(), c.shape, options, launch);
+        y = out.nchw();
+      }
+      Values positive(static_cast<size_t>(c.shape.channels));
+      for (size_t i = 0; i < y.size(); ++i)
+        positive[c.channel(static_cast<int64_t>(i))] += y[i] > 0 ? 1 : 0;
+      const Values ones(y.size(), 1.0);
+      CHECK(run_backward(*backend, c, in, ones, ones, mode).dbeta == positive);
+    }
+  }
+}
+
+TEST_CASE("batch norm: results do not depend on the number of threads") {
+  const Case c{50, {10, 6, 5, 1}};  // 10 channels: whole channels for 2 and 5 threads, planes for 3
+  const Inputs in = make_inputs(c, 71);
+  const Values dy = random_values(c.count(), 72);
+  Mode mode;
+  mode.relu = true;
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    std::vector<Backward> gradients;
+    std::vector<Values> outputs;
+    for (const int threads : {1, 2, 3, 5}) {
+      const ThreadCount scope(threads);
+      BatchNormOptions options;
+      options.relu = true;
+      Forward f = run_forward_train(*backend, c, in, false, options);
+      outputs.push_back(f.y.nchw());
+      outputs.back().push_back(f.running_var.get(9));
+      gradients.push_back(run_backward(*backend, c, in, dy, dy, mode));
+    }
+    for (size_t i = 1; i < outputs.size(); ++i) {
+      CHECK(outputs[i] == outputs[0]);
+      CHECK(gradients[i].dx == gradients[0].dx);
+      CHECK(gradients[i].dgamma == gradients[0].dgamma);
+    }
+  }
+}
+
+TEST_CASE("batch norm: NaN stays visible through the fused ReLU") {
+  const Case c{2, {1, 2, 2, 0}};
+  Inputs in = make_inputs(c, 81);
+  in.x[3] = std::nan("");
+  BatchNormOptions options;
+  options.relu = true;
+  for (const Backend* backend : all_backends()) {
+    const Values y = run_forward_train(*backend, c, in, false, options).y.nchw();
+    for (const double v : y)
+      CHECK(std::isnan(v));
+  }
+}
+
+TEST_CASE("batch norm: one value per channel is refused in training") {
+  const Case c{1, {3, 1, 1, 0}};
+  const Inputs in = make_inputs(c, 91);
+  for (const Backend* backend : all_backends())
+    CHECK_THROWS_AS(run_forward_train(*backend, c, in, false, {}), sculpt::Error);
+}
+
+}  // namespace
