@@ -224,13 +224,19 @@ def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar
 
 
 def initialise(model, seed):
-    """Kaiming normal (fan in, ReLU) for every convolution and linear weight, biases zero."""
+    """As models/ by default: convolutions Kaiming normal (fan out, ReLU); linear layers and all
+    biases uniform in +-1/sqrt(fan in)."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu",
+                                    generator=generator)
+        elif isinstance(module, nn.Linear):
+            bound = module.in_features ** -0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            bound = module.weight[0].numel() ** -0.5
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return model
 
 

@@ -22,27 +22,19 @@ import pytorch_models
 import run_folder
 
 
-def schedule(kind, lr, epochs, steps_per_epoch):
-    """The learning rate as a function of the step; the same formulas as engine/optim."""
-    total = epochs * steps_per_epoch
-    if kind == "triangular":
-        # 0.2 lr -> lr at 20 % of the steps, then -> 0.
-        peak = 0.2 * total
-        return lambda t: lr * (0.2 + 0.8 * t / peak) if t < peak else lr * (total - t) / (
-            total - peak)
-    if kind == "step_warmup":
-        # 0.1 lr -> lr over 10/150 of the epochs, then x 0.1 at 60/150 and 120/150.
-        warmup = total * 10 / 150
-
-        def rate(t):
-            if t < warmup:
-                return lr * (0.1 + 0.9 * t / warmup)
-            return lr * 0.1 ** ((t >= total * 60 / 150) + (t >= total * 120 / 150))
-
-        return rate
-    if kind == "constant":
-        return lambda t: lr
-    sys.exit(f"error: schedule '{kind}' is not known here: triangular, step_warmup or constant")
+def learning_rate(recipe, t):
+    """At fraction `t` of the cycle; the same formulas as engine/optim/lr_schedule.cpp."""
+    if recipe.schedule == "triangular":
+        return recipe.lr * (0.2 + 4 * t if t < 0.2 else (1 - t) / 0.8)
+    if recipe.schedule == "step_warmup":
+        rate = recipe.lr
+        if t < recipe.warmup:
+            rate *= recipe.warmup_start + (1 - recipe.warmup_start) * t / recipe.warmup
+        return rate * recipe.decay_factor ** sum(t >= m for m in recipe.milestones)
+    if recipe.schedule == "constant":
+        return recipe.lr
+    sys.exit(f"error: schedule '{recipe.schedule}' is not known here: triangular, step_warmup or "
+             "constant")
 
 
 class Recipe:
@@ -57,26 +49,32 @@ class Recipe:
         self.root = get("data.root", "")
         self.train_limit = get("data.train_limit", 0)
         self.test_limit = get("data.test_limit", 0)
-        self.augment = get("data.augment", True)
+        self.crop_padding = get("data.crop_padding", 4)
+        self.flip = get("data.flip", True)
         self.seed = get("seed", 0)
         self.epochs = get("train.epochs", 10)
-        self.batch = get("train.batch", 256)
+        self.batch = get("train.batch", 128)
         self.lr = get("train.lr", 0.1)
-        self.schedule = get("train.schedule", "triangular")
+        self.schedule = get("train.schedule", "step_warmup")
+        self.warmup = get("train.warmup", 10 / 150)
+        self.warmup_start = get("train.warmup_start", 0.1)
+        self.milestones = get("train.milestones", [60 / 150, 120 / 150])
+        self.decay_factor = get("train.decay_factor", 0.1)
         self.momentum = get("train.momentum", 0.9)
         self.nesterov = get("train.nesterov", False)
         self.weight_decay = get("train.weight_decay", 5e-4)
-        self.decay_norm_and_bias = get("train.decay_bias_and_norm", True)
+        self.decay_norm_and_bias = get("train.decay_norm_and_bias", True)
         self.label_smoothing = get("train.label_smoothing", 0.0)
 
 
-def augment(images, generator):
-    """Random crop of the image padded by 4 zeros (of the normalised image), random flip."""
+def augment(images, recipe, generator):
+    """Random crop of the image padded by zeros (of the normalised image), random flip."""
     count, channels, height, width = images.shape
-    padded = F.pad(images, (4, 4, 4, 4))
-    top = torch.randint(0, 9, (count, 1, 1, 1), generator=generator)
-    left = torch.randint(0, 9, (count, 1, 1, 1), generator=generator)
-    flip = torch.randint(0, 2, (count, 1, 1, 1), generator=generator).bool()
+    padding = recipe.crop_padding
+    padded = F.pad(images, (padding,) * 4)
+    draw = lambda high: torch.randint(0, high, (count, 1, 1, 1), generator=generator)  # noqa: E731
+    top, left = draw(2 * padding + 1), draw(2 * padding + 1)
+    flip = (draw(2) if recipe.flip else torch.zeros(count, 1, 1, 1)).bool()
     columns = torch.arange(width).view(1, 1, 1, width)
     columns = left + torch.where(flip, width - 1 - columns, columns)
     rows = top + torch.arange(height).view(1, 1, height, 1)
@@ -123,7 +121,7 @@ def train(recipe, report):
     optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr,
                                 momentum=recipe.momentum, nesterov=recipe.nesterov)
     steps_per_epoch = -(-len(train_x) // recipe.batch)
-    rate = schedule(recipe.schedule, recipe.lr, recipe.epochs, steps_per_epoch)
+    steps = recipe.epochs * steps_per_epoch
     generator = torch.Generator().manual_seed(recipe.seed)
     best, step, started = 0.0, 0, time.monotonic()
     for epoch in range(recipe.epochs):
@@ -133,10 +131,11 @@ def train(recipe, report):
         for begin in range(0, len(order), recipe.batch):
             picked = order[begin:begin + recipe.batch]
             x, y = train_x[picked], train_y[picked]
-            if recipe.augment:
-                x = augment(x, generator)
+            if recipe.crop_padding or recipe.flip:
+                x = augment(x, recipe, generator)
+            rate = learning_rate(recipe, step / steps)
             for group in optimizer.param_groups:
-                group["lr"] = rate(step)
+                group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             logits = model(x)
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
@@ -148,7 +147,7 @@ def train(recipe, report):
         seconds = time.monotonic() - epoch_started
         accuracy, test_loss = evaluate(model, test_x, test_y)
         best = max(best, accuracy)
-        report({"epoch": epoch + 1, "lr": rate(step - 1), "train_loss": loss_sum / len(order),
+        report({"epoch": epoch + 1, "lr": rate, "train_loss": loss_sum / len(order),
                 "train_accuracy": correct / len(order), "test_loss": test_loss,
                 "test_accuracy": accuracy, "images_per_second": len(order) / seconds})
     report({"result": True, "test_accuracy": accuracy, "best_test_accuracy": best,
