@@ -1,0 +1,132 @@
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "tests/kernels/kernel_test_util.h"
+
+namespace {
+
+using namespace sculpt::kernels;
+using namespace sculpt::kernels::test;
+
+struct Case {
+  int64_t batch, classes;
+  float smoothing;
+  double scale = 3;
+};
+
+const std::vector<Case> kCases = {
+    {1, 10, 0.0f},  {7, 3, 0.1f}, {16, 10, 0.0f},      {33, 100, 0.2f},
+    {600, 5, 0.1f}, {5, 1, 0.0f}, {20, 10, 0.1f, 300},  // exp(300) overflows a float
+};
+
+std::vector<int32_t> labels_for(const Case& c, uint64_t seed) {
+  std::vector<int32_t> labels;
+  for (int64_t n = 0; n < c.batch; ++n)
+    labels.push_back(static_cast<int32_t>(sculpt::philox4x32(seed, static_cast<uint64_t>(n), 0)[0] %
+                                          static_cast<uint32_t>(c.classes)));
+  return labels;
+}
+
+/// Sum of losses straight from the definition.
+double naive_loss(const Case& c, const Values& logits, const std::vector<int32_t>& labels) {
+  double loss = 0;
+  for (int64_t n = 0; n < c.batch; ++n) {
+    const double* z = logits.data() + n * c.classes;
+    long double sum = 0;
+    for (int64_t k = 0; k < c.classes; ++k)
+      sum += std::exp(static_cast<long double>(z[k]));
+    for (int64_t k = 0; k < c.classes; ++k) {
+      const double q = (labels[static_cast<size_t>(n)] == k ? 1.0 - double{c.smoothing} : 0.0) +
+                       double{c.smoothing} / static_cast<double>(c.classes);
+      loss -= q * (z[k] - static_cast<double>(std::log(sum)));
+    }
+  }
+  return loss;
+}
+
+struct Result {
+  LossSums sums;
+  Values dlogits;
+};
+
+Result run(const Backend& backend, const Case& c, const Values& logits,
+           const std::vector<int32_t>& labels, double padded = 1e30) {
+  const Launch launch{c.batch};
+  const ActivationShape shape = {c.classes, 1, 1, 0};
+  Activation z(backend, shape, launch, logits, padded), dz(backend, shape, launch);
+  Result result;
+  result.sums = {123.0, 456};  // must be overwritten
+  backend.loss.softmax_cross_entropy(&result.sums, dz.data(), z.data(), labels.data(), c.classes,
+                                     c.smoothing, launch);
+  CHECK(dz.frame_intact());
+  CHECK(dz.padded_lanes_zero());
+  LossSums evaluation;
+  backend.loss.softmax_cross_entropy(&evaluation, nullptr, z.data(), labels.data(), c.classes,
+                                     c.smoothing, launch);
+  const bool same = evaluation.loss == result.sums.loss;
+  CHECK((same || (std::isnan(evaluation.loss) && std::isnan(result.sums.loss))));
+  CHECK(evaluation.correct == result.sums.correct);
+  result.dlogits = dz.nchw();
+  return result;
+}
+
+TEST_CASE("loss: value, gradient and hits") {
+  for (const Case& c : kCases) {
+    const Values logits = random_values(c.batch * c.classes, 1, c.scale);
+    const auto labels = labels_for(c, 2);
+    const Values differences = finite_differences(
+        [&](const Values& at) { return naive_loss(c, at, labels) / static_cast<double>(c.batch); },
+        logits, 1e-5);
+    int64_t hits = 0;
+    for (int64_t n = 0; n < c.batch; ++n) {
+      const auto row = logits.begin() + n * c.classes;
+      hits += std::max_element(row, row + c.classes) - row == labels[static_cast<size_t>(n)];
+    }
+    for (const Backend* backend : all_backends()) {
+      CAPTURE(backend->name);
+      CAPTURE(fmt::format("batch {} classes {} smoothing {}", c.batch, c.classes, c.smoothing));
+      const Result result = run(*backend, c, logits, labels);
+      CHECK(result.sums.loss == doctest::Approx(naive_loss(c, logits, labels)).epsilon(1e-12));
+      CHECK(result.sums.correct == hits);
+      CHECK(max_error(result.dlogits, differences) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("loss: the first of equal logits is the answer") {
+  const Case c{2, 4, 0.0f};
+  const Values logits = {1, 5, 5, 0, 2, 2, 2, 2};
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    CHECK(run(*backend, c, logits, {1, 0}).sums.correct == 2);
+    CHECK(run(*backend, c, logits, {2, 3}).sums.correct == 0);
+  }
+}
+
+TEST_CASE("loss: an impossible class costs nothing without smoothing, a NaN shows") {
+  const Case c{1, 3, 0.0f};
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    const Result result = run(*backend, c, {0, 0, -INFINITY}, {1});
+    CHECK(result.sums.loss == doctest::Approx(std::log(2.0)));
+    CHECK(result.dlogits[2] == 0);
+    CHECK(std::isnan(run(*backend, c, {0, std::nan(""), 1}, {0}).sums.loss));
+  }
+}
+
+TEST_CASE("loss: the sum does not depend on the number of threads") {
+  const Case c{1111, 7, 0.1f};
+  const Values logits = random_values(c.batch * c.classes, 3, 4.0);
+  const auto labels = labels_for(c, 4);
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    const double expected = run(*backend, c, logits, labels).sums.loss;
+    for (const int threads : {1, 2, 3, 5}) {
+      const ThreadCount scope(threads);
+      CHECK(run(*backend, c, logits, labels).sums.loss == expected);
+    }
+  }
+}
+
+}  // namespace
