@@ -17,8 +17,7 @@ class Describer : public OptionVisitor {
                std::string_view help) override {
     row(name, "integer", fmt::format("{}", value), range_text(range), help);
   }
-  void real(std::string_view name, double& value, RealRange range,
-            std::string_view help) override {
+  void real(std::string_view name, double& value, RealRange range, std::string_view help) override {
     row(name, "number", toml_text(value), range_text(range), help);
   }
   void boolean(std::string_view name, bool& value, std::string_view help) override {
@@ -72,14 +71,14 @@ std::string bounds_text(const Range& range, bool low_open, bool high_open) {
   if (low && high && !low_open && !high_open) return fmt::format("from {} to {}", from, to);
   std::string text;
   if (low) text = fmt::format("{} {}", low_open ? "above" : "at least", from);
-  if (high)
-    text += fmt::format("{}{} {}", low ? " and " : "", high_open ? "below" : "at most", to);
+  if (high) text += fmt::format("{}{} {}", low ? " and " : "", high_open ? "below" : "at most", to);
   return text;
 }
 
 std::string cell(const std::string& text) {
   std::string escaped;
-  for (const char c : text) escaped += c == '|' ? std::string("\\|") : std::string(1, c);
+  for (const char c : text)
+    escaped += c == '|' ? std::string("\\|") : std::string(1, c);
   return escaped;
 }
 
@@ -95,7 +94,8 @@ std::string range_text(RealRange range) {
 
 std::string list_text(const std::vector<std::string>& words) {
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  for (const std::string& word : words)
+    text += (text.empty() ? "" : ", ") + word;
   return text;
 }
 
@@ -110,8 +110,10 @@ std::vector<std::string> config_keys(const ConfigSections& sections) {
 std::string describe_config_markdown(const ConfigSections& sections) {
   std::string page;
   for (const ConfigSection& section : sections) {
-    page += section.name.empty() ? "## Top of the file\n\n" : fmt::format("## [{}]\n\n", section.name);
-    page += section.help + "\n\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
+    page +=
+        section.name.empty() ? "## Top of the file\n\n" : fmt::format("## [{}]\n\n", section.name);
+    page +=
+        section.help + "\n\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
     for (const Row& row : rows_of(section))
       page += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", row.name, row.type,
                           cell(row.fallback), cell(row.range), cell(row.help));

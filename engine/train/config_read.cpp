@@ -19,8 +19,7 @@ class Reader : public OptionVisitor {
     if (!given) return;
     const auto* number = std::get_if<int64_t>(&given->value);
     if (!number) wrong(name, *given, "a whole number", range_text(range));
-    if (*number < range.low || *number > range.high)
-      out_of_range(name, *given, range_text(range));
+    if (*number < range.low || *number > range.high) out_of_range(name, *given, range_text(range));
     value = *number;
   }
 
@@ -64,7 +63,8 @@ class Reader : public OptionVisitor {
     const auto* array = std::get_if<ConfigValue::Array>(&given->value);
     if (!array) wrong(name, *given, "a list of numbers", range_text(range));
     values.clear();
-    for (const ConfigValue& item : *array) values.push_back(real_of(name, item, range));
+    for (const ConfigValue& item : *array)
+      values.push_back(real_of(name, item, range));
   }
 
   void texts(std::string_view name, std::vector<std::string>& values, std::string_view) override {
@@ -73,7 +73,8 @@ class Reader : public OptionVisitor {
     const auto* array = std::get_if<ConfigValue::Array>(&given->value);
     if (!array) wrong(name, *given, "a list of texts", "");
     values.clear();
-    for (const ConfigValue& item : *array) values.push_back(text_of(name, item));
+    for (const ConfigValue& item : *array)
+      values.push_back(text_of(name, item));
   }
 
  private:

@@ -45,7 +45,8 @@ class Writer : public OptionVisitor {
 template <class T>
 std::string array_text(const std::vector<T>& values) {
   std::string text;
-  for (const T& value : values) text += (text.empty() ? "" : ", ") + toml_text(value);
+  for (const T& value : values)
+    text += (text.empty() ? "" : ", ") + toml_text(value);
   return "[" + text + "]";
 }
 
@@ -55,7 +56,8 @@ std::string value_text(const ConfigValue& value) {
   const auto* array = std::get_if<ConfigValue::Array>(&value.value);
   if (!array) return value.describe();
   std::string text;
-  for (const ConfigValue& item : *array) text += (text.empty() ? "" : ", ") + value_text(item);
+  for (const ConfigValue& item : *array)
+    text += (text.empty() ? "" : ", ") + value_text(item);
   return "[" + text + "]";
 }
 
@@ -104,7 +106,8 @@ std::map<std::string, std::string> flatten_config(const std::string& toml,
                                                   const std::string& name) {
   std::map<std::string, std::string> flat;
   const ConfigDocument document = ConfigDocument::from_text(toml, name);
-  for (const auto& [key, value] : document.values()) flat[key] = value_text(value);
+  for (const auto& [key, value] : document.values())
+    flat[key] = value_text(value);
   return flat;
 }
 

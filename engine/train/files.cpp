@@ -73,7 +73,8 @@ void write_file(const fs::path& path, std::span<const Bytes> parts) {
   temporary += kTemporarySuffix;
   try {
     Output output(temporary, O_WRONLY | O_CREAT | O_TRUNC, path);
-    for (const Bytes& part : parts) output.write(part);
+    for (const Bytes& part : parts)
+      output.write(part);
     output.finish();
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail_to_write(path, errno);
   } catch (...) {
@@ -110,9 +111,10 @@ void LineFile::truncate(size_t count) {
   for (size_t line = 0; line < count; ++line) {
     const size_t newline = text.find('\n', end);
     if (newline == std::string::npos)
-      fail("{} has {} complete lines where the checkpoint expects {}: the file was changed; "
-           "restore it, or start again in another folder",
-           path_.string(), line, count);
+      fail(
+          "{} has {} complete lines where the checkpoint expects {}: the file was changed; "
+          "restore it, or start again in another folder",
+          path_.string(), line, count);
     end = newline + 1;
   }
   if (end != text.size()) write_file(path_, std::string_view(text).substr(0, end));

@@ -103,7 +103,8 @@ void verify_checksum(const std::string& name, std::string header, Bytes length,
   Checksum checksum;
   checksum.add(length);
   checksum.add(std::as_bytes(std::span(header.data(), header.size())));
-  for (const Tensor& t : tensors) checksum.add(t.data);
+  for (const Tensor& t : tensors)
+    checksum.add(t.data);
   if (checksum.digits() != expected)
     damaged(name, "its checksum is {} and not {}", checksum.digits(), expected);
 }
@@ -147,10 +148,10 @@ File File::parse(std::string name, std::vector<std::byte> content, bool require_
   }
   if (covered != data.size())
     damaged(file.name_, "{} bytes after the last tensor", data.size() - covered);
-  std::stable_sort(file.tensors_.begin(), file.tensors_.end(), [](const Tensor& a, const Tensor& b) {
-    return a.data.data() < b.data.data();
-  });
-  for (size_t i = 0; i < file.tensors_.size(); ++i) file.index_[file.tensors_[i].name] = i;
+  std::stable_sort(file.tensors_.begin(), file.tensors_.end(),
+                   [](const Tensor& a, const Tensor& b) { return a.data.data() < b.data.data(); });
+  for (size_t i = 0; i < file.tensors_.size(); ++i)
+    file.index_[file.tensors_[i].name] = i;
 
   const auto checksum = file.metadata_.find(std::string(kChecksumKey));
   if (checksum != file.metadata_.end())

@@ -69,7 +69,8 @@ std::string_view name_of(Dtype dtype) {
 
 int64_t Tensor::count() const {
   int64_t n = 1;
-  for (const int64_t size : shape) n *= size;
+  for (const int64_t size : shape)
+    n *= size;
   return n;
 }
 
@@ -99,10 +100,12 @@ void write(const std::filesystem::path& path, const std::vector<Tensor>& tensors
   const uint64_t header_bytes = header.size();
   const auto header_part = [&] { return std::as_bytes(std::span(header.data(), header.size())); };
   std::vector<Bytes> parts = {std::as_bytes(std::span(&header_bytes, 1)), header_part()};
-  for (const Tensor& t : tensors) parts.push_back(t.data);
+  for (const Tensor& t : tensors)
+    parts.push_back(t.data);
 
   Checksum checksum;
-  for (const Bytes& part : parts) checksum.add(part);
+  for (const Bytes& part : parts)
+    checksum.add(part);
   const size_t place = header.find(std::string(kChecksumField) + std::string(kNoChecksum));
   SCULPT_CHECK(place != std::string::npos, "checksum field missing");
   header.replace(place + kChecksumField.size(), kNoChecksum.size(), checksum.digits());

@@ -1,0 +1,21 @@
+#pragma once
+// Loss and accuracy of a network on a whole source, in evaluation mode.
+
+#include <functional>
+#include <optional>
+
+#include "engine/core/batch_source.h"
+#include "engine/nn/network.h"
+
+namespace sculpt {
+
+struct Evaluation {
+  double loss = 0;      ///< mean over images, without label smoothing
+  double accuracy = 0;  ///< fraction
+};
+
+/// Nothing if `stop` became true on the way.
+std::optional<Evaluation> evaluate(Network& network, BatchSource& source,
+                                   const std::function<bool()>& stop);
+
+}  // namespace sculpt

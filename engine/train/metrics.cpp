@@ -1,0 +1,90 @@
+#include "engine/train/metrics.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+namespace sculpt {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// JSON has no NaN: what was not measured is null.
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+double ratio(double a, double b) {
+  return b > 0 ? a / b : 0;
+}
+
+}  // namespace
+
+std::string to_json_line(const EpochMetrics& m) {
+  const Json line = {{"cycle", m.cycle},
+                     {"cycle_epoch", m.cycle_epoch},
+                     {"epoch", m.epoch},
+                     {"lr", m.lr},
+                     {"train_loss", number(m.train_loss)},
+                     {"train_accuracy", m.train_accuracy},
+                     {"test_loss", number(m.test_loss)},
+                     {"test_accuracy", number(m.test_accuracy)},
+                     {"density", m.density},
+                     {"images_per_second", m.images_per_second},
+                     {"seconds", m.seconds}};
+  return line.dump() + "\n";
+}
+
+std::string layer_lines(const PruneReport& report, int64_t plan_step, int64_t epoch) {
+  std::string lines;
+  for (const LayerKept& layer : report.layers) {
+    const Json line = {{"plan_step", plan_step},
+                       {"epoch", epoch},
+                       {"criterion", report.step.criterion},
+                       {"allocation", report.step.allocation},
+                       {"density", report.step.density},
+                       {"layer", layer.name},
+                       {"shape", layer.shape},
+                       {"count", layer.count},
+                       {"kept", layer.kept}};
+    lines += line.dump() + "\n";
+  }
+  return lines;
+}
+
+std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost) {
+  const double kept = static_cast<double>(cost.kept), prunable = static_cast<double>(cost.prunable);
+  const Json summary = {
+      {"method", identity.method},
+      {"seed", identity.seed},
+      {"prunable", cost.prunable},
+      {"kept", cost.kept},
+      {"sparsity", 1 - ratio(kept, prunable)},
+      {"test_accuracy", number(state.test_accuracy)},
+      {"best_test_accuracy", number(state.best_test_accuracy)},
+      {"best_epoch", state.best_epoch},
+      {"test_loss", number(state.test_loss)},
+      {"train_loss", number(state.train_loss)},
+      {"epochs", state.epochs},
+      {"steps", state.steps},
+      {"train_flops", state.flops},
+      {"train_flops_vs_dense", ratio(state.flops, cost.dense_cycle_flops)},
+      {"seconds", state.seconds},
+      {"images_per_second", ratio(static_cast<double>(state.images), state.train_seconds)},
+      {"peak_memory_bytes", cost.peak_memory_bytes},
+      {"device", identity.device},
+      {"backend", identity.backend},
+      {"threads", identity.threads},
+      {"model", identity.model},
+      {"data", identity.data},
+      {"batch", identity.batch}};
+  return summary.dump(2) + "\n";
+}
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;  // Linux counts KiB
+}
+
+}  // namespace sculpt

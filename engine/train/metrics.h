@@ -1,0 +1,53 @@
+#pragma once
+// The records of a run folder, as lines of JSON. docs/run-folder.md documents every key.
+
+#include <cstdint>
+#include <string>
+
+#include "engine/sparse/prune.h"
+#include "engine/train/run_state.h"
+
+namespace sculpt {
+
+/// One epoch, a line of metrics.jsonl. Accuracies are fractions; not a number = not evaluated.
+struct EpochMetrics {
+  int64_t cycle = 0;        ///< from 1
+  int64_t cycle_epoch = 0;  ///< from 1, within the cycle
+  int64_t epoch = 0;        ///< from 1, since the start of the run
+  double lr = 0;            ///< of the epoch's last step
+  double train_loss = 0;
+  double train_accuracy = 0;
+  double test_loss = NAN;
+  double test_accuracy = NAN;
+  double density = 1;
+  double images_per_second = 0;  ///< training steps only
+  double seconds = 0;            ///< steps and evaluation
+};
+std::string to_json_line(const EpochMetrics& metrics);
+
+/// The lines of layers.jsonl that one prune adds: one a prunable layer.
+std::string layer_lines(const PruneReport& report, int64_t plan_step, int64_t epoch);
+
+/// What summary.json says about a run besides its RunState.
+struct RunIdentity {
+  std::string method;
+  uint64_t seed = 0;
+  std::string model;
+  std::string data;
+  std::string device;   ///< "cpu"
+  std::string backend;  ///< "cpu-avx512"
+  int64_t threads = 1;
+  int64_t batch = 0;
+};
+struct RunCost {
+  int64_t prunable = 0;
+  int64_t kept = 0;
+  double dense_cycle_flops = 0;  ///< of one cycle of train.epochs epochs without pruning
+  int64_t peak_memory_bytes = 0;
+};
+std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost);
+
+/// Peak resident memory of this process.
+int64_t peak_memory_bytes();
+
+}  // namespace sculpt

@@ -1,0 +1,24 @@
+#pragma once
+// What a run tells a person while it works. Machines read the run folder instead.
+
+#include <cstdint>
+
+#include "engine/sparse/prune.h"
+#include "engine/train/metrics.h"
+#include "engine/train/plan.h"
+
+namespace sculpt {
+
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  /// A step of the plan begins, or goes on after a resume.
+  virtual void on_plan_step(const PlanStep&, const RunState&) {}
+  virtual void on_prune(const PruneReport&) {}
+  /// After every optimizer step; sums are those of the present epoch.
+  virtual void on_step(const RunState&) {}
+  virtual void on_evaluate() {}
+  virtual void on_epoch(const EpochMetrics&) {}
+};
+
+}  // namespace sculpt

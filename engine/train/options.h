@@ -1,0 +1,35 @@
+#pragma once
+// Config section: train. What one cycle is; the optimizer's and schedule's settings are in it.
+
+#include <cstdint>
+
+#include "engine/core/options.h"
+#include "engine/optim/options.h"
+
+namespace sculpt {
+
+struct TrainOptions {
+  int64_t epochs = 10;
+  int64_t batch = 128;
+  OptimOptions optim;
+  double label_smoothing = 0;
+  int64_t eval_every = 1;
+  int64_t checkpoint_every = 1;
+  int64_t checkpoint_steps = 0;
+
+  void visit(OptionVisitor& v) {
+    v.integer("epochs", epochs, {1, 1000000}, "epochs of one cycle");
+    v.integer("batch", batch, {1, 65536}, "images per step; an epoch's last step may have fewer");
+    optim.visit(v);
+    v.real("label_smoothing", label_smoothing, {0, 1, false, true},
+           "probability taken from the label and spread over all classes, in training");
+    v.integer("eval_every", eval_every, {1, 1000000},
+              "epochs between evaluations; the last epoch of a cycle is always evaluated");
+    v.integer("checkpoint_every", checkpoint_every, {0, 1000000},
+              "epochs between resumable checkpoints; 0: only after prunes and cycles");
+    v.integer("checkpoint_steps", checkpoint_steps, {0, 1000000000},
+              "steps between resumable checkpoints inside an epoch; 0: none");
+  }
+};
+
+}  // namespace sculpt

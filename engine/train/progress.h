@@ -1,0 +1,45 @@
+#pragma once
+// A run's progress for a person: a bar in one line on a terminal, else one line per epoch.
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "engine/train/observer.h"
+
+namespace sculpt {
+
+/// "1h02m", "3m12s", "4.2s"
+std::string duration_text(double seconds);
+
+class Progress : public RunObserver {
+ public:
+  /// Writes to stdout. `steps_per_epoch` is that of the training set.
+  Progress(const Plan& plan, int64_t steps_per_epoch);
+  ~Progress() override;
+
+  void on_plan_step(const PlanStep& step, const RunState& state) override;
+  void on_prune(const PruneReport& report) override;
+  void on_step(const RunState& state) override;
+  void on_evaluate() override;
+  void on_epoch(const EpochMetrics& metrics) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void line(const std::string& text);
+  void draw(const std::string& what);
+  std::string eta() const;
+
+  const bool terminal_;
+  int64_t total_steps_ = 0;
+  int64_t cycles_ = 0;
+  int64_t cycle_epochs_ = 0;  // of the present cycle
+  bool started_ = false;
+  RunState first_;  // where this session began
+  RunState now_;
+  Clock::time_point session_start_, last_draw_;
+  std::string accuracy_;  // of the last evaluation
+  bool drawn_ = false;    // is the bar on the present line?
+};
+
+}  // namespace sculpt

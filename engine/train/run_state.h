@@ -1,0 +1,80 @@
+#pragma once
+// Where a run is: everything besides tensors that a resumed run needs in order to go on exactly.
+// Stored as strings in a checkpoint's metadata.
+
+#include <cmath>
+#include <cstdint>
+
+#include "engine/train/safetensors.h"
+
+namespace sculpt {
+
+/// Sums over the steps done of an epoch.
+struct EpochSums {
+  double loss = 0;  ///< sum over images
+  int64_t correct = 0;
+  int64_t images = 0;
+  double seconds = 0;  ///< wall time spent in its steps
+};
+
+struct RunState {
+  // Position. plan_step is the step being executed; the three below are 0 between Train steps.
+  int64_t plan_step = 0;
+  int64_t cycle = 0;        ///< Train steps finished
+  int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
+  int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
+  EpochSums sums;
+
+  // Totals since the start of the run.
+  int64_t epochs = 0;
+  int64_t steps = 0;
+  int64_t images = 0;
+  double flops = 0;
+  double seconds = 0;        ///< wall time
+  double train_seconds = 0;  ///< of it in training steps
+
+  // Results so far; not a number until there is one.
+  double train_loss = NAN;
+  double test_loss = NAN;
+  double test_accuracy = NAN;
+  double best_test_accuracy = NAN;
+  int64_t best_epoch = 0;
+
+  // What the files beside the checkpoints held when it was written.
+  int64_t metrics_lines = 0;
+  int64_t layer_lines = 0;
+  int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
+
+  template <class Visitor>
+  void visit(Visitor&& v) {
+    v("plan_step", plan_step);
+    v("cycle", cycle);
+    v("cycle_epoch", cycle_epoch);
+    v("epoch_step", epoch_step);
+    v("sum_loss", sums.loss);
+    v("sum_correct", sums.correct);
+    v("sum_images", sums.images);
+    v("sum_seconds", sums.seconds);
+    v("epochs", epochs);
+    v("steps", steps);
+    v("images", images);
+    v("flops", flops);
+    v("seconds", seconds);
+    v("train_seconds", train_seconds);
+    v("train_loss", train_loss);
+    v("test_loss", test_loss);
+    v("test_accuracy", test_accuracy);
+    v("best_test_accuracy", best_test_accuracy);
+    v("best_epoch", best_epoch);
+    v("metrics_lines", metrics_lines);
+    v("layer_lines", layer_lines);
+    v("saves", saves);
+  }
+};
+
+/// Exact both ways.
+safetensors::Metadata to_metadata(RunState state);
+/// Throws Error naming the file if a key is missing or no number.
+RunState state_from(const safetensors::File& file);
+
+}  // namespace sculpt

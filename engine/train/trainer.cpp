@@ -1,0 +1,257 @@
+#include "engine/train/trainer.h"
+
+#include <cmath>
+
+#include "engine/core/error.h"
+#include "engine/nn/cost.h"
+#include "engine/optim/lr_schedule.h"
+#include "engine/train/evaluate.h"
+
+namespace sculpt {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double per(double a, double b) {
+  return b > 0 ? a / b : 0;
+}
+
+}  // namespace
+
+Trainer::Trainer(RunParts parts, RunSettings settings)
+    : parts_(std::move(parts)),
+      settings_(std::move(settings)),
+      sgd_(parts_.backend.masked_sgd, parts_.network.parameters(), settings_.train.optim),
+      session_start_(Clock::now()) {
+  const std::vector<int64_t> epochs = rewind_epochs(settings_.plan);
+  rewind_epochs_.insert(epochs.begin(), epochs.end());
+  dense_flops_per_image_ = training_flops_per_image(parts_.network);
+}
+
+void Trainer::start() {
+  parts_.network.initialise(settings_.identity.seed);
+  parts_.store.reset();
+  state_ = {};
+  save_rewind_if_needed();
+  update_cost();
+}
+
+void Trainer::resume(std::vector<std::string>& warnings) {
+  const auto restored = parts_.store.restore(parts_.network.parameters(), warnings);
+  if (!restored) return start();
+  state_ = *restored;
+  seconds_before_ = state_.seconds;
+  update_cost();
+}
+
+RunOutcome Trainer::run() {
+  while (state_.plan_step < static_cast<int64_t>(settings_.plan.size())) {
+    if (parts_.stop()) return save_interrupted();
+    const PlanStep& step = settings_.plan[static_cast<size_t>(state_.plan_step)];
+    parts_.observer.on_plan_step(step, state_);
+    const RunOutcome outcome = std::visit([&](const auto& s) { return perform(s); }, step);
+    if (outcome == RunOutcome::interrupted) return outcome;
+  }
+  const bool trained_last =
+      !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
+  if (!trained_last) {
+    parts_.observer.on_evaluate();
+    const auto evaluation = evaluate(parts_.network, parts_.test, parts_.stop);
+    if (!evaluation) return save_interrupted();
+    record_evaluation(*evaluation);
+  }
+  state_.seconds = seconds_before_ + seconds_since(session_start_);
+  parts_.store.finish(parts_.network.parameters(), state_, settings_.identity, cost());
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::perform(const PruneStep& step) {
+  const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
+                             parts_.score_batch, parts_.train.normalization()};
+  const PruneReport report = prune(context, step);
+  update_cost();
+  parts_.store.add_layers(report, state_);
+  parts_.observer.on_prune(report);
+  finish_plan_step();
+  save();
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::perform(const RewindStep& step) {
+  parts_.store.load_rewind(parts_.network.parameters(), step.epoch);
+  sgd_.zero_momentum();
+  finish_plan_step();
+  save();
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::perform(const TrainStep& cycle) {
+  if (state_.cycle_epoch == 0 && state_.epoch_step == 0) sgd_.zero_momentum();
+  const int64_t plan_step = state_.plan_step;
+  while (state_.plan_step == plan_step) {
+    if (train_epoch(cycle) == RunOutcome::interrupted) return RunOutcome::interrupted;
+  }
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
+  if (run_steps(cycle) == RunOutcome::interrupted) return save_interrupted();
+  const auto evaluation_start = Clock::now();
+  const bool evaluated = evaluate_now(cycle);
+  if (evaluated) {
+    parts_.observer.on_evaluate();
+    const auto evaluation = evaluate(parts_.network, parts_.test, parts_.stop);
+    if (!evaluation) return save_interrupted();  // all steps done; a resume evaluates again
+    record_evaluation(*evaluation);
+  }
+  EpochMetrics line = metrics(cycle, evaluated);
+  line.seconds = state_.sums.seconds + seconds_since(evaluation_start);
+  parts_.store.add_metrics(line, state_);
+  parts_.observer.on_epoch(line);
+  finish_epoch(cycle);
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::run_steps(const TrainStep& cycle) {
+  const int64_t steps = parts_.train.steps_per_epoch();
+  parts_.train.start_epoch(state_.epochs, state_.epoch_step);
+  while (state_.epoch_step < steps) {
+    const auto start = Clock::now();
+    const Batch batch = parts_.train.next();
+    SCULPT_CHECK(batch.count > 0, "the training set ended at step {} of {}", state_.epoch_step,
+                 steps);
+    step(batch, lr_at(cycle, state_.epoch_step));
+    const double seconds = seconds_since(start);
+    state_.sums.seconds += seconds;
+    state_.train_seconds += seconds;
+    parts_.observer.on_step(state_);
+    if (parts_.stop()) return RunOutcome::interrupted;
+    const int64_t every = settings_.train.checkpoint_steps;
+    if (every > 0 && state_.epoch_step % every == 0 && state_.epoch_step < steps) save();
+  }
+  return RunOutcome::finished;
+}
+
+void Trainer::step(const Batch& batch, double lr) {
+  Network& network = parts_.network;
+  network.load(batch, parts_.train.normalization());
+  const kernels::LossSums sums = network.forward(Mode::train, static_cast<uint64_t>(state_.steps));
+  if (!std::isfinite(sums.loss))
+    fail(
+        "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
+        "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
+        std::isnan(sums.loss) ? "not a number" : "infinite", state_.epochs + 1,
+        state_.epoch_step + 1, lr, parts_.store.folder().checkpoints().string());
+  network.backward();
+  sgd_.step(lr);
+
+  state_.sums.loss += sums.loss;
+  state_.sums.correct += sums.correct;
+  state_.sums.images += batch.count;
+  state_.images += batch.count;
+  state_.flops += flops_per_image_ * static_cast<double>(batch.count);
+  ++state_.epoch_step;
+  ++state_.steps;
+}
+
+bool Trainer::evaluate_now(const TrainStep& cycle) {
+  const int64_t done = state_.cycle_epoch + 1;
+  return done % settings_.train.eval_every == 0 || done == cycle.epochs - cycle.first_epoch;
+}
+
+void Trainer::record_evaluation(const Evaluation& evaluation) {
+  if (!std::isfinite(evaluation.loss))
+    fail(
+        "the test loss is not a number after epoch {}: training diverged; lower train.lr or set "
+        "train.clip_norm. The last good checkpoint is in {}",
+        state_.epochs + 1, parts_.store.folder().checkpoints().string());
+  state_.test_loss = evaluation.loss;
+  state_.test_accuracy = evaluation.accuracy;
+}
+
+EpochMetrics Trainer::metrics(const TrainStep& cycle, bool evaluated) const {
+  const auto images = static_cast<double>(state_.sums.images);
+  const ParameterArena& parameters = parts_.network.parameters();
+  EpochMetrics line;
+  line.cycle = state_.cycle + 1;
+  line.cycle_epoch = state_.cycle_epoch + 1;
+  line.epoch = state_.epochs + 1;
+  line.lr = lr_at(cycle, parts_.train.steps_per_epoch() - 1);
+  line.train_loss = state_.sums.loss / images;
+  line.train_accuracy = static_cast<double>(state_.sums.correct) / images;
+  if (evaluated) {
+    line.test_loss = state_.test_loss;
+    line.test_accuracy = state_.test_accuracy;
+  }
+  line.density = per(static_cast<double>(parameters.kept_count()),
+                     static_cast<double>(parameters.prunable_count()));
+  line.images_per_second = per(images, state_.sums.seconds);
+  return line;
+}
+
+void Trainer::finish_epoch(const TrainStep& cycle) {
+  state_.train_loss = state_.sums.loss / static_cast<double>(state_.sums.images);
+  state_.sums = {};
+  state_.epoch_step = 0;
+  ++state_.cycle_epoch;
+  ++state_.epochs;
+  // Only a better accuracy moves the best epoch; comparisons with NaN are false.
+  if (!(state_.test_accuracy <= state_.best_test_accuracy) && std::isfinite(state_.test_accuracy)) {
+    state_.best_test_accuracy = state_.test_accuracy;
+    state_.best_epoch = state_.epochs;
+  }
+  save_rewind_if_needed();
+  const int64_t every = settings_.train.checkpoint_every;
+  const bool cycle_ends = state_.cycle_epoch == cycle.epochs - cycle.first_epoch;
+  const bool save_now = cycle_ends || (every > 0 && state_.cycle_epoch % every == 0);
+  if (cycle_ends) {
+    ++state_.cycle;
+    finish_plan_step();
+  }
+  if (save_now) save();
+}
+
+void Trainer::finish_plan_step() {
+  state_.cycle_epoch = 0;
+  ++state_.plan_step;
+}
+
+void Trainer::save_rewind_if_needed() {
+  // All of them lie in the first cycle, so epochs of the run and of the cycle are the same there.
+  if (state_.cycle == 0 && rewind_epochs_.count(state_.epochs))
+    parts_.store.save_rewind(parts_.network.parameters(), state_.epochs);
+}
+
+RunOutcome Trainer::save_interrupted() {
+  save();
+  return RunOutcome::interrupted;
+}
+
+void Trainer::save() {
+  state_.seconds = seconds_before_ + seconds_since(session_start_);
+  parts_.store.save(parts_.network.parameters(), state_);
+}
+
+void Trainer::update_cost() {
+  flops_per_image_ = training_flops_per_image(parts_.network);
+}
+
+double Trainer::lr_at(const TrainStep& cycle, int64_t epoch_step) const {
+  const int64_t steps = parts_.train.steps_per_epoch();
+  const int64_t epoch = cycle.first_epoch + state_.cycle_epoch;
+  return learning_rate(epoch * steps + epoch_step, cycle.epochs * steps, settings_.train.optim);
+}
+
+RunCost Trainer::cost() const {
+  RunCost cost;
+  cost.prunable = parts_.network.parameters().prunable_count();
+  cost.kept = parts_.network.parameters().kept_count();
+  cost.dense_cycle_flops = dense_flops_per_image_ * static_cast<double>(parts_.train.size()) *
+                           static_cast<double>(settings_.train.epochs);
+  cost.peak_memory_bytes = peak_memory_bytes();
+  return cost;
+}
+
+}  // namespace sculpt

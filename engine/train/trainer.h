@@ -1,0 +1,91 @@
+#pragma once
+// Executes a plan. Everything a run does is here in order: prune, rewind, train, evaluate, record,
+// save; each of these is a piece of its own.
+
+#include <chrono>
+#include <functional>
+#include <set>
+
+#include "engine/nn/network.h"
+#include "engine/optim/sgd.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/observer.h"
+#include "engine/train/options.h"
+#include "engine/train/plan.h"
+#include "engine/train/run_folder.h"
+
+namespace sculpt {
+
+/// What a run works with; all of it outlives the Trainer.
+struct RunParts {
+  Network& network;
+  const kernels::Backend& backend;
+  BatchSource& train;
+  BatchSource& test;
+  /// Class-balanced batch for criteria that need data; see ScoreContext.
+  std::function<Batch(int64_t index)> score_batch;
+  RunStore& store;
+  RunObserver& observer;
+  /// Asked between steps: save and end?
+  std::function<bool()> stop;
+};
+
+struct RunSettings {
+  Plan plan;
+  TrainOptions train;
+  PruneOptions prune;
+  RunIdentity identity;
+};
+
+enum class RunOutcome { finished, interrupted };
+
+class Trainer {
+ public:
+  Trainer(RunParts parts, RunSettings settings);
+
+  /// Initialises the network and starts at the first step of the plan.
+  void start();
+  /// Goes on where the newest good checkpoint was written; starts if there is none. Messages about
+  /// damaged ones go to `warnings`.
+  void resume(std::vector<std::string>& warnings);
+
+  /// Runs to the end of the plan, or until stop() says so; then a resumable checkpoint is on disk.
+  /// Throws Error, the last good checkpoint being intact, if the loss is no number or a file cannot
+  /// be written.
+  RunOutcome run();
+
+  const RunState& state() const { return state_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  RunOutcome perform(const PruneStep& step);
+  RunOutcome perform(const RewindStep& step);
+  RunOutcome perform(const TrainStep& cycle);
+  RunOutcome train_epoch(const TrainStep& cycle);
+  RunOutcome run_steps(const TrainStep& cycle);
+  void step(const Batch& batch, double lr);
+  bool evaluate_now(const TrainStep& cycle);
+  void record_evaluation(const Evaluation& evaluation);
+  EpochMetrics metrics(const TrainStep& cycle, bool evaluated) const;
+  void finish_epoch(const TrainStep& cycle);
+  void finish_plan_step();
+  void save_rewind_if_needed();
+  RunOutcome save_interrupted();
+  void save();
+  void update_cost();
+  double lr_at(const TrainStep& cycle, int64_t epoch_step) const;
+  RunCost cost() const;
+
+  RunParts parts_;
+  RunSettings settings_;
+  Sgd sgd_;
+  std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
+  RunState state_;
+  double flops_per_image_ = 0;  // of a training step, at the present masks
+  double dense_flops_per_image_ = 0;
+  double seconds_before_ = 0;  // wall time of earlier sessions
+  Clock::time_point session_start_;
+};
+
+}  // namespace sculpt
