@@ -47,12 +47,12 @@ Value record_norm(Graph& g, Value x, ops::BatchNormOptions options, const char* 
 }
 
 void check_all_ops() {
-  for (const ConvCase c :
-       {ConvCase{3, 5, 7, 9, 3, 1, 1, 1, 3, true}, ConvCase{4, 6, 8, 8, 3, 2, 1, 1, 17, false},
-        ConvCase{5, 7, 6, 5, 1, 1, 0, 1, 16, false}, ConvCase{4, 8, 9, 7, 1, 2, 0, 1, 5, true},
-        ConvCase{3, 4, 11, 13, 7, 2, 3, 1, 2, false}, ConvCase{2, 3, 9, 9, 5, 1, 0, 1, 2, true},
-        ConvCase{6, 4, 10, 8, 3, 3, 2, 2, 4, false}, ConvCase{9, 9, 5, 5, 3, 1, 1, 9, 19, false},
-        ConvCase{4, 4, 1, 1, 3, 1, 1, 1, 33, true}}) {
+  for (const auto& c : std::vector<ConvCase>{
+           ConvCase{3, 5, 7, 9, 3, 1, 1, 1, 3, true}, ConvCase{4, 6, 8, 8, 3, 2, 1, 1, 17, false},
+           ConvCase{5, 7, 6, 5, 1, 1, 0, 1, 16, false}, ConvCase{4, 8, 9, 7, 1, 2, 0, 1, 5, true},
+           ConvCase{3, 4, 11, 13, 7, 2, 3, 1, 2, false}, ConvCase{2, 3, 9, 9, 5, 1, 0, 1, 2, true},
+           ConvCase{6, 4, 10, 8, 3, 3, 2, 2, 4, false}, ConvCase{9, 9, 5, 5, 3, 1, 1, 9, 19, false},
+           ConvCase{4, 4, 1, 1, 3, 1, 1, 1, 33, true}}) {
     check_op({.name = fmt::format("conv2d {}->{} {}x{} k{} s{} p{} g{} n{}", c.in, c.out, c.height,
                                   c.width, c.kernel, c.stride, c.padding, c.groups, c.batch),
               .inputs = {{c.in, c.height, c.width, 0}},
