@@ -3,6 +3,7 @@
 #include "kernels/cpu/batch_norm.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/fma_probe.h"
 #include "kernels/cpu/input.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/loss.h"
@@ -27,6 +28,7 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_sgd = masked_sgd_kernels(),
+      .fma_probe = fma_probe,
   };
   return backend;
 }

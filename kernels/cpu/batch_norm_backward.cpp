@@ -122,9 +122,9 @@ template <class Stats>
 void pick_gate(const BatchNormBackward& args, const Stats& stats, int64_t values_per_channel,
                const ActivationShape& shape, const BatchNormOptions& options, void* workspace,
                const Launch& launch) {
-  const auto run = !options.relu               ? backward<Gate::none, Stats>
-                   : args.dresidual != nullptr ? backward<Gate::from_y, Stats>
-                                               : backward<Gate::from_x, Stats>;
+  const auto run = !options.relu       ? backward<Gate::none, Stats>
+                   : args.y != nullptr ? backward<Gate::from_y, Stats>
+                                       : backward<Gate::from_x, Stats>;
   run(args, stats, values_per_channel, shape, workspace, launch);
 }
 

@@ -88,11 +88,12 @@ void forward_eval(void* y, const void* x, const void* residual, const void* gamm
 /// One channel's gradient. With constant statistics the last two terms of dx vanish.
 void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWrite write_dresidual,
                       double* dgamma, double* dbeta, const double* dy, const double* x,
-                      const double* y, const Statistics& stats, double gamma,
+                      const double* y, const Statistics& stats, double gamma, double beta,
                       bool constant_statistics, const ActivationShape& shape, int64_t batch,
                       int64_t c, bool relu) {
-  auto gated = [&](int64_t i) { return relu && !(y[i] > 0) ? 0.0 : dy[i]; };
   auto normalised = [&](int64_t i) { return (x[i] - stats.mean) * stats.inv_std; };
+  auto output = [&](int64_t i) { return y != nullptr ? y[i] : gamma * normalised(i) + beta; };
+  auto gated = [&](int64_t i) { return relu && !(output(i) > 0) ? 0.0 : dy[i]; };
   const double sum_g = channel_sum(shape, batch, c, gated);
   const double sum_gx =
       channel_sum(shape, batch, c, [&](int64_t i) { return gated(i) * normalised(i); });
@@ -111,26 +112,26 @@ void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWri
 void backward_train(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
                     void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
                     const void* saved_mean, const void* saved_inv_std, const void* gamma,
-                    const void* /*beta*/, const ActivationShape& shape,
-                    const BatchNormOptions& options, void* /*workspace*/, const Launch& launch) {
+                    const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
+                    void* /*workspace*/, const Launch& launch) {
   for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
     const Statistics stats = {doubles(saved_mean)[c], doubles(saved_inv_std)[c]};
     backward_channel(doubles(dx), write_dx, doubles(dresidual), write_dresidual, doubles(dgamma),
                      doubles(dbeta), doubles(dy), doubles(x), doubles(y), stats, doubles(gamma)[c],
-                     false, shape, launch.batch, c, options.relu);
+                     doubles(beta)[c], false, shape, launch.batch, c, options.relu);
   });
 }
 
 void backward_eval(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
                    void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
                    const void* running_mean, const void* running_var, const void* gamma,
-                   const void* /*beta*/, const ActivationShape& shape,
-                   const BatchNormOptions& options, void* /*workspace*/, const Launch& launch) {
+                   const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
+                   void* /*workspace*/, const Launch& launch) {
   for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
     const Statistics stats = running_statistics(running_mean, running_var, c, options);
     backward_channel(doubles(dx), write_dx, doubles(dresidual), write_dresidual, doubles(dgamma),
                      doubles(dbeta), doubles(dy), doubles(x), doubles(y), stats, doubles(gamma)[c],
-                     true, shape, launch.batch, c, options.relu);
+                     doubles(beta)[c], true, shape, launch.batch, c, options.relu);
   });
 }
 
