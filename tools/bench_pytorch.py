@@ -108,6 +108,7 @@ class Child:
         self.process.stdin.write("quit\n")
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
 
 def pytorch_command(arguments, model, batch, layout):

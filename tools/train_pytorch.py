@@ -68,7 +68,7 @@ class Recipe:
 
 
 def augment(images, recipe, generator):
-    """Random crop of the image padded by zeros (of the normalised image), random flip."""
+    """Random crop of the image padded by black pixels, random flip; on uint8."""
     count, channels, height, width = images.shape
     padding = recipe.crop_padding
     padded = F.pad(images, (padding,) * 4)
@@ -91,12 +91,18 @@ def parameter_groups(model, recipe):
             {"params": free, "weight_decay": 0.0}]
 
 
-def evaluate(model, images, labels, batch=500):
+def normalise(images, recipe):
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1)
+                 for v in image_data.NORMALIZATION[recipe.data])
+    return (images.float() / 255 - mean) / std
+
+
+def evaluate(model, images, labels, recipe, batch=500):
     model.eval()
     correct, loss = 0, 0.0
     with torch.no_grad():
         for begin in range(0, len(images), batch):
-            logits = model(images[begin:begin + batch])
+            logits = model(normalise(images[begin:begin + batch], recipe))
             target = labels[begin:begin + batch]
             correct += int((logits.argmax(1) == target).sum())
             loss += float(F.cross_entropy(logits, target, reduction="sum"))
@@ -107,9 +113,7 @@ def load(recipe, split, limit):
     images, labels = image_data.load(recipe.data, recipe.root, split)
     if limit:
         images, labels = images[:limit], labels[:limit]
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1)
-                 for v in image_data.NORMALIZATION[recipe.data])
-    return (torch.from_numpy(images).float() / 255 - mean) / std, torch.from_numpy(labels)
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def train(recipe, report):
@@ -137,7 +141,7 @@ def train(recipe, report):
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            logits = model(x)
+            logits = model(normalise(x, recipe))
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
             loss.backward()
             optimizer.step()
@@ -145,7 +149,7 @@ def train(recipe, report):
             correct += int((logits.argmax(1) == y).sum())
             step += 1
         seconds = time.monotonic() - epoch_started
-        accuracy, test_loss = evaluate(model, test_x, test_y)
+        accuracy, test_loss = evaluate(model, test_x, test_y, recipe)
         best = max(best, accuracy)
         report({"epoch": epoch + 1, "lr": rate, "train_loss": loss_sum / len(order),
                 "train_accuracy": correct / len(order), "test_loss": test_loss,

@@ -1,0 +1,91 @@
+"""Command lines of quickstart, test, run_methods and show_summary, without building anything."""
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from common import ROOT, TOOLS, run
+
+SUMMARY = {"method": "sculpt", "seed": 3, "prunable": 1000, "kept": 100, "sparsity": 0.9,
+           "test_accuracy": 0.5, "best_test_accuracy": 0.625, "train_loss": 1.25, "epochs": 6,
+           "train_flops": 1e9, "train_flops_vs_dense": 0.75, "seconds": 12.5,
+           "images_per_second": 1234.5, "peak_memory_bytes": 1 << 20, "device": "cpu"}
+# Stands in for sculpt_run: finishes by writing summary.json, or fails the first time.
+FAKE_PROGRAM = """#!/usr/bin/env python3
+import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+assert "--resume" in sys.argv
+if "lrr" in out.name and not (out / "tried").exists():
+    (out / "tried").write_text("")
+    sys.exit(9)
+(out / "summary.json").write_text(json.dumps(%r))
+""" % SUMMARY
+
+
+class Usage(unittest.TestCase):
+    def test_help_and_unknown_arguments(self):
+        for tool in ("quickstart", "test"):
+            result = run(TOOLS / tool, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertIn("--no-install", result.stdout)
+        self.assertNotEqual(run(TOOLS / "quickstart", "--dtaa", "x").returncode, 0)
+        self.assertIn("no-such-folder",
+                      run(TOOLS / "quickstart", "--data", "no-such-folder").stderr)
+        self.assertIn("cpu, debug, asan, tsan", run(TOOLS / "test", "--preset", "gpu").stderr)
+
+    def test_missing_packages_are_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            # A PATH with a shell's tools but no compiler.
+            for name in ("bash", "dirname", "sort", "head", "sed", "cat", "id", "env"):
+                target = run("bash", "-c", f"command -v {name}").stdout.strip()
+                (Path(folder) / name).symlink_to(target)
+            result = run(TOOLS / "test", "--no-install", env={"PATH": folder})
+        self.assertEqual(result.returncode, 1)
+        for package in ("g++", "cmake", "ninja-build", "libfmt-dev", "libtomlplusplus-dev"):
+            self.assertIn(package, result.stderr)
+
+
+class Summary(unittest.TestCase):
+    def test_table(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(run(TOOLS / "show_summary.py", folder).returncode, 1)
+            (Path(folder) / "summary.json").write_text(json.dumps(SUMMARY))
+            result = run(TOOLS / "show_summary.py", folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for text in ("50.00 % in the last epoch", "62.50 % in the best epoch", "90.00 %",
+                     "100 of 1,000", "0.750 x", "12.5 s"):
+            self.assertIn(text, result.stdout)
+
+
+class RunMethods(unittest.TestCase):
+    def test_dry_run_names_existing_configs(self):
+        result = run(TOOLS / "run_methods", "--data", "some", "--dry-run")
+        lines = result.stdout.splitlines()
+        self.assertEqual(len(lines), 12)
+        for line in lines:
+            self.assertIn("--set data.root=", line)
+            config = next(word for word in line.split() if word.endswith(".toml"))
+            self.assertTrue(Path(config).is_relative_to(ROOT / "configs"))
+            self.assertTrue(Path(config).exists(), config)
+
+    def test_stops_at_a_failure_and_goes_on(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "fake"
+            program.write_text(FAKE_PROGRAM)
+            program.chmod(0o755)
+            words = [TOOLS / "run_methods", "--data", folder, "--out", f"{folder}/out", "--table",
+                     f"{folder}/table.md", "--program", program, "--only", "dense,lrr"]
+            first = run(*words)
+            self.assertEqual(first.returncode, 9, first.stderr)
+            self.assertIn("Not finished yet", (Path(folder) / "table.md").read_text())
+            self.assertEqual(run(*words).returncode, 9)  # lrr-95 fails once, too
+            last = run(*words)
+            self.assertEqual(last.returncode, 0, last.stderr)
+            self.assertIn("dense: finished before, skipped", last.stdout)
+            records = json.loads((Path(folder) / "table.json").read_text())
+        self.assertEqual([r["run"] for r in records], ["dense", "lrr-90", "lrr-95"])
+        self.assertIn("| lrr-95 | 90.00 % | 50.00 | 62.50 | 1.2500 | 6 | 0.750 | 12 |", last.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,61 @@
+"""tools/run_folder.py reads configs also where Python has no TOML reader."""
+import unittest
+
+import common  # noqa: F401  (finds tools/)
+import run_folder
+
+TEXT = """
+method = "sculpt"   # a comment with = and "
+seed = 7
+[data]
+root = "a # b"
+limit = 20_000
+[train]
+lr = 1e-1
+nesterov = false
+milestones = [0.4,
+              0.8,]
+[prune]
+plan = ["train 3", "prune magnitude global 0.2"]
+deep.key = -2.5
+[[steps]]
+kind = 'train'
+[[steps]]
+kind = 'prune'
+"""
+EXPECTED = {
+    "method": "sculpt", "seed": 7, "data": {"root": "a # b", "limit": 20000},
+    "train": {"lr": 0.1, "nesterov": False, "milestones": [0.4, 0.8]},
+    "prune": {"plan": ["train 3", "prune magnitude global 0.2"], "deep": {"key": -2.5}},
+    "steps": [{"kind": "train"}, {"kind": "prune"}],
+}
+
+
+class Config(unittest.TestCase):
+    def test_subset_reader(self):
+        self.assertEqual(run_folder.parse_toml_subset(TEXT), EXPECTED)
+
+    def test_agrees_with_the_standard_reader(self):
+        if run_folder.tomllib is not None:
+            self.assertEqual(run_folder.tomllib.loads(TEXT), EXPECTED)
+        for path in sorted((common.ROOT / "configs").rglob("*.toml")):
+            with self.subTest(path.name):
+                text = path.read_text(encoding="utf-8")
+                self.assertEqual(run_folder.parse_toml_subset(text), run_folder.read_config(path))
+
+    def test_errors_name_the_line(self):
+        with self.assertRaisesRegex(run_folder.ConfigError, "x:2: cannot read the value oops"):
+            run_folder.parse_toml_subset("a = 1\nb = oops", "x")
+
+    def test_set(self):
+        config = {"train": {"lr": 0.1}}
+        for text in ("train.lr=0.2", "data.name=cifar10", "data.flip=false", "a.b.c=3"):
+            run_folder.set_value(config, text)
+        self.assertEqual(config, {"train": {"lr": 0.2}, "data": {"name": "cifar10", "flip": False},
+                                  "a": {"b": {"c": 3}}})
+        self.assertEqual(run_folder.get(config, "a.b.c"), 3)
+        self.assertEqual(run_folder.get(config, "a.x.c", 5), 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
