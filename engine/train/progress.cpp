@@ -42,8 +42,13 @@ Progress::Progress(const Plan& plan, int64_t steps_per_epoch)
       last_draw_(session_start_) {}
 
 Progress::~Progress() {
+  close();
+}
+
+void Progress::close() {
   if (drawn_) std::printf("\r\033[K");
   std::fflush(stdout);
+  drawn_ = false;
 }
 
 void Progress::on_plan_step(const PlanStep& step, const RunState& state) {

@@ -23,6 +23,8 @@ class Progress : public RunObserver {
   void on_step(const RunState& state) override;
   void on_evaluate() override;
   void on_epoch(const EpochMetrics& metrics) override;
+  /// Removes the bar, so that other lines can follow.
+  void close();
 
  private:
   using Clock = std::chrono::steady_clock;

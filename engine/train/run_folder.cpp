@@ -17,22 +17,31 @@ bool RunFolder::empty() const {
   if (!fs::exists(status)) return true;
   if (!fs::is_directory(status))
     fail("{} is not a folder; choose another with --out", root_.string());
-  const bool nothing = fs::is_empty(root_, error);
-  if (error) fail("cannot look into {}: {}", root_.string(), error.message());
-  return nothing;
+  try {
+    for (const auto& entry : fs::directory_iterator(root_))
+      if (entry.path().extension() != kTemporarySuffix) return false;
+  } catch (const fs::filesystem_error& e) {
+    fail("cannot look into {}: {}", root_.string(), e.code().message());
+  }
+  return true;
 }
 
 bool RunFolder::finished() const {
   return fs::exists(summary()) && fs::exists(final_checkpoint());
 }
 
-void RunFolder::prepare() const {
-  std::error_code error;
-  fs::create_directories(checkpoints(), error);
-  if (error) fail("cannot make the run folder {}: {}", root_.string(), error.message());
-  for (const fs::path& folder : {root_, checkpoints()})
+void RunFolder::prepare(const std::string& config_toml) const {
+  const auto make = [](const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) fail("cannot make the folder {}: {}", folder.string(), error.message());
     for (const auto& entry : fs::directory_iterator(folder))
       if (entry.path().extension() == kTemporarySuffix) fs::remove(entry.path(), error);
+  };
+  // The config comes first: whatever else is in a run folder, it can be told whose it is.
+  make(root_);
+  write_file(config(), config_toml);
+  make(checkpoints());
 }
 
 void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,

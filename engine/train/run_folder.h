@@ -30,12 +30,13 @@ class RunFolder {
   std::filesystem::path rewind_checkpoint(int64_t epoch) const;
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
 
-  /// Missing, or a folder with nothing in it. Throws Error if the path is something else.
+  /// Missing, or a folder with nothing in it (a file that a killed process never completed counts
+  /// as nothing). Throws Error if the path is something else.
   bool empty() const;
   /// Has the run ended?
   bool finished() const;
-  /// Makes the folder, and removes what a killed process left half-written.
-  void prepare() const;
+  /// Makes the folder with its config.toml, and removes what a killed process left half-written.
+  void prepare(const std::string& config_toml) const;
 
  private:
   std::filesystem::path root_;

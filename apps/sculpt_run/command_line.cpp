@@ -1,0 +1,62 @@
+#include "apps/sculpt_run/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+namespace sculpt {
+namespace {
+
+constexpr const char* kFooter = R"(
+Examples:
+  sculpt_run configs/quickstart.toml
+  sculpt_run configs/cifar10/sculpt.toml --set data.root=data/cifar10 --set seed=2
+  sculpt_run configs/cifar10/imp.toml --plan
+  sculpt_run configs/quickstart.toml --out runs/first --resume
+
+Every key of a config: --help-config, or docs/config.md. What a run leaves behind: docs/run-folder.md.
+
+Exit codes:
+  0   finished
+  1   the run failed; the last good checkpoint is intact
+  2   wrong arguments, config or run folder; nothing was changed
+  75  interrupted (Ctrl-C or SIGTERM): state saved, go on with --resume. A second Ctrl-C kills at once
+
+Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set.)";
+
+}  // namespace
+
+std::optional<int> parse_command_line(int argc, const char* const* argv, CommandLine& line) {
+  CLI::App app{"Trains a sparse neural network as a config says.", "sculpt_run"};
+  app.footer(kFooter);
+  app.add_option("config", line.config, "the config, a TOML file")->type_name("CONFIG.toml");
+  app.add_option("--set", line.settings, "set one key of the config; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  app.add_option("--out", line.out, "run folder (default runs/<config>-<method>-s<seed>)")
+      ->type_name("DIR");
+  app.add_flag("--resume", line.resume,
+               "go on in an existing run folder; starts if there is nothing to go on with");
+  app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
+  app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
+  app.add_option("--threads", line.threads, "threads (default: one per processor)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--device", line.device, "device to train on (default cpu)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"cpu"}));
+  app.add_option("--help-config", line.help_config,
+                 "print every key of a config; as: text (default), markdown")
+      ->type_name("[FORMAT]")
+      ->expected(0, 1)
+      ->default_str("text")
+      ->check(CLI::IsMember({"text", "markdown"}));
+  try {
+    app.parse(argc, argv);
+    if (app.count("--help-config") > 0 && line.help_config.empty()) line.help_config = "text";
+    if (line.help_config.empty() && line.config.empty()) throw CLI::RequiredError("CONFIG.toml");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  return std::nullopt;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,52 @@
+#include "apps/sculpt_run/environment.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sys/utsname.h>
+#include <thread>
+
+#include "build_info.h"
+
+namespace sculpt {
+namespace {
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "";
+}
+
+std::string system_name() {
+  utsname name{};
+  if (uname(&name) != 0) return "";
+  return std::string(name.sysname) + " " + name.release + " " + name.machine;
+}
+
+}  // namespace
+
+std::string environment_json(const RunIdentity& identity) {
+  const nlohmann::ordered_json environment = {{"version", SCULPT_VERSION},
+                                              {"commit", SCULPT_COMMIT},
+                                              {"build_type", SCULPT_BUILD_TYPE},
+                                              {"compiler", __VERSION__},
+                                              {"system", system_name()},
+                                              {"cpu", cpu_name()},
+                                              {"processors", std::thread::hardware_concurrency()},
+                                              {"device", identity.device},
+                                              {"backend", identity.backend},
+                                              {"threads", identity.threads}};
+  return environment.dump(2) + "\n";
+}
+
+int64_t threads_of_environment(const std::string& json) {
+  const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (!environment.is_object() || !environment.contains("threads") ||
+      !environment["threads"].is_number_integer())
+    return 0;
+  return environment["threads"].get<int64_t>();
+}
+
+}  // namespace sculpt

@@ -1,0 +1,56 @@
+#include "apps/sculpt_run/experiment.h"
+
+#include "data/loader.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt {
+namespace {
+
+NetworkSpec spec_of(const RunOptions& options, const BatchSource& source) {
+  NetworkSpec spec;
+  spec.model = models::make_model(options.model, source.classes());
+  spec.image = source.image_shape();
+  spec.classes = source.classes();
+  spec.label_smoothing = static_cast<float>(options.train.label_smoothing);
+  spec.prune_first_conv = options.model.prune_first_conv;
+  spec.prune_classifier = options.model.prune_classifier;
+  return spec;
+}
+
+uint64_t seed_of(const RunOptions& options) {
+  return static_cast<uint64_t>(options.seed);
+}
+
+}  // namespace
+
+Experiment::Experiment(const RunOptions& options)
+    : options_(options),
+      backend_(kernels::cpu_backend()),
+      data_(data::load(options.data, seed_of(options))),
+      train_(data::make_train_loader(data_.train, options.data, options.train.batch,
+                                     seed_of(options))),
+      test_(data::make_eval_loader(data_.eval(), options.train.batch)),
+      network_(std::make_unique<Network>(
+          spec_of(options, *train_), backend_,
+          std::min(options.train.batch, std::max(train_->size(), test_->size())))) {}
+
+RunIdentity Experiment::identity() const {
+  RunIdentity identity;
+  identity.method = options_.method.method;
+  identity.seed = seed_of(options_);
+  identity.model = options_.model.name;
+  identity.data = options_.data.name;
+  identity.device = "cpu";
+  identity.backend = std::string(backend_.name);
+  identity.threads = thread_count();
+  identity.batch = options_.train.batch;
+  return identity;
+}
+
+Batch Experiment::score_batch(int64_t index) {
+  score_batch_ = data::class_balanced_batch(data_.train, options_.prune.score_images_per_class,
+                                            seed_of(options_), index);
+  return score_batch_.view();
+}
+
+}  // namespace sculpt

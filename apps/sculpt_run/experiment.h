@@ -1,0 +1,36 @@
+#pragma once
+// The things a run works with, made from its options: data, network, backend.
+
+#include <memory>
+
+#include "apps/sculpt_run/run_options.h"
+#include "data/split.h"
+#include "engine/nn/network.h"
+#include "engine/train/trainer.h"
+#include "kernels/backend.h"
+
+namespace sculpt {
+
+class Experiment {
+ public:
+  /// Reads the data and builds the network. Throws Error naming file and fix.
+  explicit Experiment(const RunOptions& options);
+
+  Network& network() { return *network_; }
+  const kernels::Backend& backend() const { return backend_; }
+  BatchSource& train() { return *train_; }
+  BatchSource& test() { return *test_; }
+  RunIdentity identity() const;
+  /// Class-balanced batch `index` for criteria that need data; valid until the next call.
+  Batch score_batch(int64_t index);
+
+ private:
+  const RunOptions options_;
+  const kernels::Backend& backend_;
+  data::DataSplits data_;
+  std::unique_ptr<BatchSource> train_, test_;
+  std::unique_ptr<Network> network_;
+  data::OwnedBatch score_batch_;
+};
+
+}  // namespace sculpt

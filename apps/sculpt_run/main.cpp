@@ -1,0 +1,143 @@
+// sculpt_run: trains a network by a plan of prune, rewind and train steps that a config decides.
+
+#include <cstdio>
+#include <exception>
+
+#include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/environment.h"
+#include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/run_options.h"
+#include "apps/sculpt_run/show.h"
+#include "engine/core/error.h"
+#include "engine/train/interrupt.h"
+#include "engine/train/progress.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt {
+namespace {
+
+/// An error of arguments, config or choice of folder: nothing has been changed.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+void warn(const std::string& text) {
+  fmt::print(stderr, "warning: {}\n", text);
+}
+
+struct Request {
+  RunOptions options;
+  Plan plan;
+  std::string config_toml;
+  std::string config_hash;
+  RunFolder folder;
+};
+
+/// Everything that can be wrong before any work is done.
+Request prepare(const CommandLine& line) try {
+  Request request{read_options(line.config, line.settings), {}, "", "", RunFolder("")};
+  RunOptions& options = request.options;
+  request.plan = options.plan();
+  request.config_toml = write_config(options.sections());
+  const auto values = flatten_config(request.config_toml, "config");
+  request.config_hash = hash_config(values, keys_without_effect());
+  request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
+  if (line.plan || line.describe || request.folder.empty()) return request;
+
+  const std::string name = request.folder.root().string();
+  if (!std::filesystem::exists(request.folder.config()))
+    fail("{} is not empty and no run folder; choose another with --out", name);
+  if (!line.resume)
+    fail("{} holds a run already; go on with --resume, or choose another folder with --out", name);
+  require_same_config(request.folder, values, keys_without_effect());
+  return request;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void warn_about_threads(const RunFolder& folder, int64_t threads) {
+  if (!std::filesystem::exists(folder.environment())) return;
+  const int64_t before = threads_of_environment(read_text(folder.environment()));
+  if (before != 0 && before != threads)
+    warn(
+        fmt::format("the run was started with {} threads and goes on with {}: the result can "
+                    "differ in the last bits from an uninterrupted one",
+                    before, threads));
+}
+
+int run(const Request& request, bool resume) {
+  const RunFolder& folder = request.folder;
+  if (resume && folder.finished()) {
+    fmt::print("the run has finished\n");
+    show_result(folder);
+    return kExitOk;
+  }
+  Experiment experiment(request.options);
+  const RunIdentity identity = experiment.identity();
+  if (resume) warn_about_threads(folder, identity.threads);
+  folder.prepare(request.config_toml);
+  write_file(folder.environment(), environment_json(identity));
+
+  RunStore store(folder, request.config_hash);
+  Progress progress(request.plan, experiment.train().steps_per_epoch());
+  Trainer trainer(
+      {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
+       [&](int64_t i) { return experiment.score_batch(i); }, store, progress, interrupted},
+      {request.plan, request.options.train, request.options.prune, identity});
+  std::vector<std::string> warnings;
+  if (resume)
+    trainer.resume(warnings);
+  else
+    trainer.start();
+  for (const std::string& text : warnings)
+    warn(text);
+  if (trainer.state().steps > 0)
+    fmt::print("going on after epoch {}, step {}\n", trainer.state().epochs,
+               trainer.state().epoch_step);
+
+  if (trainer.run() == RunOutcome::interrupted) {
+    progress.close();
+    fmt::print("interrupted; {} is saved, go on with --resume\n", folder.root().string());
+    return kExitInterrupted;
+  }
+  progress.close();
+  show_result(folder);
+  return kExitOk;
+}
+
+int main_checked(int argc, char** argv) {
+  CommandLine line;
+  if (const auto code = parse_command_line(argc, argv, line)) return *code;
+  if (!line.help_config.empty()) {
+    RunOptions defaults;
+    const bool markdown = line.help_config == "markdown";
+    fmt::print("{}", markdown ? config_page() : describe_config_text(defaults.sections()));
+    return kExitOk;
+  }
+  const Request request = prepare(line);
+  if (line.threads > 0) set_thread_count(line.threads);
+  if (line.plan || line.describe) {
+    Experiment experiment(request.options);
+    if (line.describe) show_network(experiment, request.options);
+    if (line.plan) show_plan(experiment, request.options, request.plan);
+    return kExitOk;
+  }
+  catch_interrupts();
+  return run(request, line.resume);
+}
+
+}  // namespace
+}  // namespace sculpt
+
+int main(int argc, char** argv) {
+  try {
+    return sculpt::main_checked(argc, argv);
+  } catch (const sculpt::UsageError& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return sculpt::kExitUsage;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return sculpt::kExitFailed;
+  }
+}

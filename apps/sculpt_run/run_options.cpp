@@ -1,0 +1,75 @@
+#include "apps/sculpt_run/run_options.h"
+
+#include <filesystem>
+
+#include "engine/optim/lr_schedule.h"
+
+namespace sculpt {
+
+ConfigSections RunOptions::sections() {
+  const auto top = [this](OptionVisitor& v) {
+    method.visit(v);
+    v.integer("seed", seed, {0, int64_t{1} << 62},
+              "decides initial weights, masks, data order, augmentation and dropout");
+  };
+  const auto section = [](auto& options) {
+    return [&options](OptionVisitor& v) { options.visit(v); };
+  };
+  return {{"", "What the run does.", top},
+          {"model", "The network.", section(model)},
+          {"data", "What it is trained and measured on.", section(data)},
+          {"train", "One training cycle: its length, optimizer and learning rate.", section(train)},
+          {"prune", "How weights are removed.", section(prune)},
+          {"cycles", "How often the cycle is repeated.", section(cycles)},
+          {"wr", "Weight rewinding (method = \"wr\").", section(wr)}};
+}
+
+Plan RunOptions::plan() const {
+  validate(train.optim);
+  MethodSettings settings;
+  settings.method = method;
+  settings.epochs = train.epochs;
+  settings.prune = prune;
+  settings.cycles = cycles;
+  settings.wr = wr;
+  return expand_method(settings);
+}
+
+RunOptions read_options(const std::string& config_path, const std::vector<std::string>& settings) {
+  ConfigDocument document = ConfigDocument::from_file(config_path);
+  for (const std::string& setting : settings)
+    document.set(setting);
+  RunOptions options;
+  read_config(document, options.sections());
+  return options;
+}
+
+const std::set<std::string>& keys_without_effect() {
+  static const std::set<std::string> keys = {"data.root", "train.checkpoint_every",
+                                             "train.checkpoint_steps"};
+  return keys;
+}
+
+std::string config_page() {
+  RunOptions defaults;
+  return "# Config reference\n\n"
+         "A config is a TOML file with the keys below; all of them are optional. On the command\n"
+         "line `--set section.key=value` sets one key. Keys, defaults and ranges are those of the\n"
+         "option structs: this page is the output of `sculpt_run --help-config markdown`, and a\n"
+         "test compares the two.\n\n" +
+         describe_config_markdown(defaults.sections());
+}
+
+std::string default_folder(const std::string& config_path, const RunOptions& options) {
+  const std::filesystem::path path(config_path);
+  // configs/cifar10/imp.toml -> cifar10-imp
+  const std::string parent = path.parent_path().filename().string();
+  std::string name = path.stem().string();
+  if (!parent.empty() && parent != "configs" && parent != "." && parent != "..")
+    name = parent + "-" + name;
+  const std::string& method = options.method.method;
+  if (name.find(method) == std::string::npos) name += "-" + method;
+  return "runs/" + name + "-s" + std::to_string(options.seed);
+}
+
+}  // namespace sculpt

@@ -1,0 +1,45 @@
+#pragma once
+// All settings of a run: the option structs of the engine, models and data as sections of one
+// config.
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "data/options.h"
+#include "engine/train/config.h"
+#include "engine/train/methods.h"
+#include "engine/train/options.h"
+#include "models/registry.h"
+
+namespace sculpt {
+
+struct RunOptions {
+  MethodOptions method;
+  int64_t seed = 1;
+  models::ModelOptions model;
+  data::DataOptions data;
+  TrainOptions train;
+  PruneOptions prune;
+  CycleOptions cycles;
+  WeightRewindOptions wr;
+
+  /// The sections refer to this object.
+  ConfigSections sections();
+  /// The plan of the method, validated with everything else. Throws Error naming the key.
+  Plan plan() const;
+};
+
+/// Reads a config file and --set arguments over the defaults.
+RunOptions read_options(const std::string& config_path, const std::vector<std::string>& settings);
+
+/// Keys that do not change what a run computes; a resume may change them.
+const std::set<std::string>& keys_without_effect();
+
+/// docs/config.md.
+std::string config_page();
+
+/// Where a run goes without --out: runs/<config>-<method>-s<seed>.
+std::string default_folder(const std::string& config_path, const RunOptions& options);
+
+}  // namespace sculpt
