@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 (binary version) and MNIST (IDX) as numpy arrays, as data/ reads them."""
+"""CIFAR-10, CIFAR-100 (binary), MNIST and Fashion-MNIST (IDX) as numpy arrays."""
 import gzip
 import struct
 from pathlib import Path
@@ -11,8 +11,9 @@ NORMALIZATION = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "mnist": ((0.1307,), (0.3081,)),
+    "fashion_mnist": ((0.2860,), (0.3530,)),
 }
-CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10}
+CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "fashion_mnist": 10}
 
 
 class DataError(Exception):
@@ -62,7 +63,7 @@ def load(name, root, split):
         file = f"{split}.bin"
         root = next((p for p in (root, root / "cifar-100-binary") if (p / file).exists()), root)
         return _cifar_file(_require(root / file), 2)
-    if name == "mnist":
+    if name in ("mnist", "fashion_mnist"):
         prefix = "train" if split == "train" else "t10k"
         images = _idx_file(root, f"{prefix}-images-idx3-ubyte")
         labels = _idx_file(root, f"{prefix}-labels-idx1-ubyte")
