@@ -62,13 +62,14 @@ std::unique_ptr<Network> golden_network(const safetensors::File& file,
   return network;
 }
 
-void check_states(const safetensors::File& file, const std::string& prefix, ParameterArena& arena) {
+void check_states(const safetensors::File& file, const std::string& prefix, ParameterArena& arena,
+                  double tolerance) {
   for (const auto& s : arena.states()) {
     CAPTURE(s.name);
     const auto expected = floats(file, prefix + s.name, {s.count});
     const auto actual =
         arena.state_values().subspan(static_cast<size_t>(s.offset), static_cast<size_t>(s.count));
-    CHECK(relative_difference(actual, expected) < 1e-4);
+    CHECK(relative_difference(actual, expected) < tolerance);
   }
 }
 
@@ -104,11 +105,12 @@ TEST_CASE("golden: losses and gradients of a ResNet-20 agree with PyTorch") {
           const auto expected = floats(file, "gradient." + p.name, p.shape);
           CHECK(relative_difference(ParameterArena::slice(arena.gradients(), p), expected) < 1e-4);
         }
-        check_states(file, "after_step_1.", arena);
+        check_states(file, "after_step_1.", arena, 1e-4);
       }
       optimizer.step(lr);
     }
-    check_states(file, "final.", arena);
+    // Twenty steps amplify the rounding of the first.
+    check_states(file, "final.", arena, 2e-3);
   }
 }
 
