@@ -22,6 +22,23 @@ void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
   std::memset(out + last, 0, static_cast<size_t>(width - last));
 }
 
+/// Reverses a row, eight pixels from either end at a time.
+void mirror_row(uint8_t* row, int64_t width) {
+  uint8_t* left = row;
+  uint8_t* right = row + width;
+  for (; right - left >= 16; left += 8) {
+    right -= 8;
+    uint64_t a, b;
+    std::memcpy(&a, left, 8);
+    std::memcpy(&b, right, 8);
+    a = __builtin_bswap64(a);
+    b = __builtin_bswap64(b);
+    std::memcpy(left, &b, 8);
+    std::memcpy(right, &a, 8);
+  }
+  std::reverse(left, right);
+}
+
 void erase_square(uint8_t* out, const ImageShape& shape, int64_t side, const Augmentation& draw,
                   const uint8_t* fill) {
   const int64_t top = draw.cut_y - side / 2, left = draw.cut_x - side / 2;
@@ -63,7 +80,7 @@ void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,
         continue;
       }
       shift_row(row, in + (c * shape.height + from) * shape.width, shape.width, draw.dx);
-      if (draw.mirror) std::reverse(row, row + shape.width);
+      if (draw.mirror) mirror_row(row, shape.width);
     }
   }
   if (options.cutout > 0) erase_square(out, shape, options.cutout, draw, fill);

@@ -37,7 +37,8 @@ std::vector<uint8_t> reference(const std::vector<uint8_t>& in, const ImageShape&
 
 TEST_CASE("augment equals pad, crop, mirror and erase done one by one") {
   const uint64_t seed = 11;
-  for (const ImageShape shape : {ImageShape{3, 32, 32}, ImageShape{1, 7, 5}, ImageShape{2, 3, 9}}) {
+  for (const ImageShape shape :
+       {ImageShape{3, 32, 32}, ImageShape{1, 7, 5}, ImageShape{2, 3, 9}, ImageShape{1, 3, 47}}) {
     const auto image = test::random_bytes(static_cast<size_t>(shape.count()), seed);
     const std::vector<uint8_t> fill = {10, 20, 30};
     for (const AugmentOptions options :

@@ -126,9 +126,10 @@ class GetData(unittest.TestCase):
 
     def test_is_executable_and_explains_itself(self):
         self.assertTrue(TOOL.stat().st_mode & stat.S_IXUSR)
-        with self.assertRaises(SystemExit) as exit_, contextlib.redirect_stdout(io.StringIO()) as out:
-            self.tool.main(["--help"])
-        self.assertEqual(exit_.exception.code, 0)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            with self.assertRaises(SystemExit) as exited:
+                self.tool.main(["--help"])
+        self.assertEqual(exited.exception.code, 0)
         self.assertIn("cifar100", out.getvalue())
 
     def test_table_is_well_formed(self):
@@ -185,8 +186,8 @@ class GetData(unittest.TestCase):
                            hashlib.sha256(self.archive).hexdigest())
 
     def test_dead_server_and_missing_file(self):
-        self.assert_failed(self.run_tool("--from", "http://127.0.0.1:1/x"), "could not be downloaded",
-                           "--from set.tar.gz")
+        self.assert_failed(self.run_tool("--from", "http://127.0.0.1:1/x"),
+                           "could not be downloaded", "--from set.tar.gz")
         del self.server.files["set.tar.gz"]
         self.assert_failed(self.run_tool(), "404")
         self.assertFalse(self.to.exists() and (self.to / "a.bin").exists())
@@ -252,7 +253,8 @@ class GetData(unittest.TestCase):
             (source / "a.bin").write_bytes(bytes(3000))
             (source / "b.bin").write_bytes(bytes(2000 + extra))
             self.assert_failed(self.run_tool("--from", source), "b.bin", "2000 are expected")
-        self.assert_failed(self.run_tool("--from", self.base / "nowhere"), "nowhere", "no such file")
+        self.assert_failed(self.run_tool("--from", self.base / "nowhere"), "nowhere",
+                           "no such file")
 
     def test_one_of_several_files_is_not_enough(self):
         self.use_gzips()

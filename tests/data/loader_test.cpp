@@ -215,6 +215,25 @@ TEST_CASE("the prefetcher works ahead, but never into the slot in use, and stops
     prefetcher.start(round, round + 4);
     CHECK(prefetcher.next() == round % 3);
   }
+
+  // pause() and start() wait for a fill that is under way.
+  std::atomic<bool> inside{false};
+  std::atomic<int> fills{0};
+  Prefetcher slow(2, [&](int64_t, int) {
+    ++fills;
+    inside = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    inside = false;
+  });
+  for (int round = 0; round < 3; ++round) {
+    slow.start(0, 1);
+    while (!inside)
+      std::this_thread::yield();
+    slow.pause();
+    CHECK_FALSE(inside);
+    CHECK(slow.next() == -1);
+    CHECK(fills == round + 1);
+  }
   for (int round = 0; round < 100; ++round) {  // destroyed at any moment
     Prefetcher brief(2, [](int64_t, int) {});
     brief.start(0, 10);
