@@ -35,12 +35,13 @@ struct ChannelStats {
 /// Where ReLU's cut is read from.
 enum class Gate { none, from_x, from_y };
 
+/// dy where ReLU let z pass. dy, y: at the vector; y is read for Gate::from_y only.
 template <Gate kGate>
-Vec gated(const BatchNormBackward& args, int64_t i, Vec x, const ChannelMap& map) {
-  const Vec dy = load(args.dy + i);
-  if constexpr (kGate == Gate::from_x) return map(x) > zero_vec() ? dy : zero_vec();
-  if constexpr (kGate == Gate::from_y) return load(args.y + i) > zero_vec() ? dy : zero_vec();
-  return dy;
+Vec gated(const float* dy, const float* y, Vec x, const ChannelMap& map) {
+  const Vec g = load(dy);
+  if constexpr (kGate == Gate::from_x) return map(x) > zero_vec() ? g : zero_vec();
+  if constexpr (kGate == Gate::from_y) return load(y) > zero_vec() ? g : zero_vec();
+  return g;
 }
 
 /// dx = scale * (g - mean_g - (x - mean) * slope).
@@ -52,9 +53,12 @@ struct DxTerms {
 template <Gate kGate>
 PlaneSums reduce_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
                        int64_t used, const ChannelMap& map) {
+  const float* dy = args.dy + offset;
+  const float* y = kGate == Gate::from_y ? args.y + offset : nullptr;
+  const float* in = args.x + offset;
   return sum_plane(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
-    const Vec x = load(args.x + offset + i);
-    const Vec g = gated<kGate>(args, offset + i, x, map);
+    const Vec x = load(in + i);
+    const Vec g = gated<kGate>(dy + i, y + i, x, map);
     sum_g += g;
     sum_gx += g * (x - broadcast(map.mean));
   });
@@ -63,7 +67,12 @@ PlaneSums reduce_plane(const BatchNormBackward& args, int64_t offset, const Plan
 /// `used` lanes get gradients, the padded ones exactly 0.
 template <Gate kGate>
 void apply_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
-                 const ChannelMap& map, const DxTerms& terms) {
+                 const ChannelMap& channel_map, const DxTerms& channel_terms) {
+  // Local copies: stores go through memcpy and could, for all the compiler knows, change the
+  // others.
+  const BatchNormBackward to = args;
+  const ChannelMap map = channel_map;
+  const DxTerms terms = channel_terms;
   VecInt keep[kVecsPerCell];
   for (int64_t lane = 0; lane < kLanes; ++lane)
     keep[lane / kVecWidth][lane % kVecWidth] = lane < used ? -1 : 0;
@@ -72,13 +81,13 @@ void apply_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns&
     for (int64_t cell = begin; cell < begin + runs.length; cell += kLanes) {
       for (int v = 0; v < kVecsPerCell; ++v) {
         const int64_t i = cell + v * kVecWidth;
-        const Vec x = load(args.x + i);
-        const Vec g = gated<kGate>(args, i, x, map);
+        const Vec x = load(to.x + i);
+        const Vec g = gated<kGate>(to.dy + i, to.y + i, x, map);
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
             broadcast(map.scale) * (g - broadcast(terms.mean_g) - centred * broadcast(terms.slope));
-        if (args.dresidual != nullptr) write_grad(args.dresidual + i, g, args.write_dresidual);
-        write_grad(args.dx + i, keep[v] ? dx : zero_vec(), args.write_dx);
+        if (to.dresidual != nullptr) write_grad(to.dresidual + i, g, to.write_dresidual);
+        write_grad(to.dx + i, keep[v] ? dx : zero_vec(), to.write_dx);
       }
     }
   }

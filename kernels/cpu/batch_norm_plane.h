@@ -41,15 +41,20 @@ inline PlaneSums sum_plane(const PlaneRuns& runs, int64_t used, const Add& add) 
   Vec a[kChains] = {};
   Vec b[kChains] = {};
   auto flush = [&] {
-    for (int c = 0; c < kChains; ++c) {
-      const int lane = c % kVecsPerCell * kVecWidth;
-      for (int j = 0; j < kVecWidth; ++j) {
-        lane_a[lane + j] += static_cast<double>(a[c][j]);
-        lane_b[lane + j] += static_cast<double>(b[c][j]);
+    for (int v = 0; v < kVecsPerCell; ++v) {
+      Vec sum_a = a[v];
+      Vec sum_b = b[v];
+      for (int c = v + kVecsPerCell; c < kChains; c += kVecsPerCell) {
+        sum_a += a[c];
+        sum_b += b[c];
       }
-      a[c] = Vec{};
-      b[c] = Vec{};
+      for (int j = 0; j < kVecWidth; ++j) {
+        lane_a[v * kVecWidth + j] += static_cast<double>(sum_a[j]);
+        lane_b[v * kVecWidth + j] += static_cast<double>(sum_b[j]);
+      }
     }
+    for (int c = 0; c < kChains; ++c)
+      a[c] = b[c] = Vec{};
   };
   int64_t pending = 0;
   for (int64_t run = 0; run < runs.count; ++run) {
