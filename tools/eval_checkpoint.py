@@ -100,8 +100,9 @@ def main():
     root = arguments.data or run_folder.get(config, "data.root")
     images, labels = image_data.load(data_name, root, "test")
     limit = run_folder.get(config, "data.test_limit", 0)
-    if limit and limit > 0:
-        images, labels = images[:limit], labels[:limit]
+    if 0 < limit < len(images):
+        sys.exit(f"error: the run tested on {limit} images of its own choice (data.test_limit); "
+                 "only runs on the whole test set can be compared")
 
     tensors, _ = safetensors_io.read(checkpoint)
     model = model_from(config, images.shape[1:], image_data.CLASSES[data_name])

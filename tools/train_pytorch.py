@@ -6,7 +6,8 @@ usage: tools/train_pytorch.py CONFIG.toml [--set key=value]... [--data DIR] [--t
 
 One training cycle: SGD with momentum, the config's schedule, batch, epochs, weight decay and label
 smoothing, pad-4 crop and flip. Prints one JSON object per epoch (and to --out); the last line holds
-the result. Random numbers are PyTorch's own, so compare accuracies, not weights.
+the result. Random numbers are PyTorch's own, so compare accuracies, not weights. data.train_limit
+and data.test_limit take the first images here, random ones in Sculpt.
 """
 import argparse
 import json
