@@ -121,6 +121,8 @@ PruneReport prune(const ScoreContext& context, const PruneStep& step) {
   if (!(step.density > 0 && step.density <= 1))
     fail("cannot prune to density {}; it must be above 0 and at most 1", step.density);
   const int64_t kept = kept_for_density(step.density, total);
+  if (kept < 1)
+    fail("density {} keeps none of the {} prunable weights; raise it", step.density, total);
   if (kept > present)
     fail(
         "cannot prune to density {} ({} weights): only {} of {} are left. Masked weights do not "

@@ -5,6 +5,11 @@
 // so that the step moves the weights by the fraction c of their norm. c = cbrt(machine epsilon) of
 // the network's arithmetic (0.005 in float, 6e-6 in double) balances the truncation error, which
 // grows with h^2, against the rounding of gradients, which grows with 1 / h.
+//
+// ReLUs that change sides within the step count as curvature here and not in the exact Hessian. On
+// a half-width ResNet-20 at initialisation (100 CIFAR-10 images) the best 10 % by this score and by
+// the exact one overlap by 0.45 at c = 0.005, 0.46 at 0.01 and 0.02, and less for smaller and
+// larger c.
 
 #include <cmath>
 #include <limits>
