@@ -1,7 +1,7 @@
-// Dense convolution, x in L1 and weights streamed: a thread takes a few pixels of one batch block
-// and a segment of input channels whose cells fit L1, and runs all output channels over them in
-// register blocks of kPixels x kOuts. A weight costs 4 bytes per kPixels * kOuts / kOuts
-// multiply-adds of a whole vector, which any cache level can deliver.
+// Dense convolution with weights streamed and x in L1: a thread takes a few pixels and a segment of
+// input channels whose cells fit L1, and runs all output channels over them in register blocks of
+// kPixels x kOuts sums. One broadcast weight (4 bytes) then feeds kPixels multiply-adds of a whole
+// register, a rate that any cache level can deliver, so weights are read where they lie.
 
 #include "kernels/cpu/conv2d_taps.h"
 
@@ -20,35 +20,42 @@ constexpr int kOuts = 4;
 constexpr int kPixels = kVecWidth == 16 ? 4 : 2;
 // A lone output channel (depthwise) needs more pixels to keep the multipliers busy.
 constexpr int kLonePixels = 8;
-// Register tiles that share one pass over a channel segment.
+// Pixels that share one pass over a channel segment.
 constexpr int kTilePixels = 8;
-constexpr int64_t kSegmentBytes = 20 * 1024;
+constexpr int64_t kSegmentBytes = 48 * 1024;
+// Taps of one pass; larger windows take several.
+constexpr int64_t kMaxTaps = 64;
+// Planes up to this size are run for all batch blocks together, so that a zone of one pixel a plane
+// still fills a register block.
+constexpr int64_t kSmallPlane = 64;
 
-struct Segment {
-  int64_t begin = 0;
-  int64_t count = 0;
-  bool first = false;
+struct Tap {
+  int64_t x = 0;
+  int64_t w = 0;
 };
 
 struct TileArgs {
-  const float* x = nullptr;  ///< block, group and first channel of the segment
-  float* y = nullptr;        ///< block, group and first output channel
+  const float* x = nullptr;  ///< group and first channel of the segment
+  float* y = nullptr;        ///< group and first output channel
   const float* weight = nullptr;
-  const float* bias = nullptr;  ///< of the first output channel, null if none or not first segment
+  const float* bias = nullptr;  ///< of the first output channel, or null
   const int64_t* x_pixel = nullptr;
   const int64_t* y_pixel = nullptr;
+  const Tap* taps = nullptr;
+  int64_t tap_count = 0;
   int64_t channels = 0;
   bool load_y = false;
 };
 
 template <int Pixels, int Outs>
 void run_tile(const TapConv& conv, const TileArgs& args) {
-  for (int part = 0; part < kVecsPerCell; ++part) {
-    const int64_t lane = part * kVecWidth;
+  const int64_t y_channel = conv.y_stride.channel;
+  const int64_t weight_out = conv.weight_out;
+  for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
     Vec sum[Pixels][Outs];
     for (int p = 0; p < Pixels; ++p)
       for (int o = 0; o < Outs; ++o) {
-        const float* y = args.y + o * conv.y_stride.channel + args.y_pixel[p] + lane;
+        const float* y = args.y + o * y_channel + args.y_pixel[p] + lane;
         sum[p][o] = args.load_y ? load(y) : args.bias ? broadcast(args.bias[o]) : Vec{};
       }
 
@@ -58,12 +65,12 @@ void run_tile(const TapConv& conv, const TileArgs& args) {
     const float* weight = args.weight;
     int64_t channel = 0;
     for (int64_t c = 0; c < args.channels; ++c) {
-      for (int64_t t = 0; t < conv.tap_count; ++t) {
-        const float* w = weight + conv.taps[t].w;
-        const int64_t offset = channel + conv.taps[t].x;
+      for (int64_t t = 0; t < args.tap_count; ++t) {
+        const float* w = weight + args.taps[t].w;
+        const int64_t offset = channel + args.taps[t].x;
         Vec factor[Outs];
         for (int o = 0; o < Outs; ++o)
-          factor[o] = broadcast(w[o * conv.weight_out]);
+          factor[o] = broadcast(w[o * weight_out]);
         for (int p = 0; p < Pixels; ++p) {
           const Vec cell = load(pixel[p] + offset);
           for (int o = 0; o < Outs; ++o)
@@ -76,7 +83,7 @@ void run_tile(const TapConv& conv, const TileArgs& args) {
 
     for (int p = 0; p < Pixels; ++p)
       for (int o = 0; o < Outs; ++o)
-        store(args.y + o * conv.y_stride.channel + args.y_pixel[p] + lane, sum[p][o]);
+        store(args.y + o * y_channel + args.y_pixel[p] + lane, sum[p][o]);
   }
 }
 
@@ -106,108 +113,176 @@ const TileFunction* tile_functions(int64_t outs) {
   }
 }
 
-/// Offsets of up to kTilePixels output pixels.
+/// How the work is cut up. Only out_splits and split_outs depend on the thread count, and no sum
+/// depends on them.
+struct Plan {
+  explicit Plan(const TapConv& conv);
+
+  int64_t tiles(const Zone& rows, const Zone& columns, int64_t blocks) const {
+    return ceil_div(rows.count * columns.count * blocks, kTilePixels);
+  }
+
+  int64_t batch_blocks = 1;  ///< batch blocks whose pixels may share a tile
+  int64_t out_splits = 1;
+  int64_t split_outs = 0;
+};
+
+Plan::Plan(const TapConv& conv) {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  for (int64_t i = 0; i < conv.rows.count; ++i)
+    rows += conv.rows.zones[i].count;
+  for (int64_t j = 0; j < conv.columns.count; ++j)
+    columns += conv.columns.zones[j].count;
+  if (rows * columns <= kSmallPlane) batch_blocks = conv.blocks;
+
+  const int64_t outs = ceil_div(conv.out_channels, kOuts);
+  const int64_t tiles = ceil_div(rows * columns * conv.blocks, kTilePixels) * conv.groups;
+  const int64_t wanted = thread_count() > 1 ? ceil_div(8 * thread_count(), tiles) : 1;
+  split_outs = ceil_div(outs, std::min(outs, wanted)) * kOuts;
+  out_splits = ceil_div(conv.out_channels, split_outs);
+}
+
+/// A few pixels of one zone of the plane, and their common taps.
 struct PixelTile {
   int64_t x[kTilePixels];
   int64_t y[kTilePixels];
   int64_t count = 0;
 };
 
-/// How the work is cut up. Only out_splits depends on the thread count, and no sum depends on it.
-struct Plan {
-  bool two_rows = false;  ///< tiles of 2 x 4 pixels instead of 8 in a row: a smaller halo
-  int64_t tiles = 0;
-  int64_t segment_channels = 1;
-  int64_t out_splits = 1;
-  int64_t split_outs = 0;
-};
-
-Plan make_plan(const TapConv& conv) {
-  Plan plan;
-  plan.two_rows = conv.columns % 4 == 0 && conv.rows % 2 == 0;
-  plan.tiles = ceil_div(conv.rows * conv.columns, kTilePixels);
-
-  const int64_t pixel_step = conv.x_stride.column / kLanes;
-  const int64_t window = conv.reach_h * conv.reach_w;
-  const int64_t row_cells = conv.reach_w + (plan.two_rows ? 3 : 7) * pixel_step;
-  const int64_t cells =
-      std::min(kTilePixels * window, row_cells * (conv.reach_h + (plan.two_rows ? pixel_step : 0)));
-  const int64_t fit = std::max<int64_t>(4, kSegmentBytes / (cells * kLanes * 4));
-  const int64_t segments = ceil_div(conv.in_channels, fit);
-  plan.segment_channels = std::max<int64_t>(1, ceil_div(conv.in_channels, segments));
-
-  const int64_t outs = ceil_div(conv.out_channels, kOuts);
-  const int64_t items = conv.blocks * conv.groups * plan.tiles;
-  const int64_t wanted = thread_count() > 1 ? ceil_div(8 * thread_count(), items) : 1;
-  plan.split_outs = ceil_div(outs, std::min(outs, wanted)) * kOuts;
-  plan.out_splits = ceil_div(conv.out_channels, plan.split_outs);
-  return plan;
-}
-
-PixelTile pixel_tile(const TapConv& conv, const Plan& plan, int64_t tile) {
+PixelTile pixel_tile(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t tile,
+                     int64_t first_block, int64_t blocks) {
   PixelTile pixels;
-  const int64_t total = conv.rows * conv.columns;
-  pixels.count = std::min<int64_t>(kTilePixels, total - tile * kTilePixels);
+  const int64_t plane = rows.count * columns.count;
+  pixels.count = std::min<int64_t>(kTilePixels, plane * blocks - tile * kTilePixels);
   for (int64_t i = 0; i < pixels.count; ++i) {
     const int64_t index = tile * kTilePixels + i;
-    int64_t row = index / conv.columns;
-    int64_t column = index % conv.columns;
-    if (plan.two_rows) {
-      const int64_t per_band = conv.columns / 4;
-      row = tile / per_band * 2 + i / 4;
-      column = tile % per_band * 4 + i % 4;
-    }
-    pixels.x[i] = row * conv.x_stride.row + column * conv.x_stride.column;
-    pixels.y[i] = row * conv.y_stride.row + column * conv.y_stride.column;
+    const int64_t block = first_block + index / plane;
+    const int64_t row = index % plane / columns.count;
+    const int64_t column = index % plane % columns.count;
+    pixels.x[i] = block * conv.x_stride.block + rows.x + row * rows.x_step + columns.x +
+                  column * columns.x_step;
+    pixels.y[i] = block * conv.y_stride.block + rows.y + row * rows.y_step + columns.y +
+                  column * columns.y_step;
   }
   return pixels;
 }
 
+/// The taps [begin, begin + kMaxTaps) of the zone's window; returns how many there are.
+int64_t window_taps(const Zone& rows, const Zone& columns, int64_t begin, Tap* taps) {
+  const int64_t all = rows.tap_count * columns.tap_count;
+  const int64_t count = std::min(kMaxTaps, all - begin);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t row = (begin + i) / columns.tap_count;
+    const int64_t column = (begin + i) % columns.tap_count;
+    taps[i] = {.x = row * rows.tap_step + column * columns.tap_step,
+               .w = rows.w + row * rows.w_step + columns.w + column * columns.w_step};
+  }
+  return count;
+}
+
+/// Input channels whose cells, read by one tile, stay in L1.
+int64_t segment_channels(const TapConv& conv, const Zone& rows, const Zone& columns) {
+  int64_t cells = kTilePixels * rows.tap_count * columns.tap_count;
+  if (rows.count >= 2 && columns.count >= kTilePixels / 2) {
+    const int64_t stride = columns.x_step / std::max(kLanes, columns.tap_step);
+    cells = std::min(
+        cells, (rows.tap_count + stride) * (columns.tap_count + (kTilePixels / 2 - 1) * stride));
+  }
+  const int64_t fit =
+      std::max<int64_t>(4, kSegmentBytes / (std::max<int64_t>(1, cells) * kLanes * 4));
+  return std::max<int64_t>(1, ceil_div(conv.in_channels, ceil_div(conv.in_channels, fit)));
+}
+
 /// All of one tile's pixels for output channels [out_begin, out_end) of a group.
-void run_outs(const TapConv& conv, const Plan& plan, int64_t block, int64_t group,
-              int64_t out_begin, int64_t out_end, const PixelTile& pixels) {
-  const float* x = conv.x + block * conv.x_stride.block + group * conv.x_stride.group;
-  float* y = conv.y + block * conv.y_stride.block + group * conv.y_stride.group;
+void run_outs(const TapConv& conv, const Zone& rows, const Zone& columns, const PixelTile& pixels,
+              int64_t group, int64_t out_begin, int64_t out_end) {
+  const float* x = conv.x + group * conv.x_stride.group;
+  float* y = conv.y + group * conv.y_stride.group;
   const float* weight = conv.weight + group * conv.weight_group;
-  // Runs once without input channels or taps too: outputs that nothing reaches are written.
-  for (int64_t c = 0; c == 0 || c < conv.in_channels; c += plan.segment_channels) {
-    TileArgs args;
-    args.x = x + c * conv.x_stride.channel;
-    args.channels = std::min(plan.segment_channels, conv.in_channels - c);
-    args.load_y = c > 0 || conv.accumulate;
-    for (int64_t o = out_begin; o < out_end; o += kOuts) {
-      const int64_t outs = std::min<int64_t>(kOuts, out_end - o);
-      const int64_t step = outs == 1 ? kLonePixels : kPixels;
-      const TileFunction* functions = tile_functions(outs);
-      args.y = y + o * conv.y_stride.channel;
-      args.weight = weight + o * conv.weight_out + c * conv.weight_in;
-      args.bias = conv.bias ? conv.bias + group * conv.out_channels + o : nullptr;
-      for (int64_t p = 0; p < pixels.count; p += step) {
-        args.x_pixel = pixels.x + p;
-        args.y_pixel = pixels.y + p;
-        functions[std::min(step, pixels.count - p) - 1](conv, args);
+  const int64_t segment = segment_channels(conv, rows, columns);
+  const int64_t all_taps = rows.tap_count * columns.tap_count;
+  Tap taps[kMaxTaps];
+  TileArgs args;
+  args.taps = taps;
+  // Runs once without taps too: outputs that nothing reaches are written.
+  for (int64_t t = 0; t == 0 || t < all_taps; t += kMaxTaps) {
+    args.tap_count = window_taps(rows, columns, t, taps);
+    for (int64_t c = 0; c < conv.in_channels; c += segment) {
+      args.x = x + c * conv.x_stride.channel;
+      args.channels = args.tap_count == 0 ? 0 : std::min(segment, conv.in_channels - c);
+      args.load_y = t > 0 || c > 0 || conv.accumulate;
+      for (int64_t o = out_begin; o < out_end; o += kOuts) {
+        const int64_t outs = std::min<int64_t>(kOuts, out_end - o);
+        const int64_t step = outs == 1 ? kLonePixels : kPixels;
+        const TileFunction* functions = tile_functions(outs);
+        args.y = y + o * conv.y_stride.channel;
+        args.weight = weight + o * conv.weight_out + c * conv.weight_in;
+        args.bias = conv.bias ? conv.bias + group * conv.out_channels + o : nullptr;
+        for (int64_t p = 0; p < pixels.count; p += step) {
+          args.x_pixel = pixels.x + p;
+          args.y_pixel = pixels.y + p;
+          functions[std::min(step, pixels.count - p) - 1](conv, args);
+        }
       }
+      if (args.tap_count == 0) break;
     }
   }
+}
+
+/// Calls visit(zone rows, zone columns, tile, first block, blocks, group, split, cost) in a fixed
+/// order; cost is roughly proportional to the tile's work.
+template <class Visit>
+void for_each_tile(const TapConv& conv, const Plan& plan, const Visit& visit) {
+  for (int64_t block = 0; block < conv.blocks; block += plan.batch_blocks) {
+    const int64_t blocks = std::min(plan.batch_blocks, conv.blocks - block);
+    for (int64_t group = 0; group < conv.groups; ++group)
+      for (int64_t split = 0; split < plan.out_splits; ++split)
+        for (int64_t i = 0; i < conv.rows.count; ++i)
+          for (int64_t j = 0; j < conv.columns.count; ++j)
+            visit(conv.rows.zones[i], conv.columns.zones[j], block, blocks, group, split);
+  }
+}
+
+int64_t tile_cost(const Zone& rows, const Zone& columns) {
+  return 1 + rows.tap_count * columns.tap_count;
+}
+
+/// Runs the tiles that start in [begin, end), when each takes tile_cost() of an axis in turn.
+void run_share(const TapConv& conv, const Plan& plan, int64_t begin, int64_t end) {
+  int64_t at = 0;
+  for_each_tile(
+      conv, plan,
+      [&](const Zone& rows, const Zone& columns, int64_t block, int64_t blocks, int64_t group,
+          int64_t split) {
+        const int64_t cost = tile_cost(rows, columns);
+        const int64_t tiles = plan.tiles(rows, columns, blocks);
+        const int64_t first =
+            std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, begin - at), cost), 0, tiles);
+        const int64_t last =
+            std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, end - at), cost), 0, tiles);
+        at += tiles * cost;
+        const int64_t out_begin = split * plan.split_outs;
+        const int64_t out_end = std::min(conv.out_channels, out_begin + plan.split_outs);
+        for (int64_t tile = first; tile < last; ++tile)
+          run_outs(conv, rows, columns, pixel_tile(conv, rows, columns, tile, block, blocks), group,
+                   out_begin, out_end);
+      });
 }
 
 }  // namespace
 
 void tap_conv(const TapConv& conv) {
-  if (conv.blocks * conv.groups * conv.out_channels * conv.rows * conv.columns == 0) return;
-  const Plan plan = make_plan(conv);
-  const int64_t per_group = plan.out_splits * plan.tiles;
-  parallel_for(conv.blocks * conv.groups * per_group, [&](int64_t begin, int64_t end, int) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t tile = item % plan.tiles;
-      const int64_t split = item / plan.tiles % plan.out_splits;
-      const int64_t group = item / per_group % conv.groups;
-      const int64_t block = item / per_group / conv.groups;
-      const int64_t out_begin = split * plan.split_outs;
-      const int64_t out_end = std::min(conv.out_channels, out_begin + plan.split_outs);
-      run_outs(conv, plan, block, group, out_begin, out_end, pixel_tile(conv, plan, tile));
-    }
-  });
+  if (conv.blocks * conv.groups * conv.out_channels * conv.rows.count * conv.columns.count == 0)
+    return;
+  const Plan plan(conv);
+  int64_t cost = 0;
+  for_each_tile(
+      conv, plan,
+      [&](const Zone& rows, const Zone& columns, int64_t, int64_t blocks, int64_t, int64_t) {
+        cost += plan.tiles(rows, columns, blocks) * tile_cost(rows, columns);
+      });
+  parallel_for(cost, [&](int64_t begin, int64_t end, int) { run_share(conv, plan, begin, end); });
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -4,6 +4,8 @@
 // out the elements of dw, never the pixels: no reduction across threads, the same bits for any
 // thread count.
 
+#include "kernels/cpu/conv2d_weight_grad.h"
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -11,7 +13,6 @@
 #include "kernels/common/layout.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/conv2d_passes.h"
-#include "kernels/cpu/conv2d_taps.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -56,7 +57,7 @@ class Chunks {
       const int64_t column = (begin + i) % runs_per_row_ * run_length_;
       const int64_t block = line / grad_.rows;
       const int64_t row = line % grad_.rows;
-      auto offset = [&](const Strides& s) {
+      auto offset = [&](const TapWeightGrad::Strides& s) {
         return block * s.block + row * s.row + column * s.column;
       };
       chunk.runs[static_cast<size_t>(i)] = {.dy = offset(grad_.dy_stride),
@@ -208,7 +209,7 @@ void run_row(const TapWeightGrad& grad, const Grid& grid, const Chunk& chunk, in
     const int64_t count = std::min<int64_t>(kColumns, grid.columns - tile * kColumns);
     int64_t offsets[kColumns];
     for (int64_t j = 0; j < count; ++j) {
-      offsets[j] = channel * grad.x_stride.channel + grad.taps[tap].x;
+      offsets[j] = channel * grad.x_stride.channel + grad.taps[tap];
       if (++tap == grad.tap_count) {
         tap = 0;
         ++channel;
@@ -266,17 +267,36 @@ void tap_weight_grad(const TapWeightGrad& grad) {
   if (grad.dbias) bias_grad(grad);
 }
 
+namespace {
+
+TapWeightGrad::Strides strides_of(const ActivationShape& shape, int64_t groups, int64_t step) {
+  const int64_t plane = shape.plane_stride() * kLanes;
+  return {.block = shape.block_stride() * kLanes,
+          .group = shape.channels / groups * plane,
+          .channel = plane,
+          .row = shape.row_stride() * kLanes * step,
+          .column = kLanes * step};
+}
+
+}  // namespace
+
 void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                         const Conv2dShape& shape, GradWrite write, void* workspace,
                         const Launch& launch) {
+  int64_t* taps = static_cast<int64_t*>(workspace);
+  for (int64_t r = 0; r < shape.kernel_h; ++r)
+    for (int64_t s = 0; s < shape.kernel_w; ++s)
+      taps[r * shape.kernel_w + s] =
+          ((r - shape.padding) * shape.in.row_stride() + s - shape.padding) * kLanes;
+
   TapWeightGrad grad;
   grad.dweight = static_cast<float*>(dweight);
   grad.dbias = static_cast<float*>(dbias);
   grad.dy = static_cast<const float*>(dy);
-  grad.dy_stride = activation_strides(shape.out, shape.groups);
+  grad.dy_stride = strides_of(shape.out, shape.groups, 1);
   grad.x = static_cast<const float*>(x);
-  grad.x_stride = anchor_strides(shape);
-  grad.taps = window_taps(shape, workspace);
+  grad.x_stride = strides_of(shape.in, shape.groups, shape.stride);
+  grad.taps = taps;
   grad.tap_count = shape.kernel_h * shape.kernel_w;
   grad.blocks = ceil_div(launch.batch, kLanes);
   grad.groups = shape.groups;

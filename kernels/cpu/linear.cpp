@@ -3,31 +3,31 @@
 #include "kernels/cpu/linear.h"
 
 #include "kernels/cpu/conv2d_taps.h"
+#include "kernels/cpu/conv2d_weight_grad.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-constexpr Tap kOneTap;
-
-/// [blocks][features][lanes], with the blocks as columns.
-Strides feature_strides(int64_t features) {
-  return {.channel = kLanes, .column = features * kLanes};
+/// The batch blocks of [blocks][features][lanes] as a row of pixels.
+Zone block_zone(int64_t in, int64_t out, const Launch& launch) {
+  return {.count = ceil_div(launch.batch, kLanes), .y_step = out * kLanes, .x_step = in * kLanes};
 }
 
+constexpr Zone kOneRow;
+
 TapConv one_row(void* y, int64_t out, const void* x, int64_t in, const void* weight,
-                const Launch& launch) {
+                const Zone& blocks) {
   TapConv conv;
   conv.y = static_cast<float*>(y);
-  conv.y_stride = feature_strides(out);
+  conv.y_stride = {.channel = kLanes};
   conv.x = static_cast<const float*>(x);
-  conv.x_stride = feature_strides(in);
+  conv.x_stride = {.channel = kLanes};
   conv.weight = static_cast<const float*>(weight);
-  conv.taps = &kOneTap;
-  conv.tap_count = 1;
+  conv.rows = {&kOneRow, 1};
+  conv.columns = {&blocks, 1};
   conv.blocks = 1;
   conv.out_channels = out;
   conv.in_channels = in;
-  conv.columns = ceil_div(launch.batch, kLanes);
   return conv;
 }
 
@@ -37,7 +37,8 @@ size_t linear_workspace_bytes(const LinearShape&, int64_t) {
 
 void linear_forward(void* y, const void* x, const void* weight, const void* bias,
                     const LinearShape& shape, void*, const Launch& launch) {
-  TapConv conv = one_row(y, shape.out_features, x, shape.in_features, weight, launch);
+  const Zone blocks = block_zone(shape.in_features, shape.out_features, launch);
+  TapConv conv = one_row(y, shape.out_features, x, shape.in_features, weight, blocks);
   conv.weight_out = shape.in_features;
   conv.weight_in = 1;
   conv.bias = static_cast<const float*>(bias);
@@ -46,7 +47,8 @@ void linear_forward(void* y, const void* x, const void* weight, const void* bias
 
 void linear_input_grad(void* dx, const void* dy, const void* weight, const LinearShape& shape,
                        GradWrite write, void*, const Launch& launch) {
-  TapConv conv = one_row(dx, shape.in_features, dy, shape.out_features, weight, launch);
+  const Zone blocks = block_zone(shape.out_features, shape.in_features, launch);
+  TapConv conv = one_row(dx, shape.in_features, dy, shape.out_features, weight, blocks);
   conv.weight_out = 1;
   conv.weight_in = shape.in_features;
   conv.accumulate = write == GradWrite::accumulate;
@@ -55,13 +57,14 @@ void linear_input_grad(void* dx, const void* dy, const void* weight, const Linea
 
 void linear_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                         const LinearShape& shape, GradWrite write, void*, const Launch& launch) {
+  static constexpr int64_t kOneTap = 0;
   TapWeightGrad grad;
   grad.dweight = static_cast<float*>(dweight);
   grad.dbias = static_cast<float*>(dbias);
   grad.dy = static_cast<const float*>(dy);
-  grad.dy_stride = feature_strides(shape.out_features);
+  grad.dy_stride = {.channel = kLanes, .column = shape.out_features * kLanes};
   grad.x = static_cast<const float*>(x);
-  grad.x_stride = feature_strides(shape.in_features);
+  grad.x_stride = {.channel = kLanes, .column = shape.in_features * kLanes};
   grad.taps = &kOneTap;
   grad.tap_count = 1;
   grad.blocks = 1;

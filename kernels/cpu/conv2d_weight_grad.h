@@ -1,0 +1,44 @@
+#pragma once
+// The gradient of weights: how strongly each weight connects x and dy. Shared by the convolution
+// and the fully connected layer. All offsets and strides are in floats.
+
+#include <cstdint>
+
+#include "kernels/cpu/vec.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+
+/// dw[g,o,c,t] (=, +=) sum_{b,i,j} dy[b,g,o,i,j] * x[b,g,c,(i,j) moved by tap t]
+struct TapWeightGrad {
+  struct Strides {
+    int64_t block = 0;
+    int64_t group = 0;
+    int64_t channel = 0;
+    int64_t row = 0;
+    int64_t column = 0;
+  };
+
+  float* dweight = nullptr;  ///< [groups][out_channels][in_channels][tap_count]
+  float* dbias = nullptr;    ///< [groups * out_channels] or null
+  const float* dy = nullptr;
+  Strides dy_stride;
+  const float* x = nullptr;
+  Strides x_stride;  ///< row, column: between the cells that neighbouring pixels of dy meet
+
+  const int64_t* taps = nullptr;  ///< offset of each tap's input cell
+  int64_t tap_count = 0;
+
+  int64_t blocks = 0;
+  int64_t groups = 1;
+  int64_t out_channels = 0;  ///< of one group, as in_channels
+  int64_t in_channels = 0;
+  int64_t rows = 1;
+  int64_t columns = 1;
+  bool accumulate = false;
+};
+
+/// Runs it on all threads. Each element is summed by one thread, in an order that depends on the
+/// sizes only.
+void tap_weight_grad(const TapWeightGrad& grad);
+
+}  // namespace SCULPT_ISA_NAMESPACE
