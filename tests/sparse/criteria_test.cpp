@@ -274,7 +274,7 @@ TEST_CASE("synflow stays finite in 110 layers, and says where it does not") {
     for (int i = 0; i < 54; ++i) {
       const Builder::Scope scope(b, "block" + std::to_string(i));
       Value y = b.batch_norm("bn1", b.conv("conv1", x, 8), {.relu = true});
-      x = b.batch_norm("bn2", b.conv("conv2", y, 16), {.relu = true, .residual = x});
+      x = b.batch_norm("bn2", b.conv("conv2", y, 8), {.relu = true, .residual = x});
     }
     return b.linear("fc", b.flatten(b.global_average_pool(x)), 10);
   };
