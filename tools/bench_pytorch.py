@@ -192,11 +192,11 @@ def markdown(report):
         lines.append(
             f"| {r['model']} | {r['batch']} | {r['threads']} | "
             f"{rate(r['images_per_second']['sculpt'])} | {rate(r['images_per_second']['pytorch'])} "
-            f"| {r['layout']} | **{r['ratio']:.2f}** ({min(r['ratios']):.2f}-{max(r['ratios']):.2f})"
-            f" | {peak['sculpt']} | {peak['pytorch']}, of which "
+            f"| {r['layout']} | **{r['ratio']:.2f}** "
+            f"({min(r['ratios']):.2f}-{max(r['ratios']):.2f}) | {peak['sculpt']} | {peak['pytorch']}, of which "
             f"{r['pytorch_memory_before_bytes'] / 2**20:.0f} MiB before the first step |")
-    lines += ["", f"PyTorch {report['results'][0]['torch']}. What it holds before the first step is "
-              "its libraries, the model and the batch.", ""]
+    lines += ["", f"PyTorch {report['results'][0]['torch']}. What it holds before the first step "
+              "is its libraries, the model and the batch.", ""]
     return "\n".join(lines)
 
 
@@ -229,9 +229,10 @@ def main():
     report = {"command": "tools/bench_pytorch.py " + " ".join(sys.argv[1:]),
               "machine": machine(), "results": []}
     report["command"] = report["command"].strip()
-    if report["machine"]["load_average_before"] > 0.5:
-        print(f"warning: the machine is busy (load {report['machine']['load_average_before']:.1f}); "
-              "ratios measured now mean little", file=sys.stderr)
+    load = report["machine"]["load_average_before"]
+    if load > 0.5:
+        print(f"warning: the machine is busy (load {load:.1f}); ratios measured now mean little",
+              file=sys.stderr)
     for item in arguments.models.split(","):
         model, _, batch = item.partition(":")
         report["results"].append(measure(arguments, model, int(batch)))

@@ -63,7 +63,8 @@ def violation(path, included):
         return f'includes "{included}": implementations of kernels are private to kernels/'
     if layer == target or any(inside(included, folder) for folder in ALLOWED[layer]):
         return None
-    return f'includes "{included}": {layer} may include {", ".join(ALLOWED[layer]) or "itself only"}'
+    allowed = ", ".join(ALLOWED[layer]) or "itself only"
+    return f'includes "{included}": {layer} may include {allowed}'
 
 
 def includes(root):

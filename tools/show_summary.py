@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 
-def number(value, template, missing="-"):
-    return missing if value is None else template.format(value)
+def number(value, template):
+    return "-" if value is None else template.format(value)
 
 
 def percent(value):
-    return number(value, "{:.2f} %", "-") if value is None else f"{100 * value:.2f} %"
+    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def rows(summary):
@@ -25,7 +25,8 @@ def rows(summary):
         ("", f"{percent(summary.get('best_test_accuracy'))} in the best epoch"),
         ("sparsity", f"{percent(summary.get('sparsity'))} ({summary.get('kept', 0):,} of "
                      f"{summary.get('prunable', 0):,} prunable weights kept)"),
-        ("cost against dense", number(flops_ratio, "{:.3f} x the training FLOPs of one dense cycle")),
+        ("cost against dense",
+         number(flops_ratio, "{:.3f} x the training FLOPs of one dense cycle")),
         ("epochs", str(summary.get("epochs", "-"))),
         ("time", number(summary.get("seconds"), "{:.1f} s") + ", " +
          number(summary.get("images_per_second"), "{:,.0f} images/s")),

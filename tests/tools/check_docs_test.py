@@ -20,7 +20,7 @@ class CheckDocs(unittest.TestCase):
 
     def test_good(self):
         status, out = self.check(
-            "# Top\n[a](docs/page.md) [b](docs/page.md#a-page-or-two) [c](#top) [d](https://x.y/z)\n"
+            "# Top\n[a](docs/page.md) [b](docs/page.md#a-page-or-two) [c](#top)\n[d](https://x.y/z)\n"
             "`engine/there.h` `engine/<name>.h` `engine/*.h` `build/cpu`\n"
             "```\n[no link](gone.md) `engine/gone.h`\n```\n")
         self.assertEqual((status, out), (0, "2 documents, 0 problems\n"))

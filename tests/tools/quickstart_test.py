@@ -1,0 +1,88 @@
+"""tools/quickstart: which run folder it takes, and what it passes on. CMake and the program are
+stand-ins; tests/app runs the real program."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from common import TOOLS
+from commands_test import SUMMARY
+
+# Makes the program; arguments are of no interest.
+FAKE_CMAKE = """#!/usr/bin/env python3
+import pathlib, sys
+if sys.argv[1:] == ["--version"]:
+    print("cmake version 3.25.1")
+    sys.exit()
+program = pathlib.Path("build/cpu/bin/sculpt_run")
+program.parent.mkdir(parents=True, exist_ok=True)
+program.write_text(%r)
+program.chmod(0o755)
+"""
+# Saves its arguments; ends as the file `status` says, leaving a checkpoint, or finishes.
+FAKE_PROGRAM = """#!/usr/bin/env python3
+import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(out / "checkpoints").mkdir(parents=True, exist_ok=True)
+(out / "checkpoints" / "last.safetensors").write_text("")
+pathlib.Path("arguments").write_text(" ".join(sys.argv[1:]))
+status = pathlib.Path("status")
+if status.exists():
+    sys.exit(int(status.read_text()))
+(out / "summary.json").write_text(json.dumps(%r))
+""" % SUMMARY
+
+
+class Quickstart(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name).resolve()
+        (self.root / "tools").mkdir()
+        for name in ("quickstart", "setup_common.sh", "show_summary.py"):
+            shutil.copy(TOOLS / name, self.root / "tools" / name)
+        (self.root / "bin").mkdir()
+        cmake = self.root / "bin" / "cmake"
+        cmake.write_text(FAKE_CMAKE % FAKE_PROGRAM)
+        cmake.chmod(0o755)
+
+    def quickstart(self, *words):
+        environment = {**os.environ, "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"}
+        result = subprocess.run([str(self.root / "tools" / "quickstart"), "--no-install", *words],
+                                capture_output=True, text=True, env=environment, timeout=60,
+                                stdin=subprocess.DEVNULL, check=False, cwd="/")
+        arguments = self.root / "arguments"
+        return result, arguments.read_text() if arguments.exists() else ""
+
+    def test_folders(self):
+        result, arguments = self.quickstart()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart")
+        self.assertIn("50.00 % in the last epoch", result.stdout)
+        self.assertIn(f"run folder: {self.root}/runs/quickstart ", result.stdout)
+
+        result, arguments = self.quickstart()
+        self.assertIn("runs/quickstart is a finished run, kept", result.stdout)
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart-2")
+
+    def test_unfinished_run_is_continued(self):
+        (self.root / "status").write_text("75")
+        result, _ = self.quickstart()
+        self.assertEqual(result.returncode, 75)
+        (self.root / "status").unlink()
+        result, arguments = self.quickstart()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart --resume")
+
+    def test_data_folder(self):
+        data = self.root / "my data"
+        data.mkdir()
+        _, arguments = self.quickstart("--data", str(data))
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart-cifar10 "
+                         f"--set data.name=cifar10 --set data.root={data}")
+
+
+if __name__ == "__main__":
+    unittest.main()
