@@ -193,8 +193,9 @@ def markdown(report):
             f"| {r['model']} | {r['batch']} | {r['threads']} | "
             f"{rate(r['images_per_second']['sculpt'])} | {rate(r['images_per_second']['pytorch'])} "
             f"| {r['layout']} | **{r['ratio']:.2f}** "
-            f"({min(r['ratios']):.2f}-{max(r['ratios']):.2f}) | {peak['sculpt']} | {peak['pytorch']}, of which "
-            f"{r['pytorch_memory_before_bytes'] / 2**20:.0f} MiB before the first step |")
+            f"({min(r['ratios']):.2f}-{max(r['ratios']):.2f}) | {peak['sculpt']} | "
+            f"{peak['pytorch']}, of which {r['pytorch_memory_before_bytes'] / 2**20:.0f} MiB "
+            "before the first step |")
     lines += ["", f"PyTorch {report['results'][0]['torch']}. What it holds before the first step "
               "is its libraries, the model and the batch.", ""]
     return "\n".join(lines)
