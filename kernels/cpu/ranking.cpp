@@ -117,49 +117,57 @@ class TopK {
 
   /// histograms_[chunk][digit]: candidates whose key starts with `prefix`, by their next digit.
   void count_digits(Key prefix, int prefix_bits, int digit_bits) {
+    const int shift = 8 * static_cast<int>(sizeof(Key)) - prefix_bits - digit_bits;
+    const Key wanted_prefix = prefix >> shift >> digit_bits;
+    const bool first = prefix_bits == 0;
+    const auto count =
+        candidate_.empty()
+            ? (first ? &TopK::count_range<true, true> : &TopK::count_range<false, true>)
+            : (first ? &TopK::count_range<true, false> : &TopK::count_range<false, false>);
     for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
-      if (prefix_bits == 0)
-        count_first_digit(histograms_[chunk], begin, end, digit_bits);
-      else
-        count_next_digit(histograms_[chunk], begin, end, prefix, prefix_bits, digit_bits);
+      (this->*count)(histograms_[chunk], begin, end, wanted_prefix, shift, digit_bits);
     });
   }
 
   // Neighbours often share a bin; separate counters keep an increment from waiting for the one
   // before it.
-  static constexpr int kCopies = 4;
+  static constexpr int64_t kCopies = 4;
+  using Copies = std::array<Histogram, kCopies>;
 
-  void count_first_digit(Histogram& histogram, int64_t begin, int64_t end, int digit_bits) const {
-    const int shift = 8 * static_cast<int>(sizeof(Key)) - digit_bits;
-    std::array<Histogram, kCopies> copies = {};
-    auto add = [&](int64_t i, int copy) {
-      copies[copy][key_of(scores_[i]) >> shift] += is_candidate(i) ? 1 : 0;
+  /// Counts scores [begin, end). Free of branches per key, as whether it takes part is a coin flip;
+  /// but later digits see whole stretches without any key of interest.
+  template <bool kFirstDigit, bool kAllCandidates>
+  void count_range(Histogram& histogram, int64_t begin, int64_t end, Key wanted_prefix, int shift,
+                   int digit_bits) const {
+    constexpr int64_t kStretch = 32;
+    const uint8_t* candidate = candidate_.data();
+    const Key digit_mask = (Key{1} << digit_bits) - 1;
+    // Keys that start with the prefix are the range [lowest, lowest + span].
+    const Key lowest = kFirstDigit ? 0 : wanted_prefix << digit_bits << shift;
+    const Key span = (digit_mask << shift) | ((Key{1} << shift) - 1);
+    Copies copies = {};
+    auto add = [&](int64_t i, Key key, Histogram& copy) {
+      const bool counts = kAllCandidates || candidate[i] != 0;
+      const bool has_prefix = kFirstDigit || key - lowest <= span;
+      copy[(key >> shift) & digit_mask] += has_prefix & counts ? 1 : 0;
     };
     int64_t i = begin;
-    for (; i + kCopies <= end; i += kCopies)
-      for (int copy = 0; copy < kCopies; ++copy)
-        add(i + copy, copy);
-    for (; i < end; ++i)
-      add(i, 0);
-    sum_copies(histogram, copies);
-  }
-
-  void count_next_digit(Histogram& histogram, int64_t begin, int64_t end, Key prefix,
-                        int prefix_bits, int digit_bits) const {
-    const int prefix_shift = 8 * static_cast<int>(sizeof(Key)) - prefix_bits;
-    const int shift = prefix_shift - digit_bits;
-    const Key digit_mask = (Key{1} << digit_bits) - 1;
-    const Key wanted = prefix >> prefix_shift;
-    std::array<Histogram, kCopies> copies = {};
-    for (int64_t i = begin; i < end; ++i) {
-      const Key key = key_of(scores_[i]);
-      if (key >> prefix_shift == wanted && is_candidate(i))
-        ++copies[i % kCopies][(key >> shift) & digit_mask];
+    for (; i + kStretch <= end; i += kStretch) {
+      const Score* scores = scores_.data() + i;
+      Key keys[kStretch];
+      for (int64_t j = 0; j < kStretch; ++j)
+        keys[j] = key_of(scores[j]);
+      if constexpr (!kFirstDigit) {
+        Key found = 0;
+        for (int64_t j = 0; j < kStretch; ++j)
+          found |= keys[j] - lowest <= span ? ~Key{0} : 0;
+        if (found == 0) continue;
+      }
+      for (int64_t j = 0; j < kStretch; ++j)
+        add(i + j, keys[j], copies[j % kCopies]);
     }
-    sum_copies(histogram, copies);
-  }
-
-  static void sum_copies(Histogram& histogram, const std::array<Histogram, kCopies>& copies) {
+    for (; i < end; ++i)
+      add(i, key_of(scores_[i]), copies[0]);
     for (size_t bin = 0; bin < kBins; ++bin)
       histogram[bin] = copies[0][bin] + copies[1][bin] + copies[2][bin] + copies[3][bin];
   }
@@ -195,20 +203,19 @@ class TopK {
       ties -= quota[chunk];
     }
     for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
-      const int64_t equal = histograms_[chunk][last_digit_];
-      int64_t left = quota[chunk];
-      if (left == 0 || left == equal) {
-        const Key lowest = threshold + (left == equal ? 0 : 1);
-        keep_at_least(lowest, begin, end);
-        return;
-      }
-      for (int64_t i = begin; i < end; ++i) {
-        const Key key = key_of(scores_[i]);
-        const bool tie = key == threshold && is_candidate(i) && left > 0;
-        left -= tie ? 1 : 0;
-        keep_[i] = (key > threshold && is_candidate(i)) || tie ? 1 : 0;
-      }
+      const bool all = quota[chunk] == histograms_[chunk][last_digit_];
+      const int64_t cut = all ? end : behind_tie(threshold, quota[chunk], begin);
+      keep_at_least(threshold, begin, cut);
+      keep_at_least(threshold + 1, cut, end);
     });
+  }
+
+  /// Index behind the count-th candidate that equals `threshold`, searched from `begin`.
+  int64_t behind_tie(Key threshold, int64_t count, int64_t begin) const {
+    int64_t i = begin;
+    for (; count > 0; ++i)
+      if (key_of(scores_[i]) == threshold && is_candidate(i)) --count;
+    return i;
   }
 
   void keep_at_least(Key lowest, int64_t begin, int64_t end) {
