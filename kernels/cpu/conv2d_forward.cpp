@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/conv2d_passes.h"
+#include "kernels/cpu/conv2d_weight_grad.h"
 #include "kernels/cpu/conv2d_zones.h"
 
 namespace SCULPT_ISA_NAMESPACE {
@@ -10,7 +11,7 @@ namespace {
 /// Room for the zones, or for the weight gradient's taps.
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t) {
   return std::max(static_cast<size_t>(max_zones(shape)) * sizeof(Zone),
-                  static_cast<size_t>(shape.kernel_h * shape.kernel_w) * sizeof(int64_t));
+                  static_cast<size_t>(shape.kernel_h * shape.kernel_w) * sizeof(GradTap));
 }
 
 void conv2d_forward(void* y, const void* x, const void* weight, const void* bias,

@@ -65,6 +65,9 @@ void run_tile(const TapConv& conv, const TileArgs& args) {
     const float* weight = args.weight;
     int64_t channel = 0;
     for (int64_t c = 0; c < args.channels; ++c) {
+      // The next output channels' weights. Read transposed they are too far apart for the hardware.
+      for (int o = 0; o < Outs; ++o)
+        __builtin_prefetch(weight + (Outs + o) * weight_out);
       for (int64_t t = 0; t < args.tap_count; ++t) {
         const float* w = weight + args.taps[t].w;
         const int64_t offset = channel + args.taps[t].x;

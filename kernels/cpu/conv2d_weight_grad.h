@@ -8,6 +8,16 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
+/// One position of the kernel window.
+struct GradTap {
+  int64_t x = 0;  ///< offset of its input cell from a pixel's anchor
+  /// Pixels of dy that meet the input there, not its padding.
+  int64_t row_begin = 0;
+  int64_t row_end = 1;
+  int64_t column_begin = 0;
+  int64_t column_end = 1;
+};
+
 /// dw[g,o,c,t] (=, +=) sum_{b,i,j} dy[b,g,o,i,j] * x[b,g,c,(i,j) moved by tap t]
 struct TapWeightGrad {
   struct Strides {
@@ -25,7 +35,7 @@ struct TapWeightGrad {
   const float* x = nullptr;
   Strides x_stride;  ///< row, column: between the cells that neighbouring pixels of dy meet
 
-  const int64_t* taps = nullptr;  ///< offset of each tap's input cell
+  const GradTap* taps = nullptr;
   int64_t tap_count = 0;
 
   int64_t blocks = 0;

@@ -57,7 +57,7 @@ void linear_input_grad(void* dx, const void* dy, const void* weight, const Linea
 
 void linear_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                         const LinearShape& shape, GradWrite write, void*, const Launch& launch) {
-  static constexpr int64_t kOneTap = 0;
+  const GradTap tap = {.column_end = ceil_div(launch.batch, kLanes)};
   TapWeightGrad grad;
   grad.dweight = static_cast<float*>(dweight);
   grad.dbias = static_cast<float*>(dbias);
@@ -65,7 +65,7 @@ void linear_weight_grad(void* dweight, void* dbias, const void* dy, const void* 
   grad.dy_stride = {.channel = kLanes, .column = shape.out_features * kLanes};
   grad.x = static_cast<const float*>(x);
   grad.x_stride = {.channel = kLanes, .column = shape.in_features * kLanes};
-  grad.taps = &kOneTap;
+  grad.taps = &tap;
   grad.tap_count = 1;
   grad.blocks = 1;
   grad.out_channels = shape.out_features;
