@@ -8,8 +8,22 @@
 #include "engine/nn/builder.h"
 #include "engine/nn/network.h"
 #include "engine/sparse/criteria.h"
+#include "kernels/common/parallel.h"
 
 namespace sculpt::testing {
+
+/// One thread while it lives: loops over networks of a few hundred weights only pay for threads,
+/// and a lot on a busy machine.
+class OneThread {
+ public:
+  OneThread() { set_thread_count(1); }
+  ~OneThread() { set_thread_count(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = thread_count();
+};
 
 /// conv - bn - relu - strided conv - bn(+ shortcut) - relu - pool - linear, odd sizes: 397 weights.
 inline NetworkSpec tiny_spec() {
