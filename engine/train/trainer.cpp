@@ -39,6 +39,8 @@ void Trainer::start() {
 }
 
 void Trainer::resume(std::vector<std::string>& warnings) {
+  // Also seeds dropout; the checkpoint then replaces all tensors.
+  parts_.network.initialise(settings_.identity.seed);
   const auto restored = parts_.store.restore(parts_.network.parameters(), warnings);
   if (!restored) return start();
   state_ = *restored;

@@ -1,0 +1,121 @@
+#pragma once
+// A network and a data set small enough to run whole plans in a test.
+
+#include <memory>
+#include <vector>
+
+#include "engine/core/random.h"
+#include "engine/train/trainer.h"
+#include "tests/train/temporary_folder.h"
+
+namespace sculpt::testing {
+
+/// Random images whose mean brightness tells the class; order and pixels depend on (epoch, index).
+class TinySource : public BatchSource {
+ public:
+  TinySource(int64_t size, int64_t batch, uint64_t seed) : size_(size), batch_(batch), seed_(seed) {
+    normalization_.mean = {0.4f, 0.5f};
+    normalization_.std = {0.2f, 0.3f};
+  }
+  ImageShape image_shape() const override { return {2, 5, 6}; }
+  int64_t classes() const override { return 3; }
+  const Normalization& normalization() const override { return normalization_; }
+  int64_t size() const override { return size_; }
+  int64_t batch_size() const override { return batch_; }
+  void start_epoch(int64_t epoch, int64_t first_step) override {
+    epoch_ = epoch;
+    step_ = first_step;
+  }
+  Batch next() override {
+    const int64_t begin = step_++ * batch_;
+    const int64_t count = std::min(batch_, size_ - begin);
+    if (count <= 0) return {};
+    const RandomStream random(seed_, Purpose::test, static_cast<uint64_t>(epoch_));
+    const int64_t pixels = image_shape().count();
+    images_.resize(static_cast<size_t>(count * pixels));
+    labels_.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t image = (begin + i + epoch_) % size_;
+      labels_[static_cast<size_t>(i)] = static_cast<int32_t>(image % 3);
+      for (int64_t p = 0; p < pixels; ++p)
+        images_[static_cast<size_t>(i * pixels + p)] = static_cast<uint8_t>(
+            random.below(static_cast<uint64_t>(image * pixels + p), 100) + 60 * (image % 3));
+    }
+    return {images_.data(), labels_.data(), count};
+  }
+
+ private:
+  int64_t size_, batch_, epoch_ = 0, step_ = 0;
+  uint64_t seed_;
+  Normalization normalization_;
+  std::vector<uint8_t> images_;
+  std::vector<int32_t> labels_;
+};
+
+inline NetworkSpec tiny_spec() {
+  NetworkSpec spec;
+  spec.image = {2, 5, 6};
+  spec.classes = 3;
+  spec.model = [](Builder& b, Value x) {
+    x = b.batch_norm("bn1", b.conv("conv1", x, 5), {.relu = true});
+    x = b.batch_norm("bn2", b.conv("conv2", x, 7, {.stride = 2}), {.relu = true});
+    x = b.dropout(b.global_average_pool(x), 0.2);
+    return b.linear("fc", x, 3);
+  };
+  return spec;
+}
+
+/// One process's view of a run: a fresh network and trainer on a folder.
+class TinyRun {
+ public:
+  TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options())
+      : backend_(kernels::cpu_backend()),
+        network_(tiny_spec(), backend_, train.batch),
+        source_(22, train.batch, 1),
+        test_(10, train.batch, 2),
+        store_(RunFolder(folder), "0123456789abcdef") {
+    RunFolder(folder).prepare("");
+    RunIdentity identity;
+    identity.method = "custom";
+    identity.seed = 5;
+    identity.batch = train.batch;
+    trainer_ = std::make_unique<Trainer>(
+        RunParts{network_,
+                 backend_,
+                 source_,
+                 test_,
+                 {},
+                 store_,
+                 observer_,
+                 [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; }},
+        RunSettings{std::move(plan), train, {}, identity});
+  }
+
+  static TrainOptions tiny_options() {
+    TrainOptions train;
+    train.epochs = 2;
+    train.batch = 8;  // 22 images: two whole batches and a short one
+    train.optim.lr = 0.1;
+    train.optim.schedule = "triangular";
+    return train;
+  }
+
+  /// Interrupts at the n-th time that the trainer asks.
+  void stop_after(int64_t n) { stop_after_ = n; }
+
+  Trainer& trainer() { return *trainer_; }
+  Network& network() { return network_; }
+  TinySource& source() { return source_; }
+  RunStore& store() { return store_; }
+
+ private:
+  const kernels::Backend& backend_;
+  Network network_;
+  TinySource source_, test_;
+  RunStore store_;
+  RunObserver observer_;
+  int64_t stop_after_ = -1, asked_ = 0;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+}  // namespace sculpt::testing

@@ -1,0 +1,268 @@
+// Whole runs of a tiny network: the plan's verbs, records, interruption and resume, failures.
+
+#include <cmath>
+#include <cstring>
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "engine/nn/cost.h"
+#include "engine/optim/lr_schedule.h"
+#include "tests/train/tiny_run.h"
+
+using namespace sculpt;
+using namespace sculpt::testing;
+using Json = nlohmann::json;
+
+namespace {
+
+const Plan kPlan = {TrainStep{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
+                    TrainStep{2, 1}, PruneStep{"magnitude", "erk", 0.25},   RewindStep{0},
+                    TrainStep{2}};
+constexpr int64_t kEpochs = 2 + 1 + 2;
+constexpr int64_t kStepsPerEpoch = 3;
+
+std::vector<Json> lines_of(const std::filesystem::path& path) {
+  std::vector<Json> lines;
+  std::istringstream text(read_text(path));
+  for (std::string line; std::getline(text, line);)
+    lines.push_back(Json::parse(line));
+  return lines;
+}
+
+/// Records without what depends on the clock.
+std::vector<Json> timeless(std::vector<Json> lines) {
+  for (Json& line : lines) {
+    line.erase("seconds");
+    line.erase("images_per_second");
+  }
+  return lines;
+}
+
+std::vector<std::byte> final_of(const std::filesystem::path& folder) {
+  return read_file(RunFolder(folder).final_checkpoint());
+}
+
+}  // namespace
+
+TEST_CASE("trainer: a run executes its plan and records it") {
+  TemporaryFolder folder;
+  TinyRun run(folder.path(), kPlan);
+  const double dense_flops = training_flops_per_image(run.network());
+  run.trainer().start();
+  CHECK(run.trainer().run() == RunOutcome::finished);
+
+  const ParameterArena& arena = run.network().parameters();
+  const int64_t prunable = arena.prunable_count();
+  CHECK(arena.kept_count() == std::llround(0.25 * static_cast<double>(prunable)));
+  CHECK(run.trainer().state().epochs == kEpochs);
+  CHECK(run.trainer().state().steps == kEpochs * kStepsPerEpoch);
+
+  const RunFolder files(folder.path());
+  const auto metrics = lines_of(files.metrics());
+  REQUIRE(metrics.size() == kEpochs);
+  const std::vector<std::vector<int>> expected = {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {3, 2}};
+  const TrainOptions options = TinyRun::tiny_options();
+  for (size_t i = 0; i < metrics.size(); ++i) {
+    CHECK(metrics[i]["epoch"] == i + 1);
+    CHECK(metrics[i]["cycle"] == expected[i][0]);
+    CHECK(metrics[i]["cycle_epoch"] == expected[i][1]);
+    CHECK(metrics[i]["train_loss"].get<double>() > 0);
+    CHECK(metrics[i]["test_accuracy"].is_number());
+  }
+  // The second cycle enters its schedule after epoch 1.
+  CHECK(metrics[0]["lr"] == learning_rate(2, 6, options.optim));
+  CHECK(metrics[2]["lr"] == learning_rate(5, 6, options.optim));
+  CHECK(metrics[3]["lr"] == learning_rate(2, 6, options.optim));
+  CHECK(metrics[1]["density"] == 1.0);
+  const double half =
+      std::round(0.5 * static_cast<double>(prunable)) / static_cast<double>(prunable);
+  CHECK(metrics[2]["density"] == half);
+
+  const auto layers = lines_of(files.layers());
+  REQUIRE(layers.size() == 6);  // two prunes of three layers
+  int64_t kept = 0;
+  for (size_t i = 3; i < 6; ++i) {
+    CHECK(layers[i]["plan_step"] == 4);
+    CHECK(layers[i]["epoch"] == 3);
+    kept += layers[i]["kept"].get<int64_t>();
+  }
+  CHECK(kept == arena.kept_count());
+
+  const Json summary = Json::parse(read_text(files.summary()));
+  CHECK(summary["method"] == "custom");
+  CHECK(summary["seed"] == 5);
+  CHECK(summary["prunable"] == prunable);
+  CHECK(summary["kept"] == arena.kept_count());
+  CHECK(summary["epochs"] == kEpochs);
+  CHECK(summary["test_accuracy"] == metrics.back()["test_accuracy"]);
+  CHECK(summary["train_loss"] == metrics.back()["train_loss"]);
+  double best = 0;
+  for (const Json& line : metrics)
+    best = std::max(best, line["test_accuracy"].get<double>());
+  CHECK(summary["best_test_accuracy"] == best);
+  CHECK(summary["peak_memory_bytes"].get<int64_t>() > 1000000);
+
+  // The cost: each epoch at the densities of the prune before it.
+  const auto flops_at = [&](size_t first_layer) {
+    double flops = 0;
+    for (const LayerCost& cost : layer_costs(run.network())) {
+      double density = 1;
+      for (size_t i = first_layer; i < first_layer + 3; ++i)
+        if (layers[i]["layer"] == arena[cost.weight].name)
+          density = layers[i]["kept"].get<double>() / layers[i]["count"].get<double>();
+      flops += (cost.reads_images ? 4.0 : 6.0) * static_cast<double>(cost.macs) * density;
+    }
+    return flops;
+  };
+  const double total = 22 * (2 * dense_flops + flops_at(0) + 2 * flops_at(3));
+  CHECK(summary["train_flops"].get<double>() == doctest::Approx(total).epsilon(1e-12));
+  CHECK(summary["train_flops_vs_dense"].get<double>() ==
+        doctest::Approx(total / (22 * 2 * dense_flops)).epsilon(1e-12));
+
+  CHECK(std::filesystem::exists(files.final_checkpoint()));
+  CHECK(std::filesystem::exists(files.rewind_checkpoint(0)));
+  CHECK(std::filesystem::exists(files.rewind_checkpoint(1)));
+  const auto count = std::distance(std::filesystem::directory_iterator(files.checkpoints()), {});
+  CHECK(count == 3);  // resumable states are gone
+}
+
+TEST_CASE("trainer: rewinding restores the kept weights and batch-norm state") {
+  TemporaryFolder folder;
+  TinyRun run(folder.path(), {TrainStep{2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{1}});
+  run.trainer().start();
+  CHECK(run.trainer().run() == RunOutcome::finished);
+
+  TemporaryFolder other;
+  TinyRun one_epoch(other.path(), {TrainStep{2}});
+  one_epoch.trainer().start();
+  one_epoch.stop_after(1 + kStepsPerEpoch + 2);  // plan step, steps, evaluation: in epoch 2
+  CHECK(one_epoch.trainer().run() == RunOutcome::interrupted);
+  REQUIRE(one_epoch.trainer().state().epochs == 1);
+  REQUIRE(one_epoch.trainer().state().epoch_step == 1);
+
+  // The state after epoch 1 comes from the file that the first run stored.
+  const auto file = safetensors::File::read(RunFolder(folder.path()).rewind_checkpoint(1), true);
+  ParameterArena& arena = run.network().parameters();
+  for (const Parameter& p : arena.parameters()) {
+    const auto weights = ParameterArena::slice(arena.weights<float>(), p);
+    const auto masks = ParameterArena::slice(arena.masks(), p);
+    const auto momentum = ParameterArena::slice(arena.momentum<float>(), p);
+    const safetensors::Tensor& stored = file.get(p.name, safetensors::Dtype::f32, p.shape);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      float expected = 0;
+      std::memcpy(&expected, stored.data.data() + 4 * i, 4);
+      if (!masks[i]) expected = 0;
+      CHECK(std::memcmp(&expected, &weights[i], 4) == 0);
+      CHECK(momentum[i] == 0);
+    }
+  }
+  CHECK(arena.batches_tracked == kStepsPerEpoch);
+}
+
+TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same bytes") {
+  TemporaryFolder whole;
+  TinyRun reference(whole.path(), kPlan);
+  reference.trainer().start();
+  REQUIRE(reference.trainer().run() == RunOutcome::finished);
+  const auto expected = final_of(whole.path());
+  const auto expected_metrics = timeless(lines_of(RunFolder(whole.path()).metrics()));
+  const auto expected_layers = lines_of(RunFolder(whole.path()).layers());
+  auto expected_summary = timeless({Json::parse(read_text(RunFolder(whole.path()).summary()))});
+  expected_summary[0].erase("peak_memory_bytes");
+
+  // Every moment at which the trainer asks, until it no longer does; then three sessions in a row.
+  bool interrupted = true;
+  for (int64_t moment = 0; interrupted; ++moment) {
+    CAPTURE(moment);
+    TemporaryFolder folder;
+    {
+      TinyRun first(folder.path(), kPlan);
+      first.stop_after(moment);
+      first.trainer().start();
+      interrupted = first.trainer().run() == RunOutcome::interrupted;
+    }
+    for (const int64_t again : {moment % 7, int64_t{-1}}) {
+      if (RunFolder(folder.path()).finished()) break;
+      TinyRun next(folder.path(), kPlan);
+      next.stop_after(again);
+      std::vector<std::string> warnings;
+      next.trainer().resume(warnings);
+      CHECK(warnings.empty());
+      next.trainer().run();
+    }
+    REQUIRE(RunFolder(folder.path()).finished());
+    CHECK((final_of(folder.path()) == expected));
+    CHECK((timeless(lines_of(RunFolder(folder.path()).metrics())) == expected_metrics));
+    CHECK((lines_of(RunFolder(folder.path()).layers()) == expected_layers));
+    auto summary = timeless({Json::parse(read_text(RunFolder(folder.path()).summary()))});
+    summary[0].erase("peak_memory_bytes");
+    CHECK((summary == expected_summary));
+    REQUIRE(moment < 200);
+  }
+}
+
+TEST_CASE("trainer: checkpoints inside epochs and rarer than epochs change nothing") {
+  const auto run_with = [](int64_t every, int64_t steps) {
+    TemporaryFolder folder;
+    TrainOptions options = TinyRun::tiny_options();
+    options.checkpoint_every = every;
+    options.checkpoint_steps = steps;
+    TinyRun run(folder.path(), kPlan, options);
+    run.trainer().start();
+    run.trainer().run();
+    return std::pair(final_of(folder.path()), run.trainer().state().saves);
+  };
+  const auto [expected, saves] = run_with(1, 0);
+  CHECK(saves == kEpochs + 2 + 2);  // epochs, prunes, rewinds
+  const auto [rare, rare_saves] = run_with(0, 0);
+  CHECK(rare == expected);
+  CHECK(rare_saves == 3 + 2 + 2);  // cycles instead of epochs
+  const auto [often, often_saves] = run_with(1, 1);
+  CHECK(often == expected);
+  CHECK(often_saves == kEpochs * kStepsPerEpoch + 2 + 2);
+}
+
+TEST_CASE("trainer: skipped evaluations are null, the last epoch of a cycle is evaluated") {
+  TemporaryFolder folder;
+  TrainOptions options = TinyRun::tiny_options();
+  options.epochs = 5;
+  options.eval_every = 2;
+  TinyRun run(folder.path(), {TrainStep{5}}, options);
+  run.trainer().start();
+  run.trainer().run();
+  const auto metrics = lines_of(RunFolder(folder.path()).metrics());
+  REQUIRE(metrics.size() == 5);
+  for (size_t i = 0; i < 5; ++i)
+    CHECK(metrics[i]["test_accuracy"].is_null() == (i == 0 || i == 2));
+}
+
+TEST_CASE("trainer: learns, and a loss that diverges ends the run with the last state intact") {
+  TemporaryFolder folder;
+  TrainOptions options = TinyRun::tiny_options();
+  options.epochs = 8;
+  TinyRun run(folder.path(), {TrainStep{8}}, options);
+  run.trainer().start();
+  run.trainer().run();
+  const auto metrics = lines_of(RunFolder(folder.path()).metrics());
+  CHECK(metrics.back()["train_loss"].get<double>() < 0.7 * metrics[0]["train_loss"].get<double>());
+  CHECK(metrics.back()["test_accuracy"].get<double>() > 0.5);
+
+  TemporaryFolder diverging;
+  options.checkpoint_steps = 1;
+  options.optim.schedule = "constant";
+  options.optim.lr = 1e3;
+  options.optim.weight_decay = 1;  // |1 - lr * decay| > 1: weights grow geometrically
+  TinyRun bad(diverging.path(), {TrainStep{50}}, options);
+  bad.trainer().start();
+  const std::string message = error_of([&] { bad.trainer().run(); });
+  CAPTURE(message);
+  CHECK(contains(message, "loss is"));
+  CHECK(contains(message, "lower train.lr"));
+  CHECK(contains(message, (diverging.path() / "checkpoints").string()));
+  TinyRun again(diverging.path(), {TrainStep{50}}, options);
+  std::vector<std::string> warnings;
+  again.trainer().resume(warnings);
+  CHECK(warnings.empty());
+  CHECK(again.trainer().state().saves == bad.trainer().state().saves);
+}
