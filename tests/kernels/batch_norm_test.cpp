@@ -28,8 +28,8 @@ struct Case {
 };
 
 const std::vector<Case> kCases = {
-    {1, {3, 5, 7, 0}},   {5, {2, 4, 3, 1}},    {16, {4, 8, 8, 1}},   {33, {5, 3, 3, 2}},
-    {37, {17, 1, 1, 0}}, {70, {3, 13, 11, 1}}, {18, {2, 20, 33, 0}},
+    {1, {3, 5, 7, 0}},   {5, {2, 4, 3, 1}},    {16, {4, 8, 8, 1}},  {33, {5, 3, 3, 2}},
+    {37, {17, 1, 1, 0}}, {50, {3, 13, 11, 1}}, {18, {2, 9, 33, 0}},
 };
 
 struct Inputs {
@@ -309,25 +309,25 @@ Values gradient_away_from_kinks(const Case& c, const Inputs& in, const Mode& mod
 }
 
 TEST_CASE("batch norm: every CPU backend's gradients against the reference's") {
-  for (const Backend* backend : available_cpu_backends()) {
-    for (const Case& c : kCases) {
-      for (int variant = 0; variant < 32; ++variant) {
-        Mode mode;
-        mode.training = variant & 1;
-        mode.relu = variant & 2;
-        mode.with_residual = variant & 4;
-        mode.write_dx = kWrites[variant / 8 % 2];
-        mode.write_dresidual = kWrites[variant / 16];
-        if (!mode.with_residual && variant >= 16) continue;
-        mode.residual_needs_grad = variant < 28;
+  for (const Case& c : kCases) {
+    for (int variant = 0; variant < 32; ++variant) {
+      Mode mode;
+      mode.training = variant & 1;
+      mode.relu = variant & 2;
+      mode.with_residual = variant & 4;
+      mode.write_dx = kWrites[variant / 8 % 2];
+      mode.write_dresidual = kWrites[variant / 16];
+      if (!mode.with_residual && variant >= 16) continue;
+      mode.residual_needs_grad = variant < 28;
+      CAPTURE(c.name());
+      CAPTURE(mode.name());
+      const Inputs in = make_inputs(c, 51);
+      const Values dy = gradient_away_from_kinks(c, in, mode, 52);
+      const Values before = random_values(c.count(), 53);
+      const Backward expected = run_backward(reference_backend(), c, in, dy, before, mode);
+      for (const Backend* backend : available_cpu_backends()) {
         CAPTURE(backend->name);
-        CAPTURE(c.name());
-        CAPTURE(mode.name());
-        const Inputs in = make_inputs(c, 51);
-        const Values dy = gradient_away_from_kinks(c, in, mode, 52);
-        const Values before = random_values(c.count(), 53);
         const Backward actual = run_backward(*backend, c, in, dy, before, mode);
-        const Backward expected = run_backward(reference_backend(), c, in, dy, before, mode);
         CHECK(max_error(actual.dx, expected.dx) < 3e-5);
         CHECK(max_error(actual.dgamma, expected.dgamma) < 3e-5);
         CHECK(max_error(actual.dbeta, expected.dbeta) < 3e-5);

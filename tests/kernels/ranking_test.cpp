@@ -64,11 +64,11 @@ Score score(Kind kind, uint64_t i) {
 
 template <class Score>
 void check_all_kinds() {
-  for (const int threads : {1, 2, 3}) {
+  for (const int threads : {1, 3}) {
     const ThreadCount scope(threads);
     for (const Kind kind :
          {Kind::spread, Kind::ties, Kind::equal, Kind::zeros, Kind::extremes, Kind::close}) {
-      for (const size_t n : {1, 2, 17, 1000, 5003}) {
+      for (const size_t n : {1, 2, 17, 1003}) {
         std::vector<Score> scores(n);
         for (size_t i = 0; i < n; ++i)
           scores[i] = score<Score>(kind, i);
