@@ -62,13 +62,13 @@ std::string config_page() {
 
 std::string default_folder(const std::string& config_path, const RunOptions& options) {
   const std::filesystem::path path(config_path);
+  const std::string& method = options.method.method;
+  std::string name = path.stem().string();
+  if (name.find(method) == std::string::npos) name += "-" + method;
   // configs/cifar10/imp.toml -> cifar10-imp
   const std::string parent = path.parent_path().filename().string();
-  std::string name = path.stem().string();
   if (!parent.empty() && parent != "configs" && parent != "." && parent != "..")
     name = parent + "-" + name;
-  const std::string& method = options.method.method;
-  if (name.find(method) == std::string::npos) name += "-" + method;
   return "runs/" + name + "-s" + std::to_string(options.seed);
 }
 

@@ -1,0 +1,159 @@
+"""Arguments, configs, documentation and run folders: what is right runs, what is wrong says why."""
+import json
+
+from common import ROOT, ProgramTest, final, main, records, sculpt_run
+
+SMALL = ["--set", "data.name=synthetic", "--set", "data.synthetic_train=120", "--set",
+         "data.synthetic_test=20", "--set", "model.width=0.1"]
+METHODS = ["dense", "oneshot", "imp", "wr", "lrr", "pai", "cyclic", "sculpt"]
+
+
+class Arguments(ProgramTest):
+    def test_help(self):
+        text = self.finish("--help")
+        for part in ("--set", "--resume", "--plan", "--describe", "--threads", "75", "CONFIG.toml"):
+            self.assertIn(part, text)
+
+    def test_wrong_arguments(self):
+        for words in (["--no-such"], [], [self.config, "--threads", "0"],
+                      [self.config, "--device", "cuda"], [self.config, "more"],
+                      ["--help-config", "html"], [self.config, "--threads", "many"]):
+            with self.subTest(words):
+                done = sculpt_run(*words)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertNotEqual(done.stderr, "")
+
+    def test_documentation_is_up_to_date(self):
+        expected = self.finish("--help-config", "markdown")
+        self.assertEqual((ROOT / "docs" / "config.md").read_text(), expected,
+                         "docs/config.md is old: sculpt_run --help-config markdown > docs/config.md")
+        text = self.finish("--help-config")
+        for key in ("method", "seed", "model.name", "model.width", "data.name", "data.root",
+                    "data.train_limit", "data.test_limit", "train.epochs", "train.batch",
+                    "train.lr", "train.schedule", "prune.criterion", "prune.allocation",
+                    "prune.sparsity", "prune.initial_sparsity", "prune.rate", "cycles.count"):
+            self.assertIn(f"  {key} = ", text)
+
+    def test_config_errors(self):
+        cases = [
+            ("[train]\nepoch = 3\n", ["bad.toml:2", "train.epoch", "did you mean train.epochs?"]),
+            ("method = 'sculp'\n", ["bad.toml:1", "did you mean \"sculpt\"?"]),
+            ("[train]\nlr = 'high'\n", ["bad.toml:2", "train.lr must be a number"]),
+            ("[prune]\nsparsity = 1.5\n", ["prune.sparsity = 1.5", "below 1"]),
+            ("[model]\nname = 'resnet21'\n", ["did you mean \"resnet20\"?"]),
+            ("[data]\nname = 'cifar1'\n", ["did you mean \"cifar10\"?"]),
+            ("[prune]\nsparsity = 0.5\ninitial_sparsity = 0.6\n", ["prune.initial_sparsity"]),
+            ("method = 'wr'\n[wr]\nrewind_epoch = 99\n", ["wr.rewind_epoch"]),
+            ("method = 'custom'\nplan = ['train 2', 'prume magnitude global 0.5']\n", ["prume"]),
+            ("[train]\nschedule = 'trapezoidal'\nwarmup = 0.9\ncooldown = 0.9\n", ["train.warmup"]),
+            ("not toml", ["bad.toml:1"]),
+        ]
+        for text, parts in cases:
+            with self.subTest(text):
+                self.assert_fails(2, parts, self.write("bad.toml", text), "--out",
+                                  self.folder / "run")
+                self.assertFalse((self.folder / "run").exists())
+        self.assert_fails(2, ["no.toml"], self.folder / "no.toml")
+        self.assert_fails(2, ["--set train.lrr=1", "train.lr"], self.config, "--set", "train.lrr=1")
+
+    def test_missing_data_names_the_fix(self):
+        self.assert_fails(1, ["cifar10", "get_data"], self.config, "--set", "data.name=cifar10",
+                          "--set", f"data.root={self.folder}/none", "--out", self.folder / "run")
+
+    def test_plan_and_describe_run_nothing(self):
+        text = self.finish(self.config, "--plan", "--out", self.folder / "run")
+        for part in ("prune random erk 0.5", "prune magnitude global 0.2", "train 2", "total",
+                     "vs dense"):
+            self.assertIn(part, text)
+        text = self.finish(self.config, "--describe", "--out", self.folder / "run")
+        for part in ("layer1.0.conv1.weight", "4x4x3x3", "fc.bias", "prunable", "MACs"):
+            self.assertIn(part, text)
+        self.assertFalse((self.folder / "run").exists())
+
+    def test_every_preset_loads_and_prints_its_plan(self):
+        presets = sorted((ROOT / "configs").rglob("*.toml"))
+        names = [str(p.relative_to(ROOT / "configs")) for p in presets]
+        self.assertIn("quickstart.toml", names)
+        for method in METHODS:
+            for folder in ("cifar10", "cifar100"):
+                self.assertIn(f"{folder}/{method}.toml", names)
+                self.assertIn(f"{folder}/{method}-triangular.toml", names)
+        for preset, name in zip(presets, names):
+            with self.subTest(name):
+                text = self.finish(preset, "--plan", *SMALL)
+                self.assertIn("total", text)
+                method = preset.stem.replace("-triangular", "")
+                if method in METHODS:
+                    self.assertIn(f"method {method}:", text)
+
+
+class Run(ProgramTest):
+    def test_what_a_run_leaves_behind(self):
+        out = self.folder / "run"
+        text = self.finish(self.config, "--out", out)
+        self.assertIn("epoch 2/2", text)
+        self.assertIn(str(out), text)
+        summary = json.loads((out / "summary.json").read_text())
+        for key in ("method", "seed", "prunable", "kept", "sparsity", "test_accuracy",
+                    "best_test_accuracy", "train_loss", "epochs", "train_flops",
+                    "train_flops_vs_dense", "seconds", "images_per_second", "peak_memory_bytes",
+                    "device"):
+            self.assertIn(key, summary)
+        self.assertEqual((summary["method"], summary["seed"], summary["device"]),
+                         ("sculpt", 7, "cpu"))
+        self.assertEqual(summary["kept"], round(0.2 * summary["prunable"]))
+        self.assertEqual(summary["epochs"], 6)
+        metrics = records(out / "metrics.jsonl")
+        self.assertEqual([line["epoch"] for line in metrics], [1, 2, 3, 4, 5, 6])
+        self.assertEqual(summary["test_accuracy"], metrics[-1]["test_accuracy"])
+        layers = records(out / "layers.jsonl")
+        last = [line for line in layers if line["plan_step"] == layers[-1]["plan_step"]]
+        self.assertEqual(sum(line["kept"] for line in last), summary["kept"])
+        environment = json.loads((out / "environment.json").read_text())
+        for key in ("version", "commit", "compiler", "cpu", "backend", "threads"):
+            self.assertIn(key, environment)
+        self.assertEqual(sorted(p.name for p in (out / "checkpoints").iterdir()),
+                         ["final.safetensors"])
+
+        # The resolved config repeats the run; how often it saves does not matter.
+        again = self.folder / "again"
+        self.finish(out / "config.toml", "--out", again, "--set", "train.checkpoint_every=0",
+                    "--threads", environment["threads"])
+        self.assertEqual(final(again), final(out))
+        self.assertEqual((again / "config.toml").read_text().replace("checkpoint_every = 0",
+                                                                     "checkpoint_every = 1"),
+                         (out / "config.toml").read_text())
+        other = self.folder / "other"
+        self.finish(self.config, "--out", other, "--set", "seed=8")
+        self.assertNotEqual(final(other), final(out))
+
+    def test_default_folder(self):
+        done = sculpt_run(self.config, "--set", "cycles.count=1", cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        made = list((self.folder / "runs").iterdir())
+        self.assertEqual(len(made), 1)
+        self.assertTrue(made[0].name.endswith("tiny-sculpt-s7"), made[0])
+
+    def test_folders(self):
+        out = self.folder / "run"
+        self.finish(self.config, "--out", out, "--resume")  # nothing there: starts
+        before = final(out)
+        self.assert_fails(2, [out, "--resume", "--out"], self.config, "--out", out)
+        self.assertIn("finished", self.finish(self.config, "--out", out, "--resume"))
+        self.assert_fails(2, [out, "train.lr: 0.1 in the folder, 0.3 now"], self.config, "--out",
+                          out, "--resume", "--set", "train.lr=0.3")
+        self.assertEqual(final(out), before)
+        busy = self.folder / "busy"
+        busy.mkdir()
+        (busy / "thesis.txt").write_text("precious")
+        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy)
+        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy, "--resume")
+        self.assertEqual([p.name for p in busy.iterdir()], ["thesis.txt"])
+        empty = self.folder / "empty"
+        empty.mkdir()
+        self.finish(self.config, "--out", empty, "--resume")
+        self.assertEqual(final(empty), before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Runs the program under test, which the environment variable SCULPT_RUN names."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("SCULPT_RUN", str(ROOT / "build" / "cpu" / "bin" / "sculpt_run"))
+# Generous: sanitizers, and machines that do other things too.
+TIMEOUT = 600
+
+TINY = """
+method = "sculpt"
+seed = 7
+
+[model]
+name = "resnet20"
+width = 0.25
+
+[data]
+synthetic_train = 96
+synthetic_test = 40
+
+[train]
+epochs = 2
+batch = 32
+schedule = "triangular"
+
+[prune]
+criterion = "random"
+allocation = "erk"
+sparsity = 0.8
+
+[cycles]
+count = 2
+"""
+
+
+def sculpt_run(*words, **options):
+    """The finished process, its output as text."""
+    return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL, **options)
+
+
+def start(*words):
+    """The process, running."""
+    return subprocess.Popen([PROGRAM, *map(str, words)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+
+
+class ProgramTest(unittest.TestCase):
+    """A test with a folder of its own and a tiny config in it."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sculpt-app-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.config = self.write("tiny.toml", TINY)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def finish(self, *words):
+        """Runs to the end; returns stdout."""
+        done = sculpt_run(*words)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def assert_fails(self, code, parts, *words, **options):
+        """The exit code, exactly one line that starts with "error: ", and what it must name."""
+        done = sculpt_run(*words, **options)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        self.assertEqual(len(errors), 1, done.stderr)
+        for part in parts:
+            self.assertIn(str(part), done.stderr)
+        return done
+
+
+def final(folder):
+    return (folder / "checkpoints" / "final.safetensors").read_bytes()
+
+
+def states(folder):
+    return sorted((folder / "checkpoints").glob("state-*.safetensors"))
+
+
+def records(path):
+    """The lines of a .jsonl file without what depends on the clock."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line.pop("seconds", None)
+        line.pop("images_per_second", None)
+    return lines
+
+
+def main():
+    if not Path(PROGRAM).exists():
+        sys.exit(f"error: {PROGRAM} is not built; set SCULPT_RUN")
+    unittest.main(verbosity=2)

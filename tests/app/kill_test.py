@@ -1,0 +1,66 @@
+"""kill -9 at random moments, resume: the same bytes as a run that nobody disturbed."""
+import random
+import shutil
+import signal
+import time
+
+from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start
+
+SEED = 20240607
+MOMENTS = 20
+# Plans with a rewind to an epoch, a rewind to the initialisation, a gradient criterion and dropout.
+VARIANTS = {
+    "sculpt": TINY,
+    "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3") +
+    "\n[wr]\nrewind_epoch = 1\n",
+    "imp": TINY.replace('"sculpt"', '"imp"').replace("sparsity = 0.8", "sparsity = 0.3"),
+    "pai": TINY.replace('"sculpt"', '"pai"').replace('"random"', '"snip"\nscore_images_per_class = 3')
+               .replace('"resnet20"', '"lenet"\ndropout = 0.3').replace("batch = 32", "batch = 20")
+               .replace("epochs = 2", "epochs = 12\ncheckpoint_every = 2"),
+}
+
+
+class Kill(ProgramTest):
+    def test_killed_runs_end_with_the_same_bytes(self):
+        print(f"seed {SEED}")
+        draw = random.Random(SEED)
+        expected, duration = {}, {}
+        for name, text in VARIANTS.items():
+            config = self.write(f"{name}.toml", text)
+            whole = self.folder / f"{name}-whole"
+            begin = time.monotonic()
+            self.finish(config, "--out", whole)
+            duration[name] = time.monotonic() - begin
+            expected[name] = (final(whole), records(whole / "metrics.jsonl"),
+                              records(whole / "layers.jsonl"))
+
+        killed = 0
+        for moment in range(MOMENTS):
+            name = list(VARIANTS)[moment % len(VARIANTS)]
+            out = self.folder / f"run-{moment}"
+            words = [self.folder / f"{name}.toml", "--out", out, "--resume"]
+            if moment % 3 == 0:
+                words += ["--set", "train.checkpoint_steps=1"]
+            # Twice each: the second kill hits a resumed run.
+            for _ in range(2):
+                process = start(*words)
+                time.sleep(draw.uniform(0.05, 1) * duration[name])
+                process.kill()
+                process.communicate(timeout=TIMEOUT)
+                killed += process.returncode == -signal.SIGKILL
+            done = sculpt_run(*words)
+            with self.subTest(moment=moment, variant=name):
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertNotIn("damaged", done.stderr)
+                checkpoint, metrics, layers = expected[name]
+                self.assertEqual(records(out / "metrics.jsonl"), metrics)
+                self.assertEqual(records(out / "layers.jsonl"), layers)
+                self.assertTrue(final(out) == checkpoint, "final.safetensors differs")
+            shutil.rmtree(out)
+        # Enough of the kills hit a running process for this to mean something.
+        print(f"{killed} of {2 * MOMENTS} kills hit a running process")
+        self.assertGreaterEqual(killed, MOMENTS)
+
+
+if __name__ == "__main__":
+    main()
