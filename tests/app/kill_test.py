@@ -14,7 +14,8 @@ VARIANTS = {
     "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3") +
     "\n[wr]\nrewind_epoch = 1\n",
     "imp": TINY.replace('"sculpt"', '"imp"').replace("sparsity = 0.8", "sparsity = 0.3"),
-    "pai": TINY.replace('"sculpt"', '"pai"').replace('"random"', '"snip"\nscore_images_per_class = 3')
+    "pai": TINY.replace('"sculpt"', '"pai"')
+               .replace('"random"', '"snip"\nscore_images_per_class = 3')
                .replace('"resnet20"', '"lenet"\ndropout = 0.3').replace("batch = 32", "batch = 20")
                .replace("epochs = 2", "epochs = 12\ncheckpoint_every = 2"),
 }
