@@ -11,7 +11,7 @@ namespace sculpt {
 namespace {
 
 constexpr double kSecondsBetweenDraws = 0.1;
-constexpr int kBarWidth = 24;
+constexpr int kBarWidth = 16;
 
 size_t terminal_width() {
   winsize size{};
@@ -106,12 +106,12 @@ void Progress::draw(const std::string& what) {
   last_draw_ = time;
   const double done = total_steps_ > 0 ? double(now_.steps) / double(total_steps_) : 0;
   const int filled = static_cast<int>(done * kBarWidth);
-  std::string text =
-      fmt::format("[{}{}] {:3.0f} %  cycle {}/{} epoch {}/{}  {}  accuracy {}  ETA {}",
-                  std::string(static_cast<size_t>(filled), '#'),
-                  std::string(static_cast<size_t>(kBarWidth - filled), '.'), 100 * done,
-                  now_.cycle + 1, cycles_, now_.cycle_epoch + 1, cycle_epochs_, what,
-                  accuracy_.empty() ? "-" : accuracy_, eta());
+  // What matters most comes first: a narrow terminal cuts the end off.
+  std::string text = fmt::format("[{}{}] {:3.0f} %  ETA {}  cycle {}/{} epoch {}/{}  {}  test {}",
+                                 std::string(static_cast<size_t>(filled), '#'),
+                                 std::string(static_cast<size_t>(kBarWidth - filled), '.'),
+                                 100 * done, eta(), now_.cycle + 1, cycles_, now_.cycle_epoch + 1,
+                                 cycle_epochs_, what, accuracy_.empty() ? "-" : accuracy_);
   text.resize(std::min(text.size(), terminal_width() - 1));
   std::printf("\r%s\033[K", text.c_str());
   std::fflush(stdout);
