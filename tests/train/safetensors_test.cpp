@@ -129,9 +129,10 @@ TEST_CASE("safetensors: several changed bytes and garbage end in an error, never
     auto changed = content;
     const uint64_t changes = 1 + random.below(draw++, 12);
     // Mostly in the header, where structure is.
-    for (uint64_t c = 0; c < changes; ++c)
-      changed[random.below(draw++, round % 3 ? 300 : content.size())] =
-          static_cast<std::byte>(random.below(draw++, 256));
+    for (uint64_t c = 0; c < changes; ++c) {
+      const uint64_t place = random.below(draw++, round % 3 ? 300 : content.size());
+      changed[place] = static_cast<std::byte>(random.below(draw++, 256));
+    }
     if (changed == content) continue;
     CAPTURE(round);
     CHECK_FALSE(error_of_parsing(changed, true).empty());
