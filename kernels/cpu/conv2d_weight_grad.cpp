@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kOuts = 4;
 constexpr int kColumns = kVecWidth == 16 ? 6 : 2;
-// dy of one register block and one chunk stays in L1 (16 KB) while all columns pass over it.
-constexpr int64_t kChunkPixels = 64;
+// dy of one register block and one chunk fills an L1 cache (32 KB) while all columns pass over it.
+constexpr int64_t kChunkPixels = 128;
 // Skipping padding reads input cells from L2 once per tap; larger planes have less padding to skip.
 constexpr int64_t kSkipPlane = 256;
 // Input cells of one chunk that stay in L2 while all outputs pass over them.
@@ -83,7 +83,7 @@ class Chunks {
 /// One step of adding up the lanes of two registers at once: lanes with bit `Distance` clear hold
 /// sums of a, the others sums of b.
 template <int Distance>
-Vec fold(Vec a, Vec b) {
+[[gnu::always_inline]] inline Vec fold(Vec a, Vec b) {
   VecInt low, high;
   for (int i = 0; i < kVecWidth; ++i) {
     const bool from_b = (i & Distance) != 0;
@@ -95,7 +95,7 @@ Vec fold(Vec a, Vec b) {
 
 /// Lane i of the result: the sum of all lanes of v[i]. Destroys v.
 template <int Distance = kVecWidth / 2>
-Vec add_up_lanes(Vec* v) {
+[[gnu::always_inline]] inline Vec add_up_lanes(Vec* v) {
   for (int i = 0; i < Distance; ++i)
     v[i] = fold<Distance>(v[i], v[i + Distance]);
   if constexpr (Distance > 1)
@@ -104,16 +104,14 @@ Vec add_up_lanes(Vec* v) {
     return v[0];
 }
 
-/// out[i] = sum of all lanes of sums[i].
+/// out[i] = sum of all lanes of sums[i]; out has room for whole registers.
 template <int Count>
-void add_up_all(const Vec* sums, float* out) {
+[[gnu::always_inline]] inline void add_up_all(const Vec* sums, float* out) {
   for (int begin = 0; begin < Count; begin += kVecWidth) {
     Vec group[kVecWidth] = {};
     for (int i = 0; i < kVecWidth && begin + i < Count; ++i)
       group[i] = sums[begin + i];
-    const Vec totals = add_up_lanes(group);
-    for (int i = 0; i < kVecWidth && begin + i < Count; ++i)
-      out[begin + i] = totals[i];
+    store(out + begin, add_up_lanes(group));
   }
 }
 
@@ -161,7 +159,7 @@ void run_block(const TapWeightGrad& grad, const Runs& runs, const BlockArgs& arg
       }
     }
   }
-  float total[Outs * Count];
+  float total[(Outs * Count + kVecWidth - 1) / kVecWidth * kVecWidth];
   add_up_all<Outs * Count>(sum, total);
   const int64_t dweight_out = grad.in_channels * grad.tap_count;
   for (int o = 0; o < Outs; ++o)
@@ -281,9 +279,9 @@ void bias_grad(const TapWeightGrad& grad) {
         for (int64_t i = 0; i < grad.columns; ++i)
           for (int64_t lane = 0; lane < kLanes; lane += kVecWidth)
             sum += load(row + i * grad.dy_stride.column + lane);
-        float row_total;
-        add_up_all<1>(&sum, &row_total);
-        total += row_total;
+        float row_total[kVecWidth];
+        add_up_all<1>(&sum, row_total);
+        total += row_total[0];
       }
       grad.dbias[channel] = total + (grad.accumulate ? grad.dbias[channel] : 0.0f);
     }
