@@ -6,7 +6,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
-#include "apps/sculpt_run/run_options.h"
+#include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
 #include "engine/core/error.h"
 #include "engine/train/interrupt.h"
@@ -16,44 +16,8 @@
 namespace sculpt {
 namespace {
 
-/// An error of arguments, config or choice of folder: nothing has been changed.
-class UsageError : public Error {
- public:
-  using Error::Error;
-};
-
 void warn(const std::string& text) {
   fmt::print(stderr, "warning: {}\n", text);
-}
-
-struct Request {
-  RunOptions options;
-  Plan plan;
-  std::string config_toml;
-  std::string config_hash;
-  RunFolder folder;
-};
-
-/// Everything that can be wrong before any work is done.
-Request prepare(const CommandLine& line) try {
-  Request request{read_options(line.config, line.settings), {}, "", "", RunFolder("")};
-  RunOptions& options = request.options;
-  request.plan = options.plan();
-  request.config_toml = write_config(options.sections());
-  const auto values = flatten_config(request.config_toml, "config");
-  request.config_hash = hash_config(values, keys_without_effect());
-  request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
-  if (line.plan || line.describe || request.folder.empty()) return request;
-
-  const std::string name = request.folder.root().string();
-  if (!std::filesystem::exists(request.folder.config()))
-    fail("{} is not empty and no run folder; choose another with --out", name);
-  if (!line.resume)
-    fail("{} holds a run already; go on with --resume, or choose another folder with --out", name);
-  require_same_config(request.folder, values, keys_without_effect());
-  return request;
-} catch (const Error& error) {
-  throw UsageError(error.what());
 }
 
 void warn_about_threads(const RunFolder& folder, int64_t threads) {
@@ -115,7 +79,7 @@ int main_checked(int argc, char** argv) {
     fmt::print("{}", markdown ? config_page() : describe_config_text(defaults.sections()));
     return kExitOk;
   }
-  const Request request = prepare(line);
+  const Request request = make_request(line);
   if (line.threads > 0) set_thread_count(line.threads);
   if (line.plan || line.describe) {
     Experiment experiment(request.options);

@@ -1,7 +1,9 @@
 """Arguments, configs, documentation and run folders: what is right runs, what is wrong says why."""
 import json
+import os
+import pty
 
-from common import ROOT, ProgramTest, final, main, records, sculpt_run
+from common import PROGRAM, ROOT, ProgramTest, final, main, records, sculpt_run
 
 SMALL = ["--set", "data.name=synthetic", "--set", "data.synthetic_train=120", "--set",
          "data.synthetic_test=20", "--set", "model.width=0.1"]
@@ -26,7 +28,7 @@ class Arguments(ProgramTest):
     def test_documentation_is_up_to_date(self):
         expected = self.finish("--help-config", "markdown")
         self.assertEqual((ROOT / "docs" / "config.md").read_text(), expected,
-                         "docs/config.md is old: sculpt_run --help-config markdown > docs/config.md")
+                         "old: sculpt_run --help-config markdown > docs/config.md")
         text = self.finish("--help-config")
         for key in ("method", "seed", "model.name", "model.width", "data.name", "data.root",
                     "data.train_limit", "data.test_limit", "train.epochs", "train.batch",
@@ -126,6 +128,19 @@ class Run(ProgramTest):
         other = self.folder / "other"
         self.finish(self.config, "--out", other, "--set", "seed=8")
         self.assertNotEqual(final(other), final(out))
+
+    def test_progress_on_a_terminal_and_without(self):
+        def read(descriptor):
+            shown.append(os.read(descriptor, 65536))
+            return b"."  # shown instead; an empty text would mean the end
+
+        shown = []
+        code = pty.spawn([PROGRAM, str(self.config), "--out", str(self.folder / "a")], read)
+        self.assertEqual(code, 0)
+        text = b"".join(shown).decode()
+        self.assertRegex(text, r"\r\[#*\.*\] +\d+ %  ETA ")
+        self.assertIn("cycle 1/3 epoch 2/2", text)
+        self.assertNotIn("\r", self.finish(self.config, "--out", self.folder / "b"))
 
     def test_default_folder(self):
         done = sculpt_run(self.config, "--set", "cycles.count=1", cwd=self.folder)

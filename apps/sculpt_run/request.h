@@ -1,0 +1,31 @@
+#pragma once
+// What a command line asks for, checked before any work is done.
+
+#include <string>
+
+#include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/run_options.h"
+#include "engine/core/error.h"
+#include "engine/train/run_folder.h"
+
+namespace sculpt {
+
+/// An error of arguments, config or choice of folder: nothing has been changed.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+struct Request {
+  RunOptions options;
+  Plan plan;
+  std::string config_toml;
+  std::string config_hash;
+  RunFolder folder;
+};
+
+/// Reads the config, expands the plan, and checks that the run folder may be used. Throws
+/// UsageError.
+Request make_request(const CommandLine& line);
+
+}  // namespace sculpt
