@@ -16,9 +16,7 @@ std::unique_ptr<Network> build(const models::ModelOptions& options, int64_t clas
   spec.model = models::make_model(options, classes);
   spec.image = {channels, size, size};
   spec.classes = classes;
-  auto network = std::make_unique<Network>(spec, kernels::cpu_backend(), 2);
-  network->initialise(1);
-  return network;
+  return std::make_unique<Network>(spec, kernels::cpu_backend(), 2);
 }
 
 std::unique_ptr<Network> build(const std::string& name, int64_t classes = 10, int64_t size = 32,
@@ -76,6 +74,7 @@ TEST_CASE("models: every model trains a step at any width") {
       options.name = entry.name;
       options.width = width;
       const auto network = build(options, 10, 32);
+      network->initialise(1);
       network->load({pixels.data(), labels.data(), 2}, normalization);
       const auto sums = network->forward(Mode::train);
       CHECK(std::isfinite(sums.loss));
