@@ -9,17 +9,43 @@ namespace sculpt::data {
 
 const std::vector<DatasetEntry>& dataset_table() {
   static const std::vector<DatasetEntry> table = {
-      {"synthetic", "built-in textured shapes, 10 classes, 32x32 colour",
+      {"synthetic",
+       "built-in textured shapes, 10 classes, 32x32 colour",
+       {3, 32, 32},
+       10,
+       0,
+       0,
        [](const DataOptions& o) {
          return load_synthetic(o.synthetic_train, o.synthetic_test,
                                static_cast<uint64_t>(o.synthetic_seed));
        }},
-      {"cifar10", "CIFAR-10, binary version",
+      {"cifar10",
+       "CIFAR-10, binary version",
+       {3, 32, 32},
+       10,
+       50000,
+       10000,
        [](const DataOptions& o) { return load_cifar10(o.root); }},
-      {"cifar100", "CIFAR-100, binary version, fine labels",
+      {"cifar100",
+       "CIFAR-100, binary version, fine labels",
+       {3, 32, 32},
+       100,
+       50000,
+       10000,
        [](const DataOptions& o) { return load_cifar100(o.root); }},
-      {"mnist", "MNIST, IDX files", [](const DataOptions& o) { return load_mnist(o.root); }},
-      {"fashion_mnist", "Fashion-MNIST, IDX files",
+      {"mnist",
+       "MNIST, IDX files",
+       {1, 28, 28},
+       10,
+       60000,
+       10000,
+       [](const DataOptions& o) { return load_mnist(o.root); }},
+      {"fashion_mnist",
+       "Fashion-MNIST, IDX files",
+       {1, 28, 28},
+       10,
+       60000,
+       10000,
        [](const DataOptions& o) { return load_fashion_mnist(o.root); }},
   };
   return table;
@@ -32,14 +58,43 @@ std::vector<std::string> dataset_names() {
   return names;
 }
 
-TrainTest load_dataset(const DataOptions& options) {
-  for (const DatasetEntry& entry : dataset_table()) {
-    if (options.name == entry.name) return entry.load(options);
-  }
+namespace {
+
+const DatasetEntry& find_entry(const std::string& name) {
+  for (const DatasetEntry& entry : dataset_table())
+    if (name == entry.name) return entry;
   std::string known;
-  for (const std::string& name : dataset_names())
-    known += (known.empty() ? "" : ", ") + name;
-  fail("unknown data set '{}' (data.name); there are: {}", options.name, known);
+  for (const std::string& other : dataset_names())
+    known += (known.empty() ? "" : ", ") + other;
+  fail("unknown data set '{}' (data.name); there are: {}", name, known);
+}
+
+Dataset blank(const DatasetEntry& entry, int64_t size) {
+  Dataset set;
+  set.name = entry.name;
+  set.shape = entry.shape;
+  set.classes = entry.classes;
+  set.class_names.resize(static_cast<size_t>(entry.classes));
+  const auto channels = static_cast<size_t>(entry.shape.channels);
+  set.normalization = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.25f)};
+  set.images.resize(static_cast<size_t>(size * entry.shape.count()));
+  // Not all alike, so that steps on them take as long as on real images.
+  for (size_t i = 0; i < set.images.size(); ++i)
+    set.images[i] = static_cast<uint8_t>(i * 167 >> 4);
+  set.labels.resize(static_cast<size_t>(size));
+  return set;
+}
+
+}  // namespace
+
+TrainTest load_dataset(const DataOptions& options) {
+  return find_entry(options.name).load(options);
+}
+
+TrainTest blank_dataset(const DataOptions& options) {
+  const DatasetEntry& entry = find_entry(options.name);
+  return {blank(entry, entry.train_size > 0 ? entry.train_size : options.synthetic_train),
+          blank(entry, entry.test_size > 0 ? entry.test_size : options.synthetic_test)};
 }
 
 }  // namespace sculpt::data

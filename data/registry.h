@@ -12,6 +12,10 @@ namespace sculpt::data {
 struct DatasetEntry {
   const char* name;     ///< value of data.name
   const char* summary;  ///< one line for people
+  ImageShape shape;
+  int64_t classes;
+  int64_t train_size;  ///< official; 0: options.synthetic_train
+  int64_t test_size;   ///< official; 0: options.synthetic_test
   TrainTest (*load)(const DataOptions& options);
 };
 
@@ -20,5 +24,9 @@ std::vector<std::string> dataset_names();
 
 /// Reads options.name's data set. Throws Error naming the file and the fix.
 TrainTest load_dataset(const DataOptions& options);
+
+/// Meaningless images, all of class 0, in the numbers and sizes of options.name, without reading a file:
+/// for what only needs to know those (plans, tables of layers).
+TrainTest blank_dataset(const DataOptions& options);
 
 }  // namespace sculpt::data

@@ -1,6 +1,7 @@
 #include "apps/sculpt_run/experiment.h"
 
 #include "data/loader.h"
+#include "data/registry.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
@@ -23,10 +24,12 @@ uint64_t seed_of(const RunOptions& options) {
 
 }  // namespace
 
-Experiment::Experiment(const RunOptions& options)
+Experiment::Experiment(const RunOptions& options, Images images)
     : options_(options),
       backend_(kernels::cpu_backend()),
-      data_(data::load(options.data, seed_of(options))),
+      data_(data::split(images == Images::real ? data::load_dataset(options.data)
+                                               : data::blank_dataset(options.data),
+                        options.data, seed_of(options))),
       train_(data::make_train_loader(data_.train, options.data, options.train.batch,
                                      seed_of(options))),
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),

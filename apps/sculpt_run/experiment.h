@@ -13,8 +13,11 @@ namespace sculpt {
 
 class Experiment {
  public:
+  /// What the images are for: blank ones will do for plans and tables, which then need no files.
+  enum class Images { real, blank };
+
   /// Reads the data and builds the network. Throws Error naming file and fix.
-  explicit Experiment(const RunOptions& options);
+  explicit Experiment(const RunOptions& options, Images images = Images::real);
 
   Network& network() { return *network_; }
   const kernels::Backend& backend() const { return backend_; }

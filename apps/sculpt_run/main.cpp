@@ -82,7 +82,7 @@ int main_checked(int argc, char** argv) {
   const Request request = make_request(line);
   if (line.threads > 0) set_thread_count(line.threads);
   if (line.plan || line.describe) {
-    Experiment experiment(request.options);
+    Experiment experiment(request.options, Experiment::Images::blank);
     if (line.describe) show_network(experiment, request.options);
     if (line.plan) show_plan(experiment, request.options, request.plan);
     return kExitOk;

@@ -72,6 +72,11 @@ class Arguments(ProgramTest):
             self.assertIn(part, text)
         self.assertFalse((self.folder / "run").exists())
 
+    def test_plan_and_describe_need_no_data_files(self):
+        settings = ["--set", "data.name=cifar100", "--set", "data.root=nowhere"]
+        self.assertIn("50000 training images", self.finish(self.config, "--plan", *settings))
+        self.assertIn("100 classes", self.finish(self.config, "--describe", *settings))
+
     def test_every_preset_loads_and_prints_its_plan(self):
         presets = sorted((ROOT / "configs").rglob("*.toml"))
         names = [str(p.relative_to(ROOT / "configs")) for p in presets]

@@ -280,5 +280,23 @@ TEST_CASE("the registry loads by name and lists what there is") {
   }
 }
 
+TEST_CASE("blank data sets have the sizes of the real ones and need no files") {
+  DataOptions options;
+  options.synthetic_train = 20;
+  options.synthetic_test = 10;
+  const TrainTest real = load_dataset(options);
+  const TrainTest blank = blank_dataset(options);
+  CHECK(blank.train.size() == real.train.size());
+  CHECK(blank.test.size() == real.test.size());
+  CHECK(blank.train.shape == real.train.shape);
+  CHECK(blank.train.classes == real.train.classes);
+  for (const DatasetEntry& entry : dataset_table()) {
+    options.name = entry.name;
+    const TrainTest sets = blank_dataset(options);
+    check_set(sets.train);
+    check_set(sets.test);
+  }
+}
+
 }  // namespace
 }  // namespace sculpt::data
