@@ -25,8 +25,8 @@ std::vector<std::string> dataset_names();
 /// Reads options.name's data set. Throws Error naming the file and the fix.
 TrainTest load_dataset(const DataOptions& options);
 
-/// Meaningless images, all of class 0, in the numbers and sizes of options.name, without reading a file:
-/// for what only needs to know those (plans, tables of layers).
+/// Meaningless images, all of class 0, in the numbers and sizes of options.name, without reading a
+/// file: for what only needs to know those (plans, tables of layers).
 TrainTest blank_dataset(const DataOptions& options);
 
 }  // namespace sculpt::data
