@@ -121,10 +121,6 @@ const TileFunction* tile_functions(int64_t outs) {
 struct Plan {
   explicit Plan(const TapConv& conv);
 
-  int64_t tiles(const Zone& rows, const Zone& columns, int64_t blocks) const {
-    return ceil_div(rows.count * columns.count * blocks, kTilePixels);
-  }
-
   int64_t batch_blocks = 1;  ///< batch blocks whose pixels may share a tile
   int64_t out_splits = 1;
   int64_t split_outs = 0;
@@ -157,120 +153,142 @@ PixelTile pixel_tile(const TapConv& conv, const Zone& rows, const Zone& columns,
                      int64_t first_block, int64_t blocks) {
   PixelTile pixels;
   const int64_t plane = rows.count * columns.count;
-  pixels.count = std::min<int64_t>(kTilePixels, plane * blocks - tile * kTilePixels);
+  const int64_t index = tile * kTilePixels;
+  pixels.count = std::min<int64_t>(kTilePixels, plane * blocks - index);
+  int64_t block = index / plane;
+  int64_t row = index % plane / columns.count;
+  int64_t column = index % plane % columns.count;
   for (int64_t i = 0; i < pixels.count; ++i) {
-    const int64_t index = tile * kTilePixels + i;
-    const int64_t block = first_block + index / plane;
-    const int64_t row = index % plane / columns.count;
-    const int64_t column = index % plane % columns.count;
-    pixels.x[i] = block * conv.x_stride.block + rows.x + row * rows.x_step + columns.x +
-                  column * columns.x_step;
-    pixels.y[i] = block * conv.y_stride.block + rows.y + row * rows.y_step + columns.y +
-                  column * columns.y_step;
+    pixels.x[i] = (first_block + block) * conv.x_stride.block + rows.x + row * rows.x_step +
+                  columns.x + column * columns.x_step;
+    pixels.y[i] = (first_block + block) * conv.y_stride.block + rows.y + row * rows.y_step +
+                  columns.y + column * columns.y_step;
+    if (++column == columns.count) {
+      column = 0;
+      if (++row == rows.count) {
+        row = 0;
+        ++block;
+      }
+    }
   }
   return pixels;
 }
 
-/// The taps [begin, begin + kMaxTaps) of the zone's window; returns how many there are.
-int64_t window_taps(const Zone& rows, const Zone& columns, int64_t begin, Tap* taps) {
-  const int64_t all = rows.tap_count * columns.tap_count;
-  const int64_t count = std::min(kMaxTaps, all - begin);
+/// Up to kMaxTaps taps of a zone's window.
+struct Window {
+  Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t begin);
+
+  Tap taps[kMaxTaps];
+  int64_t count = 0;
+  int64_t segment = 1;  ///< input channels whose cells, read by one tile, stay in cache
+  bool first = true;    ///< whether it holds the window's first taps
+};
+
+Window::Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t begin)
+    : first(begin == 0) {
+  count = std::min(kMaxTaps, rows.tap_count * columns.tap_count - begin);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = (begin + i) / columns.tap_count;
     const int64_t column = (begin + i) % columns.tap_count;
     taps[i] = {.x = row * rows.tap_step + column * columns.tap_step,
                .w = rows.w + row * rows.w_step + columns.w + column * columns.w_step};
   }
-  return count;
-}
-
-/// Input channels whose cells, read by one tile, stay in L1.
-int64_t segment_channels(const TapConv& conv, const Zone& rows, const Zone& columns) {
   int64_t cells = kTilePixels * rows.tap_count * columns.tap_count;
-  if (rows.count >= 2 && columns.count >= kTilePixels / 2) {
+  if (columns.count >= kTilePixels) {
     const int64_t stride = columns.x_step / std::max(kLanes, columns.tap_step);
-    cells = std::min(
-        cells, (rows.tap_count + stride) * (columns.tap_count + (kTilePixels / 2 - 1) * stride));
+    cells = std::min(cells, rows.tap_count * (columns.tap_count + (kTilePixels - 1) * stride));
   }
   const int64_t fit =
       std::max<int64_t>(4, kSegmentBytes / (std::max<int64_t>(1, cells) * kLanes * 4));
-  return std::max<int64_t>(1, ceil_div(conv.in_channels, ceil_div(conv.in_channels, fit)));
+  segment = ceil_div(conv.in_channels, ceil_div(conv.in_channels, fit));
 }
 
 /// All of one tile's pixels for output channels [out_begin, out_end) of a group.
-void run_outs(const TapConv& conv, const Zone& rows, const Zone& columns, const PixelTile& pixels,
-              int64_t group, int64_t out_begin, int64_t out_end) {
+void run_outs(const TapConv& conv, const Window& window, const PixelTile& pixels, int64_t group,
+              int64_t out_begin, int64_t out_end) {
   const float* x = conv.x + group * conv.x_stride.group;
   float* y = conv.y + group * conv.y_stride.group;
   const float* weight = conv.weight + group * conv.weight_group;
-  const int64_t segment = segment_channels(conv, rows, columns);
-  const int64_t all_taps = rows.tap_count * columns.tap_count;
-  Tap taps[kMaxTaps];
+  // Without taps, outputs that nothing reaches, there is nothing to sum but still y to write.
+  const int64_t in_channels = window.count == 0 ? 1 : conv.in_channels;
   TileArgs args;
-  args.taps = taps;
-  // Runs once without taps too: outputs that nothing reaches are written.
-  for (int64_t t = 0; t == 0 || t < all_taps; t += kMaxTaps) {
-    args.tap_count = window_taps(rows, columns, t, taps);
-    for (int64_t c = 0; c < conv.in_channels; c += segment) {
-      args.x = x + c * conv.x_stride.channel;
-      args.channels = args.tap_count == 0 ? 0 : std::min(segment, conv.in_channels - c);
-      args.load_y = t > 0 || c > 0 || conv.accumulate;
-      for (int64_t o = out_begin; o < out_end; o += kOuts) {
-        const int64_t outs = std::min<int64_t>(kOuts, out_end - o);
-        const int64_t step = outs == 1 ? kLonePixels : kPixels;
-        const TileFunction* functions = tile_functions(outs);
-        args.y = y + o * conv.y_stride.channel;
-        args.weight = weight + o * conv.weight_out + c * conv.weight_in;
-        args.bias = conv.bias ? conv.bias + group * conv.out_channels + o : nullptr;
-        for (int64_t p = 0; p < pixels.count; p += step) {
-          args.x_pixel = pixels.x + p;
-          args.y_pixel = pixels.y + p;
-          functions[std::min(step, pixels.count - p) - 1](conv, args);
-        }
+  args.taps = window.taps;
+  args.tap_count = window.count;
+  for (int64_t c = 0; c < in_channels; c += window.segment) {
+    args.x = x + c * conv.x_stride.channel;
+    args.channels = std::min(window.segment, in_channels - c);
+    args.load_y = !window.first || c > 0 || conv.accumulate;
+    for (int64_t o = out_begin; o < out_end; o += kOuts) {
+      const int64_t outs = std::min<int64_t>(kOuts, out_end - o);
+      const int64_t step = outs == 1 ? kLonePixels : kPixels;
+      const TileFunction* functions = tile_functions(outs);
+      args.y = y + o * conv.y_stride.channel;
+      args.weight = weight + o * conv.weight_out + c * conv.weight_in;
+      args.bias = conv.bias ? conv.bias + group * conv.out_channels + o : nullptr;
+      for (int64_t p = 0; p < pixels.count; p += step) {
+        args.x_pixel = pixels.x + p;
+        args.y_pixel = pixels.y + p;
+        functions[std::min(step, pixels.count - p) - 1](conv, args);
       }
-      if (args.tap_count == 0) break;
     }
   }
 }
 
-/// Calls visit(zone rows, zone columns, tile, first block, blocks, group, split, cost) in a fixed
-/// order; cost is roughly proportional to the tile's work.
+/// A zone of the planes of some batch blocks, and the output channels to be computed there.
+struct ZoneWork {
+  const Zone& rows;
+  const Zone& columns;
+  int64_t block = 0;
+  int64_t blocks = 0;
+  int64_t group = 0;
+  int64_t split = 0;
+
+  int64_t tiles() const { return ceil_div(rows.count * columns.count * blocks, kTilePixels); }
+  /// Roughly proportional to the work of one tile.
+  int64_t tile_cost() const { return 1 + rows.tap_count * columns.tap_count; }
+};
+
+/// Calls visit(ZoneWork) for all of the work, in a fixed order.
 template <class Visit>
-void for_each_tile(const TapConv& conv, const Plan& plan, const Visit& visit) {
-  for (int64_t block = 0; block < conv.blocks; block += plan.batch_blocks) {
-    const int64_t blocks = std::min(plan.batch_blocks, conv.blocks - block);
+void for_each_zone(const TapConv& conv, const Plan& plan, const Visit& visit) {
+  for (int64_t block = 0; block < conv.blocks; block += plan.batch_blocks)
     for (int64_t group = 0; group < conv.groups; ++group)
       for (int64_t split = 0; split < plan.out_splits; ++split)
         for (int64_t i = 0; i < conv.rows.count; ++i)
           for (int64_t j = 0; j < conv.columns.count; ++j)
-            visit(conv.rows.zones[i], conv.columns.zones[j], block, blocks, group, split);
+            visit(ZoneWork{conv.rows.zones[i], conv.columns.zones[j], block,
+                           std::min(plan.batch_blocks, conv.blocks - block), group, split});
+}
+
+/// Tiles [first, last) of a zone.
+void run_zone(const TapConv& conv, const Plan& plan, const ZoneWork& work, int64_t first,
+              int64_t last) {
+  const int64_t out_begin = work.split * plan.split_outs;
+  const int64_t out_end = std::min(conv.out_channels, out_begin + plan.split_outs);
+  const int64_t all_taps = work.rows.tap_count * work.columns.tap_count;
+  for (int64_t t = 0; t == 0 || t < all_taps; t += kMaxTaps) {
+    const Window window(conv, work.rows, work.columns, t);
+    for (int64_t tile = first; tile < last; ++tile)
+      run_outs(conv, window,
+               pixel_tile(conv, work.rows, work.columns, tile, work.block, work.blocks), work.group,
+               out_begin, out_end);
   }
 }
 
-int64_t tile_cost(const Zone& rows, const Zone& columns) {
-  return 1 + rows.tap_count * columns.tap_count;
-}
-
-/// Runs the tiles that start in [begin, end), when each takes tile_cost() of an axis in turn.
+/// Runs the tiles that start in [begin, end) when all are laid end to end, each tile_cost() long.
 void run_share(const TapConv& conv, const Plan& plan, int64_t begin, int64_t end) {
   int64_t at = 0;
-  for_each_tile(
-      conv, plan,
-      [&](const Zone& rows, const Zone& columns, int64_t block, int64_t blocks, int64_t group,
-          int64_t split) {
-        const int64_t cost = tile_cost(rows, columns);
-        const int64_t tiles = plan.tiles(rows, columns, blocks);
-        const int64_t first =
-            std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, begin - at), cost), 0, tiles);
-        const int64_t last =
-            std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, end - at), cost), 0, tiles);
-        at += tiles * cost;
-        const int64_t out_begin = split * plan.split_outs;
-        const int64_t out_end = std::min(conv.out_channels, out_begin + plan.split_outs);
-        for (int64_t tile = first; tile < last; ++tile)
-          run_outs(conv, rows, columns, pixel_tile(conv, rows, columns, tile, block, blocks), group,
-                   out_begin, out_end);
-      });
+  for_each_zone(conv, plan, [&](const ZoneWork& work) {
+    const int64_t tiles = work.tiles();
+    const int64_t cost = work.tile_cost();
+    auto tile_at = [&](int64_t position) {
+      return std::min(tiles, ceil_div(std::max<int64_t>(0, position - at), cost));
+    };
+    const int64_t first = tile_at(begin);
+    const int64_t last = tile_at(end);
+    at += tiles * cost;
+    if (first < last) run_zone(conv, plan, work, first, last);
+  });
 }
 
 }  // namespace
@@ -280,11 +298,7 @@ void tap_conv(const TapConv& conv) {
     return;
   const Plan plan(conv);
   int64_t cost = 0;
-  for_each_tile(
-      conv, plan,
-      [&](const Zone& rows, const Zone& columns, int64_t, int64_t blocks, int64_t, int64_t) {
-        cost += plan.tiles(rows, columns, blocks) * tile_cost(rows, columns);
-      });
+  for_each_zone(conv, plan, [&](const ZoneWork& work) { cost += work.tiles() * work.tile_cost(); });
   parallel_for(cost, [&](int64_t begin, int64_t end, int) { run_share(conv, plan, begin, end); });
 }
 
