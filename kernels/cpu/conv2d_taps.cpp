@@ -1,7 +1,7 @@
-// Dense convolution with weights streamed and x in L1: a thread takes a few pixels and a segment of
-// input channels whose cells fit L1, and runs all output channels over them in register blocks of
-// kPixels x kOuts sums. One broadcast weight (4 bytes) then feeds kPixels multiply-adds of a whole
-// register, a rate that any cache level can deliver, so weights are read where they lie.
+// Dense convolution with weights streamed and x in cache: a thread takes a few pixels and a segment
+// of input channels whose cells stay in cache, and runs all output channels over them in register
+// blocks of kPixels x kOuts sums. One broadcast weight (4 bytes) then feeds kPixels multiply-adds
+// of a whole register, a rate that any cache level can deliver, so weights are read where they lie.
 
 #include "kernels/cpu/conv2d_taps.h"
 
@@ -22,6 +22,8 @@ constexpr int kPixels = kVecWidth == 16 ? 4 : 2;
 constexpr int kLonePixels = 8;
 // Pixels that share one pass over a channel segment.
 constexpr int kTilePixels = 8;
+// Input cells of one segment. More than L1 holds: L2 is fast enough for cells, and longer segments
+// load and store the sums less often.
 constexpr int64_t kSegmentBytes = 48 * 1024;
 // Taps of one pass; larger windows take several.
 constexpr int64_t kMaxTaps = 64;
