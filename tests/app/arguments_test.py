@@ -85,7 +85,9 @@ class Arguments(ProgramTest):
             for folder in ("cifar10", "cifar100"):
                 self.assertIn(f"{folder}/{method}.toml", names)
                 self.assertIn(f"{folder}/{method}-triangular.toml", names)
-        for preset, name in zip(presets, names):
+        # Under a sanitizer a few will do: what differs between them is text.
+        every = 9 if os.environ.get("SCULPT_SANITIZE") else 1
+        for preset, name in list(zip(presets, names))[::every]:
             with self.subTest(name):
                 text = self.finish(preset, "--plan", *SMALL)
                 self.assertIn("total", text)
