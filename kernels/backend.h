@@ -12,14 +12,24 @@
 #include "kernels/linear.h"
 #include "kernels/loss.h"
 #include "kernels/masked_sgd.h"
+#include "kernels/memory.h"
 #include "kernels/pooling.h"
+#include "kernels/ranking.h"
 
 namespace sculpt::kernels {
 
 struct Backend {
-  std::string_view name;     ///< "cpu-avx512", "cpu-avx2", "cpu-portable", "reference"
-  int64_t lanes = 1;         ///< images innermost in the activation layout
-  size_t element_bytes = 4;  ///< activations and parameters: 4 = float, 8 = double
+  std::string_view name;  ///< "cpu-avx512", "cuda-bf16", ..., "reference"
+  Layout layout = Layout::blocked;
+  int64_t lanes = 1;            ///< images innermost in the blocked layout; 1 in nhwc
+  size_t activation_bytes = 4;  ///< an element of activations: 2 = bf16, 4 = float, 8 = double
+  size_t parameter_bytes = 4;   ///< an element of parameters and statistics: 4 or 8
+  /// An element of the compute copy of weights: convolutions and linear layers then read that copy
+  /// instead of the parameter, in the order O, kh, kw, I/groups. 0: there is none.
+  size_t packed_weight_bytes = 0;
+  /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
+  const DeviceMemory* memory = nullptr;
+  void* stream = nullptr;  ///< for kernels::Launch
 
   Conv2dKernels conv2d;
   LinearKernels linear;
@@ -29,6 +39,7 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedSgdKernels masked_sgd;
+  RankingKernels ranking = {};  ///< null where weights lie in the host's memory
 
   /// Runs independent multiply-adds in registers on the calling thread and returns the FLOPs done:
   /// the compute ceiling of benchmarks. Null on the reference backend.

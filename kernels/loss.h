@@ -6,21 +6,26 @@
 //
 // logits and dlogits: [ceil(batch/lanes)][classes][lanes]. Padded lanes of dlogits are exactly 0.
 
+#include <cstddef>
+
 #include "kernels/common/layout.h"
 
 namespace sculpt::kernels {
 
-/// Sums over one batch, in double and in image order.
+/// Sums over images, in double and in a fixed order.
 struct LossSums {
   double loss = 0;      ///< sum (not mean) of the per-image losses
   int64_t correct = 0;  ///< images whose largest logit (first on ties) is the label's
 };
 
 struct LossKernels {
-  /// labels: [batch] in [0, classes). dlogits may be null (evaluation).
+  size_t (*workspace_bytes)(int64_t classes, int64_t max_batch);
+
+  /// Adds the batch's sums to *sums. labels: [batch] in [0, classes). dlogits may be null
+  /// (evaluation).
   void (*softmax_cross_entropy)(LossSums* sums, void* dlogits, const void* logits,
                                 const int32_t* labels, int64_t classes, float label_smoothing,
-                                const Launch& launch);
+                                void* workspace, const Launch& launch);
 };
 
 }  // namespace sculpt::kernels

@@ -5,26 +5,61 @@
 //   m = momentum * m + g ;   w = w - lr * (nesterov ? g + momentum * m : m)
 //   where mask == 0: w = m = +0 exactly
 //
-// Moves 4 reads + 2 writes per weight plus one mask byte. Deterministic.
+// Moves 4 reads + 2 writes per weight plus one mask byte, and a write of the compute copy where the
+// backend has one (Backend::packed_weight_bytes). Deterministic. Everything pointed to lies in the
+// backend's memory.
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sculpt::kernels {
 
-struct SgdStep {
-  float lr = 0;
-  float momentum = 0.9f;
+/// A run of the arena that is updated alike. Segments are in order, do not overlap and need not
+/// cover the arena.
+struct SgdSegment {
+  int64_t offset = 0;  ///< first element
+  int64_t count = 0;
   float weight_decay = 0;
-  bool nesterov = false;
+  /// Compute copy of a weight [out][in][taps]: element (o, c, t) goes to
+  /// packed[packed_offset + (o * taps + t) * in + c]. -1: the run has none.
+  int64_t packed_offset = -1;
+  int32_t in = 1;
+  int32_t taps = 1;
+};
+
+/// What the update works on. weight, momentum, grad: elements of Backend::parameter_bytes.
+struct SgdArena {
+  void* weight = nullptr;
+  void* momentum = nullptr;
+  const void* grad = nullptr;
+  const uint8_t* mask = nullptr;  ///< 0/1 per element; null: nothing is masked
+  void* packed = nullptr;         ///< elements of Backend::packed_weight_bytes
+  const SgdSegment* segments = nullptr;
+  int64_t segment_count = 0;
+  int64_t count = 0;  ///< elements of the arena
+};
+
+/// What changes from step to step.
+struct SgdScalars {
+  float lr = 0;
   float grad_scale = 1;  ///< < 1 when gradients are clipped
 };
 
+struct SgdOptions {
+  float momentum = 0.9f;
+  bool nesterov = false;
+};
+
 struct MaskedSgdKernels {
-  /// weight, momentum, grad: [count]; mask: [count] of 0/1, or null for none.
-  void (*update)(void* weight, void* momentum, const void* grad, const uint8_t* mask, int64_t count,
-                 const SgdStep& step, void* stream);
-  /// Sum of squares of grad[0..count) where mask (may be null) is 1, in double, fixed order.
-  double (*sum_of_squares)(const void* grad, const uint8_t* mask, int64_t count, void* stream);
+  void (*update)(const SgdArena& arena, const SgdScalars* scalars, const SgdOptions& options,
+                 void* stream);
+  /// Writes the compute copies of all segments that have one. Null where the backend has none.
+  void (*pack)(const SgdArena& arena, void* stream);
+  /// scalars->grad_scale := min(1, max_norm / norm), norm the L2 norm of grad[0..count) where mask
+  /// (may be null) is 1; summed in double in a fixed order.
+  void (*clip)(SgdScalars* scalars, const void* grad, const uint8_t* mask, int64_t count,
+               float max_norm, void* workspace, void* stream);
+  size_t (*clip_workspace_bytes)(int64_t count);
 };
 
 }  // namespace sculpt::kernels

@@ -25,4 +25,13 @@ RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> score
 RankingResult select_top_k(std::span<uint8_t> keep, std::span<const double> scores,
                            std::span<const uint8_t> candidate, int64_t k);
 
+/// The same on a device, for float scores; all pointers in its memory.
+struct RankingKernels {
+  size_t (*workspace_bytes)(int64_t count) = nullptr;
+  /// candidate may be null (all are), and keep may alias it. Returns when the mask is written,
+  /// which is what makes it usable on the host; throws Error as the host's functions do.
+  RankingResult (*select_top_k)(uint8_t* keep, const float* scores, const uint8_t* candidate,
+                                int64_t count, int64_t k, void* workspace, void* stream) = nullptr;
+};
+
 }  // namespace sculpt::kernels

@@ -29,8 +29,7 @@ TrainingStep::TrainingStep(const StepOptions& options)
   spec.classes = options.classes;
   network_ = std::make_unique<Network>(spec, kernels::cpu_backend(), options.batch);
   network_->initialise(1);
-  optimizer_ = std::make_unique<Sgd>(kernels::cpu_backend().masked_sgd, network_->parameters(),
-                                     OptimOptions{});
+  optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
 
   const RandomStream stream(1, Purpose::test);
   images_.resize(static_cast<size_t>(options.batch * spec.image.count()));

@@ -27,7 +27,7 @@ Timing time_steps(Experiment& experiment, const OptimOptions& optim) {
   constexpr int kSteps = 3;
   Network& network = experiment.network();
   network.initialise(0);
-  Sgd sgd(experiment.backend().masked_sgd, network.parameters(), optim);
+  Sgd sgd(network.parameters(), optim);
   BatchSource& source = experiment.train();
   const auto seconds_per_image = [&](const auto& body) {
     int64_t images = 0;

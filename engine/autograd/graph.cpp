@@ -31,6 +31,7 @@ Value Graph::add(std::unique_ptr<Node> node, int64_t channels, int64_t height, i
 }
 
 void Graph::require_halo(Value v, int64_t halo) {
+  if (backend_.layout == kernels::Layout::nhwc) return;
   auto& current = values_[v.index].shape.halo;
   current = std::max(current, halo);
 }
@@ -76,7 +77,8 @@ void Graph::finish() {
     node->prepare(*this);
     workspace = std::max(workspace, node->workspace_bytes());
   }
-  workspace_ = Buffer(workspace, "the kernels' workspace");
+  replay_.launch.stream = backend_.stream;
+  workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.workspace_ = workspace_.data();
   plan_memory();
 }
@@ -121,9 +123,9 @@ void Graph::plan_memory() {
     data_slot[v] = planner.request(values_[v].shape, data[v]);
     if (has_consumer[v]) grad_slot[v] = planner.request(values_[v].shape, grad[v]);
   }
-  const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.element_bytes;
+  const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
   const auto offsets = planner.place(backend_.blocks(max_batch_), cell_bytes);
-  memory_ = Buffer(planner.total_bytes(), "activations and their gradients");
+  memory_ = Buffer(planner.total_bytes(), "activations and their gradients", backend_.memory);
 
   auto pointer = [&](size_t v, int request) -> void* {
     if (request < 0) return nullptr;

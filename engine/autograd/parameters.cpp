@@ -1,8 +1,10 @@
 #include "engine/autograd/parameters.h"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 #include "engine/core/error.h"
 
@@ -32,16 +34,71 @@ StateId ParameterArena::add_state(std::string name, int64_t count, float initial
   return static_cast<StateId>(states_.size()) - 1;
 }
 
-void ParameterArena::allocate(size_t element_bytes) {
+void ParameterArena::allocate(const kernels::Backend& backend) {
   SCULPT_CHECK(element_bytes_ == 0, "parameters are allocated already");
-  element_bytes_ = element_bytes;
-  const size_t bytes = static_cast<size_t>(count_) * element_bytes;
-  weights_ = Buffer(bytes, "the weights");
-  gradients_ = Buffer(bytes, "the weight gradients");
-  momentum_ = Buffer(bytes, "the momentum");
-  masks_ = Buffer(static_cast<size_t>(count_), "the masks");
-  state_ = Buffer(static_cast<size_t>(state_count_) * element_bytes, "the running statistics");
+  backend_ = &backend;
+  element_bytes_ = backend.parameter_bytes;
+  const size_t bytes = static_cast<size_t>(count_) * element_bytes_;
+  const auto* memory = backend.memory;
+  weights_ = MirroredBuffer(bytes, "the weights", memory);
+  gradients_ = MirroredBuffer(bytes, "the weight gradients", memory);
+  momentum_ = MirroredBuffer(bytes, "the momentum", memory);
+  masks_ = MirroredBuffer(static_cast<size_t>(count_), "the masks", memory);
+  state_ = MirroredBuffer(static_cast<size_t>(state_count_) * element_bytes_,
+                          "the running statistics", memory);
   std::ranges::fill(masks(), uint8_t{1});
+  allocate_packed();
+}
+
+void ParameterArena::allocate_packed() {
+  packed_offsets_.assign(parameters_.size(), -1);
+  if (backend_->packed_weight_bytes == 0) return;
+  std::vector<kernels::SgdSegment> segments;
+  int64_t end = 0;
+  for (size_t id = 0; id < parameters_.size(); ++id) {
+    const Parameter& p = parameters_[id];
+    const bool conv = p.kind == ParameterKind::conv_weight;
+    if (!conv && p.kind != ParameterKind::linear_weight) continue;
+    kernels::SgdSegment segment{p.offset, p.count};
+    segment.packed_offset = packed_offsets_[id] = end;
+    segment.in = static_cast<int32_t>(p.shape[1]);
+    segment.taps = conv ? static_cast<int32_t>(p.shape[2] * p.shape[3]) : 1;
+    segments.push_back(segment);
+    constexpr int64_t kAlignment = 64;  // elements; kernels load vectors from a weight's start
+    end += (p.count + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  packed_segment_count_ = static_cast<int64_t>(segments.size());
+  const size_t bytes = segments.size() * sizeof(kernels::SgdSegment);
+  packed_segments_ = MirroredBuffer(bytes, "the table of compute copies", backend_->memory);
+  if (bytes > 0) std::memcpy(packed_segments_.host(), segments.data(), bytes);
+  packed_ = Buffer(static_cast<size_t>(end) * backend_->packed_weight_bytes,
+                   "the weights' compute copy", backend_->memory);
+}
+
+const void* ParameterArena::compute_weight(ParameterId id) {
+  if (packed_offsets_[id] < 0) return weight(id);
+  if (packed_stale_) {
+    backend_->masked_sgd.pack(sgd_arena(reinterpret_cast<const kernels::SgdSegment*>(
+                                            std::as_const(packed_segments_).device()),
+                                        packed_segment_count_),
+                              backend_->stream);
+    packed_stale_ = false;
+  }
+  return packed_.data() + static_cast<size_t>(packed_offsets_[id]) * backend_->packed_weight_bytes;
+}
+
+kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
+                                            int64_t segment_count) {
+  kernels::SgdArena arena;
+  arena.weight = weights_.device();
+  arena.momentum = momentum_.device();
+  arena.grad = std::as_const(gradients_).device();
+  arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
+  arena.packed = packed_.data();
+  arena.segments = segments;
+  arena.segment_count = segment_count;
+  arena.count = count_;
+  return arena;
 }
 
 void ParameterArena::require_element(size_t bytes) const {
@@ -79,7 +136,7 @@ void zero_where_masked(std::span<T> values, std::span<const uint8_t> mask) {
 }  // namespace
 
 void ParameterArena::apply_masks() {
-  const std::span<const uint8_t> mask = masks();
+  const std::span<const uint8_t> mask = std::as_const(*this).masks();
   if (element_bytes_ == sizeof(double)) {
     zero_where_masked(weights<double>(), mask);
     zero_where_masked(momentum<double>(), mask);

@@ -4,13 +4,17 @@
 //
 // Global index: parameters in registration order, elements in row-major order of their canonical
 // shape (conv OIHW, linear OI). Every arena uses it, on every backend.
+//
+// Kernels get pointers into the backend's memory, host code gets spans; where these are different
+// memories the newest values are copied over when the other side asks (MirroredBuffer).
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "engine/core/buffer.h"
+#include "engine/core/mirrored_buffer.h"
+#include "kernels/backend.h"
 
 namespace sculpt {
 
@@ -44,9 +48,9 @@ class ParameterArena {
   /// Exempts a parameter from pruning; before any mask is applied.
   void set_prunable(ParameterId id, bool prunable) { parameters_[id].prunable = prunable; }
 
-  /// Allocates all arenas, zeroed; masks all 1; state at its initial values. Elements are float
-  /// (4 bytes) or double (8): the backend's.
-  void allocate(size_t element_bytes);
+  /// Allocates all arenas in the backend's memory, zeroed; masks all 1. Elements are float (4
+  /// bytes) or double (8): the backend's.
+  void allocate(const kernels::Backend& backend);
 
   std::span<const Parameter> parameters() const { return parameters_; }
   std::span<const StateArray> states() const { return states_; }
@@ -59,14 +63,23 @@ class ParameterArena {
   int64_t kept_count() const;
   int64_t kept_count(ParameterId id) const;
 
-  /// Pointers for kernels, in the backend's element type.
-  void* weight(ParameterId id) { return weights_.data() + offset_bytes(id); }
-  void* gradient(ParameterId id) { return gradients_.data() + offset_bytes(id); }
-  void* state(StateId id) { return state_.data() + states_[id].offset * element_bytes_; }
+  // For kernels: pointers in the backend's memory and element type.
+  const void* weight(ParameterId id) const { return weights_.device() + offset_bytes(id); }
+  void* gradient(ParameterId id) { return gradients_.device() + offset_bytes(id); }
+  void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
+  /// The weight of a convolution or linear layer as its kernels read it: the compute copy where the
+  /// backend has one.
+  const void* compute_weight(ParameterId id);
+  /// Everything the optimizer works on, with the segments given (in the backend's memory).
+  kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
+  /// Where the compute copy of a weight begins, in its elements; -1 if it has none.
+  int64_t packed_offset(ParameterId id) const { return packed_offsets_[id]; }
+  const kernels::Backend& backend() const { return *backend_; }
 
-  /// Whole arenas in global-index order; T must be the element type (checked).
+  /// For host code: whole arenas in global-index order; T must be the element type (checked).
   template <class T = float>
   std::span<T> weights() {
+    packed_stale_ = true;
     return view<T>(weights_, count_);
   }
   template <class T = float>
@@ -81,9 +94,11 @@ class ParameterArena {
   std::span<T> state_values() {
     return view<T>(state_, state_count_);
   }
-  std::span<uint8_t> masks() { return {masks_.as<uint8_t>(), static_cast<size_t>(count_)}; }
+  std::span<uint8_t> masks() {
+    return {reinterpret_cast<uint8_t*>(masks_.host()), static_cast<size_t>(count_)};
+  }
   std::span<const uint8_t> masks() const {
-    return {masks_.as<uint8_t>(), static_cast<size_t>(count_)};
+    return {reinterpret_cast<const uint8_t*>(masks_.host()), static_cast<size_t>(count_)};
   }
 
   /// The part of an arena that belongs to one parameter.
@@ -94,6 +109,7 @@ class ParameterArena {
 
   /// Sets weights and momentum to +0 wherever the mask is 0.
   void apply_masks();
+  void zero_momentum() { momentum_.zero(); }
 
   /// Training forward passes since initialisation (PyTorch's num_batches_tracked).
   int64_t batches_tracked = 0;
@@ -104,17 +120,25 @@ class ParameterArena {
   }
   void require_element(size_t bytes) const;
   template <class T>
-  std::span<T> view(Buffer& buffer, int64_t count) {
+  std::span<T> view(MirroredBuffer& buffer, int64_t count) {
     require_element(sizeof(T));
-    return {buffer.as<T>(), static_cast<size_t>(count)};
+    return {reinterpret_cast<T*>(buffer.host()), static_cast<size_t>(count)};
   }
+  void allocate_packed();
 
   std::vector<Parameter> parameters_;
   std::vector<StateArray> states_;
   int64_t count_ = 0;
   int64_t state_count_ = 0;
   size_t element_bytes_ = 0;
-  Buffer weights_, gradients_, momentum_, masks_, state_;
+  const kernels::Backend* backend_ = nullptr;
+  MirroredBuffer weights_, gradients_, momentum_, masks_, state_;
+
+  std::vector<int64_t> packed_offsets_;  // per parameter
+  MirroredBuffer packed_segments_;       // SgdSegment: the weights that have a compute copy
+  int64_t packed_segment_count_ = 0;
+  Buffer packed_;
+  bool packed_stale_ = true;
 };
 
 }  // namespace sculpt

@@ -1,9 +1,12 @@
 #pragma once
-// Owned, zero-initialised host memory, aligned for vectors, and a count of what is live.
+// Owned, zero-initialised memory of the host or of a device, aligned for vectors, and a count of
+// what is live.
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+
+#include "kernels/memory.h"
 
 namespace sculpt {
 
@@ -11,7 +14,7 @@ class Buffer {
  public:
   Buffer() = default;
   /// Throws Error naming `what` if the memory cannot be had.
-  Buffer(size_t bytes, const char* what);
+  Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memory = nullptr);
   ~Buffer();
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
@@ -34,16 +37,18 @@ class Buffer {
   }
   void zero();
 
-  /// Bytes of all Buffers alive in the process.
+  /// Bytes of all Buffers alive in the process, host and device together.
   static size_t live_bytes();
 
  private:
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(memory_, other.memory_);
   }
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
+  const kernels::DeviceMemory* memory_ = nullptr;  // null: the host's
 };
 
 }  // namespace sculpt

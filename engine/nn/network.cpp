@@ -84,7 +84,9 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
          spec_.classes);
   loss_ = ops::softmax_cross_entropy(*graph_, logits_, spec_.label_smoothing);
   exempt(parameters_, spec_);
-  parameters_.allocate(backend.element_bytes);
+  parameters_.allocate(backend);
+  for (Staging* staging : {&pixels_, &values_, &mean_, &std_})
+    *staging = Staging("a batch", backend.memory);
   graph_->finish();
 }
 
@@ -113,9 +115,11 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
   loss_->set_labels(labels_);
-  graph_->backend().input.load_u8(graph_->replay().data(images_), batch.images,
-                                  normalization.mean.data(), normalization.std.data(),
-                                  graph_->shape(images_), {.batch = batch_});
+  const auto pixels = static_cast<size_t>(batch_ * spec_.image.count());
+  graph_->backend().input.load_u8(
+      graph_->replay().data(images_), pixels_.send(std::span(batch.images, pixels)),
+      mean_.send(std::span(normalization.mean)), std_.send(std::span(normalization.std)),
+      graph_->shape(images_), launch());
 }
 
 void Network::load_values(const float* images, int64_t batch) {
@@ -123,8 +127,10 @@ void Network::load_values(const float* images, int64_t batch) {
                max_batch());
   batch_ = batch;
   loss_->set_labels({});
-  graph_->backend().input.load_f32(graph_->replay().data(images_), images, graph_->shape(images_),
-                                   {.batch = batch_});
+  const auto count = static_cast<size_t>(batch_ * spec_.image.count());
+  graph_->backend().input.load_f32(graph_->replay().data(images_),
+                                   values_.send(std::span(images, count)), graph_->shape(images_),
+                                   launch());
 }
 
 kernels::LossSums Network::forward(Mode mode, uint64_t step) {
@@ -137,15 +143,17 @@ kernels::LossSums Network::forward(Mode mode, uint64_t step) {
 
 void Network::backward_from_logit_sum() {
   const std::vector<float> ones(static_cast<size_t>(batch_ * spec_.classes), 1.0f);
-  graph_->backend().input.load_f32(graph_->replay().grad(logits_), ones.data(),
-                                   graph_->shape(logits_), {.batch = batch_});
+  graph_->backend().input.load_f32(graph_->replay().grad(logits_), values_.send(std::span(ones)),
+                                   graph_->shape(logits_), launch());
   graph_->backward_from(logits_);
 }
 
-std::vector<float> Network::logits() const {
+std::vector<float> Network::logits() {
   std::vector<float> values(static_cast<size_t>(batch_ * spec_.classes));
-  graph_->backend().input.store_f32(values.data(), graph_->replay().data(logits_),
-                                    graph_->shape(logits_), {.batch = batch_});
+  values_.receive(std::span(values), [&](float* to) {
+    graph_->backend().input.store_f32(to, graph_->replay().data(logits_), graph_->shape(logits_),
+                                      launch());
+  });
   return values;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/autograd/graph.h"
 #include "engine/autograd/parameters.h"
 #include "engine/core/batch_source.h"
+#include "engine/core/staging.h"
 #include "engine/nn/builder.h"
 #include "kernels/loss.h"
 
@@ -60,15 +61,18 @@ class Network {
   /// Gradients of the sum of all logits (SynFlow's R).
   void backward_from_logit_sum();
   /// Logits of the last forward, [batch][classes].
-  std::vector<float> logits() const;
+  std::vector<float> logits();
 
  private:
+  kernels::Launch launch() const { return {batch_, graph_->backend().stream}; }
+
   NetworkSpec spec_;
   ParameterArena parameters_;
   std::vector<Initialisation> initialisations_;
   std::unique_ptr<Graph> graph_;
   Value images_, logits_;
   ops::SoftmaxCrossEntropy* loss_ = nullptr;
+  Staging pixels_, values_, mean_, std_;
   std::vector<int32_t> labels_;
   int64_t batch_ = 0;
 };

@@ -19,9 +19,9 @@ class BatchNorm final : public Node {
     shape_ = graph.shape(output);
     SCULPT_CHECK(graph.shape(inputs[0]) == shape_, "batch_norm '{}': halos differ", info.name);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
-    const size_t bytes = static_cast<size_t>(shape_.channels) * graph.backend().element_bytes;
-    saved_mean_ = Buffer(bytes, "batch-norm statistics");
-    saved_inv_std_ = Buffer(bytes, "batch-norm statistics");
+    const size_t bytes = static_cast<size_t>(shape_.channels) * graph.backend().parameter_bytes;
+    saved_mean_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
+    saved_inv_std_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
   }
 
   void forward(const Replay& r) override {

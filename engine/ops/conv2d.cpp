@@ -24,7 +24,7 @@ class Conv2d final : public Node {
   }
 
   void forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.data(inputs[0]), arena_->weight(weight_),
+    kernels_->forward(r.data(output), r.data(inputs[0]), arena_->compute_weight(weight_),
                       bias_ ? arena_->weight(*bias_) : nullptr, shape_, r.workspace(), r.launch);
   }
 
@@ -34,8 +34,8 @@ class Conv2d final : public Node {
                           r.data(inputs[0]), shape_, kernels::GradWrite::overwrite, r.workspace(),
                           r.launch);
     if (void* dx = r.grad(inputs[0]))
-      kernels_->input_grad(dx, dy, arena_->weight(weight_), shape_, grad_write[0], r.workspace(),
-                           r.launch);
+      kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
+                           r.workspace(), r.launch);
   }
 
   bool backward_reads_input(size_t) const override { return true; }

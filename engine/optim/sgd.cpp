@@ -1,11 +1,12 @@
 #include "engine/optim/sgd.h"
 
-#include <algorithm>
-#include <cmath>
-
-#include "engine/core/error.h"
+#include <cstring>
+#include <utility>
 
 namespace sculpt {
+
+using kernels::SgdScalars;
+using kernels::SgdSegment;
 
 namespace {
 
@@ -14,65 +15,66 @@ bool is_norm_or_bias(ParameterKind kind) {
          kind == ParameterKind::norm_bias;
 }
 
+bool extends(const SgdSegment& last, const SgdSegment& next) {
+  return last.weight_decay == next.weight_decay && last.offset + last.count == next.offset &&
+         last.packed_offset < 0 && next.packed_offset < 0;
+}
+
 }  // namespace
 
-Sgd::Sgd(const kernels::MaskedSgdKernels& kernels, ParameterArena& parameters,
-         const OptimOptions& options)
-    : kernels_(kernels), parameters_(parameters), options_(options) {
-  for (const Parameter& p : parameters.parameters()) {
-    const bool exempt = !options.decay_norm_and_bias && is_norm_or_bias(p.kind);
-    const double decay = exempt ? 0 : options.weight_decay;
-    if (!segments_.empty()) {
-      Segment& last = segments_.back();
-      if (last.weight_decay == decay && last.offset + last.count == p.offset) {
-        last.count += p.count;
-        continue;
-      }
+Sgd::Sgd(ParameterArena& parameters, const OptimOptions& options)
+    : parameters_(parameters), options_(options) {
+  const kernels::Backend& backend = parameters.backend();
+  const std::vector<SgdSegment> segments = make_segments();
+  segment_count_ = static_cast<int64_t>(segments.size());
+  segments_ =
+      MirroredBuffer(segments.size() * sizeof(SgdSegment), "the optimizer's table", backend.memory);
+  if (!segments.empty())
+    std::memcpy(segments_.host(), segments.data(), segments.size() * sizeof(SgdSegment));
+  scalars_ = MirroredBuffer(sizeof(SgdScalars), "the optimizer's settings", backend.memory);
+  workspace_ = Buffer(backend.masked_sgd.clip_workspace_bytes(parameters.count()),
+                      "the optimizer's workspace", backend.memory);
+}
+
+std::vector<SgdSegment> Sgd::make_segments() const {
+  std::vector<SgdSegment> segments;
+  for (size_t id = 0; id < parameters_.parameters().size(); ++id) {
+    const Parameter& p = parameters_.parameters()[id];
+    const bool exempt = !options_.decay_norm_and_bias && is_norm_or_bias(p.kind);
+    SgdSegment segment{p.offset, p.count};
+    segment.weight_decay = exempt ? 0.0f : static_cast<float>(options_.weight_decay);
+    segment.packed_offset = parameters_.packed_offset(static_cast<ParameterId>(id));
+    if (segment.packed_offset >= 0) {
+      segment.in = static_cast<int32_t>(p.shape[1]);
+      segment.taps = static_cast<int32_t>(p.count / (p.shape[0] * p.shape[1]));
     }
-    segments_.push_back({p.offset, p.count, decay});
+    if (!segments.empty() && extends(segments.back(), segment))
+      segments.back().count += segment.count;
+    else
+      segments.push_back(segment);
   }
+  return segments;
+}
+
+void Sgd::step(double lr) {
+  const kernels::Backend& backend = parameters_.backend();
+  const SgdScalars now{static_cast<float>(lr), 1.0f};
+  std::memcpy(scalars_.host(), &now, sizeof(now));
+  const kernels::SgdArena arena = parameters_.sgd_arena(
+      reinterpret_cast<const SgdSegment*>(std::as_const(segments_).device()), segment_count_);
+  auto* scalars = reinterpret_cast<SgdScalars*>(scalars_.device());
+  if (options_.clip_norm > 0)
+    backend.masked_sgd.clip(scalars, arena.grad, arena.mask, arena.count,
+                            static_cast<float>(options_.clip_norm), workspace_.data(),
+                            backend.stream);
+  backend.masked_sgd.update(
+      arena, scalars, {static_cast<float>(options_.momentum), options_.nesterov}, backend.stream);
 }
 
 double Sgd::clip_scale() const {
-  if (options_.clip_norm <= 0) return 1;
-  const void* gradients = parameters_.element_bytes() == sizeof(double)
-                              ? static_cast<const void*>(parameters_.gradients<double>().data())
-                              : parameters_.gradients().data();
-  const double norm = std::sqrt(
-      kernels_.sum_of_squares(gradients, parameters_.masks().data(), parameters_.count(), nullptr));
-  return norm > options_.clip_norm ? options_.clip_norm / norm : 1;
-}
-
-template <class T>
-void Sgd::update(const Segment& segment, kernels::SgdStep step) {
-  const auto at = static_cast<size_t>(segment.offset);
-  step.weight_decay = static_cast<float>(segment.weight_decay);
-  kernels_.update(parameters_.weights<T>().data() + at, parameters_.momentum<T>().data() + at,
-                  parameters_.gradients<T>().data() + at, parameters_.masks().data() + at,
-                  segment.count, step, nullptr);
-}
-
-double Sgd::step(double lr) {
-  const double scale = clip_scale();
-  kernels::SgdStep step;
-  step.lr = static_cast<float>(lr);
-  step.momentum = static_cast<float>(options_.momentum);
-  step.nesterov = options_.nesterov;
-  step.grad_scale = static_cast<float>(scale);
-  for (const Segment& segment : segments_) {
-    if (parameters_.element_bytes() == sizeof(double))
-      update<double>(segment, step);
-    else
-      update<float>(segment, step);
-  }
-  return scale;
-}
-
-void Sgd::zero_momentum() {
-  if (parameters_.element_bytes() == sizeof(double))
-    std::ranges::fill(parameters_.momentum<double>(), 0.0);
-  else
-    std::ranges::fill(parameters_.momentum(), 0.0f);
+  SgdScalars scalars;
+  std::memcpy(&scalars, scalars_.host(), sizeof(scalars));
+  return scalars.grad_scale;
 }
 
 }  // namespace sculpt

@@ -13,34 +13,30 @@ namespace sculpt {
 class Sgd {
  public:
   /// The arena must be allocated, and must outlive this object.
-  Sgd(const kernels::MaskedSgdKernels& kernels, ParameterArena& parameters,
-      const OptimOptions& options);
+  Sgd(ParameterArena& parameters, const OptimOptions& options);
 
   /// One update from parameters().gradients(). Masked weights and momentum are exactly +0
-  /// afterwards. Returns the factor gradients were scaled by: below 1 if they were clipped to
-  /// clip_norm (the norm is that of all unmasked gradients together, before weight decay).
-  double step(double lr);
+  /// afterwards. Gradients are scaled down to clip_norm where their norm is larger (that of all
+  /// unmasked gradients together, before weight decay).
+  void step(double lr);
+  /// What the last step scaled the gradients by: below 1 if they were clipped.
+  double clip_scale() const;
 
   /// At the start of every cycle.
-  void zero_momentum();
+  void zero_momentum() { parameters_.zero_momentum(); }
 
-  /// Kernel calls per step: neighbouring parameters with the same weight decay are one call.
-  int64_t segments() const { return static_cast<int64_t>(segments_.size()); }
+  /// Runs of parameters that are updated alike: neighbours with the same weight decay are one.
+  int64_t segments() const { return segment_count_; }
 
  private:
-  struct Segment {
-    int64_t offset = 0;
-    int64_t count = 0;
-    double weight_decay = 0;
-  };
-  double clip_scale() const;
-  template <class T>
-  void update(const Segment& segment, kernels::SgdStep step);
+  std::vector<kernels::SgdSegment> make_segments() const;
 
-  kernels::MaskedSgdKernels kernels_;
   ParameterArena& parameters_;
   OptimOptions options_;
-  std::vector<Segment> segments_;
+  int64_t segment_count_ = 0;
+  MirroredBuffer segments_;  // kernels::SgdSegment
+  MirroredBuffer scalars_;   // kernels::SgdScalars
+  Buffer workspace_;
 };
 
 }  // namespace sculpt

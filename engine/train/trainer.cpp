@@ -23,7 +23,7 @@ double per(double a, double b) {
 Trainer::Trainer(RunParts parts, RunSettings settings)
     : parts_(std::move(parts)),
       settings_(std::move(settings)),
-      sgd_(parts_.backend.masked_sgd, parts_.network.parameters(), settings_.train.optim),
+      sgd_(parts_.network.parameters(), settings_.train.optim),
       session_start_(Clock::now()) {
   const std::vector<int64_t> epochs = rewind_epochs(settings_.plan);
   rewind_epochs_.insert(epochs.begin(), epochs.end());

@@ -1,7 +1,8 @@
 #pragma once
-// How an activation lies in memory.
+// How an activation lies in memory. A backend has one layout for every activation of a network and
+// every activation gradient.
 //
-// Every activation of a network, and every activation gradient, has the layout
+// Layout::blocked (CPU and reference):
 //
 //     [ceil(batch / lanes)][channels][height + halo][width + halo][lanes]
 //
@@ -17,12 +18,16 @@
 //  * a data pointer points at cell (block 0, channel 0, y 0, x 0), i.e. behind the guard;
 //  * halo and guard are zero when a buffer is handed out, and kernels write interiors only;
 //  * a batch that is not a multiple of `lanes` leaves padded lanes in the last block. In values
-//  they
-//    hold anything finite; in gradients they are exactly zero, so that no reduction sees them.
+//    they hold anything finite; in gradients they are exactly zero, so that no reduction sees them.
+//
+// Layout::nhwc (CUDA): [batch][height][width][channels] without gaps: no halo (convolutions check
+// bounds), no padded lanes.
 
 #include <cstdint>
 
 namespace sculpt::kernels {
+
+enum class Layout { blocked, nhwc };
 
 /// One activation: sizes per image, and its halo.
 struct ActivationShape {

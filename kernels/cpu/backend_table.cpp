@@ -19,7 +19,8 @@ const Backend& backend_table() {
   static const Backend backend = {
       .name = SCULPT_BACKEND_NAME(SCULPT_ISA),
       .lanes = kLanes,
-      .element_bytes = sizeof(float),
+      .activation_bytes = sizeof(float),
+      .parameter_bytes = sizeof(float),
       .conv2d = conv2d_kernels(),
       .linear = linear_kernels(),
       .batch_norm = batch_norm_kernels(),

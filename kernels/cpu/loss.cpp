@@ -7,6 +7,10 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
+size_t workspace_bytes(int64_t, int64_t) {
+  return 0;
+}
+
 struct ImageLoss {
   double loss = 0;
   bool correct = false;
@@ -51,10 +55,11 @@ ImageLoss image_loss(float* dlogits, const float* logits, int32_t label, int64_t
 constexpr int64_t kChunkBlocks = 32;
 
 void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,
-                           int64_t classes, float label_smoothing, const Launch& launch) {
+                           int64_t classes, float label_smoothing, void* /*workspace*/,
+                           const Launch& launch) {
   const double grad_scale = 1.0 / static_cast<double>(launch.batch);
   const int64_t block_stride = classes * kLanes;
-  *sums = {};
+  LossSums total;
   for (int64_t first = 0; first < blocks_of(launch.batch); first += kChunkBlocks) {
     ImageLoss images[kChunkBlocks * kLanes];
     const int64_t left = blocks_of(launch.batch) - first;
@@ -78,16 +83,18 @@ void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, co
     });
     const int64_t end = launch.batch - first * kLanes;
     for (int64_t i = 0; i < blocks * kLanes && i < end; ++i) {
-      sums->loss += images[i].loss;
-      sums->correct += images[i].correct ? 1 : 0;
+      total.loss += images[i].loss;
+      total.correct += images[i].correct ? 1 : 0;
     }
   }
+  sums->loss += total.loss;
+  sums->correct += total.correct;
 }
 
 }  // namespace
 
 LossKernels loss_kernels() {
-  return {softmax_cross_entropy};
+  return {workspace_bytes, softmax_cross_entropy};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -1,5 +1,7 @@
 #include "kernels/cpu/masked_sgd.h"
 
+#include <cmath>
+
 #include "kernels/common/parallel.h"
 
 namespace SCULPT_ISA_NAMESPACE {
@@ -7,13 +9,14 @@ namespace {
 
 /// Plain loops over [begin, end): the compiler vectorises them, the mask becomes a select.
 template <bool kMasked, bool kNesterov>
-void update_range(float* __restrict weight, float* __restrict momentum,
-                  const float* __restrict grad, const uint8_t* __restrict mask, int64_t begin,
-                  int64_t end, const SgdStep& step) {
-  const float lr = step.lr;
-  const float mu = step.momentum;
-  const float decay = step.weight_decay;
-  const float scale = step.grad_scale;
+void update_range(const SgdArena& arena, int64_t begin, int64_t end, float decay,
+                  const SgdScalars& scalars, float mu) {
+  float* __restrict weight = static_cast<float*>(arena.weight);
+  float* __restrict momentum = static_cast<float*>(arena.momentum);
+  const float* __restrict grad = static_cast<const float*>(arena.grad);
+  const uint8_t* __restrict mask = arena.mask;
+  const float lr = scalars.lr;
+  const float scale = scalars.grad_scale;
   for (int64_t i = begin; i < end; ++i) {
     const float g = scale * grad[i] + decay * weight[i];
     const float m = mu * momentum[i] + g;
@@ -29,15 +32,19 @@ void update_range(float* __restrict weight, float* __restrict momentum,
   }
 }
 
-void update(void* weight, void* momentum, const void* grad, const uint8_t* mask, int64_t count,
-            const SgdStep& step, void* /*stream*/) {
-  const auto range = mask != nullptr
-                         ? (step.nesterov ? update_range<true, true> : update_range<true, false>)
-                         : (step.nesterov ? update_range<false, true> : update_range<false, false>);
-  parallel_for(count, [&](int64_t begin, int64_t end, int) {
-    range(static_cast<float*>(weight), static_cast<float*>(momentum),
-          static_cast<const float*>(grad), mask, begin, end, step);
-  });
+void update(const SgdArena& arena, const SgdScalars* scalars, const SgdOptions& options,
+            void* /*stream*/) {
+  const auto range =
+      arena.mask != nullptr
+          ? (options.nesterov ? update_range<true, true> : update_range<true, false>)
+          : (options.nesterov ? update_range<false, true> : update_range<false, false>);
+  for (int64_t s = 0; s < arena.segment_count; ++s) {
+    const SgdSegment& segment = arena.segments[s];
+    parallel_for(segment.count, [&](int64_t begin, int64_t end, int) {
+      range(arena, segment.offset + begin, segment.offset + end, segment.weight_decay, *scalars,
+            options.momentum);
+    });
+  }
 }
 
 /// Eight running sums: independent enough to hide the latency of the additions.
@@ -57,7 +64,8 @@ double squares_of_range(const float* grad, const uint8_t* mask, int64_t begin, i
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-double sum_of_squares(const void* grad, const uint8_t* mask, int64_t count, void* /*stream*/) {
+void clip(SgdScalars* scalars, const void* grad, const uint8_t* mask, int64_t count, float max_norm,
+          void* /*workspace*/, void* /*stream*/) {
   // A fixed number of parts, so that the result does not depend on the number of threads.
   constexpr int64_t kParts = 64;
   double parts[kParts];
@@ -69,13 +77,18 @@ double sum_of_squares(const void* grad, const uint8_t* mask, int64_t count, void
   double sum = 0;
   for (const double part : parts)
     sum += part;
-  return sum;
+  const double norm = std::sqrt(sum);
+  scalars->grad_scale = norm > double{max_norm} ? static_cast<float>(max_norm / norm) : 1.0f;
+}
+
+size_t clip_workspace_bytes(int64_t /*count*/) {
+  return 0;
 }
 
 }  // namespace
 
 MaskedSgdKernels masked_sgd_kernels() {
-  return {update, sum_of_squares};
+  return {update, nullptr, clip, clip_workspace_bytes};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

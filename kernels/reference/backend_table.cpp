@@ -6,7 +6,8 @@ const Backend& reference_backend() {
   static const Backend backend = {
       .name = "reference",
       .lanes = 1,
-      .element_bytes = sizeof(double),
+      .activation_bytes = sizeof(double),
+      .parameter_bytes = sizeof(double),
       .conv2d = reference::conv2d_kernels(),
       .linear = reference::linear_kernels(),
       .batch_norm = reference::batch_norm_kernels(),

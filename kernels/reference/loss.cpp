@@ -5,9 +5,14 @@
 namespace sculpt::kernels::reference {
 namespace {
 
+size_t workspace_bytes(int64_t, int64_t) {
+  return 0;
+}
+
 void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,
-                           int64_t classes, float label_smoothing, const Launch& launch) {
-  *sums = {};
+                           int64_t classes, float label_smoothing, void* /*workspace*/,
+                           const Launch& launch) {
+  LossSums total;
   const double smoothing = label_smoothing;
   const auto count = static_cast<double>(classes);
   for (int64_t n = 0; n < launch.batch; ++n) {
@@ -21,19 +26,21 @@ void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, co
     for (int64_t k = 0; k < classes; ++k) {
       const double q = (k == labels[n] ? 1 - smoothing : 0) + smoothing / count;
       const double log_p = z[k] - z[winner] - std::log(exp_sum);
-      if (q != 0) sums->loss -= q * log_p;
+      if (q != 0) total.loss -= q * log_p;
       if (dlogits != nullptr)
         doubles(dlogits)[n * classes + k] =
             (std::exp(log_p) - q) / static_cast<double>(launch.batch);
     }
-    sums->correct += winner == labels[n] ? 1 : 0;
+    total.correct += winner == labels[n] ? 1 : 0;
   }
+  sums->loss += total.loss;
+  sums->correct += total.correct;
 }
 
 }  // namespace
 
 LossKernels loss_kernels() {
-  return {softmax_cross_entropy};
+  return {workspace_bytes, softmax_cross_entropy};
 }
 
 }  // namespace sculpt::kernels::reference

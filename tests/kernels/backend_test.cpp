@@ -16,12 +16,14 @@ TEST_CASE("backends: names, lanes, and a portable one everywhere") {
   CHECK(backends.back()->name == "cpu-portable");
   for (const Backend* backend : backends) {
     CHECK(backend->lanes == 16);
-    CHECK(backend->element_bytes == sizeof(float));
+    CHECK(backend->activation_bytes == sizeof(float));
+    CHECK(backend->parameter_bytes == sizeof(float));
+    CHECK(backend->memory == nullptr);
     CHECK(backend->blocks(17) == 2);
   }
   CHECK(std::find(backends.begin(), backends.end(), &cpu_backend()) != backends.end());
   CHECK(reference_backend().lanes == 1);
-  CHECK(reference_backend().element_bytes == sizeof(double));
+  CHECK(reference_backend().activation_bytes == sizeof(double));
 }
 
 TEST_CASE("backends: choice by instruction set") {

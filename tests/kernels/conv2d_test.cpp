@@ -1,22 +1,14 @@
-// Every CPU backend's convolution against plain loops in double on NCHW arrays.
+// Every backend's convolution against plain loops in double on NCHW arrays.
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <doctest/doctest.h>
 #include <fmt/format.h>
-#include <limits>
-#include <string>
-#include <vector>
 
-#include "kernels/backend.h"
-#include "kernels/common/parallel.h"
-#include "kernels/common/philox.h"
+#include "tests/kernels/kernel_test_util.h"
 
 namespace {
 
 using namespace sculpt::kernels;
-using Values = std::vector<double>;
+using namespace sculpt::kernels::test;
 
 struct Case {
   int64_t batch, in_channels, height, width, out_channels, kernel_h, kernel_w, stride, padding;
@@ -45,75 +37,6 @@ Conv2dShape make_shape(const Case& c) {
   return shape;
 }
 
-Values random_values(int64_t count, uint32_t seed) {
-  Values values(static_cast<size_t>(count));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = 2.0 * sculpt::philox_uniform(sculpt::philox4x32(seed, i, 0)[0]) - 1.0;
-  return values;
-}
-
-// A buffer in the backend's layout. What no kernel may write or read is checked by check_frame().
-class Activation {
- public:
-  Activation(const ActivationShape& shape, int64_t batch, const Values& nchw, float padded_lanes)
-      : shape_(shape),
-        batch_(batch),
-        blocks_(ceil_div(batch, kLanes)),
-        cells_(static_cast<size_t>(shape.buffer_cells(blocks_) * kLanes), 0.0f) {
-    for (int64_t n = 0; n < blocks_ * kLanes; ++n)
-      for_each_pixel([&](int64_t c, int64_t y, int64_t x) {
-        cells_[index(n, c, y, x)] =
-            n < batch ? static_cast<float>(nchw[plain(n, c, y, x)]) : padded_lanes;
-      });
-  }
-
-  float* data() { return cells_.data() + shape_.guard_cells() * kLanes; }
-
-  Values to_nchw() const {
-    Values values(static_cast<size_t>(batch_ * shape_.elements_per_image()));
-    for (int64_t n = 0; n < batch_; ++n)
-      for_each_pixel([&](int64_t c, int64_t y, int64_t x) {
-        values[plain(n, c, y, x)] = cells_[index(n, c, y, x)];
-      });
-    return values;
-  }
-
-  /// Cells outside the pixels are still zero, and so are padded lanes if asked.
-  bool frame_is_zero(bool padded_lanes_too) const {
-    std::vector<float> cells = cells_;
-    const int64_t images = padded_lanes_too ? batch_ : blocks_ * kLanes;
-    for (int64_t n = 0; n < images; ++n)
-      for_each_pixel([&](int64_t c, int64_t y, int64_t x) { cells[index(n, c, y, x)] = 0.0f; });
-    for (const float value : cells)
-      if (value != 0.0f) return false;
-    return true;
-  }
-
- private:
-  static constexpr int64_t kLanes = 16;
-
-  template <class Body>
-  void for_each_pixel(const Body& body) const {
-    for (int64_t c = 0; c < shape_.channels; ++c)
-      for (int64_t y = 0; y < shape_.height; ++y)
-        for (int64_t x = 0; x < shape_.width; ++x)
-          body(c, y, x);
-  }
-  size_t plain(int64_t n, int64_t c, int64_t y, int64_t x) const {
-    return static_cast<size_t>(((n * shape_.channels + c) * shape_.height + y) * shape_.width + x);
-  }
-  size_t index(int64_t n, int64_t c, int64_t y, int64_t x) const {
-    const int64_t cell = n / kLanes * shape_.block_stride() + c * shape_.plane_stride() +
-                         y * shape_.row_stride() + x + shape_.guard_cells();
-    return static_cast<size_t>(cell * kLanes + n % kLanes);
-  }
-
-  ActivationShape shape_;
-  int64_t batch_;
-  int64_t blocks_;
-  std::vector<float> cells_;
-};
-
 /// Calls body(x index, weight index, y index) for every multiply-add of the convolution.
 template <class Body>
 void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
@@ -139,26 +62,6 @@ void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
               }
 }
 
-/// Largest difference in units of the largest expected magnitude.
-double relative_error(const Values& got, const Values& expected) {
-  double scale = 1e-30;
-  double worst = 0.0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    scale = std::max(scale, std::abs(expected[i]));
-    const double error = std::abs(got[i] - expected[i]);
-    if (!std::isfinite(error)) return std::numeric_limits<double>::infinity();
-    worst = std::max(worst, error);
-  }
-  return worst / scale;
-}
-
-std::vector<float> to_float(const Values& values) {
-  return {values.begin(), values.end()};
-}
-Values to_double(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
-
 /// Sums of a few thousand products of numbers in [-1, 1] in float.
 constexpr double kTolerance = 2e-5;
 
@@ -176,13 +79,23 @@ struct Problem {
   Values x, dy, weight, bias;
 };
 
-struct Scratch {
-  Scratch(const Backend& backend, const Problem& p)
-      : bytes(backend.conv2d.workspace_bytes(p.shape, p.batch) + 64),
-        data(bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64) {}
-  std::vector<unsigned char> bytes;
-  void* data;
-};
+DeviceScratch make_scratch(const Backend& backend, const Problem& p) {
+  return {backend, backend.conv2d.workspace_bytes(p.shape, p.batch)};
+}
+
+/// The weight as forward and input_grad read it.
+Array compute_weight(const Backend& backend, const Problem& p) {
+  return packed_weight(backend, p.weight, p.shape.in_channels_per_group(),
+                       p.shape.kernel_h * p.shape.kernel_w);
+}
+
+/// An activation whose halo is zero, as convolutions find it.
+Activation make_activation(const Backend& backend, const ActivationShape& shape,
+                           const Launch& launch, const Values& nchw, double padded) {
+  Activation activation(backend, shape, launch, nchw, padded);
+  activation.zero_frame();
+  return activation;
+}
 
 void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Values expected(p.dy.size(), 0.0);
@@ -192,15 +105,15 @@ void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   for_each_product(p.shape, p.batch,
                    [&](size_t x, size_t w, size_t y) { expected[y] += p.weight[w] * p.x[x]; });
 
-  Activation x(p.shape.in, p.batch, p.x, 3.0f);
-  Activation y(p.shape.out, p.batch, p.dy, -7.0f);
-  const auto weight = to_float(p.weight);
-  const auto bias = to_float(p.bias);
-  Scratch scratch(backend, p);
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Array weight = compute_weight(backend, p), bias(backend, p.bias);
+  DeviceScratch scratch = make_scratch(backend, p);
   backend.conv2d.forward(y.data(), x.data(), weight.data(), with_bias ? bias.data() : nullptr,
-                         p.shape, scratch.data, {.batch = p.batch});
-  CHECK(relative_error(y.to_nchw(), expected) < kTolerance);
-  CHECK(y.frame_is_zero(false));
+                         p.shape, scratch.data(), launch);
+  CHECK(relative_error(y.nchw(), expected) < product_tolerance(backend, kTolerance));
+  CHECK(y.frame_is_zero());
 }
 
 void check_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
@@ -208,14 +121,16 @@ void check_input_grad(const Backend& backend, const Problem& p, GradWrite write)
   for_each_product(p.shape, p.batch,
                    [&](size_t x, size_t w, size_t y) { expected[x] += p.weight[w] * p.dy[y]; });
 
-  Activation dx(p.shape.in, p.batch, p.x, 0.0f);
-  Activation dy(p.shape.out, p.batch, p.dy, 0.0f);
-  const auto weight = to_float(p.weight);
-  Scratch scratch(backend, p);
-  backend.conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.shape, write, scratch.data,
-                            {.batch = p.batch});
-  CHECK(relative_error(dx.to_nchw(), expected) < kTolerance);
-  CHECK(dx.frame_is_zero(true));
+  const Launch launch = make_launch(backend, p.batch);
+  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Array weight = compute_weight(backend, p);
+  DeviceScratch scratch = make_scratch(backend, p);
+  backend.conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.shape, write, scratch.data(),
+                            launch);
+  CHECK(relative_error(dx.nchw(), expected) < product_tolerance(backend, kTolerance));
+  CHECK(dx.frame_is_zero());
+  CHECK(dx.padded_lanes_zero());
 }
 
 void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write, bool with_bias) {
@@ -228,20 +143,21 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   for (size_t i = 0; i < p.dy.size(); ++i)
     expected_bias[i / pixels % p.bias.size()] += p.dy[i];
 
-  Activation x(p.shape.in, p.batch, p.x, 5.0f);
-  Activation dy(p.shape.out, p.batch, p.dy, 0.0f);
-  auto dweight = to_float(p.weight);
-  auto dbias = to_float(p.bias);
-  Scratch scratch(backend, p);
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 5.0);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Array dweight(backend, p.weight), dbias(backend, p.bias);
+  DeviceScratch scratch = make_scratch(backend, p);
   backend.conv2d.weight_grad(dweight.data(), with_bias ? dbias.data() : nullptr, dy.data(),
-                             x.data(), p.shape, write, scratch.data, {.batch = p.batch});
-  CHECK(relative_error(to_double(dweight), expected) < kTolerance);
-  CHECK(relative_error(to_double(dbias), with_bias ? expected_bias : p.bias) < kTolerance);
+                             x.data(), p.shape, write, scratch.data(), launch);
+  const double allowed = product_tolerance(backend, kTolerance);
+  CHECK(relative_error(dweight.values(), expected) < allowed);
+  CHECK(relative_error(dbias.values(), with_bias ? expected_bias : p.bias) < allowed);
 }
 
 void check_all(const Case& c) {
   const Problem problem(c);
-  for (const Backend* backend : available_cpu_backends()) {
+  for (const Backend* backend : tested_backends()) {
     CAPTURE(backend->name);
     CAPTURE(c.name());
     for (const bool flag : {false, true}) {
@@ -252,19 +168,6 @@ void check_all(const Case& c) {
     }
   }
 }
-
-class ThreadCount {
- public:
-  explicit ThreadCount(int count) : before_(sculpt::thread_count()) {
-    sculpt::set_thread_count(count);
-  }
-  ~ThreadCount() { sculpt::set_thread_count(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
 
 }  // namespace
 
@@ -350,29 +253,29 @@ TEST_CASE("conv2d: the result does not depend on the number of threads") {
                                    {4, 9, 5, 5, 9, 3, 3, 1, 1, 9}};
   for (const Case& c : cases) {
     const Problem p(c);
-    for (const Backend* backend : available_cpu_backends()) {
+    for (const Backend* backend : tested_backends()) {
       CAPTURE(backend->name);
       CAPTURE(c.name());
       Values y[3], dx[3], dw[3];
       for (int threads = 1; threads <= 3; ++threads) {
         const ThreadCount guard(threads);
-        Scratch scratch(*backend, p);
-        Activation x(p.shape.in, p.batch, p.x, 0.0f);
-        Activation dy(p.shape.out, p.batch, p.dy, 0.0f);
-        Activation result(p.shape.out, p.batch, p.dy, 0.0f);
-        Activation x_grad(p.shape.in, p.batch, p.x, 0.0f);
-        auto weight = to_float(p.weight);
+        DeviceScratch scratch = make_scratch(*backend, p);
+        const Launch launch = make_launch(*backend, p.batch);
+        Activation x = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
+        Activation dy = make_activation(*backend, p.shape.out, launch, p.dy, 0.0);
+        Activation result = make_activation(*backend, p.shape.out, launch, p.dy, 0.0);
+        Activation x_grad = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
+        Array weight = compute_weight(*backend, p), dweight(*backend, p.weight);
         const auto& conv = backend->conv2d;
-        const Launch launch{.batch = p.batch};
-        conv.forward(result.data(), x.data(), weight.data(), nullptr, p.shape, scratch.data,
+        conv.forward(result.data(), x.data(), weight.data(), nullptr, p.shape, scratch.data(),
                      launch);
         conv.input_grad(x_grad.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
-                        scratch.data, launch);
-        conv.weight_grad(weight.data(), nullptr, dy.data(), x.data(), p.shape, GradWrite::overwrite,
-                         scratch.data, launch);
-        y[threads - 1] = result.to_nchw();
-        dx[threads - 1] = x_grad.to_nchw();
-        dw[threads - 1] = to_double(weight);
+                        scratch.data(), launch);
+        conv.weight_grad(dweight.data(), nullptr, dy.data(), x.data(), p.shape,
+                         GradWrite::overwrite, scratch.data(), launch);
+        y[threads - 1] = result.nchw();
+        dx[threads - 1] = x_grad.nchw();
+        dw[threads - 1] = dweight.values();
       }
       for (int other : {1, 2}) {
         CHECK(y[0] == y[other]);

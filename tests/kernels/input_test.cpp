@@ -32,9 +32,11 @@ TEST_CASE("input: bytes are normalised per channel, padded lanes are zero") {
         const auto k = static_cast<size_t>(channel);
         expected[i] = (images[i] / 255.0 - double{mean[k]}) / double{std[k]};
       }
-      const Launch launch{c.batch};
+      const Launch launch = make_launch(*backend, c.batch);
       Activation x(*backend, c.shape, launch);
-      backend->input.load_u8(x.data(), images.data(), mean.data(), std.data(), c.shape, launch);
+      DeviceCopy pixels(*backend, images);
+      DeviceCopy means(*backend, mean), stds(*backend, std);
+      backend->input.load_u8(x.data(), pixels.data(), means.data(), stds.data(), c.shape, launch);
       CHECK(max_error(x.nchw(), expected) < tolerance(*backend, 1e-6));
       CHECK(x.padded_lanes_zero());
       CHECK(x.frame_intact());
@@ -49,15 +51,17 @@ TEST_CASE("input: floats go in and come out unchanged") {
       CAPTURE(c.batch);
       const Values values = random_values(c.count(), 2);
       std::vector<float> host(values.begin(), values.end());
-      const Launch launch{c.batch};
+      const Launch launch = make_launch(*backend, c.batch);
       Activation x(*backend, c.shape, launch);
-      backend->input.load_f32(x.data(), host.data(), c.shape, launch);
+      DeviceCopy in(*backend, host);
+      backend->input.load_f32(x.data(), in.data(), c.shape, launch);
       CHECK(x.nchw() == values);
       CHECK(x.padded_lanes_zero());
       CHECK(x.frame_intact());
       constexpr float kCanary = 31.0f;
-      std::vector<float> back(host.size() + 2, kCanary);
-      backend->input.store_f32(back.data() + 1, x.data(), c.shape, launch);
+      DeviceCopy out(*backend, std::vector<float>(host.size() + 2, kCanary));
+      backend->input.store_f32(out.data() + 1, x.data(), c.shape, launch);
+      const std::vector<float> back = out.values();
       CHECK(back.front() == kCanary);
       CHECK(back.back() == kCanary);
       CHECK(std::vector<float>(back.begin() + 1, back.end() - 1) == host);

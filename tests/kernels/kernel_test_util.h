@@ -3,9 +3,9 @@
 // guard, and words beyond both ends) of NaN: a kernel that reads the frame poisons its result, one
 // that writes it is caught by frame_intact(). For kernels that never need the halo's zeros.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <doctest/doctest.h>
 #include <limits>
 #include <string>
@@ -14,44 +14,55 @@
 #include "kernels/backend.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/philox.h"
+#include "tests/support/device_array.h"
+#include "tests/support/tested_backends.h"
 
 namespace sculpt::kernels::test {
 
 using Values = std::vector<double>;
 
-/// The CPU backends that run here, then the reference backend.
+using sculpt::test::DeviceCopy;
+using sculpt::test::DeviceScratch;
+using sculpt::test::parameter_tolerance;
+using sculpt::test::product_tolerance;
+using sculpt::test::representable;
+using sculpt::test::tested_backends;
+using sculpt::test::tolerance;
+
+/// The tested backends, then the reference backend.
 inline std::vector<const Backend*> all_backends() {
-  std::vector<const Backend*> backends = available_cpu_backends();
+  std::vector<const Backend*> backends = tested_backends();
   backends.push_back(&reference_backend());
   return backends;
 }
 
-/// Uniform in [-scale, scale), exactly representable in float.
+inline Launch make_launch(const Backend& backend, int64_t batch) {
+  return {batch, backend.stream};
+}
+
+/// Uniform in [-scale, scale), exactly representable in every tested backend.
 inline Values random_values(int64_t count, uint64_t seed, double scale = 1) {
   Values values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(scale * (2.0 * philox_uniform(philox4x32(seed, i, 0)[0]) - 1));
+    values[i] = representable(scale * (2.0 * philox_uniform(philox4x32(seed, i, 0)[0]) - 1));
   return values;
 }
 
-/// Numbers in a backend's element type.
+/// Numbers in a backend's parameter type, or in another one of its types.
 class Array {
  public:
   Array(const Backend& backend, const Values& values)
-      : is_double_(backend.element_bytes == sizeof(double)) {
-    for (const double value : values)
-      push(value);
+      : Array(backend, backend.parameter_bytes, values) {}
+  Array(const Backend& backend, size_t element_bytes, const Values& values)
+      : elements_(backend, element_bytes, values.size()) {
+    for (size_t i = 0; i < values.size(); ++i)
+      elements_.set(i, values[i]);
   }
 
-  void* data() { return is_double_ ? static_cast<void*>(doubles_.data()) : floats_.data(); }
-  size_t size() const { return is_double_ ? doubles_.size() : floats_.size(); }
-  double get(size_t i) const { return is_double_ ? doubles_[i] : floats_[i]; }
-  void set(size_t i, double value) {
-    if (is_double_)
-      doubles_[i] = value;
-    else
-      floats_[i] = static_cast<float>(value);
-  }
+  void* data() { return elements_.device(); }
+  size_t size() const { return elements_.size(); }
+  double get(size_t i) const { return elements_.get(i); }
+  void set(size_t i, double value) { elements_.set(i, value); }
   Values values() const {
     Values values(size());
     for (size_t i = 0; i < values.size(); ++i)
@@ -60,16 +71,7 @@ class Array {
   }
 
  private:
-  void push(double value) {
-    if (is_double_)
-      doubles_.push_back(value);
-    else
-      floats_.push_back(static_cast<float>(value));
-  }
-
-  bool is_double_;
-  std::vector<float> floats_;
-  std::vector<double> doubles_;
+  sculpt::test::DeviceArray elements_;
 };
 
 /// One activation or activation gradient.
@@ -80,12 +82,14 @@ class Activation {
   /// Padded lanes get `padded`: any finite number for values, 0 for gradients.
   Activation(const Backend& backend, const ActivationShape& shape, const Launch& launch,
              const Values& nchw, double padded)
-      : shape_(shape),
+      : shape_(without_halo_in_nhwc(backend, shape)),
+        layout_(backend.layout),
         batch_(launch.batch),
         lanes_(backend.lanes),
-        element_bytes_(backend.element_bytes),
-        cells_(backend, Values(static_cast<size_t>(words(backend)),
-                               std::numeric_limits<double>::quiet_NaN())) {
+        element_bytes_(backend.activation_bytes),
+        cells_(
+            backend, backend.activation_bytes,
+            Values(static_cast<size_t>(words(backend)), std::numeric_limits<double>::quiet_NaN())) {
     REQUIRE(nchw.size() == static_cast<size_t>(batch_ * shape.elements_per_image()));
     size_t next = 0;
     for_each_pixel(padded_batch(),
@@ -99,7 +103,7 @@ class Activation {
                    4096.0) {}
 
   void* data() {
-    return static_cast<char*>(cells_.data()) + origin() * static_cast<int64_t>(element_bytes_);
+    return static_cast<std::byte*>(cells_.data()) + origin() * static_cast<int64_t>(element_bytes_);
   }
 
   Values nchw() const {
@@ -110,11 +114,22 @@ class Activation {
 
   /// Nothing but pixels was written (NaN compares unequal to all that kernels write).
   bool frame_intact() const {
-    Array cells = cells_;
-    for_each_pixel(padded_batch(), [&](int64_t, size_t i) { cells.set(i, std::nan("")); });
-    for (size_t i = 0; i < cells.size(); ++i)
-      if (!std::isnan(cells.get(i))) return false;
-    return true;
+    Values cells = cells_.values();
+    for_each_pixel(padded_batch(), [&](int64_t, size_t i) { cells[i] = std::nan(""); });
+    return std::ranges::all_of(cells, [](double cell) { return std::isnan(cell); });
+  }
+
+  /// The frame holds zeros from now on, for kernels that read the halo.
+  void zero_frame() {
+    std::vector<bool> pixel(cells_.size());
+    for_each_pixel(padded_batch(), [&](int64_t, size_t i) { pixel[i] = true; });
+    for (size_t i = 0; i < pixel.size(); ++i)
+      if (!pixel[i]) cells_.set(i, 0);
+  }
+  bool frame_is_zero() const {
+    Values cells = cells_.values();
+    for_each_pixel(padded_batch(), [&](int64_t, size_t i) { cells[i] = 0; });
+    return std::ranges::all_of(cells, [](double cell) { return cell == 0; });
   }
 
   bool padded_lanes_zero() const {
@@ -146,24 +161,30 @@ class Activation {
     for (int64_t n = 0; n < images; ++n)
       for (int64_t c = 0; c < shape_.channels; ++c)
         for (int64_t y = 0; y < shape_.height; ++y)
-          for (int64_t x = 0; x < shape_.width; ++x) {
-            const int64_t cell = n / lanes_ * shape_.block_stride() + c * shape_.plane_stride() +
-                                 y * shape_.row_stride() + x;
-            body(n, static_cast<size_t>(origin() + cell * lanes_ + n % lanes_));
-          }
+          for (int64_t x = 0; x < shape_.width; ++x)
+            body(n, static_cast<size_t>(origin() + offset(n, c, y, x)));
+  }
+
+  int64_t offset(int64_t n, int64_t c, int64_t y, int64_t x) const {
+    if (layout_ == Layout::nhwc)
+      return ((n * shape_.height + y) * shape_.width + x) * shape_.channels + c;
+    const int64_t cell = n / lanes_ * shape_.block_stride() + c * shape_.plane_stride() +
+                         y * shape_.row_stride() + x;
+    return cell * lanes_ + n % lanes_;
+  }
+
+  static ActivationShape without_halo_in_nhwc(const Backend& backend, ActivationShape shape) {
+    if (backend.layout == Layout::nhwc) shape.halo = 0;
+    return shape;
   }
 
   ActivationShape shape_;
+  Layout layout_;
   int64_t batch_;
   int64_t lanes_;
   size_t element_bytes_;
   Array cells_;
 };
-
-/// Tolerance for this backend: `single` in float, near exact in the reference's double.
-inline double tolerance(const Backend& backend, double single) {
-  return backend.element_bytes == sizeof(double) ? 1e-12 : single;
-}
 
 /// Largest |actual - expected| / (1 + |expected|); NaN or a size mismatch counts as infinite.
 inline double max_error(const Values& actual, const Values& expected) {
@@ -175,6 +196,32 @@ inline double max_error(const Values& actual, const Values& expected) {
     if (std::isnan(error)) return std::numeric_limits<double>::infinity();
   }
   return largest;
+}
+
+/// Largest difference in units of the largest expected magnitude; NaN counts as infinite.
+inline double relative_error(const Values& actual, const Values& expected) {
+  double scale = 1e-30;
+  double worst = 0.0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    scale = std::max(scale, std::abs(expected[i]));
+    const double error = std::abs(actual[i] - expected[i]);
+    if (!std::isfinite(error)) return std::numeric_limits<double>::infinity();
+    worst = std::max(worst, error);
+  }
+  return worst / scale;
+}
+
+/// The weight [out][in][taps] of a convolution or linear layer as its kernels read it: the compute
+/// copy [out][taps][in] where the backend has one.
+inline Array packed_weight(const Backend& backend, const Values& weight, int64_t in, int64_t taps) {
+  if (backend.packed_weight_bytes == 0) return Array(backend, weight);
+  Values packed(weight.size());
+  for (size_t i = 0; i < weight.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    const int64_t tap = index % taps, c = index / taps % in, o = index / taps / in;
+    packed[static_cast<size_t>((o * taps + tap) * in + c)] = weight[i];
+  }
+  return {backend, backend.packed_weight_bytes, packed};
 }
 
 /// a + b where accumulating, b where overwriting.

@@ -19,37 +19,80 @@ bool is_positive_zero(double value) {
   return value == 0 && !std::signbit(value);
 }
 
+/// An arena of one segment, or of several with different weight decay.
+struct Arena {
+  Arena(const Backend& backend_, const Values& weights, const Values& momenta,
+        std::vector<SgdSegment> segments_, const std::vector<uint8_t>* masks)
+      : backend(backend_),
+        weight(backend, weights),
+        momentum(backend, momenta),
+        grad(backend, momenta),
+        mask(backend, masks ? *masks : std::vector<uint8_t>(weights.size(), 1)),
+        segments(backend, segments_),
+        segment_count(std::ssize(segments_)),
+        masked(masks != nullptr) {}
+
+  SgdArena view() {
+    SgdArena arena;
+    arena.weight = weight.data();
+    arena.momentum = momentum.data();
+    arena.grad = grad.data();
+    arena.mask = masked ? mask.data() : nullptr;
+    arena.segments = segments.data();
+    arena.segment_count = segment_count;
+    arena.count = static_cast<int64_t>(weight.size());
+    return arena;
+  }
+  void update(const SgdScalars& scalars, const SgdOptions& options) {
+    DeviceCopy device_scalars(backend, std::vector<SgdScalars>{scalars});
+    backend.masked_sgd.update(view(), device_scalars.data(), options, backend.stream);
+  }
+
+  const Backend& backend;
+  Array weight, momentum, grad;
+  DeviceCopy<uint8_t> mask;
+  DeviceCopy<SgdSegment> segments;
+  int64_t segment_count;
+  bool masked;
+};
+
 TEST_CASE("masked sgd: three steps against the definition") {
   for (const Backend* backend : all_backends()) {
-    for (const int64_t count : {1, 7, 64, 1003}) {
+    for (const int64_t count : {1, 7, 64, 1003, 5000}) {
       for (const double density : {0.0, 0.3, 1.0, -1.0}) {  // -1: no mask
         for (const bool nesterov : {false, true}) {
           CAPTURE(backend->name);
           CAPTURE(fmt::format("count {} density {} nesterov {}", count, density, nesterov));
-          SgdStep step;
-          step.lr = 0.1f;
-          step.weight_decay = 0.01f;
-          step.nesterov = nesterov;
-          step.grad_scale = 0.5f;
+          SgdOptions options;
+          options.nesterov = nesterov;
+          const SgdScalars scalars{0.1f, 0.5f};
+          // Two segments, and one element between them that none covers.
+          const int64_t first = count / 3;
+          const int64_t second = count > 2 ? first + 1 : first;
+          const std::vector<SgdSegment> segments = {{0, first, 0.01f},
+                                                    {second, count - second, 0.5f}};
           Values w = random_values(count, 1), m = random_values(count, 2);
           const auto mask = random_mask(count, std::abs(density), 3);
-          const uint8_t* mask_or_null = density < 0 ? nullptr : mask.data();
-          Array weight(*backend, w), momentum(*backend, m);
+          Arena arena(*backend, w, m, segments, density < 0 ? nullptr : &mask);
           for (uint64_t t = 0; t < 3; ++t) {
             const Values g = random_values(count, 10 + t);
-            Array grad(*backend, g);
-            backend->masked_sgd.update(weight.data(), momentum.data(), grad.data(), mask_or_null,
-                                       count, step, nullptr);
-            for (size_t i = 0; i < w.size(); ++i) {
-              const double decayed = 0.5 * g[i] + double{step.weight_decay} * w[i];
-              m[i] = double{step.momentum} * m[i] + decayed;
-              w[i] -= double{step.lr} * (nesterov ? decayed + double{step.momentum} * m[i] : m[i]);
-              if (mask_or_null != nullptr && mask[i] == 0) w[i] = m[i] = 0;
-            }
-            CHECK(grad.values() == g);
+            for (size_t i = 0; i < g.size(); ++i)
+              arena.grad.set(i, g[i]);
+            arena.update(scalars, options);
+            for (const SgdSegment& segment : segments)
+              for (auto i = static_cast<size_t>(segment.offset);
+                   i < static_cast<size_t>(segment.offset + segment.count); ++i) {
+                const double decayed = 0.5 * g[i] + double{segment.weight_decay} * w[i];
+                const double mu = double{options.momentum};
+                m[i] = mu * m[i] + decayed;
+                w[i] -= double{scalars.lr} * (nesterov ? decayed + mu * m[i] : m[i]);
+                if (density >= 0 && mask[i] == 0) w[i] = m[i] = 0;
+              }
+            CHECK(arena.grad.values() == g);
           }
-          CHECK(max_error(weight.values(), w) < tolerance(*backend, 1e-6));
-          CHECK(max_error(momentum.values(), m) < tolerance(*backend, 1e-6));
+          const double allowed = parameter_tolerance(*backend, 1e-6);
+          CHECK(max_error(arena.weight.values(), w) < allowed);
+          CHECK(max_error(arena.momentum.values(), m) < allowed);
         }
       }
     }
@@ -68,23 +111,57 @@ TEST_CASE("masked sgd: a masked weight is +0 whatever its gradient") {
         momenta.push_back(bad[(i + 1) % bad.size()]);
         grads.push_back(bad[(i + 2) % bad.size()]);
       }
-    Array weight(*backend, weights), momentum(*backend, momenta), grad(*backend, grads);
     const std::vector<uint8_t> mask(weights.size(), 0);
-    SgdStep step;
-    step.lr = 1;
-    step.weight_decay = 1;
-    backend->masked_sgd.update(weight.data(), momentum.data(), grad.data(), mask.data(),
-                               static_cast<int64_t>(weights.size()), step, nullptr);
+    Arena arena(*backend, weights, momenta, {{0, std::ssize(weights), 1.0f}}, &mask);
+    for (size_t i = 0; i < grads.size(); ++i)
+      arena.grad.set(i, grads[i]);
+    arena.update({1.0f, 1.0f}, {});
     for (size_t i = 0; i < weights.size(); ++i) {
-      CHECK(is_positive_zero(weight.get(i)));
-      CHECK(is_positive_zero(momentum.get(i)));
+      CHECK(is_positive_zero(arena.weight.get(i)));
+      CHECK(is_positive_zero(arena.momentum.get(i)));
     }
   }
 }
 
-TEST_CASE("masked sgd: sum of squares, with and without mask, for any number of threads") {
+TEST_CASE("masked sgd: the compute copy holds the updated weights, taps before channels") {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->packed_weight_bytes == 0) continue;
+    CAPTURE(backend->name);
+    constexpr int32_t kOut = 5, kIn = 7, kTaps = 9;
+    const int64_t before = 3, count = int64_t{kOut} * kIn * kTaps;
+    const Values weights = random_values(before + count, 1);
+    const auto mask = random_mask(before + count, 0.5, 2);
+    SgdSegment segment{before, count, 0.1f};
+    segment.packed_offset = 8;
+    segment.in = kIn;
+    segment.taps = kTaps;
+    Arena arena(*backend, weights, random_values(before + count, 3), {{0, before}, segment}, &mask);
+    Array packed(*backend, backend->packed_weight_bytes,
+                 Values(static_cast<size_t>(count + 16), 0.5));
+    SgdArena view = arena.view();
+    view.packed = packed.data();
+    for (const bool update : {false, true}) {
+      DeviceCopy scalars(*backend, std::vector<SgdScalars>{{0.1f, 1.0f}});
+      if (update)
+        backend->masked_sgd.update(view, scalars.data(), {}, backend->stream);
+      else
+        backend->masked_sgd.pack(view, backend->stream);
+      const double rounding = backend->packed_weight_bytes == 2 ? 1.0 / 256 : 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t tap = i % kTaps, c = i / kTaps % kIn, o = i / kTaps / kIn;
+        const double w = arena.weight.get(static_cast<size_t>(before + i));
+        const double p = packed.get(static_cast<size_t>(8 + (o * kTaps + tap) * kIn + c));
+        CHECK(std::abs(p - w) <= rounding * std::abs(w));
+      }
+      for (const size_t guard : {size_t{7}, static_cast<size_t>(8 + count)})
+        CHECK(packed.get(guard) == 0.5);
+    }
+  }
+}
+
+TEST_CASE("masked sgd: clipping by the norm, with and without mask, for any number of threads") {
   for (const Backend* backend : all_backends()) {
-    for (const int64_t count : {0, 1, 63, 64, 10007}) {
+    for (const int64_t count : {1, 63, 64, 10007}) {
       CAPTURE(backend->name);
       CAPTURE(count);
       const Values g = random_values(count, 4, 100);
@@ -95,13 +172,23 @@ TEST_CASE("masked sgd: sum of squares, with and without mask, for any number of 
         if (mask[i] != 0) masked += g[i] * g[i];
       }
       Array grad(*backend, g);
-      const auto sum = backend->masked_sgd.sum_of_squares;
-      CHECK(sum(grad.data(), nullptr, count, nullptr) == doctest::Approx(all).epsilon(1e-13));
-      const double with_mask = sum(grad.data(), mask.data(), count, nullptr);
-      CHECK(with_mask == doctest::Approx(masked).epsilon(1e-13));
+      DeviceCopy device_mask(*backend, mask);
+      DeviceScratch scratch(*backend, backend->masked_sgd.clip_workspace_bytes(count));
+      const auto clip = [&](bool with_mask, double max_norm) {
+        DeviceCopy scalars(*backend, std::vector<SgdScalars>{{0.1f, 77.0f}});
+        backend->masked_sgd.clip(scalars.data(), grad.data(),
+                                 with_mask ? device_mask.data() : nullptr, count,
+                                 static_cast<float>(max_norm), scratch.data(), backend->stream);
+        CHECK(scalars.values()[0].lr == 0.1f);
+        return double{scalars.values()[0].grad_scale};
+      };
+      CHECK(clip(false, 1) == doctest::Approx(std::min(1.0, 1 / std::sqrt(all))).epsilon(1e-7));
+      CHECK(clip(false, 2 * std::sqrt(all)) == 1);
+      const double scale = clip(true, 1);
+      CHECK(scale == doctest::Approx(std::min(1.0, 1 / std::sqrt(masked))).epsilon(1e-7));
       for (const int threads : {1, 3, 4}) {
         const ThreadCount scope(threads);
-        CHECK(sum(grad.data(), mask.data(), count, nullptr) == with_mask);
+        CHECK(clip(true, 1) == scale);
       }
     }
   }

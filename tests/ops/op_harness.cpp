@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <doctest/doctest.h>
 #include <memory>
 #include <set>
 
 #include "engine/core/random.h"
+#include "tests/support/device_array.h"
+#include "tests/support/tested_backends.h"
 
 namespace sculpt::test {
 
@@ -20,28 +23,88 @@ std::set<std::string>& recorded() {
   return ops;
 }
 
-// Reads and writes single elements of an activation in any backend's layout.
+// Reads and writes an activation in any backend's layout and memory.
 class Elements {
  public:
   Elements(const Backend& backend, void* data, ActivationShape shape)
       : backend_(backend), data_(data), shape_(shape) {}
 
+  /// All pixels in NCHW order.
+  std::vector<double> read(int64_t batch) const {
+    const DeviceCells cells = fetch(batch);
+    std::vector<double> values;
+    for (const int64_t o : offsets(batch))
+      values.push_back(cells.get(o));
+    return values;
+  }
+  void write(const std::vector<double>& values, int64_t batch) {
+    DeviceCells cells = fetch(batch);
+    size_t i = 0;
+    for (const int64_t o : offsets(batch))
+      cells.set(o, values[i++]);
+    send(cells);
+  }
+  /// Whether guard, halo columns and halo rows are all zero.
+  bool borders_are_zero(int64_t batch) const {
+    DeviceCells cells = fetch(batch);
+    for (const int64_t o : offsets(backend_.blocks(batch) * backend_.lanes))
+      cells.set(o, 0);
+    for (int64_t o = -guard(); o < cells.count() - guard(); ++o)
+      if (cells.get(o) != 0) return false;
+    return true;
+  }
+
+ private:
+  // A copy in host memory; elements counted from the first pixel.
+  class DeviceCells {
+   public:
+    DeviceCells(size_t element_bytes, int64_t count, int64_t guard)
+        : element_bytes_(element_bytes),
+          guard_(guard),
+          bytes_(static_cast<size_t>(count) * element_bytes) {}
+    std::vector<std::byte>& bytes() { return bytes_; }
+    int64_t count() const { return std::ssize(bytes_) / static_cast<int64_t>(element_bytes_); }
+    double get(int64_t o) const { return read_element(at(o), element_bytes_); }
+    void set(int64_t o, double value) {
+      write_element(const_cast<std::byte*>(at(o)), element_bytes_, value);
+    }
+
+   private:
+    const std::byte* at(int64_t o) const {
+      return bytes_.data() + static_cast<size_t>(o + guard_) * element_bytes_;
+    }
+    size_t element_bytes_;
+    int64_t guard_;
+    std::vector<std::byte> bytes_;
+  };
+
+  int64_t guard() const { return shape_.guard_cells() * backend_.lanes; }
+  std::byte* start() const {
+    return static_cast<std::byte*>(data_) -
+           static_cast<size_t>(guard()) * backend_.activation_bytes;
+  }
+  DeviceCells fetch(int64_t batch) const {
+    DeviceCells cells(backend_.activation_bytes,
+                      shape_.buffer_cells(backend_.blocks(batch)) * backend_.lanes, guard());
+    if (backend_.memory)
+      backend_.memory->copy_out(cells.bytes().data(), start(), cells.bytes().size());
+    else
+      std::memcpy(cells.bytes().data(), start(), cells.bytes().size());
+    return cells;
+  }
+  void send(DeviceCells& cells) {
+    if (backend_.memory)
+      backend_.memory->copy_in(start(), cells.bytes().data(), cells.bytes().size());
+    else
+      std::memcpy(start(), cells.bytes().data(), cells.bytes().size());
+  }
   int64_t offset(int64_t n, int64_t c, int64_t y, int64_t x) const {
+    if (backend_.layout == kernels::Layout::nhwc)
+      return ((n * shape_.height + y) * shape_.width + x) * shape_.channels + c;
     const int64_t cell = n / backend_.lanes * shape_.block_stride() + c * shape_.plane_stride() +
                          y * shape_.row_stride() + x;
     return cell * backend_.lanes + n % backend_.lanes;
   }
-  double get(int64_t o) const {
-    return backend_.element_bytes == 8 ? static_cast<double*>(data_)[o]
-                                       : static_cast<float*>(data_)[o];
-  }
-  void set(int64_t o, double value) {
-    if (backend_.element_bytes == 8)
-      static_cast<double*>(data_)[o] = value;
-    else
-      static_cast<float*>(data_)[o] = static_cast<float>(value);
-  }
-  /// Offsets of all elements in NCHW order.
   std::vector<int64_t> offsets(int64_t batch) const {
     std::vector<int64_t> all;
     for (int64_t n = 0; n < batch; ++n)
@@ -51,33 +114,7 @@ class Elements {
             all.push_back(offset(n, c, y, x));
     return all;
   }
-  std::vector<double> read(int64_t batch) const {
-    std::vector<double> values;
-    for (const int64_t o : offsets(batch))
-      values.push_back(get(o));
-    return values;
-  }
-  void write(const std::vector<double>& values, int64_t batch) {
-    size_t i = 0;
-    for (const int64_t o : offsets(batch))
-      set(o, values[i++]);
-  }
-  /// Whether guard, halo columns and halo rows are all zero.
-  bool borders_are_zero(int64_t blocks) const {
-    const int64_t guard = shape_.guard_cells();
-    for (int64_t cell = -guard; cell < blocks * shape_.block_stride(); ++cell) {
-      const int64_t in_plane =
-          ((cell % shape_.plane_stride()) + shape_.plane_stride()) % shape_.plane_stride();
-      const bool interior = cell >= 0 && in_plane / shape_.row_stride() < shape_.height &&
-                            in_plane % shape_.row_stride() < shape_.width;
-      if (interior) continue;
-      for (int64_t lane = 0; lane < backend_.lanes; ++lane)
-        if (get(cell * backend_.lanes + lane) != 0) return false;
-    }
-    return true;
-  }
 
- private:
   const Backend& backend_;
   void* data_;
   ActivationShape shape_;
@@ -91,8 +128,8 @@ class WeightedSum final : public Node {
     backend_ = &graph.backend();
     shape_ = graph.shape(inputs[0]);
     const int64_t cells = shape_.buffer_cells(backend_->blocks(graph.max_batch()));
-    memory_ =
-        Buffer(static_cast<size_t>(cells * backend_->lanes) * backend_->element_bytes, "test");
+    memory_ = Buffer(static_cast<size_t>(cells * backend_->lanes) * backend_->activation_bytes,
+                     "test", backend_->memory);
   }
   void forward(const Replay&) override {}
   void backward(const Replay& r) override {
@@ -101,7 +138,7 @@ class WeightedSum final : public Node {
   }
   void* cotangent() {
     return memory_.data() +
-           static_cast<size_t>(shape_.guard_cells() * backend_->lanes) * backend_->element_bytes;
+           static_cast<size_t>(shape_.guard_cells() * backend_->lanes) * backend_->activation_bytes;
   }
 
  private:
@@ -111,11 +148,11 @@ class WeightedSum final : public Node {
 };
 
 std::vector<double> random_values(int64_t count, uint64_t salt, double scale, double shift) {
-  // Rounded to float, so that both precisions see the same numbers.
+  // Rounded, so that all precisions see the same numbers.
   const RandomStream stream(1234, Purpose::test, salt);
   std::vector<double> values;
   for (int64_t i = 0; i < count; ++i)
-    values.push_back(static_cast<float>(scale * stream.normal(static_cast<uint64_t>(i)) + shift));
+    values.push_back(representable(scale * stream.normal(static_cast<uint64_t>(i)) + shift));
   return values;
 }
 
@@ -130,7 +167,7 @@ class Instance {
     auto sink = std::make_unique<WeightedSum>(output_);
     sink_ = sink.get();
     graph_.add(std::move(sink), 0, 0, 0);
-    arena_.allocate(backend.element_bytes);
+    arena_.allocate(backend);
     graph_.finish();
     for (const auto& node : graph_.nodes())
       recorded().insert(std::string(node->info.op));
@@ -191,11 +228,10 @@ class Instance {
   int64_t parameter_count() const { return arena_.count(); }
 
   void check_borders() {
-    const int64_t blocks = backend_.blocks(op_.batch);
     auto check = [&](Value v) {
-      CHECK(values(v).borders_are_zero(blocks));
+      CHECK(values(v).borders_are_zero(op_.batch));
       if (void* grad = graph_.replay().grad(v))
-        CHECK(Elements(backend_, grad, graph_.shape(v)).borders_are_zero(blocks));
+        CHECK(Elements(backend_, grad, graph_.shape(v)).borders_are_zero(op_.batch));
     };
     for (const Value v : inputs_)
       check(v);
@@ -204,7 +240,7 @@ class Instance {
   }
 
  private:
-  bool double_arena() const { return backend_.element_bytes == 8; }
+  bool double_arena() const { return backend_.parameter_bytes == 8; }
   void fill_arena() {
     const auto random = random_values(arena_.count(), 5, 0.5, 0.1);
     for (int64_t i = 0; i < arena_.count(); ++i)
@@ -283,10 +319,13 @@ void check_gradients(const OpCase& op) {
   for (size_t i = 0; i < instance.input_count(); ++i) {
     CAPTURE(i);
     auto x = instance.values(instance.input(i));
-    const auto offsets = x.offsets(op.batch);
+    std::vector<double> values = x.read(op.batch);
     check_finite_differences(
-        instance, dx[i], [&](int64_t e) { return x.get(offsets[e]); },
-        [&](int64_t e, double value) { x.set(offsets[e], value); });
+        instance, dx[i], [&](int64_t e) { return values[e]; },
+        [&](int64_t e, double value) {
+          values[e] = value;
+          x.write(values, op.batch);
+        });
   }
   check_finite_differences(
       instance, dw, [&](int64_t e) { return instance.weight(e); },
@@ -300,13 +339,12 @@ void compare(const OpCase& op, const Backend& backend) {
   reference.run();
   instance.run();
   // Float sums of a few thousand terms.
-  constexpr double kTolerance = 2e-5;
-  CHECK(relative_difference(instance.outputs(), reference.outputs()) < kTolerance);
+  const double allowed = product_tolerance(backend, 2e-5);
+  CHECK(relative_difference(instance.outputs(), reference.outputs()) < allowed);
   for (size_t i = 0; i < instance.input_count(); ++i)
-    CHECK(relative_difference(instance.input_gradient(i), reference.input_gradient(i)) <
-          kTolerance);
+    CHECK(relative_difference(instance.input_gradient(i), reference.input_gradient(i)) < allowed);
   CHECK(relative_difference(instance.parameter_gradients(), reference.parameter_gradients()) <
-        kTolerance);
+        allowed);
   instance.check_borders();
 
   // A replay must not depend on what the first one left behind.
@@ -320,7 +358,7 @@ void compare(const OpCase& op, const Backend& backend) {
 void check_op(const OpCase& op) {
   CAPTURE(op.name);
   check_gradients(op);
-  for (const Backend* backend : kernels::available_cpu_backends())
+  for (const Backend* backend : tested_backends())
     compare(op, *backend);
 }
 

@@ -124,7 +124,7 @@ TEST_CASE("random networks: exact counts, no resurrection, exact zeros through t
     options.nesterov = draws.between(0, 1) == 1;
     options.decay_norm_and_bias = draws.between(0, 1) == 1;
     options.clip_norm = draws.between(0, 1) == 1 ? 1.0 : 0.0;
-    Sgd sgd(kernels::cpu_backend().masked_sgd, arena, options);
+    Sgd sgd(arena, options);
 
     int64_t step = 0;
     double density = 1;

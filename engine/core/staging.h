@@ -1,0 +1,45 @@
+#pragma once
+// Host arrays handed to kernels: as they are where kernels work on the host's memory, through a
+// buffer of the device otherwise.
+
+#include <span>
+
+#include "engine/core/buffer.h"
+
+namespace sculpt {
+
+class Staging {
+ public:
+  /// `memory`: the backend's; null where kernels work on the host's memory.
+  explicit Staging(const char* what = "", const kernels::DeviceMemory* memory = nullptr)
+      : what_(what), memory_(memory) {}
+
+  /// Where kernels find `values`; valid until the next call. The host's array must live on until
+  /// the kernels are done if there is no device, and may go at once if there is one.
+  template <class T>
+  const T* send(std::span<const T> values) {
+    if (!memory_ || values.empty()) return values.data();
+    memory_->copy_in(room(values.size_bytes()), values.data(), values.size_bytes());
+    return device_.as<T>();
+  }
+
+  /// Lets `write` fill `values`, given where kernels may write; returns when the host has them.
+  template <class T, class Write>
+  void receive(std::span<T> values, const Write& write) {
+    if (!memory_ || values.empty()) return write(values.data());
+    write(reinterpret_cast<T*>(room(values.size_bytes())));
+    memory_->copy_out(values.data(), device_.data(), values.size_bytes());
+  }
+
+ private:
+  std::byte* room(size_t bytes) {
+    if (device_.bytes() < bytes) device_ = Buffer(bytes, what_, memory_);
+    return device_.data();
+  }
+
+  const char* what_;
+  const kernels::DeviceMemory* memory_;
+  Buffer device_;
+};
+
+}  // namespace sculpt

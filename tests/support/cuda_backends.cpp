@@ -1,0 +1,10 @@
+#include "kernels/cuda/backend.h"
+#include "tests/support/more_backends.h"
+
+namespace sculpt::test {
+
+std::vector<const kernels::Backend*> more_backends() {
+  return kernels::cuda::backends();
+}
+
+}  // namespace sculpt::test

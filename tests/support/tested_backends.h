@@ -1,0 +1,27 @@
+#pragma once
+// Which backends the suites compare with the reference backend. By default those of the CPU; the
+// variable SCULPT_TEST_BACKEND names one instead (cpu-avx2, cuda-fp32, cuda-bf16, ...). Programs
+// that link tests/support/cuda_backends.cpp know the CUDA ones too.
+
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace sculpt::test {
+
+std::vector<const kernels::Backend*> tested_backends();
+
+/// Rounds a number to what every tested backend's activations can hold: float, or bf16 if one of
+/// them computes in it. Inputs made of such numbers are the same for a backend and the reference.
+double representable(double value);
+
+/// The error that a backend may make where float would make `single`: its own rounding if that is
+/// coarser, nearly nothing in the reference's double. Relative to numbers around 1.
+double tolerance(const kernels::Backend& backend, double single);
+/// For parameters and statistics, which are float on every backend but the reference.
+double parameter_tolerance(const kernels::Backend& backend, double single);
+/// The same for results of convolutions and linear layers, which may multiply less precisely than
+/// activations are stored.
+double product_tolerance(const kernels::Backend& backend, double single);
+
+}  // namespace sculpt::test
