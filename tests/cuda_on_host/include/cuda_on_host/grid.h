@@ -1,0 +1,90 @@
+#pragma once
+// Runs the threads of a grid as fibers on the CPU, and what those threads wait for.
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "cuda_on_host/vector_types.h"
+
+extern uint3 threadIdx;
+extern uint3 blockIdx;
+extern dim3 blockDim;
+extern dim3 gridDim;
+inline constexpr int warpSize = 32;
+
+namespace cuda_on_host {
+
+/// The order in which blocks run, and the threads of a block between two barriers.
+enum class Order { kForward, kReverse, kShuffle };
+
+/// Sets the order of later launches; kShuffle permutes anew for every block, by `seed`. Until it is
+/// called the environment decides: SCULPT_HOST_ORDER=forward|reverse|shuffle:SEED (forward if
+/// unset).
+void set_order(Order order, uint64_t seed = 0);
+
+namespace detail {
+void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*),
+              void* arguments);
+}  // namespace detail
+
+/// Calls body() once for each thread of the grid. Throws std::invalid_argument where a device would
+/// refuse the launch; aborts the process, naming the kernel, where its threads could not go on.
+template <class Body>
+void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  detail::run_grid(
+      kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Plain*>(b))(); },
+      const_cast<std::remove_const_t<Plain>*>(&body));
+}
+
+/// Dynamic shared memory of the running block.
+void* dynamic_shared();
+
+/// Fills memory with 0x7fff words: a NaN as float, double and bf16, a large number as an integer.
+void fill_with_garbage(void* memory, size_t bytes);
+
+// What the builtins are made of --------------------------------------------------------------
+
+/// Lane of the running thread in its warp.
+int lane();
+
+/// Counts of the threads that came to a barrier of the block.
+struct BarrierCount {
+  int arrived;
+  int nonzero;  // those that came with a predicate
+};
+BarrierCount block_barrier(const char* what, bool predicate, const char* file, int line);
+
+/// What the lanes of a mask bring to an operation of their warp; null for lanes that do not take
+/// part.
+struct WarpExchange {
+  uint32_t mask;
+  void* lane[32];
+};
+using WarpOperation = void (*)(WarpExchange&);
+
+/// Waits until the lanes of `mask` that have not exited came to the same operation; the last one
+/// performs it on what all of them brought.
+void warp_rendezvous(const char* what, uint32_t mask, WarpOperation operation, void* data,
+                     bool orders_memory, const char* file, int line);
+
+/// Whether the running thread passed a __threadfence.
+void thread_fence();
+bool thread_fenced();
+
+/// A copy by cp.async that waits to be performed.
+struct AsyncCopy {
+  void* shared;
+  alignas(16) unsigned char data[16];
+};
+void async_copy_push(const AsyncCopy& copy);
+void async_copy_commit();
+/// Takes the oldest copy that belongs to none of the `groups` latest groups; false if there is
+/// none.
+bool async_copy_pop(int groups, AsyncCopy* copy);
+
+/// Ends the process with a report that names kernel, block and thread.
+[[noreturn]] void fail(const char* message, const char* file = nullptr, int line = 0);
+
+}  // namespace cuda_on_host
