@@ -1,0 +1,25 @@
+#pragma once
+// The CUDA backend: one table of kernels per precision, all on one device and one stream.
+
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace sculpt::kernels::cuda {
+
+/// "cuda-fp32", "cuda-tf32" and "cuda-bf16" on the device that use_device() chose (the first by
+/// default). Throws Error if there is no usable device.
+std::vector<const Backend*> backends();
+
+/// Makes `index` the device of all tables; before the first call of backends(). Throws Error if it
+/// cannot be used, saying why.
+void use_device(int index);
+
+/// Why no GPU of this machine can be used; empty if one can.
+std::string why_unusable(int index);
+
+/// "NVIDIA H100 80GB HBM3, 79.2 GiB, compute capability 9.0".
+std::string describe_device(int index);
+
+}  // namespace sculpt::kernels::cuda

@@ -1,0 +1,76 @@
+// Convolution, forward. Rows of the GEMM are output pixels, columns output channels, k = (r, s, c).
+// 2 * macs * batch FLOPs; x, the weight and y pass once through memory (x, up to kernel_h *
+// kernel_w times through the caches).
+
+#include "kernels/cuda/conv2d_direct.h"
+#include "kernels/cuda/conv2d_operands.h"
+#include "kernels/cuda/conv2d_passes.h"
+#include "kernels/cuda/implicit_gemm_tiles.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+template <class T>
+struct ForwardPass {
+  static constexpr bool kAAlongK = true;
+  static constexpr bool kBAlongK = true;
+
+  struct Work {
+    PixelGather<T> a;
+    PlainMatrix<T> b;
+    int m, n, k_begin, k_end;
+    GemmOutput<T, PlainRows> out;
+  };
+
+  Work first;  ///< of group 0
+  int group_ins;
+
+  __device__ Work work(int group) const {
+    Work w = first;
+    w.a.data += group * group_ins;
+    w.b.data += group * w.n * w.b.pitch;
+    w.out.data += group * w.n;
+    if (w.out.bias != nullptr) w.out.bias += group * w.n;
+    return w;
+  }
+};
+
+}  // namespace
+
+template <class Math>
+void conv2d_forward(void* y, const void* x, const void* weight, const void* bias,
+                    const Conv2dShape& shape, void* /*workspace*/, const Launch& launch) {
+  using T = typename Math::Element;
+  if (prefers_direct(shape)) return direct_forward<T>(y, x, weight, bias, shape, launch);
+
+  const int64_t ins = shape.in_channels_per_group();
+  const int64_t outs = shape.out_channels_per_group();
+  ForwardPass<T> pass;
+  pass.group_ins = static_cast<int>(ins);
+  auto& work = pass.first;
+  work.a = input_windows<T>(x, shape, launch.batch);
+  work.m = work.a.rows;
+  work.n = static_cast<int>(outs);
+  work.k_begin = 0;
+  work.k_end = work.a.columns;
+  work.b.data = static_cast<const T*>(weight);
+  work.b.rows = work.n;
+  work.b.columns = work.k_end;
+  work.b.pitch = work.k_end;
+  work.out = {.data = static_cast<T*>(y),
+              .row_offset = {shape.out.channels},
+              .bias = static_cast<const float*>(bias),
+              .accumulate = false,
+              .vectors = has_vectors<T>(y, outs)};
+  const bool vectors = has_vectors<T>(x, ins) && has_vectors<T>(weight, ins);
+  launch_pixel_gemm<Math>(pass, work.m, outs, shape.groups, vectors, launch.stream);
+}
+
+template void conv2d_forward<Fp32>(void*, const void*, const void*, const void*, const Conv2dShape&,
+                                   void*, const Launch&);
+template void conv2d_forward<Tf32>(void*, const void*, const void*, const void*, const Conv2dShape&,
+                                   void*, const Launch&);
+template void conv2d_forward<Bf16>(void*, const void*, const void*, const void*, const Conv2dShape&,
+                                   void*, const Launch&);
+
+}  // namespace sculpt::kernels::cuda

@@ -1,0 +1,62 @@
+// A fully connected layer is a convolution of 1 x 1 images: the same GEMMs, the same weight order.
+
+#include "kernels/cuda/conv2d_passes.h"
+#include "kernels/cuda/implicit_gemm_math.h"
+#include "kernels/cuda/status.h"
+#include "kernels/cuda/tables.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+Conv2dShape as_conv2d(const LinearShape& shape) {
+  Conv2dShape result;
+  result.in.channels = shape.in_features;
+  result.out.channels = shape.out_features;
+  return result;
+}
+
+size_t workspace_bytes(const LinearShape& shape, int64_t max_batch) {
+  return conv2d_workspace_bytes(as_conv2d(shape), max_batch);
+}
+
+template <class Math>
+void forward(void* y, const void* x, const void* weight, const void* bias, const LinearShape& shape,
+             void* workspace, const Launch& launch) {
+  conv2d_forward<Math>(y, x, weight, bias, as_conv2d(shape), workspace, launch);
+}
+
+template <class Math>
+void input_grad(void* dx, const void* dy, const void* weight, const LinearShape& shape,
+                GradWrite write, void* workspace, const Launch& launch) {
+  conv2d_input_grad<Math>(dx, dy, weight, as_conv2d(shape), write, workspace, launch);
+}
+
+template <class Math>
+void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                 const LinearShape& shape, GradWrite write, void* workspace, const Launch& launch) {
+  conv2d_weight_grad<Math>(dweight, dbias, dy, x, as_conv2d(shape), write, workspace, launch);
+}
+
+template <class Math>
+LinearKernels kernels() {
+  return {.workspace_bytes = workspace_bytes,
+          .forward = forward<Math>,
+          .input_grad = input_grad<Math>,
+          .weight_grad = weight_grad<Math>};
+}
+
+}  // namespace
+
+LinearKernels linear_kernels(Precision precision) {
+  switch (precision) {
+    case Precision::fp32:
+      return kernels<Fp32>();
+    case Precision::tf32:
+      return kernels<Tf32>();
+    case Precision::bf16:
+      return kernels<Bf16>();
+  }
+  raise("unknown precision " + std::to_string(static_cast<int>(precision)));
+}
+
+}  // namespace sculpt::kernels::cuda

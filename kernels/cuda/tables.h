@@ -1,0 +1,37 @@
+#pragma once
+// The kernel families of the CUDA backend, one .cu file each; backend.cpp puts them into
+// kernels::Backend tables.
+
+#include "kernels/backend.h"
+
+namespace sculpt::kernels::cuda {
+
+/// How convolutions and linear layers multiply.
+enum class Precision {
+  fp32,  ///< float activations, float multiply-adds
+  tf32,  ///< float activations, tensor cores with inputs rounded to 10 bits
+  bf16,  ///< bf16 activations and weights, tensor cores, float sums
+};
+
+Conv2dKernels conv2d_kernels(Precision precision);
+LinearKernels linear_kernels(Precision precision);
+
+/// For activations of type T: float or bf16.
+template <class T>
+BatchNormKernels batch_norm_kernels();
+template <class T>
+ElementwiseKernels elementwise_kernels();
+template <class T>
+PoolingKernels pooling_kernels();
+template <class T>
+LossKernels loss_kernels();
+template <class T>
+InputKernels input_kernels();
+
+/// For weights copied to type T for convolutions and linear layers.
+template <class T>
+MaskedSgdKernels masked_sgd_kernels();
+
+RankingKernels ranking_kernels();
+
+}  // namespace sculpt::kernels::cuda

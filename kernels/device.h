@@ -1,0 +1,23 @@
+#pragma once
+// Choosing what a run computes on. The CUDA backend is a library of its own that is loaded only
+// when a GPU is asked for: a program built with it starts and trains on a machine without a driver.
+
+#include <string>
+
+#include "kernels/backend.h"
+
+namespace sculpt::kernels {
+
+struct Device {
+  const Backend* backend = nullptr;
+  std::string name;         ///< "cpu", "cuda:0"
+  std::string description;  ///< of the hardware; empty for the CPU
+  std::string reason;       ///< why it was chosen, where that was left to us
+};
+
+/// `wanted`: "cpu", "cuda", "cuda:INDEX", or "auto": a usable GPU if there is one, else the CPU.
+/// `precision`: "fp32", "tf32", "bf16", or "auto": bf16 on a GPU, fp32 on the CPU, which knows no
+/// other. Throws Error saying what is missing and what to do.
+Device open_device(const std::string& wanted, const std::string& precision);
+
+}  // namespace sculpt::kernels
