@@ -10,6 +10,7 @@
 #include "engine/sparse/prune.h"
 #include "kernels/backend.h"
 #include "tests/sparse/fixtures.h"
+#include "tests/support/tested_backends.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -142,7 +143,7 @@ TEST_CASE("grasp in float agrees with grasp in double where no ReLU changes side
   network.initialise(12);
   RandomBatches batches(spec, 6, 12);
   const auto expected = scores_of("grasp", context_for(network, batches, 12));
-  for (const kernels::Backend* backend : kernels::available_cpu_backends()) {
+  for (const kernels::Backend* backend : test::tested_backends()) {
     CAPTURE(backend->name);
     const auto small = network.rebuild(*backend, kMaxBatch);
     CHECK(relative_error(scores_of("grasp", context_for(*small, batches, 12)), expected) < 0.01);
@@ -154,7 +155,7 @@ TEST_CASE("snip in float agrees with snip in double") {
   network.initialise(13);
   RandomBatches batches(network.spec(), 6, 13);
   const auto expected = scores_of("snip", context_for(network, batches, 13));
-  for (const kernels::Backend* backend : kernels::available_cpu_backends()) {
+  for (const kernels::Backend* backend : test::tested_backends()) {
     CAPTURE(backend->name);
     const auto small = network.rebuild(*backend, kMaxBatch);
     CHECK(relative_error(scores_of("snip", context_for(*small, batches, 13)), expected) < 1e-4);
@@ -162,7 +163,7 @@ TEST_CASE("snip in float agrees with snip in double") {
 }
 
 TEST_CASE("one synflow score is R - R without the weight") {
-  Network network(tiny_spec(), kernels::cpu_backend(), kMaxBatch);
+  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(14);
   // Biases and batch norm that are not 0 and 1, so that their absolute values matter.
   const RandomStream random(14, Purpose::test);
@@ -252,7 +253,7 @@ std::vector<uint8_t> naive_synflow(const std::vector<double>& weights,
 
 TEST_CASE("iterative synflow keeps the weights that plain matrix products keep") {
   const std::vector<int64_t> sizes = {13, 31, 17, 5};
-  Network network(mlp_spec(sizes), kernels::cpu_backend(), 1);
+  Network network(mlp_spec(sizes), *test::tested_backends().front(), 1);
   RandomBatches batches(network.spec(), 6, 15);
   for (const double density : {0.5, 0.1, 0.02}) {
     CAPTURE(density);
@@ -279,7 +280,7 @@ TEST_CASE("synflow stays finite in 110 layers, and says where it does not") {
     }
     return b.linear("fc", b.flatten(b.global_average_pool(x)), 10);
   };
-  Network network(spec, kernels::cpu_backend(), 1);
+  Network network(spec, *test::tested_backends().front(), 1);
   network.initialise(16);
   RandomBatches batches(spec, 6, 16);
   ScoreContext context = context_for(network, batches, 16);
@@ -296,7 +297,7 @@ TEST_CASE("synflow stays finite in 110 layers, and says where it does not") {
 }
 
 TEST_CASE("random scores depend on the seed and the index alone") {
-  Network network(tiny_spec(), kernels::cpu_backend(), kMaxBatch);
+  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(17);
   RandomBatches batches(network.spec(), 6, 17);
   const auto a = scores_of("random", context_for(network, batches, 1));
@@ -311,7 +312,8 @@ TEST_CASE("random scores depend on the seed and the index alone") {
 
 TEST_CASE("no criterion leaves a trace in the network") {
   const OneThread one_thread;
-  for (const kernels::Backend* backend : {&kernels::reference_backend(), &kernels::cpu_backend()})
+  for (const kernels::Backend* backend :
+       {&kernels::reference_backend(), test::tested_backends().front()})
     for (const Criterion& criterion : criteria()) {
       CAPTURE(criterion.name);
       Network network(tiny_spec(), *backend, kMaxBatch);
@@ -341,7 +343,7 @@ TEST_CASE("no criterion leaves a trace in the network") {
 
 TEST_CASE("a criterion that needs data says so") {
   const OneThread one_thread;
-  Network network(tiny_spec(), kernels::cpu_backend(), kMaxBatch);
+  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(20);
   ScoreContext context{.network = network, .seed = 1, .options = {}};
   context.options.synflow_iterations = 4;

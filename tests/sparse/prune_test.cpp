@@ -11,6 +11,7 @@
 #include "engine/optim/sgd.h"
 #include "kernels/backend.h"
 #include "tests/sparse/fixtures.h"
+#include "tests/support/tested_backends.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -112,7 +113,7 @@ TEST_CASE("random networks: exact counts, no resurrection, exact zeros through t
     CAPTURE(seed);
     Draws draws(seed);
     const NetworkSpec spec = random_spec(draws);
-    Network network(spec, kernels::cpu_backend(), 5);
+    Network network(spec, *test::tested_backends().front(), 5);
     network.initialise(seed);
     ParameterArena& arena = network.parameters();
     const int64_t total = arena.prunable_count();
@@ -217,7 +218,7 @@ TEST_CASE("selection equals sorting, with many ties, globally and per layer") {
 }
 
 TEST_CASE("magnitude keeps the largest weights of the network; ties go to the lower index") {
-  Network network(tiny_spec(), kernels::cpu_backend(), 4);
+  Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(3);
   ParameterArena& arena = network.parameters();
   // Coarse values: about 40 weights share each magnitude.
@@ -237,7 +238,7 @@ TEST_CASE("magnitude keeps the largest weights of the network; ties go to the lo
 }
 
 TEST_CASE("a NaN score is an error that names layer and element, and changes nothing") {
-  Network network(tiny_spec(), kernels::cpu_backend(), 4);
+  Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(4);
   ParameterArena& arena = network.parameters();
   RandomBatches batches(network.spec(), 6, 4);
@@ -254,7 +255,7 @@ TEST_CASE("a NaN score is an error that names layer and element, and changes not
 }
 
 TEST_CASE("steps that cannot be done are refused before anything changes") {
-  Network network(tiny_spec(), kernels::cpu_backend(), 4);
+  Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(5);
   RandomBatches batches(network.spec(), 6, 5);
   const ScoreContext context = context_for(network, batches, 5);
@@ -271,7 +272,7 @@ TEST_CASE("steps that cannot be done are refused before anything changes") {
 }
 
 TEST_CASE("a layer without weights is reported by name") {
-  Network network(tiny_spec(), kernels::cpu_backend(), 4);
+  Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(6);
   RandomBatches batches(network.spec(), 6, 6);
   for (const Parameter& p : network.parameters().parameters())

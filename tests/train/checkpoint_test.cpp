@@ -8,6 +8,7 @@
 
 #include "engine/train/run_state.h"
 #include "tests/train/tiny_run.h"
+#include "tests/support/tested_backends.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -41,7 +42,7 @@ bool same_bytes(std::span<T> a, std::span<T> b) {
 
 TEST_CASE("checkpoint: everything comes back bit by bit") {
   TemporaryFolder folder;
-  Network a(tiny_spec(), kernels::cpu_backend(), 8), b(tiny_spec(), kernels::cpu_backend(), 8);
+  Network a(tiny_spec(), *test::tested_backends().front(), 8), b(tiny_spec(), *test::tested_backends().front(), 8);
   fill(a.parameters(), 1);
   fill(b.parameters(), 2);
   const CheckpointContent all{.masks = true, .momentum = true};
@@ -58,7 +59,7 @@ TEST_CASE("checkpoint: everything comes back bit by bit") {
 
 TEST_CASE("checkpoint: names, shapes and types are PyTorch's, masked weights are +0") {
   TemporaryFolder folder;
-  Network network(tiny_spec(), kernels::cpu_backend(), 8);
+  Network network(tiny_spec(), *test::tested_backends().front(), 8);
   fill(network.parameters(), 3);
   write_checkpoint(folder / "x.safetensors", network.parameters(),
                    {.masks = true, .momentum = false}, {});
@@ -89,7 +90,7 @@ TEST_CASE("checkpoint: names, shapes and types are PyTorch's, masked weights are
 
 TEST_CASE("checkpoint: what does not fit is refused and changes nothing") {
   TemporaryFolder folder;
-  Network network(tiny_spec(), kernels::cpu_backend(), 8);
+  Network network(tiny_spec(), *test::tested_backends().front(), 8);
   fill(network.parameters(), 4);
   NetworkSpec wider = tiny_spec();
   wider.classes = 4;
@@ -98,7 +99,7 @@ TEST_CASE("checkpoint: what does not fit is refused and changes nothing") {
     x = b.batch_norm("bn2", b.conv("conv2", x, 7, {.stride = 2}), {.relu = true});
     return b.linear("fc", b.global_average_pool(x), 4);
   };
-  Network other(wider, kernels::cpu_backend(), 8);
+  Network other(wider, *test::tested_backends().front(), 8);
   const CheckpointContent all{.masks = true, .momentum = true};
   write_checkpoint(folder / "x", other.parameters(), all, {});
   const auto weights = network.parameters().weights<float>();

@@ -6,6 +6,7 @@
 
 #include "engine/core/random.h"
 #include "engine/train/trainer.h"
+#include "tests/support/tested_backends.h"
 #include "tests/train/temporary_folder.h"
 
 namespace sculpt::testing {
@@ -69,7 +70,7 @@ inline NetworkSpec tiny_spec() {
 class TinyRun {
  public:
   TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options())
-      : backend_(kernels::cpu_backend()),
+      : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(22, train.batch, 1),
         test_(10, train.batch, 2),
