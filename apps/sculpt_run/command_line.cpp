@@ -20,7 +20,8 @@ Exit codes:
   2   wrong arguments, config or run folder; nothing was changed
   75  interrupted (Ctrl-C or SIGTERM): state saved, go on with --resume. A second Ctrl-C kills at once
 
-Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set.)";
+Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1
+waits for every GPU kernel, so that an error names the kernel that made it.)";
 
 }  // namespace
 
@@ -40,9 +41,9 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_option("--threads", line.threads, "threads (default: one per processor)")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--device", line.device, "device to train on (default cpu)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"cpu"}));
+  app.add_option("--device", line.device,
+                 "auto (default: a usable GPU, else the CPU), cpu, cuda or cuda:N")
+      ->type_name("NAME");
   app.add_option("--help-config", line.help_config,
                  "print every key of a config; as: text (default), markdown")
       ->type_name("[FORMAT]")

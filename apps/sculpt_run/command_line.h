@@ -22,7 +22,7 @@ struct CommandLine {
   bool plan = false;
   bool describe = false;
   int threads = 0;  ///< 0: one per processor
-  std::string device = "cpu";
+  std::string device = "auto";
   std::string help_config;  ///< "", "text" or "markdown"
 };
 

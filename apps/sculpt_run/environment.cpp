@@ -36,6 +36,7 @@ std::string environment_json(const RunIdentity& identity) {
                                               {"cpu", cpu_name()},
                                               {"processors", std::thread::hardware_concurrency()},
                                               {"device", identity.device},
+                                              {"device_description", identity.device_description},
                                               {"backend", identity.backend},
                                               {"threads", identity.threads}};
   return environment.dump(2) + "\n";

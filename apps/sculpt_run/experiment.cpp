@@ -24,9 +24,9 @@ uint64_t seed_of(const RunOptions& options) {
 
 }  // namespace
 
-Experiment::Experiment(const RunOptions& options, Images images)
+Experiment::Experiment(const RunOptions& options, kernels::Device device, Images images)
     : options_(options),
-      backend_(kernels::cpu_backend()),
+      device_(std::move(device)),
       data_(data::split(images == Images::real ? data::load_dataset(options.data)
                                                : data::blank_dataset(options.data),
                         options.data, seed_of(options))),
@@ -34,7 +34,7 @@ Experiment::Experiment(const RunOptions& options, Images images)
                                      seed_of(options))),
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),
       network_(std::make_unique<Network>(
-          spec_of(options, *train_), backend_,
+          spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())))) {}
 
 RunIdentity Experiment::identity() const {
@@ -43,8 +43,9 @@ RunIdentity Experiment::identity() const {
   identity.seed = seed_of(options_);
   identity.model = options_.model.name;
   identity.data = options_.data.name;
-  identity.device = "cpu";
-  identity.backend = std::string(backend_.name);
+  identity.device = device_.name;
+  identity.device_description = device_.description;
+  identity.backend = std::string(device_.backend->name);
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
   return identity;

@@ -7,7 +7,7 @@
 #include "data/split.h"
 #include "engine/nn/network.h"
 #include "engine/train/trainer.h"
-#include "kernels/backend.h"
+#include "kernels/device.h"
 
 namespace sculpt {
 
@@ -17,10 +17,10 @@ class Experiment {
   enum class Images { real, blank };
 
   /// Reads the data and builds the network. Throws Error naming file and fix.
-  explicit Experiment(const RunOptions& options, Images images = Images::real);
+  Experiment(const RunOptions& options, kernels::Device device, Images images = Images::real);
 
   Network& network() { return *network_; }
-  const kernels::Backend& backend() const { return backend_; }
+  const kernels::Backend& backend() const { return *device_.backend; }
   BatchSource& train() { return *train_; }
   BatchSource& test() { return *test_; }
   RunIdentity identity() const;
@@ -29,7 +29,7 @@ class Experiment {
 
  private:
   const RunOptions options_;
-  const kernels::Backend& backend_;
+  const kernels::Device device_;
   data::DataSplits data_;
   std::unique_ptr<BatchSource> train_, test_;
   std::unique_ptr<Network> network_;

@@ -30,14 +30,27 @@ void warn_about_threads(const RunFolder& folder, int64_t threads) {
                     before, threads));
 }
 
-int run(const Request& request, bool resume) {
+/// A device that cannot be had is an error of the arguments.
+kernels::Device open(const CommandLine& line, const Request& request) try {
+  return kernels::open_device(line.device, request.options.train.precision);
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void say_device(const kernels::Device& device) {
+  fmt::print("device {} ({}{}{}){}{}\n", device.name, device.backend->name,
+             device.description.empty() ? "" : ", ", device.description,
+             device.reason.empty() ? "" : ": ", device.reason);
+}
+
+int run(const Request& request, const kernels::Device& device, bool resume) {
   const RunFolder& folder = request.folder;
   if (resume && folder.finished()) {
     fmt::print("the run has finished\n");
     show_result(folder);
     return kExitOk;
   }
-  Experiment experiment(request.options);
+  Experiment experiment(request.options, device);
   const RunIdentity identity = experiment.identity();
   if (resume) warn_about_threads(folder, identity.threads);
   folder.prepare(request.config_toml);
@@ -81,14 +94,16 @@ int main_checked(int argc, char** argv) {
   }
   const Request request = make_request(line);
   if (line.threads > 0) set_thread_count(line.threads);
+  const kernels::Device device = open(line, request);
   if (line.plan || line.describe) {
-    Experiment experiment(request.options, Experiment::Images::blank);
+    Experiment experiment(request.options, device, Experiment::Images::blank);
     if (line.describe) show_network(experiment, request.options);
     if (line.plan) show_plan(experiment, request.options, request.plan);
     return kExitOk;
   }
   catch_interrupts();
-  return run(request, line.resume);
+  say_device(device);
+  return run(request, device, line.resume);
 }
 
 }  // namespace

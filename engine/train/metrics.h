@@ -34,8 +34,9 @@ struct RunIdentity {
   uint64_t seed = 0;
   std::string model;
   std::string data;
-  std::string device;   ///< "cpu"
-  std::string backend;  ///< "cpu-avx512"
+  std::string device;              ///< "cpu", "cuda:0"
+  std::string device_description;  ///< of a GPU
+  std::string backend;             ///< "cpu-avx512"
   int64_t threads = 1;
   int64_t batch = 0;
 };

@@ -2,6 +2,7 @@
 // Config section: train. What one cycle is; the optimizer's and schedule's settings are in it.
 
 #include <cstdint>
+#include <string>
 
 #include "engine/core/options.h"
 #include "engine/optim/options.h"
@@ -11,6 +12,7 @@ namespace sculpt {
 struct TrainOptions {
   int64_t epochs = 10;
   int64_t batch = 128;
+  std::string precision = "auto";
   OptimOptions optim;
   double label_smoothing = 0;
   int64_t eval_every = 1;
@@ -20,6 +22,10 @@ struct TrainOptions {
   void visit(OptionVisitor& v) {
     v.integer("epochs", epochs, {1, 1000000}, "epochs of one cycle");
     v.integer("batch", batch, {1, 65536}, "images per step; an epoch's last step may have fewer");
+    v.choice(
+        "precision", precision, {"auto", "fp32", "tf32", "bf16"},
+        "arithmetic of convolutions and activations; auto: bf16 on a GPU, fp32 on a CPU, which "
+        "knows no other. Weights, statistics and updates are fp32 always");
     optim.visit(v);
     v.real("label_smoothing", label_smoothing, {0, 1, false, true},
            "probability taken from the label and spread over all classes, in training");
