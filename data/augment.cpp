@@ -8,11 +8,6 @@
 namespace sculpt::data {
 namespace {
 
-/// Uniform in [0, n) from one random word; n is far below 2^32.
-int64_t scale(uint32_t word, int64_t n) {
-  return static_cast<int64_t>((uint64_t{word} * static_cast<uint64_t>(n)) >> 32);
-}
-
 /// out[x] := in[x + dx], 0 where that is outside.
 void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
   const int64_t first = std::clamp<int64_t>(-dx, 0, width);
@@ -55,18 +50,20 @@ void erase_square(uint8_t* out, const ImageShape& shape, int64_t side, const Aug
 
 }  // namespace
 
+kernels::AugmentRule augment_rule(const AugmentOptions& options, uint64_t seed) {
+  kernels::AugmentRule rule;
+  rule.crop_padding = static_cast<int32_t>(options.crop_padding);
+  rule.flip = options.flip ? 1 : 0;
+  rule.cutout = static_cast<int32_t>(options.cutout);
+  rule.key = RandomStream(seed, Purpose::augmentation).key();
+  return rule;
+}
+
 Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,
                                uint64_t seed, int64_t epoch, int64_t index) {
-  const RandomStream stream(seed, Purpose::augmentation, static_cast<uint64_t>(epoch));
-  const auto words = stream.words(static_cast<uint64_t>(index));
-  Augmentation draw;
-  draw.dy = scale(words[0], 2 * options.crop_padding + 1) - options.crop_padding;
-  draw.dx = scale(words[1], 2 * options.crop_padding + 1) - options.crop_padding;
-  draw.mirror = options.flip && (words[2] >> 31) != 0;
-  // 16 bits each: sides are far below 2^16.
-  draw.cut_y = scale(words[3] & 0xffff0000u, shape.height);
-  draw.cut_x = scale(words[3] << 16, shape.width);
-  return draw;
+  return kernels::draw_augmentation(augment_rule(options, seed), static_cast<int32_t>(shape.height),
+                                    static_cast<int32_t>(shape.width), static_cast<uint64_t>(epoch),
+                                    static_cast<uint64_t>(index));
 }
 
 void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/core/batch_source.h"
+#include "kernels/common/augmentation.h"
 
 namespace sculpt::data {
 
@@ -16,11 +17,10 @@ struct AugmentOptions {
 };
 
 /// What was drawn for one image.
-struct Augmentation {
-  int64_t dy = 0, dx = 0;  ///< shift, each uniform in [-crop_padding, crop_padding]
-  bool mirror = false;
-  int64_t cut_y = 0, cut_x = 0;  ///< centre of the erased square, uniform over the image
-};
+using Augmentation = kernels::AugmentDraw;
+
+/// The rule as devices draw by it.
+kernels::AugmentRule augment_rule(const AugmentOptions& options, uint64_t seed);
 
 /// The draw for image `index` of the data set in `epoch`.
 Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,

@@ -1,9 +1,18 @@
 #pragma once
 // Into and out of a backend's activation layout. Images of the host are plain NCHW without gaps.
 
+#include "kernels/common/augmentation.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt::kernels {
+
+/// A training set in the backend's memory, and how its images are augmented.
+struct ResidentSet {
+  const uint8_t* images = nullptr;  ///< [count][channels][height][width]
+  const int32_t* labels = nullptr;  ///< [count]
+  const uint8_t* fill = nullptr;    ///< [channels]: colour of erased squares
+  AugmentRule augment;
+};
 
 struct InputKernels {
   /// x[n,c,h,w] := (images[n,c,h,w] / 255 - mean[c]) / std[c]; computed as u8 * scale + shift.
@@ -16,6 +25,12 @@ struct InputKernels {
   /// values (NCHW float) := x.
   void (*store_f32)(float* values, const void* x, const ActivationShape& shape,
                     const Launch& launch);
+  /// x[n] := image order[n] of the set, augmented for `epoch` (the bytes that data/augment.h makes)
+  /// and normalised as by load_u8; labels[n] := its label. order, labels: [batch]. Null where
+  /// batches are made by the host.
+  void (*load_resident)(void* x, int32_t* labels, const ResidentSet& set, const int32_t* order,
+                        uint64_t epoch, const float* mean, const float* std,
+                        const ActivationShape& shape, const Launch& launch) = nullptr;
 };
 
 }  // namespace sculpt::kernels

@@ -15,6 +15,7 @@
 #include "kernels/common/batch_norm_check.h"
 #include "kernels/cuda/nhwc.h"
 #include "kernels/cuda/tables.h"
+#include "kernels/cuda/unroll.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -80,9 +81,7 @@ __global__ void __launch_bounds__(kThreads)
     const Floats<N> shift = load_floats<N>(x + at.row * tiling.channels + at.channel);
     Floats<N> sum = {}, squares = {};
     int count = 0;
-#if !defined(SCULPT_CUDA_ON_HOST)
-#pragma unroll 4
-#endif
+    SCULPT_UNROLL_BY(4)
     for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
       const Floats<N> value = load_floats<N>(x + row * tiling.channels + at.channel);
       for (int i = 0; i < N; ++i) {
@@ -192,9 +191,7 @@ __global__ void __launch_bounds__(kThreads)
   if (at.row < at.row_end) {
     const ChannelMap<N> map(affine, at.channel);
     Floats<N> sum = {}, products = {};
-#if !defined(SCULPT_CUDA_ON_HOST)
-#pragma unroll 2
-#endif
+    SCULPT_UNROLL_BY(2)
     for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
       const int64_t offset = row * tiling.channels + at.channel;
       const Floats<N> value = load_floats<N>(x + offset);

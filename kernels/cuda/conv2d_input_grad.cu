@@ -114,6 +114,8 @@ void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();
   InputGradPass<T> pass;
+  index_count(launch.batch * shape.in.height * shape.in.width);
+  index_count(shape.out.elements_per_image());
   pass.batch = static_cast<int>(launch.batch);
   pass.group_outs = static_cast<int>(outs);
   for (int64_t p = 0; p < stride; ++p) {

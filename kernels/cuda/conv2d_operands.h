@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "kernels/common/check.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/element.h"
 
@@ -146,13 +147,20 @@ struct TapRows {
   __device__ int64_t offset(int64_t row, int column) const { return row + column; }
 };
 
+/// A count of pixels, or of elements of an image, as kernels index them.
+inline int index_count(int64_t count) {
+  SCULPT_CHECK(count <= -kNowhere, "{} pixels or elements are too many for one convolution", count);
+  return static_cast<int>(count);
+}
+
 /// The windows of x that output pixels see, of group 0.
 template <class T>
 PixelGather<T> input_windows(const void* x, const Conv2dShape& shape, int64_t batch) {
   PixelGather<T> a;
   a.data = static_cast<const T*>(x);
   a.grid = {shape.out.height, shape.out.width};
-  a.rows = static_cast<int>(batch * shape.out.height * shape.out.width);
+  a.rows = index_count(batch * shape.out.height * shape.out.width);
+  index_count(shape.in.elements_per_image());
   a.scale = static_cast<int>(shape.stride);
   a.shift_y = a.shift_x = -static_cast<int>(shape.padding);
   a.tap_step = 1;

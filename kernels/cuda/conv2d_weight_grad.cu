@@ -90,13 +90,15 @@ __global__ void __launch_bounds__(kWarp* kSumRows)
 constexpr int64_t kBlocks = 528;             // wanted: four per multiprocessor of the largest chips
 constexpr int64_t kGemmUnit = 512;           // pixels; a multiple of every kDepth
 constexpr int64_t kDirectThreads = 1 << 17;  // wanted
+constexpr int64_t kMaxDirectSplits = 1024;
 constexpr int64_t kDirectUnit = 64;
 constexpr int64_t kBiasSplits = 256;
 constexpr int64_t kBiasUnit = 64;
 
 /// Splits that would fill a large device.
 int64_t wanted_splits(const Conv2dShape& shape) {
-  if (prefers_direct(shape)) return kDirectThreads / shape.weight_count();
+  if (prefers_direct(shape))
+    return std::min(kDirectThreads / shape.weight_count(), kMaxDirectSplits);
   const int64_t columns = shape.kernel_h * shape.kernel_w * shape.in_channels_per_group();
   const int64_t tiles =
       shape.groups * ceil_div(shape.out_channels_per_group(), 64) * ceil_div(columns, 128);

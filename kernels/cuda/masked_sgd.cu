@@ -78,7 +78,6 @@ __device__ void update_group(const SgdArena& arena, const SgdSegment& segment, i
   const auto g = load_pack<kGroup>(static_cast<const float*>(arena.grad) + i);
   Pack<uint8_t, kGroup> mask = {{1, 1, 1, 1}};
   if (arena.mask != nullptr) mask = load_pack<kGroup>(arena.mask + i);
-#pragma unroll
   for (int j = 0; j < kGroup; ++j) {
     const Weight next =
         stepped(w.at[j], m.at[j], g.at[j], mask.at[j] != 0, segment.weight_decay, scalars, options);
@@ -87,7 +86,6 @@ __device__ void update_group(const SgdArena& arena, const SgdSegment& segment, i
   }
   store_pack(weight, w);
   store_pack(momentum, m);
-#pragma unroll
   for (int j = 0; j < kGroup; ++j)
     write_packed<Packed>(arena, segment, i + j, w.at[j]);
 }

@@ -35,7 +35,7 @@ void store_f32(float* values, const void* x, const ActivationShape& shape, const
 }  // namespace
 
 InputKernels input_kernels() {
-  return {load_u8, load_f32, store_f32};
+  return {load_u8, load_f32, store_f32, nullptr};
 }
 
 }  // namespace sculpt::kernels::reference

@@ -36,7 +36,8 @@ class Fiber {
   void* mapping_ = nullptr;  // the stack with its guard page
   void* stack_bottom_ = nullptr;
   size_t stack_size_ = 0;
-  void* sanitizer_state_ = nullptr;  // AddressSanitizer's fake stack, ThreadSanitizer's fiber
+  // AddressSanitizer's fake stack, or ThreadSanitizer's fiber.
+  [[maybe_unused]] void* sanitizer_state_ = nullptr;
   bool host_ = true;
 };
 

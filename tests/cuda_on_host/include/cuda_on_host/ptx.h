@@ -1,10 +1,11 @@
 #pragma once
 // PTX instructions that kernels reach through kernels/cuda/ptx.h. Fragment layouts are those of the
-// PTX ISA 8.5, section 9.7.13 "Warp Level Matrix Multiply-Accumulate Instructions":
-//   ldmatrix                 9.7.13.4.15 "Warp-level matrix load instruction: ldmatrix"
-//   mma.m16n8k16 .bf16       9.7.13.4.8  "Matrix Fragments for mma.m16n8k16 with floating point
-//   type" mma.m16n8k8 .tf32        9.7.13.4.7  "Matrix Fragments for mma.m16n8k8" cp.async
-//   9.7.8.24.3  "Data Movement and Conversion Instructions: cp.async"
+// PTX ISA, chapter "Warp-Level Matrix Instructions"; its sections, whose numbers differ from
+// version to version, are called
+//   "Warp-level matrix load instruction: ldmatrix",
+//   "Matrix Fragments for mma.m16n8k16 with floating point type",
+//   "Matrix Fragments for mma.m16n8k8" (.tf32);
+// and, of the data movement instructions, "cp.async".
 // They access memory in this header, in the kernel's translation unit: the sanitizers see it.
 
 #include <cstdint>
