@@ -53,6 +53,20 @@ Batch Loader::next() {
   return {ready.images.data(), ready.labels.data(), ready.count};
 }
 
+std::optional<ResidentImages> Loader::resident() const {
+  const Dataset& set = *subset_.dataset;
+  return ResidentImages{set.images.data(), set.labels.data(), set.size(),
+                        augment_rule(options_.augment, options_.seed), mean_pixel_};
+}
+
+std::vector<int32_t> Loader::epoch_images(int64_t epoch) const {
+  if (!options_.shuffle) return subset_.indices;
+  std::vector<int32_t> images;
+  for (const int32_t position : epoch_order(size(), options_.seed, epoch))
+    images.push_back(subset_.indices[static_cast<size_t>(position)]);
+  return images;
+}
+
 void Loader::fill(int64_t step, Slot& slot) {
   const Dataset& set = *subset_.dataset;
   if (options_.shuffle && order_.empty()) order_ = epoch_order(size(), options_.seed, epoch_);

@@ -35,6 +35,8 @@ class Loader : public BatchSource {
   /// first_step in [0, steps_per_epoch()]; the upper end is an epoch that is over.
   void start_epoch(int64_t epoch, int64_t first_step) override;
   Batch next() override;
+  std::optional<ResidentImages> resident() const override;
+  std::vector<int32_t> epoch_images(int64_t epoch) const override;
 
  private:
   struct Slot {

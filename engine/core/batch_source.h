@@ -3,7 +3,10 @@
 // the other.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
+
+#include "kernels/common/augmentation.h"
 
 namespace sculpt {
 
@@ -29,6 +32,16 @@ struct Batch {
   int64_t count = 0;
 };
 
+/// The data set behind a source, for devices that keep it in their memory and make the batches
+/// themselves. Host memory, owned by the source.
+struct ResidentImages {
+  const uint8_t* images = nullptr;  ///< [count][channels][height][width]
+  const int32_t* labels = nullptr;  ///< [count]
+  int64_t count = 0;
+  kernels::AugmentRule augment;
+  std::vector<uint8_t> fill;  ///< [channels]: colour of erased squares
+};
+
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
@@ -46,6 +59,11 @@ class BatchSource {
   virtual void start_epoch(int64_t epoch, int64_t first_step) = 0;
   /// The next batch of the epoch; count == 0 after the last one.
   virtual Batch next() = 0;
+
+  /// Nothing if batches come from next() only.
+  virtual std::optional<ResidentImages> resident() const { return std::nullopt; }
+  /// Numbers of the images in the resident set, in the order of `epoch`: [size()].
+  virtual std::vector<int32_t> epoch_images(int64_t /*epoch*/) const { return {}; }
 };
 
 }  // namespace sculpt

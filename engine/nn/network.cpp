@@ -85,7 +85,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
   loss_ = ops::softmax_cross_entropy(*graph_, logits_, spec_.label_smoothing);
   exempt(parameters_, spec_);
   parameters_.allocate(backend);
-  for (Staging* staging : {&pixels_, &values_, &mean_, &std_})
+  for (Staging* staging : {&pixels_, &values_, &mean_, &std_, &host_labels_})
     *staging = Staging("a batch", backend.memory);
   graph_->finish();
 }
@@ -107,14 +107,13 @@ void Network::initialise(uint64_t seed) {
 }
 
 void Network::load(const Batch& batch, const Normalization& normalization) {
-  SCULPT_CHECK(batch.count > 0 && batch.count <= max_batch(), "batch of {} in a network for {}",
-               batch.count, max_batch());
+  check_batch(batch.count);
   batch_ = batch.count;
-  labels_.assign(batch.labels, batch.labels + batch.count);
-  for (const int32_t label : labels_)
+  const std::span labels(batch.labels, static_cast<size_t>(batch.count));
+  for (const int32_t label : labels)
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
-  loss_->set_labels(labels_);
+  loss_->set_labels(host_labels_.send(labels));
   const auto pixels = static_cast<size_t>(batch_ * spec_.image.count());
   graph_->backend().input.load_u8(
       graph_->replay().data(images_), pixels_.send(std::span(batch.images, pixels)),
@@ -122,11 +121,29 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
       graph_->shape(images_), launch());
 }
 
-void Network::load_values(const float* images, int64_t batch) {
+void Network::load_resident(const kernels::ResidentSet& set, const int32_t* order, int64_t batch,
+                            int64_t epoch, const Normalization& normalization) {
+  check_batch(batch);
+  batch_ = batch;
+  const kernels::Backend& backend = graph_->backend();
+  if (labels_.bytes() == 0)
+    labels_ = Buffer(static_cast<size_t>(max_batch()) * sizeof(int32_t), "labels", backend.memory);
+  loss_->set_labels(labels_.as<int32_t>());
+  backend.input.load_resident(
+      graph_->replay().data(images_), labels_.as<int32_t>(), set, order,
+      static_cast<uint64_t>(epoch), mean_.send(std::span(normalization.mean)),
+      std_.send(std::span(normalization.std)), graph_->shape(images_), launch());
+}
+
+void Network::check_batch(int64_t batch) const {
   SCULPT_CHECK(batch > 0 && batch <= max_batch(), "batch of {} in a network for {}", batch,
                max_batch());
+}
+
+void Network::load_values(const float* images, int64_t batch) {
+  check_batch(batch);
   batch_ = batch;
-  loss_->set_labels({});
+  loss_->set_labels(nullptr);
   const auto count = static_cast<size_t>(batch_ * spec_.image.count());
   graph_->backend().input.load_f32(graph_->replay().data(images_),
                                    values_.send(std::span(images, count)), graph_->shape(images_),
@@ -134,11 +151,24 @@ void Network::load_values(const float* images, int64_t batch) {
 }
 
 kernels::LossSums Network::forward(Mode mode, uint64_t step) {
+  set_loss_sums({});
+  forward_adding(mode, step);
+  return loss_sums();
+}
+
+kernels::LossSums Network::loss_sums() const {
+  return loss_->sums();
+}
+
+void Network::set_loss_sums(const kernels::LossSums& sums) {
+  loss_->set_sums(sums);
+}
+
+void Network::forward_adding(Mode mode, uint64_t step) {
   SCULPT_CHECK(batch_ > 0, "load a batch before forward()");
   graph_->replay().step = step;
   graph_->forward(mode, batch_);
   if (mode == Mode::train) ++parameters_.batches_tracked;
-  return loss_->sums();
 }
 
 void Network::backward_from_logit_sum() {

@@ -50,12 +50,21 @@ class Network {
 
   /// Copies a batch in: uint8 images normalised by the backend, and labels.
   void load(const Batch& batch, const Normalization& normalization);
+  /// The same from a data set in the backend's memory: images order[0..batch), augmented for
+  /// `epoch`. `order` lies there too.
+  void load_resident(const kernels::ResidentSet& set, const int32_t* order, int64_t batch,
+                     int64_t epoch, const Normalization& normalization);
   /// Float images, [batch][C][H][W], unlabelled.
   void load_values(const float* images, int64_t batch);
 
   /// Runs the loaded batch. Returns sums over its images. The loss uses label smoothing in training
   /// mode only.
   kernels::LossSums forward(Mode mode, uint64_t step = 0);
+  /// The same, but adds to loss_sums() and does not wait for a device.
+  void forward_adding(Mode mode, uint64_t step = 0);
+  /// Waits for the device.
+  kernels::LossSums loss_sums() const;
+  void set_loss_sums(const kernels::LossSums& sums);
   /// Gradients of the mean loss of the batch, into parameters().gradients().
   void backward() { graph_->backward(); }
   /// Gradients of the sum of all logits (SynFlow's R).
@@ -72,8 +81,10 @@ class Network {
   std::unique_ptr<Graph> graph_;
   Value images_, logits_;
   ops::SoftmaxCrossEntropy* loss_ = nullptr;
-  Staging pixels_, values_, mean_, std_;
-  std::vector<int32_t> labels_;
+  void check_batch(int64_t batch) const;
+
+  Staging pixels_, values_, mean_, std_, host_labels_;
+  Buffer labels_;  // of batches that a device makes itself, [max_batch]
   int64_t batch_ = 0;
 };
 

@@ -14,19 +14,17 @@ void SoftmaxCrossEntropy::prepare(const Graph& graph) {
   const int64_t cells = shape_.buffer_cells(backend_->blocks(graph.max_batch()));
   dlogits_ = Buffer(static_cast<size_t>(cells * backend_->lanes) * backend_->activation_bytes,
                     "the gradient of the logits", backend_->memory);
-  staged_labels_ = Staging("labels", backend_->memory);
   sums_ = MirroredBuffer(sizeof(kernels::LossSums), "the loss", backend_->memory);
   workspace_bytes_ = backend_->loss.workspace_bytes(shape_.channels, graph.max_batch());
 }
 
 void SoftmaxCrossEntropy::forward(const Replay& r) {
-  sums_.zero();
-  if (labels_.empty()) return;
+  if (labels_ == nullptr) return;
   const bool training = r.mode == Mode::train;
   auto* sums = reinterpret_cast<kernels::LossSums*>(sums_.device());
-  backend_->loss.softmax_cross_entropy(
-      sums, training ? dlogits_.data() : nullptr, r.data(inputs[0]), staged_labels_.send(labels_),
-      shape_.channels, training ? label_smoothing_ : 0.0f, r.workspace(), r.launch);
+  backend_->loss.softmax_cross_entropy(sums, training ? dlogits_.data() : nullptr,
+                                       r.data(inputs[0]), labels_, shape_.channels,
+                                       training ? label_smoothing_ : 0.0f, r.workspace(), r.launch);
 }
 
 void SoftmaxCrossEntropy::backward(const Replay& r) {

@@ -1,11 +1,10 @@
 #pragma once
 // The loss node, which the network talks to directly.
 
-#include <span>
+#include <utility>
 
 #include "engine/autograd/graph.h"
 #include "engine/core/mirrored_buffer.h"
-#include "engine/core/staging.h"
 
 namespace sculpt::ops {
 
@@ -20,17 +19,19 @@ class SoftmaxCrossEntropy final : public Node {
   void backward(const Replay& r) override;
   size_t workspace_bytes() const override { return workspace_bytes_; }
 
-  /// Labels of the coming batch, [batch], valid until the next call; empty: forward() does nothing.
-  void set_labels(std::span<const int32_t> labels) { labels_ = labels; }
-  /// Of the last forward(); waits for it.
-  const kernels::LossSums& sums() const {
-    return *reinterpret_cast<const kernels::LossSums*>(sums_.host());
+  /// Labels of the coming batches, in the backend's memory; null: forward() does nothing.
+  void set_labels(const int32_t* labels) { labels_ = labels; }
+  /// What forward() adds its batch's sums to. Reading waits for the device.
+  kernels::LossSums sums() const {
+    return *reinterpret_cast<const kernels::LossSums*>(std::as_const(sums_).host());
+  }
+  void set_sums(const kernels::LossSums& sums) {
+    *reinterpret_cast<kernels::LossSums*>(sums_.host()) = sums;
   }
 
  private:
   float label_smoothing_;
-  std::span<const int32_t> labels_;
-  Staging staged_labels_;
+  const int32_t* labels_ = nullptr;
   MirroredBuffer sums_;  // one LossSums
   kernels::ActivationShape shape_;
   const kernels::Backend* backend_ = nullptr;

@@ -2,21 +2,19 @@
 
 namespace sculpt {
 
-std::optional<Evaluation> evaluate(Network& network, BatchSource& source,
+std::optional<Evaluation> evaluate(Network& network, BatchFeed& feed,
                                    const std::function<bool()>& stop) {
-  double loss = 0;
-  int64_t correct = 0, images = 0;
-  source.start_epoch(0, 0);
-  for (Batch batch = source.next(); batch.count > 0; batch = source.next()) {
+  int64_t images = 0;
+  network.set_loss_sums({});
+  feed.start_epoch(0, 0);
+  for (int64_t count = feed.load_next(); count > 0; count = feed.load_next()) {
     if (stop()) return std::nullopt;
-    network.load(batch, source.normalization());
-    const kernels::LossSums sums = network.forward(Mode::eval);
-    loss += sums.loss;
-    correct += sums.correct;
-    images += batch.count;
+    network.forward_adding(Mode::eval);
+    images += count;
   }
+  const kernels::LossSums sums = network.loss_sums();
   const auto n = static_cast<double>(images);
-  return Evaluation{loss / n, static_cast<double>(correct) / n};
+  return Evaluation{sums.loss / n, static_cast<double>(sums.correct) / n};
 }
 
 }  // namespace sculpt

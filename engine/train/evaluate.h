@@ -4,8 +4,7 @@
 #include <functional>
 #include <optional>
 
-#include "engine/core/batch_source.h"
-#include "engine/nn/network.h"
+#include "engine/train/batch_feed.h"
 
 namespace sculpt {
 
@@ -14,8 +13,8 @@ struct Evaluation {
   double accuracy = 0;  ///< fraction
 };
 
-/// Nothing if `stop` became true on the way.
-std::optional<Evaluation> evaluate(Network& network, BatchSource& source,
+/// Nothing if `stop` became true on the way. Changes the network's loss sums.
+std::optional<Evaluation> evaluate(Network& network, BatchFeed& feed,
                                    const std::function<bool()>& stop);
 
 }  // namespace sculpt

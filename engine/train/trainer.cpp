@@ -24,6 +24,8 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
     : parts_(std::move(parts)),
       settings_(std::move(settings)),
       sgd_(parts_.network.parameters(), settings_.train.optim),
+      train_feed_(parts_.network, parts_.train),
+      test_feed_(parts_.network, parts_.test),
       session_start_(Clock::now()) {
   const std::vector<int64_t> epochs = rewind_epochs(settings_.plan);
   rewind_epochs_.insert(epochs.begin(), epochs.end());
@@ -60,7 +62,7 @@ RunOutcome Trainer::run() {
       !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
   if (!trained_last) {
     parts_.observer.on_evaluate();
-    const auto evaluation = evaluate(parts_.network, parts_.test, parts_.stop);
+    const auto evaluation = evaluate(parts_.network, test_feed_, parts_.stop);
     if (!evaluation) return save_interrupted();
     record_evaluation(*evaluation);
   }
@@ -104,7 +106,7 @@ RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
   const bool evaluated = evaluate_now(cycle);
   if (evaluated) {
     parts_.observer.on_evaluate();
-    const auto evaluation = evaluate(parts_.network, parts_.test, parts_.stop);
+    const auto evaluation = evaluate(parts_.network, test_feed_, parts_.stop);
     if (!evaluation) return save_interrupted();  // all steps done; a resume evaluates again
     record_evaluation(*evaluation);
   }
@@ -118,44 +120,57 @@ RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
 
 RunOutcome Trainer::run_steps(const TrainStep& cycle) {
   const int64_t steps = parts_.train.steps_per_epoch();
-  parts_.train.start_epoch(state_.epochs, state_.epoch_step);
+  train_feed_.start_epoch(state_.epochs, state_.epoch_step);
+  parts_.network.set_loss_sums({state_.sums.loss, state_.sums.correct});
   while (state_.epoch_step < steps) {
     const auto start = Clock::now();
-    const Batch batch = parts_.train.next();
-    SCULPT_CHECK(batch.count > 0, "the training set ended at step {} of {}", state_.epoch_step,
-                 steps);
-    step(batch, lr_at(cycle, state_.epoch_step));
+    const double lr = lr_at(cycle, state_.epoch_step);
+    const int64_t images = train_feed_.load_next();
+    SCULPT_CHECK(images > 0, "the training set ended at step {} of {}", state_.epoch_step, steps);
+    step(images, lr);
+    const bool stop = parts_.stop();
+    const int64_t every = settings_.train.checkpoint_steps;
+    const bool last = state_.epoch_step == steps;
+    const bool save_now = every > 0 && state_.epoch_step % every == 0 && !last;
+    if (last || stop || save_now) check_loss(lr);
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
     parts_.observer.on_step(state_);
-    if (parts_.stop()) return RunOutcome::interrupted;
-    const int64_t every = settings_.train.checkpoint_steps;
-    if (every > 0 && state_.epoch_step % every == 0 && state_.epoch_step < steps) save();
+    if (stop) return RunOutcome::interrupted;
+    if (save_now) save();
   }
   return RunOutcome::finished;
 }
 
-void Trainer::step(const Batch& batch, double lr) {
+// Reading the loss waits for a device: there it is looked at every so many steps only.
+constexpr int64_t kStepsBetweenLooks = 64;
+
+void Trainer::step(int64_t images, double lr) {
   Network& network = parts_.network;
-  network.load(batch, parts_.train.normalization());
-  const kernels::LossSums sums = network.forward(Mode::train, static_cast<uint64_t>(state_.steps));
+  const bool on_device = parts_.backend.memory != nullptr;
+  network.forward_adding(Mode::train, static_cast<uint64_t>(state_.steps));
+  if (!on_device || state_.epoch_step % kStepsBetweenLooks == 0) check_loss(lr);
+  network.backward();
+  sgd_.step(lr);
+
+  state_.sums.images += images;
+  state_.images += images;
+  state_.flops += flops_per_image_ * static_cast<double>(images);
+  ++state_.epoch_step;
+  ++state_.steps;
+}
+
+void Trainer::check_loss(double lr) {
+  const kernels::LossSums sums = parts_.network.loss_sums();
   if (!std::isfinite(sums.loss))
     fail(
         "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
         "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
         std::isnan(sums.loss) ? "not a number" : "infinite", state_.epochs + 1,
         state_.epoch_step + 1, lr, parts_.store.folder().checkpoints().string());
-  network.backward();
-  sgd_.step(lr);
-
-  state_.sums.loss += sums.loss;
-  state_.sums.correct += sums.correct;
-  state_.sums.images += batch.count;
-  state_.images += batch.count;
-  state_.flops += flops_per_image_ * static_cast<double>(batch.count);
-  ++state_.epoch_step;
-  ++state_.steps;
+  state_.sums.loss = sums.loss;
+  state_.sums.correct = sums.correct;
 }
 
 bool Trainer::evaluate_now(const TrainStep& cycle) {

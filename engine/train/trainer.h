@@ -8,6 +8,7 @@
 
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
+#include "engine/train/batch_feed.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/observer.h"
 #include "engine/train/options.h"
@@ -64,7 +65,8 @@ class Trainer {
   RunOutcome perform(const TrainStep& cycle);
   RunOutcome train_epoch(const TrainStep& cycle);
   RunOutcome run_steps(const TrainStep& cycle);
-  void step(const Batch& batch, double lr);
+  void step(int64_t images, double lr);
+  void check_loss(double lr);
   bool evaluate_now(const TrainStep& cycle);
   void record_evaluation(const Evaluation& evaluation);
   EpochMetrics metrics(const TrainStep& cycle, bool evaluated) const;
@@ -80,6 +82,7 @@ class Trainer {
   RunParts parts_;
   RunSettings settings_;
   Sgd sgd_;
+  BatchFeed train_feed_, test_feed_;
   std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
   RunState state_;
   double flops_per_image_ = 0;  // of a training step, at the present masks

@@ -4,9 +4,9 @@
 
 #include <bit>
 
-#include "kernels/common/check.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/element.h"
+#include "kernels/cuda/status.h"
 
 namespace sculpt::kernels::cuda {
 
@@ -149,7 +149,8 @@ struct TapRows {
 
 /// A count of pixels, or of elements of an image, as kernels index them.
 inline int index_count(int64_t count) {
-  SCULPT_CHECK(count <= -kNowhere, "{} pixels or elements are too many for one convolution", count);
+  if (count > -kNowhere)
+    raise(std::to_string(count) + " pixels or elements are too many for one convolution");
   return static_cast<int>(count);
 }
 

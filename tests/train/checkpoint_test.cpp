@@ -7,8 +7,8 @@
 #include <doctest/doctest.h>
 
 #include "engine/train/run_state.h"
-#include "tests/train/tiny_run.h"
 #include "tests/support/tested_backends.h"
+#include "tests/train/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -42,7 +42,8 @@ bool same_bytes(std::span<T> a, std::span<T> b) {
 
 TEST_CASE("checkpoint: everything comes back bit by bit") {
   TemporaryFolder folder;
-  Network a(tiny_spec(), *test::tested_backends().front(), 8), b(tiny_spec(), *test::tested_backends().front(), 8);
+  Network a(tiny_spec(), *test::tested_backends().front(), 8),
+      b(tiny_spec(), *test::tested_backends().front(), 8);
   fill(a.parameters(), 1);
   fill(b.parameters(), 2);
   const CheckpointContent all{.masks = true, .momentum = true};

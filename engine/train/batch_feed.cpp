@@ -1,0 +1,63 @@
+#include "engine/train/batch_feed.h"
+
+#include <algorithm>
+
+namespace sculpt {
+namespace {
+
+template <class T>
+void copy_in(Buffer& buffer, const char* what, const T* values, int64_t count,
+             const kernels::DeviceMemory& memory) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+  if (buffer.bytes() != bytes) buffer = Buffer(bytes, what, &memory);
+  memory.copy_in(buffer.data(), values, bytes);
+}
+
+}  // namespace
+
+BatchFeed::BatchFeed(Network& network, BatchSource& source) : network_(network), source_(source) {
+  if (network.graph().backend().input.load_resident == nullptr) return;
+  if (const auto resident = source.resident()) upload(*resident);
+}
+
+void BatchFeed::upload(const ResidentImages& resident) {
+  const kernels::DeviceMemory& memory = *network_.graph().backend().memory;
+  OnDevice& device = on_device_.emplace();
+  copy_in(device.images, "the data set", resident.images,
+          resident.count * source_.image_shape().count(), memory);
+  copy_in(device.labels, "the data set", resident.labels, resident.count, memory);
+  copy_in(device.fill, "the data set", resident.fill.data(), std::ssize(resident.fill), memory);
+  device.set = {device.images.as<uint8_t>(), device.labels.as<int32_t>(), device.fill.as<uint8_t>(),
+                resident.augment};
+}
+
+void BatchFeed::upload_order(int64_t epoch) {
+  const std::vector<int32_t> order = source_.epoch_images(epoch);
+  copy_in(on_device_->order, "the order of an epoch", order.data(), std::ssize(order),
+          *network_.graph().backend().memory);
+}
+
+void BatchFeed::start_epoch(int64_t epoch, int64_t first_step) {
+  epoch_ = epoch;
+  position_ = first_step * source_.batch_size();
+  if (on_device_)
+    upload_order(epoch);
+  else
+    source_.start_epoch(epoch, first_step);
+}
+
+int64_t BatchFeed::load_next() {
+  if (!on_device_) {
+    const Batch batch = source_.next();
+    if (batch.count > 0) network_.load(batch, source_.normalization());
+    return batch.count;
+  }
+  const int64_t count = std::min(source_.batch_size(), source_.size() - position_);
+  if (count <= 0) return 0;
+  network_.load_resident(on_device_->set, on_device_->order.as<int32_t>() + position_, count,
+                         epoch_, source_.normalization());
+  position_ += count;
+  return count;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,102 @@
+// Batches that a device makes from a resident data set against those that the host makes and
+// copies: the same training, bit for bit.
+
+#include "engine/train/batch_feed.h"
+
+#include <doctest/doctest.h>
+
+#include "data/loader.h"
+#include "engine/core/random.h"
+#include "engine/optim/sgd.h"
+#include "tests/support/tested_backends.h"
+#include "tests/train/tiny_run.h"
+
+namespace {
+
+using namespace sculpt;
+using test::tested_backends;
+
+/// Passes on what a source's host side makes, and keeps its data set to itself.
+class HostOnly : public BatchSource {
+ public:
+  explicit HostOnly(BatchSource& source) : source_(source) {}
+  ImageShape image_shape() const override { return source_.image_shape(); }
+  int64_t classes() const override { return source_.classes(); }
+  const Normalization& normalization() const override { return source_.normalization(); }
+  int64_t size() const override { return source_.size(); }
+  int64_t batch_size() const override { return source_.batch_size(); }
+  void start_epoch(int64_t epoch, int64_t first_step) override {
+    source_.start_epoch(epoch, first_step);
+  }
+  Batch next() override { return source_.next(); }
+
+ private:
+  BatchSource& source_;
+};
+
+data::Subset random_subset(const NetworkSpec& spec) {
+  auto set = std::make_shared<data::Dataset>();
+  set->shape = spec.image;
+  set->classes = spec.classes;
+  set->normalization = {{0.4f, 0.5f}, {0.2f, 0.3f}};
+  constexpr int64_t kImages = 40;
+  const RandomStream random(3, Purpose::test);
+  for (int64_t i = 0; i < kImages * spec.image.count(); ++i)
+    set->images.push_back(static_cast<uint8_t>(random.word(static_cast<uint64_t>(i))));
+  data::Subset subset;
+  for (int32_t i = 0; i < kImages; ++i) {
+    set->labels.push_back(i % static_cast<int32_t>(spec.classes));
+    if (i % 3 != 1) subset.indices.push_back(i);
+  }
+  subset.dataset = set;
+  return subset;
+}
+
+struct Trained {
+  std::vector<float> weights;
+  kernels::LossSums sums;
+};
+
+/// An epoch from its second step on, then a whole one.
+Trained train(BatchSource& source) {
+  Network network(testing::tiny_spec(), *tested_backends().front(), source.batch_size());
+  network.initialise(1);
+  Sgd sgd(network.parameters(), OptimOptions{});
+  BatchFeed feed(network, source);
+  int64_t images = 0;
+  uint64_t step = 0;
+  for (const int64_t first_step : {1, 0}) {
+    feed.start_epoch(5 - first_step, first_step);
+    for (int64_t count = feed.load_next(); count > 0; count = feed.load_next()) {
+      network.forward_adding(Mode::train, step++);
+      network.backward();
+      sgd.step(0.1);
+      images += count;
+    }
+  }
+  CHECK(images == 2 * source.size() - source.batch_size());
+  const auto weights = network.parameters().weights();
+  return {{weights.begin(), weights.end()}, network.loss_sums()};
+}
+
+TEST_CASE("batch feed: a resident data set trains as its copied batches do") {
+  data::LoaderOptions options;
+  options.batch = 6;
+  options.seed = 9;
+  for (const bool augmented : {false, true}) {
+    CAPTURE(augmented);
+    options.shuffle = augmented;
+    if (augmented) options.augment = {2, true, 3};
+    data::Loader loader(random_subset(testing::tiny_spec()), options);
+    REQUIRE(loader.resident().has_value());
+    HostOnly host(loader);
+    const Trained on_device = train(loader);
+    const Trained copied = train(host);
+    CHECK(on_device.weights == copied.weights);
+    CHECK(on_device.sums.loss == copied.sums.loss);
+    CHECK(on_device.sums.correct == copied.sums.correct);
+    CHECK(on_device.sums.loss > 0);
+  }
+}
+
+}  // namespace

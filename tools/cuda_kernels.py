@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""What nvcc makes of the CUDA kernels, and the least time that a GPU needs for their work.
+
+usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--out docs/results/cuda_kernels.md]
+
+Compiles kernels/cuda/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
+reports them; needs nvcc and c++filt, no GPU. The second table counts the bytes and FLOPs of a
+training step's passes from shapes and gives the roofline time: the larger of bytes / bandwidth and
+FLOPs / peak, with the rates of an H100 as measured by others. They are floors, not measurements.
+"""
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BANDWIDTH = 3.0e12  # bytes/s, device copy
+TENSOR = 798e12     # FLOP/s, bf16 matrix product
+
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for")
+STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+USED = re.compile(r"Used (\d+) registers(.*)")
+SHARED = re.compile(r"(\d+) bytes smem")
+
+
+def nvcc():
+    found = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    if not Path(found).exists():
+        sys.exit("error: nvcc is not installed (looked in PATH and /usr/local/cuda/bin)")
+    return found
+
+
+def kernels_of(source, arch):
+    """[(mangled name, registers, shared bytes, spill bytes)] of one file."""
+    done = subprocess.run([nvcc(), "-std=c++20", "-O3", f"-arch=sm_{arch}", f"-I{ROOT}", "-Xptxas",
+                           "-v", "-cubin", str(source), "-o", "/dev/null"], capture_output=True,
+                          text=True)
+    if done.returncode != 0:
+        sys.exit(f"error: {source.name} does not compile:\n{done.stderr}")
+    found, name, spills = [], None, 0
+    for line in done.stderr.splitlines():
+        if match := ENTRY.search(line):
+            name = match[1]
+        elif match := STACK.search(line):
+            spills = int(match[2]) + int(match[3])
+        elif name and (match := USED.search(line)):
+            shared = SHARED.search(match[2])
+            found.append((name, int(match[1]), int(shared[1]) if shared else 0, spills))
+            name = None
+    return found
+
+
+def short_names(mangled):
+    """Without namespaces and arguments: implicit_gemm<Bf16, GemmTile<128, 64, 64, 32, 3>, ...>."""
+    text = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True,
+                          check=True).stdout
+    names = []
+    for line in text.splitlines():
+        line = re.sub(r"\(anonymous namespace\)::|sculpt::kernels::(cuda::)?", "", line)
+        line = re.sub(r"^void ", "", line)
+        depth = 0
+        for i, letter in enumerate(line):
+            depth += {"<": 1, ">": -1}.get(letter, 0)
+            if letter == "(" and depth == 0:
+                line = line[:i]
+                break
+        names.append(re.sub(r"\(int\)|\(bool\)", "", line))
+    return names
+
+
+def kernel_table(arch, jobs):
+    sources = sorted((ROOT / "kernels" / "cuda").glob("*.cu"))
+    with ThreadPoolExecutor(jobs) as pool:
+        per_file = list(pool.map(lambda source: kernels_of(source, arch), sources))
+    lines = ["| file | kernel | registers | shared, static (bytes) | spills (bytes) |",
+             "|---|---|---|---|---|"]
+    spilling = []
+    for source, kernels in zip(sources, per_file):
+        for name, (_, registers, shared, spills) in zip(short_names([k[0] for k in kernels]),
+                                                        kernels):
+            lines.append(f"| {source.name} | `{name}` | {registers} | {shared} | {spills} |")
+            if spills:
+                spilling.append(f"`{name}` ({spills} bytes)")
+    return lines, spilling
+
+
+def roofline(bytes_moved, flops=0):
+    return max(bytes_moved / BANDWIDTH, flops / TENSOR)
+
+
+def resnet20_layers():
+    """(input channels, output channels, input size, kernel, stride) of the convolutions."""
+    layers = [(3, 16, 32, 3, 1)]
+    size, channels = 32, 16
+    for stage, width in enumerate((16, 32, 64)):
+        for block in range(3):
+            stride = 2 if stage and not block else 1
+            layers.append((channels, width, size, 3, stride))
+            size //= stride
+            layers.append((width, width, size, 3, 1))
+            if stride == 2:
+                layers.append((channels, width, size * 2, 1, 2))
+            channels = width
+    return layers
+
+
+def step_table(batch):
+    """Bytes and FLOPs of the passes of one bf16 training step of ResNet-20, as our kernels move
+    them."""
+    element = 2
+    rows = {}
+
+    def add(name, bytes_moved, flops=0.0):
+        row = rows.setdefault(name, [0, 0.0, 0.0, 0.0])
+        row[0] += 1
+        row[1] += bytes_moved
+        row[2] += flops
+        row[3] += roofline(bytes_moved, flops)
+
+    weights = 0
+    for index, (c, o, size, kernel, stride) in enumerate(resnet20_layers()):
+        x = batch * c * size * size * element
+        y = batch * o * (size // stride) ** 2 * element
+        w = c * o * kernel * kernel
+        flops = 2.0 * batch * w * (size // stride) ** 2
+        weights += w
+        add("convolution, forward", x + y + 2 * w, flops)
+        if index:
+            add("convolution, input gradient", x + y + 2 * w, flops)
+        add("convolution, weight gradient", x + y + 4 * w, flops)
+        add("batch norm, forward", 2 * y + y)    # two reads, one write
+        add("batch norm, backward", 4 * y + y)   # dy and x twice, dx once
+    add("masked update", 23 * weights)
+    add("ranking (once per prune)", 26 * weights)
+    lines = ["| pass | launches of a step | MB | GFLOP | roofline (us) |", "|---|---|---|---|---|"]
+    total = 0.0
+    for name, (count, moved, flops, seconds) in rows.items():
+        total += seconds if "once" not in name else 0
+        lines.append(f"| {name} | {count} | {moved / 1e6:.1f} | {flops / 1e9:.2f} | "
+                     f"{seconds * 1e6:.1f} |")
+    lines += ["", f"Sum without the ranking: {total * 1e3:.3f} ms a step, "
+              f"{batch / total / 1e3:.0f} thousand images/s."]
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--arch", default="90", help="compute capability without the dot")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "cuda_kernels.md")
+    arguments = parser.parse_args()
+    lines, spilling = kernel_table(arguments.arch, arguments.jobs)
+    version = subprocess.run([nvcc(), "--version"], capture_output=True, text=True).stdout
+    release = re.search(r"release ([\d.]+)", version)
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
+                            capture_output=True, text=True).stdout.strip()
+    text = ["# CUDA kernels, as compiled", "",
+            f"`tools/cuda_kernels.py --arch {arguments.arch}`, commit {commit}, "
+            f"{time.strftime('%Y-%m-%d', time.gmtime())}, nvcc {release[1] if release else '?'}. "
+            "Nothing here was run on a GPU.", "",
+            f"## Floors of a training step: ResNet-20, batch {arguments.batch}, bf16", "",
+            f"At {BANDWIDTH / 1e12:.1f} TB/s (device copy) and {TENSOR / 1e12:.0f} TFLOP/s (bf16 "
+            "matrix product), as measured on an H100. Each pass counts the bytes that our kernel "
+            "moves through memory once, caches being perfect.", "", *step_table(arguments.batch),
+            "", f"## Registers and spills, sm_{arguments.arch}", "",
+            "Spilling: " + (", ".join(spilling) if spilling else "none") + ". The tiles of "
+            "`implicit_gemm` are dynamic shared memory and not in the table.", "", *lines, ""]
+    arguments.out.write_text("\n".join(text))
+    print(f"{len(lines) - 2} kernels, {len(spilling)} with spills; written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
