@@ -32,8 +32,9 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   if (shared_bytes > kDefaultSharedBytes)
     detail::allow_shared_memory(reinterpret_cast<const void*>(kernel), name, shared_bytes);
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  // clang-format off: it takes <<< for comparisons.
-  kernel<<<grid, block, shared_bytes, cuda_stream> > >(static_cast<Parameters>(arguments)...);
+  // The formatter takes <<< for comparisons.
+  // clang-format off
+  kernel<<<grid, block, shared_bytes, cuda_stream>>>(static_cast<Parameters>(arguments)...);
   // clang-format on
   detail::check_launch(name, cuda_stream);
 #endif

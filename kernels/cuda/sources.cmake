@@ -2,6 +2,7 @@
 # tests/cuda/.
 set(sculpt_cuda_kernels
   batch_norm.cu
+  batch_norm_backward.cu
   conv2d.cu
   conv2d_direct.cu
   conv2d_forward.cu

@@ -1,0 +1,121 @@
+#pragma once
+// What the passes of batch norm share: the affine map of a channel, and sums over a channel in two
+// stages. Rows are pixels of the whole batch; a block sums chunks of them.
+
+#include "kernels/batch_norm.h"
+#include "kernels/cuda/nhwc.h"
+#include "kernels/cuda/unroll.h"
+
+namespace sculpt::kernels::cuda {
+
+/// Where a channel's mean and inverse standard deviation come from: saved_inv_std or running_var.
+struct Statistics {
+  const float* mean;
+  const float* inv_std;
+  const float* var;  // null where inv_std is given
+  float eps;
+
+  __device__ float inv_std_of(int channel) const {
+    return var == nullptr ? inv_std[channel] : 1.0f / sqrtf(var[channel] + eps);
+  }
+};
+
+/// What z depends on besides x and the residual.
+struct Affine {
+  Statistics statistics;
+  const float* gamma;
+  const float* beta;
+};
+
+/// z = (x - mean) * scale + beta with scale = gamma * inv_std, for N channels in registers.
+template <int N>
+struct ChannelMap {
+  float mean[N];
+  float scale[N];
+  float beta[N];
+
+  __device__ ChannelMap(const Affine& affine, int channel) {
+    for (int i = 0; i < N; ++i) {
+      mean[i] = affine.statistics.mean[channel + i];
+      scale[i] = affine.gamma[channel + i] * affine.statistics.inv_std_of(channel + i);
+      beta[i] = affine.beta[channel + i];
+    }
+  }
+  /// The only place that computes z: the backward pass calls it again to see where ReLU cut, and
+  /// must get the same bits.
+  __device__ float operator()(int i, float x) const { return fmaf(x - mean[i], scale[i], beta[i]); }
+};
+
+/// Writes a block's two sums per channel: partials[which][channel][chunk].
+template <int N>
+__device__ void write_partials(double* partials, double (&sums)[2 * N], const Tiling& tiling,
+                               int channel) {
+  __shared__ double shared[2 * N * kThreads];
+  sum_over_rows(sums, shared, tiling);
+  if (static_cast<int>(threadIdx.x) >= tiling.tile || channel >= tiling.channels) return;
+  for (int i = 0; i < 2 * N; ++i)
+    partials[(static_cast<int64_t>(i / N) * tiling.channels + channel + i % N) * gridDim.x +
+             blockIdx.x] = sums[i];
+}
+
+/// One of a channel's two totals; valid in thread 0.
+__device__ inline double sum_chunks(const double* partials, int which, int chunks, double* shared) {
+  const int channels = static_cast<int>(gridDim.x), channel = static_cast<int>(blockIdx.x);
+  const double* from = partials + (static_cast<int64_t>(which) * channels + channel) * chunks;
+  double sum = 0;
+  for (int chunk = static_cast<int>(threadIdx.x); chunk < chunks; chunk += kThreads)
+    sum += from[chunk];
+  return block_sum(sum, shared);
+}
+
+// Enough blocks to fill a large GPU several times over, but threads that see too few rows spend
+// their time on adding up blocks, and ones that see too many lose bits in their float sums.
+constexpr int64_t kBlocks = 1024;
+constexpr int64_t kMinRowsPerThread = 8;
+constexpr int64_t kMaxRowsPerThread = 256;
+
+inline Tiling tiling_for(const ActivationShape& shape, int64_t batch, int vector) {
+  const int64_t groups = ceil_div(shape.channels, vector);
+  Tiling t;
+  t.rows = batch * shape.height * shape.width;
+  t.channels = static_cast<int>(shape.channels);
+  t.tile = channel_tile(groups);
+  t.tile_rows = kThreads / t.tile;
+  const int64_t walks = ceil_div(t.rows, t.tile_rows);  // of one thread, were there one chunk
+  int64_t rows_per_thread = ceil_div(walks * ceil_div(groups, t.tile), kBlocks);
+  if (rows_per_thread < kMinRowsPerThread) rows_per_thread = kMinRowsPerThread;
+  if (rows_per_thread > kMaxRowsPerThread) rows_per_thread = kMaxRowsPerThread;
+  t.chunk_rows = rows_per_thread * t.tile_rows;
+  return t;
+}
+
+inline dim3 grid_of(const Tiling& t, int vector) {
+  return dim3(static_cast<unsigned>(t.chunks()),
+              static_cast<unsigned>(ceil_div(t.channels, int64_t{t.tile} * vector)));
+}
+
+inline const float* floats(const void* p) {
+  return static_cast<const float*>(p);
+}
+inline float* floats(void* p) {
+  return static_cast<float*>(p);
+}
+
+// The backward passes, as in BatchNormKernels.
+
+template <class T>
+void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
+                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
+                               const void* x, const void* y, const void* saved_mean,
+                               const void* saved_inv_std, const void* gamma, const void* beta,
+                               const ActivationShape& shape, const BatchNormOptions& options,
+                               void* workspace, const Launch& launch);
+template <class T>
+void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
+                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
+                              const void* x, const void* y, const void* running_mean,
+                              const void* running_var, const void* gamma, const void* beta,
+                              const ActivationShape& shape, const BatchNormOptions& options,
+                              void* workspace, const Launch& launch);
+
+}  // namespace sculpt::kernels::cuda
