@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/environment.h"
 
+#include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sys/utsname.h>
@@ -42,12 +43,19 @@ std::string environment_json(const RunIdentity& identity) {
   return environment.dump(2) + "\n";
 }
 
-int64_t threads_of_environment(const std::string& json) {
+std::string change_of_environment(const std::string& json, const RunIdentity& now) try {
   const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (!environment.is_object() || !environment.contains("threads") ||
-      !environment["threads"].is_number_integer())
-    return 0;
-  return environment["threads"].get<int64_t>();
+  if (!environment.is_object()) return "";
+  const std::string backend = environment.value("backend", std::string(now.backend));
+  if (backend != now.backend)
+    return fmt::format("the run was started on {} and goes on on {}", backend, now.backend);
+  const int64_t threads = environment.value("threads", int64_t{now.threads});
+  if (threads != now.threads)
+    return fmt::format("the run was started with {} threads and goes on with {}", threads,
+                       now.threads);
+  return "";
+} catch (const nlohmann::json::type_error&) {
+  return "";  // edited by hand; it only informs
 }
 
 }  // namespace sculpt

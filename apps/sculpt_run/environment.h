@@ -9,7 +9,8 @@ namespace sculpt {
 
 std::string environment_json(const RunIdentity& identity);
 
-/// The "threads" of an environment.json; 0 if the text has none.
-int64_t threads_of_environment(const std::string& json);
+/// In which way a run that was started as `json` (an environment.json) says may end in other bits
+/// now; empty if in none.
+std::string change_of_environment(const std::string& json, const RunIdentity& now);
 
 }  // namespace sculpt

@@ -20,14 +20,11 @@ void warn(const std::string& text) {
   fmt::print(stderr, "warning: {}\n", text);
 }
 
-void warn_about_threads(const RunFolder& folder, int64_t threads) {
+void warn_about_environment(const RunFolder& folder, const RunIdentity& identity) {
   if (!std::filesystem::exists(folder.environment())) return;
-  const int64_t before = threads_of_environment(read_text(folder.environment()));
-  if (before != 0 && before != threads)
-    warn(
-        fmt::format("the run was started with {} threads and goes on with {}: the result can "
-                    "differ in the last bits from an uninterrupted one",
-                    before, threads));
+  const std::string change = change_of_environment(read_text(folder.environment()), identity);
+  if (!change.empty())
+    warn(change + ": the result can differ in the last bits from an uninterrupted one");
 }
 
 /// A device that cannot be had is an error of the arguments.
@@ -52,7 +49,7 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
   }
   Experiment experiment(request.options, device);
   const RunIdentity identity = experiment.identity();
-  if (resume) warn_about_threads(folder, identity.threads);
+  if (resume) warn_about_environment(folder, identity);
   folder.prepare(request.config_toml);
   write_file(folder.environment(), environment_json(identity));
 
