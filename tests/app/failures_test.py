@@ -65,6 +65,15 @@ class Interruption(ProgramTest):
         self.assertIn("warning: ", done.stderr)
         self.assertIn("2 threads", done.stderr)
 
+    def test_another_backend_is_allowed_with_a_warning(self):
+        out, code, text = self.interrupt(signal.SIGINT)
+        self.assertEqual(code, 75, text)
+        done = sculpt_run(self.config, "--out", out, "--resume",
+                          env={**os.environ, "SCULPT_CPU_ISA": "portable"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        if "device cpu (cpu-portable)" not in text:
+            self.assertIn("goes on on cpu-portable", done.stderr)
+
     def test_another_config_is_refused(self):
         out, code, text = self.interrupt(signal.SIGINT)
         self.assertEqual(code, 75, text)
