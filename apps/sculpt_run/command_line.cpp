@@ -44,6 +44,10 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_option("--device", line.device,
                  "auto (default: a usable GPU, else the CPU), cpu, cuda or cuda:N")
       ->type_name("NAME");
+  app.add_option("--profile", line.profile,
+                 "let a profiler record these steps of a run on a GPU, counted from 0 "
+                 "(docs/profiling.md)")
+      ->type_name("FIRST:LAST");
   app.add_option("--help-config", line.help_config,
                  "print every key of a config; as: text (default), markdown")
       ->type_name("[FORMAT]")

@@ -23,6 +23,7 @@ struct CommandLine {
   bool describe = false;
   int threads = 0;  ///< 0: one per processor
   std::string device = "auto";
+  std::string profile;      ///< "FIRST:LAST" or empty
   std::string help_config;  ///< "", "text" or "markdown"
 };
 

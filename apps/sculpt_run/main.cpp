@@ -29,7 +29,10 @@ void warn_about_environment(const RunFolder& folder, const RunIdentity& identity
 
 /// A device that cannot be had is an error of the arguments.
 kernels::Device open(const CommandLine& line, const Request& request) try {
-  return kernels::open_device(line.device, request.options.train.precision);
+  const kernels::Device device = kernels::open_device(line.device, request.options.train.precision);
+  if (request.profiled_steps && !device.backend->trace.start_recording)
+    fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
+  return device;
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
@@ -58,7 +61,8 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
   Trainer trainer(
       {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
        [&](int64_t i) { return experiment.score_batch(i); }, store, progress, interrupted},
-      {request.plan, request.options.train, request.options.prune, identity});
+      {request.plan, request.options.train, request.options.prune, identity,
+       request.profiled_steps});
   std::vector<std::string> warnings;
   if (resume)
     trainer.resume(warnings);

@@ -1,11 +1,27 @@
 #include "apps/sculpt_run/request.h"
 
+#include <cstdio>
 #include <filesystem>
 
 namespace sculpt {
 
+namespace {
+
+std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  long long first = 0, last = 0;
+  int used = 0;
+  const int read = std::sscanf(text.c_str(), "%lld:%lld%n", &first, &last, &used);
+  if (read != 2 || static_cast<size_t>(used) != text.size() || first < 0 || last < first)
+    fail("--profile {}: write FIRST:LAST, two step numbers counted from 0, e.g. 100:109", text);
+  return std::pair<int64_t, int64_t>(first, last);
+}
+
+}  // namespace
+
 Request make_request(const CommandLine& line) try {
-  Request request{read_options(line.config, line.settings), {}, "", "", RunFolder("")};
+  Request request{
+      read_options(line.config, line.settings), {}, "", "", RunFolder(""), steps_of(line.profile)};
   RunOptions& options = request.options;
   request.plan = options.plan();
   request.config_toml = write_config(options.sections());

@@ -1,7 +1,9 @@
 #pragma once
 // What a command line asks for, checked before any work is done.
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
@@ -22,6 +24,7 @@ struct Request {
   std::string config_toml;
   std::string config_hash;
   RunFolder folder;
+  std::optional<std::pair<int64_t, int64_t>> profiled_steps;
 };
 
 /// Reads the config, expands the plan, and checks that the run folder may be used. Throws

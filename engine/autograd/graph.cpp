@@ -159,8 +159,10 @@ void Graph::forward(Mode mode, int64_t batch) {
                max_batch_);
   replay_.mode = mode;
   replay_.launch.batch = batch;
+  const kernels::TraceRange phase(backend_.trace, "forward");
   for (size_t n = 0; n < nodes_.size(); ++n) {
     const auto start = profiling_ ? Clock::now() : Clock::time_point{};
+    const kernels::TraceRange range(backend_.trace, nodes_[n]->info.name.c_str());
     nodes_[n]->forward(replay_);
     if (profiling_) profile_[n].forward += seconds_since(start);
   }
@@ -176,8 +178,10 @@ void Graph::backward_from(Value v) {
 
 void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
+  const kernels::TraceRange phase(backend_.trace, "backward");
   for (int n = last_node; n >= 0; --n) {
     const auto start = profiling_ ? Clock::now() : Clock::time_point{};
+    const kernels::TraceRange range(backend_.trace, nodes_[n]->info.name.c_str());
     nodes_[n]->backward(replay_);
     if (profiling_) profile_[n].backward += seconds_since(start);
   }

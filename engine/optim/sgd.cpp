@@ -58,6 +58,7 @@ std::vector<SgdSegment> Sgd::make_segments() const {
 
 void Sgd::step(double lr) {
   const kernels::Backend& backend = parameters_.backend();
+  const kernels::TraceRange phase(backend.trace, "update");
   const SgdScalars now{static_cast<float>(lr), 1.0f};
   std::memcpy(scalars_.host(), &now, sizeof(now));
   const kernels::SgdArena arena = parameters_.sgd_arena(

@@ -47,6 +47,7 @@ void BatchFeed::start_epoch(int64_t epoch, int64_t first_step) {
 }
 
 int64_t BatchFeed::load_next() {
+  const kernels::TraceRange phase(network_.graph().backend().trace, "load");
   if (!on_device_) {
     const Batch batch = source_.next();
     if (batch.count > 0) network_.load(batch, source_.normalization());

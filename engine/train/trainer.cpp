@@ -127,7 +127,9 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const double lr = lr_at(cycle, state_.epoch_step);
     const int64_t images = train_feed_.load_next();
     SCULPT_CHECK(images > 0, "the training set ended at step {} of {}", state_.epoch_step, steps);
+    record_for_profiler(true);
     step(images, lr);
+    record_for_profiler(false);
     const bool stop = parts_.stop();
     const int64_t every = settings_.train.checkpoint_steps;
     const bool last = state_.epoch_step == steps;
@@ -159,6 +161,15 @@ void Trainer::step(int64_t images, double lr) {
   state_.flops += flops_per_image_ * static_cast<double>(images);
   ++state_.epoch_step;
   ++state_.steps;
+}
+
+void Trainer::record_for_profiler(bool before_step) {
+  if (!settings_.profiled_steps) return;
+  const auto [first, last] = *settings_.profiled_steps;
+  const kernels::TraceHooks& trace = parts_.backend.trace;
+  if (before_step && state_.steps == first && trace.start_recording) trace.start_recording();
+  // The counter has moved on.
+  if (!before_step && state_.steps == last + 1 && trace.stop_recording) trace.stop_recording();
 }
 
 void Trainer::check_loss(double lr) {

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
@@ -36,6 +38,8 @@ struct RunSettings {
   TrainOptions train;
   PruneOptions prune;
   RunIdentity identity;
+  /// Steps of the run, first to last, that a profiler records.
+  std::optional<std::pair<int64_t, int64_t>> profiled_steps;
 };
 
 enum class RunOutcome { finished, interrupted };
@@ -67,6 +71,7 @@ class Trainer {
   RunOutcome run_steps(const TrainStep& cycle);
   void step(int64_t images, double lr);
   void check_loss(double lr);
+  void record_for_profiler(bool before_step);
   bool evaluate_now(const TrainStep& cycle);
   void record_evaluation(const Evaluation& evaluation);
   EpochMetrics metrics(const TrainStep& cycle, bool evaluated) const;

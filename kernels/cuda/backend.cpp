@@ -7,6 +7,7 @@
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/status.h"
 #include "kernels/cuda/tables.h"
+#include "kernels/cuda/tracing.h"
 
 namespace sculpt::kernels::cuda {
 
@@ -111,6 +112,7 @@ Backend make_backend(const char* name, Precision precision) {
       .input = input_kernels<T>(),
       .masked_sgd = masked_sgd_kernels<T>(),
       .ranking = ranking_kernels(),
+      .trace = trace_hooks(),
   };
 }
 

@@ -18,7 +18,8 @@ class Arguments(ProgramTest):
 
     def test_wrong_arguments(self):
         for words in (["--no-such"], [], [self.config, "--threads", "0"],
-                      [self.config, "--device", "cuda"], [self.config, "more"],
+                      [self.config, "--device", "gpu"], [self.config, "more"],
+                      [self.config, "--profile", "9:3"], [self.config, "--profile", "1:2x"],
                       ["--help-config", "html"], [self.config, "--threads", "many"]):
             with self.subTest(words):
                 done = sculpt_run(*words)

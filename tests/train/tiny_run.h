@@ -89,7 +89,7 @@ class TinyRun {
                  store_,
                  observer_,
                  [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; }},
-        RunSettings{std::move(plan), train, {}, identity});
+        RunSettings{std::move(plan), train, {}, identity, {}});
   }
 
   static TrainOptions tiny_options() {
