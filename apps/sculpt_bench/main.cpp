@@ -30,6 +30,7 @@ void serve(TrainingStep& step, int64_t batch) {
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < steps; ++i)
       step.run();
+    step.finish();
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     say(fmt::format("{{\"seconds\": {}, \"images\": {}, \"peak_memory_bytes\": {}}}", seconds,
@@ -48,6 +49,9 @@ int run(int argc, char** argv) {
   app.add_option("--batch", options.batch, "images per step")->capture_default_str();
   app.add_option("--image-size", options.image_size, "height and width")->capture_default_str();
   app.add_option("--threads", threads, "0: all cores")->capture_default_str();
+  app.add_option("--device", options.device, "as in sculpt_run")->capture_default_str();
+  app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
+      ->capture_default_str();
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
@@ -56,6 +60,8 @@ int run(int argc, char** argv) {
 
   if (threads > 0) set_thread_count(threads);
   TrainingStep step(options);
+  if (*profile && step.network().graph().backend().memory)
+    fail("profile times the CPU; for a GPU see docs/profiling.md");
   if (*profile) print_profile(step, steps);
   if (*server) serve(step, options.batch);
   return 0;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/core/random.h"
+#include "kernels/device.h"
 #include "models/registry.h"
 
 namespace sculpt::bench {
@@ -27,7 +28,8 @@ TrainingStep::TrainingStep(const StepOptions& options)
   spec.model = models::make_model(model, options.classes);
   spec.image = {3, options.image_size, options.image_size};
   spec.classes = options.classes;
-  network_ = std::make_unique<Network>(spec, kernels::cpu_backend(), options.batch);
+  network_ = std::make_unique<Network>(
+      spec, *kernels::open_device(options.device, options.precision).backend, options.batch);
   network_->initialise(1);
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
 
@@ -44,7 +46,7 @@ void TrainingStep::run() {
   const double start = now();
   network_->load({images_.data(), labels_.data(), options_.batch}, normalization_);
   load_seconds += now() - start;
-  network_->forward(Mode::train);
+  network_->forward_adding(Mode::train);
   network_->backward();
   const double update = now();
   // Small, so that hundreds of steps on noise stay finite.

@@ -17,6 +17,8 @@ struct StepOptions {
   int64_t batch = 128;
   int64_t image_size = 32;
   int64_t classes = 10;
+  std::string device = "cpu";      ///< as sculpt_run's --device
+  std::string precision = "auto";  ///< as train.precision
 };
 
 class TrainingStep {
@@ -25,6 +27,8 @@ class TrainingStep {
 
   /// Runs one step; adds the seconds of what is not in the graph to the members below.
   void run();
+  /// Waits for the steps that a device has been given.
+  void finish() { network_->loss_sums(); }
 
   Network& network() { return *network_; }
   double load_seconds = 0;

@@ -1,5 +1,6 @@
 #pragma once
-// Backends besides the CPU's that a test program can name: none, or the CUDA ones.
+// Backends besides the CPU's that a test program can name: those of a GPU, or of the host layer
+// that stands in for one. Throws Error if there are none.
 
 #include <vector>
 

@@ -16,12 +16,12 @@ using kernels::Backend;
 namespace {
 
 std::vector<const Backend*> choose() {
-  std::vector<const Backend*> known = kernels::available_cpu_backends();
+  const std::vector<const Backend*> of_cpu = kernels::available_cpu_backends();
   const char* name = std::getenv("SCULPT_TEST_BACKEND");
-  if (name == nullptr || *name == '\0') return known;
-  const std::vector<const Backend*> more = more_backends();
-  known.insert(known.end(), more.begin(), more.end());
-  for (const Backend* backend : known)
+  if (name == nullptr || *name == '\0') return of_cpu;
+  for (const Backend* backend : of_cpu)
+    if (backend->name == name) return {backend};
+  for (const Backend* backend : more_backends())
     if (backend->name == name) return {backend};
   fail("SCULPT_TEST_BACKEND={}: this program does not know that backend", name);
 }

@@ -1,7 +1,7 @@
 #pragma once
 // Which backends the suites compare with the reference backend. By default those of the CPU; the
-// variable SCULPT_TEST_BACKEND names one instead (cpu-avx2, cuda-fp32, cuda-bf16, ...). Programs
-// that link tests/support/cuda_backends.cpp know the CUDA ones too.
+// variable SCULPT_TEST_BACKEND names one instead (cpu-avx2, cuda-fp32, cuda-bf16, ...): the CUDA
+// ones on this machine's GPU, or on the host layer in programs that link cuda_backends.cpp.
 
 #include <vector>
 
