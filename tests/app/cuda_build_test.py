@@ -13,7 +13,7 @@ class WithoutGpu(ProgramTest):
         done = sculpt_run(self.config, "--out", self.folder / "run")
         self.assertEqual(done.returncode, 0, done.stderr)
         first = done.stdout.splitlines()[0]
-        self.assertRegex(first, r"^device cpu \(cpu-\w+: .*(driver|GPU)")
+        self.assertRegex(first, r"^device cpu \(cpu-\w+\): .*(driver|GPU)")
 
     def test_a_gpu_that_is_asked_for_is_missed(self):
         for device in ("cuda", "cuda:1"):
