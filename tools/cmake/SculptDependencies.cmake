@@ -1,5 +1,17 @@
 # Every third-party dependency, found once. Each is a Debian package (README, "Set-up").
 find_package(Threads REQUIRED)
+
+# On machines without packages: one folder with the headers of all of them.
+set(SCULPT_HEADERS "" CACHE PATH "Folder with fmt/, nlohmann/, CLI/, toml++/ and doctest/, used instead of packages")
+if(SCULPT_HEADERS)
+  foreach(target fmt::fmt nlohmann_json::nlohmann_json CLI11::CLI11 tomlplusplus::tomlplusplus doctest::doctest)
+    add_library(${target} INTERFACE IMPORTED)
+    target_include_directories(${target} INTERFACE ${SCULPT_HEADERS})
+  endforeach()
+  target_compile_definitions(fmt::fmt INTERFACE FMT_HEADER_ONLY)
+  return()
+endif()
+
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
