@@ -129,6 +129,10 @@ void pause();
 /// To be called when a thread has exited: others may have waited only for that.
 void release_those_who_waited_for(const Thread& exited);
 
+// launches.cpp --------------------------------------------------------------------------------
+
+void note_launch(const char* kernel);
+
 // report.cpp ----------------------------------------------------------------------------------
 
 /// Ends the process with a report of what the threads of the block wait at.
