@@ -1,16 +1,53 @@
 #include "engine/core/buffer.h"
 
-#include <atomic>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
 #include <sys/mman.h>
+#include <vector>
 
 #include "engine/core/error.h"
 
 namespace sculpt {
 namespace {
 
-std::atomic<size_t> live{0};
+/// What is in use, by name; of the host and of devices.
+class Live {
+ public:
+  void add(bool on_device, const char* what, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    bytes_[on_device][what] += bytes;
+  }
+  void remove(bool on_device, const char* what, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    bytes_[on_device][what] -= bytes;
+  }
+  /// "activations and their gradients 70.1 MiB, the weights 1.0 MiB": the largest first.
+  std::string describe(bool on_device) {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::pair<size_t, std::string>> parts;
+    for (const auto& [what, bytes] : bytes_[on_device])
+      if (bytes > 0) parts.emplace_back(bytes, what);
+    std::sort(parts.rbegin(), parts.rend());
+    std::string text;
+    for (const auto& [bytes, what] : parts)
+      text += fmt::format("{}{} {:.1f} MiB", text.empty() ? "" : ", ", what, mebibytes(bytes));
+    return text.empty() ? "nothing of ours" : text;
+  }
+  static double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, size_t> bytes_[2];
+};
+
+Live& live() {
+  static Live& the_live = *new Live;  // never destroyed: buffers may outlive static objects
+  return the_live;
+}
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kCacheLine = 64;
@@ -31,30 +68,24 @@ std::byte* allocate_host(size_t bytes) {
   return static_cast<std::byte*>(data);
 }
 
-double mebibytes(size_t bytes) {
-  return static_cast<double>(bytes) / (1 << 20);
-}
-
 }  // namespace
 
 Buffer::Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memory)
-    : memory_(memory) {
+    : what_(what), memory_(memory) {
   if (bytes == 0) return;
   data_ = memory ? static_cast<std::byte*>(memory->allocate(bytes)) : allocate_host(bytes);
   if (!data_)
-    fail(
-        "out of {}memory: {} needs {:.1f} MiB and {:.1f} MiB are in use; use a smaller train.batch "
-        "or model",
-        memory ? "GPU " : "", what, mebibytes(bytes), mebibytes(live_bytes()));
+    fail("out of {}memory: {} needs {:.1f} MiB; in use are {}. Use a smaller train.batch or model",
+         memory ? "GPU " : "", what, Live::mebibytes(bytes), live().describe(memory != nullptr));
   bytes_ = bytes;
-  live += bytes;
+  live().add(memory_ != nullptr, what, bytes);
   zero();
 }
 
 Buffer::~Buffer() {
   if (!data_) return;
   memory_ ? memory_->free(data_) : std::free(data_);
-  live -= bytes_;
+  live().remove(memory_ != nullptr, what_, bytes_);
 }
 
 void Buffer::zero() {
@@ -63,10 +94,6 @@ void Buffer::zero() {
     memory_->zero(data_, bytes_);
   else
     std::memset(data_, 0, bytes_);
-}
-
-size_t Buffer::live_bytes() {
-  return live;
 }
 
 }  // namespace sculpt

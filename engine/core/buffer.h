@@ -1,6 +1,5 @@
 #pragma once
-// Owned, zero-initialised memory of the host or of a device, aligned for vectors, and a count of
-// what is live.
+// Owned, zero-initialised memory of the host or of a device, aligned for vectors.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +12,8 @@ namespace sculpt {
 class Buffer {
  public:
   Buffer() = default;
-  /// Throws Error naming `what` if the memory cannot be had.
+  /// Throws Error naming `what`, and what else is in use, if the memory cannot be had. `what` is
+  /// kept: a string literal.
   Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memory = nullptr);
   ~Buffer();
   Buffer(Buffer&& other) noexcept { swap(other); }
@@ -37,17 +37,16 @@ class Buffer {
   }
   void zero();
 
-  /// Bytes of all Buffers alive in the process, host and device together.
-  static size_t live_bytes();
-
  private:
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(what_, other.what_);
     std::swap(memory_, other.memory_);
   }
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
+  const char* what_ = "";
   const kernels::DeviceMemory* memory_ = nullptr;  // null: the host's
 };
 

@@ -1,0 +1,52 @@
+// Memory of the device: full, and given back.
+
+#include <doctest/doctest.h>
+
+#if defined(SCULPT_CUDA_ON_HOST)
+#include <cuda_runtime.h>
+#endif
+
+#include "engine/core/error.h"
+#include "engine/nn/network.h"
+#include "tests/support/tested_backends.h"
+#include "tests/train/tiny_run.h"
+
+namespace {
+
+using namespace sculpt;
+using test::tested_backends;
+
+#if defined(SCULPT_CUDA_ON_HOST)  // a real one cannot be made small
+
+TEST_CASE("device memory: a full GPU says what needed how much, and what was in use") {
+  const kernels::Backend& backend = *tested_backends().front();
+  const size_t before = cuda_on_host::live_allocations();
+  cuda_on_host::set_device_memory(size_t{1} << 20);
+  std::string message;
+  try {
+    Network network(testing::tiny_spec(), backend, 4096);
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  cuda_on_host::set_device_memory(size_t{16} << 30);
+  CAPTURE(message);
+  CHECK(message.starts_with("out of GPU memory: "));
+  CHECK(message.find(" needs ") != std::string::npos);
+  CHECK(message.find("in use are ") != std::string::npos);
+  CHECK(message.find("the weights 0.0 MiB") != std::string::npos);
+  CHECK(message.find("train.batch") != std::string::npos);
+  // What had been allocated was given back, and smaller networks still fit.
+  CHECK(cuda_on_host::live_allocations() == before);
+  Network network(testing::tiny_spec(), backend, 4);
+  CHECK(cuda_on_host::live_allocations() > before);
+}
+
+#endif
+
+TEST_CASE("device memory: more than there is") {
+  const kernels::Backend& backend = *tested_backends().front();
+  REQUIRE(backend.memory != nullptr);
+  CHECK_THROWS_AS(Buffer(size_t{1} << 50, "a test", backend.memory), Error);
+}
+
+}  // namespace
