@@ -25,13 +25,15 @@ class Live {
     const std::lock_guard lock(mutex_);
     bytes_[on_device][what] -= bytes;
   }
-  /// "activations and their gradients 70.1 MiB, the weights 1.0 MiB": the largest first.
+  /// "activations and their gradients 70.1 MiB, the weights 1.0 MiB": the largest few.
   std::string describe(bool on_device) {
     const std::lock_guard lock(mutex_);
     std::vector<std::pair<size_t, std::string>> parts;
     for (const auto& [what, bytes] : bytes_[on_device])
       if (bytes > 0) parts.emplace_back(bytes, what);
     std::sort(parts.rbegin(), parts.rend());
+    constexpr size_t kMost = 5;
+    parts.resize(std::min(parts.size(), kMost));
     std::string text;
     for (const auto& [bytes, what] : parts)
       text += fmt::format("{}{} {:.1f} MiB", text.empty() ? "" : ", ", what, mebibytes(bytes));
