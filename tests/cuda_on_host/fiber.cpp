@@ -104,6 +104,7 @@ Fiber::~Fiber() {
 #if defined(CUDA_ON_HOST_UCONTEXT)
   delete static_cast<ucontext_t*>(context_);
 #endif
+  static_cast<void>(sanitizer_state_);  // not used without a sanitizer
   if (host_) return;
 #if defined(CUDA_ON_HOST_TSAN)
   __tsan_destroy_fiber(sanitizer_state_);

@@ -37,7 +37,7 @@ class Fiber {
   void* stack_bottom_ = nullptr;
   size_t stack_size_ = 0;
   // AddressSanitizer's fake stack, or ThreadSanitizer's fiber.
-  [[maybe_unused]] void* sanitizer_state_ = nullptr;
+  void* sanitizer_state_ = nullptr;
   bool host_ = true;
 };
 
