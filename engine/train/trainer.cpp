@@ -134,7 +134,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const int64_t every = settings_.train.checkpoint_steps;
     const bool last = state_.epoch_step == steps;
     const bool save_now = every > 0 && state_.epoch_step % every == 0 && !last;
-    if (last || stop || save_now) check_loss(lr);
+    if (on_device() && (last || stop || save_now)) check_loss(state_.epoch_step, lr);
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
@@ -150,9 +150,9 @@ constexpr int64_t kStepsBetweenLooks = 64;
 
 void Trainer::step(int64_t images, double lr) {
   Network& network = parts_.network;
-  const bool on_device = parts_.backend.memory != nullptr;
   network.forward_adding(Mode::train, static_cast<uint64_t>(state_.steps));
-  if (!on_device || state_.epoch_step % kStepsBetweenLooks == 0) check_loss(lr);
+  if (!on_device() || state_.epoch_step % kStepsBetweenLooks == 0)
+    check_loss(state_.epoch_step + 1, lr);
   network.backward();
   sgd_.step(lr);
 
@@ -172,14 +172,14 @@ void Trainer::record_for_profiler(bool before_step) {
   if (!before_step && state_.steps == last + 1 && trace.stop_recording) trace.stop_recording();
 }
 
-void Trainer::check_loss(double lr) {
+void Trainer::check_loss(int64_t steps, double lr) {
   const kernels::LossSums sums = parts_.network.loss_sums();
   if (!std::isfinite(sums.loss))
     fail(
         "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
         "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
-        std::isnan(sums.loss) ? "not a number" : "infinite", state_.epochs + 1,
-        state_.epoch_step + 1, lr, parts_.store.folder().checkpoints().string());
+        std::isnan(sums.loss) ? "not a number" : "infinite", state_.epochs + 1, steps, lr,
+        parts_.store.folder().checkpoints().string());
   state_.sums.loss = sums.loss;
   state_.sums.correct = sums.correct;
 }

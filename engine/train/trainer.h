@@ -70,7 +70,9 @@ class Trainer {
   RunOutcome train_epoch(const TrainStep& cycle);
   RunOutcome run_steps(const TrainStep& cycle);
   void step(int64_t images, double lr);
-  void check_loss(double lr);
+  bool on_device() const { return parts_.backend.memory != nullptr; }
+  /// After `steps` steps of the epoch.
+  void check_loss(int64_t steps, double lr);
   void record_for_profiler(bool before_step);
   bool evaluate_now(const TrainStep& cycle);
   void record_evaluation(const Evaluation& evaluation);

@@ -3,8 +3,25 @@
 // linear layer is a convolution of 1 x 1 images.
 
 #include "kernels/conv2d.h"
+#include "kernels/cuda/implicit_gemm_math.h"
+#include "kernels/cuda/status.h"
+#include "kernels/cuda/tables.h"
 
 namespace sculpt::kernels::cuda {
+
+/// body(Math{}) for the multiplication of a precision.
+template <class Body>
+auto with_math(Precision precision, const Body& body) {
+  switch (precision) {
+    case Precision::fp32:
+      return body(Fp32{});
+    case Precision::tf32:
+      return body(Tf32{});
+    case Precision::bf16:
+      return body(Bf16{});
+  }
+  raise("unknown precision " + std::to_string(static_cast<int>(precision)));
+}
 
 template <class Math>
 void conv2d_forward(void* y, const void* x, const void* weight, const void* bias,

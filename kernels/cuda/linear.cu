@@ -1,9 +1,6 @@
 // A fully connected layer is a convolution of 1 x 1 images: the same GEMMs, the same weight order.
 
 #include "kernels/cuda/conv2d_passes.h"
-#include "kernels/cuda/implicit_gemm_math.h"
-#include "kernels/cuda/status.h"
-#include "kernels/cuda/tables.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -37,26 +34,16 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
   conv2d_weight_grad<Math>(dweight, dbias, dy, x, as_conv2d(shape), write, workspace, launch);
 }
 
-template <class Math>
-LinearKernels kernels() {
-  return {.workspace_bytes = workspace_bytes,
-          .forward = forward<Math>,
-          .input_grad = input_grad<Math>,
-          .weight_grad = weight_grad<Math>};
-}
-
 }  // namespace
 
 LinearKernels linear_kernels(Precision precision) {
-  switch (precision) {
-    case Precision::fp32:
-      return kernels<Fp32>();
-    case Precision::tf32:
-      return kernels<Tf32>();
-    case Precision::bf16:
-      return kernels<Bf16>();
-  }
-  raise("unknown precision " + std::to_string(static_cast<int>(precision)));
+  return with_math(precision, [](auto math) {
+    using Math = decltype(math);
+    return LinearKernels{.workspace_bytes = workspace_bytes,
+                         .forward = forward<Math>,
+                         .input_grad = input_grad<Math>,
+                         .weight_grad = weight_grad<Math>};
+  });
 }
 
 }  // namespace sculpt::kernels::cuda
