@@ -85,7 +85,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
   loss_ = ops::softmax_cross_entropy(*graph_, logits_, spec_.label_smoothing);
   exempt(parameters_, spec_);
   parameters_.allocate(backend);
-  for (Staging* staging : {&pixels_, &values_, &mean_, &std_, &host_labels_})
+  for (Staging* staging : {&pixels_, &values_, &mean_, &std_, &staged_labels_})
     *staging = Staging("a batch", backend.memory);
   graph_->finish();
 }
@@ -109,11 +109,11 @@ void Network::initialise(uint64_t seed) {
 void Network::load(const Batch& batch, const Normalization& normalization) {
   check_batch(batch.count);
   batch_ = batch.count;
-  const std::span labels(batch.labels, static_cast<size_t>(batch.count));
-  for (const int32_t label : labels)
+  host_labels_.assign(batch.labels, batch.labels + batch.count);
+  for (const int32_t label : host_labels_)
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
-  loss_->set_labels(host_labels_.send(labels));
+  loss_->set_labels(staged_labels_.send(std::span<const int32_t>(host_labels_)));
   const auto pixels = static_cast<size_t>(batch_ * spec_.image.count());
   graph_->backend().input.load_u8(
       graph_->replay().data(images_), pixels_.send(std::span(batch.images, pixels)),

@@ -83,7 +83,8 @@ class Network {
   ops::SoftmaxCrossEntropy* loss_ = nullptr;
   void check_batch(int64_t batch) const;
 
-  Staging pixels_, values_, mean_, std_, host_labels_;
+  Staging pixels_, values_, mean_, std_, staged_labels_;
+  std::vector<int32_t> host_labels_;
   Buffer labels_;  // of batches that a device makes itself, [max_batch]
   int64_t batch_ = 0;
 };

@@ -87,6 +87,18 @@ TEST_CASE("network: a short batch gives the same as a network of that size") {
   CHECK(std::ranges::equal(large.parameters().state_values(), exact.parameters().state_values()));
 }
 
+TEST_CASE("network: a loaded batch is a copy") {
+  Images images(5);
+  Network network(small_spec(), kernels::cpu_backend(), 5);
+  network.initialise(5);
+  network.load(images.first(5), kNormalization);
+  const double expected = network.forward(Mode::eval).loss;
+  network.load(images.first(5), kNormalization);
+  std::ranges::fill(images.pixels, uint8_t{0});
+  std::ranges::fill(images.labels, 6);
+  CHECK(network.forward(Mode::eval).loss == expected);
+}
+
 TEST_CASE("network: replays are bit-identical, for any thread count") {
   const Images images(37);
   const int threads = thread_count();
