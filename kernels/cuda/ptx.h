@@ -40,6 +40,29 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* 
 #endif
 }
 
+/// Two matrices; lanes 0 to 15 point at the rows.
+__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* shared_row) {
+#if defined(SCULPT_CUDA_ON_HOST)
+  cuda_on_host::ldmatrix_x2(r, shared_row);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared_row))
+               : "memory");
+#endif
+}
+
+__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared_row) {
+#if defined(SCULPT_CUDA_ON_HOST)
+  cuda_on_host::ldmatrix_x2_trans(r, shared_row);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared_row))
+               : "memory");
+#endif
+}
+
 /// d += a b; a is 16 x 16 and b 16 x 8 of bf16, d 16 x 8 of float.
 __device__ __forceinline__ void mma_bf16_16816(float (&d)[4], const uint32_t (&a)[4],
                                                const uint32_t (&b)[2]) {
