@@ -24,9 +24,10 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
             size_t shared_bytes, void* stream, const Arguments&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #if defined(SCULPT_CUDA_ON_HOST)
-  (void)stream;
-  cuda_on_host::run_grid(name, grid, block, shared_bytes,
-                         [&] { kernel(static_cast<Parameters>(arguments)...); });
+  // By value: a graph that is being captured keeps them.
+  cuda_on_host::run_grid(
+      name, grid, block, shared_bytes, stream,
+      [kernel, ... copies = static_cast<Parameters>(arguments)] { kernel(copies...); });
 #else
   constexpr size_t kDefaultSharedBytes = 48 << 10;
   if (shared_bytes > kDefaultSharedBytes)

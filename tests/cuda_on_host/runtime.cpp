@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 
+#include "cuda_on_host/capture.h"
 #include "cuda_on_host/grid.h"
 
 struct CUstream_st {};
@@ -105,6 +106,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 
@@ -133,6 +135,10 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
   }
   return "unrecognized error code";
 }
@@ -153,12 +159,17 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid device ordinal";
     case cudaErrorNotReady:
       return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
   }
   return "unrecognized error code";
 }
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = nullptr;
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (bytes == 0) return cudaSuccess;
   const std::lock_guard lock(device_memory.mutex);
   if (bytes > device_memory.total - device_memory.used) return remember(cudaErrorMemoryAllocation);
@@ -172,6 +183,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* pointer) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (pointer == nullptr) return cudaSuccess;
   const std::lock_guard lock(device_memory.mutex);
   const auto block = device_memory.blocks.find(pointer);
@@ -200,19 +212,26 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (bytes != 0) memmove(to, from, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
+                            cudaStream_t stream) {
+  if (!cuda_on_host::is_captured("cudaMemcpyAsync", stream))
+    return cudaMemcpy(to, from, bytes, kind);
+  cuda_on_host::capture([=] { cudaMemcpy(to, from, bytes, kind); });
+  return cudaSuccess;
 }
 cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (bytes != 0) memset(to, byte, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t) {
-  return cudaMemset(to, byte, bytes);
+cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
+  if (!cuda_on_host::is_captured("cudaMemsetAsync", stream)) return cudaMemset(to, byte, bytes);
+  cuda_on_host::capture([=] { cudaMemset(to, byte, bytes); });
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
@@ -227,9 +246,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaStreamQuery(cudaStream_t) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
@@ -252,9 +273,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {

@@ -31,7 +31,7 @@ TEST_CASE("fresh memory holds NaNs, dynamic shared memory in every block") {
 
 TEST_CASE("a launch that a device would refuse") {
   const auto launch = [](dim3 grid, dim3 block, size_t shared_bytes) {
-    cuda_on_host::run_grid("some_kernel", grid, block, shared_bytes, [] {});
+    cuda_on_host::run_grid("some_kernel", grid, block, shared_bytes, nullptr, [] {});
   };
   CHECK_THROWS_WITH_AS(launch(1, 1025, 0), "some_kernel: a block of 1025 x 1 x 1 threads",
                        std::invalid_argument);

@@ -20,7 +20,7 @@ std::vector<T> run_block(int num_threads, std::function<T(int)> body) {
     cuda_on_host::set_order(order.order, order.seed);
     DeviceArray<T> results(static_cast<size_t>(num_threads));
     T* out = results.data();
-    cuda_on_host::run_grid("test", 1, num_threads, 0,
+    cuda_on_host::run_grid("test", 1, num_threads, 0, nullptr,
                            [&] { out[threadIdx.x] = body(threadIdx.x); });
     if (first.empty()) first = results.read();
     CHECK_MESSAGE(results.read() == first, order.name);
@@ -148,7 +148,7 @@ TEST_CASE("integer atomics return the old value and wrap") {
   DeviceArray<unsigned> memory(std::vector<unsigned>{0, 0, 100, 0, 0xfffffff0u, 7});
   unsigned* m = memory.data();
   unsigned olds = 0;
-  cuda_on_host::run_grid("test", 4, 32, 0, [&] {
+  cuda_on_host::run_grid("test", 4, 32, 0, nullptr, [&] {
     const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     atomicOr(&olds, 1u << atomicAdd(&m[0], 1u) % 32);
     atomicMax(&m[1], i);
@@ -166,7 +166,7 @@ TEST_CASE("indices of a grid in three dimensions") {
     cuda_on_host::set_order(order.order, order.seed);
     DeviceArray<int> visits(std::vector<int>(2 * 3 * 4 * 5 * 6 * 7, 0));
     int* v = visits.data();
-    cuda_on_host::run_grid("test", dim3(2, 3, 4), dim3(5, 6, 7), 0, [&] {
+    cuda_on_host::run_grid("test", dim3(2, 3, 4), dim3(5, 6, 7), 0, nullptr, [&] {
       const int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
       const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
       ++v[block * 210 + thread];

@@ -3,8 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
+#include <utility>
 
+#include "cuda_on_host/capture.h"
 #include "cuda_on_host/vector_types.h"
 
 extern uint3 threadIdx;
@@ -28,14 +29,20 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
               void* arguments);
 }  // namespace detail
 
-/// Calls body() once for each thread of the grid. Throws std::invalid_argument where a device would
-/// refuse the launch; aborts the process, naming the kernel, where its threads could not go on.
+/// Calls body() once for each thread of the grid, at once or, while `stream` is being captured,
+/// when its graph is launched. Throws std::invalid_argument where a device would refuse the launch;
+/// aborts the process, naming the kernel, where its threads could not go on.
 template <class Body>
-void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, Body&& body) {
-  using Plain = std::remove_reference_t<Body>;
-  detail::run_grid(
-      kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Plain*>(b))(); },
-      const_cast<std::remove_const_t<Plain>*>(&body));
+void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream,
+              Body body) {
+  auto run = [=, body = std::move(body)]() mutable {
+    detail::run_grid(
+        kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); }, &body);
+  };
+  if (is_captured(kernel, stream))
+    capture(run);
+  else
+    run();
 }
 
 /// Dynamic shared memory of the running block.

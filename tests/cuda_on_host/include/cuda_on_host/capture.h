@@ -1,0 +1,21 @@
+#pragma once
+// CUDA graphs: what is launched on a stream while it is captured is kept, with copies of its
+// arguments, and executed whenever the graph is launched.
+//
+// As on a device, a capture fails (cudaErrorStreamCaptureUnsupported, then
+// cudaErrorStreamCaptureInvalidated from cudaStreamEndCapture) when something waits for the stream
+// or allocates memory meanwhile, and an asynchronous copy reads the host's memory at every launch.
+
+#include <functional>
+
+namespace cuda_on_host {
+
+/// Whether work on `stream` is kept instead of executed. Throws std::invalid_argument, naming
+/// `what`, if another stream is being captured: ours work on one.
+bool is_captured(const char* what, void* stream);
+/// Keeps one piece of work.
+void capture(std::function<void()> work);
+/// For calls that a capture does not survive: true, and the capture is void, if there is one.
+bool spoils_capture();
+
+}  // namespace cuda_on_host
