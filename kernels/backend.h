@@ -15,6 +15,7 @@
 #include "kernels/memory.h"
 #include "kernels/pooling.h"
 #include "kernels/ranking.h"
+#include "kernels/recording.h"
 #include "kernels/tracing.h"
 
 namespace sculpt::kernels {
@@ -42,7 +43,8 @@ struct Backend {
   MaskedSgdKernels masked_sgd;
   RankingKernels ranking = {};  ///< null where weights lie in the host's memory
 
-  TraceHooks trace = {};  ///< null on the CPU
+  TraceHooks trace = {};          ///< null on the CPU
+  RecordingHooks recording = {};  ///< null on the CPU
 
   /// Runs independent multiply-adds in registers on the calling thread and returns the FLOPs done:
   /// the compute ceiling of benchmarks. Null on the reference backend.

@@ -7,11 +7,11 @@
 namespace sculpt::kernels {
 
 /// Where a dropout mask comes from: element e of image n (n counted over the batch, e in CHW order)
-/// is dropped iff uniform(Philox(key, counter = n * elements_per_image + e, offset)) < rate.
+/// is dropped iff uniform(Philox(key, counter = n * elements_per_image + e, *step)) < rate.
 struct DropoutDraw {
-  uint64_t key = 0;     ///< from (seed, purpose, op)
-  uint64_t offset = 0;  ///< the training step
-  float rate = 0.5f;    ///< probability of a zero, in [0, 1)
+  uint64_t key = 0;                ///< from (seed, purpose, op)
+  const uint64_t* step = nullptr;  ///< of training; lies in the backend's memory
+  float rate = 0.5f;               ///< probability of a zero, in [0, 1)
 };
 
 struct ElementwiseKernels {

@@ -6,12 +6,21 @@
 
 namespace sculpt::kernels {
 
-/// A training set in the backend's memory, and how its images are augmented.
+/// A training set in the backend's memory, and how its images are augmented and normalised.
 struct ResidentSet {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count]
+  const int32_t* order = nullptr;   ///< [count]: the images of an epoch, one after the other
   const uint8_t* fill = nullptr;    ///< [channels]: colour of erased squares
+  const float* mean = nullptr;      ///< [channels], as for load_u8
+  const float* std = nullptr;       ///< [channels]
   AugmentRule augment;
+};
+
+/// Which batch of a resident set; lies in the backend's memory.
+struct ResidentBatch {
+  uint64_t epoch = 0;
+  int64_t first = 0;  ///< in `order`
 };
 
 struct InputKernels {
@@ -25,12 +34,12 @@ struct InputKernels {
   /// values (NCHW float) := x.
   void (*store_f32)(float* values, const void* x, const ActivationShape& shape,
                     const Launch& launch);
-  /// x[n] := image order[n] of the set, augmented for `epoch` (the bytes that data/augment.h makes)
-  /// and normalised as by load_u8; labels[n] := its label. order, labels: [batch]. Null where
-  /// batches are made by the host.
-  void (*load_resident)(void* x, int32_t* labels, const ResidentSet& set, const int32_t* order,
-                        uint64_t epoch, const float* mean, const float* std,
-                        const ActivationShape& shape, const Launch& launch) = nullptr;
+  /// x[n] := image order[first + n] of the set, augmented for the epoch (the bytes that
+  /// data/augment.h makes) and normalised as by load_u8; labels[n] := its label. labels: [batch].
+  /// Null where batches are made by the host.
+  void (*load_resident)(void* x, int32_t* labels, const ResidentSet& set,
+                        const ResidentBatch* batch, const ActivationShape& shape,
+                        const Launch& launch) = nullptr;
 };
 
 }  // namespace sculpt::kernels

@@ -32,6 +32,7 @@ TrainingStep::TrainingStep(const StepOptions& options)
       spec, *kernels::open_device(options.device, options.precision).backend, options.batch);
   network_->initialise(1);
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
+  recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 
   const RandomStream stream(1, Purpose::test);
   images_.resize(static_cast<size_t>(options.batch * spec.image.count()));
@@ -46,12 +47,16 @@ void TrainingStep::run() {
   const double start = now();
   network_->load({images_.data(), labels_.data(), options_.batch}, normalization_);
   load_seconds += now() - start;
-  network_->forward_adding(Mode::train);
-  network_->backward();
-  const double update = now();
+  network_->begin_step(0);
   // Small, so that hundreds of steps on noise stay finite.
-  optimizer_->step(1e-4);
-  update_seconds += now() - update;
+  optimizer_->set_lr(1e-4);
+  recorder_->run(options_.batch, [&] {
+    network_->forward_adding(Mode::train);
+    network_->backward();
+    const double update = now();
+    optimizer_->step();
+    update_seconds += now() - update;
+  });
 }
 
 int64_t peak_memory_bytes() {

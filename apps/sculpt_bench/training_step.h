@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/step_recorder.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 
@@ -38,6 +39,7 @@ class TrainingStep {
   StepOptions options_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Sgd> optimizer_;
+  std::unique_ptr<StepRecorder> recorder_;
   Normalization normalization_;
   std::vector<uint8_t> images_;
   std::vector<int32_t> labels_;

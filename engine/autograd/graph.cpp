@@ -78,6 +78,8 @@ void Graph::finish() {
     workspace = std::max(workspace, node->workspace_bytes());
   }
   replay_.launch.stream = backend_.stream;
+  step_ = DeviceValue<uint64_t>("the step's number", backend_.memory);
+  replay_.step = step_.data();
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.workspace_ = workspace_.data();
   plan_memory();

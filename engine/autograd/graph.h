@@ -15,6 +15,7 @@
 
 #include "engine/autograd/parameters.h"
 #include "engine/core/buffer.h"
+#include "engine/core/device_value.h"
 #include "kernels/backend.h"
 
 namespace sculpt {
@@ -37,7 +38,8 @@ class Replay {
  public:
   Mode mode = Mode::train;
   kernels::Launch launch;
-  uint64_t step = 0;  ///< training step of the run: the counter of dropout's random numbers
+  /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
+  const uint64_t* step = nullptr;
   uint64_t seed = 0;
 
   void* data(Value v) const { return data_[v.index]; }
@@ -113,6 +115,7 @@ class Graph {
 
   // Replay.
   Replay& replay() { return replay_; }
+  void set_step(uint64_t step) { step_.set(step); }
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);
   /// Back from the last node; after forward() in train or frozen mode.
@@ -152,6 +155,7 @@ class Graph {
   std::vector<bool> claimed_;
   bool finished_ = false;
   Buffer memory_, workspace_;
+  DeviceValue<uint64_t> step_;
   Replay replay_;
   bool profiling_ = false;
   std::vector<NodeTime> profile_;

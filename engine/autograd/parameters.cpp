@@ -77,14 +77,22 @@ void ParameterArena::allocate_packed() {
 
 const void* ParameterArena::compute_weight(ParameterId id) {
   if (packed_offsets_[id] < 0) return weight(id);
-  if (packed_stale_) {
-    backend_->masked_sgd.pack(sgd_arena(reinterpret_cast<const kernels::SgdSegment*>(
-                                            std::as_const(packed_segments_).device()),
-                                        packed_segment_count_),
-                              backend_->stream);
-    packed_stale_ = false;
-  }
+  if (packed_stale_) pack();
   return packed_.data() + static_cast<size_t>(packed_offsets_[id]) * backend_->packed_weight_bytes;
+}
+
+void ParameterArena::pack() {
+  const auto* segments =
+      reinterpret_cast<const kernels::SgdSegment*>(std::as_const(packed_segments_).device());
+  backend_->masked_sgd.pack(sgd_arena(segments, packed_segment_count_), backend_->stream);
+  packed_stale_ = false;
+}
+
+void ParameterArena::hand_to_device() {
+  for (MirroredBuffer* buffer : {&weights_, &gradients_, &momentum_, &state_})
+    buffer->device();
+  std::as_const(masks_).device();
+  if (packed_stale_ && backend_->packed_weight_bytes > 0) pack();
 }
 
 kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,

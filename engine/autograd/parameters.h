@@ -70,6 +70,9 @@ class ParameterArena {
   /// The weight of a convolution or linear layer as its kernels read it: the compute copy where the
   /// backend has one.
   const void* compute_weight(ParameterId id);
+  /// Brings everything into the backend's memory and takes it as written there: before a recorded
+  /// step, whose kernels run without asking for pointers.
+  void hand_to_device();
   /// Everything the optimizer works on, with the segments given (in the backend's memory).
   kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
   /// Where the compute copy of a weight begins, in its elements; -1 if it has none.
@@ -125,6 +128,7 @@ class ParameterArena {
     return {reinterpret_cast<T*>(buffer.host()), static_cast<size_t>(count)};
   }
   void allocate_packed();
+  void pack();
 
   std::vector<Parameter> parameters_;
   std::vector<StateArray> states_;

@@ -85,8 +85,10 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
   loss_ = ops::softmax_cross_entropy(*graph_, logits_, spec_.label_smoothing);
   exempt(parameters_, spec_);
   parameters_.allocate(backend);
-  for (Staging* staging : {&pixels_, &values_, &mean_, &std_, &staged_labels_})
+  for (Staging* staging : {&pixels_, &values_, &mean_, &std_})
     *staging = Staging("a batch", backend.memory);
+  if (backend.memory)
+    labels_ = Buffer(static_cast<size_t>(max_batch) * sizeof(int32_t), "labels", backend.memory);
   graph_->finish();
 }
 
@@ -113,7 +115,7 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
   for (const int32_t label : host_labels_)
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
-  loss_->set_labels(staged_labels_.send(std::span<const int32_t>(host_labels_)));
+  loss_->set_labels(send_labels());
   const auto pixels = static_cast<size_t>(batch_ * spec_.image.count());
   graph_->backend().input.load_u8(
       graph_->replay().data(images_), pixels_.send(std::span(batch.images, pixels)),
@@ -121,18 +123,21 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
       graph_->shape(images_), launch());
 }
 
-void Network::load_resident(const kernels::ResidentSet& set, const int32_t* order, int64_t batch,
-                            int64_t epoch, const Normalization& normalization) {
+// Always to the same place, which recorded steps know.
+const int32_t* Network::send_labels() {
+  const kernels::DeviceMemory* memory = graph_->backend().memory;
+  if (!memory) return host_labels_.data();
+  memory->copy_in(labels_.data(), host_labels_.data(), host_labels_.size() * sizeof(int32_t));
+  return labels_.as<int32_t>();
+}
+
+void Network::load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
+                            int64_t batch) {
   check_batch(batch);
   batch_ = batch;
-  const kernels::Backend& backend = graph_->backend();
-  if (labels_.bytes() == 0)
-    labels_ = Buffer(static_cast<size_t>(max_batch()) * sizeof(int32_t), "labels", backend.memory);
   loss_->set_labels(labels_.as<int32_t>());
-  backend.input.load_resident(
-      graph_->replay().data(images_), labels_.as<int32_t>(), set, order,
-      static_cast<uint64_t>(epoch), mean_.send(std::span(normalization.mean)),
-      std_.send(std::span(normalization.std)), graph_->shape(images_), launch());
+  graph_->backend().input.load_resident(graph_->replay().data(images_), labels_.as<int32_t>(), set,
+                                        at, graph_->shape(images_), launch());
 }
 
 void Network::check_batch(int64_t batch) const {
@@ -152,7 +157,8 @@ void Network::load_values(const float* images, int64_t batch) {
 
 kernels::LossSums Network::forward(Mode mode, uint64_t step) {
   set_loss_sums({});
-  forward_adding(mode, step);
+  if (mode == Mode::train) begin_step(step);
+  forward_adding(mode);
   return loss_sums();
 }
 
@@ -164,11 +170,20 @@ void Network::set_loss_sums(const kernels::LossSums& sums) {
   loss_->set_sums(sums);
 }
 
-void Network::forward_adding(Mode mode, uint64_t step) {
+Readback<kernels::LossSums> Network::read_loss_sums() {
+  return loss_->read_sums();
+}
+
+void Network::begin_step(uint64_t step) {
+  graph_->set_step(step);
+  ++parameters_.batches_tracked;
+  parameters_.hand_to_device();
+  loss_->hand_to_device();
+}
+
+void Network::forward_adding(Mode mode) {
   SCULPT_CHECK(batch_ > 0, "load a batch before forward()");
-  graph_->replay().step = step;
   graph_->forward(mode, batch_);
-  if (mode == Mode::train) ++parameters_.batches_tracked;
 }
 
 void Network::backward_from_logit_sum() {

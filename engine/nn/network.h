@@ -8,6 +8,7 @@
 #include "engine/autograd/graph.h"
 #include "engine/autograd/parameters.h"
 #include "engine/core/batch_source.h"
+#include "engine/core/readback.h"
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
 #include "kernels/loss.h"
@@ -50,20 +51,24 @@ class Network {
 
   /// Copies a batch in: uint8 images normalised by the backend, and labels.
   void load(const Batch& batch, const Normalization& normalization);
-  /// The same from a data set in the backend's memory: images order[0..batch), augmented for
-  /// `epoch`. `order` lies there too.
-  void load_resident(const kernels::ResidentSet& set, const int32_t* order, int64_t batch,
-                     int64_t epoch, const Normalization& normalization);
+  /// The same from a data set in the backend's memory, where `at` lies too. Only launches.
+  void load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
+                     int64_t batch);
   /// Float images, [batch][C][H][W], unlabelled.
   void load_values(const float* images, int64_t batch);
 
   /// Runs the loaded batch. Returns sums over its images. The loss uses label smoothing in training
   /// mode only.
   kernels::LossSums forward(Mode mode, uint64_t step = 0);
-  /// The same, but adds to loss_sums() and does not wait for a device.
-  void forward_adding(Mode mode, uint64_t step = 0);
+  /// The same in two parts that do not wait for a device. First, in training mode only, the number
+  /// of the step; everything that kernels will need is then in the backend's memory.
+  void begin_step(uint64_t step);
+  /// Then the launches, which add to loss_sums().
+  void forward_adding(Mode mode);
   /// Waits for the device.
   kernels::LossSums loss_sums() const;
+  /// Waits for nothing; on a device only.
+  Readback<kernels::LossSums> read_loss_sums();
   void set_loss_sums(const kernels::LossSums& sums);
   /// Gradients of the mean loss of the batch, into parameters().gradients().
   void backward() { graph_->backward(); }
@@ -82,10 +87,11 @@ class Network {
   Value images_, logits_;
   ops::SoftmaxCrossEntropy* loss_ = nullptr;
   void check_batch(int64_t batch) const;
+  const int32_t* send_labels();
 
-  Staging pixels_, values_, mean_, std_, staged_labels_;
+  Staging pixels_, values_, mean_, std_;
   std::vector<int32_t> host_labels_;
-  Buffer labels_;  // of batches that a device makes itself, [max_batch]
+  Buffer labels_;  // [max_batch], on a device
   int64_t batch_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include "engine/autograd/graph.h"
 #include "engine/core/mirrored_buffer.h"
+#include "engine/core/readback.h"
 
 namespace sculpt::ops {
 
@@ -25,6 +26,12 @@ class SoftmaxCrossEntropy final : public Node {
   kernels::LossSums sums() const {
     return *reinterpret_cast<const kernels::LossSums*>(std::as_const(sums_).host());
   }
+  /// Reads them without waiting; on a device only.
+  Readback<kernels::LossSums> read_sums() {
+    return {*backend_->memory, reinterpret_cast<kernels::LossSums*>(sums_.device())};
+  }
+  /// As ParameterArena::hand_to_device.
+  void hand_to_device() { sums_.device(); }
   void set_sums(const kernels::LossSums& sums) {
     *reinterpret_cast<kernels::LossSums*>(sums_.host()) = sums;
   }

@@ -31,7 +31,7 @@ Sgd::Sgd(ParameterArena& parameters, const OptimOptions& options)
       MirroredBuffer(segments.size() * sizeof(SgdSegment), "the optimizer's table", backend.memory);
   if (!segments.empty())
     std::memcpy(segments_.host(), segments.data(), segments.size() * sizeof(SgdSegment));
-  scalars_ = MirroredBuffer(sizeof(SgdScalars), "the optimizer's settings", backend.memory);
+  scalars_ = DeviceValue<SgdScalars>("the optimizer's settings", backend.memory);
   workspace_ = Buffer(backend.masked_sgd.clip_workspace_bytes(parameters.count()),
                       "the optimizer's workspace", backend.memory);
 }
@@ -56,26 +56,26 @@ std::vector<SgdSegment> Sgd::make_segments() const {
   return segments;
 }
 
-void Sgd::step(double lr) {
+void Sgd::set_lr(double lr) {
+  scalars_.set({static_cast<float>(lr), 1.0f});
+}
+
+void Sgd::step() {
   const kernels::Backend& backend = parameters_.backend();
   const kernels::TraceRange phase(backend.trace, "update");
-  const SgdScalars now{static_cast<float>(lr), 1.0f};
-  std::memcpy(scalars_.host(), &now, sizeof(now));
   const kernels::SgdArena arena = parameters_.sgd_arena(
       reinterpret_cast<const SgdSegment*>(std::as_const(segments_).device()), segment_count_);
-  auto* scalars = reinterpret_cast<SgdScalars*>(scalars_.device());
   if (options_.clip_norm > 0)
-    backend.masked_sgd.clip(scalars, arena.grad, arena.mask, arena.count,
+    backend.masked_sgd.clip(scalars_.data(), arena.grad, arena.mask, arena.count,
                             static_cast<float>(options_.clip_norm), workspace_.data(),
                             backend.stream);
-  backend.masked_sgd.update(
-      arena, scalars, {static_cast<float>(options_.momentum), options_.nesterov}, backend.stream);
+  backend.masked_sgd.update(arena, scalars_.data(),
+                            {static_cast<float>(options_.momentum), options_.nesterov},
+                            backend.stream);
 }
 
 double Sgd::clip_scale() const {
-  SgdScalars scalars;
-  std::memcpy(&scalars, scalars_.host(), sizeof(scalars));
-  return scalars.grad_scale;
+  return scalars_.get().grad_scale;
 }
 
 }  // namespace sculpt

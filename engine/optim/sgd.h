@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/autograd/parameters.h"
+#include "engine/core/device_value.h"
 #include "engine/optim/options.h"
 #include "kernels/masked_sgd.h"
 
@@ -18,7 +19,14 @@ class Sgd {
   /// One update from parameters().gradients(). Masked weights and momentum are exactly +0
   /// afterwards. Gradients are scaled down to clip_norm where their norm is larger (that of all
   /// unmasked gradients together, before weight decay).
-  void step(double lr);
+  void step(double lr) {
+    set_lr(lr);
+    step();
+  }
+  /// The same in two parts: the learning rate of the steps to come,
+  void set_lr(double lr);
+  /// and the update, which only launches.
+  void step();
   /// What the last step scaled the gradients by: below 1 if they were clipped.
   double clip_scale() const;
 
@@ -35,7 +43,7 @@ class Sgd {
   OptimOptions options_;
   int64_t segment_count_ = 0;
   MirroredBuffer segments_;  // kernels::SgdSegment
-  MirroredBuffer scalars_;   // kernels::SgdScalars
+  DeviceValue<kernels::SgdScalars> scalars_;
   Buffer workspace_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/core/error.h"
+
 namespace sculpt {
 namespace {
 
@@ -22,17 +24,33 @@ BatchFeed::BatchFeed(Network& network, BatchSource& source) : network_(network),
 
 void BatchFeed::upload(const ResidentImages& resident) {
   const kernels::DeviceMemory& memory = *network_.graph().backend().memory;
+  const Normalization& normalization = source_.normalization();
   OnDevice& device = on_device_.emplace();
   copy_in(device.images, "the data set", resident.images,
           resident.count * source_.image_shape().count(), memory);
   copy_in(device.labels, "the data set", resident.labels, resident.count, memory);
   copy_in(device.fill, "the data set", resident.fill.data(), std::ssize(resident.fill), memory);
-  device.set = {device.images.as<uint8_t>(), device.labels.as<int32_t>(), device.fill.as<uint8_t>(),
+  copy_in(device.mean, "the data set", normalization.mean.data(), std::ssize(normalization.mean),
+          memory);
+  copy_in(device.std, "the data set", normalization.std.data(), std::ssize(normalization.std),
+          memory);
+  // Of a fixed size, and so always at the same place.
+  device.order = Buffer(static_cast<size_t>(source_.size()) * sizeof(int32_t),
+                        "the order of an epoch", &memory);
+  device.batch = DeviceValue<kernels::ResidentBatch>("a batch's place", &memory);
+  device.set = {device.images.as<uint8_t>(),
+                device.labels.as<int32_t>(),
+                device.order.as<int32_t>(),
+                device.fill.as<uint8_t>(),
+                device.mean.as<float>(),
+                device.std.as<float>(),
                 resident.augment};
 }
 
 void BatchFeed::upload_order(int64_t epoch) {
   const std::vector<int32_t> order = source_.epoch_images(epoch);
+  SCULPT_CHECK(std::ssize(order) == source_.size(), "an order of {} images for {}", order.size(),
+               source_.size());
   copy_in(on_device_->order, "the order of an epoch", order.data(), std::ssize(order),
           *network_.graph().backend().memory);
 }
@@ -46,19 +64,23 @@ void BatchFeed::start_epoch(int64_t epoch, int64_t first_step) {
     source_.start_epoch(epoch, first_step);
 }
 
-int64_t BatchFeed::load_next() {
+int64_t BatchFeed::next() {
   const kernels::TraceRange phase(network_.graph().backend().trace, "load");
   if (!on_device_) {
     const Batch batch = source_.next();
     if (batch.count > 0) network_.load(batch, source_.normalization());
     return batch.count;
   }
-  const int64_t count = std::min(source_.batch_size(), source_.size() - position_);
-  if (count <= 0) return 0;
-  network_.load_resident(on_device_->set, on_device_->order.as<int32_t>() + position_, count,
-                         epoch_, source_.normalization());
-  position_ += count;
-  return count;
+  count_ = std::clamp<int64_t>(source_.size() - position_, 0, source_.batch_size());
+  if (count_ > 0) on_device_->batch.set({static_cast<uint64_t>(epoch_), position_});
+  position_ += count_;
+  return count_;
+}
+
+void BatchFeed::load() {
+  if (!on_device_) return;
+  const kernels::TraceRange phase(network_.graph().backend().trace, "load");
+  network_.load_resident(on_device_->set, on_device_->batch.data(), count_);
 }
 
 }  // namespace sculpt

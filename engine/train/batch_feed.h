@@ -6,6 +6,7 @@
 
 #include "engine/core/batch_source.h"
 #include "engine/core/buffer.h"
+#include "engine/core/device_value.h"
 #include "engine/nn/network.h"
 
 namespace sculpt {
@@ -17,13 +18,17 @@ class BatchFeed {
 
   /// As BatchSource::start_epoch.
   void start_epoch(int64_t epoch, int64_t first_step);
-  /// Loads the next batch of the epoch; returns its images, 0 after the last one.
-  int64_t load_next();
+  /// Moves on to the next batch of the epoch; returns its images, 0 after the last one. Batches of
+  /// the host are then in the network.
+  int64_t next();
+  /// Launches the making of the batch where a device makes it.
+  void load();
 
  private:
   /// A data set in the device's memory.
   struct OnDevice {
-    Buffer images, labels, fill, order;
+    Buffer images, labels, fill, order, mean, std;
+    DeviceValue<kernels::ResidentBatch> batch;
     kernels::ResidentSet set;
   };
   void upload(const ResidentImages& resident);
@@ -33,7 +38,8 @@ class BatchFeed {
   BatchSource& source_;
   std::optional<OnDevice> on_device_;
   int64_t epoch_ = 0;
-  int64_t position_ = 0;  // images of the epoch that have been loaded
+  int64_t position_ = 0;  // images of the epoch up to the end of the present batch
+  int64_t count_ = 0;     // images of the present batch
 };
 
 }  // namespace sculpt

@@ -7,8 +7,9 @@ std::optional<Evaluation> evaluate(Network& network, BatchFeed& feed,
   int64_t images = 0;
   network.set_loss_sums({});
   feed.start_epoch(0, 0);
-  for (int64_t count = feed.load_next(); count > 0; count = feed.load_next()) {
+  for (int64_t count = feed.next(); count > 0; count = feed.next()) {
     if (stop()) return std::nullopt;
+    feed.load();
     network.forward_adding(Mode::eval);
     images += count;
   }

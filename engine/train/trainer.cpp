@@ -26,6 +26,7 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
       sgd_(parts_.network.parameters(), settings_.train.optim),
       train_feed_(parts_.network, parts_.train),
       test_feed_(parts_.network, parts_.test),
+      recorder_(settings_.train.step_graph ? parts_.backend.recording : kernels::RecordingHooks{}),
       session_start_(Clock::now()) {
   const std::vector<int64_t> epochs = rewind_epochs(settings_.plan);
   rewind_epochs_.insert(epochs.begin(), epochs.end());
@@ -122,10 +123,11 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
   const int64_t steps = parts_.train.steps_per_epoch();
   train_feed_.start_epoch(state_.epochs, state_.epoch_step);
   parts_.network.set_loss_sums({state_.sums.loss, state_.sums.correct});
+  look_.reset();
   while (state_.epoch_step < steps) {
     const auto start = Clock::now();
     const double lr = lr_at(cycle, state_.epoch_step);
-    const int64_t images = train_feed_.load_next();
+    const int64_t images = train_feed_.next();
     SCULPT_CHECK(images > 0, "the training set ended at step {} of {}", state_.epoch_step, steps);
     record_for_profiler(true);
     step(images, lr);
@@ -134,7 +136,10 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const int64_t every = settings_.train.checkpoint_steps;
     const bool last = state_.epoch_step == steps;
     const bool save_now = every > 0 && state_.epoch_step % every == 0 && !last;
-    if (on_device() && (last || stop || save_now)) check_loss(state_.epoch_step, lr);
+    if (!on_device() || last || stop || save_now)
+      check_loss();
+    else
+      look_at_loss();
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
@@ -145,22 +150,32 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
   return RunOutcome::finished;
 }
 
-// Reading the loss waits for a device: there it is looked at every so many steps only.
-constexpr int64_t kStepsBetweenLooks = 64;
-
 void Trainer::step(int64_t images, double lr) {
   Network& network = parts_.network;
-  network.forward_adding(Mode::train, static_cast<uint64_t>(state_.steps));
-  if (!on_device() || state_.epoch_step % kStepsBetweenLooks == 0)
-    check_loss(state_.epoch_step + 1, lr);
-  network.backward();
-  sgd_.step(lr);
+  network.begin_step(static_cast<uint64_t>(state_.steps));
+  sgd_.set_lr(lr);
+  lr_ = lr;
+  const auto launches = [&] {
+    train_feed_.load();
+    network.forward_adding(Mode::train);
+    network.backward();
+    sgd_.step();
+  };
+  if (profiled(state_.steps))
+    launches();  // so that the profiler sees the ranges of the ops
+  else
+    recorder_.run(images, launches);
 
   state_.sums.images += images;
   state_.images += images;
   state_.flops += flops_per_image_ * static_cast<double>(images);
   ++state_.epoch_step;
   ++state_.steps;
+}
+
+bool Trainer::profiled(int64_t step) const {
+  const auto& steps = settings_.profiled_steps;
+  return steps && steps->first <= step && step <= steps->second;
 }
 
 void Trainer::record_for_profiler(bool before_step) {
@@ -172,16 +187,30 @@ void Trainer::record_for_profiler(bool before_step) {
   if (!before_step && state_.steps == last + 1 && trace.stop_recording) trace.stop_recording();
 }
 
-void Trainer::check_loss(int64_t steps, double lr) {
+void Trainer::check_loss() {
   const kernels::LossSums sums = parts_.network.loss_sums();
-  if (!std::isfinite(sums.loss))
-    fail(
-        "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
-        "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
-        std::isnan(sums.loss) ? "not a number" : "infinite", state_.epochs + 1, steps, lr,
-        parts_.store.folder().checkpoints().string());
+  require_finite(sums.loss, state_.epoch_step);
   state_.sums.loss = sums.loss;
   state_.sums.correct = sums.correct;
+}
+
+// The loss of so many steps ago has long arrived: the device is not waited for, and the host does
+// not run further ahead of it than twice that.
+constexpr int64_t kStepsBetweenLooks = 32;
+
+void Trainer::look_at_loss() {
+  if (state_.epoch_step % kStepsBetweenLooks != 0) return;
+  if (look_) require_finite(look_->sums.get().loss, look_->step);
+  look_ = Look{state_.epoch_step, parts_.network.read_loss_sums()};
+}
+
+void Trainer::require_finite(double loss, int64_t step) const {
+  if (std::isfinite(loss)) return;
+  fail(
+      "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
+      "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
+      std::isnan(loss) ? "not a number" : "infinite", state_.epochs + 1, step, lr_,
+      parts_.store.folder().checkpoints().string());
 }
 
 bool Trainer::evaluate_now(const TrainStep& cycle) {

@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "engine/core/readback.h"
+#include "engine/core/step_recorder.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/batch_feed.h"
@@ -60,6 +62,8 @@ class Trainer {
   RunOutcome run();
 
   const RunState& state() const { return state_; }
+  /// Steps of this process that a device executed as one CUDA graph.
+  int64_t replayed_steps() const { return recorder_.replayed(); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -70,9 +74,13 @@ class Trainer {
   RunOutcome train_epoch(const TrainStep& cycle);
   RunOutcome run_steps(const TrainStep& cycle);
   void step(int64_t images, double lr);
+  bool profiled(int64_t step) const;
   bool on_device() const { return parts_.backend.memory != nullptr; }
-  /// After `steps` steps of the epoch.
-  void check_loss(int64_t steps, double lr);
+  /// Of the epoch so far; waits for a device.
+  void check_loss();
+  /// Of some steps ago.
+  void look_at_loss();
+  void require_finite(double loss, int64_t step) const;
   void record_for_profiler(bool before_step);
   bool evaluate_now(const TrainStep& cycle);
   void record_evaluation(const Evaluation& evaluation);
@@ -90,6 +98,14 @@ class Trainer {
   RunSettings settings_;
   Sgd sgd_;
   BatchFeed train_feed_, test_feed_;
+  StepRecorder recorder_;
+  /// The loss after some step of the epoch, on its way.
+  struct Look {
+    int64_t step;
+    Readback<kernels::LossSums> sums;
+  };
+  std::optional<Look> look_;
+  double lr_ = 0;                    // of the last step
   std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
   RunState state_;
   double flops_per_image_ = 0;  // of a training step, at the present masks

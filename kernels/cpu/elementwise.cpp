@@ -65,7 +65,7 @@ void dropout(float* out, const float* in, const ActivationShape& shape, const Dr
         const int64_t element = (channel * shape.height + row) * shape.width + column;
         alignas(64) float uniform[kLanes];
         philox_uniform_lanes(uniform, draw.key, first_image + static_cast<uint64_t>(element),
-                             elements, draw.offset);
+                             elements, *draw.step);
         const int64_t cell = plane * shape.plane_stride() + row * shape.row_stride() + column;
         for (int64_t i = 0; i < kLanes; i += kVecWidth) {
           const Vec kept = load(in + cell * kLanes + i) * broadcast(scale);

@@ -4,8 +4,11 @@
 #include <cuda_runtime.h>
 
 #include "kernels/common/check.h"
+#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/element.h"
+#include "kernels/cuda/recording.h"
 #include "kernels/cuda/status.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/cuda/tables.h"
 #include "kernels/cuda/tracing.h"
 
@@ -20,12 +23,16 @@ void raise(const std::string& message) {
   throw Error(message);
 }
 
+bool waits_for_launches() {
+  static const bool wait = std::getenv("SCULPT_CUDA_SYNC") != nullptr;
+  return wait;
+}
+
 namespace detail {
 
 void check_launch(const char* kernel, cudaStream_t stream) {
-  static const bool wait = std::getenv("SCULPT_CUDA_SYNC") != nullptr;
   check(cudaGetLastError(), kernel);
-  if (wait) check(cudaStreamSynchronize(stream), kernel);
+  if (waits_for_launches()) check(cudaStreamSynchronize(stream), kernel);
 }
 
 void allow_shared_memory(const void* kernel, const char* name, size_t bytes) {
@@ -43,54 +50,6 @@ constexpr int kOldestMajor = 8;
 
 int chosen_device = 0;
 
-cudaStream_t stream() {
-  static const cudaStream_t the_stream = [] {
-    use_device(chosen_device);
-    cudaStream_t created = nullptr;
-    check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "creating a CUDA stream");
-    return created;
-  }();
-  return the_stream;
-}
-
-void* allocate(size_t bytes) {
-  void* data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, bytes);
-  if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // not sticky: the caller reports it
-    return nullptr;
-  }
-  check(status, "allocating GPU memory");
-  return data;
-}
-
-// A destructor's work: an error here would hide the one that led to it.
-void release(void* data) {
-  cudaFree(data);
-}
-
-void zero(void* data, size_t bytes) {
-  check(cudaMemsetAsync(data, 0, bytes, stream()), "zeroing GPU memory");
-}
-
-void copy_in(void* device, const void* host, size_t bytes) {
-  // From pageable memory: returns when the host's bytes have been read.
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()),
-        "copying to the GPU");
-}
-
-void copy_out(void* host, const void* device, size_t bytes) {
-  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()),
-        "copying from the GPU");
-  check(cudaStreamSynchronize(stream()), "waiting for the GPU");
-}
-
-void synchronize() {
-  check(cudaStreamSynchronize(stream()), "waiting for the GPU");
-}
-
-const DeviceMemory kMemory = {allocate, release, zero, copy_in, copy_out, synchronize};
-
 /// T: activations and the compute copy of weights.
 template <class T>
 Backend make_backend(const char* name, Precision precision) {
@@ -101,8 +60,8 @@ Backend make_backend(const char* name, Precision precision) {
       .activation_bytes = sizeof(T),
       .parameter_bytes = sizeof(float),
       .packed_weight_bytes = sizeof(T),
-      .memory = &kMemory,
-      .stream = stream(),
+      .memory = &device_memory(),
+      .stream = backend_stream(),
       .conv2d = conv2d_kernels(precision),
       .linear = linear_kernels(precision),
       .batch_norm = batch_norm_kernels<T>(),
@@ -113,10 +72,21 @@ Backend make_backend(const char* name, Precision precision) {
       .masked_sgd = masked_sgd_kernels<T>(),
       .ranking = ranking_kernels(),
       .trace = trace_hooks(),
+      .recording = recording_hooks(),
   };
 }
 
 }  // namespace
+
+cudaStream_t backend_stream() {
+  static const cudaStream_t the_stream = [] {
+    use_device(chosen_device);
+    cudaStream_t created = nullptr;
+    check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "creating a CUDA stream");
+    return created;
+  }();
+  return the_stream;
+}
 
 std::string why_unusable(int index) {
   int count = 0;

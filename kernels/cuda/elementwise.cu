@@ -62,7 +62,7 @@ struct DropoutPlan {
   int64_t pixels;  // of an image
   int64_t channels;
   uint64_t key;
-  uint64_t offset;
+  const uint64_t* step;
   float rate;
   float scale;  // 1 / (1 - rate)
 };
@@ -98,7 +98,7 @@ __device__ void dropout_at(T* out, const T* in, int64_t i, ChwIndex& index, cons
                            bool accumulate) {
   Floats<N> value = load_floats<N>(in + i);
   for (int k = 0; k < N; ++k, ++index) {
-    const uint32_t word = philox4x32_words(plan.key, *index, plan.offset).at[0];
+    const uint32_t word = philox4x32_words(plan.key, *index, *plan.step).at[0];
     value.at[k] = philox_uniform(word) < plan.rate ? 0 : value.at[k] * plan.scale;
   }
   write_floats(out + i, value, accumulate);
@@ -162,7 +162,7 @@ void dropout_backward(void* dx, const void* dy, const ActivationShape& shape,
   plan.pixels = shape.height * shape.width;
   plan.channels = shape.channels;
   plan.key = draw.key;
-  plan.offset = draw.offset;
+  plan.step = draw.step;
   plan.rate = draw.rate;
   plan.scale = 1.0f / (1.0f - draw.rate);
   SCULPT_LAUNCH((dropout_elements<T>), grid_for<T>(plan.count), dim3(kThreads), 0, launch.stream,

@@ -32,18 +32,17 @@ __global__ void __launch_bounds__(kThreads)
 /// One thread per pixel of a batch; all threads of an image draw the same.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    augment_images(T* x, int32_t* labels, const ResidentSet set, const int32_t* order,
-                   uint64_t epoch, const float* mean, const float* std, int channels, int height,
-                   int width) {
+    augment_images(T* x, int32_t* labels, const ResidentSet set, const ResidentBatch* batch,
+                   int channels, int height, int width) {
   const int pixel = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
   if (pixel >= height * width) return;
   const int64_t n = blockIdx.x;
-  const int64_t index = order[n];
+  const int64_t index = set.order[batch->first + n];
   if (pixel == 0) labels[n] = set.labels[index];
 
   const AugmentRule& rule = set.augment;
   const AugmentDraw draw =
-      draw_augmentation(rule, height, width, epoch, static_cast<uint64_t>(index));
+      draw_augmentation(rule, height, width, batch->epoch, static_cast<uint64_t>(index));
   const int row = pixel / width, column = pixel % width;
   const int from_row = row + draw.dy;
   const int from_column = (draw.mirror ? width - 1 - column : column) + draw.dx;
@@ -56,7 +55,7 @@ __global__ void __launch_bounds__(kThreads)
   T* to = x + (n * plane + pixel) * channels;
   for (int c = 0; c < channels; ++c) {
     const uint8_t value = erased ? set.fill[c] : inside ? from[c * plane] : uint8_t{0};
-    to[c] = normalised<T>(value, mean[c], std[c]);
+    to[c] = normalised<T>(value, set.mean[c], set.std[c]);
   }
 }
 
@@ -71,13 +70,12 @@ void load_u8(void* x, const uint8_t* images, const float* mean, const float* std
 }
 
 template <class T>
-void load_resident(void* x, int32_t* labels, const ResidentSet& set, const int32_t* order,
-                   uint64_t epoch, const float* mean, const float* std,
+void load_resident(void* x, int32_t* labels, const ResidentSet& set, const ResidentBatch* batch,
                    const ActivationShape& shape, const Launch& launch) {
   const dim3 grid(static_cast<unsigned>(launch.batch),
                   static_cast<unsigned>(ceil_div(shape.height * shape.width, kThreads)));
   SCULPT_LAUNCH((augment_images<T>), grid, dim3(kThreads), 0, launch.stream, static_cast<T*>(x),
-                labels, set, order, epoch, mean, std, static_cast<int>(shape.channels),
+                labels, set, batch, static_cast<int>(shape.channels),
                 static_cast<int>(shape.height), static_cast<int>(shape.width));
 }
 

@@ -15,6 +15,6 @@ set(sculpt_cuda_kernels
   masked_sgd.cu
   pooling.cu
   ranking.cu)
-set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp)
+set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp device_memory.cpp recording.cpp)
 list(TRANSFORM sculpt_cuda_kernels PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM sculpt_cuda_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -37,7 +37,7 @@ void dropout(double* out, const double* in, const ActivationShape& s, const Drop
       for (int64_t column = 0; column < s.width; ++column) {
         const int64_t counter =
             n * s.elements_per_image() + (c * s.height + row) * s.width + column;
-        const uint32_t word = philox4x32(draw.key, static_cast<uint64_t>(counter), draw.offset)[0];
+        const uint32_t word = philox4x32(draw.key, static_cast<uint64_t>(counter), *draw.step)[0];
         const bool dropped = philox_uniform(word) < draw.rate;
         const int64_t i = at(s, n, c, row, column);
         write_grad(out + i, dropped ? 0 : in[i] / (1.0 - draw.rate), write);

@@ -24,8 +24,11 @@ TEST_CASE("resident training set: batches are those of the host") {
   const Backend& backend = *tested_backends().front();
   constexpr int64_t kImages = 23, kEpoch = 3;
   constexpr uint64_t kSeed = 11;
-  const std::vector<int32_t> order = {5, 22, 0, 5, 17, 9, 1};
-  const Launch launch = make_launch(backend, std::ssize(order));
+  const std::vector<int32_t> order = {8, 3, 5, 22, 0, 5, 17, 9, 1};
+  constexpr int64_t kFirst = 2;
+  const int64_t count = std::ssize(order) - kFirst;
+  const Launch launch = make_launch(backend, count);
+  DeviceCopy batch(backend, std::vector<ResidentBatch>{{kEpoch, kFirst}});
   const std::vector<float> mean = {0.49f, 0.45f, 0.4f}, std = {0.2f, 0.25f, 0.3f};
   const std::vector<uint8_t> fill = {125, 10, 99};
   DeviceCopy means(backend, mean), stds(backend, std);
@@ -40,11 +43,12 @@ TEST_CASE("resident training set: batches are those of the host") {
           AugmentOptions{0, false, 8}, AugmentOptions{12, true, 40}}) {
       CAPTURE(fmt::format("{}x{}x{} padding {} flip {} cutout {}", size.channels, size.height,
                           size.width, options.crop_padding, options.flip, options.cutout));
-      std::vector<uint8_t> augmented(order.size() * static_cast<size_t>(size.count()));
-      for (size_t n = 0; n < order.size(); ++n) {
-        const auto draw = sculpt::data::draw_augmentation(options, size, kSeed, kEpoch, order[n]);
-        sculpt::data::augment(augmented.data() + n * static_cast<size_t>(size.count()),
-                              images.data() + order[n] * size.count(), size, options, draw,
+      std::vector<uint8_t> augmented(static_cast<size_t>(count * size.count()));
+      for (int64_t n = 0; n < count; ++n) {
+        const int32_t image = order[static_cast<size_t>(kFirst + n)];
+        const auto draw = sculpt::data::draw_augmentation(options, size, kSeed, kEpoch, image);
+        sculpt::data::augment(augmented.data() + n * size.count(),
+                              images.data() + image * size.count(), size, options, draw,
                               fill.data());
       }
       DeviceCopy pixels(backend, augmented);
@@ -54,17 +58,21 @@ TEST_CASE("resident training set: batches are those of the host") {
 
       DeviceCopy set_images(backend, images), device_fill(backend, fill);
       DeviceCopy set_labels(backend, labels), device_order(backend, order);
-      DeviceCopy batch_labels(backend, std::vector<int32_t>(order.size() + 1, -1));
-      const ResidentSet set = {set_images.data(), set_labels.data(), device_fill.data(),
+      DeviceCopy batch_labels(backend, std::vector<int32_t>(static_cast<size_t>(count + 1), -1));
+      const ResidentSet set = {set_images.data(),
+                               set_labels.data(),
+                               device_order.data(),
+                               device_fill.data(),
+                               means.data(),
+                               stds.data(),
                                sculpt::data::augment_rule(options, kSeed)};
       Activation x(backend, shape, launch);
-      backend.input.load_resident(x.data(), batch_labels.data(), set, device_order.data(), kEpoch,
-                                  means.data(), stds.data(), shape, launch);
+      backend.input.load_resident(x.data(), batch_labels.data(), set, batch.data(), shape, launch);
       CHECK(x.nchw() == expected.nchw());
       CHECK(x.frame_intact());
       const auto got = batch_labels.values();
-      for (size_t n = 0; n < order.size(); ++n)
-        CHECK(got[n] == 100 + order[n]);
+      for (size_t n = 0; n < static_cast<size_t>(count); ++n)
+        CHECK(got[n] == 100 + order[kFirst + n]);
       CHECK(got.back() == -1);
     }
   }

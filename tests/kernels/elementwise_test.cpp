@@ -100,17 +100,20 @@ TEST_CASE("elementwise: add and pass-through") {
   });
 }
 
-TEST_CASE("elementwise: dropout is the documented function of key, offset and index") {
+TEST_CASE("elementwise: dropout is the documented function of key, step and index") {
   for_each_case([](const Backend& backend, const Case& c) {
     const Launch launch = make_launch(backend, c.batch);
     const Values in = random_values(c.count(), 7);
     const Values before = random_values(c.count(), 8);
-    // A key and an offset that use their upper halves.
-    for (const DropoutDraw draw :
-         {DropoutDraw{0x123456789abcdef0u, 0xfedcba9876543210u, 0.3f}, DropoutDraw{5, 1, 0.0f}}) {
+    const std::vector<uint64_t> steps = {0xfedcba9876543210u, 1};
+    DeviceCopy device_steps(backend, steps);
+    // A key and a step that use their upper halves.
+    for (const auto& [draw, step] :
+         {std::pair(DropoutDraw{0x123456789abcdef0u, device_steps.data(), 0.3f}, steps[0]),
+          std::pair(DropoutDraw{5, device_steps.data() + 1, 0.0f}, steps[1])}) {
       Values expected(in.size());
       for (size_t i = 0; i < in.size(); ++i) {
-        const auto word = sculpt::philox4x32(draw.key, i, draw.offset)[0];
+        const auto word = sculpt::philox4x32(draw.key, i, step)[0];
         expected[i] = sculpt::philox_uniform(word) < draw.rate ? 0 : in[i] / (1 - draw.rate);
       }
       Activation x(backend, c.shape, launch, in, 2.0), y(backend, c.shape, launch);

@@ -69,10 +69,11 @@ inline NetworkSpec tiny_spec() {
 /// One process's view of a run: a fresh network and trainer on a folder.
 class TinyRun {
  public:
-  TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options())
+  TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
+          int64_t images = 22)
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
-        source_(22, train.batch, 1),
+        source_(images, train.batch, 1),
         test_(10, train.batch, 2),
         store_(RunFolder(folder), "0123456789abcdef") {
     RunFolder(folder).prepare("");

@@ -1,0 +1,41 @@
+#pragma once
+// A value on its way from the device while both sides go on working.
+
+#include <utility>
+
+#include "kernels/memory.h"
+
+namespace sculpt {
+
+template <class T>
+class Readback {
+ public:
+  /// Of the value at `device` as it is after the kernels launched so far.
+  Readback(const kernels::DeviceMemory& memory, const T* device)
+      : memory_(&memory), readback_(memory.begin_readback(device, sizeof(T))) {
+    static_assert(sizeof(T) <= kernels::kReadbackBytes);
+  }
+  Readback(Readback&& other) noexcept
+      : memory_(other.memory_), readback_(std::exchange(other.readback_, nullptr)) {}
+  Readback& operator=(Readback&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(readback_, other.readback_);
+    return *this;
+  }
+  ~Readback() {
+    if (readback_) memory_->end_readback(readback_, nullptr, 0);
+  }
+
+  /// Waits for it; once.
+  T get() {
+    T value;
+    memory_->end_readback(std::exchange(readback_, nullptr), &value, sizeof(T));
+    return value;
+  }
+
+ private:
+  const kernels::DeviceMemory* memory_;
+  void* readback_;
+};
+
+}  // namespace sculpt

@@ -1,0 +1,19 @@
+#include "engine/core/step_recorder.h"
+
+namespace sculpt {
+
+StepRecorder::~StepRecorder() {
+  for (const auto& [images, recording] : recordings_)
+    if (recording) hooks_.discard(recording);
+}
+
+void StepRecorder::run(int64_t images, const std::function<void()>& launches) {
+  const auto [place, first] = recordings_.try_emplace(images, nullptr);
+  // The first time loads kernels and lets libraries allocate what they keep.
+  if (first || !hooks_.record) return launches();
+  if (!place->second) place->second = hooks_.record(launches);
+  hooks_.replay(place->second);
+  ++replayed_;
+}
+
+}  // namespace sculpt
