@@ -1,6 +1,7 @@
 #include "engine/autograd/memory_plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 namespace sculpt {
@@ -14,6 +15,14 @@ struct Slot {
   ActivationShape shape;  // channels: the largest of its tenants
   int busy_until = -1;
 };
+
+size_t aligned(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+bool overlap(const Lifetime& a, const Lifetime& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
 
 bool same_geometry(const ActivationShape& a, const ActivationShape& b) {
   return a.height == b.height && a.width == b.width && a.halo == b.halo;
@@ -46,6 +55,41 @@ int MemoryPlanner::request(const ActivationShape& shape, Lifetime lifetime) {
 }
 
 std::vector<size_t> MemoryPlanner::place(int64_t blocks, size_t cell_bytes) {
+  const bool borders =
+      std::ranges::any_of(requests_, [](const Request& r) { return r.shape.halo > 0; });
+  return borders ? place_by_geometry(blocks, cell_bytes) : place_by_size(blocks, cell_bytes);
+}
+
+// The largest first, each at the lowest address where nothing lies that lives at the same time.
+std::vector<size_t> MemoryPlanner::place_by_size(int64_t blocks, size_t cell_bytes) {
+  struct Placed {
+    size_t begin, end;
+    Lifetime lifetime;
+  };
+  std::vector<int> order(requests_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater(),
+                           [&](int r) { return requests_[r].shape.buffer_cells(blocks); });
+
+  std::vector<Placed> placed;  // by address
+  std::vector<size_t> offsets(requests_.size());
+  total_bytes_ = 0;
+  for (const int r : order) {
+    const auto& [shape, lifetime] = requests_[r];
+    const size_t bytes = aligned(static_cast<size_t>(shape.buffer_cells(blocks)) * cell_bytes);
+    size_t begin = 0;
+    for (const Placed& other : placed)
+      if (overlap(other.lifetime, lifetime) && begin < other.end && other.begin < begin + bytes)
+        begin = other.end;
+    const auto after = std::ranges::upper_bound(placed, begin, {}, &Placed::begin);
+    placed.insert(after, {begin, begin + bytes, lifetime});
+    offsets[r] = begin;
+    total_bytes_ = std::max(total_bytes_, begin + bytes);
+  }
+  return offsets;
+}
+
+std::vector<size_t> MemoryPlanner::place_by_geometry(int64_t blocks, size_t cell_bytes) {
   std::vector<int> order(requests_.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
@@ -70,8 +114,7 @@ std::vector<size_t> MemoryPlanner::place(int64_t blocks, size_t cell_bytes) {
   total_bytes_ = 0;
   for (const auto& slot : slots) {
     slot_offset.push_back(total_bytes_);
-    const size_t bytes = static_cast<size_t>(slot.shape.buffer_cells(blocks)) * cell_bytes;
-    total_bytes_ += (bytes + 63) / 64 * 64;
+    total_bytes_ += aligned(static_cast<size_t>(slot.shape.buffer_cells(blocks)) * cell_bytes);
   }
   std::vector<size_t> offsets;
   for (const int s : slot_of)

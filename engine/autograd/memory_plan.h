@@ -2,9 +2,9 @@
 // One memory plan for all activations and gradients of a graph: buffers whose lifetimes do not
 // overlap share memory.
 //
-// Only buffers with the same plane geometry (height, width, halo) share: their zero borders then
-// lie at the same places, so that borders are zeroed once and stay zero, since kernels write
-// interiors only.
+// Where there are zero borders (halos), only buffers with the same plane geometry (height, width,
+// halo) share: their borders then lie at the same places, so that they are zeroed once and stay
+// zero, since kernels write interiors only. Without borders any bytes may be shared.
 
 #include <cstddef>
 #include <vector>
@@ -38,6 +38,9 @@ class MemoryPlanner {
     kernels::ActivationShape shape;
     Lifetime lifetime;
   };
+  std::vector<size_t> place_by_geometry(int64_t blocks, size_t cell_bytes);
+  std::vector<size_t> place_by_size(int64_t blocks, size_t cell_bytes);
+
   std::vector<Request> requests_;
   size_t total_bytes_ = 0;
 };

@@ -74,7 +74,7 @@ class Network {
   void backward() { graph_->backward(); }
   /// Gradients of the sum of all logits (SynFlow's R).
   void backward_from_logit_sum();
-  /// Logits of the last forward, [batch][classes].
+  /// Logits of the last forward, [batch][classes]; before backward(), which may reuse their memory.
   std::vector<float> logits();
 
  private:

@@ -196,6 +196,7 @@ class Instance {
   void run() {
     reset_state();
     graph_.forward(op_.mode, op_.batch);
+    outputs_ = present_outputs();  // backward() may reuse their memory
     graph_.backward();
   }
 
@@ -203,7 +204,7 @@ class Instance {
   double loss() {
     reset_state();
     graph_.forward(op_.mode, op_.batch);
-    const auto y = outputs();
+    const auto y = present_outputs();
     const auto r = Elements(backend_, sink_->cotangent(), graph_.shape(output_)).read(op_.batch);
     double sum = 0;
     for (size_t i = 0; i < y.size(); ++i)
@@ -211,7 +212,8 @@ class Instance {
     return sum;
   }
 
-  std::vector<double> outputs() { return values(output_).read(op_.batch); }
+  /// Of the last run().
+  const std::vector<double>& outputs() const { return outputs_; }
   std::vector<double> input_gradient(size_t i) {
     return Elements(backend_, graph_.replay().grad(inputs_[i]), graph_.shape(inputs_[i]))
         .read(op_.batch);
@@ -266,6 +268,8 @@ class Instance {
     return state_pattern_;
   }
 
+  std::vector<double> present_outputs() { return values(output_).read(op_.batch); }
+
   const OpCase& op_;
   const Backend& backend_;
   ParameterArena arena_;
@@ -273,7 +277,7 @@ class Instance {
   std::vector<Value> inputs_;
   Value output_;
   WeightedSum* sink_ = nullptr;
-  std::vector<double> state_pattern_;
+  std::vector<double> state_pattern_, outputs_;
 };
 
 double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
