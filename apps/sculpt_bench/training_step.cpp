@@ -4,7 +4,6 @@
 #include <fstream>
 #include <string>
 
-#include "engine/core/random.h"
 #include "kernels/device.h"
 #include "models/registry.h"
 
@@ -18,8 +17,7 @@ double now() {
 
 }  // namespace
 
-TrainingStep::TrainingStep(const StepOptions& options)
-    : options_(options), normalization_{{0.49f, 0.48f, 0.45f}, {0.25f, 0.24f, 0.26f}} {
+TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   models::ModelOptions model;
   model.name = options.model;
   model.width = options.width;
@@ -34,23 +32,23 @@ TrainingStep::TrainingStep(const StepOptions& options)
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 
-  const RandomStream stream(1, Purpose::test);
-  images_.resize(static_cast<size_t>(options.batch * spec.image.count()));
-  for (size_t i = 0; i < images_.size(); ++i)
-    images_[i] = static_cast<uint8_t>(stream.word(i));
-  labels_.resize(static_cast<size_t>(options.batch));
-  for (size_t i = 0; i < labels_.size(); ++i)
-    labels_[i] = static_cast<int32_t>(i % static_cast<size_t>(options.classes));
+  source_ = std::make_unique<RandomImages>(spec.image, options.classes, options.batch);
+  feed_ = std::make_unique<BatchFeed>(*network_, *source_);
+  feed_->start_epoch(0, 0);
 }
 
 void TrainingStep::run() {
   const double start = now();
-  network_->load({images_.data(), labels_.data(), options_.batch}, normalization_);
+  if (feed_->next() == 0) {
+    feed_->start_epoch(0, 0);
+    feed_->next();
+  }
   load_seconds += now() - start;
   network_->begin_step(0);
   // Small, so that hundreds of steps on noise stay finite.
   optimizer_->set_lr(1e-4);
   recorder_->run(options_.batch, [&] {
+    feed_->load();
     network_->forward_adding(Mode::train);
     network_->backward();
     const double update = now();

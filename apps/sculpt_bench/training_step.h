@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "apps/sculpt_bench/random_images.h"
 #include "engine/core/step_recorder.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
+#include "engine/train/batch_feed.h"
 
 namespace sculpt::bench {
 
@@ -40,9 +41,8 @@ class TrainingStep {
   std::unique_ptr<Network> network_;
   std::unique_ptr<Sgd> optimizer_;
   std::unique_ptr<StepRecorder> recorder_;
-  Normalization normalization_;
-  std::vector<uint8_t> images_;
-  std::vector<int32_t> labels_;
+  std::unique_ptr<RandomImages> source_;
+  std::unique_ptr<BatchFeed> feed_;
 };
 
 /// Peak resident memory of this process in bytes (VmHWM).
