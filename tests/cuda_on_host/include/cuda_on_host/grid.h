@@ -38,6 +38,9 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, Bo
       const_cast<std::remove_const_t<Plain>*>(&body));
 }
 
+/// Launches so far of the kernels whose names, as the launches spell them, contain `kernel`.
+size_t launches_of(const char* kernel);
+
 /// Dynamic shared memory of the running block.
 void* dynamic_shared();
 
