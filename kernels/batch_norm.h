@@ -14,6 +14,7 @@
 
 #include <cstddef>
 
+#include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt::kernels {
@@ -28,11 +29,13 @@ struct BatchNormKernels {
   size_t (*workspace_bytes)(const ActivationShape&, int64_t max_batch);
 
   /// Writes y, saved_mean, saved_inv_std, and updates running_mean, running_var in place.
-  /// residual may be null.
+  /// residual may be null. sums, those that the producer of x left, may be null: x is then read for
+  /// them. Backends whose convolutions offer none take no notice of it.
   void (*forward_train)(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                        void* running_var, const void* x, const void* residual, const void* gamma,
-                        const void* beta, const ActivationShape& shape,
-                        const BatchNormOptions& options, void* workspace, const Launch& launch);
+                        void* running_var, const void* x, const ChannelSums* sums,
+                        const void* residual, const void* gamma, const void* beta,
+                        const ActivationShape& shape, const BatchNormOptions& options,
+                        void* workspace, const Launch& launch);
 
   /// Uses the running statistics. residual may be null.
   void (*forward_eval)(void* y, const void* x, const void* residual, const void* gamma,

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt::kernels {
@@ -54,8 +55,9 @@ struct Conv2dKernels {
   /// aligned, contents undefined). Depends on thread_count() at the time of the call.
   size_t (*workspace_bytes)(const Conv2dShape&, int64_t max_batch);
 
-  /// y := conv(x, w) + bias. bias [out] may be null.
-  void (*forward)(void* y, const void* x, const void* weight, const void* bias,
+  /// y := conv(x, w) + bias. bias [out] may be null. sums, of y's channels, may be null, and must
+  /// be where output_sums_bytes() offers none.
+  void (*forward)(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
                   const Conv2dShape& shape, void* workspace, const Launch& launch);
 
   /// dx (=, +=) sum over outputs that x reached, of w * dy.
@@ -66,6 +68,10 @@ struct Conv2dKernels {
   void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
                       const Conv2dShape& shape, GradWrite write, void* workspace,
                       const Launch& launch);
+
+  /// Bytes of ChannelSums::partials that forward() may fill for up to `max_batch` images; 0 if it
+  /// leaves no sums for this shape. Null: for none.
+  size_t (*output_sums_bytes)(const Conv2dShape&, int64_t max_batch) = nullptr;
 };
 
 }  // namespace sculpt::kernels

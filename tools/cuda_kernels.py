@@ -127,13 +127,14 @@ def step_table(batch):
         y = batch * o * (size // stride) ** 2 * element
         w = c * o * kernel * kernel
         flops = 2.0 * batch * w * (size // stride) ** 2
+        sums = y // element // 128 * 16  # for batch norm: per channel and tile of 128 pixels
         weights += w
-        add("convolution, forward", x + y + 2 * w, flops)
+        add("convolution, forward", x + y + sums + 2 * w, flops)
         if index:
             add("convolution, input gradient", x + y + 2 * w, flops)
         add("convolution, weight gradient", x + y + 4 * w, flops)
-        add("batch norm, forward", 2 * y + y)    # two reads, one write
-        add("batch norm, backward", 4 * y + y)   # dy and x twice, dx once
+        add("batch norm, forward", y + y + sums)  # one read, one write
+        add("batch norm, backward", 4 * y + y)    # dy and x twice, dx once
     add("masked update", 23 * weights)
     add("ranking (once per prune)", 26 * weights)
     lines = ["| pass | launches of a step | MB | GFLOP | roofline (us) |", "|---|---|---|---|---|"]

@@ -9,6 +9,7 @@
 namespace sculpt {
 
 using kernels::ActivationShape;
+using kernels::ceil_div;
 using kernels::GradWrite;
 
 Value Graph::input(int64_t channels, int64_t height, int64_t width, bool needs_grad) {
@@ -83,6 +84,7 @@ void Graph::finish() {
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.workspace_ = workspace_.data();
   plan_memory();
+  plan_sums();
 }
 
 void Graph::plan_memory() {
@@ -137,6 +139,35 @@ void Graph::plan_memory() {
   for (size_t v = 0; v < values_.size(); ++v) {
     replay_.data_.push_back(pointer(v, data_slot[v]));
     replay_.grad_.push_back(pointer(v, grad_slot[v]));
+  }
+}
+
+// Channel sums live from their producer to the last node that takes them.
+void Graph::plan_sums() {
+  std::vector<int> last_taker(values_.size(), -1);
+  for (size_t n = 0; n < nodes_.size(); ++n)
+    for (size_t i = 0; i < nodes_[n]->inputs.size(); ++i)
+      if (nodes_[n]->takes_sums(i)) last_taker[nodes_[n]->inputs[i].index] = static_cast<int>(n);
+
+  constexpr int64_t kUnit = 64;
+  MemoryPlanner planner;
+  std::vector<int> slot(values_.size(), -1);
+  for (size_t v = 0; v < values_.size(); ++v) {
+    const int producer = values_[v].producer;
+    if (producer < 0 || last_taker[v] < 0) continue;
+    const auto bytes = static_cast<int64_t>(nodes_[producer]->output_sums_bytes());
+    if (bytes == 0) continue;
+    slot[v] = planner.request({ceil_div(bytes, kUnit), 1, 1, 0}, {producer, last_taker[v]});
+  }
+  const auto offsets = planner.place(1, kUnit);
+  sums_memory_ = Buffer(planner.total_bytes(), "sums of channels", backend_.memory);
+
+  sums_.resize(values_.size());
+  replay_.sums_.assign(values_.size(), nullptr);
+  for (size_t v = 0; v < values_.size(); ++v) {
+    if (slot[v] < 0) continue;
+    sums_[v].partials = reinterpret_cast<double*>(sums_memory_.data() + offsets[slot[v]]);
+    replay_.sums_[v] = &sums_[v];
   }
 }
 

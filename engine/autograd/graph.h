@@ -46,11 +46,17 @@ class Replay {
   /// Null if nothing needs the gradient of v (the images).
   void* grad(Value v) const { return grad_[v.index]; }
   void* workspace() const { return workspace_; }
+  /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
+  /// evaluation, and if the producer cannot or no consumer takes them.
+  kernels::ChannelSums* sums(Value v) const {
+    return mode == Mode::train ? sums_[v.index] : nullptr;
+  }
 
  private:
   friend class Graph;
   std::vector<void*> data_;
   std::vector<void*> grad_;
+  std::vector<kernels::ChannelSums*> sums_;
   void* workspace_ = nullptr;
 };
 
@@ -79,6 +85,11 @@ class Node {
   virtual bool backward_reads_input(size_t) const { return false; }
   virtual bool backward_reads_output() const { return false; }
   virtual size_t workspace_bytes() const { return 0; }
+
+  /// Bytes of channel sums that forward() in training can leave beside its output; 0: it cannot.
+  virtual size_t output_sums_bytes() const { return 0; }
+  /// Whether forward() in training has a use for the sums of input i.
+  virtual bool takes_sums(size_t) const { return false; }
 
   NodeInfo info;
   std::vector<Value> inputs;
@@ -124,8 +135,10 @@ class Graph {
   void backward_from(Value v);
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
-  /// Bytes of activations, activation gradients and workspace.
-  size_t planned_bytes() const { return memory_.bytes() + workspace_.bytes(); }
+  /// Bytes of activations, activation gradients, channel sums and workspace.
+  size_t planned_bytes() const {
+    return memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
+  }
 
   /// Seconds spent per node, forward and backward, since profiling was switched on.
   struct NodeTime {
@@ -145,6 +158,7 @@ class Graph {
   int halo_group(int value);
   void settle_halos();
   void plan_memory();
+  void plan_sums();
   void run_backward(int last_node);
 
   const kernels::Backend& backend_;
@@ -154,8 +168,9 @@ class Graph {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> claimed_;
   bool finished_ = false;
-  Buffer memory_, workspace_;
+  Buffer memory_, sums_memory_, workspace_;
   DeviceValue<uint64_t> step_;
+  std::vector<kernels::ChannelSums> sums_;  ///< per value
   Replay replay_;
   bool profiling_ = false;
   std::vector<NodeTime> profile_;

@@ -33,7 +33,8 @@ class BatchNorm final : public Node {
     void* var = arena_->state(parameters_.running_var);
     if (r.mode == Mode::train)
       kernels_->forward_train(y, saved_mean_.data(), saved_inv_std_.data(), mean, var, x,
-                              residual(r), gamma, beta, shape_, options_, r.workspace(), r.launch);
+                              r.sums(inputs[0]), residual(r), gamma, beta, shape_, options_,
+                              r.workspace(), r.launch);
     else
       kernels_->forward_eval(y, x, residual(r), gamma, beta, mean, var, shape_, options_, r.launch);
   }
@@ -62,6 +63,7 @@ class BatchNorm final : public Node {
   // Without a residual the ReLU's mask is recomputed from x, which spares reading y.
   bool backward_reads_output() const override { return options_.relu && has_residual(); }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  bool takes_sums(size_t i) const override { return i == 0; }
 
  private:
   bool has_residual() const { return inputs.size() > 1; }

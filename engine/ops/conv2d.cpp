@@ -21,11 +21,14 @@ class Conv2d final : public Node {
     shape_.in = graph.shape(inputs[0]);
     shape_.out = graph.shape(output);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
+    if (kernels_->output_sums_bytes != nullptr)
+      sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
 
   void forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.data(inputs[0]), arena_->compute_weight(weight_),
-                      bias_ ? arena_->weight(*bias_) : nullptr, shape_, r.workspace(), r.launch);
+    kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]),
+                      arena_->compute_weight(weight_), bias_ ? arena_->weight(*bias_) : nullptr,
+                      shape_, r.workspace(), r.launch);
   }
 
   void backward(const Replay& r) override {
@@ -40,6 +43,7 @@ class Conv2d final : public Node {
 
   bool backward_reads_input(size_t) const override { return true; }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  size_t output_sums_bytes() const override { return sums_bytes_; }
 
  private:
   Conv2dShape shape_;
@@ -48,6 +52,7 @@ class Conv2d final : public Node {
   const kernels::Conv2dKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
   size_t workspace_bytes_ = 0;
+  size_t sums_bytes_ = 0;
 };
 
 }  // namespace

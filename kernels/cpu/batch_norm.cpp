@@ -48,9 +48,10 @@ void finish_statistics(const PlaneSums& sums, double shift, int64_t count,
 }
 
 void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                   void* running_var, const void* x, const void* residual, const void* gamma,
-                   const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
-                   void* workspace, const Launch& launch) {
+                   void* running_var, const void* x, const ChannelSums* /*sums*/,
+                   const void* residual, const void* gamma, const void* beta,
+                   const ActivationShape& shape, const BatchNormOptions& options, void* workspace,
+                   const Launch& launch) {
   check_batch_norm_count(shape, launch.batch);
   const auto* in = static_cast<const float*>(x);
   const auto* extra = static_cast<const float*>(residual);

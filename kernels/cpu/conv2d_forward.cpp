@@ -14,8 +14,9 @@ size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t) {
                   static_cast<size_t>(shape.kernel_h * shape.kernel_w) * sizeof(GradTap));
 }
 
-void conv2d_forward(void* y, const void* x, const void* weight, const void* bias,
-                    const Conv2dShape& shape, void* workspace, const Launch& launch) {
+void conv2d_forward(void* y, ChannelSums* /*sums*/, const void* x, const void* weight,
+                    const void* bias, const Conv2dShape& shape, void* workspace,
+                    const Launch& launch) {
   TapConv conv;
   conv.y = static_cast<float*>(y);
   conv.y_stride = activation_strides(shape.out, shape.groups);

@@ -2,11 +2,13 @@
 // counting):
 //
 //   forward, training     x twice, y once (+ residual once)
+//     given sums of x     x once, y once (+ residual once)
 //   forward, evaluation   x once, y once (+ residual once)
 //
-// Training runs in three kernels: two sums per channel and chunk of rows, into the workspace; one
-// block per channel adds the chunks and finishes the statistics; one pass writes the output. Sums
-// are float within a thread, double across threads, in an order that only the shape decides.
+// Training runs in three kernels: two sums per channel and chunk of rows, into the workspace,
+// unless the convolution before has left them (ChannelSums); one block per channel adds the chunks
+// and finishes the statistics; one pass writes the output. Sums are float within a thread, double
+// across threads, in an order that only the shape decides.
 
 #include "kernels/common/batch_norm_check.h"
 #include "kernels/cuda/batch_norm_channels.h"
@@ -19,7 +21,7 @@ namespace {
 /// that x^2 does not swamp the variance, and undoes that in double.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    sum_values(double* partials, const T* __restrict__ x, const Tiling tiling) {
+    sum_values(SumPair* partials, const T* __restrict__ x, const Tiling tiling) {
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   double sums[2 * N] = {};
   if (at.row < at.row_end) {
@@ -48,15 +50,13 @@ __global__ void __launch_bounds__(kThreads)
 /// One block per channel.
 __global__ void __launch_bounds__(kThreads)
     finish_statistics(float* saved_mean, float* saved_inv_std, float* running_mean,
-                      float* running_var, const double* partials, int chunks, double count,
+                      float* running_var, const SumPair* partials, int chunks, double count,
                       double eps, double momentum) {
-  __shared__ double shared[kThreads / kWarp];
-  const double sum = sum_chunks(partials, 0, chunks, shared);
-  const double sum_of_squares = sum_chunks(partials, 1, chunks, shared);
+  const SumPair total = sum_chunks(partials, chunks);
   if (threadIdx.x != 0) return;
   const int c = static_cast<int>(blockIdx.x);
-  const double mean = sum / count;
-  double squares = sum_of_squares - sum * mean;
+  const double mean = total.at[0] / count;
+  double squares = total.at[1] - total.at[0] * mean;
   squares = squares < 0 ? 0 : squares;
   saved_mean[c] = static_cast<float>(mean);
   saved_inv_std[c] = static_cast<float>(1 / sqrt(squares / count + eps));
@@ -98,7 +98,7 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
     const Tiling t = tiling_for(shape, max_batch, vector);
     const int64_t most = kBlocks / grid_of(t, vector).y + 1;
     const int64_t chunks = t.chunks() > most ? t.chunks() : most;
-    bytes = static_cast<size_t>(2 * shape.channels * chunks) * sizeof(double);
+    bytes = static_cast<size_t>(shape.channels * chunks) * sizeof(SumPair);
   });
   return bytes;
 }
@@ -115,23 +115,34 @@ void normalise_all(void* y, const void* x, const void* residual, const Affine& a
   });
 }
 
+/// The sums of x's channels, by a pass over x.
 template <class T>
-void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                   void* running_var, const void* x, const void* residual, const void* gamma,
-                   const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
-                   void* workspace, const Launch& launch) {
-  check_batch_norm_count(shape, launch.batch);
-  auto* partials = static_cast<double*>(workspace);
+ChannelSums read_sums(const void* x, const ActivationShape& shape, void* workspace,
+                      const Launch& launch) {
+  ChannelSums sums = {static_cast<double*>(workspace)};
   with_vector<T>(shape.channels, [&](auto vector) {
     const Tiling tiling = tiling_for(shape, launch.batch, vector);
     SCULPT_LAUNCH((sum_values<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
-                  launch.stream, partials, static_cast<const T*>(x), tiling);
-    SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
-                  launch.stream, floats(saved_mean), floats(saved_inv_std), floats(running_mean),
-                  floats(running_var), partials, static_cast<int>(tiling.chunks()),
-                  static_cast<double>(tiling.rows), static_cast<double>(options.eps),
-                  static_cast<double>(options.momentum));
+                  launch.stream, static_cast<SumPair*>(workspace), static_cast<const T*>(x),
+                  tiling);
+    sums.chunks = tiling.chunks();
   });
+  return sums;
+}
+
+template <class T>
+void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
+                   void* running_var, const void* x, const ChannelSums* given, const void* residual,
+                   const void* gamma, const void* beta, const ActivationShape& shape,
+                   const BatchNormOptions& options, void* workspace, const Launch& launch) {
+  check_batch_norm_count(shape, launch.batch);
+  const ChannelSums sums = given != nullptr ? *given : read_sums<T>(x, shape, workspace, launch);
+  const int64_t count = launch.batch * shape.height * shape.width;
+  SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
+                launch.stream, floats(saved_mean), floats(saved_inv_std), floats(running_mean),
+                floats(running_var), reinterpret_cast<const SumPair*>(sums.partials),
+                static_cast<int>(sums.chunks), static_cast<double>(count),
+                static_cast<double>(options.eps), static_cast<double>(options.momentum));
   const Statistics statistics = {floats(saved_mean), floats(saved_inv_std), nullptr, 0};
   normalise_all<T>(y, x, residual, {statistics, floats(gamma), floats(beta)}, shape, options.relu,
                    launch);

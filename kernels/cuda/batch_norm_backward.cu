@@ -35,7 +35,7 @@ __device__ Floats<N> gated(const T* dy, const T* y, const Floats<N>& x, const Ch
 /// Sums of g and g * (x - mean).
 template <class T, int N, Gate kGate>
 __global__ void __launch_bounds__(kThreads)
-    sum_gradients(double* partials, const T* __restrict__ dy, const T* __restrict__ x,
+    sum_gradients(SumPair* partials, const T* __restrict__ dy, const T* __restrict__ x,
                   const T* __restrict__ y, const Affine affine, const Tiling tiling) {
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   double sums[2 * N] = {};
@@ -62,15 +62,13 @@ __global__ void __launch_bounds__(kThreads)
 
 /// One block per channel.
 __global__ void __launch_bounds__(kThreads)
-    finish_gradients(float* dgamma, float* dbeta, const double* partials, int chunks,
+    finish_gradients(float* dgamma, float* dbeta, const SumPair* partials, int chunks,
                      const Statistics statistics) {
-  __shared__ double shared[kThreads / kWarp];
-  const double sum = sum_chunks(partials, 0, chunks, shared);
-  const double products = sum_chunks(partials, 1, chunks, shared);
+  const SumPair total = sum_chunks(partials, chunks);  // of g and g * (x - mean)
   if (threadIdx.x != 0) return;
   const int c = static_cast<int>(blockIdx.x);
-  dbeta[c] = static_cast<float>(sum);
-  dgamma[c] = static_cast<float>(products * static_cast<double>(statistics.inv_std_of(c)));
+  dbeta[c] = static_cast<float>(total.at[0]);
+  dgamma[c] = static_cast<float>(total.at[1] * static_cast<double>(statistics.inv_std_of(c)));
 }
 
 /// Where write_gradients puts its results; dresidual may be null.
@@ -124,7 +122,7 @@ struct BackwardArgs {
 template <class T, int N, Gate kGate>
 void backward_gated(const BackwardArgs<T>& args, bool constant_statistics,
                     const ActivationShape& shape, void* workspace, const Launch& launch) {
-  auto* partials = static_cast<double*>(workspace);
+  auto* partials = static_cast<SumPair*>(workspace);
   const Tiling tiling = tiling_for(shape, launch.batch, N);
   SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0, launch.stream,
                 partials, args.dy, args.x, args.y, args.affine, tiling);

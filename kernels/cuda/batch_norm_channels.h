@@ -46,26 +46,31 @@ struct ChannelMap {
   __device__ float operator()(int i, float x) const { return fmaf(x - mean[i], scale[i], beta[i]); }
 };
 
-/// Writes a block's two sums per channel: partials[which][channel][chunk].
+/// Writes a block's two sums per channel, `sums[i]` and `sums[N + i]`: partials[channel][chunk].
 template <int N>
-__device__ void write_partials(double* partials, double (&sums)[2 * N], const Tiling& tiling,
+__device__ void write_partials(SumPair* partials, double (&sums)[2 * N], const Tiling& tiling,
                                int channel) {
   __shared__ double shared[2 * N * kThreads];
   sum_over_rows(sums, shared, tiling);
   if (static_cast<int>(threadIdx.x) >= tiling.tile || channel >= tiling.channels) return;
-  for (int i = 0; i < 2 * N; ++i)
-    partials[(static_cast<int64_t>(i / N) * tiling.channels + channel + i % N) * gridDim.x +
-             blockIdx.x] = sums[i];
+  for (int i = 0; i < N; ++i)
+    partials[static_cast<int64_t>(channel + i) * gridDim.x + blockIdx.x] = {{sums[i], sums[N + i]}};
 }
 
-/// One of a channel's two totals; valid in thread 0.
-__device__ inline double sum_chunks(const double* partials, int which, int chunks, double* shared) {
-  const int channels = static_cast<int>(gridDim.x), channel = static_cast<int>(blockIdx.x);
-  const double* from = partials + (static_cast<int64_t>(which) * channels + channel) * chunks;
-  double sum = 0;
-  for (int chunk = static_cast<int>(threadIdx.x); chunk < chunks; chunk += kThreads)
-    sum += from[chunk];
-  return block_sum(sum, shared);
+/// The totals of channel blockIdx.x; valid in thread 0.
+__device__ inline SumPair sum_chunks(const SumPair* partials, int chunks) {
+  __shared__ double shared[kThreads / kWarp];
+  const SumPair* from = partials + static_cast<int64_t>(blockIdx.x) * chunks;
+  SumPair total = {};
+  SCULPT_UNROLL_BY(8)  // few blocks: many loads in flight instead
+  for (int chunk = static_cast<int>(threadIdx.x); chunk < chunks; chunk += kThreads) {
+    const SumPair part = from[chunk];
+    total.at[0] += part.at[0];
+    total.at[1] += part.at[1];
+  }
+  for (double& sum : total.at)
+    sum = block_sum(sum, shared);
+  return total;
 }
 
 // Enough blocks to fill a large GPU several times over, but threads that see too few rows spend

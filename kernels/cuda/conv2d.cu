@@ -10,7 +10,8 @@ Conv2dKernels conv2d_kernels(Precision precision) {
     return Conv2dKernels{.workspace_bytes = conv2d_workspace_bytes,
                          .forward = conv2d_forward<Math>,
                          .input_grad = conv2d_input_grad<Math>,
-                         .weight_grad = conv2d_weight_grad<Math>};
+                         .weight_grad = conv2d_weight_grad<Math>,
+                         .output_sums_bytes = conv2d_output_sums_bytes};
   });
 }
 

@@ -24,8 +24,10 @@ auto with_math(Precision precision, const Body& body) {
 }
 
 template <class Math>
-void conv2d_forward(void* y, const void* x, const void* weight, const void* bias,
+void conv2d_forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
                     const Conv2dShape& shape, void* workspace, const Launch& launch);
+
+size_t conv2d_output_sums_bytes(const Conv2dShape& shape, int64_t max_batch);
 
 template <class Math>
 void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,

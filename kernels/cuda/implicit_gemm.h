@@ -7,7 +7,8 @@
 //     static constexpr bool kAAlongK, kBAlongK;   // which way an operand is contiguous in memory
 //     __device__ auto work(int z) const;          // the GEMM of blockIdx.z: members a, b, m, n,
 //   };                                            // k_begin, k_end (multiples of kDepth but the
-//                                                 // last), out
+//                                                 // last), out, and sums if it can be asked for
+//                                                 // them (ColumnSums)
 //
 // An operand is addressed by row and column, columns being contiguous in memory:
 //   Row row(int) const, Column column(int) const  // any index; those outside are never valid
@@ -20,6 +21,7 @@
 // kDepth elements copied; out is written once, in 16-byte words where its columns allow.
 
 #include "kernels/cuda/implicit_gemm_math.h"
+#include "kernels/cuda/implicit_gemm_sums.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/nhwc.h"
 
@@ -140,18 +142,19 @@ struct PlainRows {
   __device__ int64_t operator()(int m) const { return m * pitch; }
 };
 
-/// Words by which rows of the staging buffer are longer than kWarpN: no bank conflict then.
-inline constexpr int kStagePad = 8;
-
 /// Writes the sums of one warp, whose first element is (m, n). They pass through shared memory, 16
 /// rows at a time, so that a lane ends up with neighbouring columns, the same in all its rows.
+/// Column sums, where they are wanted, are in the first rows of `stage` afterwards.
 template <class Tile, class Work, int kM, int kN>
 __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float* stage,
                                            const Work& work, int m, int n, int lane) {
-  constexpr int kPitch = Tile::kWarpN + kStagePad;
-  constexpr int kWidth = kVector<typename decltype(work.out)::T>;
+  using T = typename decltype(work.out)::T;
+  constexpr int kPitch = kStagePitch<Tile>;
+  constexpr int kWidth = kVector<T>;
   constexpr int kLanesPerRow = Tile::kWarpN / kWidth;
   const int column = n + lane % kLanesPerRow * kWidth;
+  const bool with_sums = wants_column_sums(work);
+  WarpColumnSums<T, kWidth, kLanesPerRow> sums;
   Floats<kWidth> bias = {};
   if (work.out.bias != nullptr) {
     SCULPT_UNROLL
@@ -167,8 +170,7 @@ __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float*
       store_pack(stage + (lane / 4 + 8 * half) * kPitch + 8 * j + lane % 4 * 2,
                  Pack<float, 2>{{acc[i][j][2 * half], acc[i][j][2 * half + 1]}});
     __syncwarp();
-    SCULPT_UNROLL
-    for (int row = lane / kLanesPerRow; row < 16; row += kWarp / kLanesPerRow) {
+    const auto staged = [&](int row) {
       const float* from = stage + row * kPitch + column - n;
       Floats<kWidth> values;
       SCULPT_UNROLL
@@ -178,14 +180,21 @@ __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float*
         for (int e = 0; e < 4; ++e)
           values.at[v + e] = four.at[e] + bias.at[v + e];
       }
+      return values;
+    };
+    if (with_sums && i == 0) sums.subtract(staged(0));
+    SCULPT_UNROLL
+    for (int row = lane / kLanesPerRow; row < 16; row += kWarp / kLanesPerRow) {
+      const Floats<kWidth> values = staged(row);
 #if !defined(SCULPT_MUTATION_NO_BOUNDS)  // The tests must notice.
-      if (m + 16 * i + row < work.m)
+      if (m + 16 * i + row >= work.m) continue;
 #endif
-        work.out.write(m + 16 * i + row, column, work.n, values);
-      // Statistics of the output's columns can be summed here: a lane's columns never change.
+      work.out.write(m + 16 * i + row, column, work.n, values);
+      if (with_sums) sums.add(values);
     }
     __syncwarp();
   }
+  if (with_sums) sums.write(stage, kPitch, lane);
 }
 
 template <class Math, class Tile, bool kVectors, class Pass>
@@ -242,8 +251,14 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
   }
   cp_async_wait<0>();
   __syncthreads();  // the tiles' memory now stages the sums
-  float* staging = reinterpret_cast<float*>(shared) + warp * 16 * (Tile::kWarpN + kStagePad);
-  write_sums<Tile>(acc, staging, work, block_m + warp_m, block_n + warp_n, lane);
+  float* staging = reinterpret_cast<float*>(shared);
+  write_sums<Tile>(acc, staging + warp * 16 * kStagePitch<Tile>, work, block_m + warp_m,
+                   block_n + warp_n, lane);
+  if constexpr (requires { work.sums; }) {
+    if (!wants_column_sums(work)) return;
+    __syncthreads();
+    write_column_sums<Tile>(staging, work, block_m, block_n);
+  }
 }
 
 /// Runs pass.work(z) for z < `count`; none has more than m x n elements.
@@ -251,7 +266,7 @@ template <class Math, class Tile, bool kVectors, class Pass>
 void launch_implicit_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, void* stream) {
   constexpr int kTileBytes = (Tile::kBlockM + Tile::kBlockN) * kDepth<typename Math::Element> *
                              static_cast<int>(sizeof(typename Math::Element));
-  constexpr int kStagingBytes = Tile::kThreads / kWarp * 16 * (Tile::kWarpN + kStagePad) * 4;
+  constexpr int kStagingBytes = Tile::kThreads / kWarp * 16 * kStagePitch<Tile> * 4;
   constexpr int kTilesBytes = Tile::kStages * kTileBytes;
   constexpr size_t kSharedBytes = kTilesBytes > kStagingBytes ? kTilesBytes : kStagingBytes;
   const int64_t tiles = ceil_div(m, Tile::kBlockM) * ceil_div(n, Tile::kBlockN);

@@ -13,14 +13,21 @@ template <class T>
 using LargeTile =
     std::conditional_t<sizeof(T) == 2, GemmTile<128, 128, 64, 32, 4>, GemmTile<128, 64, 64, 32>>;
 
+/// Rows of the lowest tile that launch_pixel_gemm() chooses.
+inline constexpr int64_t kMinPixelRows = 64;
+
 /// Rows are many and columns are channels, 16 to 64 in networks for small images: tiles are as wide
-/// as the channels. Without 16-byte vectors loading dominates, whatever the tile.
+/// as the channels. Without 16-byte vectors loading dominates, whatever the tile. Returns how many
+/// blocks stand along the rows.
 template <class Math, class Pass>
-void launch_pixel_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
-                       void* stream) {
+int64_t launch_pixel_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
+                          void* stream) {
+  int64_t row_blocks = 0;
   auto run = [&](auto tile, auto with_vectors) {
-    launch_implicit_gemm<Math, decltype(tile), decltype(with_vectors)::value>(pass, m, n, count,
-                                                                              stream);
+    using Tile = decltype(tile);
+    static_assert(Tile::kBlockM >= kMinPixelRows);
+    launch_implicit_gemm<Math, Tile, decltype(with_vectors)::value>(pass, m, n, count, stream);
+    row_blocks = ceil_div(m, Tile::kBlockM);
   };
   const auto blocks = [&](int64_t side_n) {
     return ceil_div(m, 128) * ceil_div(n, side_n) * count;
@@ -41,6 +48,7 @@ void launch_pixel_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bo
   } else {
     run(GemmTile<64, 64, 32, 32>{}, std::true_type{});
   }
+  return row_blocks;
 }
 
 }  // namespace sculpt::kernels::cuda

@@ -19,7 +19,7 @@ size_t workspace_bytes(const LinearShape& shape, int64_t max_batch) {
 template <class Math>
 void forward(void* y, const void* x, const void* weight, const void* bias, const LinearShape& shape,
              void* workspace, const Launch& launch) {
-  conv2d_forward<Math>(y, x, weight, bias, as_conv2d(shape), workspace, launch);
+  conv2d_forward<Math>(y, nullptr, x, weight, bias, as_conv2d(shape), workspace, launch);
 }
 
 template <class Math>

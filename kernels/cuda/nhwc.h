@@ -121,6 +121,9 @@ __device__ inline void sum_over_rows(Number (&sums)[M], Number* shared, const Ti
     sums[i] = shared[i * kThreads + thread];
 }
 
+/// Two sums over the same elements of a channel, as in ChannelSums.
+using SumPair = Pack<double, 2>;
+
 /// Sum over a block of kThreads, in a fixed order; valid in thread 0. Every thread must call.
 __device__ inline double block_sum(double value, double* shared) {
   for (int distance = kWarp / 2; distance > 0; distance /= 2)

@@ -46,8 +46,9 @@ void normalise(double* y, const double* x, const double* residual, const Statist
 }
 
 void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                   void* running_var, const void* x, const void* residual, const void* gamma,
-                   const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
+                   void* running_var, const void* x, const ChannelSums* /*sums*/,
+                   const void* residual, const void* gamma, const void* beta,
+                   const ActivationShape& shape, const BatchNormOptions& options,
                    void* /*workspace*/, const Launch& launch) {
   check_batch_norm_count(shape, launch.batch);
   const auto count = static_cast<double>(launch.batch * shape.height * shape.width);

@@ -51,8 +51,8 @@ void set_plane(double* plane, const ActivationShape& s, double value) {
     std::fill_n(plane + row * s.row_stride(), s.width, value);
 }
 
-void forward(void* y, const void* x, const void* weight, const void* bias, const Conv2dShape& shape,
-             void* /*workspace*/, const Launch& launch) {
+void forward(void* y, ChannelSums* /*sums*/, const void* x, const void* weight, const void* bias,
+             const Conv2dShape& shape, void* /*workspace*/, const Launch& launch) {
   const int64_t stride = shape.stride;
   for_each_plane(shape.out.channels, launch.batch, [&](int64_t n, int64_t o) {
     double* out = doubles(y) + at(shape.out, n, o, 0, 0);

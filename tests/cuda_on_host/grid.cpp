@@ -134,10 +134,10 @@ void detail::run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_b
   check_launch(kernel, grid, block, shared_bytes);
   const uint64_t num_blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (num_blocks == 0) return;
-  note_launch(kernel);
   if (num_blocks > 0xffffffffu)
     throw std::invalid_argument(std::string(kernel) + ": grid too large");
   const std::lock_guard lock(machine.mutex);
+  note_launch(kernel);
   if (!schedule.chosen) read_order_of_environment();
   Random random{schedule.seed * 0x100000001b3ull + schedule.num_launches++};
 

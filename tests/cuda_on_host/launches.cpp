@@ -1,22 +1,28 @@
-// Which kernels a program launched: written to the file that SCULPT_HOST_LAUNCHES names when the
-// program ends, a line each, so that a test can tell which ones no test reaches.
+// Which kernels a program launched, so that a test can tell what is reached: counted, and written
+// to the file that SCULPT_HOST_LAUNCHES names when the program ends, a line each.
 
 #include <cstdio>
 #include <cstdlib>
-#include <set>
+#include <map>
+#include <string_view>
 
 #include "machine.h"
 
 namespace cuda_on_host {
 namespace {
 
-std::set<const char*>* launched = nullptr;
+using Counts = std::map<std::string_view, size_t>;
+
+Counts& counts() {
+  static Counts& the_counts = *new Counts;  // read while the program ends
+  return the_counts;
+}
 
 void write_launches() {
   FILE* file = fopen(getenv("SCULPT_HOST_LAUNCHES"), "w");
   if (file == nullptr) return;
-  for (const char* kernel : *launched)
-    fprintf(file, "%s\n", kernel);
+  for (const auto& [kernel, count] : counts())
+    fprintf(file, "%s\n", kernel.data());
   fclose(file);
 }
 
@@ -24,12 +30,15 @@ void write_launches() {
 
 void note_launch(const char* kernel) {
   static const bool wanted = getenv("SCULPT_HOST_LAUNCHES") != nullptr;
-  if (!wanted) return;
-  if (launched == nullptr) {
-    launched = new std::set<const char*>;  // read while the program ends
-    atexit(write_launches);
-  }
-  launched->insert(kernel);
+  if (wanted && counts().empty()) atexit(write_launches);
+  ++counts()[kernel];
+}
+
+size_t launches_of(const char* kernel) {
+  size_t total = 0;
+  for (const auto& [name, count] : counts())
+    if (name.find(kernel) != std::string_view::npos) total += count;
+  return total;
 }
 
 }  // namespace cuda_on_host

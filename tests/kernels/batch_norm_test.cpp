@@ -93,7 +93,8 @@ struct Forward {
 };
 
 Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& in,
-                          bool with_residual, const BatchNormOptions& options) {
+                          bool with_residual, const BatchNormOptions& options,
+                          const ChannelSums* sums = nullptr) {
   const Launch launch = make_launch(backend, c.batch);
   Activation x(backend, c.shape, launch, in.x, 1000.0);
   Activation residual(backend, c.shape, launch, in.residual, -1000.0);
@@ -103,7 +104,7 @@ Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& i
               Array(backend, in.running_mean), Array(backend, in.running_var)};
   DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
   backend.batch_norm.forward_train(out.y.data(), out.mean.data(), out.inv_std.data(),
-                                   out.running_mean.data(), out.running_var.data(), x.data(),
+                                   out.running_mean.data(), out.running_var.data(), x.data(), sums,
                                    with_residual ? residual.data() : nullptr, gamma.data(),
                                    beta.data(), c.shape, options, workspace.data(), launch);
   return out;
@@ -164,6 +165,35 @@ TEST_CASE("batch norm: variance is accurate far from zero") {
       // The mean is stored as a float: half a unit in its last place is all that y may be off.
       CHECK(max_error(out.y.nchw(), naive_normalise(c, in, m, false, options.eps)) <
             std::max(3e-4, tolerance(*backend, 3e-4)));
+    }
+  }
+}
+
+TEST_CASE("batch norm: statistics of given sums") {
+  // Sums of something else than x: they must be what is used, in whatever chunks they come.
+  const Case c{37, {17, 5, 3, 0}};
+  const Inputs in = make_inputs(c, 26), other = make_inputs(c, 27, -40.0, 0.5);
+  const Moments m = naive_moments(c, other.x);
+  for (const Backend* backend : all_backends()) {
+    if (backend->conv2d.output_sums_bytes == nullptr) continue;
+    for (const int64_t chunks : {1, 3, 700}) {
+      CAPTURE(backend->name);
+      CAPTURE(chunks);
+      Values partials(static_cast<size_t>(2 * c.shape.channels * chunks));
+      for (int64_t i = 0; i < c.count(); ++i) {
+        const double x = other.x[static_cast<size_t>(i)];
+        const size_t chunk =
+            c.channel(i) * static_cast<size_t>(chunks) + static_cast<size_t>(i % chunks);
+        partials[2 * chunk] += x;
+        partials[2 * chunk + 1] += x * x;
+      }
+      DeviceCopy<double> copy(*backend, partials);
+      const ChannelSums sums = {copy.data(), chunks};
+      const BatchNormOptions options;
+      const Forward out = run_forward_train(*backend, c, in, true, options, &sums);
+      CHECK(max_error(out.y.nchw(), naive_normalise(c, in, m, true, options.eps)) <
+            tolerance(*backend, 2e-5));
+      CHECK(max_error(out.mean.values(), m.mean) < 1e-6);
     }
   }
 }

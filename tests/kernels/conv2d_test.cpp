@@ -1,5 +1,7 @@
 // Every backend's convolution against plain loops in double on NCHW arrays.
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <fmt/format.h>
 
@@ -110,8 +112,8 @@ void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
   Array weight = compute_weight(backend, p), bias(backend, p.bias);
   DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.forward(y.data(), x.data(), weight.data(), with_bias ? bias.data() : nullptr,
-                         p.shape, scratch.data(), launch);
+  backend.conv2d.forward(y.data(), nullptr, x.data(), weight.data(),
+                         with_bias ? bias.data() : nullptr, p.shape, scratch.data(), launch);
   CHECK(relative_error(y.nchw(), expected) < product_tolerance(backend, kTolerance));
   CHECK(y.frame_is_zero());
 }
@@ -155,6 +157,83 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   CHECK(relative_error(dbias.values(), with_bias ? expected_bias : p.bias) < allowed);
 }
 
+/// Bytes of the sums that forward() offers; 0 if it has none for this shape.
+size_t output_sums_bytes(const Backend& backend, const Problem& p) {
+  return backend.conv2d.output_sums_bytes == nullptr
+             ? 0
+             : backend.conv2d.output_sums_bytes(p.shape, p.batch);
+}
+
+/// Mean and variance of each channel.
+struct Moments {
+  Values mean, variance;
+};
+
+/// What batch norm makes of sums over `count` elements of a channel.
+Moments moments_of(const Values& partials, int64_t channels, int64_t chunks, double count) {
+  Moments m;
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (int64_t i = c * chunks; i < (c + 1) * chunks; ++i) {
+      sum += partials[static_cast<size_t>(2 * i)];
+      squares += partials[static_cast<size_t>(2 * i + 1)];
+    }
+    m.mean.push_back(sum / count);
+    m.variance.push_back((squares - sum * sum / count) / count);
+  }
+  return m;
+}
+
+Moments naive_moments(const Values& y, const ActivationShape& shape, double count) {
+  const auto pixels = static_cast<size_t>(shape.height * shape.width);
+  const auto channels = static_cast<size_t>(shape.channels);
+  Moments m{Values(channels), Values(channels)};
+  for (size_t i = 0; i < y.size(); ++i)
+    m.mean[i / pixels % channels] += y[i] / count;
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double centred = y[i] - m.mean[i / pixels % channels];
+    m.variance[i / pixels % channels] += centred * centred / count;
+  }
+  return m;
+}
+
+/// Sums of the stored output, to 1e-5 of the variance however far the mean, beside the same output.
+void check_output_sums(const Backend& backend, const Problem& p, bool with_bias) {
+  const size_t bytes = output_sums_bytes(backend, p);
+  REQUIRE(bytes > 0);
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Activation plain = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Array weight = compute_weight(backend, p), bias(backend, p.bias);
+  DeviceScratch scratch = make_scratch(backend, p);
+  const double untouched = -12345.0;
+  DeviceCopy<double> partials(backend, Values(bytes / sizeof(double), untouched));
+  ChannelSums sums = {partials.data()};
+  const void* b = with_bias ? bias.data() : nullptr;
+  backend.conv2d.forward(plain.data(), nullptr, x.data(), weight.data(), b, p.shape, scratch.data(),
+                         launch);
+  backend.conv2d.forward(y.data(), &sums, x.data(), weight.data(), b, p.shape, scratch.data(),
+                         launch);
+  const Values stored = y.nchw();
+  CHECK(stored == plain.nchw());
+
+  const int64_t used = 2 * p.shape.out.channels * sums.chunks;
+  const Values written = partials.values();
+  REQUIRE(used > 0);
+  REQUIRE(used <= std::ssize(written));
+  CHECK(std::count(written.begin(), written.end(), untouched) == std::ssize(written) - used);
+  const auto count = static_cast<double>(p.batch * p.shape.out.height * p.shape.out.width);
+  const Moments actual = moments_of(written, p.shape.out.channels, sums.chunks, count);
+  const Moments expected = naive_moments(stored, p.shape.out, count);
+  for (size_t o = 0; o < expected.mean.size(); ++o) {
+    CAPTURE(o);
+    const double mean = std::abs(expected.mean[o]), variance = expected.variance[o];
+    CHECK(std::abs(actual.mean[o] - expected.mean[o]) <= 1e-6 * std::sqrt(variance) + 1e-12 * mean);
+    CHECK(std::abs(actual.variance[o] - variance) <= 1e-5 * variance + 1e-12 * mean * mean);
+  }
+}
+
 void check_all(const Case& c) {
   const Problem problem(c);
   for (const Backend* backend : tested_backends()) {
@@ -165,6 +244,7 @@ void check_all(const Case& c) {
       check_forward(*backend, problem, flag);
       check_input_grad(*backend, problem, write);
       check_weight_grad(*backend, problem, write, !flag);
+      if (output_sums_bytes(*backend, problem) > 0) check_output_sums(*backend, problem, flag);
     }
   }
 }
@@ -246,6 +326,51 @@ TEST_CASE("conv2d: random shapes") {
   }
 }
 
+// Shapes that fill each of a GPU's tiles, with ends that do not.
+const Case kTileCases[] = {
+    {9, 8, 6, 5, 16, 3, 3, 1, 1},      {9, 16, 6, 5, 24, 1, 1, 1, 0},
+    {5, 8, 7, 5, 40, 3, 3, 2, 1},      {7, 3, 6, 5, 70, 3, 3, 1, 1},
+    {3, 24, 6, 5, 48, 3, 3, 1, 1, 3},  {67, 8, 16, 16, 64, 1, 1, 1, 0},
+    {17, 8, 10, 10, 1416, 1, 1, 1, 0},
+};
+
+TEST_CASE("conv2d: sums of the output's channels") {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->conv2d.output_sums_bytes == nullptr) continue;
+    for (const Case& c : kTileCases) {
+      CAPTURE(backend->name);
+      CAPTURE(c.name());
+      check_output_sums(*backend, Problem(c), true);
+    }
+  }
+}
+
+TEST_CASE("conv2d: sums of the output's channels far from zero") {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->conv2d.output_sums_bytes == nullptr) continue;
+    for (const double mean : {100.0, 3000.0}) {
+      Problem p({100, 8, 16, 16, 6, 3, 3, 1, 1});
+      for (double& b : p.bias)
+        b = mean;
+      CAPTURE(backend->name);
+      CAPTURE(mean);
+      check_output_sums(*backend, p, true);
+    }
+  }
+}
+
+TEST_CASE("conv2d: who sums the output's channels") {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->memory == nullptr) {
+      CHECK(output_sums_bytes(*backend, Problem({9, 3, 6, 5, 7, 3, 3, 1, 1})) == 0);
+      continue;
+    }
+    CHECK(output_sums_bytes(*backend, Problem({9, 3, 6, 5, 7, 3, 3, 1, 1})) > 0);
+    CHECK(output_sums_bytes(*backend, Problem({9, 16, 6, 5, 16, 3, 3, 1, 1, 2})) > 0);
+    CHECK(output_sums_bytes(*backend, Problem({9, 16, 6, 5, 16, 3, 3, 1, 1, 16})) == 0);
+  }
+}
+
 TEST_CASE("conv2d: the result does not depend on the number of threads") {
   const std::vector<Case> cases = {{20, 7, 6, 5, 13, 3, 3, 1, 1},
                                    {33, 20, 8, 8, 24, 3, 3, 2, 1},
@@ -267,8 +392,8 @@ TEST_CASE("conv2d: the result does not depend on the number of threads") {
         Activation x_grad = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
         Array weight = compute_weight(*backend, p), dweight(*backend, p.weight);
         const auto& conv = backend->conv2d;
-        conv.forward(result.data(), x.data(), weight.data(), nullptr, p.shape, scratch.data(),
-                     launch);
+        conv.forward(result.data(), nullptr, x.data(), weight.data(), nullptr, p.shape,
+                     scratch.data(), launch);
         conv.input_grad(x_grad.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
                         scratch.data(), launch);
         conv.weight_grad(dweight.data(), nullptr, dy.data(), x.data(), p.shape,

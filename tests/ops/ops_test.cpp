@@ -136,6 +136,23 @@ void check_all_ops() {
             }});
 }
 
+// Batch norm behind a convolution, which may sum the channels for it.
+void check_normalised_convolutions() {
+  for (const auto& c : std::vector<ConvCase>{
+           ConvCase{3, 5, 7, 9, 3, 1, 1, 1, 19, true}, ConvCase{8, 16, 8, 8, 3, 2, 1, 1, 17, false},
+           ConvCase{16, 24, 5, 6, 3, 1, 1, 2, 5, true}, ConvCase{6, 6, 5, 5, 3, 1, 1, 6, 7, false}})
+    for (const Mode mode : {Mode::train, Mode::frozen})
+      check_op({.name = fmt::format("conv2d {}->{} g{} and batch_norm mode={}", c.in, c.out,
+                                    c.groups, static_cast<int>(mode)),
+                .inputs = {{c.in, c.height, c.width, 0}},
+                .batch = c.batch,
+                .record =
+                    [c](Graph& g, const auto& x) {
+                      return record_norm(g, record_conv(g, x[0], c), {.residual = {}});
+                    },
+                .mode = mode});
+}
+
 // Several ops in a row, with values that are read twice: gradients must add up, and buffers that
 // share memory must not disturb each other.
 void check_residual_block() {
@@ -157,6 +174,7 @@ void check_residual_block() {
 
 TEST_CASE("ops: gradients against finite differences, CPU backends against the reference") {
   check_all_ops();
+  check_normalised_convolutions();
   check_residual_block();
 }
 

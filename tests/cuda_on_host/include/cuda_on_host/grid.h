@@ -45,6 +45,9 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
     run();
 }
 
+/// Launches so far of the kernels whose names, as the launches spell them, contain `kernel`.
+size_t launches_of(const char* kernel);
+
 /// Dynamic shared memory of the running block.
 void* dynamic_shared();
 
