@@ -131,7 +131,7 @@ TEST_CASE("the loadable library plans matrix products, and says its versions") {
   REQUIRE(library != nullptr);
   const auto entry =
       reinterpret_cast<cuda::ConvLibraryEntry>(dlsym(library, cuda::kConvLibraryEntry));
-  REQUIRE(entry != nullptr);
+  REQUIRE((entry != nullptr));
   CHECK(entry()->versions().starts_with("cuDNN 9."));
   CHECK(entry()->versions().find(", cuBLAS ") != std::string::npos);
   const cuda::LibraryProblem problem = {Precision::bf16, Pass::weight_grad,
