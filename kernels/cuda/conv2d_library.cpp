@@ -42,6 +42,13 @@ const char* name_of(Pass pass) {
   return "weight_grad";
 }
 
+/// With SCULPT_CUDA_SYNC=1 a fault within the library is reported here.
+void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* other,
+              void* workspace, void* stream) {
+  plan.run(out, activation, other, workspace, stream);
+  detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
+}
+
 /// Memory of the device for a measurement, with numbers that slow nothing down.
 class Scratch {
  public:
@@ -151,15 +158,15 @@ LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t 
   for (auto larger = decision; larger != layer.decisions.end(); ++larger)
     limit = std::min(limit, larger->second.workspace_bytes);
   const size_t gradient = pass == Pass::weight_grad ? gradient_bytes(shape) : 0;
-  return make_plan(layer, problem(shape, batch, pass, accumulate),
-                   limit - std::min(limit, gradient));
+  if (gradient > limit) return nullptr;
+  return make_plan(layer, problem(shape, batch, pass, accumulate), limit - gradient);
 }
 
 void LibraryConvolutions::forward(void* y, const void* x, const void* weight, const void* bias,
                                   const Conv2dShape& shape, void* workspace, const Launch& launch) {
   LibraryPlan* const plan = chosen_plan(shape, launch.batch, Pass::forward, false);
   if (plan == nullptr) return native_.conv2d.forward(y, x, weight, bias, shape, workspace, launch);
-  plan->run(y, x, weight, workspace, launch.stream);
+  run_plan(*plan, y, x, weight, workspace, launch.stream);
   if (bias == nullptr) return;
   if (precision_ == Precision::bf16)
     add_bias<bf16>(y, bias, shape.out, launch);
@@ -174,13 +181,13 @@ void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weigh
       chosen_plan(shape, launch.batch, Pass::input_grad, write == GradWrite::accumulate);
   if (plan == nullptr)
     return native_.conv2d.input_grad(dx, dy, weight, shape, write, workspace, launch);
-  plan->run(dx, dy, weight, workspace, launch.stream);
+  run_plan(*plan, dx, dy, weight, workspace, launch.stream);
 }
 
 void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy,
                                           const void* x, const Conv2dShape& shape, GradWrite write,
                                           void* workspace, const Launch& launch) const {
-  plan.run(workspace, dy, x, static_cast<std::byte*>(workspace) + gradient_bytes(shape),
+  run_plan(plan, workspace, dy, x, static_cast<std::byte*>(workspace) + gradient_bytes(shape),
            launch.stream);
   if (precision_ == Precision::bf16 && !plan.float_weight_grad())
     write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);
@@ -233,9 +240,9 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   const auto library = [&] {
     switch (p.pass) {
       case Pass::forward:
-        return plan.run(y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        return run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
       case Pass::input_grad:
-        return plan.run(x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
+        return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
       case Pass::weight_grad:
         return run_weight_grad(plan, weight.data(), y.data(), x.data(), shape, GradWrite::overwrite,
                                workspace.data(), launch);

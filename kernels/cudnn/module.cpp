@@ -1,16 +1,24 @@
 // What libsculpt_cudnn.so exports.
 
-#include <fmt/format.h>
-
+#include "kernels/common/check.h"
 #include "kernels/cudnn/plans.h"
 
 namespace sculpt::kernels::cudnn {
 namespace {
 
+constexpr size_t kOldestVersion = 91100;  // 9.11.0: plans for a described device
+
+std::string text_of(size_t version) {
+  return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+/// Of the libraries that were loaded, which need not be those of the build.
 std::string versions() {
-  const size_t version = cudnnGetVersion();  // 91900: 9.19.0
-  return fmt::format("cuDNN {}.{}.{}, {}", version / 10000, version / 100 % 100, version % 100,
-                     cublas_version());
+  const size_t version = cudnnGetVersion();
+  if (version < kOldestVersion)
+    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH, or use --conv native",
+         text_of(version), text_of(kOldestVersion));
+  return text_of(version) + ", " + cublas_version();
 }
 
 std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
