@@ -29,8 +29,8 @@ struct BatchNormKernels {
   size_t (*workspace_bytes)(const ActivationShape&, int64_t max_batch);
 
   /// Writes y, saved_mean, saved_inv_std, and updates running_mean, running_var in place.
-  /// residual may be null. sums, those that the producer of x left, may be null: x is then read for
-  /// them. Backends whose convolutions offer none take no notice of it.
+  /// residual may be null. sums, those that the producer of x left, may be null or empty: x is then
+  /// read for them. Backends whose convolutions offer none take no notice of it.
   void (*forward_train)(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
                         void* running_var, const void* x, const ChannelSums* sums,
                         const void* residual, const void* gamma, const void* beta,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::kernels {
 
@@ -13,11 +14,19 @@ struct Device {
   std::string name;         ///< "cpu", "cuda:0"
   std::string description;  ///< of the hardware; empty for the CPU
   std::string reason;       ///< why it was chosen, where that was left to us
+  std::string libraries;    ///< that may compute its convolutions, with versions; empty: only ours
+  /// Which convolutions they compute, where that is measured (`conv` = "auto"); else null. Lives as
+  /// long as the process.
+  Chooser* chooser = nullptr;
 };
 
 /// `wanted`: "cpu", "cuda", "cuda:INDEX", or "auto": a usable GPU if there is one, else the CPU.
 /// `precision`: "fp32", "tf32", "bf16", or "auto": bf16 on a GPU, fp32 on the CPU, which knows no
-/// other. Throws Error saying what is missing and what to do.
-Device open_device(const std::string& wanted, const std::string& precision);
+/// other. `conv`: whose convolutions and linear layers a GPU runs: "native", ours; "cudnn", those
+/// of cuDNN and cuBLAS; "auto", the faster of the two for each shape and pass, measured once and
+/// kept in default_choice_file(), whose troubles are told to `warn`. Throws Error saying what is
+/// missing and what to do.
+Device open_device(const std::string& wanted, const std::string& precision,
+                   const std::string& conv = "native", const Warn& warn = {});
 
 }  // namespace sculpt::kernels

@@ -3,6 +3,7 @@
 
 usage: tools/bench_gpu.py [--models resnet20:512,resnet18:512,resnet50:128:224] [--rounds 5]
                           [--seconds 2] [--precision bf16] [--engines sculpt,eager,compiled]
+                          [--conv native|cudnn|auto]
                           [--bench build/cuda/bin/sculpt_bench] [--out runs/bench_gpu]
 
 One process each, all on the GPU at once: `sculpt_bench serve --device cuda`, PyTorch eager and
@@ -76,7 +77,7 @@ def worker(arguments):
 def command_of(engine, arguments, model, batch, size):
     if engine == "sculpt":
         return [str(arguments.bench), "serve", "--device", arguments.device, "--precision",
-                arguments.precision, "--model", model, "--batch", str(batch), "--image-size",
+                arguments.precision, "--conv", arguments.conv, "--model", model, "--batch", str(batch), "--image-size",
                 str(size)]
     words = [arguments.python, str(Path(__file__).resolve()), "--worker", "--model", model,
              "--batch", str(batch), "--image-size", str(size), "--precision", arguments.precision,
@@ -138,6 +139,7 @@ def parse_arguments():
     parser.add_argument("--models", default="resnet20:512,resnet18:512,resnet50:128:224")
     parser.add_argument("--engines", default="sculpt,eager,compiled")
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
+    parser.add_argument("--conv", default="native", choices=("native", "cudnn", "auto"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)

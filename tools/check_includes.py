@@ -30,7 +30,7 @@ ALLOWED = {
     "apps": ["models", "data", "engine", "kernels"],
 }
 # Implementations behind the kernel headers: used within kernels/ only.
-INTERNAL = ["kernels/cpu", "kernels/reference", "kernels/cuda"]
+INTERNAL = ["kernels/cpu", "kernels/reference", "kernels/cuda", "kernels/cudnn"]
 # Headers that CMake writes into the build folder.
 GENERATED = {"build_info.h"}
 # Where source lies; tests may include anything and are not looked at.

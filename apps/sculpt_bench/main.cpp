@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
   app.add_option("--device", options.device, "as in sculpt_run")->capture_default_str();
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
+  app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();

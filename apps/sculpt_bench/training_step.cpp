@@ -1,6 +1,7 @@
 #include "apps/sculpt_bench/training_step.h"
 
 #include <chrono>
+#include <fmt/format.h>
 #include <fstream>
 #include <string>
 
@@ -10,6 +11,10 @@
 namespace sculpt::bench {
 
 namespace {
+
+void warn(const std::string& text) {
+  fmt::print(stderr, "warning: {}\n", text);
+}
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -27,7 +32,8 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   spec.image = {3, options.image_size, options.image_size};
   spec.classes = options.classes;
   network_ = std::make_unique<Network>(
-      spec, *kernels::open_device(options.device, options.precision).backend, options.batch);
+      spec, *kernels::open_device(options.device, options.precision, options.conv, warn).backend,
+      options.batch);
   network_->initialise(1);
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);

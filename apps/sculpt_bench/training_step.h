@@ -21,6 +21,7 @@ struct StepOptions {
   int64_t classes = 10;
   std::string device = "cpu";      ///< as sculpt_run's --device
   std::string precision = "auto";  ///< as train.precision
+  std::string conv = "native";     ///< as train.conv
 };
 
 class TrainingStep {

@@ -44,6 +44,11 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_option("--device", line.device,
                  "auto (default: a usable GPU, else the CPU), cpu, cuda or cuda:N")
       ->type_name("NAME");
+  app.add_option_function<std::string>(
+         "--conv",
+         [&line](const std::string& conv) { line.settings.push_back("train.conv=" + conv); },
+         "the same as --set train.conv=NAME: native (default), cudnn or auto")
+      ->type_name("NAME");
   app.add_option("--profile", line.profile,
                  "let a profiler record these steps of a run on a GPU, counted from 0 "
                  "(docs/profiling.md)")

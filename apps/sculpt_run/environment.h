@@ -4,10 +4,15 @@
 #include <string>
 
 #include "engine/train/metrics.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
 std::string environment_json(const RunIdentity& identity);
+
+/// The choices between kernels that `json`, an environment.json, holds: a resumed run makes them
+/// again.
+kernels::Choices recorded_choices(const std::string& json);
 
 /// In which way a run that was started as `json` (an environment.json) says may end in other bits
 /// now; empty if in none.

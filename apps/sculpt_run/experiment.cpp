@@ -46,6 +46,10 @@ RunIdentity Experiment::identity() const {
   identity.device = device_.name;
   identity.device_description = device_.description;
   identity.backend = std::string(device_.backend->name);
+  identity.libraries = device_.libraries;
+  if (device_.chooser != nullptr)
+    for (const auto& [problem, choice] : device_.chooser->made())
+      identity.conv_choices[problem] = kernels::to_string(choice);
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
   return identity;

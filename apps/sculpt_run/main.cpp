@@ -29,7 +29,9 @@ void warn_about_environment(const RunFolder& folder, const RunIdentity& identity
 
 /// A device that cannot be had is an error of the arguments.
 kernels::Device open(const CommandLine& line, const Request& request) try {
-  const kernels::Device device = kernels::open_device(line.device, request.options.train.precision);
+  const TrainOptions& train = request.options.train;
+  const kernels::Device device =
+      kernels::open_device(line.device, train.precision, train.conv, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
   return device;
@@ -38,8 +40,9 @@ kernels::Device open(const CommandLine& line, const Request& request) try {
 }
 
 void say_device(const kernels::Device& device) {
-  fmt::print("device {} ({}{}{}){}{}\n", device.name, device.backend->name,
+  fmt::print("device {} ({}{}{}{}{}){}{}\n", device.name, device.backend->name,
              device.description.empty() ? "" : ", ", device.description,
+             device.libraries.empty() ? "" : ", ", device.libraries,
              device.reason.empty() ? "" : ": ", device.reason);
 }
 
@@ -50,6 +53,8 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
     show_result(folder);
     return kExitOk;
   }
+  if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
+    device.chooser->recall(recorded_choices(read_text(folder.environment())));
   Experiment experiment(request.options, device);
   const RunIdentity identity = experiment.identity();
   if (resume) warn_about_environment(folder, identity);

@@ -2,6 +2,7 @@
 // The records of a run folder, as lines of JSON. docs/run-folder.md documents every key.
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "engine/sparse/prune.h"
@@ -37,6 +38,8 @@ struct RunIdentity {
   std::string device;              ///< "cpu", "cuda:0"
   std::string device_description;  ///< of a GPU
   std::string backend;             ///< "cpu-avx512"
+  std::string libraries;           ///< that may compute its convolutions, with versions
+  std::map<std::string, std::string> conv_choices;  ///< where measured: problem to implementation
   int64_t threads = 1;
   int64_t batch = 0;
 };

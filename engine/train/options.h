@@ -13,6 +13,7 @@ struct TrainOptions {
   int64_t epochs = 10;
   int64_t batch = 128;
   std::string precision = "auto";
+  std::string conv = "native";
   bool step_graph = true;
   OptimOptions optim;
   double label_smoothing = 0;
@@ -27,6 +28,9 @@ struct TrainOptions {
         "precision", precision, {"auto", "fp32", "tf32", "bf16"},
         "arithmetic of convolutions and activations; auto: bf16 on a GPU, fp32 on a CPU, which "
         "knows no other. Weights, statistics and updates are fp32 always");
+    v.choice("conv", conv, {"native", "cudnn", "auto"},
+             "whose convolutions and linear layers a GPU runs: ours, those of cuDNN and cuBLAS, or "
+             "the faster for each shape and pass, measured once and remembered");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");

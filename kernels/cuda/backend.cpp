@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/common/check.h"
+#include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/recording.h"
@@ -76,6 +77,11 @@ Backend make_backend(const char* name, Precision precision) {
   };
 }
 
+Precision precision_of(const Backend& backend) {
+  if (backend.activation_bytes == sizeof(bf16)) return Precision::bf16;
+  return backend.name == "cuda-tf32" ? Precision::tf32 : Precision::fp32;
+}
+
 }  // namespace
 
 cudaStream_t backend_stream() {
@@ -126,6 +132,21 @@ std::vector<const Backend*> backends() {
   static const Backend tf32 = make_backend<float>("cuda-tf32", Precision::tf32);
   static const Backend in_bf16 = make_backend<bf16>("cuda-bf16", Precision::bf16);
   return {&fp32, &tf32, &in_bf16};
+}
+
+const Backend* library_backend(const Backend& native, const ConvLibrary& library,
+                               Chooser* chooser) {
+  static std::map<std::string, Backend> made;  // whose names are the keys
+  const std::string name = std::string(native.name) + (chooser != nullptr ? "-auto" : "-cudnn");
+  const auto [place, is_new] = made.try_emplace(name, native);
+  Backend& backend = place->second;
+  if (is_new) {
+    const LibraryTables tables = library_tables(native, precision_of(native), library, chooser);
+    backend.name = place->first;
+    backend.conv2d = tables.conv2d;
+    backend.linear = tables.linear;
+  }
+  return &backend;
 }
 
 }  // namespace sculpt::kernels::cuda

@@ -5,12 +5,19 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/library.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::kernels::cuda {
 
 /// "cuda-fp32", "cuda-tf32" and "cuda-bf16" on the device that use_device() chose (the first by
 /// default). Throws Error if there is no usable device.
 std::vector<const Backend*> backends();
+
+/// A backend of the list above whose convolutions and linear layers are the library's: all of them
+/// ("cuda-bf16-cudnn"), or those that the chooser gives to it ("cuda-bf16-auto"). Library and
+/// chooser must outlive it.
+const Backend* library_backend(const Backend& native, const ConvLibrary& library, Chooser* chooser);
 
 /// Makes `index` the device of all tables; before the first call of backends(). Throws Error if it
 /// cannot be used, saying why.

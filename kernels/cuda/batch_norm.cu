@@ -136,7 +136,8 @@ void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running
                    const void* gamma, const void* beta, const ActivationShape& shape,
                    const BatchNormOptions& options, void* workspace, const Launch& launch) {
   check_batch_norm_count(shape, launch.batch);
-  const ChannelSums sums = given != nullptr ? *given : read_sums<T>(x, shape, workspace, launch);
+  const bool has_sums = given != nullptr && given->chunks > 0;
+  const ChannelSums sums = has_sums ? *given : read_sums<T>(x, shape, workspace, launch);
   const int64_t count = launch.batch * shape.height * shape.width;
   SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
                 launch.stream, floats(saved_mean), floats(saved_inv_std), floats(running_mean),

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/conv2d_direct.h"
 #include "kernels/cuda/conv2d_operands.h"
+#include "kernels/cuda/conv2d_parts.h"
 #include "kernels/cuda/conv2d_passes.h"
 #include "kernels/cuda/implicit_gemm_tiles.h"
 
@@ -166,18 +167,6 @@ void launch_add_partials(void* grad, const float* partials, int64_t count, int64
                 write == GradWrite::accumulate);
 }
 
-template <class T>
-void bias_grad(void* dbias, float* partials, const void* dy, const Conv2dShape& shape,
-               int64_t pixels, GradWrite write, void* stream) {
-  const int64_t channels = shape.out.channels;
-  const Splits splits = make_splits(pixels, kBiasSplits, kBiasUnit);
-  const dim3 grid(static_cast<unsigned>(splits.count),
-                  static_cast<unsigned>(ceil_div(channels, kWarp)));
-  SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, stream, partials,
-                static_cast<const T*>(dy), pixels, splits.length, static_cast<int>(channels));
-  launch_add_partials(dbias, partials, channels, splits.count, 1, 1, write, stream);
-}
-
 }  // namespace
 
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -187,6 +176,25 @@ size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
   const int64_t biases = shape.out.channels * max_splits(pixels, kBiasSplits, kBiasUnit);
   return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);
 }
+
+template <class T>
+void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                      void* workspace, const Launch& launch) {
+  auto* partials = static_cast<float*>(workspace);
+  const int64_t pixels = launch.batch * shape.out.height * shape.out.width;
+  const int64_t channels = shape.out.channels;
+  const Splits splits = make_splits(pixels, kBiasSplits, kBiasUnit);
+  const dim3 grid(static_cast<unsigned>(splits.count),
+                  static_cast<unsigned>(ceil_div(channels, kWarp)));
+  SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, launch.stream, partials,
+                static_cast<const T*>(dy), pixels, splits.length, static_cast<int>(channels));
+  launch_add_partials(dbias, partials, channels, splits.count, 1, 1, write, launch.stream);
+}
+
+template void conv2d_bias_grad<float>(void*, const void*, const Conv2dShape&, GradWrite, void*,
+                                      const Launch&);
+template void conv2d_bias_grad<bf16>(void*, const void*, const Conv2dShape&, GradWrite, void*,
+                                     const Launch&);
 
 template <class Math>
 void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
@@ -203,7 +211,7 @@ void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* 
   launch_add_partials(dweight, partials, shape.weight_count(), splits.count,
                       shape.kernel_h * shape.kernel_w, shape.in_channels_per_group(), write,
                       launch.stream);
-  if (dbias != nullptr) bias_grad<T>(dbias, partials, dy, shape, pixels, write, launch.stream);
+  if (dbias != nullptr) conv2d_bias_grad<T>(dbias, dy, shape, write, partials, launch);
 }
 
 template void conv2d_weight_grad<Fp32>(void*, void*, const void*, const void*, const Conv2dShape&,

@@ -1,16 +1,10 @@
 // A fully connected layer is a convolution of 1 x 1 images: the same GEMMs, the same weight order.
 
+#include "kernels/cuda/conv2d_parts.h"
 #include "kernels/cuda/conv2d_passes.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
-
-Conv2dShape as_conv2d(const LinearShape& shape) {
-  Conv2dShape result;
-  result.in.channels = shape.in_features;
-  result.out.channels = shape.out_features;
-  return result;
-}
 
 size_t workspace_bytes(const LinearShape& shape, int64_t max_batch) {
   return conv2d_workspace_bytes(as_conv2d(shape), max_batch);

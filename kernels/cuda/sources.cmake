@@ -7,6 +7,7 @@ set(sculpt_cuda_kernels
   conv2d_direct.cu
   conv2d_forward.cu
   conv2d_input_grad.cu
+  conv2d_parts.cu
   conv2d_weight_grad.cu
   elementwise.cu
   input.cu
@@ -15,6 +16,7 @@ set(sculpt_cuda_kernels
   masked_sgd.cu
   pooling.cu
   ranking.cu)
-set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp device_memory.cpp recording.cpp)
+set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp conv2d_library.cpp device_memory.cpp recording.cpp
+    timing.cpp)
 list(TRANSFORM sculpt_cuda_kernels PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM sculpt_cuda_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -19,6 +19,7 @@ class Arguments(ProgramTest):
     def test_wrong_arguments(self):
         for words in (["--no-such"], [], [self.config, "--threads", "0"],
                       [self.config, "--device", "gpu"], [self.config, "more"],
+                      [self.config, "--conv", "cublas"], [self.config, "--conv", "cudnn"],
                       [self.config, "--profile", "9:3"], [self.config, "--profile", "1:2x"],
                       ["--help-config", "html"], [self.config, "--threads", "many"]):
             with self.subTest(words):

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """A program built with the CUDA backend, on a machine without a GPU. CI runs it (.ci/run cuda)."""
-from common import ProgramTest, main, sculpt_run
+import json
+import subprocess
+from pathlib import Path
+
+from common import PROGRAM, ProgramTest, main, sculpt_run
 
 
 class WithoutGpu(ProgramTest):
@@ -26,6 +30,28 @@ class WithoutGpu(ProgramTest):
         done = sculpt_run(self.config, "--set", "train.precision=bf16")
         self.assertEqual(done.returncode, 2)
         self.assertIn("train.precision = bf16 needs a GPU", done.stderr)
+
+    def test_cudnn_needs_a_gpu(self):
+        for words in (["--conv", "cudnn"], ["--set", "train.conv=cudnn"],
+                      ["--conv", "cudnn", "--device", "cpu"]):
+            self.assert_fails(2, ["train.conv = cudnn needs a GPU", "use native or auto"],
+                              self.config, *words, "--out", self.folder / "run")
+            self.assertFalse((self.folder / "run").exists())
+
+    def test_on_the_cpu_there_is_nothing_to_choose(self):
+        self.finish(self.config, "--conv", "auto", "--out", self.folder / "run")
+        environment = json.loads((self.folder / "run" / "environment.json").read_text())
+        self.assertNotIn("libraries", environment)
+        self.assertNotIn("conv_choices", environment)
+
+    def test_cudnn_is_a_library_of_its_own(self):
+        # Neither the program nor the CUDA backend may need what --conv cudnn loads.
+        for file in (Path(PROGRAM), Path(PROGRAM).parent / "libsculpt_cuda.so"):
+            needed = subprocess.run(["readelf", "-d", file], capture_output=True, text=True,
+                                    check=True).stdout
+            self.assertIn("NEEDED", needed)
+            self.assertNotIn("cudnn", needed)
+            self.assertNotIn("cublas", needed)
 
 
 if __name__ == "__main__":

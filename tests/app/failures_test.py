@@ -74,6 +74,19 @@ class Interruption(ProgramTest):
         if "device cpu (cpu-portable)" not in text:
             self.assertIn("goes on on cpu-portable", done.stderr)
 
+    def test_other_libraries_are_allowed_with_a_warning(self):
+        out, code, text = self.interrupt(signal.SIGINT)
+        self.assertEqual(code, 75, text)
+        path = out / "environment.json"
+        environment = json.loads(path.read_text())
+        environment["libraries"] = "cuDNN 9.1.0"
+        environment["conv_choices"] = {"some convolution": "library", "other": 3}
+        path.write_text(json.dumps(environment))
+        done = sculpt_run(self.config, "--out", out, "--resume", "--conv", "auto")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("warning: the run was started with cuDNN 9.1.0 and goes on with our kernels "
+                      "alone: ", done.stderr)
+
     def test_another_config_is_refused(self):
         out, code, text = self.interrupt(signal.SIGINT)
         self.assertEqual(code, 75, text)

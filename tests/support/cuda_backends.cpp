@@ -3,7 +3,7 @@
 
 namespace sculpt::test {
 
-std::vector<const kernels::Backend*> more_backends() {
+std::vector<const kernels::Backend*> more_backends(std::string_view) {
   return kernels::cuda::backends();
 }
 

@@ -2,12 +2,14 @@
 // Backends besides the CPU's that a test program can name: those of a GPU, or of the host layer
 // that stands in for one. Throws Error if there are none.
 
+#include <string_view>
 #include <vector>
 
 #include "kernels/backend.h"
 
 namespace sculpt::test {
 
-std::vector<const kernels::Backend*> more_backends();
+/// Those that may be the one called `name`: others need not be made ready.
+std::vector<const kernels::Backend*> more_backends(std::string_view name);
 
 }  // namespace sculpt::test

@@ -16,3 +16,5 @@ endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
+# Optional: without it, `--conv cudnn` is an error.
+find_package(CUDNN 9.11)

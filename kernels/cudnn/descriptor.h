@@ -1,0 +1,43 @@
+#pragma once
+// Descriptors of cuDNN's graph API as objects.
+
+#include <cudnn.h>
+#include <span>
+#include <vector>
+
+namespace sculpt::kernels::cudnn {
+
+/// Throws Error if `status` is not success: "what: cuDNN's text".
+void check(cudnnStatus_t status, const char* what);
+
+class Descriptor {
+ public:
+  explicit Descriptor(cudnnBackendDescriptorType_t type);
+  ~Descriptor();
+  Descriptor(Descriptor&& other) noexcept;
+  Descriptor& operator=(Descriptor&&) = delete;
+
+  cudnnBackendDescriptor_t get() const { return descriptor_; }
+
+  void set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
+           const void* values);
+  void set(cudnnBackendAttributeName_t name, std::span<const int64_t> values);
+  void set(cudnnBackendAttributeName_t name, int64_t value);
+  void set(cudnnBackendAttributeName_t name, float value);
+  void set(cudnnBackendAttributeName_t name, cudnnDataType_t value);
+  void set(cudnnBackendAttributeName_t name, const Descriptor& value);
+
+  int64_t integer(cudnnBackendAttributeName_t name) const;
+  /// Fills `values`, finished descriptors of the right type; returns how many there are.
+  size_t read(cudnnBackendAttributeName_t name, std::span<Descriptor> values) const;
+  std::vector<cudnnBackendNumericalNote_t> numerical_notes() const;
+
+  void finish(const char* what);
+  /// False where cuDNN refuses: there is no such engine, or not for this problem or device.
+  bool try_finish();
+
+ private:
+  cudnnBackendDescriptor_t descriptor_ = nullptr;
+};
+
+}  // namespace sculpt::kernels::cudnn

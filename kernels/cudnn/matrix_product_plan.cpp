@@ -1,0 +1,116 @@
+// A convolution of 1 x 1 windows, or a linear layer, that cuBLAS runs.
+
+#include <algorithm>
+#include <cublas_v2.h>
+#include <limits>
+
+#include "kernels/common/check.h"
+#include "kernels/cudnn/plans.h"
+
+namespace sculpt::kernels::cudnn {
+namespace {
+
+using cuda::Pass;
+using cuda::Precision;
+
+void check_blas(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    fail("{}: cuBLAS says '{}'", what, cublasGetStatusString(status));
+}
+
+/// The default mode of float is float; sums of bf16 products stay float throughout.
+cublasHandle_t handle() {
+  static const cublasHandle_t the_handle = [] {
+    cublasHandle_t created = nullptr;
+    check_blas(cublasCreate(&created), "starting cuBLAS");
+    const int mode = CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    check_blas(cublasSetMathMode(created, static_cast<cublasMath_t>(mode)), "setting up cuBLAS");
+    return created;
+  }();
+  return the_handle;
+}
+
+// What cuBLAS recommends for its largest GPUs. With a workspace of the caller's, and one stream, it
+// gives the same bits each time.
+constexpr size_t kWorkspace = size_t{32} << 20;
+
+// Matrices are row-major here and column-major in cuBLAS, which therefore sees all of them
+// transposed: it computes out^T = other^T activation^T, where only one factor is not yet as stored.
+class MatrixProductPlan final : public LibraryPlan {
+ public:
+  MatrixProductPlan(const LibraryProblem& problem, size_t workspace)
+      : pass_(problem.pass),
+        accumulate_(problem.accumulate),
+        workspace_(workspace),
+        pixels_(
+            static_cast<int>(problem.batch * problem.shape.out.height * problem.shape.out.width)),
+        ins_(static_cast<int>(problem.shape.in.channels)),
+        outs_(static_cast<int>(problem.shape.out.channels)),
+        type_(problem.precision == Precision::bf16 ? CUDA_R_16BF : CUDA_R_32F),
+        compute_(problem.precision == Precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                      : CUBLAS_COMPUTE_32F) {}
+
+  size_t workspace_bytes() const override { return workspace_; }
+  bool float_weight_grad() const override { return true; }
+
+  void run(void* out, const void* activation, const void* other, void* workspace,
+           void* stream) override {
+    check_blas(cublasSetStream(handle(), static_cast<cudaStream_t>(stream)),
+               "giving cuBLAS a stream");
+    check_blas(cublasSetWorkspace(handle(), workspace, workspace_), "giving cuBLAS a workspace");
+    switch (pass_) {
+      case Pass::forward:  // y^T [outs, pixels] = w [outs, ins] x^T
+        multiply(CUBLAS_OP_T, CUBLAS_OP_N, outs_, pixels_, ins_, other, ins_, activation, ins_, out,
+                 type_);
+        break;
+      case Pass::input_grad:  // dx^T [ins, pixels] = w^T [ins, outs] dy^T
+        multiply(CUBLAS_OP_N, CUBLAS_OP_N, ins_, pixels_, outs_, other, ins_, activation, outs_,
+                 out, type_);
+        break;
+      case Pass::weight_grad:  // dw^T [ins, outs] = x^T [ins, pixels] dy
+        multiply(CUBLAS_OP_N, CUBLAS_OP_T, ins_, outs_, pixels_, other, ins_, activation, outs_,
+                 out, CUDA_R_32F);
+        break;
+    }
+  }
+
+ private:
+  /// c [m, n] (=, +=) a [m, k] b [k, n].
+  void multiply(cublasOperation_t a_as, cublasOperation_t b_as, int m, int n, int k, const void* a,
+                int a_pitch, const void* b, int b_pitch, void* c, cudaDataType c_type) const {
+    const float alpha = 1.0f, beta = accumulate_ ? 1.0f : 0.0f;
+    check_blas(cublasGemmEx(handle(), a_as, b_as, m, n, k, &alpha, a, type_, a_pitch, b, type_,
+                            b_pitch, &beta, c, c_type, m, compute_, CUBLAS_GEMM_DEFAULT),
+               "a matrix product of cuBLAS");
+  }
+
+  Pass pass_;
+  bool accumulate_;
+  size_t workspace_;
+  int pixels_, ins_, outs_;
+  cudaDataType type_;
+  cublasComputeType_t compute_;
+};
+
+}  // namespace
+
+bool is_matrix_product(const Conv2dShape& shape) {
+  return shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride == 1 && shape.padding == 0 &&
+         shape.groups == 1;
+}
+
+std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, size_t limit) {
+  const int64_t pixels = problem.batch * problem.shape.out.height * problem.shape.out.width;
+  if (pixels > std::numeric_limits<int>::max()) return nullptr;
+  return std::make_unique<MatrixProductPlan>(problem, std::min(limit, kWorkspace));
+}
+
+std::string cublas_version() {
+  int parts[3] = {};
+  const libraryPropertyType kinds[] = {MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL};
+  for (int i = 0; i < 3; ++i)
+    check_blas(cublasGetProperty(kinds[i], &parts[i]), "asking for cuBLAS's version");
+  return fmt::format("cuBLAS {}.{}.{}", parts[0], parts[1], parts[2]);
+}
+
+}  // namespace sculpt::kernels::cudnn

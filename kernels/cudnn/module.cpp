@@ -1,0 +1,36 @@
+// What libsculpt_cudnn.so exports.
+
+#include "kernels/common/check.h"
+#include "kernels/cudnn/plans.h"
+
+namespace sculpt::kernels::cudnn {
+namespace {
+
+constexpr size_t kOldestVersion = 91100;  // 9.11.0: plans for a described device
+
+std::string text_of(size_t version) {
+  return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+/// Of the libraries that were loaded, which need not be those of the build.
+std::string versions() {
+  const size_t version = cudnnGetVersion();
+  if (version < kOldestVersion)
+    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH, or use --conv native",
+         text_of(version), text_of(kOldestVersion));
+  return text_of(version) + ", " + cublas_version();
+}
+
+std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
+  return is_matrix_product(problem.shape) ? plan_matrix_product(problem, workspace_limit)
+                                          : plan_convolution(problem, workspace_limit);
+}
+
+}  // namespace
+}  // namespace sculpt::kernels::cudnn
+
+extern "C" const sculpt::kernels::cuda::ConvLibrary* sculpt_conv_library() {
+  using namespace sculpt::kernels;
+  static const cuda::ConvLibrary library = {cudnn::versions, cudnn::plan};
+  return &library;
+}

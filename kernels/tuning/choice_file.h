@@ -1,0 +1,65 @@
+#pragma once
+// Measured choices between two implementations of a kernel, in a text file that all runs of a user
+// share: a line with the version, then one line for each choice, its fields separated by tabs:
+//
+//   machine   problem   native|library   microseconds of the native one   of the library's
+//
+// The file only saves time: whatever is wrong with it is a warning. Writers hold a lock, add to
+// what others have written meanwhile, and rename a complete file into place.
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace sculpt::kernels {
+
+enum class Choice { native, library };
+std::string_view to_string(Choice choice);
+std::optional<Choice> choice_from(std::string_view word);
+
+/// Medians in microseconds.
+struct Timing {
+  double native = 0;
+  double library = 0;
+
+  Choice faster() const { return library < native ? Choice::library : Choice::native; }
+};
+
+using Warn = std::function<void(const std::string&)>;
+
+/// XDG_CACHE_HOME/sculpt/choices.txt, by default in ~/.cache; empty if there is no home.
+std::filesystem::path default_choice_file();
+
+class ChoiceFile {
+ public:
+  /// `machine` is everything besides the problem that times depend on: the GPU, the versions of the
+  /// libraries, this build. An empty path keeps nothing.
+  ChoiceFile(std::filesystem::path path, std::string machine, Warn warn);
+
+  std::optional<Choice> find(const std::string& problem) const;
+  void add(const std::string& problem, const Timing& timing);
+
+ private:
+  struct Row {
+    Choice choice = Choice::native;
+    Timing timing;
+  };
+  using Rows = std::map<std::pair<std::string, std::string>, Row>;  ///< by machine and problem
+
+  static std::optional<std::pair<Rows::key_type, Row>> parse(const std::string& line);
+  void read();
+  void write();
+  void warn_once(const std::string& text);
+
+  std::filesystem::path path_;
+  std::string machine_;
+  Warn warn_;
+  Rows rows_;
+  bool writable_ = true;  ///< false once that failed, or if the file is not ours to write
+  bool told_of_damage_ = false;
+};
+
+}  // namespace sculpt::kernels

@@ -1,0 +1,21 @@
+#include "kernels/tuning/chooser.h"
+
+namespace sculpt::kernels {
+
+Choice Chooser::choose(const std::string& problem, const Measure& measure) {
+  const auto made = made_.find(problem);
+  if (made != made_.end()) return made->second;
+  return made_[problem] = decide(problem, measure);
+}
+
+Choice Chooser::decide(const std::string& problem, const Measure& measure) {
+  const auto recorded = recorded_.find(problem);
+  if (recorded != recorded_.end()) return recorded->second;
+  if (const auto known = file_.find(problem)) return *known;
+  const std::optional<Timing> timing = measure();
+  if (!timing) return Choice::native;
+  file_.add(problem, *timing);
+  return timing->faster();
+}
+
+}  // namespace sculpt::kernels

@@ -1,0 +1,233 @@
+// Which passes of a convolution a library is given, and with what workspace. That the results are
+// right is tested by tests/kernels/conv2d_test.cpp and linear_test.cpp on the same tables.
+
+#include "kernels/cuda/conv2d_library.h"
+
+#include <cuda_runtime.h>
+
+#include "kernels/common/check.h"
+#include "kernels/cuda/backend.h"
+#include "tests/cuda/on_host/loop_library.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace {
+
+using namespace sculpt::kernels;
+using namespace sculpt::kernels::cuda;
+using namespace sculpt::kernels::test;
+using sculpt::test::loop_library;
+using sculpt::test::loop_library_state;
+using sculpt::test::LoopLibrary;
+
+Conv2dShape small_shape() {
+  Conv2dShape shape;
+  shape.in = {4, 5, 6, 0};
+  shape.out = {8, 5, 6, 0};
+  shape.kernel_h = shape.kernel_w = 3;
+  shape.padding = 1;
+  return shape;
+}
+
+const Backend& fp32_backend() {
+  return *cuda::backends().front();
+}
+
+/// A step of one convolution, with a workspace of exactly what was promised for `max_batch`.
+struct Step {
+  Step(LibraryConvolutions& conv, const Conv2dShape& shape, int64_t batch, int64_t max_batch,
+       GradWrite write = GradWrite::overwrite) {
+    const Backend& b = fp32_backend();
+    const Launch launch = make_launch(b, batch);
+    const Values in = random_values(batch * shape.in.elements_per_image(), 1);
+    const Values out = random_values(batch * shape.out.elements_per_image(), 2);
+    Array x(b, in), dx(b, in), y(b, out), dy(b, out);
+    Array weight(b, random_values(shape.weight_count(), 3)), dweight(b, weight.values());
+    Array bias(b, random_values(shape.out.channels, 4)), dbias(b, bias.values());
+    void* const workspace = b.memory->allocate(conv.workspace_bytes(shape, max_batch));
+    conv.forward(y.data(), nullptr, x.data(), weight.data(), bias.data(), shape, workspace, launch);
+    conv.input_grad(dx.data(), dy.data(), weight.data(), shape, write, workspace, launch);
+    conv.weight_grad(dweight.data(), dbias.data(), dy.data(), x.data(), shape, write, workspace,
+                     launch);
+    b.memory->free(workspace);
+    results = {y.values(), dx.values(), dweight.values(), dbias.values()};
+  }
+  std::vector<Values> results;
+};
+
+bool same_results(const Step& a, const Step& b) {
+  for (size_t i = 0; i < a.results.size(); ++i)
+    if (!(relative_error(a.results[i], b.results[i]) < 2e-5)) return false;
+  return true;
+}
+
+LoopLibrary& fresh_library() {
+  loop_library_state().reset();
+  return loop_library_state();
+}
+
+Step native_step(const Conv2dShape& shape, int64_t batch) {
+  const auto refuses = loop_library_state().refuses;
+  loop_library_state().refuses = [](const LibraryProblem&) { return true; };
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  Step step(conv, shape, batch, batch);
+  loop_library_state().refuses = refuses;
+  return step;
+}
+
+TEST_CASE("library convolutions: a backend's tables lead to the library") {
+  LoopLibrary& library = fresh_library();
+  for (const Backend* native : cuda::backends()) {
+    const Backend& backend = *library_backend(*native, loop_library(), nullptr);
+    CHECK(backend.name == std::string(native->name) + "-cudnn");
+    CHECK(&backend == library_backend(*native, loop_library(), nullptr));
+    library.runs = 0;
+    const Launch launch = make_launch(backend, 2);
+    const LinearShape shape = {8, 8};
+    const Conv2dShape image = small_shape();
+    DeviceScratch x(backend, 4096), y(backend, 4096), weight(backend, 4096);
+    DeviceScratch workspace(backend, std::max(backend.linear.workspace_bytes(shape, 2),
+                                              backend.conv2d.workspace_bytes(image, 2)));
+    backend.linear.forward(y.data(), x.data(), weight.data(), nullptr, shape, workspace.data(),
+                           launch);
+    CHECK(library.runs == 1);
+    backend.conv2d.forward(y.data(), nullptr, x.data(), weight.data(), nullptr, image,
+                           workspace.data(), launch);
+    CHECK(library.runs == 2);
+  }
+}
+
+TEST_CASE("library convolutions: every pass is the library's, planned once") {
+  LoopLibrary& library = fresh_library();
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  const Conv2dShape shape = small_shape();
+  const Step first(conv, shape, 6, 6);
+  CHECK(library.runs == 3);
+  const int plans = library.plans;
+  CHECK(plans == 4);  // the input gradient that overwrites, and the one that adds
+  Step(conv, shape, 6, 6);
+  Step(conv, shape, 6, 6, GradWrite::accumulate);
+  CHECK(library.runs == 9);
+  CHECK(library.plans == plans);
+  CHECK(same_results(first, native_step(shape, 6)));
+}
+
+TEST_CASE("library convolutions: what the library refuses is ours") {
+  const Conv2dShape shape = small_shape();
+  for (const Pass refused : kPasses) {
+    LoopLibrary& library = fresh_library();
+    library.refuses = [refused](const LibraryProblem& p) { return p.pass == refused; };
+    LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+    const Step step(conv, shape, 3, 3);
+    CHECK(library.runs == 2);
+    CHECK(same_results(step, native_step(shape, 3)));
+  }
+  // Only the input gradient that adds: the other one stays the library's.
+  LoopLibrary& library = fresh_library();
+  library.refuses = [](const LibraryProblem& p) { return p.accumulate; };
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  Step(conv, shape, 3, 3, GradWrite::accumulate);
+  CHECK(library.runs == 2);
+  Step(conv, shape, 3, 3);
+  CHECK(library.runs == 5);
+}
+
+TEST_CASE("library convolutions: a smaller batch makes do with the workspace there is") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  // Unlike ours, a library may need more for fewer images.
+  constexpr size_t kMuch = size_t{1} << 20;
+  library.workspace = [](const LibraryProblem& p) { return p.batch == 2 ? kMuch : size_t{64}; };
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  CHECK(conv.workspace_bytes(shape, 8) < kMuch);
+  const Step two(conv, shape, 2, 8);
+  CHECK(library.runs == 0);
+  CHECK(same_results(two, native_step(shape, 2)));
+  Step(conv, shape, 5, 8);
+  CHECK(library.runs == 3);
+
+  // A network of two images is promised what it needs, and then so is a larger one.
+  LibraryConvolutions other(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  CHECK(other.workspace_bytes(shape, 2) >= kMuch);
+  CHECK(other.workspace_bytes(shape, 8) >= kMuch);
+  library.runs = 0;
+  Step(other, shape, 2, 8);
+  CHECK(library.runs == 3);
+}
+
+TEST_CASE("library convolutions: a convolution that was not planned is refused") {
+  fresh_library();
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  const Conv2dShape shape = small_shape();
+  conv.workspace_bytes(shape, 2);
+  CHECK_THROWS_AS(
+      conv.forward(nullptr, nullptr, nullptr, nullptr, nullptr, shape, nullptr, {3, nullptr}),
+      sculpt::Error);
+}
+
+TEST_CASE("library convolutions: choices are measured, named, and made again") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  Chooser chooser({{}, "a machine", [](const std::string&) {}});
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), &chooser);
+  conv.workspace_bytes(shape, 4);
+  CHECK(library.runs > 3);  // measured
+  const std::string forward =
+      "fp32 forward 4x5x6 to 8x5x6, kernel 3x3, stride 1, padding 1, groups 1, batch 4";
+  CHECK(chooser.made().size() == 3);
+  CHECK(chooser.made().contains(forward));
+  CHECK(same_results(Step(conv, shape, 4, 4), native_step(shape, 4)));
+
+  for (const bool native_forward : {false, true}) {
+    Choices recorded = chooser.made();
+    for (auto& [problem, choice] : recorded)
+      choice = (problem == forward) == native_forward ? Choice::native : Choice::library;
+    Chooser again({{}, "a machine", [](const std::string&) {}});
+    again.recall(recorded);
+    LibraryConvolutions resumed(fp32_backend(), Precision::fp32, loop_library(), &again);
+    library.runs = 0;
+    Step(resumed, shape, 4, 4);
+    CHECK(library.runs == (native_forward ? 2 : 1));
+    CHECK(again.made() == recorded);
+    Step(resumed, shape, 3, 4);  // a smaller batch follows the larger one's choices
+    CHECK(library.runs == (native_forward ? 4 : 2));
+  }
+}
+
+TEST_CASE("library convolutions: without memory to measure in, ours") {
+  LoopLibrary& library = fresh_library();
+  const size_t before = cuda_on_host::live_allocations();
+  Chooser chooser({{}, "a machine", [](const std::string&) {}});
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), &chooser);
+  cuda_on_host::set_device_memory(1);
+  conv.workspace_bytes(small_shape(), 4);
+  cuda_on_host::set_device_memory(size_t{16} << 30);
+  CHECK(library.runs == 0);
+  for (const auto& [problem, choice] : chooser.made())
+    CHECK(choice == Choice::native);
+  CHECK(cuda_on_host::live_allocations() == before);
+}
+
+TEST_CASE("convolutions of a library: channel sums are left by our kernels only") {
+  const Conv2dShape shape = small_shape();
+  const Backend& b = fp32_backend();
+  constexpr int64_t kBatch = 3;
+  fresh_library();
+  LibraryConvolutions conv(b, Precision::fp32, loop_library(), nullptr);
+  CHECK(conv.output_sums_bytes(shape, kBatch) == 0);
+  // One that is asked all the same says so, and batch norm reads its input.
+  Array x(b, random_values(kBatch * shape.in.elements_per_image(), 1));
+  Array y(b, random_values(kBatch * shape.out.elements_per_image(), 2));
+  Array weight(b, random_values(shape.weight_count(), 3));
+  DeviceScratch workspace(b, conv.workspace_bytes(shape, kBatch));
+  ChannelSums sums = {nullptr, 7};
+  conv.forward(y.data(), &sums, x.data(), weight.data(), nullptr, shape, workspace.data(),
+               make_launch(b, kBatch));
+  CHECK(sums.chunks == 0);
+
+  fresh_library().refuses = [](const LibraryProblem&) { return true; };
+  LibraryConvolutions ours(b, Precision::fp32, loop_library(), nullptr);
+  CHECK(ours.output_sums_bytes(shape, kBatch) > 0);
+  CHECK(ours.output_sums_bytes(shape, kBatch) == b.conv2d.output_sums_bytes(shape, kBatch));
+}
+
+}  // namespace
