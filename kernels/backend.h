@@ -40,7 +40,7 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedSgdKernels masked_sgd;
-  RankingKernels ranking = {};  ///< null where weights lie in the host's memory
+  RankingKernels ranking;
 
   TraceHooks trace = {};  ///< null on the CPU
 

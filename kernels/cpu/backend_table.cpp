@@ -9,6 +9,7 @@
 #include "kernels/cpu/loss.h"
 #include "kernels/cpu/masked_sgd.h"
 #include "kernels/cpu/pooling.h"
+#include "kernels/cpu/ranking.h"
 
 #define SCULPT_QUOTE(name) #name
 #define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
@@ -29,6 +30,7 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_sgd = masked_sgd_kernels(),
+      .ranking = host_ranking_kernels(),
       .fma_probe = fma_probe,
   };
   return backend;

@@ -1,3 +1,4 @@
+#include "kernels/cpu/ranking.h"
 #include "kernels/reference/reference.h"
 
 namespace sculpt::kernels {
@@ -16,6 +17,7 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_sgd = reference::masked_sgd_kernels(),
+      .ranking = host_ranking_kernels(),
   };
   return backend;
 }
