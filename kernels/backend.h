@@ -14,6 +14,7 @@
 #include "kernels/masked_sgd.h"
 #include "kernels/memory.h"
 #include "kernels/pooling.h"
+#include "kernels/pruning.h"
 #include "kernels/ranking.h"
 #include "kernels/tracing.h"
 
@@ -40,6 +41,7 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedSgdKernels masked_sgd;
+  PruningKernels pruning;
   RankingKernels ranking;
 
   TraceHooks trace = {};  ///< null on the CPU

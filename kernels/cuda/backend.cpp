@@ -111,6 +111,7 @@ Backend make_backend(const char* name, Precision precision) {
       .loss = loss_kernels<T>(),
       .input = input_kernels<T>(),
       .masked_sgd = masked_sgd_kernels<T>(),
+      .pruning = pruning_kernels(),
       .ranking = ranking_kernels(),
       .trace = trace_hooks(),
   };

@@ -14,6 +14,7 @@ set(sculpt_cuda_kernels
   loss.cu
   masked_sgd.cu
   pooling.cu
+  pruning.cu
   ranking.cu)
 set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp)
 list(TRANSFORM sculpt_cuda_kernels PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -1,3 +1,4 @@
+#include "kernels/cpu/pruning.h"
 #include "kernels/cpu/ranking.h"
 #include "kernels/reference/reference.h"
 
@@ -17,6 +18,7 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_sgd = reference::masked_sgd_kernels(),
+      .pruning = host_pruning_kernels<double>(),
       .ranking = host_ranking_kernels(),
   };
   return backend;
