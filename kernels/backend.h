@@ -32,6 +32,8 @@ struct Backend {
   /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
   const DeviceMemory* memory = nullptr;
   void* stream = nullptr;  ///< for kernels::Launch
+  /// The backend of the same device and memory that computes in float throughout; null on the CPU.
+  const Backend* full_precision = nullptr;
 
   Conv2dKernels conv2d;
   LinearKernels linear;
