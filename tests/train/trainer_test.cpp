@@ -220,8 +220,9 @@ TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be 
       TemporaryFolder folder;
       {
         TinyRun run(folder.path(), plan);
-        // Between the prune and the first step behind it.
-        if (interrupt) run.stop_after(kStepsPerEpoch + 3);
+        // It is asked before each step of the plan, after each training step and for each of the 2
+        // test batches: this is before the second cycle.
+        if (interrupt) run.stop_after(kStepsPerEpoch + 4);
         run.trainer().start();
         const RunOutcome outcome = run.trainer().run();
         REQUIRE((outcome == RunOutcome::interrupted) == interrupt);
