@@ -17,6 +17,7 @@
 // 1 / sqrt(R) to sqrt(R), which is as far as float goes. Powers of two round nothing, and scores
 // get them back in double. Where that is not enough the reference backend does it all.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
