@@ -14,6 +14,7 @@
 #include "kernels/masked_sgd.h"
 #include "kernels/memory.h"
 #include "kernels/pooling.h"
+#include "kernels/pruning.h"
 #include "kernels/ranking.h"
 #include "kernels/recording.h"
 #include "kernels/tracing.h"
@@ -32,6 +33,8 @@ struct Backend {
   /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
   const DeviceMemory* memory = nullptr;
   void* stream = nullptr;  ///< for kernels::Launch
+  /// The backend of the same device and memory that computes in float throughout; null on the CPU.
+  const Backend* full_precision = nullptr;
 
   Conv2dKernels conv2d;
   LinearKernels linear;
@@ -41,7 +44,8 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedSgdKernels masked_sgd;
-  RankingKernels ranking = {};  ///< null where weights lie in the host's memory
+  PruningKernels pruning;
+  RankingKernels ranking;
 
   TraceHooks trace = {};          ///< null on the CPU
   RecordingHooks recording = {};  ///< null on the CPU

@@ -1,11 +1,13 @@
 #pragma once
-// Global ranking: the k highest of n scores, exactly, without sorting.
+// Ranking: the k highest of n scores, exactly, without sorting; of one array or of several segments
+// of it, each with a k of its own.
 //
 // Scores are mapped to unsigned integers that order like them (negative ones too; -0 counts as +0)
 // and the k-th is found by radix select: histograms of 11, 11 and 10 bits (6 passes for double),
 // then one pass that writes the mask. Ties are broken by lower index. Deterministic for any thread
 // count.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -25,13 +27,27 @@ RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> score
 RankingResult select_top_k(std::span<uint8_t> keep, std::span<const double> scores,
                            std::span<const uint8_t> candidate, int64_t k);
 
-/// The same on a device, for float scores; all pointers in its memory.
+/// Scores [offset, offset + count), ranked among themselves.
+struct RankingSegment {
+  int64_t offset = 0;
+  int64_t count = 0;
+  int64_t keep = 0;  ///< k
+};
+
+/// The same for all segments at once, in a backend's memory. Segments are in order and do not
+/// overlap; what lies between them is left alone. `candidate` may be null (all are).
+///
+/// Return when the mask is written. A NaN in any segment leaves the whole mask untouched; a segment
+/// with fewer candidates than it is to keep throws Error and leaves `keep` in no particular state.
 struct RankingKernels {
-  size_t (*workspace_bytes)(int64_t count) = nullptr;
-  /// candidate may be null (all are), and keep may alias it. Returns when the mask is written,
-  /// which is what makes it usable on the host; throws Error as the host's functions do.
-  RankingResult (*select_top_k)(uint8_t* keep, const float* scores, const uint8_t* candidate,
-                                int64_t count, int64_t k, void* workspace, void* stream) = nullptr;
+  RankingResult (*select_f32)(uint8_t* keep, const float* scores, const uint8_t* candidate,
+                              std::span<const RankingSegment> segments, void* workspace,
+                              void* stream);
+  RankingResult (*select_f64)(uint8_t* keep, const double* scores, const uint8_t* candidate,
+                              std::span<const RankingSegment> segments, void* workspace,
+                              void* stream);
+  /// For `segments` segments with `count` scores in all.
+  size_t (*workspace_bytes)(int64_t count, int64_t segments);
 };
 
 }  // namespace sculpt::kernels

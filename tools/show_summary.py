@@ -19,6 +19,8 @@ def percent(value):
 def rows(summary):
     """What a person wants to know first, as (name, text)."""
     flops_ratio = summary.get("train_flops_vs_dense")
+    gpu_bytes = summary.get("peak_device_memory_bytes")  # 0 on the CPU, absent in old summaries
+    on_gpu = f", {gpu_bytes:,} bytes on the GPU" if gpu_bytes else ""
     return [
         ("method", f"{summary.get('method', '?')} (seed {summary.get('seed', '?')})"),
         ("test accuracy", f"{percent(summary.get('test_accuracy'))} in the last epoch"),
@@ -30,7 +32,7 @@ def rows(summary):
         ("epochs", str(summary.get("epochs", "-"))),
         ("time", number(summary.get("seconds"), "{:.1f} s") + ", " +
          number(summary.get("images_per_second"), "{:,.0f} images/s")),
-        ("peak memory", number(summary.get("peak_memory_bytes"), "{:,}") + " bytes"),
+        ("peak memory", number(summary.get("peak_memory_bytes"), "{:,}") + " bytes" + on_gpu),
     ]
 
 

@@ -1,5 +1,6 @@
-// sculpt_bench: times training steps. `profile` prints where a step's time goes; `serve` runs steps
-// on request, so that tools/bench_pytorch.py can alternate them with another engine's in one run.
+// sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
+// `kernels` times each kernel by itself, on any device; `serve` runs steps on request, so that
+// tools/bench_pytorch.py can alternate them with another engine's in one run.
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <iostream>
 #include <string>
 
+#include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
 #include "apps/sculpt_bench/training_step.h"
 #include "engine/core/error.h"
@@ -56,6 +58,10 @@ int run(int argc, char** argv) {
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
+  double least_seconds = 0.05;
+  auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
+  each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")
+      ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
@@ -64,6 +70,7 @@ int run(int argc, char** argv) {
   if (*profile && step.network().graph().backend().memory)
     fail("profile times the CPU; for a GPU see docs/profiling.md");
   if (*profile) print_profile(step, steps);
+  if (*each) print_kernel_times(step.network(), least_seconds);
   if (*server) serve(step, options.batch);
   return 0;
 }

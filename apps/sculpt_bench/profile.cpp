@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <map>
 
+#include "apps/sculpt_bench/node_cost.h"
 #include "engine/core/buffer.h"
 #include "kernels/common/parallel.h"
 
@@ -24,50 +25,6 @@ double best_seconds(int repeats, Body body) {
     best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
   }
   return best;
-}
-
-double bytes_of(const Graph& graph, Value v, int64_t batch) {
-  return static_cast<double>(graph.shape(v).elements_per_image() * batch) * 4;
-}
-
-// What a node must move and compute in one direction.
-struct Cost {
-  double flops = 0;
-  double bytes = 0;
-};
-
-Cost forward_cost(const Graph& graph, const Node& node, int64_t batch) {
-  Cost cost;
-  cost.flops = 2.0 * static_cast<double>(node.info.macs * batch);
-  for (const Value v : node.inputs)
-    cost.bytes += bytes_of(graph, v, batch);
-  // Statistics need a pass of their own before anything can be written.
-  if (node.info.op == "batch_norm") cost.bytes += bytes_of(graph, node.inputs[0], batch);
-  if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch);
-  return cost;
-}
-
-Cost backward_cost(const Graph& graph, const Node& node, int64_t batch) {
-  Cost cost;
-  if (node.output.index < 0) return cost;
-  const double dy = bytes_of(graph, node.output, batch);
-  const bool has_weight = node.info.macs > 0;
-  const bool images = graph.is_input(node.inputs[0]);
-  if (has_weight) {
-    cost.flops = (images ? 2.0 : 4.0) * static_cast<double>(node.info.macs * batch);
-    cost.bytes = dy + bytes_of(graph, node.inputs[0], batch);                // weight gradient
-    if (!images) cost.bytes += dy + bytes_of(graph, node.inputs[0], batch);  // input gradient
-    return cost;
-  }
-  cost.bytes = dy;
-  for (const Value v : node.inputs)
-    cost.bytes += bytes_of(graph, v, batch);
-  for (size_t i = 0; i < node.inputs.size(); ++i)
-    if (node.backward_reads_input(i)) cost.bytes += bytes_of(graph, node.inputs[i], batch);
-  if (node.backward_reads_output()) cost.bytes += dy;
-  // The reductions of batch norm read gradient and input once more.
-  if (node.info.op == "batch_norm") cost.bytes += 2 * dy;
-  return cost;
 }
 
 struct Row {

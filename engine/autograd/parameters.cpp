@@ -27,6 +27,12 @@ ParameterId ParameterArena::add(std::string name, ParameterKind kind, std::vecto
   return static_cast<ParameterId>(parameters_.size()) - 1;
 }
 
+void ParameterArena::set_prunable(ParameterId id, bool prunable) {
+  SCULPT_CHECK(element_bytes_ == 0, "parameter '{}' exempted after allocate()",
+               parameters_[id].name);
+  parameters_[id].prunable = prunable;
+}
+
 StateId ParameterArena::add_state(std::string name, int64_t count, float initial) {
   SCULPT_CHECK(element_bytes_ == 0, "state '{}' registered after allocate()", name);
   states_.push_back({std::move(name), state_count_, count, initial});
@@ -48,6 +54,26 @@ void ParameterArena::allocate(const kernels::Backend& backend) {
                           "the running statistics", memory);
   std::ranges::fill(masks(), uint8_t{1});
   allocate_packed();
+  allocate_runs();
+}
+
+void ParameterArena::allocate_runs() {
+  std::vector<kernels::PrunableRun> runs;
+  int64_t first = 0;
+  for (const Parameter& p : parameters_) {
+    if (!p.prunable) continue;
+    runs.push_back({p.offset, first, p.count});
+    first += p.count;
+  }
+  run_count_ = static_cast<int64_t>(runs.size());
+  const size_t bytes = runs.size() * sizeof(kernels::PrunableRun);
+  runs_ = MirroredBuffer(bytes, "the table of prunable weights", backend_->memory);
+  if (bytes > 0) std::memcpy(runs_.host(), runs.data(), bytes);
+}
+
+kernels::PrunableRuns ParameterArena::prunable_runs() const {
+  return {reinterpret_cast<const kernels::PrunableRun*>(runs_.device()), run_count_,
+          prunable_count()};
 }
 
 void ParameterArena::allocate_packed() {

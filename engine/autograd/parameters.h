@@ -45,8 +45,8 @@ class ParameterArena {
   /// Registration; before allocate(). Duplicate names are refused.
   ParameterId add(std::string name, ParameterKind kind, std::vector<int64_t> shape);
   StateId add_state(std::string name, int64_t count, float initial);
-  /// Exempts a parameter from pruning; before any mask is applied.
-  void set_prunable(ParameterId id, bool prunable) { parameters_[id].prunable = prunable; }
+  /// Exempts a parameter from pruning; before allocate().
+  void set_prunable(ParameterId id, bool prunable);
 
   /// Allocates all arenas in the backend's memory, zeroed; masks all 1. Elements are float (4
   /// bytes) or double (8): the backend's.
@@ -67,6 +67,19 @@ class ParameterArena {
   const void* weight(ParameterId id) const { return weights_.device() + offset_bytes(id); }
   void* gradient(ParameterId id) { return gradients_.device() + offset_bytes(id); }
   void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
+  // The same for kernels that go over a whole arena, in global-index order.
+  const void* weight_array() const { return weights_.device(); }
+  const void* gradient_array() const { return gradients_.device(); }
+  const uint8_t* mask_array() const { return reinterpret_cast<const uint8_t*>(masks_.device()); }
+  void* mutable_weight_array() {
+    packed_stale_ = true;
+    return weights_.device();
+  }
+  void* mutable_momentum_array() { return momentum_.device(); }
+  uint8_t* mutable_mask_array() { return reinterpret_cast<uint8_t*>(masks_.device()); }
+  /// Where the prunable parameters lie.
+  kernels::PrunableRuns prunable_runs() const;
+
   /// The weight of a convolution or linear layer as its kernels read it: the compute copy where the
   /// backend has one.
   const void* compute_weight(ParameterId id);
@@ -129,6 +142,7 @@ class ParameterArena {
   }
   void allocate_packed();
   void pack();
+  void allocate_runs();
 
   std::vector<Parameter> parameters_;
   std::vector<StateArray> states_;
@@ -137,6 +151,9 @@ class ParameterArena {
   size_t element_bytes_ = 0;
   const kernels::Backend* backend_ = nullptr;
   MirroredBuffer weights_, gradients_, momentum_, masks_, state_;
+
+  MirroredBuffer runs_;  // PrunableRun
+  int64_t run_count_ = 0;
 
   std::vector<int64_t> packed_offsets_;  // per parameter
   MirroredBuffer packed_segments_;       // SgdSegment: the weights that have a compute copy

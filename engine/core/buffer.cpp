@@ -20,10 +20,17 @@ class Live {
   void add(bool on_device, const char* what, size_t bytes) {
     const std::lock_guard lock(mutex_);
     bytes_[on_device][what] += bytes;
+    total_[on_device] += bytes;
+    peak_[on_device] = std::max(peak_[on_device], total_[on_device]);
   }
   void remove(bool on_device, const char* what, size_t bytes) {
     const std::lock_guard lock(mutex_);
     bytes_[on_device][what] -= bytes;
+    total_[on_device] -= bytes;
+  }
+  size_t peak(bool on_device) {
+    const std::lock_guard lock(mutex_);
+    return peak_[on_device];
   }
   /// "activations and their gradients 70.1 MiB, the weights 1.0 MiB": the largest few.
   std::string describe(bool on_device) {
@@ -44,6 +51,7 @@ class Live {
  private:
   std::mutex mutex_;
   std::map<std::string, size_t> bytes_[2];
+  size_t total_[2] = {}, peak_[2] = {};
 };
 
 Live& live() {
@@ -88,6 +96,10 @@ Buffer::~Buffer() {
   if (!data_) return;
   memory_ ? memory_->free(data_) : std::free(data_);
   live().remove(memory_ != nullptr, what_, bytes_);
+}
+
+size_t peak_device_bytes() {
+  return live().peak(true);
 }
 
 void Buffer::zero() {

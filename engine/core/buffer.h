@@ -50,4 +50,7 @@ class Buffer {
   const kernels::DeviceMemory* memory_ = nullptr;  // null: the host's
 };
 
+/// The most memory that Buffers of this process have held on devices at one time.
+size_t peak_device_bytes();
+
 }  // namespace sculpt

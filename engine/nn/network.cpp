@@ -186,9 +186,9 @@ void Network::forward_adding(Mode mode) {
   graph_->forward(mode, batch_);
 }
 
-void Network::backward_from_logit_sum() {
-  const std::vector<float> ones(static_cast<size_t>(batch_ * spec_.classes), 1.0f);
-  graph_->backend().input.load_f32(graph_->replay().grad(logits_), values_.send(std::span(ones)),
+void Network::backward_from_logit_sum(float scale) {
+  const std::vector<float> seed(static_cast<size_t>(batch_ * spec_.classes), scale);
+  graph_->backend().input.load_f32(graph_->replay().grad(logits_), values_.send(std::span(seed)),
                                    graph_->shape(logits_), launch());
   graph_->backward_from(logits_);
 }

@@ -72,8 +72,8 @@ class Network {
   void set_loss_sums(const kernels::LossSums& sums);
   /// Gradients of the mean loss of the batch, into parameters().gradients().
   void backward() { graph_->backward(); }
-  /// Gradients of the sum of all logits (SynFlow's R).
-  void backward_from_logit_sum();
+  /// Gradients of `scale` times the sum of all logits (SynFlow's R).
+  void backward_from_logit_sum(float scale = 1);
   /// Logits of the last forward, [batch][classes]; before backward(), which may reuse their memory.
   std::vector<float> logits();
 

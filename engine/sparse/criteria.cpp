@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
 #include "engine/core/error.h"
 
@@ -41,26 +42,14 @@ class KeepState {
   std::vector<T> values_;
 };
 
-/// sum += factor * gradients of the prunable parameters, where not masked.
 template <class T>
-void add_gradients(ParameterArena& parameters, double factor, std::vector<double>& sum) {
-  size_t i = 0;
-  for (const Parameter& p : parameters.parameters()) {
-    if (!p.prunable) continue;
-    const auto gradient = ParameterArena::slice(parameters.gradients<T>(), p);
-    const auto mask = ParameterArena::slice(parameters.masks(), p);
-    for (size_t k = 0; k < gradient.size(); ++k, ++i)
-      if (mask[k]) sum[i] += factor * static_cast<double>(gradient[k]);
-  }
-}
-
-template <class T>
-std::vector<double> mean_gradient(const ScoreContext& context) {
+void add_mean_gradient_as(const ScoreContext& context, double factor, Buffer& sum) {
   Network& network = context.network;
   ParameterArena& parameters = network.parameters();
+  const kernels::Backend& backend = parameters.backend();
   const KeepState<T> keep(parameters);
   const int64_t image = network.spec().image.count();
-  std::vector<double> sum(static_cast<size_t>(parameters.prunable_count()), 0.0);
+  const auto batches = static_cast<double>(context.options.score_batches);
   for (int64_t index = 0; index < context.options.score_batches; ++index) {
     const Batch batch = context.score_batch(index);
     if (batch.count <= 0) fail("score batch {} is empty; check the training set", index);
@@ -71,11 +60,11 @@ std::vector<double> mean_gradient(const ScoreContext& context) {
       network.forward(Mode::train);
       network.backward();
       const double weight = static_cast<double>(count) / static_cast<double>(batch.count);
-      add_gradients<T>(parameters, weight / static_cast<double>(context.options.score_batches),
-                       sum);
+      backend.pruning.add_scaled(sum.as<double>(), factor * (weight / batches),
+                                 parameters.gradient_array(), parameters.mask_array(),
+                                 parameters.prunable_runs(), backend.stream);
     }
   }
-  return sum;
 }
 
 }  // namespace
@@ -97,11 +86,17 @@ const Criterion& find_criterion(std::string_view name) {
   fail("there is no criterion '{}'; known: {}", name, fmt::join(criterion_names(), ", "));
 }
 
-std::vector<double> mean_score_gradient(const ScoreContext& context) {
+Buffer zeroed_scores(const ParameterArena& parameters) {
+  return {static_cast<size_t>(parameters.prunable_count()) * sizeof(double), "pruning scores",
+          parameters.backend().memory};
+}
+
+void add_mean_gradient(const ScoreContext& context, double factor, Buffer& sum) {
   SCULPT_CHECK(context.score_batch, "a criterion needs data, but there is no score_batch");
-  return context.network.parameters().element_bytes() == sizeof(double)
-             ? mean_gradient<double>(context)
-             : mean_gradient<float>(context);
+  if (context.network.parameters().element_bytes() == sizeof(double))
+    add_mean_gradient_as<double>(context, factor, sum);
+  else
+    add_mean_gradient_as<float>(context, factor, sum);
 }
 
 }  // namespace sculpt

@@ -7,23 +7,21 @@
 //   grasp      w * (H g), g = dL/dw, H the Hessian. Wang et al. 2020
 //   synflow    abs(w) * dR/dabs(w). Tanaka et al. 2020; see criteria/synflow.cpp
 //
-// Scores are over the prunable parameters put one after another in global-index order. Those of
-// weights that are masked already are ignored.
+// Scores and what they are made of stay in the memory of the network's backend; criteria work on
+// them through kernels::PruningKernels.
 
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
-#include <variant>
-#include <vector>
 
 #include "engine/core/batch_source.h"
 #include "engine/nn/network.h"
+#include "engine/sparse/kept_weights.h"
 #include "engine/sparse/options.h"
 
 namespace sculpt {
-
-using Scores = std::variant<std::vector<float>, std::vector<double>>;
 
 /// What a criterion may look at. It leaves weights, momentum, masks and batch-norm state as they
 /// were, and overwrites gradients.
@@ -40,14 +38,14 @@ struct ScoreContext {
 
 struct ScoreResult {
   Scores scores;
-  /// Prunable weights still in the running (1), for criteria that prune step by step inside; empty:
-  /// all that are not masked.
-  std::vector<uint8_t> candidates = {};
+  std::string note = {};  ///< for the user, if there is something to say
 };
 
 struct Criterion {
   std::string_view name;
-  ScoreResult (*score)(const ScoreContext& context, const PruneStep& step);
+  /// `kept`: the weights to score, all that are not masked. Criteria that prune step by step inside
+  /// narrow it down.
+  ScoreResult (*score)(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
   bool needs_data = false;  ///< calls score_batch
   std::string_view help;
 };
@@ -56,14 +54,17 @@ std::span<const Criterion> criteria();
 /// Throws Error naming the known ones.
 const Criterion& find_criterion(std::string_view name);
 
-/// Mean gradient of the loss over all score batches in training mode, over the prunable parameters
-/// (concatenated); 0 where masked. For criteria.
-std::vector<double> mean_score_gradient(const ScoreContext& context);
+/// A double for each prunable weight, zeroed, in the memory of the network's backend. For criteria.
+Buffer zeroed_scores(const ParameterArena& parameters);
 
-ScoreResult score_magnitude(const ScoreContext& context, const PruneStep& step);
-ScoreResult score_random(const ScoreContext& context, const PruneStep& step);
-ScoreResult score_snip(const ScoreContext& context, const PruneStep& step);
-ScoreResult score_grasp(const ScoreContext& context, const PruneStep& step);
-ScoreResult score_synflow(const ScoreContext& context, const PruneStep& step);
+/// sum += factor * gradient, the mean gradient of the loss over all score batches in training mode;
+/// nothing is added where masked. For criteria; `sum` is like zeroed_scores().
+void add_mean_gradient(const ScoreContext& context, double factor, Buffer& sum);
+
+ScoreResult score_magnitude(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
+ScoreResult score_random(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
+ScoreResult score_snip(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
+ScoreResult score_grasp(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
+ScoreResult score_synflow(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
 
 }  // namespace sculpt

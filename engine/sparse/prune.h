@@ -1,8 +1,8 @@
 #pragma once
-// The verb Prune: score, select, write masks, zero what is masked.
+// The verb Prune: score, select, write masks, zero what is masked. All of it happens where the
+// weights are; counts per layer come to the host.
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +25,7 @@ struct PruneReport {
   std::vector<LayerKept> layers;
   /// For the user, e.g. a layer that has no weight left.
   std::vector<std::string> warnings;
+  std::string note;  ///< the criterion's, if there is something to say
 };
 
 /// Keeps the round(density * N) weights with the highest scores (ties: lower global index) among
@@ -32,17 +33,5 @@ struct PruneReport {
 /// exactly +0 afterwards. Throws Error, with everything as it was, on an unknown criterion or
 /// allocation, a density above the present one, or a score that is NaN (naming layer and element).
 PruneReport prune(const ScoreContext& context, const PruneStep& step);
-
-/// The prunable elements of the masks, concatenated.
-std::vector<uint8_t> prunable_mask(const ParameterArena& parameters);
-
-/// The selection by itself: which of `candidates` are kept. `layers[l].present` must be the number
-/// of candidates in layer l.
-std::vector<uint8_t> select_kept(std::span<const PrunableLayer> layers, const Scores& scores,
-                                 std::span<const uint8_t> candidates, std::string_view allocation,
-                                 int64_t kept);
-
-/// Writes a concatenated prunable mask to the arena and zeroes what it masks.
-void write_masks(ParameterArena& parameters, std::span<const uint8_t> mask);
 
 }  // namespace sculpt

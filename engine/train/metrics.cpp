@@ -72,6 +72,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"seconds", state.seconds},
       {"images_per_second", ratio(static_cast<double>(state.images), state.train_seconds)},
       {"peak_memory_bytes", cost.peak_memory_bytes},
+      {"peak_device_memory_bytes", cost.peak_device_memory_bytes},
       {"device", identity.device},
       {"backend", identity.backend},
       {"threads", identity.threads},

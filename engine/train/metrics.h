@@ -48,6 +48,7 @@ struct RunCost {
   int64_t kept = 0;
   double dense_cycle_flops = 0;  ///< of one cycle of train.epochs epochs without pruning
   int64_t peak_memory_bytes = 0;
+  int64_t peak_device_memory_bytes = 0;
 };
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost);
 

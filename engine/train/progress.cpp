@@ -67,6 +67,7 @@ void Progress::on_plan_step(const PlanStep& step, const RunState& state) {
 void Progress::on_prune(const PruneReport& report) {
   line(fmt::format("pruned: {} of {} weights kept (sparsity {})", report.kept, report.prunable,
                    percent(1 - double(report.kept) / double(report.prunable))));
+  if (!report.note.empty()) line("note: " + report.note);
   for (const std::string& warning : report.warnings)
     line("warning: " + warning);
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/core/buffer.h"
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
@@ -308,6 +309,7 @@ RunCost Trainer::cost() const {
   cost.dense_cycle_flops = dense_flops_per_image_ * static_cast<double>(parts_.train.size()) *
                            static_cast<double>(settings_.train.epochs);
   cost.peak_memory_bytes = peak_memory_bytes();
+  cost.peak_device_memory_bytes = static_cast<int64_t>(peak_device_bytes());
   return cost;
 }
 

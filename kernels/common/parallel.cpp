@@ -6,7 +6,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -75,17 +74,6 @@ class Pool {
   }
 
  private:
-  void stop() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (auto& worker : workers_)
-      worker.join();
-  }
-
   void run_share(int thread) {
     const int64_t begin = items_ * thread / count_;
     const int64_t end = items_ * (thread + 1) / count_;

@@ -52,4 +52,10 @@ SCULPT_HOST_DEVICE constexpr float philox_uniform(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
 }
 
+/// Uniform in [0, 1) with 53 random bits, of the first two words: exactly representable in double.
+SCULPT_HOST_DEVICE constexpr double philox_uniform53(const PhiloxWords& words) {
+  const uint64_t bits = (uint64_t{words.at[1]} << 32 | words.at[0]) >> 11;
+  return static_cast<double>(bits) * 0x1p-53;
+}
+
 }  // namespace sculpt

@@ -9,6 +9,8 @@
 #include "kernels/cpu/loss.h"
 #include "kernels/cpu/masked_sgd.h"
 #include "kernels/cpu/pooling.h"
+#include "kernels/cpu/pruning.h"
+#include "kernels/cpu/ranking.h"
 
 #define SCULPT_QUOTE(name) #name
 #define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
@@ -29,6 +31,8 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_sgd = masked_sgd_kernels(),
+      .pruning = host_pruning_kernels<float>(),
+      .ranking = host_ranking_kernels(),
       .fma_probe = fma_probe,
   };
   return backend;

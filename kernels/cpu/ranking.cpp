@@ -1,4 +1,4 @@
-#include "kernels/ranking.h"
+#include "kernels/cpu/ranking.h"
 
 #include <algorithm>
 #include <array>
@@ -52,48 +52,8 @@ class TopK {
     histograms_.resize(static_cast<size_t>(chunks_));
   }
 
-  RankingResult run(int64_t k) {
-    const int64_t nan = first_nan();
-    if (nan >= 0) return {nan};
-    constexpr int kKeyBits = 8 * sizeof(Key);
-    Key prefix = 0;  // the leading digits of the k-th highest key
-    int prefix_bits = 0;
-    int64_t wanted = k;  // how many to keep among the keys with that prefix
-    for (const int bits : Radix<Score>::kDigitBits) {
-      count_digits(prefix, prefix_bits, bits);
-      if (prefix_bits == 0) check_k(k);
-      if (k == 0) {
-        std::fill(keep_.begin(), keep_.end(), uint8_t{0});
-        return {};
-      }
-      const int64_t digit = find_digit(&wanted);
-      prefix_bits += bits;
-      prefix |= static_cast<Key>(digit) << (kKeyBits - prefix_bits);
-      last_digit_ = static_cast<size_t>(digit);
-    }
-    write_mask(prefix, wanted);
-    return {};
-  }
-
- private:
-  using Histogram = std::array<uint32_t, kBins>;
-
-  bool is_candidate(int64_t i) const {
-    return candidate_.empty() || candidate_[static_cast<size_t>(i)] != 0;
-  }
-
-  /// Calls body(chunk, begin, end) for every chunk of the scores, in parallel.
-  template <class Body>
-  void for_each_chunk(const Body& body) {
-    const auto n = static_cast<int64_t>(scores_.size());
-    parallel_for(chunks_, [&](int64_t first, int64_t last, int) {
-      for (int64_t chunk = first; chunk < last; ++chunk)
-        body(static_cast<size_t>(chunk), n / chunks_ * chunk + std::min(chunk, n % chunks_),
-             n / chunks_ * (chunk + 1) + std::min(chunk + 1, n % chunks_));
-    });
-  }
-
-  int64_t first_nan() {
+  /// The first NaN among the candidates; -1 if there is none.
+  int64_t first_nan() const {
     constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
     std::vector<int64_t> found(static_cast<size_t>(chunks_), kNone);
     for_each_chunk([&](size_t chunk, int64_t begin, int64_t end) {
@@ -113,6 +73,45 @@ class TopK {
     });
     const int64_t first = *std::min_element(found.begin(), found.end());
     return first == kNone ? -1 : first;
+  }
+
+  /// Writes the mask. There must be no NaN.
+  void select(int64_t k) {
+    constexpr int kKeyBits = 8 * sizeof(Key);
+    Key prefix = 0;  // the leading digits of the k-th highest key
+    int prefix_bits = 0;
+    int64_t wanted = k;  // how many to keep among the keys with that prefix
+    for (const int bits : Radix<Score>::kDigitBits) {
+      count_digits(prefix, prefix_bits, bits);
+      if (prefix_bits == 0) check_k(k);
+      if (k == 0) {
+        std::fill(keep_.begin(), keep_.end(), uint8_t{0});
+        return;
+      }
+      const int64_t digit = find_digit(&wanted);
+      prefix_bits += bits;
+      prefix |= static_cast<Key>(digit) << (kKeyBits - prefix_bits);
+      last_digit_ = static_cast<size_t>(digit);
+    }
+    write_mask(prefix, wanted);
+  }
+
+ private:
+  using Histogram = std::array<uint32_t, kBins>;
+
+  bool is_candidate(int64_t i) const {
+    return candidate_.empty() || candidate_[static_cast<size_t>(i)] != 0;
+  }
+
+  /// Calls body(chunk, begin, end) for every chunk of the scores, in parallel.
+  template <class Body>
+  void for_each_chunk(const Body& body) const {
+    const auto n = static_cast<int64_t>(scores_.size());
+    parallel_for(chunks_, [&](int64_t first, int64_t last, int) {
+      for (int64_t chunk = first; chunk < last; ++chunk)
+        body(static_cast<size_t>(chunk), n / chunks_ * chunk + std::min(chunk, n % chunks_),
+             n / chunks_ * (chunk + 1) + std::min(chunk + 1, n % chunks_));
+    });
   }
 
   /// histograms_[chunk][digit]: candidates whose key starts with `prefix`, by their next digit.
@@ -246,10 +245,37 @@ RankingResult select(std::span<uint8_t> keep, std::span<const Score> scores,
                scores.size());
   SCULPT_CHECK(candidate.empty() || candidate.size() == scores.size(),
                "ranking: {} candidates for {} scores", candidate.size(), scores.size());
-  return TopK<Score>(keep, scores, candidate).run(k);
+  TopK<Score> ranking(keep, scores, candidate);
+  const RankingResult result{ranking.first_nan()};
+  if (result.first_nan < 0) ranking.select(k);
+  return result;
+}
+
+template <class Score>
+RankingResult select_segments(uint8_t* keep, const Score* scores, const uint8_t* candidate,
+                              std::span<const RankingSegment> segments, void* /*workspace*/,
+                              void* /*stream*/) {
+  const auto ranking_of = [&](const RankingSegment& s) {
+    const auto count = static_cast<size_t>(s.count);
+    return TopK<Score>({keep + s.offset, count}, {scores + s.offset, count},
+                       {candidate ? candidate + s.offset : nullptr, candidate ? count : 0});
+  };
+  // Of all segments first: a NaN in the last one leaves the first one's mask untouched, too.
+  for (const RankingSegment& segment : segments) {
+    const int64_t nan = ranking_of(segment).first_nan();
+    if (nan >= 0) return {segment.offset + nan};
+  }
+  for (const RankingSegment& segment : segments)
+    ranking_of(segment).select(segment.keep);
+  return {};
 }
 
 }  // namespace
+
+RankingKernels host_ranking_kernels() {
+  return {select_segments<float>, select_segments<double>,
+          [](int64_t, int64_t) { return size_t{0}; }};
+}
 
 RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> scores,
                            std::span<const uint8_t> candidate, int64_t k) {

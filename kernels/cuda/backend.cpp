@@ -51,9 +51,9 @@ constexpr int kOldestMajor = 8;
 
 int chosen_device = 0;
 
-/// T: activations and the compute copy of weights.
+/// T: activations and the compute copy of weights. `full_precision` may be the one that is made.
 template <class T>
-Backend make_backend(const char* name, Precision precision) {
+Backend make_backend(const char* name, Precision precision, const Backend* full_precision) {
   return {
       .name = name,
       .layout = Layout::nhwc,
@@ -63,6 +63,7 @@ Backend make_backend(const char* name, Precision precision) {
       .packed_weight_bytes = sizeof(T),
       .memory = &device_memory(),
       .stream = backend_stream(),
+      .full_precision = full_precision,
       .conv2d = conv2d_kernels(precision),
       .linear = linear_kernels(precision),
       .batch_norm = batch_norm_kernels<T>(),
@@ -71,6 +72,7 @@ Backend make_backend(const char* name, Precision precision) {
       .loss = loss_kernels<T>(),
       .input = input_kernels<T>(),
       .masked_sgd = masked_sgd_kernels<T>(),
+      .pruning = pruning_kernels(),
       .ranking = ranking_kernels(),
       .trace = trace_hooks(),
       .recording = recording_hooks(),
@@ -128,9 +130,9 @@ void use_device(int index) {
 }
 
 std::vector<const Backend*> backends() {
-  static const Backend fp32 = make_backend<float>("cuda-fp32", Precision::fp32);
-  static const Backend tf32 = make_backend<float>("cuda-tf32", Precision::tf32);
-  static const Backend in_bf16 = make_backend<bf16>("cuda-bf16", Precision::bf16);
+  static const Backend fp32 = make_backend<float>("cuda-fp32", Precision::fp32, &fp32);
+  static const Backend tf32 = make_backend<float>("cuda-tf32", Precision::tf32, &fp32);
+  static const Backend in_bf16 = make_backend<bf16>("cuda-bf16", Precision::bf16, &fp32);
   return {&fp32, &tf32, &in_bf16};
 }
 

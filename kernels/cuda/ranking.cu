@@ -1,240 +1,503 @@
-// Global ranking by radix select (kernels/ranking.h): the key of a score is an unsigned integer
-// that orders like it; three histograms of 11, 11 and 10 bits find the k-th highest key, then one
-// pass counts the keys that equal it per block and one writes the mask, breaking ties by index.
+// Ranking by radix select (kernels/ranking.h), of all segments at once. The key of a score is an
+// unsigned integer that orders like it. A histogram pass per digit (11, 11 and 10 bits; 6 digits of
+// double) narrows down the lowest key that is kept; one pass counts the keys that equal it, where
+// some of them have to go, and one writes the mask, breaking ties by index. A segment is settled,
+// and skipped by the passes that are left, as soon as all keys with the digits so far are kept.
 //
-// Moves five times 5 bytes per score (4 of the score, 1 of the candidate) and one byte of mask; the
-// bound is memory bandwidth. Only integer atomics: the result does not depend on their order.
+// A pass reads a score (4 or 8 bytes) and a candidate (1 byte). Float: at most 5 passes and a byte
+// of mask, 26 bytes a weight, in 8 launches; double: at most 8 passes, 73 bytes, in 14 launches,
+// but its low digits are settled as a rule, which leaves about 40 bytes. Besides that two tables
+// of a few KiB go in, 16 bytes come out, and the host waits once. The bound is memory bandwidth.
+//
+// A block works on a unit, a contiguous stretch of one segment, so that units are in the order of
+// the indices. Only integer atomics: the result does not depend on their order.
 
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
+#include "kernels/cuda/element.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
+#include "kernels/cuda/unroll.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
 
-using Count = unsigned long long;
+using Count = unsigned;  // launch functions refuse longer arrays
 
 constexpr int kThreads = 256;
 constexpr int kBins = 1 << 11;
-constexpr int kKeyBits = 32;
-constexpr int kDigitBits[] = {11, 11, 10};
-constexpr int kMostBlocks = 1024;
-constexpr Count kNoNan = ~Count{0};
+constexpr int64_t kMostStretches = 1024;  // of one segment: about what a large GPU runs at once
+constexpr int64_t kShortestStretch = 4096;
+constexpr unsigned long long kNoNan = ~0ull;
+constexpr unsigned kNoSegment = ~0u;
 
-/// What the passes tell each other.
-struct Progress {
-  Count histogram[kBins];
-  Count first_nan;   ///< index of the first NaN among the candidates, or kNoNan
-  Count candidates;  ///< of the first histogram
-  Count wanted;      ///< how many to keep among the keys with the prefix
-  uint32_t prefix;   ///< leading digits of the k-th highest key, in place
+template <class Score>
+struct Radix;
+template <>
+struct Radix<float> {
+  using Key = uint32_t;
+  static constexpr int kDigitBits[] = {11, 11, 10};
+};
+template <>
+struct Radix<double> {
+  using Key = uint64_t;
+  static constexpr int kDigitBits[] = {11, 11, 11, 11, 10, 10};
+};
+template <class Score>
+using KeyOf = typename Radix<Score>::Key;
+template <class Score>
+inline constexpr int kKeyBits = 8 * static_cast<int>(sizeof(Score));
+
+/// How far the ranking of a segment has come.
+struct Segment {
+  int64_t offset;
+  int64_t count;
+  uint64_t prefix;   ///< leading digits of the lowest key that is kept, in place
+  Count wanted;      ///< how many to keep among the keys with that prefix
+  Count candidates;  ///< set by the first digit
+  int first_unit;
+  bool settled;  ///< all keys with the prefix are kept: nothing is left to decide
 };
 
-struct Workspace {
-  Progress* progress;
-  Count* equal;  ///< per block: candidates that equal the k-th key, then how many come before it
+/// What keeps the mask from being written.
+struct Problems {
+  unsigned long long first_nan = kNoNan;  ///< index of the first NaN among the candidates
+  unsigned short_segment = kNoSegment;    ///< the first that wants more than it has
 };
 
-Workspace split(void* workspace) {
-  auto* progress = static_cast<Progress*>(workspace);
-  return {progress, reinterpret_cast<Count*>(progress + 1)};
+/// What all passes are given.
+template <class Score>
+struct Work {
+  const Score* scores;
+  const uint8_t* candidate;
+  Problems* problems;
+  Segment* segments;
+  int segment_count;
+  int64_t stretch;    ///< scores of a unit
+  Count* histograms;  ///< [segment][kBins]; zeros between passes
+  Count* equal;       ///< per unit: candidates whose key is the lowest that is kept
+};
+
+__device__ inline uint32_t bits_of(float score) {
+  return __float_as_uint(score);
+}
+__device__ inline uint64_t bits_of(double score) {
+  uint64_t bits;
+  memcpy(&bits, &score, sizeof(bits));
+  return bits;
 }
 
-__device__ uint32_t key_of(float score) {
-  const uint32_t bits = __float_as_uint(score + 0.0f);  // -0 + 0 is +0
-  return bits ^ (bits & 0x80000000u ? 0xffffffffu : 0x80000000u);
+template <class Score>
+__device__ KeyOf<Score> key_of(Score score) {
+  using Key = KeyOf<Score>;
+  constexpr Key kSign = Key{1} << (kKeyBits<Score> - 1);
+  const Key bits = bits_of(score + Score{0});  // -0 + 0 is +0
+  return bits ^ ((bits & kSign) != 0 ? ~Key{0} : kSign);
 }
 
-__device__ bool is_candidate(const uint8_t* candidate, int64_t i) {
-  return candidate == nullptr || candidate[i] != 0;
+struct Unit {
+  int segment;
+  int64_t begin, end;
+};
+
+template <class Score>
+__device__ Unit unit_of_block(const Work<Score>& work) {
+  const int unit = static_cast<int>(blockIdx.x);
+  int low = 0, high = work.segment_count;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (work.segments[middle].first_unit <= unit)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  const Segment& segment = work.segments[low - 1];
+  const int64_t begin = (unit - segment.first_unit) * work.stretch;
+  return {low - 1, segment.offset + begin,
+          segment.offset + min(begin + work.stretch, segment.count)};
 }
 
-__global__ void start_kernel(Progress* progress, int64_t k) {
-  progress->first_nan = kNoNan;
-  progress->candidates = 0;
-  progress->wanted = static_cast<Count>(k);
-  progress->prefix = 0;
+/// Scores of a thread that lie in one 16-byte word.
+template <class Score>
+struct Group {
+  static constexpr int kSize = kVector<Score>;
+  Score score[kSize];
+  bool here[kSize];  ///< a candidate of the unit
+};
+
+template <class Score>
+__device__ bool holds_group(const Unit& unit, int64_t i) {
+  return i >= unit.begin && i + Group<Score>::kSize <= unit.end;
 }
 
-__global__ void __launch_bounds__(kThreads) clear_kernel(Progress* progress) {
-  for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
-    progress->histogram[bin] = 0;
+template <class Score>
+__device__ Group<Score> load_group(const Work<Score>& work, const Unit& unit, int64_t i) {
+  constexpr int kSize = Group<Score>::kSize;
+  Group<Score> group;
+  if (holds_group<Score>(unit, i)) {
+    const auto scores = load_pack<kSize>(work.scores + i);
+    Pack<uint8_t, kSize> candidate;
+    memset(&candidate, 1, sizeof(candidate));
+    if (work.candidate != nullptr) candidate = load_pack<kSize>(work.candidate + i);
+    SCULPT_UNROLL
+    for (int j = 0; j < kSize; ++j) {
+      group.score[j] = scores.at[j];
+      group.here[j] = candidate.at[j] != 0;
+    }
+  } else {
+    SCULPT_UNROLL
+    for (int j = 0; j < kSize; ++j) {
+      const bool inside = i + j >= unit.begin && i + j < unit.end;
+      group.here[j] = inside && (work.candidate == nullptr || work.candidate[i + j] != 0);
+      group.score[j] = group.here[j] ? work.scores[i + j] : Score{0};
+    }
+  }
+  return group;
+}
+
+/// The unit's first group: of aligned words, so it may begin before the unit.
+template <class Score>
+__device__ int64_t first_group(const Unit& unit) {
+  constexpr int kSize = Group<Score>::kSize;
+  return unit.begin / kSize * kSize + int64_t{threadIdx.x} * kSize;
+}
+
+template <class Score>
+inline constexpr int64_t kWindow = int64_t{kThreads} * Group<Score>::kSize;
+
+/// Sum of `value` over this thread and those before it; shared[kThreads - 1] is the block's.
+__device__ Count inclusive_scan(Count value, Count* shared) {
+  const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();  // shared may still be read
+  shared[thread] = value;
+  __syncthreads();
+  for (int distance = 1; distance < kThreads; distance *= 2) {
+    const Count left = thread >= distance ? shared[thread - distance] : 0;
+    __syncthreads();
+    shared[thread] += left;
+    __syncthreads();
+  }
+  return shared[thread];
 }
 
 /// Counts candidates whose key starts with the prefix by their next digit.
+template <class Score>
 __global__ void __launch_bounds__(kThreads)
-    histogram_kernel(Progress* progress, const float* scores, const uint8_t* candidate,
-                     int64_t count, int prefix_bits, int digit_bits) {
-  __shared__ unsigned histogram[kBins];
+    histogram_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
+  using Key = KeyOf<Score>;
+  __shared__ Count histogram[kBins];
+  const Unit unit = unit_of_block(work);
+  if (work.segments[unit.segment].settled) return;
+  const auto prefix = static_cast<Key>(work.segments[unit.segment].prefix);
   for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
     histogram[bin] = 0;
   __syncthreads();
-  const int shift = kKeyBits - prefix_bits - digit_bits;
-  const uint32_t digit_mask = (1u << digit_bits) - 1;
-  const uint32_t prefix = progress->prefix;
-  const int64_t stride = int64_t{gridDim.x} * kThreads;
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += stride) {
-    const float score = scores[i];
-    if (!is_candidate(candidate, i)) continue;
-    if (prefix_bits == 0 && score != score) atomicMin(&progress->first_nan, static_cast<Count>(i));
-    const uint32_t key = key_of(score);
-    if (prefix_bits > 0 && (key ^ prefix) >> (kKeyBits - prefix_bits) != 0) continue;
-    atomicAdd(&histogram[(key >> shift) & digit_mask], 1u);
+  const int shift = kKeyBits<Score> - prefix_bits - digit_bits;
+  const Key digit_mask = (Key{1} << digit_bits) - 1;
+  for (int64_t i = first_group<Score>(unit); i < unit.end; i += kWindow<Score>) {
+    const Group<Score> group = load_group(work, unit, i);
+    SCULPT_UNROLL
+    for (int j = 0; j < Group<Score>::kSize; ++j) {
+      const Score score = group.score[j];
+      if (!group.here[j]) continue;
+      if (prefix_bits == 0 && score != score)
+        atomicMin(&work.problems->first_nan, static_cast<unsigned long long>(i + j));
+      const Key key = key_of(score);
+      if (prefix_bits > 0 && (key ^ prefix) >> (kKeyBits<Score> - prefix_bits) != 0) continue;
+      atomicAdd(&histogram[(key >> shift) & digit_mask], Count{1});
+    }
   }
   __syncthreads();
+  Count* all = work.histograms + int64_t{unit.segment} * kBins;
   for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads)
-    if (histogram[bin] != 0)
-      atomicAdd(&progress->histogram[bin], static_cast<Count>(histogram[bin]));
+    if (histogram[bin] != 0) atomicAdd(&all[bin], histogram[bin]);
 }
 
-/// The digit of the wanted-th highest key joins the prefix. One block; each thread sums a run of
-/// bins, the first thread walks the runs.
+/// One block per segment: the digit of the wanted-th highest key joins the prefix. Leaves zeros in
+/// the histogram.
+template <class Score>
 __global__ void __launch_bounds__(kThreads)
-    digit_kernel(Progress* progress, int prefix_bits, int digit_bits) {
+    digit_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
   constexpr int kRun = kBins / kThreads;
-  __shared__ Count runs[kThreads];
-  const int first = static_cast<int>(threadIdx.x) * kRun;
-  Count sum = 0;
-  for (int bin = first; bin < first + kRun; ++bin)
-    sum += progress->histogram[bin];
-  runs[threadIdx.x] = sum;
+  __shared__ Count sums[kThreads];
+  Segment& segment = work.segments[blockIdx.x];
+  if (segment.settled) return;
+  const Count wanted = segment.wanted;
+  // The higher its number, the lower a thread's bins.
+  Count* bins = work.histograms + int64_t{blockIdx.x} * kBins + kBins - 1 -
+                static_cast<int>(threadIdx.x) * kRun;
+  Count mine = 0;
+  for (int b = 0; b < kRun; ++b)
+    mine += bins[-b];
+  const Count with_mine = inclusive_scan(mine, sums);
+  const bool first = threadIdx.x == 0;
+  if (first && prefix_bits == 0) {
+    segment.candidates = sums[kThreads - 1];
+    if (wanted > segment.candidates) atomicMin(&work.problems->short_segment, blockIdx.x);
+    if (wanted == 0) {
+      segment.prefix = ~uint64_t{0};  // above all keys
+      segment.settled = true;
+    }
+  }
+  Count before = with_mine - mine;
+  if (before < wanted && wanted <= with_mine) {
+    int b = 0;
+    while (before + bins[-b] < wanted)
+      before += bins[-b++];
+    const auto digit = static_cast<uint64_t>(bins - b - (work.histograms + blockIdx.x * kBins));
+    segment.prefix |= digit << (kKeyBits<Score> - prefix_bits - digit_bits);
+    segment.wanted = wanted - before;
+    segment.settled = bins[-b] == segment.wanted;
+  }
+  for (int b = 0; b < kRun; ++b)
+    bins[-b] = 0;
+}
+
+/// Where not all keys that equal the lowest one can be kept, counts them.
+template <class Score>
+__global__ void __launch_bounds__(kThreads) count_equal_kernel(Work<Score> work) {
+  __shared__ Count all;
+  const Unit unit = unit_of_block(work);
+  if (work.segments[unit.segment].settled) return;
+  const auto lowest = static_cast<KeyOf<Score>>(work.segments[unit.segment].prefix);
+  if (threadIdx.x == 0) all = 0;
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  if (prefix_bits == 0) {
-    Count all = 0;
-    for (int run = 0; run < kThreads; ++run)
-      all += runs[run];
-    progress->candidates = all;
-    if (progress->wanted > all) return;  // the host reports it
-  }
-  Count wanted = progress->wanted;
-  int run = kThreads - 1;
-  for (; run > 0 && runs[run] < wanted; --run)
-    wanted -= runs[run];
-  int bin = run * kRun + kRun - 1;
-  for (; bin > run * kRun && progress->histogram[bin] < wanted; --bin)
-    wanted -= progress->histogram[bin];
-  progress->wanted = wanted;
-  progress->prefix |= static_cast<uint32_t>(bin) << (kKeyBits - prefix_bits - digit_bits);
-}
-
-/// Scores of a block in the last two passes: a contiguous stretch, so that blocks are in the order
-/// of the indices.
-__device__ int64_t stretch(int64_t count) {
-  const int64_t per_block = (count + gridDim.x - 1) / gridDim.x;
-  return (per_block + kThreads - 1) / kThreads * kThreads;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    count_equal_kernel(Count* equal, const Progress* progress, const float* scores,
-                       const uint8_t* candidate, int64_t count) {
-  const int64_t begin = blockIdx.x * stretch(count);
-  const int64_t end = min(begin + stretch(count), count);
-  const uint32_t threshold = progress->prefix;
   Count found = 0;
-  for (int64_t base = begin; base < end; base += kThreads) {
-    const int64_t i = base + threadIdx.x;
-    const bool equals = i < end && key_of(scores[i]) == threshold && is_candidate(candidate, i);
-    found += static_cast<Count>(__syncthreads_count(equals));
+  for (int64_t i = first_group<Score>(unit); i < unit.end; i += kWindow<Score>) {
+    const Group<Score> group = load_group(work, unit, i);
+    SCULPT_UNROLL
+    for (int j = 0; j < Group<Score>::kSize; ++j)
+      found += group.here[j] && key_of(group.score[j]) == lowest;
   }
-  if (threadIdx.x == 0) equal[blockIdx.x] = found;
+  if (found != 0) atomicAdd(&all, found);
+  __syncthreads();
+  if (threadIdx.x == 0) work.equal[blockIdx.x] = all;
 }
 
-/// Counts per block become counts before each block.
-__global__ void scan_kernel(Count* equal, int blocks) {
-  Count before = 0;
-  for (int block = 0; block < blocks; ++block) {
-    const Count here = equal[block];
-    equal[block] = before;
-    before += here;
+/// keep[i...] := kept, as far as it lies in the unit.
+template <class Score>
+__device__ void store_kept(uint8_t* keep, const Unit& unit, int64_t i,
+                           const Pack<uint8_t, Group<Score>::kSize>& kept) {
+  if (holds_group<Score>(unit, i)) {
+    store_pack(keep + i, kept);
+    return;
+  }
+  for (int j = 0; j < Group<Score>::kSize; ++j)
+    if (i + j >= unit.begin && i + j < unit.end) keep[i + j] = kept.at[j];
+}
+
+template <class Score>
+__device__ void keep_at_least(uint8_t* keep, const Work<Score>& work, const Unit& unit,
+                              KeyOf<Score> lowest) {
+  for (int64_t i = first_group<Score>(unit); i < unit.end; i += kWindow<Score>) {
+    const Group<Score> group = load_group(work, unit, i);
+    Pack<uint8_t, Group<Score>::kSize> kept;
+    SCULPT_UNROLL
+    for (int j = 0; j < Group<Score>::kSize; ++j)
+      kept.at[j] = group.here[j] && key_of(group.score[j]) >= lowest ? 1 : 0;
+    store_kept<Score>(keep, unit, i, kept);
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
-    write_mask_kernel(uint8_t* keep, const Count* equal, const Progress* progress,
-                      const float* scores, const uint8_t* candidate, int64_t count) {
-  __shared__ unsigned warp_counts[kThreads / kWarp];
-  const int64_t begin = blockIdx.x * stretch(count);
-  const int64_t end = min(begin + stretch(count), count);
-  const uint32_t threshold = progress->prefix;
-  const Count ties = progress->wanted;
-  const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  Count before = equal[blockIdx.x];
-  for (int64_t base = begin; base < end; base += kThreads) {
-    const int64_t i = base + threadIdx.x;
-    const bool here = i < end && is_candidate(candidate, i);
-    const uint32_t key = here ? key_of(scores[i]) : 0;
-    const bool equals = here && key == threshold;
-    const unsigned vote = __ballot_sync(0xffffffffu, equals);
-    if (lane == 0) warp_counts[warp] = static_cast<unsigned>(__popc(vote));
-    __syncthreads();
-    Count rank = before + static_cast<Count>(__popc(vote & ((1u << lane) - 1)));
-    unsigned all = 0;
-    for (unsigned w = 0; w < kThreads / kWarp; ++w) {
-      if (w < warp) rank += warp_counts[w];
-      all += warp_counts[w];
+/// Keeps the keys above `lowest` and the unit's first `ties` ones that equal it. `shared` is for
+/// inclusive_scan.
+template <class Score>
+__device__ void keep_above_and_ties(uint8_t* keep, const Work<Score>& work, const Unit& unit,
+                                    KeyOf<Score> lowest, Count ties, Count* shared) {
+  const int64_t windows_end = unit.end + int64_t{threadIdx.x} * Group<Score>::kSize;
+  Count before = 0;  // ties of earlier windows
+  // All threads take part in every window.
+  for (int64_t i = first_group<Score>(unit); i < windows_end; i += kWindow<Score>) {
+    const Group<Score> group = load_group(work, unit, i);
+    bool equals[Group<Score>::kSize];
+    Count mine = 0;
+    SCULPT_UNROLL
+    for (int j = 0; j < Group<Score>::kSize; ++j) {
+      equals[j] = group.here[j] && key_of(group.score[j]) == lowest;
+      mine += equals[j];
     }
-    if (i < end) keep[i] = here && (key > threshold || (equals && rank < ties)) ? 1 : 0;
-    before += all;
-    __syncthreads();  // warp_counts is written again
+    Count rank = before;
+    if (__syncthreads_or(mine != 0)) {
+      rank += inclusive_scan(mine, shared) - mine;
+      before += shared[kThreads - 1];
+    }
+    Pack<uint8_t, Group<Score>::kSize> kept;
+    SCULPT_UNROLL
+    for (int j = 0; j < Group<Score>::kSize; ++j) {
+      const bool above = group.here[j] && key_of(group.score[j]) > lowest;
+      kept.at[j] = above || (equals[j] && rank < ties) ? 1 : 0;
+      rank += equals[j];
+    }
+    store_kept<Score>(keep, unit, i, kept);
   }
 }
 
-size_t workspace_bytes(int64_t /*count*/) {
-  return sizeof(Progress) + kMostBlocks * sizeof(Count);
+/// Candidates of the segment's earlier units that equal the lowest key. `shared` is for
+/// inclusive_scan.
+template <class Score>
+__device__ Count equal_before(const Work<Score>& work, int first_unit, Count* shared) {
+  Count sum = 0;
+  for (int unit = first_unit + static_cast<int>(threadIdx.x); unit < static_cast<int>(blockIdx.x);
+       unit += kThreads)
+    sum += work.equal[unit];
+  inclusive_scan(sum, shared);
+  return shared[kThreads - 1];
 }
 
-Progress read_back(const Progress* progress, cudaStream_t stream) {
-  Progress result;
-  check(cudaMemcpyAsync(&result, progress, sizeof(result), cudaMemcpyDeviceToHost, stream),
-        "reading the ranking's progress");
+template <class Score>
+__global__ void __launch_bounds__(kThreads) write_mask_kernel(uint8_t* keep, Work<Score> work) {
+  __shared__ Count shared[kThreads];
+  if (work.problems->first_nan != kNoNan || work.problems->short_segment != kNoSegment) return;
+  const Unit unit = unit_of_block(work);
+  const Segment& segment = work.segments[unit.segment];
+  const auto lowest = static_cast<KeyOf<Score>>(segment.prefix);
+  if (segment.settled) {
+    keep_at_least(keep, work, unit, lowest);
+    return;
+  }
+  // Ties are cut in one unit; those before it keep all of theirs, those behind it none.
+  const Count before = equal_before(work, segment.first_unit, shared);
+  const Count ties = segment.wanted > before ? segment.wanted - before : 0;
+  if (ties >= work.equal[blockIdx.x])
+    keep_at_least(keep, work, unit, lowest);
+  else if (ties == 0)
+    keep_at_least(keep, work, unit, lowest + 1);
+  else
+    keep_above_and_ties(keep, work, unit, lowest, ties, shared);
+}
+
+int64_t round_up(int64_t n, int64_t multiple) {
+  return ceil_div(n, multiple) * multiple;
+}
+
+int64_t stretch_for(int64_t count) {
+  return std::max(kShortestStretch, round_up(ceil_div(count, kMostStretches), kWindow<float>));
+}
+
+/// The table of the segments, as the ranking begins, and how many units they have.
+struct Table {
+  std::vector<Segment> segments;
+  int64_t stretch = 0;
+  int units = 0;
+};
+
+Table table_of(std::span<const RankingSegment> ranked) {
+  Table table;
+  int64_t count = 0;
+  for (const RankingSegment& r : ranked) {
+    if (r.keep < 0 || r.keep > r.count)
+      raise("cannot keep " + std::to_string(r.keep) + " of " + std::to_string(r.count) +
+            " scores: the number must be between 0 and that");
+    count += r.count;
+  }
+  if (count >= int64_t{~Count{0}})
+    raise("cannot rank " + std::to_string(count) + " scores: the counters have 32 bits");
+  table.stretch = stretch_for(count);
+  for (const RankingSegment& r : ranked) {
+    Segment segment = {};
+    segment.offset = r.offset;
+    segment.count = r.count;
+    segment.wanted = static_cast<Count>(r.keep);
+    segment.first_unit = table.units;
+    table.segments.push_back(segment);
+    table.units += static_cast<int>(ceil_div(r.count, table.stretch));
+  }
+  return table;
+}
+
+struct Layout {
+  size_t segments, histograms, equal, bytes;
+};
+
+Layout layout_of(int64_t count, int64_t segments) {
+  const auto n = static_cast<size_t>(segments);
+  const auto units = static_cast<size_t>(ceil_div(count, stretch_for(count)) + segments);
+  Layout layout;
+  layout.segments = sizeof(Problems);
+  layout.histograms = layout.segments + n * sizeof(Segment);
+  layout.equal = layout.histograms + n * kBins * sizeof(Count);
+  layout.bytes = layout.equal + units * sizeof(Count);
+  return layout;
+}
+
+size_t workspace_bytes(int64_t count, int64_t segments) {
+  return layout_of(count, segments).bytes;
+}
+
+template <class Score>
+Work<Score> start(const Score* scores, const uint8_t* candidate, const Table& table,
+                  void* workspace, cudaStream_t stream) {
+  int64_t count = 0;
+  for (const Segment& segment : table.segments)
+    count += segment.count;
+  const size_t n = table.segments.size();
+  const Layout layout = layout_of(count, static_cast<int64_t>(n));
+  auto* base = static_cast<std::byte*>(workspace);
+  Work<Score> work;
+  work.scores = scores;
+  work.candidate = candidate;
+  work.problems = reinterpret_cast<Problems*>(base);
+  work.segments = reinterpret_cast<Segment*>(base + layout.segments);
+  work.segment_count = static_cast<int>(n);
+  work.stretch = table.stretch;
+  work.histograms = reinterpret_cast<Count*>(base + layout.histograms);
+  work.equal = reinterpret_cast<Count*>(base + layout.equal);
+  const Problems none;
+  check(cudaMemcpyAsync(work.problems, &none, sizeof(none), cudaMemcpyHostToDevice, stream),
+        "starting a ranking");
+  check(cudaMemcpyAsync(work.segments, table.segments.data(), n * sizeof(Segment),
+                        cudaMemcpyHostToDevice, stream),
+        "starting a ranking");
+  check(cudaMemsetAsync(work.histograms, 0, n * kBins * sizeof(Count), stream),
+        "starting a ranking");
+  return work;
+}
+
+template <class T>
+T read_back(const T* from, cudaStream_t stream) {
+  T value;
+  check(cudaMemcpyAsync(&value, from, sizeof(value), cudaMemcpyDeviceToHost, stream),
+        "reading a ranking's result");
   check(cudaStreamSynchronize(stream), "ranking");
-  return result;
+  return value;
 }
 
-RankingResult select_top_k(uint8_t* keep, const float* scores, const uint8_t* candidate,
-                           int64_t count, int64_t k, void* workspace, void* stream) {
+template <class Score>
+RankingResult select_top_k(uint8_t* keep, const Score* scores, const uint8_t* candidate,
+                           std::span<const RankingSegment> segments, void* workspace,
+                           void* stream) {
+  if (segments.empty()) return {};
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  const Workspace work = split(workspace);
-  const auto blocks =
-      static_cast<unsigned>(std::min<int64_t>(ceil_div(count, kThreads * 8), kMostBlocks));
-  const dim3 grid(blocks), block(kThreads), one(1);
-  if (k < 0) raise("cannot keep " + std::to_string(k) + " weights: the number is negative");
-  SCULPT_LAUNCH(start_kernel, one, one, 0, stream, work.progress, k);
+  const Table table = table_of(segments);
+  const Work<Score> work = start(scores, candidate, table, workspace, cuda_stream);
+  const dim3 units(static_cast<unsigned>(table.units)), block(kThreads);
+  const dim3 one_each(static_cast<unsigned>(segments.size()));
   int prefix_bits = 0;
-  for (const int bits : kDigitBits) {
-    SCULPT_LAUNCH(clear_kernel, one, block, 0, stream, work.progress);
-    SCULPT_LAUNCH(histogram_kernel, grid, block, 0, stream, work.progress, scores, candidate, count,
-                  prefix_bits, bits);
-    SCULPT_LAUNCH(digit_kernel, one, block, 0, stream, work.progress, prefix_bits, bits);
-    if (prefix_bits == 0) {
-      const Progress found = read_back(work.progress, cuda_stream);
-      if (found.first_nan != kNoNan) return {static_cast<int64_t>(found.first_nan)};
-      if (static_cast<Count>(k) > found.candidates)
-        raise("cannot keep " + std::to_string(k) + " of " + std::to_string(found.candidates) +
-              " candidates: the number must be between 0 and that");
-      if (k == 0) {
-        if (count > 0)
-          check(cudaMemsetAsync(keep, 0, static_cast<size_t>(count), cuda_stream), "ranking");
-        return {};
-      }
-    }
+  for (const int bits : Radix<Score>::kDigitBits) {
+    SCULPT_LAUNCH(histogram_kernel<Score>, units, block, 0, stream, work, prefix_bits, bits);
+    SCULPT_LAUNCH(digit_kernel<Score>, one_each, block, 0, stream, work, prefix_bits, bits);
     prefix_bits += bits;
   }
-  SCULPT_LAUNCH(count_equal_kernel, grid, block, 0, stream, work.equal, work.progress, scores,
-                candidate, count);
-  SCULPT_LAUNCH(scan_kernel, one, one, 0, stream, work.equal, static_cast<int>(blocks));
-  SCULPT_LAUNCH(write_mask_kernel, grid, block, 0, stream, keep, work.equal, work.progress, scores,
-                candidate, count);
-  check(cudaStreamSynchronize(cuda_stream), "ranking");
+  SCULPT_LAUNCH(count_equal_kernel<Score>, units, block, 0, stream, work);
+  SCULPT_LAUNCH(write_mask_kernel<Score>, units, block, 0, stream, keep, work);
+
+  const Problems problems = read_back(work.problems, cuda_stream);
+  if (problems.first_nan != kNoNan) return {static_cast<int64_t>(problems.first_nan)};
+  if (problems.short_segment != kNoSegment) {
+    const Segment segment = read_back(work.segments + problems.short_segment, cuda_stream);
+    raise("cannot keep " + std::to_string(segments[problems.short_segment].keep) + " of " +
+          std::to_string(segment.candidates) +
+          " candidates: the number must be between 0 and that");
+  }
   return {};
 }
 
 }  // namespace
 
 RankingKernels ranking_kernels() {
-  return {workspace_bytes, select_top_k};
+  return {select_top_k<float>, select_top_k<double>, workspace_bytes};
 }
 
 }  // namespace sculpt::kernels::cuda

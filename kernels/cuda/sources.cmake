@@ -15,6 +15,7 @@ set(sculpt_cuda_kernels
   loss.cu
   masked_sgd.cu
   pooling.cu
+  pruning.cu
   ranking.cu)
 set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp conv2d_library.cpp device_memory.cpp recording.cpp
     timing.cpp)

@@ -32,6 +32,7 @@ InputKernels input_kernels();
 template <class T>
 MaskedSgdKernels masked_sgd_kernels();
 
+PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();
 
 }  // namespace sculpt::kernels::cuda

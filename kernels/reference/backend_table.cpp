@@ -1,3 +1,5 @@
+#include "kernels/cpu/pruning.h"
+#include "kernels/cpu/ranking.h"
 #include "kernels/reference/reference.h"
 
 namespace sculpt::kernels {
@@ -16,6 +18,8 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_sgd = reference::masked_sgd_kernels(),
+      .pruning = host_pruning_kernels<double>(),
+      .ranking = host_ranking_kernels(),
   };
   return backend;
 }

@@ -108,7 +108,7 @@ class Run(ProgramTest):
         for key in ("method", "seed", "prunable", "kept", "sparsity", "test_accuracy",
                     "best_test_accuracy", "train_loss", "epochs", "train_flops",
                     "train_flops_vs_dense", "seconds", "images_per_second", "peak_memory_bytes",
-                    "device"):
+                    "peak_device_memory_bytes", "device"):
             self.assertIn(key, summary)
         self.assertEqual((summary["method"], summary["seed"], summary["device"]),
                          ("sculpt", 7, "cpu"))

@@ -43,6 +43,22 @@ TEST_CASE("device memory: a full GPU says what needed how much, and what was in 
 
 #endif
 
+TEST_CASE("device memory: the peak counts what lives at one time on the device") {
+  const kernels::Backend& backend = *tested_backends().front();
+  const size_t before = peak_device_bytes();
+  { const Buffer host(before + 1000, "a test"); }
+  CHECK(peak_device_bytes() == before);
+  {
+    const Buffer first(before, "a test", backend.memory);
+    CHECK(peak_device_bytes() >= before);
+    const Buffer second(1000, "a test", backend.memory);
+    CHECK(peak_device_bytes() >= before + 1000);
+  }
+  const size_t after = peak_device_bytes();
+  const Buffer small(1000, "a test", backend.memory);
+  CHECK(peak_device_bytes() == after);
+}
+
 TEST_CASE("device memory: more than there is") {
   const kernels::Backend& backend = *tested_backends().front();
   REQUIRE(backend.memory != nullptr);

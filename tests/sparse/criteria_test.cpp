@@ -22,9 +22,13 @@ constexpr int64_t kMaxBatch = 4;
 std::vector<double> scores_of(const char* criterion, const ScoreContext& context,
                               PruneStep step = {"", "global", 0.5}) {
   step.criterion = criterion;
-  const ScoreResult result = find_criterion(criterion).score(context, step);
-  return std::visit([](const auto& s) { return std::vector<double>(s.begin(), s.end()); },
-                    result.scores);
+  ParameterArena& parameters = context.network.parameters();
+  KeptWeights kept(parameters);
+  const ScoreResult result = find_criterion(criterion).score(context, step, kept);
+  const auto& [values, element_bytes] = result.scores;
+  if (element_bytes == sizeof(double)) return on_host(values, parameters.backend());
+  const auto floats = on_host<float>(values, parameters.backend());
+  return {floats.begin(), floats.end()};
 }
 
 /// Arena indices of the prunable weights.
@@ -111,7 +115,7 @@ TEST_CASE("grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   const auto scores = scores_of("grasp", context);
 
   const auto half_squared_norm = [&] {
-    const auto g = mean_score_gradient(context);
+    const auto g = mean_gradient(context);
     return std::inner_product(g.begin(), g.end(), g.begin(), 0.0) / 2;
   };
   std::vector<double> expected, actual;

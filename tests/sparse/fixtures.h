@@ -2,6 +2,7 @@
 // Small networks and class-balanced batches for the tests of pruning.
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "engine/core/random.h"
@@ -92,6 +93,36 @@ inline ScoreContext context_for(Network& network, RandomBatches& batches, uint64
   context.score_batch = [&batches](int64_t index) { return batches(index); };
   context.normalization = batches.normalization;
   return context;
+}
+
+/// The prunable elements of the masks, one parameter after another.
+inline std::vector<uint8_t> prunable_mask(const ParameterArena& parameters) {
+  std::vector<uint8_t> mask;
+  for (const Parameter& p : parameters.parameters()) {
+    if (!p.prunable) continue;
+    const auto part = ParameterArena::slice(parameters.masks(), p);
+    mask.insert(mask.end(), part.begin(), part.end());
+  }
+  return mask;
+}
+
+/// Numbers over the prunable weights, from the memory of the backend.
+template <class T = double>
+std::vector<T> on_host(const Buffer& buffer, const kernels::Backend& backend) {
+  std::vector<T> values(buffer.bytes() / sizeof(T));
+  if (backend.memory)
+    backend.memory->copy_out(values.data(), buffer.data(), buffer.bytes());
+  else
+    std::memcpy(values.data(), buffer.data(), buffer.bytes());
+  return values;
+}
+
+/// The mean gradient that criteria work with.
+inline std::vector<double> mean_gradient(const ScoreContext& context) {
+  const ParameterArena& parameters = context.network.parameters();
+  Buffer sum = zeroed_scores(parameters);
+  add_mean_gradient(context, 1, sum);
+  return on_host(sum, parameters.backend());
 }
 
 }  // namespace sculpt::testing

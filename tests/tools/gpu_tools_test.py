@@ -22,7 +22,7 @@ class GpuCheck(unittest.TestCase):
     def test_unknown_step(self):
         done = run(TOOLS / "gpu_check", "--only", "builds")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("build, tests, sanitizer, bench, run", done.stderr)
+        self.assertIn("build, tests, sanitizer, kernels, bench, run", done.stderr)
 
 
 class BenchGpu(unittest.TestCase):

@@ -75,6 +75,7 @@ class TinyRun {
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1),
         test_(10, train.batch, 2),
+        score_(12, 12, 3),
         store_(RunFolder(folder), "0123456789abcdef") {
     RunFolder(folder).prepare("");
     RunIdentity identity;
@@ -82,15 +83,13 @@ class TinyRun {
     identity.seed = 5;
     identity.batch = train.batch;
     trainer_ = std::make_unique<Trainer>(
-        RunParts{network_,
-                 backend_,
-                 source_,
-                 test_,
-                 {},
-                 store_,
-                 observer_,
-                 [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; }},
-        RunSettings{std::move(plan), train, {}, identity, {}});
+        RunParts{network_, backend_, source_, test_,
+                 [this](int64_t index) {
+                   score_.start_epoch(index, 0);
+                   return score_.next();
+                 },
+                 store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; }},
+        RunSettings{std::move(plan), train, tiny_pruning(), identity, {}});
   }
 
   static TrainOptions tiny_options() {
@@ -100,6 +99,12 @@ class TinyRun {
     train.optim.lr = 0.1;
     train.optim.schedule = "triangular";
     return train;
+  }
+
+  static PruneOptions tiny_pruning() {
+    PruneOptions options;
+    options.synflow_iterations = 6;
+    return options;
   }
 
   /// Interrupts at the n-th time that the trainer asks.
@@ -113,7 +118,7 @@ class TinyRun {
  private:
   const kernels::Backend& backend_;
   Network network_;
-  TinySource source_, test_;
+  TinySource source_, test_, score_;
   RunStore store_;
   RunObserver observer_;
   int64_t stop_after_ = -1, asked_ = 0;

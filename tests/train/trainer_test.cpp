@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/core/buffer.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/sparse/criteria.h"
 #include "tests/train/tiny_run.h"
 
 using namespace sculpt;
@@ -102,6 +104,10 @@ TEST_CASE("trainer: a run executes its plan and records it") {
     best = std::max(best, line["test_accuracy"].get<double>());
   CHECK(summary["best_test_accuracy"] == best);
   CHECK(summary["peak_memory_bytes"].get<int64_t>() > 1000000);
+  const bool on_device = test::tested_backends().front()->memory != nullptr;
+  const auto on_gpu = summary["peak_device_memory_bytes"].get<size_t>();
+  CHECK(on_gpu >= (on_device ? run.network().graph().planned_bytes() : 0));
+  CHECK((on_gpu > 0) == on_device);
 
   // The cost: each epoch at the densities of the prune before it.
   const auto flops_at = [&](size_t first_layer) {
@@ -169,7 +175,8 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
   const auto expected_metrics = timeless(lines_of(RunFolder(whole.path()).metrics()));
   const auto expected_layers = lines_of(RunFolder(whole.path()).layers());
   auto expected_summary = timeless({Json::parse(read_text(RunFolder(whole.path()).summary()))});
-  expected_summary[0].erase("peak_memory_bytes");
+  for (const char* memory : {"peak_memory_bytes", "peak_device_memory_bytes"})
+    expected_summary[0].erase(memory);
 
   // Every moment at which the trainer asks, until it no longer does; then three sessions in a row.
   bool interrupted = true;
@@ -196,9 +203,43 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
     CHECK((timeless(lines_of(RunFolder(folder.path()).metrics())) == expected_metrics));
     CHECK((lines_of(RunFolder(folder.path()).layers()) == expected_layers));
     auto summary = timeless({Json::parse(read_text(RunFolder(folder.path()).summary()))});
-    summary[0].erase("peak_memory_bytes");
+    for (const char* memory : {"peak_memory_bytes", "peak_device_memory_bytes"})
+      summary[0].erase(memory);
     CHECK((summary == expected_summary));
     REQUIRE(moment < 200);
+  }
+}
+
+TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be resumed there") {
+  for (const Criterion& criterion : criteria()) {
+    CAPTURE(criterion.name);
+    const Plan plan = {TrainStep{1}, PruneStep{std::string(criterion.name), "erk", 0.4},
+                       TrainStep{1}};
+    std::vector<std::byte> finals[2];
+    for (const bool interrupt : {false, true}) {
+      TemporaryFolder folder;
+      {
+        TinyRun run(folder.path(), plan);
+        // It is asked before each step of the plan, after each training step and for each of the 2
+        // test batches: this is before the second cycle.
+        if (interrupt) run.stop_after(kStepsPerEpoch + 4);
+        run.trainer().start();
+        const RunOutcome outcome = run.trainer().run();
+        REQUIRE((outcome == RunOutcome::interrupted) == interrupt);
+        REQUIRE(run.trainer().state().plan_step == (interrupt ? 2 : 3));
+      }
+      TinyRun run(folder.path(), plan);
+      std::vector<std::string> warnings;
+      if (interrupt) {
+        run.trainer().resume(warnings);
+        REQUIRE(run.trainer().run() == RunOutcome::finished);
+        const ParameterArena& arena = run.network().parameters();
+        CHECK(arena.kept_count() ==
+              std::llround(0.4 * static_cast<double>(arena.prunable_count())));
+      }
+      finals[interrupt] = final_of(folder.path());
+    }
+    CHECK((finals[0] == finals[1]));
   }
 }
 

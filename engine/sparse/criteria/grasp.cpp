@@ -21,78 +21,79 @@ namespace sculpt {
 
 namespace {
 
-double norm(const std::vector<double>& x) {
-  double sum = 0;
-  for (const double v : x)
-    sum += v * v;
-  return std::sqrt(sum);
+double norm(const Buffer& values, const kernels::Backend& backend) {
+  Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
+  const auto count = static_cast<int64_t>(values.bytes() / sizeof(double));
+  return backend.pruning.norm(values.as<double>(), count, workspace.data(), backend.stream);
 }
 
 /// The prunable weights, and moves along a direction from where they were.
-template <class T>
 class WeightLine {
  public:
-  WeightLine(ParameterArena& parameters, const std::vector<double>& direction)
-      : parameters_(parameters), direction_(direction) {
-    for (const Parameter& p : parameters.parameters())
-      if (p.prunable)
-        for (const T w : ParameterArena::slice(parameters.weights<T>(), p))
-          origin_.push_back(w);
+  WeightLine(ParameterArena& parameters, const Buffer& direction)
+      : parameters_(parameters), direction_(direction), origin_(zeroed_scores(parameters)) {
+    const kernels::Backend& backend = parameters.backend();
+    backend.pruning.gather(origin_.as<double>(), parameters.weight_array(),
+                           parameters.prunable_runs(), backend.stream);
   }
-  ~WeightLine() { move(0); }
+  ~WeightLine() {
+    if (!away_) return;
+    try {
+      move(0);
+    } catch (const Error&) {  // the error that led here says more
+    }
+  }
   WeightLine(const WeightLine&) = delete;
   WeightLine& operator=(const WeightLine&) = delete;
 
   /// weights = origin + distance * direction; distance 0 gives the origin's very bits.
   void move(double distance) {
-    size_t i = 0;
-    for (const Parameter& p : parameters_.parameters()) {
-      if (!p.prunable) continue;
-      for (T& w : ParameterArena::slice(parameters_.weights<T>(), p)) {
-        w = distance == 0
-                ? origin_[i]
-                : static_cast<T>(static_cast<double>(origin_[i]) + distance * direction_[i]);
-        ++i;
-      }
-    }
+    const kernels::Backend& backend = parameters_.backend();
+    backend.pruning.move(parameters_.mutable_weight_array(), origin_.as<double>(),
+                         direction_.as<double>(), distance, parameters_.prunable_runs(),
+                         backend.stream);
+    away_ = distance != 0;
   }
-  std::vector<double> origin() const { return {origin_.begin(), origin_.end()}; }
+  const Buffer& origin() const { return origin_; }
 
  private:
   ParameterArena& parameters_;
-  const std::vector<double>& direction_;
-  std::vector<T> origin_;
+  const Buffer& direction_;
+  Buffer origin_;
+  bool away_ = false;
 };
 
-template <class T>
-std::vector<double> grasp_scores(const ScoreContext& context) {
-  const std::vector<double> gradient = mean_score_gradient(context);
-  WeightLine<T> line(context.network.parameters(), gradient);
-  std::vector<double> scores = line.origin();
-  const double gradient_norm = norm(gradient), weight_norm = norm(scores);
+double machine_epsilon(const ParameterArena& parameters) {
+  return parameters.element_bytes() == sizeof(double)
+             ? std::numeric_limits<double>::epsilon()
+             : static_cast<double>(std::numeric_limits<float>::epsilon());
+}
+
+}  // namespace
+
+ScoreResult score_grasp(const ScoreContext& context, const PruneStep&, KeptWeights&) {
+  ParameterArena& parameters = context.network.parameters();
+  const kernels::Backend& backend = parameters.backend();
+  Buffer gradient = zeroed_scores(parameters);
+  add_mean_gradient(context, 1, gradient);
+  WeightLine line(parameters, gradient);
+  const double gradient_norm = norm(gradient, backend), weight_norm = norm(line.origin(), backend);
   if (!(gradient_norm > 0) || !(weight_norm > 0) || !std::isfinite(gradient_norm))
     fail(
         "grasp cannot score: the norm of the gradient is {}, of the weights {}; check the data "
         "and the initialisation",
         gradient_norm, weight_norm);
 
-  const double c = std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
-  const double h = c * weight_norm / gradient_norm;
+  const double h = std::cbrt(machine_epsilon(parameters)) * weight_norm / gradient_norm;
+  Buffer scores = zeroed_scores(parameters);
   line.move(h);
-  const std::vector<double> ahead = mean_score_gradient(context);
+  add_mean_gradient(context, 1 / (2 * h), scores);
   line.move(-h);
-  const std::vector<double> behind = mean_score_gradient(context);
-  for (size_t i = 0; i < scores.size(); ++i)
-    scores[i] *= (ahead[i] - behind[i]) / (2 * h);
-  return scores;
-}
-
-}  // namespace
-
-ScoreResult score_grasp(const ScoreContext& context, const PruneStep&) {
-  if (context.network.parameters().element_bytes() == sizeof(double))
-    return {grasp_scores<double>(context)};
-  return {grasp_scores<float>(context)};
+  add_mean_gradient(context, -1 / (2 * h), scores);
+  line.move(0);
+  backend.pruning.multiply(scores.as<double>(), std::as_const(parameters).weight_array(),
+                           parameters.prunable_runs(), backend.stream);
+  return {{std::move(scores)}};
 }
 
 }  // namespace sculpt

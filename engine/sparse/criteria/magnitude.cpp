@@ -1,28 +1,16 @@
-#include <cmath>
-
 #include "engine/sparse/criteria.h"
 
 namespace sculpt {
 
-namespace {
-
-template <class T>
-std::vector<T> magnitudes(ParameterArena& parameters) {
-  std::vector<T> scores;
-  scores.reserve(static_cast<size_t>(parameters.prunable_count()));
-  for (const Parameter& p : parameters.parameters())
-    if (p.prunable)
-      for (const T w : ParameterArena::slice(parameters.weights<T>(), p))
-        scores.push_back(std::abs(w));
-  return scores;
-}
-
-}  // namespace
-
-ScoreResult score_magnitude(const ScoreContext& context, const PruneStep&) {
-  ParameterArena& parameters = context.network.parameters();
-  if (parameters.element_bytes() == sizeof(double)) return {magnitudes<double>(parameters)};
-  return {magnitudes<float>(parameters)};
+ScoreResult score_magnitude(const ScoreContext& context, const PruneStep&, KeptWeights&) {
+  const ParameterArena& parameters = context.network.parameters();
+  const kernels::Backend& backend = parameters.backend();
+  const size_t element_bytes = parameters.element_bytes();
+  Buffer scores(static_cast<size_t>(parameters.prunable_count()) * element_bytes, "pruning scores",
+                backend.memory);
+  backend.pruning.magnitude(scores.data(), parameters.weight_array(), parameters.prunable_runs(),
+                            backend.stream);
+  return {{std::move(scores), element_bytes}};
 }
 
 }  // namespace sculpt

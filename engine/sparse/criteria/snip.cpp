@@ -1,20 +1,17 @@
-#include <cmath>
-
 #include "engine/sparse/criteria.h"
 
 namespace sculpt {
 
 // Connection sensitivity: how much the loss changes, to first order, if the weight is removed.
-ScoreResult score_snip(const ScoreContext& context, const PruneStep& step) {
-  const ScoreResult magnitude = score_magnitude(context, step);
-  std::vector<double> scores = mean_score_gradient(context);
-  std::visit(
-      [&](const auto& weights) {
-        for (size_t i = 0; i < scores.size(); ++i)
-          scores[i] = std::abs(scores[i]) * static_cast<double>(weights[i]);
-      },
-      magnitude.scores);
-  return {std::move(scores)};
+ScoreResult score_snip(const ScoreContext& context, const PruneStep&, KeptWeights&) {
+  const ParameterArena& parameters = context.network.parameters();
+  const kernels::Backend& backend = parameters.backend();
+  Buffer scores = zeroed_scores(parameters);
+  add_mean_gradient(context, 1, scores);
+  backend.pruning.multiply(scores.as<double>(), parameters.weight_array(),
+                           parameters.prunable_runs(), backend.stream);
+  backend.pruning.absolute(scores.as<double>(), parameters.prunable_count(), backend.stream);
+  return {{std::move(scores)}};
 }
 
 }  // namespace sculpt

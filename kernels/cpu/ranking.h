@@ -1,0 +1,10 @@
+#pragma once
+
+#include "kernels/ranking.h"
+
+namespace sculpt::kernels {
+
+/// Of all backends whose kernels work on the host's memory.
+RankingKernels host_ranking_kernels();
+
+}  // namespace sculpt::kernels
