@@ -1,6 +1,7 @@
 #include "tests/cuda/on_host/loop_library.h"
 
 #include <cstring>
+#include <cuda_runtime.h>
 #include <vector>
 
 #include "kernels/cuda/element.h"
@@ -44,8 +45,19 @@ class LoopPlan final : public LibraryPlan {
     return problem_.shape.kernel_h == 1 && problem_.shape.kernel_w == 1;
   }
 
-  void run(void* out, const void* activation, const void* other, void* workspace, void*) override {
+  /// Like a library's kernels, in the order of the stream: part of a graph that is being captured.
+  void run(void* out, const void* activation, const void* other, void* workspace,
+           void* stream) override {
     ++loop_library_state().runs;
+    const auto work = [=, this] { execute(out, activation, other, workspace); };
+    if (cuda_on_host::is_captured("a library's convolution", stream))
+      cuda_on_host::capture(work);
+    else
+      work();
+  }
+
+ private:
+  void execute(void* out, const void* activation, const void* other, void* workspace) const {
     if (problem_.precision != Precision::bf16)
       compute<float, float>(out, activation, other);
     else if (problem_.pass == Pass::weight_grad && float_weight_grad())
@@ -55,7 +67,6 @@ class LoopPlan final : public LibraryPlan {
     std::memset(workspace, 0xff, workspace_bytes_);  // last: nothing of ours may lie in it
   }
 
- private:
   template <class In, class Out>
   void compute(void* to, const void* from_a, const void* from_b) const {
     const auto* a = static_cast<const In*>(from_a);
