@@ -154,19 +154,7 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def main():
-    arguments = parse_arguments()
-    if arguments.worker:
-        return worker(arguments)
-    if not arguments.bench.exists():
-        sys.exit(f"error: {arguments.bench} is not there; build it with cmake --preset cuda && "
-                 "cmake --build --preset cuda")
-    results = []
-    print("\n".join(HEADER), flush=True)
-    for item in arguments.models.split(","):
-        model, batch, *size = item.split(":")
-        results.append(measure(arguments, model, int(batch), int(size[0]) if size else 32))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+def write(arguments, results):
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
                             capture_output=True, text=True, check=False).stdout.strip()
     about = {"command": "tools/bench_gpu.py " + " ".join(sys.argv[1:]), "gpu": gpu_name(),
@@ -177,6 +165,22 @@ def main():
         [f"# Training steps on a GPU, {arguments.precision}", "",
          f"`{about['command'].strip()}`, {about['gpu']}, commit {commit}, {about['date']}.", "",
          *HEADER, *map(row, results), ""]))
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.worker:
+        return worker(arguments)
+    if not arguments.bench.exists():
+        sys.exit(f"error: {arguments.bench} is not there; build it with cmake --preset cuda && "
+                 "cmake --build --preset cuda")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    results = []
+    print("\n".join(HEADER), flush=True)
+    for item in arguments.models.split(","):
+        model, batch, *size = item.split(":")
+        results.append(measure(arguments, model, int(batch), int(size[0]) if size else 32))
+        write(arguments, results)  # after each: the next may take too long
     return 0
 
 

@@ -1,5 +1,5 @@
-// mma and ldmatrix against plain loops. The fragment layouts are those of the PTX ISA; that a
-// device has the same is for a test on a device to show.
+// mma and ldmatrix against plain loops. The fragment layouts are those of the PTX ISA. That a
+// device has the same is shown by the same file, compiled by nvcc (test_fragments, on a GPU).
 
 #include <doctest/doctest.h>
 

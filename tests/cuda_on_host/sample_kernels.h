@@ -96,8 +96,8 @@ __global__ void radix_histogram(const uint32_t* keys, int n, int shift, unsigned
 }
 
 /// The block that finishes last adds up what all have written.
-__global__ inline void last_block_sum(const float* x, float* sums, unsigned* num_done,
-                                      float* total) {
+[[maybe_unused]] static __global__ void last_block_sum(const float* x, float* sums,
+                                                       unsigned* num_done, float* total) {
   __shared__ int last;
   if (threadIdx.x < 2) sums[2 * blockIdx.x + threadIdx.x] = x[2 * blockIdx.x + threadIdx.x];
   __syncthreads();
@@ -167,7 +167,7 @@ __global__ void mma_gemm(const uint16_t* a, const uint16_t* b, float* c, int k) 
 }
 
 /// c = a b, 16 x k times k x 8 row-major in tf32, by one warp without shared memory.
-__global__ inline void tf32_gemm(const float* a, const float* b, float* c, int k) {
+[[maybe_unused]] static __global__ void tf32_gemm(const float* a, const float* b, float* c, int k) {
   const int lane = threadIdx.x;
   const int group = lane / 4;
   const int member = lane % 4;

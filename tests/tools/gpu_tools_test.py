@@ -1,7 +1,10 @@
 """tools/gpu_check, tools/bench_gpu.py and tools/cuda_kernels.py, as far as they go without a GPU."""
+import importlib.util
 import shutil
 import tempfile
+import time
 import unittest
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +12,22 @@ from common import TOOLS, run
 import bench_gpu
 import cuda_kernels
 from bench_test import WORKER
+
+
+def load_tool(name):
+    """A tool without .py as a module."""
+    loader = SourceFileLoader(name, str(TOOLS / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def runs(process):
+    """Is there such a process, and is it no zombie?"""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class GpuCheck(unittest.TestCase):
@@ -22,7 +41,24 @@ class GpuCheck(unittest.TestCase):
     def test_unknown_step(self):
         done = run(TOOLS / "gpu_check", "--only", "builds")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("build, tests, sanitizer, kernels, bench, run", done.stderr)
+        self.assertIn("build, tests, kernels, run, bench, sanitizer", done.stderr)
+
+
+    def test_a_step_ends_with_all_it_started_when_time_is_up(self):
+        gpu_check = load_tool("gpu_check")
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = SimpleNamespace(out=Path(folder))
+            check = gpu_check.Check(arguments, "step", time.monotonic() + 1)
+            check.run(["true"])
+            with self.assertRaisesRegex(gpu_check.OutOfTime, "no time was left for sh.*--minutes"):
+                check.run(["sh", "-c", f"sleep 60 & echo $! > {folder}/child; wait"])
+            child = (Path(folder) / "child").read_text().strip()
+            end = time.monotonic() + 10
+            while runs(child) and time.monotonic() < end:
+                time.sleep(0.05)
+            self.assertFalse(runs(child))
+            with self.assertRaisesRegex(gpu_check.OutOfTime, "sh"):
+                check.run(["sh", "-c", "true"])
 
 
 class BenchGpu(unittest.TestCase):

@@ -1,0 +1,29 @@
+// What SCULPT_LAUNCH needs besides a kernel, for test programs that have no backend.
+
+#include "kernels/common/check.h"
+#include "kernels/cuda/status.h"
+
+namespace sculpt::kernels::cuda {
+
+void check(cudaError_t status, const char* what) {
+  if (status != cudaSuccess) fail("{}: CUDA says '{}'", what, cudaGetErrorString(status));
+}
+
+void raise(const std::string& message) {
+  throw Error(message);
+}
+
+namespace detail {
+
+void check_launch(const char* kernel, cudaStream_t) {
+  check(cudaGetLastError(), kernel);
+}
+
+void allow_shared_memory(const void* kernel, const char* name, size_t bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
+        name);
+}
+
+}  // namespace detail
+}  // namespace sculpt::kernels::cuda
