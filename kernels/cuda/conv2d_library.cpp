@@ -11,7 +11,7 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan, for the largest batch
+constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan
 constexpr size_t kWorkspaceAlignment = 256;
 
 size_t aligned(size_t bytes) {
@@ -95,29 +95,42 @@ LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t ba
 }
 
 /// Of the library's weight gradient, which lies at the start of the workspace.
-size_t LibraryConvolutions::gradient_bytes(const Conv2dShape& shape) const {
+size_t LibraryConvolutions::gradient_bytes(Pass pass, const Conv2dShape& shape) const {
+  if (pass != Pass::weight_grad) return 0;
   return aligned(static_cast<size_t>(shape.weight_count()) * sizeof(float));
 }
 
 size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, Pass pass,
                                         const Conv2dShape& shape) const {
-  return plan.workspace_bytes() + (pass == Pass::weight_grad ? gradient_bytes(shape) : 0);
+  return plan.workspace_bytes() + gradient_bytes(pass, shape);
 }
 
-LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p, size_t limit) {
-  const PlanKey key(p.batch, p.pass, p.accumulate);
-  const auto known = layer.plans.find(key);
-  if (known != layer.plans.end()) return known->second.get();
-  return (layer.plans[key] = library_.plan(p, limit)).get();
+LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p) {
+  const auto [place, is_new] = layer.plans.try_emplace({p.batch, p.pass, p.accumulate});
+  if (!is_new) return place->second.get();
+  // Whichever network of larger batches comes to run it, the plan must do with its workspace.
+  const size_t gradient = gradient_bytes(p.pass, p.shape);
+  size_t limit = kWorkspaceLimit + gradient;
+  for (auto d = layer.decisions.lower_bound(p.batch); d != layer.decisions.end(); ++d)
+    limit = std::min(limit, d->second.workspace_bytes);
+  if (gradient <= limit) place->second = library_.plan(p, limit - gradient);
+  return place->second.get();
 }
 
 Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64_t batch,
                                    Pass pass) {
   const LibraryProblem asked = problem(shape, batch, pass, false);
-  LibraryPlan* const plan = make_plan(layer, asked, kWorkspaceLimit);
+  LibraryPlan* const plan = make_plan(layer, asked);
   if (plan == nullptr) return Choice::native;
   if (chooser_ == nullptr) return Choice::library;
   return chooser_->choose(describe(asked), [&] { return measure(*plan, asked); });
+}
+
+/// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
+/// that was captured before the choice may launch it.
+bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, Pass pass) {
+  const auto decision = layer.decisions.find(batch);
+  return decision == layer.decisions.end() || decision->second.choices.at(pass) == Choice::library;
 }
 
 size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -127,21 +140,19 @@ size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t ma
 
   Decision decision;
   for (const Pass pass : kPasses) {
-    const Choice choice = choose(layer, shape, max_batch, pass);
-    decision.choices[pass] = choice;
-    if (choice == Choice::native)
-      layer.plans.erase({max_batch, pass, false});
-    else if (pass == Pass::input_grad)
-      make_plan(layer, problem(shape, max_batch, pass, true), kWorkspaceLimit);
+    decision.choices[pass] = choose(layer, shape, max_batch, pass);
+    if (pass == Pass::input_grad && decision.choices[pass] == Choice::library)
+      make_plan(layer, problem(shape, max_batch, pass, true));
   }
-  decision.workspace_bytes = native_.conv2d.workspace_bytes(shape, max_batch);
+  layer.decisions[max_batch] = decision;
+  size_t& bytes = layer.decisions[max_batch].workspace_bytes;
+  bytes = native_.conv2d.workspace_bytes(shape, max_batch);
   for (const auto& [key, plan] : layer.plans) {
     const auto [batch, pass, accumulate] = key;
-    if (plan != nullptr && batch <= max_batch)
-      decision.workspace_bytes =
-          std::max(decision.workspace_bytes, total_bytes(*plan, pass, shape));
+    if (plan != nullptr && batch <= max_batch && may_run(layer, batch, pass))
+      bytes = std::max(bytes, total_bytes(*plan, pass, shape));
   }
-  return (layer.decisions[max_batch] = decision).workspace_bytes;
+  return bytes;
 }
 
 LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass,
@@ -151,15 +162,7 @@ LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t 
   SCULPT_CHECK(decision != layer.decisions.end(),
                "a convolution of {} images, for whose workspace nobody has asked", batch);
   if (decision->second.choices.at(pass) == Choice::native) return nullptr;
-  const auto known = layer.plans.find({batch, pass, accumulate});
-  if (known != layer.plans.end()) return known->second.get();
-  // Whichever of the larger batches the workspace was made for, the plan must do with it.
-  size_t limit = kWorkspaceLimit;
-  for (auto larger = decision; larger != layer.decisions.end(); ++larger)
-    limit = std::min(limit, larger->second.workspace_bytes);
-  const size_t gradient = pass == Pass::weight_grad ? gradient_bytes(shape) : 0;
-  if (gradient > limit) return nullptr;
-  return make_plan(layer, problem(shape, batch, pass, accumulate), limit - gradient);
+  return make_plan(layer, problem(shape, batch, pass, accumulate));
 }
 
 size_t LibraryConvolutions::output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -197,7 +200,8 @@ void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weigh
 void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy,
                                           const void* x, const Conv2dShape& shape, GradWrite write,
                                           void* workspace, const Launch& launch) const {
-  run_plan(plan, workspace, dy, x, static_cast<std::byte*>(workspace) + gradient_bytes(shape),
+  run_plan(plan, workspace, dy, x,
+           static_cast<std::byte*>(workspace) + gradient_bytes(Pass::weight_grad, shape),
            launch.stream);
   if (precision_ == Precision::bf16 && !plan.float_weight_grad())
     write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);

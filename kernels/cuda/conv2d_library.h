@@ -41,16 +41,18 @@ class LibraryConvolutions {
     std::map<Pass, Choice> choices;
   };
   struct Layer {
-    std::map<int64_t, Decision> decisions;                  ///< by largest batch
-    std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;  ///< null: the library has none
+    std::map<int64_t, Decision> decisions;  ///< by largest batch
+    /// Null: the library has none. Kept for ever, as captured graphs may use them.
+    std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;
   };
 
   static ShapeKey key_of(const Conv2dShape& shape);
   LibraryProblem problem(const Conv2dShape& shape, int64_t batch, Pass pass, bool add) const;
-  size_t gradient_bytes(const Conv2dShape& shape) const;
+  size_t gradient_bytes(Pass pass, const Conv2dShape& shape) const;
   size_t total_bytes(const LibraryPlan& plan, Pass pass, const Conv2dShape& shape) const;
 
-  LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem, size_t limit);
+  static bool may_run(const Layer& layer, int64_t batch, Pass pass);
+  LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem);
   Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, Pass pass);
   /// The plan to run; null where our kernel is to.
   LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass, bool accumulate);

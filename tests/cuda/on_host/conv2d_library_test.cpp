@@ -154,6 +154,44 @@ TEST_CASE("library convolutions: a smaller batch makes do with the workspace the
   CHECK(library.runs == 3);
 }
 
+TEST_CASE("library convolutions: a later network leaves an earlier one's workspace enough") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  constexpr size_t kMuch = size_t{1} << 20;
+  library.workspace = [](const LibraryProblem& p) { return p.batch == 2 ? kMuch : size_t{64}; };
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  const size_t of_eight = conv.workspace_bytes(shape, 8);
+  REQUIRE(of_eight < kMuch);
+  // Two images of the network of eight would run the plans that the network of two asks for.
+  CHECK(conv.workspace_bytes(shape, 2) <= of_eight);
+  const Step two(conv, shape, 2, 8);
+  CHECK(library.runs == 0);
+  CHECK(same_results(two, native_step(shape, 2)));
+}
+
+TEST_CASE("library convolutions: a plan lives on when a later network chooses our kernels") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  constexpr size_t kMuch = size_t{1} << 20;
+  library.workspace = [](const LibraryProblem&) { return kMuch; };
+  Chooser chooser({{}, "a machine", [](const std::string&) {}});
+  Choices recorded;
+  for (const Pass pass : kPasses)
+    for (const int64_t batch : {3, 8})
+      recorded[describe({Precision::fp32, pass, shape, batch})] =
+          batch == 3 ? Choice::native : Choice::library;
+  chooser.recall(recorded);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), &chooser);
+  CHECK(conv.workspace_bytes(shape, 8) >= kMuch);
+  Step(conv, shape, 3, 8);  // as a network of eight does before it captures a graph
+  CHECK(library.runs == 3);
+  // The network of three neither destroys what the graph launches nor pays for it.
+  CHECK(conv.workspace_bytes(shape, 3) == fp32_backend().conv2d.workspace_bytes(shape, 3));
+  CHECK(library.destroyed == 0);
+  Step(conv, shape, 3, 3);
+  CHECK(library.runs == 3);
+}
+
 TEST_CASE("library convolutions: a convolution that was not planned is refused") {
   fresh_library();
   LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);

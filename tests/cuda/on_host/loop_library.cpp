@@ -38,6 +38,9 @@ class LoopPlan final : public LibraryPlan {
  public:
   LoopPlan(const LibraryProblem& problem, size_t workspace_bytes)
       : problem_(problem), workspace_bytes_(workspace_bytes) {}
+  ~LoopPlan() override { ++loop_library_state().destroyed; }
+  LoopPlan(const LoopPlan&) = delete;
+  LoopPlan& operator=(const LoopPlan&) = delete;
 
   size_t workspace_bytes() const override { return workspace_bytes_; }
   /// As cuBLAS does.
@@ -120,7 +123,7 @@ std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspac
 }  // namespace
 
 void LoopLibrary::reset() {
-  plans = runs = 0;
+  plans = runs = destroyed = 0;
   workspace = [](const LibraryProblem& p) { return static_cast<size_t>(1000 + 16 * p.batch); };
   refuses = [](const LibraryProblem&) { return false; };
 }

@@ -12,6 +12,7 @@ namespace sculpt::test {
 struct LoopLibrary {
   int plans = 0;  ///< made
   int runs = 0;
+  int destroyed = 0;  ///< plans
   /// Bytes that a plan takes; one that would take more than the limit is not made.
   std::function<size_t(const kernels::cuda::LibraryProblem&)> workspace;
   std::function<bool(const kernels::cuda::LibraryProblem&)> refuses;
