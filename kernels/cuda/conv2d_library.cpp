@@ -49,6 +49,13 @@ void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* 
   detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
 }
 
+/// What batch norm asks of the forward pass before it: none follows a linear layer.
+size_t sums_bytes(const Backend& native, const LibraryProblem& p) {
+  const bool linear = p.shape.out.height * p.shape.out.width == 1;
+  const auto bytes = native.conv2d.output_sums_bytes;
+  return p.pass != Pass::forward || linear || bytes == nullptr ? 0 : bytes(p.shape, p.batch);
+}
+
 /// Memory of the device for a measurement, with numbers that slow nothing down.
 class Scratch {
  public:
@@ -209,6 +216,14 @@ void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, cons
     write_weight_grad<float>(dweight, workspace, shape, write, launch.stream);
 }
 
+void LibraryConvolutions::bias_grad(void* dbias, const void* dy, const Conv2dShape& shape,
+                                    GradWrite write, void* workspace, const Launch& launch) const {
+  if (precision_ == Precision::bf16)
+    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
+  else
+    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
+}
+
 void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                                       const Conv2dShape& shape, GradWrite write, void* workspace,
                                       const Launch& launch) {
@@ -216,12 +231,8 @@ void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy
   if (plan == nullptr)
     return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
   run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
-  if (dbias == nullptr) return;
   // The stream has used up the weight's gradient: its place is free for partial sums.
-  if (precision_ == Precision::bf16)
-    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
-  else
-    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
+  if (dbias != nullptr) bias_grad(dbias, dy, shape, write, workspace, launch);
 }
 
 std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
@@ -234,15 +245,19 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   const Scratch weight(native_, static_cast<size_t>(shape.weight_count()) * sizeof(float));
   const Scratch workspace(native_, std::max(native_.conv2d.workspace_bytes(shape, p.batch),
                                             total_bytes(plan, p.pass, shape)));
-  for (const Scratch* scratch : {&x, &y, &weight, &workspace})
+  const size_t bytes_of_sums = sums_bytes(native_, p);
+  const Scratch sums(native_, bytes_of_sums);
+  for (const Scratch* scratch : {&x, &y, &weight, &workspace, &sums})
     if (scratch->data() == nullptr) return std::nullopt;
 
   const Launch launch = {p.batch, native_.stream};
+  const bool with_sums = bytes_of_sums > 0;
+  ChannelSums channel_sums = {static_cast<double*>(sums.data())};
   const auto native = [&] {
     switch (p.pass) {
       case Pass::forward:
-        return native_.conv2d.forward(y.data(), nullptr, x.data(), weight.data(), nullptr, shape,
-                                      workspace.data(), launch);
+        return native_.conv2d.forward(y.data(), with_sums ? &channel_sums : nullptr, x.data(),
+                                      weight.data(), nullptr, shape, workspace.data(), launch);
       case Pass::input_grad:
         return native_.conv2d.input_grad(x.data(), y.data(), weight.data(), shape,
                                          GradWrite::overwrite, workspace.data(), launch);
@@ -254,7 +269,11 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   const auto library = [&] {
     switch (p.pass) {
       case Pass::forward:
-        return run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        // Instead of our sums, batch norm reads y: as much work as the sums of a bias's gradient.
+        if (with_sums)
+          bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
+        return;
       case Pass::input_grad:
         return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
       case Pass::weight_grad:

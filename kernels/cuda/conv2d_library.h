@@ -59,6 +59,8 @@ class LibraryConvolutions {
   void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
                        const Conv2dShape& shape, GradWrite write, void* workspace,
                        const Launch& launch) const;
+  void bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                 void* workspace, const Launch& launch) const;
   std::optional<Timing> measure(LibraryPlan& plan, const LibraryProblem& problem) const;
 
   const Backend& native_;

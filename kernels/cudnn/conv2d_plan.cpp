@@ -57,7 +57,8 @@ class ConvolutionPlan final : public LibraryPlan {
 }  // namespace
 
 std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit) {
-  static const Descriptor device = device_of(handle());
+  // Never destroyed: when the process ends, cuDNN may be gone before it.
+  static const Descriptor& device = *new Descriptor(device_of(handle()));
   auto engine = find_engine(problem, device, limit);
   if (!engine) return nullptr;
   return std::make_unique<ConvolutionPlan>(std::move(*engine));

@@ -180,6 +180,8 @@ Descriptor device_from_json(const std::string& json) {
   return device;
 }
 
+// Graphs and plans are given the device and no handle: cuDNN deprecates handles in them since it
+// plans for described devices. The handle that executes a plan says where.
 std::optional<EnginePlan> find_engine(const LibraryProblem& problem, const Descriptor& device,
                                       size_t workspace_limit) {
   const Descriptor graph = operation_graph(problem);

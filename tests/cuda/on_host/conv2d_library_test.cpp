@@ -7,6 +7,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/conv2d_parts.h"
 #include "tests/cuda/on_host/loop_library.h"
 #include "tests/kernels/kernel_test_util.h"
 
@@ -228,6 +229,46 @@ TEST_CASE("library convolutions: choices are measured, named, and made again") {
     CHECK(again.made() == recorded);
     Step(resumed, shape, 3, 4);  // a smaller batch follows the larger one's choices
     CHECK(library.runs == (native_forward ? 4 : 2));
+  }
+}
+
+int forwards_with_sums = 0, forwards_without = 0;
+
+/// Whose forward pass counts whether it is asked for channel sums.
+Backend counting_backend() {
+  forwards_with_sums = forwards_without = 0;
+  Backend counting = fp32_backend();
+  counting.conv2d.forward = [](void* y, ChannelSums* sums, const void* x, const void* weight,
+                               const void* bias, const Conv2dShape& shape, void* workspace,
+                               const Launch& launch) {
+    ++(sums != nullptr ? forwards_with_sums : forwards_without);
+    fp32_backend().conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
+  };
+  return counting;
+}
+
+TEST_CASE("library convolutions: both are measured with the sums that batch norm needs") {
+  constexpr int64_t kBatch = 4;
+  for (const bool linear : {false, true}) {
+    CAPTURE(linear);
+    Conv2dShape shape = small_shape();
+    if (linear) shape = as_conv2d(LinearShape{8, 8});
+    LoopLibrary& library = fresh_library();
+    const Backend native = counting_backend();
+    REQUIRE(native.conv2d.output_sums_bytes(shape, kBatch) > 0);
+    Chooser chooser({{}, "a machine", [](const std::string&) {}});
+    Choices backward;  // leaves the forward pass to be measured
+    for (const Pass pass : {Pass::input_grad, Pass::weight_grad})
+      backward[describe({Precision::fp32, pass, shape, kBatch})] = Choice::native;
+    chooser.recall(backward);
+    LibraryConvolutions conv(native, Precision::fp32, loop_library(), &chooser);
+    const size_t reads_before = cuda_on_host::launches_of("sum_columns");
+    conv.workspace_bytes(shape, kBatch);
+    const size_t reads = cuda_on_host::launches_of("sum_columns") - reads_before;
+    REQUIRE(library.runs > 0);
+    CHECK(reads == (linear ? 0 : static_cast<size_t>(library.runs)));
+    CHECK((linear ? forwards_without : forwards_with_sums) == library.runs);
+    CHECK((linear ? forwards_with_sums : forwards_without) == 0);
   }
 }
 
