@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "kernels/common/check.h"
+#include "kernels/conv_library.h"
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/module.h"
 #include "kernels/tuning/build_id.h"
@@ -108,12 +109,8 @@ void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::st
   if (conv != "cudnn" && conv != "auto")
     fail("train.conv = {}: convolutions are native, cudnn or auto", conv);
   const Loaded<cuda::ConvLibrary>& library = conv_library();
-  if (library.module == nullptr) {
-    if (conv == "cudnn") fail("train.conv = cudnn: {}; or use --conv native", library.problem);
-    if (warn) warn(fmt::format("train.conv = auto uses native convolutions: {}", library.problem));
-    return;
-  }
-  device.libraries = library.module->versions();
+  device.libraries = start_conv_library(library.module, library.problem, conv, warn);
+  if (device.libraries.empty()) return;
   if (conv == "auto")
     device.chooser = chooser_of(fmt::format("{}; {}; build {}", device.description,
                                             device.libraries, build_id(cuda.address)),

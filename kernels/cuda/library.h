@@ -41,6 +41,8 @@ class LibraryPlan {
 struct ConvLibrary {
   /// "cuDNN 9.19.0, cuBLAS 13.1.0".
   std::string (*versions)();
+  /// Makes what all plans share, on the current device. Throws Error if that cannot be.
+  void (*start)();
   /// Null if the library cannot do it deterministically within the workspace.
   std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit);
 };

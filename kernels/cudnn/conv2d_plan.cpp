@@ -18,6 +18,12 @@ cudnnHandle_t handle() {
   return the_handle;
 }
 
+/// Never destroyed: when the process ends, cuDNN may be gone before it.
+const Descriptor& device() {
+  static const Descriptor& the_device = *new Descriptor(device_of(handle()));
+  return the_device;
+}
+
 class ConvolutionPlan final : public LibraryPlan {
  public:
   explicit ConvolutionPlan(EnginePlan engine) : engine_(std::move(engine)) {}
@@ -56,10 +62,12 @@ class ConvolutionPlan final : public LibraryPlan {
 
 }  // namespace
 
+void start_cudnn() {
+  device();
+}
+
 std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit) {
-  // Never destroyed: when the process ends, cuDNN may be gone before it.
-  static const Descriptor& device = *new Descriptor(device_of(handle()));
-  auto engine = find_engine(problem, device, limit);
+  auto engine = find_engine(problem, device(), limit);
   if (!engine) return nullptr;
   return std::make_unique<ConvolutionPlan>(std::move(*engine));
 }

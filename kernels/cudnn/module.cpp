@@ -16,9 +16,14 @@ std::string text_of(size_t version) {
 std::string versions() {
   const size_t version = cudnnGetVersion();
   if (version < kOldestVersion)
-    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH, or use --conv native",
+    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH",
          text_of(version), text_of(kOldestVersion));
   return text_of(version) + ", " + cublas_version();
+}
+
+void start() {
+  start_cudnn();
+  start_cublas();
 }
 
 std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
@@ -31,6 +36,6 @@ std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspac
 
 extern "C" const sculpt::kernels::cuda::ConvLibrary* sculpt_conv_library() {
   using namespace sculpt::kernels;
-  static const cuda::ConvLibrary library = {cudnn::versions, cudnn::plan};
+  static const cuda::ConvLibrary library = {cudnn::versions, cudnn::start, cudnn::plan};
   return &library;
 }

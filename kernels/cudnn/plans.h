@@ -35,4 +35,8 @@ std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, 
 
 std::string cublas_version();
 
+/// Make the libraries' handles, on the current device.
+void start_cudnn();
+void start_cublas();
+
 }  // namespace sculpt::kernels::cudnn

@@ -138,7 +138,7 @@ LoopLibrary& loop_library_state() {
 }
 
 const ConvLibrary& loop_library() {
-  static const ConvLibrary library = {[] { return std::string("loops 1.0"); }, plan};
+  static const ConvLibrary library = {[] { return std::string("loops 1.0"); }, [] {}, plan};
   return library;
 }
 

@@ -1,0 +1,19 @@
+#include "kernels/conv_library.h"
+
+#include "kernels/common/check.h"
+
+namespace sculpt::kernels {
+
+std::string start_conv_library(const cuda::ConvLibrary* library, const std::string& problem,
+                               const std::string& conv, const Warn& warn) try {
+  if (library == nullptr) fail("{}", problem);
+  const std::string versions = library->versions();
+  library->start();
+  return versions;
+} catch (const Error& error) {
+  if (conv != "auto") fail("train.conv = {}: {}; or use --conv native", conv, error.what());
+  if (warn) warn(fmt::format("train.conv = auto uses native convolutions: {}", error.what()));
+  return "";
+}
+
+}  // namespace sculpt::kernels
