@@ -16,4 +16,12 @@ std::string start_conv_library(const cuda::ConvLibrary* library, const std::stri
   return "";
 }
 
+std::string describe_fallbacks(const Chooser& chooser) {
+  const auto& refusals = chooser.refusals();
+  if (chooser.measures() || refusals.empty()) return "";
+  return fmt::format("train.conv = cudnn: our kernels run {} of {} passes: {}{} ({})",
+                     refusals.size(), chooser.made().size(), refusals.front().problem,
+                     refusals.size() > 1 ? ", ..." : "", refusals.front().reason);
+}
+
 }  // namespace sculpt::kernels

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/cuda/library.h"
-#include "kernels/tuning/choice_file.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::kernels {
 
@@ -12,5 +12,9 @@ namespace sculpt::kernels {
 /// that fails: an Error for `conv` = "cudnn"; for "auto" a warning, and "", which means ours.
 std::string start_conv_library(const cuda::ConvLibrary* library, const std::string& problem,
                                const std::string& conv, const Warn& warn);
+
+/// One line that says which passes our kernels run though `conv` = "cudnn" gave them to a library;
+/// empty if there are none, or if choices were measured.
+std::string describe_fallbacks(const Chooser& chooser);
 
 }  // namespace sculpt::kernels

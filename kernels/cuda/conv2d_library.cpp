@@ -82,13 +82,14 @@ class Scratch {
 std::string describe(const LibraryProblem& p) {
   const Conv2dShape& s = p.shape;
   return fmt::format(
-      "{} {} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups {}, batch {}",
-      name_of(p.precision), name_of(p.pass), s.in.channels, s.in.height, s.in.width, s.out.channels,
-      s.out.height, s.out.width, s.kernel_h, s.kernel_w, s.stride, s.padding, s.groups, p.batch);
+      "{} {}{} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups {}, batch {}",
+      name_of(p.precision), name_of(p.pass), p.accumulate ? " added" : "", s.in.channels,
+      s.in.height, s.in.width, s.out.channels, s.out.height, s.out.width, s.kernel_h, s.kernel_w,
+      s.stride, s.padding, s.groups, p.batch);
 }
 
 LibraryConvolutions::LibraryConvolutions(const Backend& native, Precision precision,
-                                         const ConvLibrary& library, Chooser* chooser)
+                                         const ConvLibrary& library, Chooser& chooser)
     : native_(native), precision_(precision), library_(library), chooser_(chooser) {}
 
 LibraryConvolutions::ShapeKey LibraryConvolutions::key_of(const Conv2dShape& s) {
@@ -120,7 +121,9 @@ LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& 
   size_t limit = kWorkspaceLimit + gradient;
   for (auto d = layer.decisions.lower_bound(p.batch); d != layer.decisions.end(); ++d)
     limit = std::min(limit, d->second.workspace_bytes);
-  if (gradient <= limit) place->second = library_.plan(p, limit - gradient);
+  std::string why_not = "it would need more workspace than there is";
+  if (gradient <= limit) place->second = library_.plan(p, limit - gradient, why_not);
+  if (place->second == nullptr) chooser_.refuse(describe(p), why_not);
   return place->second.get();
 }
 
@@ -129,8 +132,7 @@ Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64
   const LibraryProblem asked = problem(shape, batch, pass, false);
   LibraryPlan* const plan = make_plan(layer, asked);
   if (plan == nullptr) return Choice::native;
-  if (chooser_ == nullptr) return Choice::library;
-  return chooser_->choose(describe(asked), [&] { return measure(*plan, asked); });
+  return chooser_.choose(describe(asked), [&] { return measure(*plan, asked); });
 }
 
 /// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
@@ -287,8 +289,8 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
 
 namespace {
 
-// Kernel tables hold plain functions: one set of them for each precision, with and without a
-// chooser. Never destroyed: when the process ends, the library may be gone before its plans.
+// Kernel tables hold plain functions: one set of them for each precision, measured or not. Never
+// destroyed: when the process ends, the library may be gone before its plans.
 constexpr int kSlots = 6;
 std::array<LibraryConvolutions*, kSlots> convolutions = {};
 
@@ -341,11 +343,11 @@ LibraryTables tables_of_slot() {
 }  // namespace
 
 LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
-                             Chooser* chooser) {
+                             Chooser& chooser) {
   constexpr LibraryTables (*kTables[kSlots])() = {tables_of_slot<0>, tables_of_slot<1>,
                                                   tables_of_slot<2>, tables_of_slot<3>,
                                                   tables_of_slot<4>, tables_of_slot<5>};
-  const int slot = 2 * static_cast<int>(precision) + (chooser != nullptr ? 1 : 0);
+  const int slot = 2 * static_cast<int>(precision) + (chooser.measures() ? 1 : 0);
   auto& conv = convolutions[static_cast<size_t>(slot)];
   if (conv == nullptr) conv = new LibraryConvolutions(native, precision, library, chooser);
   return kTables[slot]();

@@ -16,9 +16,9 @@ namespace sculpt::kernels::cuda {
 /// than the largest, whose plans are made when they first come.
 class LibraryConvolutions {
  public:
-  /// `native` has our kernels. Without a chooser, the library does whatever it has a plan for.
+  /// `native` has our kernels.
   LibraryConvolutions(const Backend& native, Precision precision, const ConvLibrary& library,
-                      Chooser* chooser);
+                      Chooser& chooser);
 
   // As in kernels/conv2d.h.
   size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
@@ -66,7 +66,7 @@ class LibraryConvolutions {
   const Backend& native_;
   const Precision precision_;
   const ConvLibrary& library_;
-  Chooser* const chooser_;
+  Chooser& chooser_;
   std::map<ShapeKey, Layer> layers_;
 };
 
@@ -78,8 +78,8 @@ struct LibraryTables {
   LinearKernels linear;
 };
 /// Tables over a LibraryConvolutions that lives as long as the process; the same one when called
-/// again for the same precision, with or without a chooser.
+/// again for the same precision with a chooser that measures, or with one that does not.
 LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
-                             Chooser* chooser);
+                             Chooser& chooser);
 
 }  // namespace sculpt::kernels::cuda

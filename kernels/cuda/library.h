@@ -43,8 +43,9 @@ struct ConvLibrary {
   std::string (*versions)();
   /// Makes what all plans share, on the current device. Throws Error if that cannot be.
   void (*start)();
-  /// Null if the library cannot do it deterministically within the workspace.
-  std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit);
+  /// Null if the library cannot do it deterministically within the workspace; then says why not.
+  std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit,
+                                       std::string& why_not);
 };
 
 using ConvLibraryEntry = const ConvLibrary* (*)();

@@ -66,8 +66,9 @@ void start_cudnn() {
   device();
 }
 
-std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit) {
-  auto engine = find_engine(problem, device(), limit);
+std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit,
+                                              std::string& why_not) {
+  auto engine = find_engine(problem, device(), limit, why_not);
   if (!engine) return nullptr;
   return std::make_unique<ConvolutionPlan>(std::move(*engine));
 }

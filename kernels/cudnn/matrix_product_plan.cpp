@@ -103,9 +103,13 @@ bool is_matrix_product(const Conv2dShape& shape) {
          shape.groups == 1;
 }
 
-std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, size_t limit) {
+std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, size_t limit,
+                                                 std::string& why_not) {
   const int64_t pixels = problem.batch * problem.shape.out.height * problem.shape.out.width;
-  if (pixels > std::numeric_limits<int>::max()) return nullptr;
+  if (pixels > std::numeric_limits<int>::max()) {
+    why_not = fmt::format("cuBLAS counts in 32 bits, and there are {} pixels", pixels);
+    return nullptr;
+  }
   return std::make_unique<MatrixProductPlan>(problem, std::min(limit, kWorkspace));
 }
 

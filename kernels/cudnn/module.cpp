@@ -16,8 +16,8 @@ std::string text_of(size_t version) {
 std::string versions() {
   const size_t version = cudnnGetVersion();
   if (version < kOldestVersion)
-    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH",
-         text_of(version), text_of(kOldestVersion));
+    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH", text_of(version),
+         text_of(kOldestVersion));
   return text_of(version) + ", " + cublas_version();
 }
 
@@ -26,9 +26,10 @@ void start() {
   start_cublas();
 }
 
-std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
-  return is_matrix_product(problem.shape) ? plan_matrix_product(problem, workspace_limit)
-                                          : plan_convolution(problem, workspace_limit);
+std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit,
+                                  std::string& why_not) {
+  return is_matrix_product(problem.shape) ? plan_matrix_product(problem, workspace_limit, why_not)
+                                          : plan_convolution(problem, workspace_limit, why_not);
 }
 
 }  // namespace

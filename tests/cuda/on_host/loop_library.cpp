@@ -112,10 +112,14 @@ class LoopPlan final : public LibraryPlan {
   size_t workspace_bytes_;
 };
 
-std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
+std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit,
+                                  std::string& why_not) {
   const LoopLibrary& library = loop_library_state();
   const size_t bytes = library.workspace(problem);
-  if (bytes > workspace_limit || library.refuses(problem)) return nullptr;
+  if (bytes > workspace_limit || library.refuses(problem)) {
+    why_not = bytes > workspace_limit ? "loops need more workspace" : "loops were told to refuse";
+    return nullptr;
+  }
   ++loop_library_state().plans;
   return std::make_unique<LoopPlan>(problem, bytes);
 }
@@ -140,6 +144,11 @@ LoopLibrary& loop_library_state() {
 const ConvLibrary& loop_library() {
   static const ConvLibrary library = {[] { return std::string("loops 1.0"); }, [] {}, plan};
   return library;
+}
+
+Chooser& loop_chooser() {
+  static Chooser chooser;
+  return chooser;
 }
 
 }  // namespace sculpt::test

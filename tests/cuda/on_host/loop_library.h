@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "kernels/cuda/library.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::test {
 
@@ -23,5 +24,7 @@ struct LoopLibrary {
 
 LoopLibrary& loop_library_state();
 const kernels::cuda::ConvLibrary& loop_library();
+/// Of the backends whose convolutions are the library's: gives it all.
+kernels::Chooser& loop_chooser();
 
 }  // namespace sculpt::test
