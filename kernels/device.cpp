@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "kernels/common/check.h"
+#include "kernels/conv_library.h"
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/module.h"
 #include "kernels/tuning/build_id.h"
@@ -95,8 +96,12 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
   return device;
 }
 
-/// One for the process: its choices are those of every backend.
-Chooser* chooser_of(const std::string& machine, const Warn& warn) {
+/// One of each for the process: its choices are those of every backend.
+Chooser* all_to_library() {
+  static Chooser* const chooser = new Chooser;
+  return chooser;
+}
+Chooser* measured(const std::string& machine, const Warn& warn) {
   static Chooser* const chooser =
       new Chooser({default_choice_file(), machine, warn ? warn : [](const std::string&) {}});
   return chooser;
@@ -108,17 +113,13 @@ void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::st
   if (conv != "cudnn" && conv != "auto")
     fail("train.conv = {}: convolutions are native, cudnn or auto", conv);
   const Loaded<cuda::ConvLibrary>& library = conv_library();
-  if (library.module == nullptr) {
-    if (conv == "cudnn") fail("train.conv = cudnn: {}; or use --conv native", library.problem);
-    if (warn) warn(fmt::format("train.conv = auto uses native convolutions: {}", library.problem));
-    return;
-  }
-  device.libraries = library.module->versions();
-  if (conv == "auto")
-    device.chooser = chooser_of(fmt::format("{}; {}; build {}", device.description,
-                                            device.libraries, build_id(cuda.address)),
-                                warn);
-  device.backend = cuda.module->library_backend(*device.backend, *library.module, device.chooser);
+  device.libraries = start_conv_library(library.module, library.problem, conv, warn);
+  if (device.libraries.empty()) return;
+  device.chooser = conv == "cudnn" ? all_to_library()
+                                   : measured(fmt::format("{}; {}; build {}", device.description,
+                                                          device.libraries, build_id(cuda.address)),
+                                              warn);
+  device.backend = cuda.module->library_backend(*device.backend, *library.module, *device.chooser);
 }
 
 }  // namespace

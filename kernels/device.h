@@ -15,8 +15,7 @@ struct Device {
   std::string description;  ///< of the hardware; empty for the CPU
   std::string reason;       ///< why it was chosen, where that was left to us
   std::string libraries;    ///< that may compute its convolutions, with versions; empty: only ours
-  /// Which convolutions they compute, where that is measured (`conv` = "auto"); else null. Lives as
-  /// long as the process.
+  /// Which convolutions they compute; null: none. Lives as long as the process.
   Chooser* chooser = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "kernels/conv_library.h"
 #include "kernels/device.h"
 #include "models/registry.h"
 
@@ -14,6 +15,13 @@ namespace {
 
 void warn(const std::string& text) {
   fmt::print(stderr, "warning: {}\n", text);
+}
+
+/// Else the times would pass for the library's.
+void warn_about_fallbacks(const kernels::Device& device) {
+  if (device.chooser == nullptr) return;
+  const std::string fallbacks = kernels::describe_fallbacks(*device.chooser);
+  if (!fallbacks.empty()) warn(fallbacks);
 }
 
 double now() {
@@ -31,9 +39,10 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   spec.model = models::make_model(model, options.classes);
   spec.image = {3, options.image_size, options.image_size};
   spec.classes = options.classes;
-  network_ = std::make_unique<Network>(
-      spec, *kernels::open_device(options.device, options.precision, options.conv, warn).backend,
-      options.batch);
+  const kernels::Device device =
+      kernels::open_device(options.device, options.precision, options.conv, warn);
+  network_ = std::make_unique<Network>(spec, *device.backend, options.batch);
+  warn_about_fallbacks(device);
   network_->initialise(1);
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);

@@ -12,6 +12,7 @@
 #include "engine/train/interrupt.h"
 #include "engine/train/progress.h"
 #include "kernels/common/parallel.h"
+#include "kernels/conv_library.h"
 
 namespace sculpt {
 namespace {
@@ -25,6 +26,13 @@ void warn_about_environment(const RunFolder& folder, const RunIdentity& identity
   const std::string change = change_of_environment(read_text(folder.environment()), identity);
   if (!change.empty())
     warn(change + ": the result can differ in the last bits from an uninterrupted one");
+}
+
+/// Once the network, and with it every plan of the library, has been made.
+void warn_about_fallbacks(const kernels::Device& device) {
+  if (device.chooser == nullptr) return;
+  const std::string fallbacks = kernels::describe_fallbacks(*device.chooser);
+  if (!fallbacks.empty()) warn(fallbacks);
 }
 
 /// A device that cannot be had is an error of the arguments.
@@ -56,6 +64,7 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
   if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
   Experiment experiment(request.options, device);
+  warn_about_fallbacks(device);
   const RunIdentity identity = experiment.identity();
   if (resume) warn_about_environment(folder, identity);
   folder.prepare(request.config_toml);

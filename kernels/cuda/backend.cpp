@@ -137,9 +137,9 @@ std::vector<const Backend*> backends() {
 }
 
 const Backend* library_backend(const Backend& native, const ConvLibrary& library,
-                               Chooser* chooser) {
+                               Chooser& chooser) {
   static std::map<std::string, Backend> made;  // whose names are the keys
-  const std::string name = std::string(native.name) + (chooser != nullptr ? "-auto" : "-cudnn");
+  const std::string name = std::string(native.name) + (chooser.measures() ? "-auto" : "-cudnn");
   const auto [place, is_new] = made.try_emplace(name, native);
   Backend& backend = place->second;
   if (is_new) {

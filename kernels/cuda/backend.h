@@ -14,10 +14,10 @@ namespace sculpt::kernels::cuda {
 /// default). Throws Error if there is no usable device.
 std::vector<const Backend*> backends();
 
-/// A backend of the list above whose convolutions and linear layers are the library's: all of them
-/// ("cuda-bf16-cudnn"), or those that the chooser gives to it ("cuda-bf16-auto"). Library and
-/// chooser must outlive it.
-const Backend* library_backend(const Backend& native, const ConvLibrary& library, Chooser* chooser);
+/// A backend of the list above whose convolutions and linear layers are the library's where the
+/// chooser says so: the faster ones, if it measures ("cuda-bf16-auto"), or all ("cuda-bf16-cudnn").
+/// Library and chooser must outlive it.
+const Backend* library_backend(const Backend& native, const ConvLibrary& library, Chooser& chooser);
 
 /// Makes `index` the device of all tables; before the first call of backends(). Throws Error if it
 /// cannot be used, saying why.

@@ -11,7 +11,7 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan, for the largest batch
+constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan
 constexpr size_t kWorkspaceAlignment = 256;
 
 size_t aligned(size_t bytes) {
@@ -49,6 +49,13 @@ void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* 
   detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
 }
 
+/// What batch norm asks of the forward pass before it: none follows a linear layer.
+size_t sums_bytes(const Backend& native, const LibraryProblem& p) {
+  const bool linear = p.shape.out.height * p.shape.out.width == 1;
+  const auto bytes = native.conv2d.output_sums_bytes;
+  return p.pass != Pass::forward || linear || bytes == nullptr ? 0 : bytes(p.shape, p.batch);
+}
+
 /// Memory of the device for a measurement, with numbers that slow nothing down.
 class Scratch {
  public:
@@ -75,13 +82,14 @@ class Scratch {
 std::string describe(const LibraryProblem& p) {
   const Conv2dShape& s = p.shape;
   return fmt::format(
-      "{} {} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups {}, batch {}",
-      name_of(p.precision), name_of(p.pass), s.in.channels, s.in.height, s.in.width, s.out.channels,
-      s.out.height, s.out.width, s.kernel_h, s.kernel_w, s.stride, s.padding, s.groups, p.batch);
+      "{} {}{} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups {}, batch {}",
+      name_of(p.precision), name_of(p.pass), p.accumulate ? " added" : "", s.in.channels,
+      s.in.height, s.in.width, s.out.channels, s.out.height, s.out.width, s.kernel_h, s.kernel_w,
+      s.stride, s.padding, s.groups, p.batch);
 }
 
 LibraryConvolutions::LibraryConvolutions(const Backend& native, Precision precision,
-                                         const ConvLibrary& library, Chooser* chooser)
+                                         const ConvLibrary& library, Chooser& chooser)
     : native_(native), precision_(precision), library_(library), chooser_(chooser) {}
 
 LibraryConvolutions::ShapeKey LibraryConvolutions::key_of(const Conv2dShape& s) {
@@ -95,29 +103,43 @@ LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t ba
 }
 
 /// Of the library's weight gradient, which lies at the start of the workspace.
-size_t LibraryConvolutions::gradient_bytes(const Conv2dShape& shape) const {
+size_t LibraryConvolutions::gradient_bytes(Pass pass, const Conv2dShape& shape) const {
+  if (pass != Pass::weight_grad) return 0;
   return aligned(static_cast<size_t>(shape.weight_count()) * sizeof(float));
 }
 
 size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, Pass pass,
                                         const Conv2dShape& shape) const {
-  return plan.workspace_bytes() + (pass == Pass::weight_grad ? gradient_bytes(shape) : 0);
+  return plan.workspace_bytes() + gradient_bytes(pass, shape);
 }
 
-LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p, size_t limit) {
-  const PlanKey key(p.batch, p.pass, p.accumulate);
-  const auto known = layer.plans.find(key);
-  if (known != layer.plans.end()) return known->second.get();
-  return (layer.plans[key] = library_.plan(p, limit)).get();
+LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p) {
+  const auto [place, is_new] = layer.plans.try_emplace({p.batch, p.pass, p.accumulate});
+  if (!is_new) return place->second.get();
+  // Whichever network of larger batches comes to run it, the plan must do with its workspace.
+  const size_t gradient = gradient_bytes(p.pass, p.shape);
+  size_t limit = kWorkspaceLimit + gradient;
+  for (auto d = layer.decisions.lower_bound(p.batch); d != layer.decisions.end(); ++d)
+    limit = std::min(limit, d->second.workspace_bytes);
+  std::string why_not = "it would need more workspace than there is";
+  if (gradient <= limit) place->second = library_.plan(p, limit - gradient, why_not);
+  if (place->second == nullptr) chooser_.refuse(describe(p), why_not);
+  return place->second.get();
 }
 
 Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64_t batch,
                                    Pass pass) {
   const LibraryProblem asked = problem(shape, batch, pass, false);
-  LibraryPlan* const plan = make_plan(layer, asked, kWorkspaceLimit);
+  LibraryPlan* const plan = make_plan(layer, asked);
   if (plan == nullptr) return Choice::native;
-  if (chooser_ == nullptr) return Choice::library;
-  return chooser_->choose(describe(asked), [&] { return measure(*plan, asked); });
+  return chooser_.choose(describe(asked), [&] { return measure(*plan, asked); });
+}
+
+/// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
+/// that was captured before the choice may launch it.
+bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, Pass pass) {
+  const auto decision = layer.decisions.find(batch);
+  return decision == layer.decisions.end() || decision->second.choices.at(pass) == Choice::library;
 }
 
 size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -127,21 +149,19 @@ size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t ma
 
   Decision decision;
   for (const Pass pass : kPasses) {
-    const Choice choice = choose(layer, shape, max_batch, pass);
-    decision.choices[pass] = choice;
-    if (choice == Choice::native)
-      layer.plans.erase({max_batch, pass, false});
-    else if (pass == Pass::input_grad)
-      make_plan(layer, problem(shape, max_batch, pass, true), kWorkspaceLimit);
+    decision.choices[pass] = choose(layer, shape, max_batch, pass);
+    if (pass == Pass::input_grad && decision.choices[pass] == Choice::library)
+      make_plan(layer, problem(shape, max_batch, pass, true));
   }
-  decision.workspace_bytes = native_.conv2d.workspace_bytes(shape, max_batch);
+  layer.decisions[max_batch] = decision;
+  size_t& bytes = layer.decisions[max_batch].workspace_bytes;
+  bytes = native_.conv2d.workspace_bytes(shape, max_batch);
   for (const auto& [key, plan] : layer.plans) {
     const auto [batch, pass, accumulate] = key;
-    if (plan != nullptr && batch <= max_batch)
-      decision.workspace_bytes =
-          std::max(decision.workspace_bytes, total_bytes(*plan, pass, shape));
+    if (plan != nullptr && batch <= max_batch && may_run(layer, batch, pass))
+      bytes = std::max(bytes, total_bytes(*plan, pass, shape));
   }
-  return (layer.decisions[max_batch] = decision).workspace_bytes;
+  return bytes;
 }
 
 LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass,
@@ -151,15 +171,7 @@ LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t 
   SCULPT_CHECK(decision != layer.decisions.end(),
                "a convolution of {} images, for whose workspace nobody has asked", batch);
   if (decision->second.choices.at(pass) == Choice::native) return nullptr;
-  const auto known = layer.plans.find({batch, pass, accumulate});
-  if (known != layer.plans.end()) return known->second.get();
-  // Whichever of the larger batches the workspace was made for, the plan must do with it.
-  size_t limit = kWorkspaceLimit;
-  for (auto larger = decision; larger != layer.decisions.end(); ++larger)
-    limit = std::min(limit, larger->second.workspace_bytes);
-  const size_t gradient = pass == Pass::weight_grad ? gradient_bytes(shape) : 0;
-  if (gradient > limit) return nullptr;
-  return make_plan(layer, problem(shape, batch, pass, accumulate), limit - gradient);
+  return make_plan(layer, problem(shape, batch, pass, accumulate));
 }
 
 size_t LibraryConvolutions::output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -197,12 +209,21 @@ void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weigh
 void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy,
                                           const void* x, const Conv2dShape& shape, GradWrite write,
                                           void* workspace, const Launch& launch) const {
-  run_plan(plan, workspace, dy, x, static_cast<std::byte*>(workspace) + gradient_bytes(shape),
+  run_plan(plan, workspace, dy, x,
+           static_cast<std::byte*>(workspace) + gradient_bytes(Pass::weight_grad, shape),
            launch.stream);
   if (precision_ == Precision::bf16 && !plan.float_weight_grad())
     write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);
   else
     write_weight_grad<float>(dweight, workspace, shape, write, launch.stream);
+}
+
+void LibraryConvolutions::bias_grad(void* dbias, const void* dy, const Conv2dShape& shape,
+                                    GradWrite write, void* workspace, const Launch& launch) const {
+  if (precision_ == Precision::bf16)
+    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
+  else
+    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
 }
 
 void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
@@ -212,12 +233,8 @@ void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy
   if (plan == nullptr)
     return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
   run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
-  if (dbias == nullptr) return;
   // The stream has used up the weight's gradient: its place is free for partial sums.
-  if (precision_ == Precision::bf16)
-    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
-  else
-    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
+  if (dbias != nullptr) bias_grad(dbias, dy, shape, write, workspace, launch);
 }
 
 std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
@@ -230,15 +247,19 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   const Scratch weight(native_, static_cast<size_t>(shape.weight_count()) * sizeof(float));
   const Scratch workspace(native_, std::max(native_.conv2d.workspace_bytes(shape, p.batch),
                                             total_bytes(plan, p.pass, shape)));
-  for (const Scratch* scratch : {&x, &y, &weight, &workspace})
+  const size_t bytes_of_sums = sums_bytes(native_, p);
+  const Scratch sums(native_, bytes_of_sums);
+  for (const Scratch* scratch : {&x, &y, &weight, &workspace, &sums})
     if (scratch->data() == nullptr) return std::nullopt;
 
   const Launch launch = {p.batch, native_.stream};
+  const bool with_sums = bytes_of_sums > 0;
+  ChannelSums channel_sums = {static_cast<double*>(sums.data())};
   const auto native = [&] {
     switch (p.pass) {
       case Pass::forward:
-        return native_.conv2d.forward(y.data(), nullptr, x.data(), weight.data(), nullptr, shape,
-                                      workspace.data(), launch);
+        return native_.conv2d.forward(y.data(), with_sums ? &channel_sums : nullptr, x.data(),
+                                      weight.data(), nullptr, shape, workspace.data(), launch);
       case Pass::input_grad:
         return native_.conv2d.input_grad(x.data(), y.data(), weight.data(), shape,
                                          GradWrite::overwrite, workspace.data(), launch);
@@ -250,7 +271,11 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   const auto library = [&] {
     switch (p.pass) {
       case Pass::forward:
-        return run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        // Instead of our sums, batch norm reads y: as much work as the sums of a bias's gradient.
+        if (with_sums)
+          bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
+        return;
       case Pass::input_grad:
         return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
       case Pass::weight_grad:
@@ -264,8 +289,8 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
 
 namespace {
 
-// Kernel tables hold plain functions: one set of them for each precision, with and without a
-// chooser. Never destroyed: when the process ends, the library may be gone before its plans.
+// Kernel tables hold plain functions: one set of them for each precision, measured or not. Never
+// destroyed: when the process ends, the library may be gone before its plans.
 constexpr int kSlots = 6;
 std::array<LibraryConvolutions*, kSlots> convolutions = {};
 
@@ -318,11 +343,11 @@ LibraryTables tables_of_slot() {
 }  // namespace
 
 LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
-                             Chooser* chooser) {
+                             Chooser& chooser) {
   constexpr LibraryTables (*kTables[kSlots])() = {tables_of_slot<0>, tables_of_slot<1>,
                                                   tables_of_slot<2>, tables_of_slot<3>,
                                                   tables_of_slot<4>, tables_of_slot<5>};
-  const int slot = 2 * static_cast<int>(precision) + (chooser != nullptr ? 1 : 0);
+  const int slot = 2 * static_cast<int>(precision) + (chooser.measures() ? 1 : 0);
   auto& conv = convolutions[static_cast<size_t>(slot)];
   if (conv == nullptr) conv = new LibraryConvolutions(native, precision, library, chooser);
   return kTables[slot]();

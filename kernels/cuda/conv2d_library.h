@@ -16,9 +16,9 @@ namespace sculpt::kernels::cuda {
 /// than the largest, whose plans are made when they first come.
 class LibraryConvolutions {
  public:
-  /// `native` has our kernels. Without a chooser, the library does whatever it has a plan for.
+  /// `native` has our kernels.
   LibraryConvolutions(const Backend& native, Precision precision, const ConvLibrary& library,
-                      Chooser* chooser);
+                      Chooser& chooser);
 
   // As in kernels/conv2d.h.
   size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
@@ -41,28 +41,32 @@ class LibraryConvolutions {
     std::map<Pass, Choice> choices;
   };
   struct Layer {
-    std::map<int64_t, Decision> decisions;                  ///< by largest batch
-    std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;  ///< null: the library has none
+    std::map<int64_t, Decision> decisions;  ///< by largest batch
+    /// Null: the library has none. Kept for ever, as captured graphs may use them.
+    std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;
   };
 
   static ShapeKey key_of(const Conv2dShape& shape);
   LibraryProblem problem(const Conv2dShape& shape, int64_t batch, Pass pass, bool add) const;
-  size_t gradient_bytes(const Conv2dShape& shape) const;
+  size_t gradient_bytes(Pass pass, const Conv2dShape& shape) const;
   size_t total_bytes(const LibraryPlan& plan, Pass pass, const Conv2dShape& shape) const;
 
-  LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem, size_t limit);
+  static bool may_run(const Layer& layer, int64_t batch, Pass pass);
+  LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem);
   Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, Pass pass);
   /// The plan to run; null where our kernel is to.
   LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass, bool accumulate);
   void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
                        const Conv2dShape& shape, GradWrite write, void* workspace,
                        const Launch& launch) const;
+  void bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                 void* workspace, const Launch& launch) const;
   std::optional<Timing> measure(LibraryPlan& plan, const LibraryProblem& problem) const;
 
   const Backend& native_;
   const Precision precision_;
   const ConvLibrary& library_;
-  Chooser* const chooser_;
+  Chooser& chooser_;
   std::map<ShapeKey, Layer> layers_;
 };
 
@@ -74,8 +78,8 @@ struct LibraryTables {
   LinearKernels linear;
 };
 /// Tables over a LibraryConvolutions that lives as long as the process; the same one when called
-/// again for the same precision, with or without a chooser.
+/// again for the same precision with a chooser that measures, or with one that does not.
 LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
-                             Chooser* chooser);
+                             Chooser& chooser);
 
 }  // namespace sculpt::kernels::cuda

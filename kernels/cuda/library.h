@@ -41,8 +41,11 @@ class LibraryPlan {
 struct ConvLibrary {
   /// "cuDNN 9.19.0, cuBLAS 13.1.0".
   std::string (*versions)();
-  /// Null if the library cannot do it deterministically within the workspace.
-  std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit);
+  /// Makes what all plans share, on the current device. Throws Error if that cannot be.
+  void (*start)();
+  /// Null if the library cannot do it deterministically within the workspace; then says why not.
+  std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit,
+                                       std::string& why_not);
 };
 
 using ConvLibraryEntry = const ConvLibrary* (*)();

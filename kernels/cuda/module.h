@@ -13,7 +13,7 @@ namespace sculpt::kernels::cuda {
 /// The functions of kernels/cuda/backend.h.
 struct Module {
   std::vector<const Backend*> (*backends)();
-  const Backend* (*library_backend)(const Backend& native, const ConvLibrary&, Chooser*);
+  const Backend* (*library_backend)(const Backend& native, const ConvLibrary&, Chooser&);
   void (*use_device)(int index);
   std::string (*why_unusable)(int index);
   std::string (*describe_device)(int index);

@@ -18,6 +18,12 @@ cudnnHandle_t handle() {
   return the_handle;
 }
 
+/// Never destroyed: when the process ends, cuDNN may be gone before it.
+const Descriptor& device() {
+  static const Descriptor& the_device = *new Descriptor(device_of(handle()));
+  return the_device;
+}
+
 class ConvolutionPlan final : public LibraryPlan {
  public:
   explicit ConvolutionPlan(EnginePlan engine) : engine_(std::move(engine)) {}
@@ -56,9 +62,13 @@ class ConvolutionPlan final : public LibraryPlan {
 
 }  // namespace
 
-std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit) {
-  static const Descriptor device = device_of(handle());
-  auto engine = find_engine(problem, device, limit);
+void start_cudnn() {
+  device();
+}
+
+std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit,
+                                              std::string& why_not) {
+  auto engine = find_engine(problem, device(), limit, why_not);
   if (!engine) return nullptr;
   return std::make_unique<ConvolutionPlan>(std::move(*engine));
 }

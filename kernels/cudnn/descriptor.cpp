@@ -6,11 +6,14 @@
 
 namespace sculpt::kernels::cudnn {
 
-void check(cudnnStatus_t status, const char* what) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
+std::string describe(cudnnStatus_t status) {
   char detail[512] = "";
   cudnnGetLastErrorString(detail, sizeof(detail));
-  fail("{}: cuDNN says '{}' {}", what, cudnnGetErrorString(status), detail);
+  return fmt::format("cuDNN says '{}' {}", cudnnGetErrorString(status), detail);
+}
+
+void check(cudnnStatus_t status, const char* what) {
+  if (status != CUDNN_STATUS_SUCCESS) fail("{}: {}", what, describe(status));
 }
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
@@ -83,8 +86,8 @@ void Descriptor::finish(const char* what) {
   check(cudnnBackendFinalize(descriptor_), what);
 }
 
-bool Descriptor::try_finish() {
-  return cudnnBackendFinalize(descriptor_) == CUDNN_STATUS_SUCCESS;
+cudnnStatus_t Descriptor::try_finish() {
+  return cudnnBackendFinalize(descriptor_);
 }
 
 }  // namespace sculpt::kernels::cudnn

@@ -3,10 +3,13 @@
 
 #include <cudnn.h>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace sculpt::kernels::cudnn {
 
+/// cuDNN's words for a status that was just returned.
+std::string describe(cudnnStatus_t status);
 /// Throws Error if `status` is not success: "what: cuDNN's text".
 void check(cudnnStatus_t status, const char* what);
 
@@ -33,8 +36,8 @@ class Descriptor {
   std::vector<cudnnBackendNumericalNote_t> numerical_notes() const;
 
   void finish(const char* what);
-  /// False where cuDNN refuses: there is no such engine, or not for this problem or device.
-  bool try_finish();
+  /// Not success where cuDNN refuses: there is no such engine, or not for this problem or device.
+  cudnnStatus_t try_finish();
 
  private:
   cudnnBackendDescriptor_t descriptor_ = nullptr;

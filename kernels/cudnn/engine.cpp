@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/common/check.h"
 #include "kernels/cudnn/plans.h"
 
 namespace sculpt::kernels::cudnn {
@@ -123,16 +124,33 @@ Descriptor operation_graph(const LibraryProblem& p) {
   return graph;
 }
 
+/// Why the engines that cuDNN proposed for a problem were not taken.
+struct Refusals {
+  int not_allowed = 0, unfinished = 0, too_large = 0;
+  std::string last;  ///< of cuDNN's refusals, in its words
+
+  void add(cudnnStatus_t status) { last = describe(status); }
+  std::string text() const {
+    return fmt::format(
+        "of the engines that cuDNN proposes, {} do not compute as promised, {} cannot be used, {} "
+        "need more workspace than there is{}{}",
+        not_allowed, unfinished, too_large, last.empty() ? "" : "; ", last);
+  }
+};
+
 /// What cuDNN proposes in one of its modes, best first.
 std::vector<Descriptor> proposals(const Descriptor& graph, const Descriptor& device,
-                                  cudnnBackendHeurMode_t mode) {
+                                  cudnnBackendHeurMode_t mode, Refusals& refusals) {
   constexpr int kMost = 64;
   Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   heuristic.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
   heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device);
   std::vector<Descriptor> configs;
-  if (!heuristic.try_finish()) return configs;
+  if (const auto status = heuristic.try_finish(); status != CUDNN_STATUS_SUCCESS) {
+    refusals.add(status);
+    return configs;
+  }
   for (int i = 0; i < kMost; ++i)
     configs.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
   const size_t count = heuristic.read(CUDNN_ATTR_ENGINEHEUR_RESULTS, configs);
@@ -180,21 +198,33 @@ Descriptor device_from_json(const std::string& json) {
   return device;
 }
 
+// Graphs and plans are given the device and no handle: cuDNN deprecates handles in them since it
+// plans for described devices. The handle that executes a plan says where.
 std::optional<EnginePlan> find_engine(const LibraryProblem& problem, const Descriptor& device,
-                                      size_t workspace_limit) {
+                                      size_t workspace_limit, std::string& why_not) {
   const Descriptor graph = operation_graph(problem);
+  Refusals refusals;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    for (const Descriptor& config : proposals(graph, device, mode)) {
-      if (!allowed(config, problem.precision)) continue;
+    for (const Descriptor& config : proposals(graph, device, mode, refusals)) {
+      if (!allowed(config, problem.precision)) {
+        ++refusals.not_allowed;
+        continue;
+      }
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device);
-      if (!plan.try_finish()) continue;
+      if (const auto status = plan.try_finish(); status != CUDNN_STATUS_SUCCESS) {
+        ++refusals.unfinished;
+        refusals.add(status);
+        continue;
+      }
       const auto bytes =
           static_cast<size_t>(plan.integer(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
       if (bytes <= workspace_limit) return EnginePlan{std::move(plan), bytes};
+      ++refusals.too_large;
     }
   }
+  why_not = refusals.text();
   return std::nullopt;
 }
 

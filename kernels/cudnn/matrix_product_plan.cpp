@@ -94,14 +94,22 @@ class MatrixProductPlan final : public LibraryPlan {
 
 }  // namespace
 
+void start_cublas() {
+  handle();
+}
+
 bool is_matrix_product(const Conv2dShape& shape) {
   return shape.kernel_h == 1 && shape.kernel_w == 1 && shape.stride == 1 && shape.padding == 0 &&
          shape.groups == 1;
 }
 
-std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, size_t limit) {
+std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, size_t limit,
+                                                 std::string& why_not) {
   const int64_t pixels = problem.batch * problem.shape.out.height * problem.shape.out.width;
-  if (pixels > std::numeric_limits<int>::max()) return nullptr;
+  if (pixels > std::numeric_limits<int>::max()) {
+    why_not = fmt::format("cuBLAS counts in 32 bits, and there are {} pixels", pixels);
+    return nullptr;
+  }
   return std::make_unique<MatrixProductPlan>(problem, std::min(limit, kWorkspace));
 }
 

@@ -16,14 +16,20 @@ std::string text_of(size_t version) {
 std::string versions() {
   const size_t version = cudnnGetVersion();
   if (version < kOldestVersion)
-    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH, or use --conv native",
-         text_of(version), text_of(kOldestVersion));
+    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH", text_of(version),
+         text_of(kOldestVersion));
   return text_of(version) + ", " + cublas_version();
 }
 
-std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
-  return is_matrix_product(problem.shape) ? plan_matrix_product(problem, workspace_limit)
-                                          : plan_convolution(problem, workspace_limit);
+void start() {
+  start_cudnn();
+  start_cublas();
+}
+
+std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit,
+                                  std::string& why_not) {
+  return is_matrix_product(problem.shape) ? plan_matrix_product(problem, workspace_limit, why_not)
+                                          : plan_convolution(problem, workspace_limit, why_not);
 }
 
 }  // namespace
@@ -31,6 +37,6 @@ std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspac
 
 extern "C" const sculpt::kernels::cuda::ConvLibrary* sculpt_conv_library() {
   using namespace sculpt::kernels;
-  static const cuda::ConvLibrary library = {cudnn::versions, cudnn::plan};
+  static const cuda::ConvLibrary library = {cudnn::versions, cudnn::start, cudnn::plan};
   return &library;
 }

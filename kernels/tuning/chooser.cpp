@@ -8,13 +8,19 @@ Choice Chooser::choose(const std::string& problem, const Measure& measure) {
   return made_[problem] = decide(problem, measure);
 }
 
+void Chooser::refuse(const std::string& problem, const std::string& reason) {
+  made_[problem] = Choice::native;
+  refusals_.push_back({problem, reason});
+}
+
 Choice Chooser::decide(const std::string& problem, const Measure& measure) {
+  if (!measures()) return Choice::library;
   const auto recorded = recorded_.find(problem);
   if (recorded != recorded_.end()) return recorded->second;
-  if (const auto known = file_.find(problem)) return *known;
+  if (const auto known = file_->find(problem)) return *known;
   const std::optional<Timing> timing = measure();
   if (!timing) return Choice::native;
-  file_.add(problem, *timing);
+  file_->add(problem, *timing);
   return timing->faster();
 }
 

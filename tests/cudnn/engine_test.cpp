@@ -91,8 +91,11 @@ TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and pr
             CAPTURE(static_cast<int>(precision));
             CAPTURE(static_cast<int>(pass));
             CAPTURE(accumulate);
-            const auto plan = find_engine(
-                {precision, pass, shape_of(layer), layer.batch, accumulate}, device, kLimit);
+            std::string why_not;
+            const auto plan =
+                find_engine({precision, pass, shape_of(layer), layer.batch, accumulate}, device,
+                            kLimit, why_not);
+            CAPTURE(why_not);
             REQUIRE(plan.has_value());
             CHECK(plan->workspace_bytes <= kLimit);
             for (const auto note : notes_of(*plan)) {
@@ -109,10 +112,11 @@ TEST_CASE("cuDNN keeps to the workspace it is given") {
   // Its first choice for a weight gradient of few channels takes megabytes.
   const cuda::LibraryProblem problem = {Precision::tf32, Pass::weight_grad, shape_of(kLayers[1]),
                                         128};
-  const auto first = find_engine(problem, device, kLimit);
+  std::string why_not;
+  const auto first = find_engine(problem, device, kLimit, why_not);
   REQUIRE(first.has_value());
   REQUIRE(first->workspace_bytes > 0);
-  const auto smaller = find_engine(problem, device, first->workspace_bytes - 1);
+  const auto smaller = find_engine(problem, device, first->workspace_bytes - 1, why_not);
   if (smaller) CHECK(smaller->workspace_bytes < first->workspace_bytes);
 }
 
@@ -120,7 +124,8 @@ TEST_CASE("cuDNN refuses what is no convolution, in words") {
   const Descriptor device = device_from_json(json_of(kGpus[1]));
   Conv2dShape wrong = shape_of(kLayers[1]);
   wrong.out.height += 1;
-  CHECK_THROWS_AS(find_engine({Precision::bf16, Pass::forward, wrong, 4}, device, kLimit),
+  std::string why_not;
+  CHECK_THROWS_AS(find_engine({Precision::bf16, Pass::forward, wrong, 4}, device, kLimit, why_not),
                   sculpt::Error);
   CHECK_THROWS_AS(device_from_json("{}"), sculpt::Error);
 }
@@ -137,7 +142,8 @@ TEST_CASE("the loadable library plans matrix products, and says its versions") {
   const cuda::LibraryProblem problem = {Precision::bf16, Pass::weight_grad,
                                         shape_of({128, 512, 1, 1, 10, 1, 1, 1, 0}), 128};
   for (const size_t limit : {size_t{0}, size_t{1} << 20, kLimit}) {
-    const auto plan = entry()->plan(problem, limit);
+    std::string why_not;
+    const auto plan = entry()->plan(problem, limit, why_not);
     REQUIRE(plan != nullptr);
     CHECK(plan->workspace_bytes() <= limit);
     CHECK(plan->float_weight_grad());

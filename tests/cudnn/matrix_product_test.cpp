@@ -76,7 +76,8 @@ Numbers product(int64_t rows, int64_t columns, int64_t depth, const A& a, const 
 template <class In, class Out>
 Numbers run(const cuda::LibraryProblem& problem, const Numbers& activation, const Numbers& other,
             const Numbers& before) {
-  const auto plan = plan_matrix_product(problem, 4096);
+  std::string why_not;
+  const auto plan = plan_matrix_product(problem, 4096, why_not);
   REQUIRE(plan != nullptr);
   REQUIRE(plan->workspace_bytes() <= 4096);
   alignas(256) static std::byte workspace[4096];
@@ -137,7 +138,9 @@ TEST_CASE("cuBLAS is asked for the right products") {
 TEST_CASE("cuBLAS counts in int: more pixels are left to others") {
   Conv2dShape shape;
   shape.in = shape.out = {1, 65536, 65536, 0};
-  CHECK(plan_matrix_product({Precision::fp32, Pass::forward, shape, 1}, 0) == nullptr);
+  std::string why_not;
+  CHECK(plan_matrix_product({Precision::fp32, Pass::forward, shape, 1}, 0, why_not) == nullptr);
+  CHECK(why_not.starts_with("cuBLAS counts in 32 bits"));
 }
 
 }  // namespace

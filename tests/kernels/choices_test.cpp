@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "kernels/conv_library.h"
 #include "kernels/tuning/build_id.h"
 #include "kernels/tuning/chooser.h"
 #include "tests/train/temporary_folder.h"
@@ -294,6 +295,30 @@ TEST_CASE("chooser: this process, then the resumed run, then the file, then a me
   CHECK_FALSE(kept.find("recorded").has_value());
   CHECK_FALSE(kept.find("impossible").has_value());
   CHECK(warnings.texts.empty());
+}
+
+TEST_CASE("chooser: without a file everything is the library's, but for what it refuses") {
+  Chooser chooser;
+  CHECK_FALSE(chooser.measures());
+  chooser.recall({{"recorded", Choice::native}});
+  const auto measure = []() -> std::optional<Timing> {
+    FAIL("measured");
+    return std::nullopt;
+  };
+  CHECK(chooser.choose("recorded", measure) == Choice::library);
+  CHECK(chooser.choose("new", measure) == Choice::library);
+  CHECK(describe_fallbacks(chooser) == "");
+  chooser.refuse("impossible", "no engine");
+  CHECK(chooser.made() == Choices{{"recorded", Choice::library},
+                                  {"new", Choice::library},
+                                  {"impossible", Choice::native}});
+  CHECK(describe_fallbacks(chooser) ==
+        "train.conv = cudnn: our kernels run 1 of 3 passes: impossible (no engine)");
+
+  Chooser measuring({{}, "m", [](const std::string&) {}});
+  measuring.refuse("impossible", "no engine");
+  CHECK(describe_fallbacks(measuring) == "");  // nobody asked for the library
+  CHECK(measuring.choose("impossible", measure) == Choice::native);
 }
 
 TEST_CASE("build id: of the program and of the C library, which differ") {

@@ -17,4 +17,8 @@ std::vector<const kernels::Backend*> more_backends(std::string_view name) {
   return backends;
 }
 
+const kernels::Choices& choices_for_cudnn() {
+  return kernels::open_device("cuda", "auto", "cudnn").chooser->made();
+}
+
 }  // namespace sculpt::test

@@ -6,10 +6,14 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::test {
 
 /// Those that may be the one called `name`: others need not be made ready.
 std::vector<const kernels::Backend*> more_backends(std::string_view name);
+
+/// What the backends called "...-cudnn" have given to the library so far, and what it refused.
+const kernels::Choices& choices_for_cudnn();
 
 }  // namespace sculpt::test

@@ -4,9 +4,12 @@
 #include "kernels/cuda/conv2d_library.h"
 
 #include <cuda_runtime.h>
+#include <deque>
 
 #include "kernels/common/check.h"
+#include "kernels/conv_library.h"
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/conv2d_parts.h"
 #include "tests/cuda/on_host/loop_library.h"
 #include "tests/kernels/kernel_test_util.h"
 
@@ -15,6 +18,7 @@ namespace {
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::cuda;
 using namespace sculpt::kernels::test;
+using sculpt::test::loop_chooser;
 using sculpt::test::loop_library;
 using sculpt::test::loop_library_state;
 using sculpt::test::LoopLibrary;
@@ -60,6 +64,20 @@ bool same_results(const Step& a, const Step& b) {
   return true;
 }
 
+/// The suites that follow in this program find the library willing.
+struct FreshLibrary {
+  FreshLibrary() { loop_library_state().reset(); }
+  ~FreshLibrary() { loop_library_state().reset(); }
+  FreshLibrary(const FreshLibrary&) = delete;
+  FreshLibrary& operator=(const FreshLibrary&) = delete;
+};
+
+/// A new one each time: they remember what was refused.
+Chooser& all_to_library() {
+  static std::deque<Chooser> choosers;
+  return choosers.emplace_back();
+}
+
 LoopLibrary& fresh_library() {
   loop_library_state().reset();
   return loop_library_state();
@@ -68,18 +86,18 @@ LoopLibrary& fresh_library() {
 Step native_step(const Conv2dShape& shape, int64_t batch) {
   const auto refuses = loop_library_state().refuses;
   loop_library_state().refuses = [](const LibraryProblem&) { return true; };
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   Step step(conv, shape, batch, batch);
   loop_library_state().refuses = refuses;
   return step;
 }
 
-TEST_CASE("library convolutions: a backend's tables lead to the library") {
+TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: a backend's tables lead to the library") {
   LoopLibrary& library = fresh_library();
   for (const Backend* native : cuda::backends()) {
-    const Backend& backend = *library_backend(*native, loop_library(), nullptr);
+    const Backend& backend = *library_backend(*native, loop_library(), loop_chooser());
     CHECK(backend.name == std::string(native->name) + "-cudnn");
-    CHECK(&backend == library_backend(*native, loop_library(), nullptr));
+    CHECK(&backend == library_backend(*native, loop_library(), loop_chooser()));
     library.runs = 0;
     const Launch launch = make_launch(backend, 2);
     const LinearShape shape = {8, 8};
@@ -96,9 +114,9 @@ TEST_CASE("library convolutions: a backend's tables lead to the library") {
   }
 }
 
-TEST_CASE("library convolutions: every pass is the library's, planned once") {
+TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: every pass is the library's, planned once") {
   LoopLibrary& library = fresh_library();
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   const Conv2dShape shape = small_shape();
   const Step first(conv, shape, 6, 6);
   CHECK(library.runs == 3);
@@ -111,12 +129,12 @@ TEST_CASE("library convolutions: every pass is the library's, planned once") {
   CHECK(same_results(first, native_step(shape, 6)));
 }
 
-TEST_CASE("library convolutions: what the library refuses is ours") {
+TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses is ours") {
   const Conv2dShape shape = small_shape();
   for (const Pass refused : kPasses) {
     LoopLibrary& library = fresh_library();
     library.refuses = [refused](const LibraryProblem& p) { return p.pass == refused; };
-    LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+    LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
     const Step step(conv, shape, 3, 3);
     CHECK(library.runs == 2);
     CHECK(same_results(step, native_step(shape, 3)));
@@ -124,20 +142,42 @@ TEST_CASE("library convolutions: what the library refuses is ours") {
   // Only the input gradient that adds: the other one stays the library's.
   LoopLibrary& library = fresh_library();
   library.refuses = [](const LibraryProblem& p) { return p.accumulate; };
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   Step(conv, shape, 3, 3, GradWrite::accumulate);
   CHECK(library.runs == 2);
   Step(conv, shape, 3, 3);
   CHECK(library.runs == 5);
 }
 
-TEST_CASE("library convolutions: a smaller batch makes do with the workspace there is") {
+TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses is said") {
+  LoopLibrary& library = fresh_library();
+  library.refuses = [](const LibraryProblem& p) {
+    return p.pass == Pass::weight_grad || p.accumulate;
+  };
+  Chooser chooser;
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), chooser);
+  conv.workspace_bytes(small_shape(), 3);
+  const std::string layer = " 4x5x6 to 8x5x6, kernel 3x3, stride 1, padding 1, groups 1, batch 3";
+  CHECK(chooser.made() == Choices{{"fp32 forward" + layer, Choice::library},
+                                  {"fp32 input_grad" + layer, Choice::library},
+                                  {"fp32 input_grad added" + layer, Choice::native},
+                                  {"fp32 weight_grad" + layer, Choice::native}});
+  REQUIRE(chooser.refusals().size() == 2);
+  CHECK(chooser.refusals()[0].problem == "fp32 input_grad added" + layer);
+  CHECK(chooser.refusals()[0].reason == "loops were told to refuse");
+  CHECK(describe_fallbacks(chooser) ==
+        "train.conv = cudnn: our kernels run 2 of 4 passes: " + chooser.refusals()[0].problem +
+            ", ... (loops were told to refuse)");
+}
+
+TEST_CASE_FIXTURE(FreshLibrary,
+                  "library convolutions: a smaller batch makes do with the workspace there is") {
   LoopLibrary& library = fresh_library();
   const Conv2dShape shape = small_shape();
   // Unlike ours, a library may need more for fewer images.
   constexpr size_t kMuch = size_t{1} << 20;
   library.workspace = [](const LibraryProblem& p) { return p.batch == 2 ? kMuch : size_t{64}; };
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   CHECK(conv.workspace_bytes(shape, 8) < kMuch);
   const Step two(conv, shape, 2, 8);
   CHECK(library.runs == 0);
@@ -146,7 +186,7 @@ TEST_CASE("library convolutions: a smaller batch makes do with the workspace the
   CHECK(library.runs == 3);
 
   // A network of two images is promised what it needs, and then so is a larger one.
-  LibraryConvolutions other(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions other(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   CHECK(other.workspace_bytes(shape, 2) >= kMuch);
   CHECK(other.workspace_bytes(shape, 8) >= kMuch);
   library.runs = 0;
@@ -154,9 +194,52 @@ TEST_CASE("library convolutions: a smaller batch makes do with the workspace the
   CHECK(library.runs == 3);
 }
 
-TEST_CASE("library convolutions: a convolution that was not planned is refused") {
+TEST_CASE_FIXTURE(
+    FreshLibrary,
+    "library convolutions: a later network leaves an earlier one's workspace enough") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  constexpr size_t kMuch = size_t{1} << 20;
+  library.workspace = [](const LibraryProblem& p) { return p.batch == 2 ? kMuch : size_t{64}; };
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
+  const size_t of_eight = conv.workspace_bytes(shape, 8);
+  REQUIRE(of_eight < kMuch);
+  // Two images of the network of eight would run the plans that the network of two asks for.
+  CHECK(conv.workspace_bytes(shape, 2) <= of_eight);
+  const Step two(conv, shape, 2, 8);
+  CHECK(library.runs == 0);
+  CHECK(same_results(two, native_step(shape, 2)));
+}
+
+TEST_CASE_FIXTURE(
+    FreshLibrary,
+    "library convolutions: a plan lives on when a later network chooses our kernels") {
+  LoopLibrary& library = fresh_library();
+  const Conv2dShape shape = small_shape();
+  constexpr size_t kMuch = size_t{1} << 20;
+  library.workspace = [](const LibraryProblem&) { return kMuch; };
+  Chooser chooser({{}, "a machine", [](const std::string&) {}});
+  Choices recorded;
+  for (const Pass pass : kPasses)
+    for (const int64_t batch : {3, 8})
+      recorded[describe({Precision::fp32, pass, shape, batch})] =
+          batch == 3 ? Choice::native : Choice::library;
+  chooser.recall(recorded);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), chooser);
+  CHECK(conv.workspace_bytes(shape, 8) >= kMuch);
+  Step(conv, shape, 3, 8);  // as a network of eight does before it captures a graph
+  CHECK(library.runs == 3);
+  // The network of three neither destroys what the graph launches nor pays for it.
+  CHECK(conv.workspace_bytes(shape, 3) == fp32_backend().conv2d.workspace_bytes(shape, 3));
+  CHECK(library.destroyed == 0);
+  Step(conv, shape, 3, 3);
+  CHECK(library.runs == 3);
+}
+
+TEST_CASE_FIXTURE(FreshLibrary,
+                  "library convolutions: a convolution that was not planned is refused") {
   fresh_library();
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   const Conv2dShape shape = small_shape();
   conv.workspace_bytes(shape, 2);
   CHECK_THROWS_AS(
@@ -164,11 +247,12 @@ TEST_CASE("library convolutions: a convolution that was not planned is refused")
       sculpt::Error);
 }
 
-TEST_CASE("library convolutions: choices are measured, named, and made again") {
+TEST_CASE_FIXTURE(FreshLibrary,
+                  "library convolutions: choices are measured, named, and made again") {
   LoopLibrary& library = fresh_library();
   const Conv2dShape shape = small_shape();
   Chooser chooser({{}, "a machine", [](const std::string&) {}});
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), &chooser);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), chooser);
   conv.workspace_bytes(shape, 4);
   CHECK(library.runs > 3);  // measured
   const std::string forward =
@@ -183,7 +267,7 @@ TEST_CASE("library convolutions: choices are measured, named, and made again") {
       choice = (problem == forward) == native_forward ? Choice::native : Choice::library;
     Chooser again({{}, "a machine", [](const std::string&) {}});
     again.recall(recorded);
-    LibraryConvolutions resumed(fp32_backend(), Precision::fp32, loop_library(), &again);
+    LibraryConvolutions resumed(fp32_backend(), Precision::fp32, loop_library(), again);
     library.runs = 0;
     Step(resumed, shape, 4, 4);
     CHECK(library.runs == (native_forward ? 2 : 1));
@@ -193,11 +277,52 @@ TEST_CASE("library convolutions: choices are measured, named, and made again") {
   }
 }
 
-TEST_CASE("library convolutions: without memory to measure in, ours") {
+int forwards_with_sums = 0, forwards_without = 0;
+
+/// Whose forward pass counts whether it is asked for channel sums.
+Backend counting_backend() {
+  forwards_with_sums = forwards_without = 0;
+  Backend counting = fp32_backend();
+  counting.conv2d.forward = [](void* y, ChannelSums* sums, const void* x, const void* weight,
+                               const void* bias, const Conv2dShape& shape, void* workspace,
+                               const Launch& launch) {
+    ++(sums != nullptr ? forwards_with_sums : forwards_without);
+    fp32_backend().conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
+  };
+  return counting;
+}
+
+TEST_CASE_FIXTURE(FreshLibrary,
+                  "library convolutions: both are measured with the sums that batch norm needs") {
+  constexpr int64_t kBatch = 4;
+  for (const bool linear : {false, true}) {
+    CAPTURE(linear);
+    Conv2dShape shape = small_shape();
+    if (linear) shape = as_conv2d(LinearShape{8, 8});
+    LoopLibrary& library = fresh_library();
+    const Backend native = counting_backend();
+    REQUIRE(native.conv2d.output_sums_bytes(shape, kBatch) > 0);
+    Chooser chooser({{}, "a machine", [](const std::string&) {}});
+    Choices backward;  // leaves the forward pass to be measured
+    for (const Pass pass : {Pass::input_grad, Pass::weight_grad})
+      backward[describe({Precision::fp32, pass, shape, kBatch})] = Choice::native;
+    chooser.recall(backward);
+    LibraryConvolutions conv(native, Precision::fp32, loop_library(), chooser);
+    const size_t reads_before = cuda_on_host::launches_of("sum_columns");
+    conv.workspace_bytes(shape, kBatch);
+    const size_t reads = cuda_on_host::launches_of("sum_columns") - reads_before;
+    REQUIRE(library.runs > 0);
+    CHECK(reads == (linear ? 0 : static_cast<size_t>(library.runs)));
+    CHECK((linear ? forwards_without : forwards_with_sums) == library.runs);
+    CHECK((linear ? forwards_with_sums : forwards_without) == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: without memory to measure in, ours") {
   LoopLibrary& library = fresh_library();
   const size_t before = cuda_on_host::live_allocations();
   Chooser chooser({{}, "a machine", [](const std::string&) {}});
-  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), &chooser);
+  LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), chooser);
   cuda_on_host::set_device_memory(1);
   conv.workspace_bytes(small_shape(), 4);
   cuda_on_host::set_device_memory(size_t{16} << 30);
@@ -207,12 +332,13 @@ TEST_CASE("library convolutions: without memory to measure in, ours") {
   CHECK(cuda_on_host::live_allocations() == before);
 }
 
-TEST_CASE("convolutions of a library: channel sums are left by our kernels only") {
+TEST_CASE_FIXTURE(FreshLibrary,
+                  "convolutions of a library: channel sums are left by our kernels only") {
   const Conv2dShape shape = small_shape();
   const Backend& b = fp32_backend();
   constexpr int64_t kBatch = 3;
   fresh_library();
-  LibraryConvolutions conv(b, Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions conv(b, Precision::fp32, loop_library(), all_to_library());
   CHECK(conv.output_sums_bytes(shape, kBatch) == 0);
   // One that is asked all the same says so, and batch norm reads its input.
   Array x(b, random_values(kBatch * shape.in.elements_per_image(), 1));
@@ -225,7 +351,7 @@ TEST_CASE("convolutions of a library: channel sums are left by our kernels only"
   CHECK(sums.chunks == 0);
 
   fresh_library().refuses = [](const LibraryProblem&) { return true; };
-  LibraryConvolutions ours(b, Precision::fp32, loop_library(), nullptr);
+  LibraryConvolutions ours(b, Precision::fp32, loop_library(), all_to_library());
   CHECK(ours.output_sums_bytes(shape, kBatch) > 0);
   CHECK(ours.output_sums_bytes(shape, kBatch) == b.conv2d.output_sums_bytes(shape, kBatch));
 }

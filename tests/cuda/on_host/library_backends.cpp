@@ -9,8 +9,12 @@ namespace sculpt::test {
 std::vector<const kernels::Backend*> more_backends(std::string_view) {
   std::vector<const kernels::Backend*> backends = kernels::cuda::backends();
   for (const kernels::Backend* native : kernels::cuda::backends())
-    backends.push_back(kernels::cuda::library_backend(*native, loop_library(), nullptr));
+    backends.push_back(kernels::cuda::library_backend(*native, loop_library(), loop_chooser()));
   return backends;
+}
+
+const kernels::Choices& choices_for_cudnn() {
+  return loop_chooser().made();
 }
 
 }  // namespace sculpt::test

@@ -38,6 +38,9 @@ class LoopPlan final : public LibraryPlan {
  public:
   LoopPlan(const LibraryProblem& problem, size_t workspace_bytes)
       : problem_(problem), workspace_bytes_(workspace_bytes) {}
+  ~LoopPlan() override { ++loop_library_state().destroyed; }
+  LoopPlan(const LoopPlan&) = delete;
+  LoopPlan& operator=(const LoopPlan&) = delete;
 
   size_t workspace_bytes() const override { return workspace_bytes_; }
   /// As cuBLAS does.
@@ -109,10 +112,14 @@ class LoopPlan final : public LibraryPlan {
   size_t workspace_bytes_;
 };
 
-std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit) {
+std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspace_limit,
+                                  std::string& why_not) {
   const LoopLibrary& library = loop_library_state();
   const size_t bytes = library.workspace(problem);
-  if (bytes > workspace_limit || library.refuses(problem)) return nullptr;
+  if (bytes > workspace_limit || library.refuses(problem)) {
+    why_not = bytes > workspace_limit ? "loops need more workspace" : "loops were told to refuse";
+    return nullptr;
+  }
   ++loop_library_state().plans;
   return std::make_unique<LoopPlan>(problem, bytes);
 }
@@ -120,7 +127,7 @@ std::unique_ptr<LibraryPlan> plan(const LibraryProblem& problem, size_t workspac
 }  // namespace
 
 void LoopLibrary::reset() {
-  plans = runs = 0;
+  plans = runs = destroyed = 0;
   workspace = [](const LibraryProblem& p) { return static_cast<size_t>(1000 + 16 * p.batch); };
   refuses = [](const LibraryProblem&) { return false; };
 }
@@ -135,8 +142,13 @@ LoopLibrary& loop_library_state() {
 }
 
 const ConvLibrary& loop_library() {
-  static const ConvLibrary library = {[] { return std::string("loops 1.0"); }, plan};
+  static const ConvLibrary library = {[] { return std::string("loops 1.0"); }, [] {}, plan};
   return library;
+}
+
+Chooser& loop_chooser() {
+  static Chooser chooser;
+  return chooser;
 }
 
 }  // namespace sculpt::test

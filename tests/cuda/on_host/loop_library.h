@@ -6,12 +6,14 @@
 #include <functional>
 
 #include "kernels/cuda/library.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::test {
 
 struct LoopLibrary {
   int plans = 0;  ///< made
   int runs = 0;
+  int destroyed = 0;  ///< plans
   /// Bytes that a plan takes; one that would take more than the limit is not made.
   std::function<size_t(const kernels::cuda::LibraryProblem&)> workspace;
   std::function<bool(const kernels::cuda::LibraryProblem&)> refuses;
@@ -22,5 +24,7 @@ struct LoopLibrary {
 
 LoopLibrary& loop_library_state();
 const kernels::cuda::ConvLibrary& loop_library();
+/// Of the backends whose convolutions are the library's: gives it all.
+kernels::Chooser& loop_chooser();
 
 }  // namespace sculpt::test
