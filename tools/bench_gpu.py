@@ -3,14 +3,15 @@
 
 usage: tools/bench_gpu.py [--models resnet20:512,resnet18:512,resnet50:128:224] [--rounds 5]
                           [--seconds 2] [--precision bf16] [--engines sculpt,eager,compiled]
-                          [--conv native|cudnn|auto]
                           [--bench build/cuda/bin/sculpt_bench] [--out runs/bench_gpu]
 
-One process each, all on the GPU at once: `sculpt_bench serve --device cuda`, PyTorch eager and
-PyTorch with torch.compile(mode="max-autotune"), the latter two channels-last and under bf16
-autocast. A round is a block of steps of each, in turn, starting with another one each time; the
-ratio is the median over rounds of the pairwise ratios. The protocol with a process is that of
-tools/bench_pytorch.py. MODEL:BATCH[:IMAGE_SIZE]. Writes OUT.json and OUT.md. Needs torch.
+One process each, all on the GPU at once: `sculpt_bench serve --device cuda` (sculpt: our
+convolutions, sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch eager and PyTorch
+with torch.compile(mode="max-autotune"), the latter two channels-last and under bf16 autocast. A
+round is a block of steps of each, in turn, starting with another one each time. Ratios are of the
+Sculpt that is fastest by its median: the median over rounds of the pairwise ratios. The protocol
+with a process is that of tools/bench_pytorch.py. MODEL:BATCH[:IMAGE_SIZE]. Writes OUT.json and
+OUT.md after each model. Needs torch.
 """
 import argparse
 import json
@@ -74,11 +75,14 @@ def worker(arguments):
 
 # --- the driver ---------------------------------------------------------------------------------
 
+CONVOLUTIONS = {"sculpt": "native", "sculpt-cudnn": "cudnn", "sculpt-auto": "auto"}
+
+
 def command_of(engine, arguments, model, batch, size):
-    if engine == "sculpt":
+    if engine in CONVOLUTIONS:
         return [str(arguments.bench), "serve", "--device", arguments.device, "--precision",
-                arguments.precision, "--conv", arguments.conv, "--model", model, "--batch", str(batch), "--image-size",
-                str(size)]
+                arguments.precision, "--conv", CONVOLUTIONS[engine], "--model", model, "--batch",
+                str(batch), "--image-size", str(size)]
     words = [arguments.python, str(Path(__file__).resolve()), "--worker", "--model", model,
              "--batch", str(batch), "--image-size", str(size), "--precision", arguments.precision,
              "--device", arguments.device]
@@ -101,10 +105,12 @@ def measure(arguments, model, batch, size):
     peaks = {engine: child.peak for engine, child in children.items()}
     for child in children.values():
         child.quit()
-    ratios = {engine: statistics.median(a / b for a, b in zip(rates["sculpt"], rates[engine]))
-              for engine in rates if engine != "sculpt" and "sculpt" in rates}
+    ours = max((engine for engine in rates if engine in CONVOLUTIONS), default=None,
+               key=lambda engine: statistics.median(rates[engine]))
+    ratios = {engine: statistics.median(a / b for a, b in zip(rates[ours], rates[engine]))
+              for engine in rates if engine not in CONVOLUTIONS and ours}
     result = {"model": model, "batch": batch, "image_size": size, "images_per_second": rates,
-              "ratios": ratios, "peak_memory_bytes": peaks}
+              "ours": ours, "ratios": ratios, "peak_memory_bytes": peaks}
     print(row(result), flush=True)
     return result
 
@@ -117,12 +123,13 @@ def row(result):
     def ratio(engine):
         return f"{result['ratios'][engine]:.2f}" if engine in result["ratios"] else "-"
 
-    return (f"| {result['model']} | {result['batch']} | {result['image_size']} | {rate('sculpt')} "
-            f"| {rate('eager')} | {rate('compiled')} | {ratio('eager')} | {ratio('compiled')} |")
+    rates = " | ".join(rate(engine) for engine in (*CONVOLUTIONS, "eager", "compiled"))
+    return (f"| {result['model']} | {result['batch']} | {result['image_size']} | {rates} "
+            f"| {ratio('eager')} | {ratio('compiled')} |")
 
 
-HEADER = ["| model | batch | pixels | Sculpt images/s | eager | compiled | against eager | against "
-          "compiled |", "|---|---|---|---|---|---|---|---|"]
+HEADER = ["| model | batch | pixels | Sculpt images/s | with cuDNN | auto | eager | compiled | best "
+          "against eager | against compiled |", "|---|---|---|---|---|---|---|---|---|---|"]
 
 
 def gpu_name():
@@ -139,7 +146,6 @@ def parse_arguments():
     parser.add_argument("--models", default="resnet20:512,resnet18:512,resnet50:128:224")
     parser.add_argument("--engines", default="sculpt,eager,compiled")
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
-    parser.add_argument("--conv", default="native", choices=("native", "cudnn", "auto"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)

@@ -23,6 +23,7 @@ void say(const std::string& line) {
 
 // Protocol: a line of JSON when ready and after each `run K`; `quit` or end of input ends.
 void serve(TrainingStep& step, int64_t batch) {
+  const bool on_device = step.network().graph().backend().memory != nullptr;
   step.run();
   say("{\"ready\": true}");
   for (std::string command; std::cin >> command && command != "quit";) {
@@ -36,7 +37,7 @@ void serve(TrainingStep& step, int64_t batch) {
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     say(fmt::format("{{\"seconds\": {}, \"images\": {}, \"peak_memory_bytes\": {}}}", seconds,
-                    steps * batch, peak_memory_bytes()));
+                    steps * batch, on_device ? peak_device_bytes() : peak_host_bytes()));
   }
 }
 

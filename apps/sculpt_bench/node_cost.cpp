@@ -16,8 +16,10 @@ Cost forward_cost(const Graph& graph, const Node& node, int64_t batch) {
   cost.flops = 2.0 * static_cast<double>(node.info.macs * batch);
   for (const Value v : node.inputs)
     cost.bytes += bytes_of(graph, v, batch);
-  // Statistics need a pass of their own before anything can be written.
-  if (node.info.op == "batch_norm") cost.bytes += bytes_of(graph, node.inputs[0], batch);
+  // Statistics need a pass of their own before anything can be written, unless x came with sums.
+  const bool reads_twice =
+      node.info.op == "batch_norm" && graph.replay().sums(node.inputs[0]) == nullptr;
+  if (reads_twice) cost.bytes += bytes_of(graph, node.inputs[0], batch);
   if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch);
   return cost;
 }

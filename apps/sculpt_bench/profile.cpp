@@ -119,7 +119,7 @@ void print_profile(TrainingStep& step, int steps) {
       "Machine: {:.0f} GFLOP/s, {:.1f} GB/s. Activations {:.1f} MiB, peak memory {:.1f} MiB.\n",
       rates.flops_per_second * 1e-9, rates.bytes_per_second * 1e-9,
       static_cast<double>(graph.planned_bytes()) / (1 << 20),
-      static_cast<double>(peak_memory_bytes()) / (1 << 20));
+      static_cast<double>(peak_host_bytes()) / (1 << 20));
   print_header("op");
   for (const auto& [name, row] : by_op)
     print_row(name, row, step_seconds, rates);

@@ -63,7 +63,7 @@ void TrainingStep::run() {
   });
 }
 
-int64_t peak_memory_bytes() {
+int64_t peak_host_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string key; status >> key;)
     if (key == "VmHWM:") {

@@ -47,6 +47,6 @@ class TrainingStep {
 };
 
 /// Peak resident memory of this process in bytes (VmHWM).
-int64_t peak_memory_bytes();
+int64_t peak_host_bytes();
 
 }  // namespace sculpt::bench

@@ -131,6 +131,7 @@ class Graph {
 
   // Replay.
   Replay& replay() { return replay_; }
+  const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);

@@ -18,7 +18,9 @@ class StepRecorder {
   StepRecorder& operator=(const StepRecorder&) = delete;
 
   /// Executes what launches() launches for a batch of `images`. Between calls with the same number
-  /// only values in the backend's memory may differ: a replay does not call launches().
+  /// only values in the backend's memory may differ: a replay does not call launches(), so what
+  /// host code keeps (a network's batch and mode) is that of the last call, to be set anew before
+  /// anything else is asked.
   void run(int64_t images, const std::function<void()>& launches);
 
   /// Steps that were launched as recordings.

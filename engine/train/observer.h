@@ -16,7 +16,8 @@ class RunObserver {
   virtual void on_plan_step(const PlanStep&, const RunState&) {}
   virtual void on_prune(const PruneReport&) {}
   /// After every optimizer step; sums are those of the present epoch.
-  virtual void on_step(const RunState&) {}
+  /// `mean_loss` of the epoch, as far as it has been seen; not a number before.
+  virtual void on_step(const RunState&, double /*mean_loss*/) {}
   virtual void on_evaluate() {}
   virtual void on_epoch(const EpochMetrics&) {}
 };

@@ -72,9 +72,9 @@ void Progress::on_prune(const PruneReport& report) {
     line("warning: " + warning);
 }
 
-void Progress::on_step(const RunState& state) {
+void Progress::on_step(const RunState& state, double mean_loss) {
   now_ = state;
-  draw(fmt::format("loss {:.4f}", state.sums.loss / double(state.sums.images)));
+  draw(std::isfinite(mean_loss) ? fmt::format("loss {:.4f}", mean_loss) : "loss -");
 }
 
 void Progress::on_evaluate() {

@@ -125,6 +125,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
   train_feed_.start_epoch(state_.epochs, state_.epoch_step);
   parts_.network.set_loss_sums({state_.sums.loss, state_.sums.correct});
   look_.reset();
+  seen_loss_ = state_.sums.loss / static_cast<double>(state_.sums.images);  // NaN at the start
   while (state_.epoch_step < steps) {
     const auto start = Clock::now();
     const double lr = lr_at(cycle, state_.epoch_step);
@@ -144,7 +145,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
-    parts_.observer.on_step(state_);
+    parts_.observer.on_step(state_, seen_loss_);
     if (stop) return RunOutcome::interrupted;
     if (save_now) save();
   }
@@ -193,6 +194,7 @@ void Trainer::check_loss() {
   require_finite(sums.loss, state_.epoch_step);
   state_.sums.loss = sums.loss;
   state_.sums.correct = sums.correct;
+  seen_loss_ = sums.loss / static_cast<double>(state_.sums.images);
 }
 
 // The loss of so many steps ago has long arrived: the device is not waited for, and the host does
@@ -201,8 +203,12 @@ constexpr int64_t kStepsBetweenLooks = 32;
 
 void Trainer::look_at_loss() {
   if (state_.epoch_step % kStepsBetweenLooks != 0) return;
-  if (look_) require_finite(look_->sums.get().loss, look_->step);
-  look_ = Look{state_.epoch_step, parts_.network.read_loss_sums()};
+  if (look_) {
+    const kernels::LossSums sums = look_->sums.get();
+    require_finite(sums.loss, look_->step);
+    seen_loss_ = sums.loss / static_cast<double>(look_->images);
+  }
+  look_ = Look{state_.epoch_step, state_.sums.images, parts_.network.read_loss_sums()};
 }
 
 void Trainer::require_finite(double loss, int64_t step) const {

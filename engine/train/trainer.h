@@ -3,6 +3,7 @@
 // save; each of these is a piece of its own.
 
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <set>
@@ -102,10 +103,12 @@ class Trainer {
   /// The loss after some step of the epoch, on its way.
   struct Look {
     int64_t step;
+    int64_t images;  ///< up to then
     Readback<kernels::LossSums> sums;
   };
   std::optional<Look> look_;
   double lr_ = 0;                    // of the last step
+  double seen_loss_ = NAN;           // mean over the images of the epoch that a look has seen
   std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
   RunState state_;
   double flops_per_image_ = 0;  // of a training step, at the present masks

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda_on_host/grid.h"
 #include "cuda_on_host/runtime.h"
 
 struct CUgraph_st {
@@ -36,6 +37,12 @@ bool is_captured(const char* what, void* stream) {
 
 void capture(std::function<void()> work) {
   current.graph->work.push_back(std::move(work));
+}
+
+void capture_launch(const char* kernel, std::function<void()> run) {
+  if (!has_run(kernel))
+    throw std::invalid_argument(std::string(kernel) + ": captured before it has run once");
+  capture(std::move(run));
 }
 
 bool spoils_capture() {

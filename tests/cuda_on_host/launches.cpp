@@ -34,6 +34,10 @@ void note_launch(const char* kernel) {
   ++counts()[kernel];
 }
 
+bool has_run(const char* kernel) {
+  return counts().contains(kernel);
+}
+
 size_t launches_of(const char* kernel) {
   size_t total = 0;
   for (const auto& [name, count] : counts())

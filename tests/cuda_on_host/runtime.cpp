@@ -90,6 +90,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrComputeCapabilityMinor:
       *value = properties.minor;
       return cudaSuccess;
+    case cudaDevAttrPageableMemoryAccess:
+      *value = 0;
+      return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = static_cast<int>(properties.sharedMemPerBlockOptin);
       return cudaSuccess;
@@ -195,6 +198,7 @@ cudaError_t cudaFree(void* pointer) {
 }
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (posix_memalign(pointer, kAlignment, bytes) != 0) return remember(cudaErrorMemoryAllocation);
   cuda_on_host::fill_with_garbage(*pointer, bytes);
   return cudaSuccess;
@@ -220,6 +224,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
                             cudaStream_t stream) {
   if (!cuda_on_host::is_captured("cudaMemcpyAsync", stream))
     return cudaMemcpy(to, from, bytes, kind);
+  // A device would read or write the host's memory at every launch, which nobody means.
+  if (kind != cudaMemcpyDeviceToDevice && cuda_on_host::spoils_capture())
+    return remember(cudaErrorStreamCaptureUnsupported);
   cuda_on_host::capture([=] { cudaMemcpy(to, from, bytes, kind); });
   return cudaSuccess;
 }
@@ -269,6 +276,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }

@@ -70,12 +70,12 @@ class BenchGpu(unittest.TestCase):
                 programs[name].write_text(WORKER.replace("SPEED", str(seconds)))
                 programs[name].chmod(0o755)
             arguments = SimpleNamespace(bench=programs["ours"], python=str(programs["theirs"]),
-                                        engines="sculpt,eager,compiled", device="cuda",
-                                        precision="bf16", conv="native", rounds=3, seconds=2)
+                                        engines="sculpt,sculpt-auto,eager,compiled",
+                                        device="cuda", precision="bf16", rounds=3, seconds=2)
             result = bench_gpu.measure(arguments, "resnet20", 4, 32)
         self.assertEqual(result["ratios"], {"eager": 2.0, "compiled": 2.0})
         self.assertEqual(bench_gpu.row(result),
-                         "| resnet20 | 4 | 32 | 8 | 4 | 4 | 2.00 | 2.00 |")
+                         "| resnet20 | 4 | 32 | 8 | - | 8 | 4 | 4 | 2.00 | 2.00 |")
 
 
 class CudaKernels(unittest.TestCase):

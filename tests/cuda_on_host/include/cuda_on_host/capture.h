@@ -4,7 +4,9 @@
 //
 // As on a device, a capture fails (cudaErrorStreamCaptureUnsupported, then
 // cudaErrorStreamCaptureInvalidated from cudaStreamEndCapture) when something waits for the stream
-// or allocates memory meanwhile, and an asynchronous copy reads the host's memory at every launch.
+// or allocates memory meanwhile. Stricter than a device, it also fails at a copy from or to the
+// host, which a graph would repeat with whatever lies there by then, at events, and at a kernel
+// that has not run before: a device may have to load it, which allocates.
 
 #include <functional>
 
@@ -15,6 +17,8 @@ namespace cuda_on_host {
 bool is_captured(const char* what, void* stream);
 /// Keeps one piece of work.
 void capture(std::function<void()> work);
+/// Keeps the launch of a kernel. Throws std::invalid_argument if none of that name has run before.
+void capture_launch(const char* kernel, std::function<void()> run);
 /// For calls that a capture does not survive: true, and the capture is void, if there is one.
 bool spoils_capture();
 

@@ -40,13 +40,15 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
         kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); }, &body);
   };
   if (is_captured(kernel, stream))
-    capture(run);
+    capture_launch(kernel, run);
   else
     run();
 }
 
 /// Launches so far of the kernels whose names, as the launches spell them, contain `kernel`.
 size_t launches_of(const char* kernel);
+/// Whether a kernel of exactly that name has been executed.
+bool has_run(const char* kernel);
 
 /// Dynamic shared memory of the running block.
 void* dynamic_shared();
