@@ -22,9 +22,7 @@ class SparseConvLayer {
   /// The weight gradient?
   bool weights() const { return weights_; }
 
-  const kernels::SparseConv2dKernels& kernels() const {
-    return arena_->backend().sparse_conv2d;
-  }
+  const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }
   const kernels::SparseConv2d& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
