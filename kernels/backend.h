@@ -17,6 +17,7 @@
 #include "kernels/pruning.h"
 #include "kernels/ranking.h"
 #include "kernels/recording.h"
+#include "kernels/sparse_conv2d.h"
 #include "kernels/tracing.h"
 
 namespace sculpt::kernels {
@@ -37,6 +38,7 @@ struct Backend {
   const Backend* full_precision = nullptr;
 
   Conv2dKernels conv2d;
+  SparseConv2dKernels sparse_conv2d = {};  ///< null where there are none
   LinearKernels linear;
   BatchNormKernels batch_norm;
   ElementwiseKernels elementwise;

@@ -1,5 +1,6 @@
 // sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
-// `kernels` times each kernel by itself, on any device; `serve` runs steps on request, so that
+// `kernels` times each kernel by itself, on any device; `sparse` compares steps of masked networks
+// on kernels that skip masked weights and on dense ones; `serve` runs steps on request, so that
 // tools/bench_pytorch.py can alternate them with another engine's in one run.
 
 #include <CLI/CLI.hpp>
@@ -10,6 +11,7 @@
 
 #include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
+#include "apps/sculpt_bench/sparse_step.h"
 #include "apps/sculpt_bench/training_step.h"
 #include "engine/core/error.h"
 #include "kernels/common/parallel.h"
@@ -63,10 +65,20 @@ int run(int argc, char** argv) {
   auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
   each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")
       ->capture_default_str();
+  int rounds = 5;
+  double block_seconds = 1;
+  auto* sparse = app.add_subcommand(
+      "sparse", "steps of masked networks, on kernels that skip masked weights and on dense ones");
+  sparse->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
+  sparse->add_option("--seconds", block_seconds, "least length of a block")->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
   if (threads > 0) set_thread_count(threads);
+  if (*sparse) {
+    print_sparse_steps(options, rounds, block_seconds);
+    return 0;
+  }
   TrainingStep step(options);
   if (*profile && step.network().graph().backend().memory)
     fail("profile times the CPU; for a GPU see docs/profiling.md");

@@ -18,6 +18,12 @@ NetworkSpec spec_of(const RunOptions& options, const BatchSource& source) {
   return spec;
 }
 
+SparseKernels sparse_kernels(const std::string& name) {
+  return name == "on"    ? SparseKernels::on
+         : name == "off" ? SparseKernels::off
+                         : SparseKernels::automatic;
+}
+
 uint64_t seed_of(const RunOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
@@ -35,7 +41,9 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
-          std::min(options.train.batch, std::max(train_->size(), test_->size())))) {}
+          std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
+  network_->graph().replay().sparse = sparse_kernels(options.train.sparse);
+}
 
 RunIdentity Experiment::identity() const {
   RunIdentity identity;

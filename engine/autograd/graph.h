@@ -33,10 +33,15 @@ struct Value {
 /// (SynFlow).
 enum class Mode { train, eval, frozen };
 
+/// Which layers run on kernels that skip masked weights, where the backend has them: those where
+/// that is faster, all that have a masked weight, none. Results differ in the last bits.
+enum class SparseKernels { automatic, on, off };
+
 /// What a node sees while it is replayed.
 class Replay {
  public:
   Mode mode = Mode::train;
+  SparseKernels sparse = SparseKernels::automatic;
   kernels::Launch launch;
   /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
   const uint64_t* step = nullptr;

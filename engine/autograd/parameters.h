@@ -76,7 +76,12 @@ class ParameterArena {
     return weights_.device();
   }
   void* mutable_momentum_array() { return momentum_.device(); }
-  uint8_t* mutable_mask_array() { return reinterpret_cast<uint8_t*>(masks_.device()); }
+  uint8_t* mutable_mask_array() {
+    ++mask_version_;
+    return reinterpret_cast<uint8_t*>(masks_.device());
+  }
+  /// Grows whenever somebody may have changed masks.
+  int64_t mask_version() const { return mask_version_; }
   /// Where the prunable parameters lie.
   kernels::PrunableRuns prunable_runs() const;
 
@@ -111,6 +116,7 @@ class ParameterArena {
     return view<T>(state_, state_count_);
   }
   std::span<uint8_t> masks() {
+    ++mask_version_;
     return {reinterpret_cast<uint8_t*>(masks_.host()), static_cast<size_t>(count_)};
   }
   std::span<const uint8_t> masks() const {
@@ -151,6 +157,7 @@ class ParameterArena {
   size_t element_bytes_ = 0;
   const kernels::Backend* backend_ = nullptr;
   MirroredBuffer weights_, gradients_, momentum_, masks_, state_;
+  int64_t mask_version_ = 0;
 
   MirroredBuffer runs_;  // PrunableRun
   int64_t run_count_ = 0;

@@ -95,6 +95,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
   auto network = std::make_unique<Network>(spec_, backend, max_batch);
   copy_parameters(network->parameters_, parameters_);
+  network->graph_->replay().sparse = graph_->replay().sparse;
   return network;
 }
 

@@ -2,6 +2,7 @@
 
 #include "engine/ops/ops.h"
 #include "engine/ops/shape_check.h"
+#include "engine/ops/sparse_conv_layer.h"
 
 namespace sculpt::ops {
 
@@ -21,22 +22,42 @@ class Conv2d final : public Node {
     shape_.in = graph.shape(inputs[0]);
     shape_.out = graph.shape(output);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
+    sparse_.prepare(*arena_, weight_, shape_);
     if (kernels_->output_sums_bytes != nullptr)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
 
   void forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]),
-                      arena_->compute_weight(weight_), bias_ ? arena_->weight(*bias_) : nullptr,
-                      shape_, r.workspace(), r.launch);
+    void* y = r.data(output);
+    const void* x = r.data(inputs[0]);
+    const void* bias = bias_ ? arena_->weight(*bias_) : nullptr;
+    sparse_.follow_mask(r.sparse);
+    if (sparse_.activations())
+      sparse_.kernels().forward(y, x, arena_->weight(weight_), bias, sparse_.conv(),
+                                sparse_.workspace(), r.launch);
+    else
+      kernels_->forward(y, r.sums(output), x, arena_->compute_weight(weight_), bias, shape_,
+                        r.workspace(), r.launch);
   }
 
   void backward(const Replay& r) override {
+    using kernels::GradWrite;
     const void* dy = r.grad(output);
-    kernels_->weight_grad(arena_->gradient(weight_), bias_ ? arena_->gradient(*bias_) : nullptr, dy,
-                          r.data(inputs[0]), shape_, kernels::GradWrite::overwrite, r.workspace(),
-                          r.launch);
-    if (void* dx = r.grad(inputs[0]))
+    const void* x = r.data(inputs[0]);
+    void* dweight = arena_->gradient(weight_);
+    void* dbias = bias_ ? arena_->gradient(*bias_) : nullptr;
+    if (sparse_.weights())
+      sparse_.kernels().weight_grad(dweight, dbias, dy, x, sparse_.conv(), GradWrite::overwrite,
+                                    sparse_.workspace(), r.launch);
+    else
+      kernels_->weight_grad(dweight, dbias, dy, x, shape_, GradWrite::overwrite, r.workspace(),
+                            r.launch);
+    void* dx = r.grad(inputs[0]);
+    if (dx == nullptr) return;
+    if (sparse_.activations())
+      sparse_.kernels().input_grad(dx, dy, arena_->weight(weight_), sparse_.conv(), grad_write[0],
+                                   sparse_.workspace(), r.launch);
+    else
       kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
                            r.workspace(), r.launch);
   }
@@ -51,6 +72,7 @@ class Conv2d final : public Node {
   std::optional<ParameterId> bias_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
+  SparseConvLayer sparse_;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
 };

@@ -11,6 +11,7 @@
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/pruning.h"
 #include "kernels/cpu/ranking.h"
+#include "kernels/cpu/sparse_conv2d.h"
 
 #define SCULPT_QUOTE(name) #name
 #define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
@@ -24,6 +25,7 @@ const Backend& backend_table() {
       .activation_bytes = sizeof(float),
       .parameter_bytes = sizeof(float),
       .conv2d = conv2d_kernels(),
+      .sparse_conv2d = sparse_conv2d_kernels(),
       .linear = linear_kernels(),
       .batch_norm = batch_norm_kernels(),
       .elementwise = elementwise_kernels(),

@@ -13,6 +13,7 @@
 #include "kernels/common/layout.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/conv2d_passes.h"
+#include "kernels/cpu/lane_sums.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -79,30 +80,6 @@ class Chunks {
   int64_t runs_per_chunk_;
   int64_t runs_;
 };
-
-/// One step of adding up the lanes of two registers at once: lanes with bit `Distance` clear hold
-/// sums of a, the others sums of b.
-template <int Distance>
-[[gnu::always_inline]] inline Vec fold(Vec a, Vec b) {
-  VecInt low, high;
-  for (int i = 0; i < kVecWidth; ++i) {
-    const bool from_b = (i & Distance) != 0;
-    low[i] = from_b ? kVecWidth + (i ^ Distance) : i;
-    high[i] = from_b ? kVecWidth + i : (i ^ Distance);
-  }
-  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
-}
-
-/// Lane i of the result: the sum of all lanes of v[i]. Destroys v.
-template <int Distance = kVecWidth / 2>
-[[gnu::always_inline]] inline Vec add_up_lanes(Vec* v) {
-  for (int i = 0; i < Distance; ++i)
-    v[i] = fold<Distance>(v[i], v[i + Distance]);
-  if constexpr (Distance > 1)
-    return add_up_lanes<Distance / 2>(v);
-  else
-    return v[0];
-}
 
 /// out[i] = sum of all lanes of sums[i]; out has room for whole registers.
 template <int Count>

@@ -1,4 +1,4 @@
-"""sculpt_bench as a program: the table of kernel times."""
+"""sculpt_bench as a program: its tables."""
 import os
 import subprocess
 import unittest
@@ -34,6 +34,22 @@ class KernelTimes(unittest.TestCase):
         line = finished.stdout.splitlines()[-1]
         self.assertTrue(line.startswith("Sum of a step: "), line)
         self.assertAlmostEqual(float(line.split()[4]) * 1e3, total, delta=0.02 * total)
+
+class SparseSteps(unittest.TestCase):
+    def test_table(self):
+        finished = subprocess.run(
+            [PROGRAM, "sparse", "--device", "cpu", "--model", "resnet20", "--width", "0.25",
+             "--batch", "16", "--rounds", "1", "--seconds", "0"],
+            capture_output=True, text=True, timeout=600, check=False)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        rows = [[cell.strip() for cell in line.strip("|").split("|")]
+                for line in finished.stdout.splitlines() if line.startswith("| ")]
+        self.assertEqual([row[0] for row in rows[1:]],
+                         ["0 %", "50 %", "80 %", "90 %", "95 %", "98 %", "99 %"])
+        for row in rows[1:]:
+            dense, sparse, ratio = map(float, row[1:4])
+            self.assertGreater(min(dense, sparse), 0, row)
+            self.assertAlmostEqual(ratio, dense / sparse, delta=0.1 * ratio, msg=row)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <fmt/format.h>
 
+#include "tests/kernels/conv2d_case.h"
 #include "tests/kernels/kernel_test_util.h"
 #include "tests/support/more_backends.h"
 
@@ -12,58 +13,6 @@ namespace {
 
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::test;
-
-struct Case {
-  int64_t batch, in_channels, height, width, out_channels, kernel_h, kernel_w, stride, padding;
-  int64_t groups = 1;
-  int64_t extra_halo = 0;
-
-  std::string name() const {
-    return fmt::format(
-        "batch {} in {}x{}x{} out {} kernel {}x{} stride {} padding {} groups {} halo +{}", batch,
-        in_channels, height, width, out_channels, kernel_h, kernel_w, stride, padding, groups,
-        extra_halo);
-  }
-};
-
-Conv2dShape make_shape(const Case& c) {
-  Conv2dShape shape;
-  shape.kernel_h = c.kernel_h;
-  shape.kernel_w = c.kernel_w;
-  shape.stride = c.stride;
-  shape.padding = c.padding;
-  shape.groups = c.groups;
-  shape.in = {c.in_channels, c.height, c.width, c.padding + c.extra_halo};
-  shape.out = {c.out_channels, conv2d_output_size(c.height, c.kernel_h, c.stride, c.padding),
-               conv2d_output_size(c.width, c.kernel_w, c.stride, c.padding), 0};
-  shape.out.halo = conv2d_output_halo(shape) + c.extra_halo;
-  return shape;
-}
-
-/// Calls body(x index, weight index, y index) for every multiply-add of the convolution.
-template <class Body>
-void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
-  const int64_t in_per_group = s.in_channels_per_group();
-  const int64_t out_per_group = s.out_channels_per_group();
-  for (int64_t n = 0; n < batch; ++n)
-    for (int64_t o = 0; o < s.out.channels; ++o)
-      for (int64_t c = 0; c < in_per_group; ++c)
-        for (int64_t i = 0; i < s.out.height; ++i)
-          for (int64_t j = 0; j < s.out.width; ++j)
-            for (int64_t r = 0; r < s.kernel_h; ++r)
-              for (int64_t q = 0; q < s.kernel_w; ++q) {
-                const int64_t y = i * s.stride - s.padding + r;
-                const int64_t x = j * s.stride - s.padding + q;
-                if (y < 0 || y >= s.in.height || x < 0 || x >= s.in.width) continue;
-                const int64_t channel = o / out_per_group * in_per_group + c;
-                body(
-                    static_cast<size_t>(
-                        ((n * s.in.channels + channel) * s.in.height + y) * s.in.width + x),
-                    static_cast<size_t>(((o * in_per_group + c) * s.kernel_h + r) * s.kernel_w + q),
-                    static_cast<size_t>(
-                        ((n * s.out.channels + o) * s.out.height + i) * s.out.width + j));
-              }
-}
 
 /// Sums of a few thousand products of numbers in [-1, 1] in float.
 constexpr double kTolerance = 2e-5;

@@ -1,0 +1,200 @@
+// Sparse convolutions against plain loops in double over the kept weights.
+
+#include "kernels/sparse_conv2d.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/common/parallel.h"
+#include "tests/kernels/conv2d_case.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace {
+
+using namespace sculpt::kernels;
+using namespace sculpt::kernels::test;
+
+/// Sums of a few thousand products of numbers in [-1, 1] in float.
+constexpr double kTolerance = 2e-5;
+/// What masked weights' gradients are set to before, and must be after.
+constexpr double kUntouched = 77;
+
+std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
+  std::vector<uint8_t> mask;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t word = sculpt::philox4x32(seed, static_cast<uint64_t>(i), 5)[0];
+    mask.push_back(sculpt::philox_uniform(word) < density ? 1 : 0);
+  }
+  return mask;
+}
+
+/// A convolution with everything it reads, and a mask.
+struct Problem {
+  Problem(const Case& c, double density)
+      : shape(make_shape(c)),
+        batch(c.batch),
+        x(random_values(batch * shape.in.elements_per_image(), 1)),
+        dy(random_values(batch * shape.out.elements_per_image(), 2)),
+        weight(random_values(shape.weight_count(), 3)),
+        bias(random_values(shape.out.channels, 4)),
+        mask(random_mask(shape.weight_count(), density, 6)),
+        conv(shape, mask) {}
+
+  Conv2dShape shape;
+  int64_t batch;
+  Values x, dy, weight, bias;  // masked weights have values, which nobody may use
+  std::vector<uint8_t> mask;
+  SparseConv2d conv;
+};
+
+template <class Body>
+void for_each_kept_product(const Problem& p, const Body& body) {
+  for_each_product(p.shape, p.batch, [&](size_t x, size_t w, size_t y) {
+    if (p.mask[w] != 0) body(x, w, y);
+  });
+}
+
+Activation make_activation(const Backend& backend, const ActivationShape& shape,
+                           const Launch& launch, const Values& nchw, double padded) {
+  Activation activation(backend, shape, launch, nchw, padded);
+  activation.zero_frame();
+  return activation;
+}
+
+DeviceScratch scratch_for(const Backend& backend, const Problem& p) {
+  return {backend, backend.sparse_conv2d.workspace_bytes(p.conv)};
+}
+
+void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
+  Values expected(p.dy.size(), 0.0);
+  const auto pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (with_bias) expected[i] = p.bias[i / pixels % p.bias.size()];
+  for_each_kept_product(p,
+                        [&](size_t x, size_t w, size_t y) { expected[y] += p.weight[w] * p.x[x]; });
+
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Array weight(backend, p.weight), bias(backend, p.bias);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.sparse_conv2d.forward(y.data(), x.data(), weight.data(),
+                                with_bias ? bias.data() : nullptr, p.conv, scratch.data(), launch);
+  CHECK(relative_error(y.nchw(), expected) < kTolerance);
+  CHECK(y.frame_is_zero());
+}
+
+void check_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
+  Values expected = write == GradWrite::accumulate ? p.x : Values(p.x.size(), 0.0);
+  for_each_kept_product(
+      p, [&](size_t x, size_t w, size_t y) { expected[x] += p.weight[w] * p.dy[y]; });
+
+  const Launch launch = make_launch(backend, p.batch);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  Array weight(backend, p.weight);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.sparse_conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.conv, write,
+                                   scratch.data(), launch);
+  CHECK(relative_error(dx.nchw(), expected) < kTolerance);
+  CHECK(dx.frame_is_zero());
+  CHECK(dx.padded_lanes_zero());
+}
+
+void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write) {
+  const bool add = write == GradWrite::accumulate;
+  Values dweight(p.weight.size()), dbias = add ? p.bias : Values(p.bias.size(), 0.0);
+  for (size_t w = 0; w < dweight.size(); ++w)
+    dweight[w] = p.mask[w] == 0 ? kUntouched : add ? p.weight[w] : 0.0;
+  for_each_kept_product(p, [&](size_t x, size_t w, size_t y) { dweight[w] += p.dy[y] * p.x[x]; });
+  const auto pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
+  for (size_t y = 0; y < p.dy.size(); ++y)
+    dbias[y / pixels % dbias.size()] += p.dy[y];
+
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Values before = p.weight;
+  for (size_t w = 0; w < before.size(); ++w)
+    if (p.mask[w] == 0) before[w] = kUntouched;
+  Array got(backend, before), got_bias(backend, p.bias);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.sparse_conv2d.weight_grad(got.data(), got_bias.data(), dy.data(), x.data(), p.conv, write,
+                                    scratch.data(), launch);
+  CHECK(relative_error(got.values(), dweight) < kTolerance);
+  CHECK(relative_error(got_bias.values(), dbias) < kTolerance);
+  for (size_t w = 0; w < before.size(); ++w)
+    if (p.mask[w] == 0) REQUIRE(got.values()[w] == kUntouched);
+}
+
+template <class Body>
+void for_each_backend(const Body& body) {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->sparse_conv2d.forward == nullptr) continue;
+    CAPTURE(backend->name);
+    body(*backend);
+  }
+}
+
+void check_all(const Case& c, double density) {
+  CAPTURE(c.name());
+  CAPTURE(density);
+  const Problem problem(c, density);
+  for_each_backend([&](const Backend& backend) {
+    for (const bool flag : {false, true}) {
+      const GradWrite write = flag ? GradWrite::accumulate : GradWrite::overwrite;
+      check_forward(backend, problem, flag);
+      check_input_grad(backend, problem, write);
+      check_weight_grad(backend, problem, write);
+    }
+  });
+}
+
+TEST_CASE("sparse conv2d: layers of the networks") {
+  for (const double density : {0.3, 0.05, 0.01})
+    for (const Case& c :
+         {Case{16, 16, 32, 32, 16, 3, 3, 1, 1}, Case{33, 16, 16, 16, 32, 3, 3, 2, 1},
+          Case{5, 24, 8, 8, 40, 1, 1, 2, 0}, Case{20, 64, 4, 4, 64, 3, 3, 1, 1},
+          Case{3, 3, 30, 30, 8, 7, 7, 2, 3}, Case{40, 50, 1, 1, 10, 1, 1, 1, 0}})
+      check_all(c, density);
+}
+
+TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the stride") {
+  for (const Case& c : {Case{1, 1, 1, 1, 1, 1, 1, 1, 0}, Case{7, 5, 9, 13, 3, 3, 3, 1, 1, 1, 1},
+                        Case{17, 6, 11, 7, 4, 5, 5, 1, 2}, Case{2, 4, 10, 8, 6, 3, 2, 3, 2, 2},
+                        Case{18, 9, 5, 5, 9, 3, 3, 1, 1, 9}, Case{4, 4, 7, 15, 4, 1, 1, 3, 0},
+                        Case{2, 3, 6, 5, 5, 4, 4, 2, 3}, Case{1, 40, 3, 2, 7, 2, 3, 1, 1, 1, 2}})
+    check_all(c, 0.4);
+}
+
+TEST_CASE("sparse conv2d: nothing kept, everything kept") {
+  const Case c = {18, 6, 7, 6, 5, 3, 3, 1, 1};
+  check_all(c, -1);
+  check_all(c, 2);
+  CHECK(Problem(c, -1).conv.kept() == 0);
+  CHECK(Problem(c, 2).conv.kept() == 6 * 5 * 9);
+}
+
+TEST_CASE("sparse conv2d: outputs do not depend on the number of threads") {
+  const Problem p({40, 20, 6, 6, 30, 3, 3, 1, 1}, 0.1);
+  const int threads = sculpt::thread_count();
+  for_each_backend([&](const Backend& backend) {
+    const Launch launch = make_launch(backend, p.batch);
+    std::vector<Values> results;
+    for (const int count : {1, 2, 3, 7}) {
+      sculpt::set_thread_count(count);
+      Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+      Activation y = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+      Array weight(backend, p.weight);
+      DeviceScratch scratch = scratch_for(backend, p);
+      backend.sparse_conv2d.forward(y.data(), x.data(), weight.data(), nullptr, p.conv,
+                                    scratch.data(), launch);
+      results.push_back(y.nchw());
+    }
+    for (const Values& other : results)
+      CHECK(other == results.front());
+  });
+  sculpt::set_thread_count(threads);
+}
+
+}  // namespace

@@ -1,0 +1,146 @@
+// Networks whose convolutions skip masked weights against the same networks on dense kernels.
+
+#include <algorithm>
+#include <cmath>
+#include <doctest/doctest.h>
+#include <string>
+#include <utility>
+
+#include "engine/core/random.h"
+#include "engine/nn/network.h"
+#include "engine/optim/sgd.h"
+#include "models/registry.h"
+
+namespace sculpt {
+namespace {
+
+constexpr int64_t kBatch = 19;
+constexpr ImageShape kImage = {3, 16, 16};
+const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
+
+/// A network in training on one batch of noise.
+class Training {
+ public:
+  explicit Training(SparseKernels sparse, const std::string& model = "resnet20")
+      : network_(spec(model), kernels::cpu_backend(), kBatch), sgd_(network_.parameters(), {}) {
+    network_.initialise(5);
+    network_.graph().replay().sparse = sparse;
+    const RandomStream stream(3, Purpose::test);
+    for (int64_t i = 0; i < kBatch * kImage.count(); ++i)
+      pixels_.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
+    for (int32_t i = 0; i < kBatch; ++i)
+      labels_.push_back(i % 7);
+  }
+
+  ParameterArena& parameters() { return network_.parameters(); }
+
+  /// Masks about 1 - density of the prunable weights; 1: none.
+  void mask(double density, uint64_t seed) {
+    const RandomStream stream(seed, Purpose::test);
+    for (const Parameter& p : parameters().parameters())
+      for (int64_t i = p.offset; i < p.offset + p.count; ++i)
+        parameters().masks()[static_cast<size_t>(i)] =
+            !p.prunable || stream.uniform(static_cast<uint64_t>(i)) < density ? 1 : 0;
+    parameters().apply_masks();
+  }
+
+  /// Rounding errors grow from step to step: this starts again from where `other` is.
+  void join(Training& other) {
+    std::ranges::copy(other.parameters().weights(), parameters().weights().begin());
+    std::ranges::copy(other.parameters().momentum(), parameters().momentum().begin());
+    std::ranges::copy(other.parameters().state_values(), parameters().state_values().begin());
+  }
+
+  /// |gradient - other's| / |other's|, over unmasked weights.
+  double gradient_difference(Training& other) {
+    double difference = 0, norm = 0;
+    const auto mask = std::as_const(parameters()).masks();
+    for (size_t i = 0; i < mask.size(); ++i) {
+      if (mask[i] == 0) continue;
+      const double a = parameters().gradients()[i], b = other.parameters().gradients()[i];
+      difference += (a - b) * (a - b);
+      norm += b * b;
+    }
+    return std::sqrt(difference / norm);
+  }
+
+  /// The loss before the step.
+  double step() {
+    network_.load({pixels_.data(), labels_.data(), kBatch}, kNormalization);
+    const double loss = network_.forward(Mode::train).loss;
+    network_.backward();
+    sgd_.step(0.02);
+    return loss;
+  }
+
+ private:
+  static NetworkSpec spec(const std::string& model) {
+    models::ModelOptions options;
+    options.name = model;
+    options.width = 0.25;
+    NetworkSpec spec;
+    spec.model = models::make_model(options, 7);
+    spec.image = kImage;
+    spec.classes = 7;
+    return spec;
+  }
+
+  Network network_;
+  Sgd sgd_;
+  std::vector<uint8_t> pixels_;
+  std::vector<int32_t> labels_;
+};
+
+TEST_CASE("sparse layers: losses and gradients of dense kernels, through changes of the masks") {
+  for (const std::string model : {"resnet20", "mobilenet_v1"}) {
+    CAPTURE(model);
+    Training sparse(SparseKernels::on, model), automatic(SparseKernels::automatic, model),
+        dense(SparseKernels::off, model);
+    uint64_t seed = 0;
+    // Some weights, fewer, other ones, all again.
+    for (const double density : {0.45, 0.1, 0.1, 1.0}) {
+      CAPTURE(density);
+      ++seed;
+      for (Training* training : {&sparse, &automatic, &dense})
+        training->mask(density, seed);
+      for (int step = 0; step < 5; ++step) {
+        for (Training* training : {&sparse, &automatic})
+          training->join(dense);
+        const double loss = dense.step();
+        for (Training* training : {&sparse, &automatic}) {
+          CHECK(training->step() == doctest::Approx(loss).epsilon(1e-5));
+          CHECK(training->gradient_difference(dense) < 1e-3);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("sparse layers: masked weights stay exactly zero") {
+  Training training(SparseKernels::on);
+  training.mask(0.1, 9);
+  for (int step = 0; step < 3; ++step)
+    training.step();
+  ParameterArena& arena = training.parameters();
+  for (int64_t i = 0; i < arena.count(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (arena.masks()[at] != 0) continue;
+    REQUIRE(arena.weights()[at] == 0);
+    REQUIRE(!std::signbit(arena.weights()[at]));
+    REQUIRE(arena.momentum()[at] == 0);
+    REQUIRE(!std::signbit(arena.momentum()[at]));
+  }
+}
+
+TEST_CASE("sparse layers: kernels of one kind give the same bits again") {
+  for (const SparseKernels kind : {SparseKernels::on, SparseKernels::automatic}) {
+    Training a(kind), b(kind);
+    for (Training* training : {&a, &b})
+      training->mask(0.3, 4);
+    for (int step = 0; step < 3; ++step)
+      CHECK(a.step() == b.step());
+  }
+}
+
+}  // namespace
+}  // namespace sculpt
