@@ -32,9 +32,10 @@ struct TrainOptions {
     v.choice("conv", conv, {"native", "cudnn", "auto"},
              "whose convolutions and linear layers a GPU runs: ours, those of cuDNN and cuBLAS, or "
              "the faster for each shape and pass, measured once and remembered");
-    v.choice("sparse", sparse, {"auto", "on", "off"},
-             "convolutions that skip masked weights, on a CPU: where that is faster, in every layer "
-             "with a masked weight, or nowhere");
+    v.choice(
+        "sparse", sparse, {"auto", "on", "off"},
+        "convolutions that skip masked weights, on a CPU: where that is faster, in every layer "
+        "with a masked weight, or nowhere");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");
