@@ -121,10 +121,13 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   DeviceScratch scratch = scratch_for(backend, p);
   backend.sparse_conv2d.weight_grad(got.data(), got_bias.data(), dy.data(), x.data(), p.conv, write,
                                     scratch.data(), launch);
-  CHECK(relative_error(got.values(), dweight) < kTolerance);
+  const Values gradient = got.values();
+  CHECK(relative_error(gradient, dweight) < kTolerance);
   CHECK(relative_error(got_bias.values(), dbias) < kTolerance);
+  int64_t touched = 0;
   for (size_t w = 0; w < before.size(); ++w)
-    if (p.mask[w] == 0) REQUIRE(got.values()[w] == kUntouched);
+    touched += p.mask[w] == 0 && gradient[w] != kUntouched;
+  CHECK(touched == 0);
 }
 
 template <class Body>
@@ -151,11 +154,10 @@ void check_all(const Case& c, double density) {
 }
 
 TEST_CASE("sparse conv2d: layers of the networks") {
-  for (const double density : {0.3, 0.05, 0.01})
-    for (const Case& c :
-         {Case{16, 16, 32, 32, 16, 3, 3, 1, 1}, Case{33, 16, 16, 16, 32, 3, 3, 2, 1},
-          Case{5, 24, 8, 8, 40, 1, 1, 2, 0}, Case{20, 64, 4, 4, 64, 3, 3, 1, 1},
-          Case{3, 3, 30, 30, 8, 7, 7, 2, 3}, Case{40, 50, 1, 1, 10, 1, 1, 1, 0}})
+  for (const double density : {0.3, 0.02})
+    for (const Case& c : {Case{5, 16, 20, 20, 16, 3, 3, 1, 1}, Case{17, 16, 12, 12, 24, 3, 3, 2, 1},
+                          Case{5, 24, 8, 8, 40, 1, 1, 2, 0}, Case{20, 48, 4, 4, 40, 3, 3, 1, 1},
+                          Case{3, 3, 30, 30, 8, 7, 7, 2, 3}, Case{40, 50, 1, 1, 10, 1, 1, 1, 0}})
       check_all(c, density);
 }
 
