@@ -1,7 +1,6 @@
 #include "engine/ops/sparse_conv_layer.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace sculpt::ops {
 namespace {

@@ -2,6 +2,7 @@
 // mask (13 bytes), writes weight and momentum (8 bytes) and the compute copy (2 bytes in bf16, 4 in
 // float); nothing else moves, so the bound is memory bandwidth.
 
+#include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
@@ -120,20 +121,9 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(SgdArena arena) {
 
 constexpr int kClipBlocks = 512;
 
-/// Sum over the block's threads in thread 0; `shared` has kThreads elements.
-__device__ double block_sum(double value, double* shared) {
-  shared[threadIdx.x] = value;
-  __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-    __syncthreads();
-  }
-  return shared[0];
-}
-
 __global__ void __launch_bounds__(kThreads)
     squares_kernel(double* partial, const float* grad, const uint8_t* mask, int64_t count) {
-  __shared__ double shared[kThreads];
+  __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count;
        i += int64_t{kClipBlocks} * kThreads) {
@@ -146,7 +136,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     clip_kernel(SgdScalars* scalars, const double* partial, float max_norm) {
-  __shared__ double shared[kThreads];
+  __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < kClipBlocks; i += kThreads)
     sum += partial[i];

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "kernels/common/layout.h"
+#include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/launch.h"
 
@@ -123,21 +124,6 @@ __device__ inline void sum_over_rows(Number (&sums)[M], Number* shared, const Ti
 
 /// Two sums over the same elements of a channel, as in ChannelSums.
 using SumPair = Pack<double, 2>;
-
-/// Sum over a block of kThreads, in a fixed order; valid in thread 0. Every thread must call.
-__device__ inline double block_sum(double value, double* shared) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
-    value += __shfl_down_sync(0xffffffffu, value, distance);
-  const int thread = static_cast<int>(threadIdx.x);
-  __syncthreads();  // the caller may be using `shared` again
-  if (thread % kWarp == 0) shared[thread / kWarp] = value;
-  __syncthreads();
-  double sum = 0;
-  if (thread == 0)
-    for (int warp = 0; warp < kThreads / kWarp; ++warp)
-      sum += shared[warp];
-  return sum;
-}
 
 /// out[n][column][row] (=, +=) in[n][row][column]. Reads and writes whole rows of 32 x 32 tiles.
 template <class Out, class In>

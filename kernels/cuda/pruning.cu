@@ -8,7 +8,9 @@
 #include <cstring>
 
 #include "kernels/common/philox.h"
+#include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/read_back.h"
 #include "kernels/cuda/tables.h"
 
 namespace sculpt::kernels::cuda {
@@ -153,20 +155,9 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-/// Sum over the block's threads, in a fixed order; in thread 0. `shared` has kThreads elements.
-__device__ double block_sum(double value, double* shared) {
-  shared[threadIdx.x] = value;
-  __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-    __syncthreads();
-  }
-  return shared[0];
-}
-
 __global__ void __launch_bounds__(kThreads)
     score_squares_kernel(double* partial, const double* values, int64_t count) {
-  __shared__ double shared[kThreads];
+  __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count;
        i += int64_t{kSumBlocks} * kThreads)
@@ -177,7 +168,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     score_norm_kernel(double* result, const double* partial) {
-  __shared__ double shared[kThreads];
+  __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < kSumBlocks; i += kThreads)
     sum += partial[i];
@@ -191,16 +182,6 @@ __global__ void __launch_bounds__(kThreads)
   for_each(count, [&](int64_t i) {
     if (!(fabs(values[i]) <= kLargest)) atomicMin(first, static_cast<Count>(i));
   });
-}
-
-template <class T>
-T read_back(const T* from, void* stream) {
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  T value;
-  check(cudaMemcpyAsync(&value, from, sizeof(value), cudaMemcpyDeviceToHost, cuda_stream),
-        "reading a result of pruning");
-  check(cudaStreamSynchronize(cuda_stream), "pruning");
-  return value;
 }
 
 void magnitude(void* scores, const void* arena, const PrunableRuns& runs, void* stream) {
@@ -238,7 +219,7 @@ double norm(const double* values, int64_t count, void* workspace, void* stream) 
   SCULPT_LAUNCH(score_squares_kernel, dim3(kSumBlocks), dim3(kThreads), 0, stream, partial, values,
                 count);
   SCULPT_LAUNCH(score_norm_kernel, dim3(1), dim3(kThreads), 0, stream, result, partial);
-  return read_back(result, stream);
+  return read_back(result, stream, "reading the norm of scores");
 }
 
 int64_t first_not_finite(const double* values, int64_t count, void* workspace, void* stream) {
@@ -247,7 +228,7 @@ int64_t first_not_finite(const double* values, int64_t count, void* workspace, v
         "looking at scores");
   SCULPT_LAUNCH(not_finite_kernel, tiles_of(count), dim3(kThreads), 0, stream, first, values,
                 count);
-  const Count found = read_back(first, stream);
+  const Count found = read_back(first, stream, "looking at scores");
   return found == kNone ? -1 : static_cast<int64_t>(found);
 }
 

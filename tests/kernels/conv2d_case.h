@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "kernels/conv2d.h"
+#include "tests/kernels/kernel_test_util.h"
 
 namespace sculpt::kernels::test {
 
@@ -58,6 +59,14 @@ void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
                     static_cast<size_t>(
                         ((n * s.out.channels + o) * s.out.height + i) * s.out.width + j));
               }
+}
+
+/// An activation whose halo is zero, as convolutions find it.
+inline Activation make_activation(const Backend& backend, const ActivationShape& shape,
+                                  const Launch& launch, const Values& nchw, double padded) {
+  Activation activation(backend, shape, launch, nchw, padded);
+  activation.zero_frame();
+  return activation;
 }
 
 }  // namespace sculpt::kernels::test

@@ -41,14 +41,6 @@ Array compute_weight(const Backend& backend, const Problem& p) {
                        p.shape.kernel_h * p.shape.kernel_w);
 }
 
-/// An activation whose halo is zero, as convolutions find it.
-Activation make_activation(const Backend& backend, const ActivationShape& shape,
-                           const Launch& launch, const Values& nchw, double padded) {
-  Activation activation(backend, shape, launch, nchw, padded);
-  activation.zero_frame();
-  return activation;
-}
-
 void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Values expected(p.dy.size(), 0.0);
   const size_t pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);

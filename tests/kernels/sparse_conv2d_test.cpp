@@ -54,13 +54,6 @@ void for_each_kept_product(const Problem& p, const Body& body) {
   });
 }
 
-Activation make_activation(const Backend& backend, const ActivationShape& shape,
-                           const Launch& launch, const Values& nchw, double padded) {
-  Activation activation(backend, shape, launch, nchw, padded);
-  activation.zero_frame();
-  return activation;
-}
-
 DeviceScratch scratch_for(const Backend& backend, const Problem& p) {
   return {backend, backend.sparse_conv2d.workspace_bytes(p.conv)};
 }
