@@ -43,7 +43,6 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("build, tests, kernels, run, bench, sanitizer", done.stderr)
 
-
     def test_a_step_ends_with_all_it_started_when_time_is_up(self):
         gpu_check = load_tool("gpu_check")
         with tempfile.TemporaryDirectory() as folder:
