@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "kernels/common/check.h"
+#include "kernels/common/cpu_name.h"
+#include "kernels/common/parallel.h"
 #include "kernels/conv_library.h"
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/module.h"
@@ -69,7 +71,19 @@ std::optional<int> index_of(const std::string& wanted) {
   return index;
 }
 
-Device cpu_device(const std::string& precision, const std::string& conv, std::string reason) {
+/// One of each for the process: its choices are those of every backend.
+Chooser* all_to_library() {
+  static Chooser* const chooser = new Chooser;
+  return chooser;
+}
+Chooser* measured(const std::string& machine, const Warn& warn) {
+  static Chooser* const chooser =
+      new Chooser({default_choice_file(), machine, warn ? warn : [](const std::string&) {}});
+  return chooser;
+}
+
+Device cpu_device(const std::string& precision, const std::string& conv, std::string reason,
+                  const Warn& warn) {
   const auto needs_gpu = [&](const char* key, const std::string& value, const char* instead) {
     fail("{} = {} needs a GPU, and the device is the CPU{}{}; use {} or auto", key, value,
          reason.empty() ? "" : ": ", reason, instead);
@@ -80,6 +94,10 @@ Device cpu_device(const std::string& precision, const std::string& conv, std::st
   device.backend = &cpu_backend();
   device.name = "cpu";
   device.reason = std::move(reason);
+  device.chooser =
+      measured(fmt::format("{}; {}; {} threads; build {}", cpu_name(), device.backend->name,
+                           thread_count(), build_id(device.backend)),
+               warn);
   return device;
 }
 
@@ -94,17 +112,6 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
   device.name = fmt::format("cuda:{}", index);
   device.description = module.describe_device(index);
   return device;
-}
-
-/// One of each for the process: its choices are those of every backend.
-Chooser* all_to_library() {
-  static Chooser* const chooser = new Chooser;
-  return chooser;
-}
-Chooser* measured(const std::string& machine, const Warn& warn) {
-  static Chooser* const chooser =
-      new Chooser({default_choice_file(), machine, warn ? warn : [](const std::string&) {}});
-  return chooser;
 }
 
 /// Gives convolutions to NVIDIA's libraries, or to the faster.
@@ -126,7 +133,7 @@ void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::st
 
 Device open_device(const std::string& wanted, const std::string& precision, const std::string& conv,
                    const Warn& warn) {
-  if (wanted == "cpu") return cpu_device(precision, conv, "");
+  if (wanted == "cpu") return cpu_device(precision, conv, "", warn);
   const std::optional<int> index = index_of(wanted);
   if (!index) fail("unknown device '{}'; use auto, cpu, cuda or cuda:N, N counted from 0", wanted);
   const Loaded<cuda::Module>& loaded = cuda_module();
@@ -139,9 +146,9 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
   }
   if (wanted != "auto") fail("--device {}: {}; use --device cpu", wanted, problem);
 #if defined(SCULPT_HAVE_CUDA)
-  return cpu_device(precision, conv, problem);
+  return cpu_device(precision, conv, problem, warn);
 #else
-  return cpu_device(precision, conv, "");  // nobody expects a GPU of a build without CUDA
+  return cpu_device(precision, conv, "", warn);  // nobody expects a GPU of a build without CUDA
 #endif
 }
 

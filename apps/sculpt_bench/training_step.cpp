@@ -44,6 +44,7 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   network_ = std::make_unique<Network>(spec, *device.backend, options.batch);
   warn_about_fallbacks(device);
   network_->initialise(1);
+  network_->graph().replay().chooser = device.chooser;
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 

@@ -1,24 +1,15 @@
 #include "apps/sculpt_run/environment.h"
 
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sys/utsname.h>
 #include <thread>
 
 #include "build_info.h"
+#include "kernels/common/cpu_name.h"
 
 namespace sculpt {
 namespace {
-
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "";
-}
 
 std::string system_name() {
   utsname name{};
@@ -38,7 +29,7 @@ std::string environment_json(const RunIdentity& identity) {
                                         {"build_type", SCULPT_BUILD_TYPE},
                                         {"compiler", __VERSION__},
                                         {"system", system_name()},
-                                        {"cpu", cpu_name()},
+                                        {"cpu", kernels::cpu_name()},
                                         {"processors", std::thread::hardware_concurrency()},
                                         {"device", identity.device},
                                         {"device_description", identity.device_description},

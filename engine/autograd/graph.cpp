@@ -186,10 +186,18 @@ double seconds_since(Clock::time_point start) {
 
 }  // namespace
 
+void Graph::follow_masks() {
+  if (parameters_.mask_version() == mask_version_) return;
+  mask_version_ = parameters_.mask_version();
+  for (auto& node : nodes_)
+    node->follow_mask(replay_);
+}
+
 void Graph::forward(Mode mode, int64_t batch) {
   SCULPT_CHECK(finished_, "finish() comes before forward()");
   SCULPT_CHECK(batch > 0 && batch <= max_batch_, "batch of {} in a graph made for {}", batch,
                max_batch_);
+  follow_masks();
   replay_.mode = mode;
   replay_.launch.batch = batch;
   const kernels::TraceRange phase(backend_.trace, "forward");

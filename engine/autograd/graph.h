@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "engine/core/buffer.h"
 #include "engine/core/device_value.h"
 #include "kernels/backend.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -37,11 +39,22 @@ enum class Mode { train, eval, frozen };
 /// that is faster, all that have a masked weight, none. Results differ in the last bits.
 enum class SparseKernels { automatic, on, off };
 
+/// What the three passes of a layer with a weight run on: Choice::native, dense kernels, or
+/// Choice::sparse.
+struct PassKernels {
+  kernels::Choice forward = kernels::Choice::native;
+  kernels::Choice input_grad = kernels::Choice::native;
+  kernels::Choice weight_grad = kernels::Choice::native;
+  bool operator==(const PassKernels&) const = default;
+};
+
 /// What a node sees while it is replayed.
 class Replay {
  public:
   Mode mode = Mode::train;
   SparseKernels sparse = SparseKernels::automatic;
+  /// Measures for SparseKernels::automatic, and remembers. Null: densities decide.
+  kernels::Chooser* chooser = nullptr;
   kernels::Launch launch;
   /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
   const uint64_t* step = nullptr;
@@ -81,6 +94,8 @@ class Node {
 
   /// Called once by finish(), when shapes and halos are final.
   virtual void prepare(const Graph&) {}
+  /// Called before a forward pass if masks may have changed.
+  virtual void follow_mask(const Replay&) {}
   virtual void forward(const Replay&) = 0;
   /// Adds to or overwrites (see grad_write) the gradients of its inputs; overwrites its
   /// parameters'.
@@ -95,6 +110,9 @@ class Node {
   virtual size_t output_sums_bytes() const { return 0; }
   /// Whether forward() in training has a use for the sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
+
+  /// Nothing where there is no choice.
+  virtual std::optional<PassKernels> pass_kernels() const { return std::nullopt; }
 
   NodeInfo info;
   std::vector<Value> inputs;
@@ -133,6 +151,9 @@ class Graph {
   Replay& replay() { return replay_; }
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
+  /// Chooses kernels anew for the layers whose masks have changed; forward() does so too. It may
+  /// run passes of these layers for their time, on activations that the next forward() overwrites.
+  void follow_masks();
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);
   /// Back from the last node; after forward() in train or frozen mode.
@@ -178,6 +199,7 @@ class Graph {
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
   Replay replay_;
+  int64_t mask_version_ = -1;  // that nodes have followed
   bool profiling_ = false;
   std::vector<NodeTime> profile_;
 };

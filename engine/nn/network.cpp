@@ -96,7 +96,16 @@ std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64
   auto network = std::make_unique<Network>(spec_, backend, max_batch);
   copy_parameters(network->parameters_, parameters_);
   network->graph_->replay().sparse = graph_->replay().sparse;
+  network->graph_->replay().chooser = graph_->replay().chooser;
   return network;
+}
+
+std::map<std::string, PassKernels> Network::pass_kernels() const {
+  std::map<std::string, PassKernels> kernels;
+  for (const auto& node : graph_->nodes())
+    if (const auto of_node = node->pass_kernels())
+      kernels[parameters_[node->info.weight].name] = *of_node;
+  return kernels;
 }
 
 void Network::initialise(uint64_t seed) {

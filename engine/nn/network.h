@@ -2,7 +2,9 @@
 // A network: parameters, the recorded training step, and the few operations training needs of it.
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/autograd/graph.h"
@@ -44,6 +46,9 @@ class Network {
   Graph& graph() { return *graph_; }
   const Graph& graph() const { return *graph_; }
   int64_t max_batch() const { return graph_->max_batch(); }
+
+  /// By the name of the weight: which kernels its layer runs on, where there is a choice.
+  std::map<std::string, PassKernels> pass_kernels() const;
 
   /// Fills weights from the initialisation each parameter was registered with, as a function of
   /// (seed, parameter, element); resets running statistics, momentum and masks.

@@ -2,7 +2,7 @@
 
 #include "engine/ops/ops.h"
 #include "engine/ops/shape_check.h"
-#include "engine/ops/sparse_conv_layer.h"
+#include "engine/ops/weighted_node.h"
 
 namespace sculpt::ops {
 
@@ -10,69 +10,40 @@ using kernels::Conv2dShape;
 
 namespace {
 
-class Conv2d final : public Node {
+class Conv2d final : public WeightedNode {
  public:
   Conv2d(NodeInfo node_info, Value x, Conv2dShape shape, ParameterId weight,
          std::optional<ParameterId> bias)
-      : Node(std::move(node_info), {x}), shape_(shape), weight_(weight), bias_(bias) {}
+      : WeightedNode(std::move(node_info), x, weight, bias), shape_(shape) {}
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().conv2d;
-    arena_ = &graph.parameters();
     shape_.in = graph.shape(inputs[0]);
     shape_.out = graph.shape(output);
+    prepare_sparse(graph, shape_);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
-    sparse_.prepare(*arena_, weight_, shape_);
     if (kernels_->output_sums_bytes != nullptr)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
-
-  void forward(const Replay& r) override {
-    void* y = r.data(output);
-    const void* x = r.data(inputs[0]);
-    const void* bias = bias_ ? arena_->weight(*bias_) : nullptr;
-    sparse_.follow_mask(r.sparse);
-    if (sparse_.activations())
-      sparse_.kernels().forward(y, x, arena_->weight(weight_), bias, sparse_.conv(),
-                                sparse_.workspace(), r.launch);
-    else
-      kernels_->forward(y, r.sums(output), x, arena_->compute_weight(weight_), bias, shape_,
-                        r.workspace(), r.launch);
-  }
-
-  void backward(const Replay& r) override {
-    using kernels::GradWrite;
-    const void* dy = r.grad(output);
-    const void* x = r.data(inputs[0]);
-    void* dweight = arena_->gradient(weight_);
-    void* dbias = bias_ ? arena_->gradient(*bias_) : nullptr;
-    if (sparse_.weights())
-      sparse_.kernels().weight_grad(dweight, dbias, dy, x, sparse_.conv(), GradWrite::overwrite,
-                                    sparse_.workspace(), r.launch);
-    else
-      kernels_->weight_grad(dweight, dbias, dy, x, shape_, GradWrite::overwrite, r.workspace(),
-                            r.launch);
-    void* dx = r.grad(inputs[0]);
-    if (dx == nullptr) return;
-    if (sparse_.activations())
-      sparse_.kernels().input_grad(dx, dy, arena_->weight(weight_), sparse_.conv(), grad_write[0],
-                                   sparse_.workspace(), r.launch);
-    else
-      kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
-                           r.workspace(), r.launch);
-  }
-
-  bool backward_reads_input(size_t) const override { return true; }
   size_t workspace_bytes() const override { return workspace_bytes_; }
   size_t output_sums_bytes() const override { return sums_bytes_; }
 
  private:
+  void dense_forward(const Replay& r) override {
+    kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]), dense_weight(), bias(),
+                      shape_, r.workspace(), r.launch);
+  }
+  void dense_input_grad(const Replay& r) override {
+    kernels_->input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
+                         r.workspace(), r.launch);
+  }
+  void dense_weight_grad(const Replay& r, void* dweight) override {
+    kernels_->weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
+                          kernels::GradWrite::overwrite, r.workspace(), r.launch);
+  }
+
   Conv2dShape shape_;
-  ParameterId weight_;
-  std::optional<ParameterId> bias_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
-  ParameterArena* arena_ = nullptr;
-  SparseConvLayer sparse_;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include "engine/ops/ops.h"
 #include "engine/ops/shape_check.h"
+#include "engine/ops/weighted_node.h"
 
 namespace sculpt::ops {
 
@@ -9,46 +10,43 @@ using kernels::LinearShape;
 
 namespace {
 
-class Linear final : public Node {
+class Linear final : public WeightedNode {
  public:
   Linear(NodeInfo node_info, Value x, LinearShape shape, ParameterId weight,
          std::optional<ParameterId> bias)
-      : Node(std::move(node_info), {x}), shape_(shape), weight_(weight), bias_(bias) {}
+      : WeightedNode(std::move(node_info), x, weight, bias), shape_(shape) {}
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().linear;
-    arena_ = &graph.parameters();
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
     SCULPT_CHECK(graph.shape(inputs[0]).halo == 0 && graph.shape(output).halo == 0,
                  "linear '{}' cannot read or write a halo", info.name);
+    kernels::Conv2dShape one_pixel;
+    one_pixel.in = graph.shape(inputs[0]);
+    one_pixel.out = graph.shape(output);
+    prepare_sparse(graph, one_pixel);
   }
-
-  // y [N, out] = x [N, in] w^T [in, out] + bias
-  void forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.data(inputs[0]), arena_->compute_weight(weight_),
-                      bias_ ? arena_->weight(*bias_) : nullptr, shape_, r.workspace(), r.launch);
-  }
-
-  // dw [out, in] = dy^T [out, N] x [N, in];  dx [N, in] = dy [N, out] w [out, in]
-  void backward(const Replay& r) override {
-    const void* dy = r.grad(output);
-    kernels_->weight_grad(arena_->gradient(weight_), bias_ ? arena_->gradient(*bias_) : nullptr, dy,
-                          r.data(inputs[0]), shape_, kernels::GradWrite::overwrite, r.workspace(),
-                          r.launch);
-    if (void* dx = r.grad(inputs[0]))
-      kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
-                           r.workspace(), r.launch);
-  }
-
-  bool backward_reads_input(size_t) const override { return true; }
   size_t workspace_bytes() const override { return workspace_bytes_; }
 
  private:
+  // y [N, out] = x [N, in] w^T [in, out] + bias
+  void dense_forward(const Replay& r) override {
+    kernels_->forward(r.data(output), r.data(inputs[0]), dense_weight(), bias(), shape_,
+                      r.workspace(), r.launch);
+  }
+  // dx [N, in] = dy [N, out] w [out, in]
+  void dense_input_grad(const Replay& r) override {
+    kernels_->input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
+                         r.workspace(), r.launch);
+  }
+  // dw [out, in] = dy^T [out, N] x [N, in]
+  void dense_weight_grad(const Replay& r, void* dweight) override {
+    kernels_->weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
+                          kernels::GradWrite::overwrite, r.workspace(), r.launch);
+  }
+
   LinearShape shape_;
-  ParameterId weight_;
-  std::optional<ParameterId> bias_;
   const kernels::LinearKernels* kernels_ = nullptr;
-  ParameterArena* arena_ = nullptr;
   size_t workspace_bytes_ = 0;
 };
 

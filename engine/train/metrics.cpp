@@ -18,6 +18,16 @@ double ratio(double a, double b) {
   return b > 0 ? a / b : 0;
 }
 
+std::string_view kernel_name(kernels::Choice choice) {
+  return choice == kernels::Choice::sparse ? "sparse" : "dense";
+}
+
+Json to_json(const PassKernels& kernels) {
+  return {{"forward", kernel_name(kernels.forward)},
+          {"input_grad", kernel_name(kernels.input_grad)},
+          {"weight_grad", kernel_name(kernels.weight_grad)}};
+}
+
 }  // namespace
 
 std::string to_json_line(const EpochMetrics& m) {
@@ -35,18 +45,21 @@ std::string to_json_line(const EpochMetrics& m) {
   return line.dump() + "\n";
 }
 
-std::string layer_lines(const PruneReport& report, int64_t plan_step, int64_t epoch) {
+std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
+                        int64_t epoch) {
   std::string lines;
   for (const LayerKept& layer : report.layers) {
-    const Json line = {{"plan_step", plan_step},
-                       {"epoch", epoch},
-                       {"criterion", report.step.criterion},
-                       {"allocation", report.step.allocation},
-                       {"density", report.step.density},
-                       {"layer", layer.name},
-                       {"shape", layer.shape},
-                       {"count", layer.count},
-                       {"kept", layer.kept}};
+    Json line = {{"plan_step", plan_step},
+                 {"epoch", epoch},
+                 {"criterion", report.step.criterion},
+                 {"allocation", report.step.allocation},
+                 {"density", report.step.density},
+                 {"layer", layer.name},
+                 {"shape", layer.shape},
+                 {"count", layer.count},
+                 {"kept", layer.kept}};
+    const auto of_layer = kernels.find(layer.name);
+    if (of_layer != kernels.end()) line["kernels"] = to_json(of_layer->second);
     lines += line.dump() + "\n";
   }
   return lines;

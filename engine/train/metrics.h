@@ -26,8 +26,12 @@ struct EpochMetrics {
 };
 std::string to_json_line(const EpochMetrics& metrics);
 
+/// By the name of the weight; layers without a choice between kernels are missing.
+using LayerKernels = std::map<std::string, PassKernels>;
+
 /// The lines of layers.jsonl that one prune adds: one a prunable layer.
-std::string layer_lines(const PruneReport& report, int64_t plan_step, int64_t epoch);
+std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
+                        int64_t epoch);
 
 /// What summary.json says about a run besides its RunState.
 struct RunIdentity {

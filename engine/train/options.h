@@ -34,8 +34,9 @@ struct TrainOptions {
              "the faster for each shape and pass, measured once and remembered");
     v.choice(
         "sparse", sparse, {"auto", "on", "off"},
-        "convolutions that skip masked weights, on a CPU: where that is faster, in every layer "
-        "with a masked weight, or nowhere");
+        "kernels that skip masked weights, on a CPU: for each layer and pass the faster ones, "
+        "measured when its mask changes and remembered; in every layer with a masked weight; or "
+        "nowhere");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");

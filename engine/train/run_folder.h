@@ -69,7 +69,7 @@ class RunStore {
   void load_rewind(ParameterArena& parameters, int64_t epoch);
 
   void add_metrics(const EpochMetrics& metrics, RunState& state);
-  void add_layers(const PruneReport& report, RunState& state);
+  void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
 
   /// final.safetensors (no wall-clock time in it), then summary.json, then removal of the resumable
   /// checkpoints.

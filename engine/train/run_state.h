@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/train/safetensors.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -45,6 +46,10 @@ struct RunState {
   int64_t layer_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
 
+  /// Made so far between kernels: a resumed run makes them again.
+  kernels::Choices kernel_choices;
+
+  /// The numbers of all these.
   template <class Visitor>
   void visit(Visitor&& v) {
     v("plan_step", plan_step);

@@ -116,8 +116,8 @@ void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {
   ++state.metrics_lines;
 }
 
-void RunStore::add_layers(const PruneReport& report, RunState& state) {
-  LineFile(folder_.layers()).append(layer_lines(report, state.plan_step, state.epochs));
+void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state) {
+  LineFile(folder_.layers()).append(layer_lines(report, kernels, state.plan_step, state.epochs));
   state.layer_lines += static_cast<int64_t>(report.layers.size());
 }
 

@@ -48,6 +48,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   const auto restored = parts_.store.restore(parts_.network.parameters(), warnings);
   if (!restored) return start();
   state_ = *restored;
+  if (parts_.chooser != nullptr) parts_.chooser->recall(state_.kernel_choices);
   seconds_before_ = state_.seconds;
   update_cost();
 }
@@ -78,7 +79,8 @@ RunOutcome Trainer::perform(const PruneStep& step) {
                              parts_.score_batch, parts_.train.normalization()};
   const PruneReport report = prune(context, step);
   update_cost();
-  parts_.store.add_layers(report, state_);
+  parts_.network.graph().follow_masks();
+  parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
   parts_.observer.on_prune(report);
   finish_plan_step();
   save();
@@ -295,6 +297,7 @@ RunOutcome Trainer::save_interrupted() {
 
 void Trainer::save() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
+  if (parts_.chooser != nullptr) state_.kernel_choices = parts_.chooser->made();
   parts_.store.save(parts_.network.parameters(), state_);
 }
 

@@ -34,6 +34,8 @@ struct RunParts {
   RunObserver& observer;
   /// Asked between steps: save and end?
   std::function<bool()> stop;
+  /// Of the kernels of network and backend; may be null.
+  kernels::Chooser* chooser = nullptr;
 };
 
 struct RunSettings {

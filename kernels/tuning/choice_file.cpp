@@ -71,11 +71,11 @@ std::string field(std::string text) {
 }  // namespace
 
 std::string_view to_string(Choice choice) {
-  return choice == Choice::native ? "native" : "library";
+  return choice == Choice::native ? "native" : choice == Choice::library ? "library" : "sparse";
 }
 
 std::optional<Choice> choice_from(std::string_view word) {
-  for (const Choice choice : {Choice::native, Choice::library})
+  for (const Choice choice : {Choice::native, Choice::library, Choice::sparse})
     if (word == to_string(choice)) return choice;
   return std::nullopt;
 }
@@ -105,16 +105,17 @@ std::optional<Choice> ChoiceFile::find(const std::string& problem) const {
   return row->second.choice;
 }
 
-void ChoiceFile::add(const std::string& problem, const Timing& timing) {
+Choice ChoiceFile::add(const std::string& problem, const Timing& timing) {
   const std::pair key(machine_, field(problem));
-  rows_[key] = {timing.faster(), timing};
-  if (!writable_) return;
+  const Row row = {timing.faster(), timing};
+  if (!writable_) return rows_.try_emplace(key, row).first->second.choice;
   std::error_code error;
   fs::create_directories(path_.parent_path(), error);
   const FileLock lock(with_suffix(path_, ".lock"));
   read();
-  rows_[key] = {timing.faster(), timing};  // newer than what was read
-  if (writable_) write();
+  const auto [kept, added] = rows_.try_emplace(key, row);
+  if (added && writable_) write();
+  return kept->second.choice;
 }
 
 std::optional<std::pair<ChoiceFile::Rows::key_type, ChoiceFile::Row>> ChoiceFile::parse(
@@ -122,9 +123,9 @@ std::optional<std::pair<ChoiceFile::Rows::key_type, ChoiceFile::Row>> ChoiceFile
   const std::vector<std::string> fields = split(line);
   if (fields.size() != 5) return std::nullopt;
   const auto choice = choice_from(fields[2]);
-  const auto native = time_from(fields[3]), library = time_from(fields[4]);
-  if (!choice || !native || !library) return std::nullopt;
-  return std::pair(Rows::key_type(fields[0], fields[1]), Row{*choice, {*native, *library}});
+  const auto native = time_from(fields[3]), other = time_from(fields[4]);
+  if (!choice || !native || !other) return std::nullopt;
+  return std::pair(Rows::key_type(fields[0], fields[1]), Row{*choice, {*native, *other}});
 }
 
 void ChoiceFile::read() {
@@ -158,7 +159,7 @@ void ChoiceFile::write() {
   file << kVersionLine << '\n';
   for (const auto& [key, row] : rows_)
     file << fmt::format("{}\t{}\t{}\t{:.2f}\t{:.2f}\n", key.first, key.second,
-                        to_string(row.choice), row.timing.native, row.timing.library);
+                        to_string(row.choice), row.timing.native, row.timing.other);
   file.close();
   std::error_code error;
   if (file) fs::rename(temporary, path_, error);

@@ -1,8 +1,8 @@
 #pragma once
-// Measured choices between two implementations of a kernel, in a text file that all runs of a user
+// Measured choices between implementations of a kernel, in a text file that all runs of a user
 // share: a line with the version, then one line for each choice, its fields separated by tabs:
 //
-//   machine   problem   native|library   microseconds of the native one   of the library's
+//   machine   problem   native|library|sparse   microseconds of the native one   of the other
 //
 // The file only saves time: whatever is wrong with it is a warning. Writers hold a lock, add to
 // what others have written meanwhile, and rename a complete file into place.
@@ -16,16 +16,18 @@
 
 namespace sculpt::kernels {
 
-enum class Choice { native, library };
+/// Ours for any weights; NVIDIA's; ours that skip masked weights.
+enum class Choice { native, library, sparse };
 std::string_view to_string(Choice choice);
 std::optional<Choice> choice_from(std::string_view word);
 
-/// Medians in microseconds.
+/// Of the native kernel and of another, in microseconds.
 struct Timing {
   double native = 0;
-  double library = 0;
+  double other = 0;
+  Choice alternative = Choice::library;  ///< what the other is
 
-  Choice faster() const { return library < native ? Choice::library : Choice::native; }
+  Choice faster() const { return other < native ? alternative : Choice::native; }
 };
 
 using Warn = std::function<void(const std::string&)>;
@@ -40,7 +42,9 @@ class ChoiceFile {
   ChoiceFile(std::filesystem::path path, std::string machine, Warn warn);
 
   std::optional<Choice> find(const std::string& problem) const;
-  void add(const std::string& problem, const Timing& timing);
+  /// Returns the choice to make: another process's, if that wrote one meanwhile, so that runs at
+  /// the same time choose alike.
+  Choice add(const std::string& problem, const Timing& timing);
 
  private:
   struct Row {

@@ -20,8 +20,7 @@ Choice Chooser::decide(const std::string& problem, const Measure& measure) {
   if (const auto known = file_->find(problem)) return *known;
   const std::optional<Timing> timing = measure();
   if (!timing) return Choice::native;
-  file_->add(problem, *timing);
-  return timing->faster();
+  return file_->add(problem, *timing);
 }
 
 }  // namespace sculpt::kernels

@@ -1,5 +1,5 @@
 #pragma once
-// Which of two implementations a kernel's problems are given to, decided once for each problem.
+// Which of the implementations of a kernel a problem is given to, decided once for each problem.
 
 #include <functional>
 #include <map>

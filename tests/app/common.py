@@ -46,10 +46,10 @@ def sculpt_run(*words, **options):
                           timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL, **options)
 
 
-def start(*words):
+def start(*words, **options):
     """The process, running."""
     return subprocess.Popen([PROGRAM, *map(str, words)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
 
 
 class ProgramTest(unittest.TestCase):

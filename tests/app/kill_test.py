@@ -1,5 +1,7 @@
 """kill -9 at random moments, resume: the same bytes as a run that nobody disturbed."""
+import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -61,6 +63,37 @@ class Kill(ProgramTest):
         # Enough of the kills hit a running process for this to mean something.
         print(f"{killed} of {2 * MOMENTS} kills hit a running process")
         self.assertGreaterEqual(killed, MOMENTS)
+
+    def test_a_resumed_run_keeps_the_kernels_that_were_measured_for_it(self):
+        cache = self.folder / "cache"
+        choices = cache / "sculpt" / "choices.txt"
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        config = self.write("sculpt.toml", TINY.replace("epochs = 2", "epochs = 8"))
+
+        def train(out):
+            done = sculpt_run(config, "--out", out, "--resume", env=environment)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            return final(out)
+
+        def in_the_last_cycle():
+            metrics = resumed / "metrics.jsonl"
+            return metrics.exists() and any(line["cycle"] == 3 for line in records(metrics))
+
+        whole = train(self.folder / "whole")
+        resumed = self.folder / "resumed"
+        process = start(config, "--out", resumed, env=environment)
+        while process.poll() is None and not in_the_last_cycle():
+            time.sleep(0.01)
+        process.kill()
+        process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+
+        # The opposite of everything that was measured, for runs that start now.
+        text = choices.read_text()
+        flipped = {"\tsparse\t": "\tnative\t", "\tnative\t": "\tsparse\t"}
+        choices.write_text(re.sub("\t(sparse|native)\t", lambda word: flipped[word[0]], text))
+        self.assertNotEqual(train(self.folder / "other"), whole)
+        self.assertTrue(train(resumed) == whole, "final.safetensors differs")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-// Networks whose convolutions skip masked weights against the same networks on dense kernels.
+// Networks whose layers skip masked weights against the same networks on dense kernels.
 
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -64,6 +65,25 @@ class Training {
     return std::sqrt(difference / norm);
   }
 
+  /// Of all passes that were measured.
+  std::multiset<kernels::Choice> choices(kernels::Chooser& chooser) {
+    network_.graph().replay().chooser = &chooser;
+    network_.graph().follow_masks();
+    std::multiset<kernels::Choice> choices;
+    bool has_input_grad = false;  // the first layer has none
+    for (const auto& node : network_.graph().nodes()) {
+      const auto kernels = node->pass_kernels();
+      if (!kernels || chooser.made().empty()) continue;
+      choices.insert({kernels->forward, kernels->weight_grad});
+      if (std::exchange(has_input_grad, true)) choices.insert(kernels->input_grad);
+    }
+    return choices;
+  }
+
+  bool same_weights(Training& other) {
+    return std::ranges::equal(parameters().weights(), other.parameters().weights());
+  }
+
   /// The loss before the step.
   double step() {
     network_.load({pixels_.data(), labels_.data(), kBatch}, kNormalization);
@@ -92,7 +112,7 @@ class Training {
 };
 
 TEST_CASE("sparse layers: losses and gradients of dense kernels, through changes of the masks") {
-  for (const std::string model : {"resnet20", "mobilenet_v1"}) {
+  for (const std::string model : {"resnet20", "mobilenet_v1", "mlp", "lenet"}) {
     CAPTURE(model);
     Training sparse(SparseKernels::on, model), automatic(SparseKernels::automatic, model),
         dense(SparseKernels::off, model);
@@ -140,6 +160,50 @@ TEST_CASE("sparse layers: kernels of one kind give the same bits again") {
     for (int step = 0; step < 3; ++step)
       CHECK(a.step() == b.step());
   }
+}
+
+TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be faster") {
+  kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
+  Training measured(SparseKernels::automatic, "lenet"), again(SparseKernels::automatic, "lenet"),
+      dense(SparseKernels::off, "lenet");
+  CHECK(measured.choices(chooser) == std::multiset<kernels::Choice>{});
+  for (Training* training : {&measured, &again, &dense})
+    training->mask(0.2, 4);
+  const auto choices = measured.choices(chooser);
+  // Two convolutions, the first without an input gradient, and three linear layers.
+  CHECK(choices.size() == 14);
+  std::multiset<kernels::Choice> made;
+  for (const auto& [problem, choice] : chooser.made()) {
+    CAPTURE(problem);
+    CHECK(problem.find(" % kept") != std::string::npos);
+    made.insert(choice);
+  }
+  CHECK(choices == made);
+  // What is known is not measured again: the same kernels, and so the same bits.
+  CHECK(again.choices(chooser) == choices);
+  for (int step = 0; step < 3; ++step) {
+    const double loss = dense.step();
+    CHECK(measured.step() == doctest::Approx(loss).epsilon(1e-4));
+    CHECK(again.step() == doctest::Approx(loss).epsilon(1e-4));
+    CHECK(measured.same_weights(again));
+  }
+}
+
+TEST_CASE("sparse layers: choices of a resumed run are made again") {
+  kernels::Chooser first(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
+  Training training(SparseKernels::automatic, "lenet");
+  training.mask(0.2, 4);
+  training.choices(first);
+  kernels::Choices other = first.made();  // not what a measurement gives: they differ throughout
+  for (auto& [problem, choice] : other)
+    choice = choice == kernels::Choice::sparse ? kernels::Choice::native : kernels::Choice::sparse;
+  kernels::Chooser second(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
+  second.recall(other);
+  Training resumed(SparseKernels::automatic, "lenet");
+  resumed.mask(0.2, 4);
+  const auto sparse = [](const auto& choices) { return choices.count(kernels::Choice::sparse); };
+  CHECK(sparse(training.choices(first)) + sparse(resumed.choices(second)) == 14);
+  CHECK(second.made() == other);
 }
 
 }  // namespace

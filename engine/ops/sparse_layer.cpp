@@ -1,0 +1,49 @@
+#include "engine/ops/sparse_layer.h"
+
+#include <algorithm>
+
+namespace sculpt::ops {
+namespace {
+
+bool is_kept(uint8_t mask) {
+  return mask != 0;
+}
+
+}  // namespace
+
+void SparseLayer::prepare(const ParameterArena& arena, ParameterId weight,
+                          const kernels::Conv2dShape& shape) {
+  arena_ = &arena;
+  weight_ = weight;
+  shape_ = shape;
+}
+
+bool SparseLayer::follow_mask() {
+  if (arena_->mask_version() == mask_version_) return false;
+  mask_version_ = arena_->mask_version();
+  const auto mask = ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
+  const bool dense = std::ranges::all_of(mask, is_kept);
+  if (dense ? mask_.empty() : std::ranges::equal(mask, mask_)) return false;
+  drop();
+  mask_.clear();
+  if (!dense) mask_.assign(mask.begin(), mask.end());
+  kept_ = std::ranges::count_if(mask, is_kept);
+  return true;
+}
+
+double SparseLayer::density() const {
+  return masked() ? static_cast<double>(kept_) / static_cast<double>(mask_.size()) : 1;
+}
+
+void SparseLayer::build() {
+  conv_.emplace(shape_, mask_);
+  workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
+                      arena_->backend().memory);
+}
+
+void SparseLayer::drop() {
+  conv_.reset();
+  workspace_ = {};
+}
+
+}  // namespace sculpt::ops

@@ -1,0 +1,48 @@
+#pragma once
+// The kept weights of a convolution or linear layer, as the kernels that skip the others want them.
+
+#include <optional>
+#include <vector>
+
+#include "engine/autograd/graph.h"
+#include "kernels/sparse_conv2d.h"
+
+namespace sculpt::ops {
+
+class SparseLayer {
+ public:
+  /// `shape`: of a linear layer, that of a 1x1 convolution over one pixel. The arena must outlive
+  /// this object.
+  void prepare(const ParameterArena& arena, ParameterId weight, const kernels::Conv2dShape& shape);
+
+  /// Whether the backend has kernels that skip masked weights.
+  bool available() const { return kernels().forward != nullptr; }
+
+  /// Looks at the mask. True if it is not that of the last call (before the first one: all ones);
+  /// the lists below are then gone.
+  bool follow_mask();
+  bool masked() const { return !mask_.empty(); }
+  /// Kept weights over all weights.
+  double density() const;
+
+  /// Makes the lists of kept weights, or frees them.
+  void build();
+  void drop();
+
+  const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }
+  const kernels::Conv2dShape& shape() const { return shape_; }
+  const kernels::SparseConv2d& conv() const { return *conv_; }
+  void* workspace() { return workspace_.data(); }
+
+ private:
+  const ParameterArena* arena_ = nullptr;
+  ParameterId weight_ = -1;
+  kernels::Conv2dShape shape_;
+  int64_t mask_version_ = -1;
+  std::vector<uint8_t> mask_;  // as it was last seen; empty: all weights are kept
+  int64_t kept_ = 0;
+  std::optional<kernels::SparseConv2d> conv_;
+  Buffer workspace_;
+};
+
+}  // namespace sculpt::ops

@@ -1,0 +1,54 @@
+#pragma once
+// What convolutions and linear layers share: one input, a weight that masks may thin out, maybe a
+// bias, and for each of their three passes a choice between dense kernels and kernels that skip
+// masked weights.
+
+#include <optional>
+
+#include "engine/ops/sparse_layer.h"
+
+namespace sculpt::ops {
+
+class WeightedNode : public Node {
+ public:
+  WeightedNode(NodeInfo node_info, Value x, ParameterId weight, std::optional<ParameterId> bias)
+      : Node(std::move(node_info), {x}), weight_(weight), bias_(bias) {}
+
+  void forward(const Replay& r) final;
+  void backward(const Replay& r) final;
+  void follow_mask(const Replay& r) final;
+  std::optional<PassKernels> pass_kernels() const final;
+  bool backward_reads_input(size_t) const final { return true; }
+
+ protected:
+  /// Of prepare(). `shape`: see SparseLayer.
+  void prepare_sparse(const Graph& graph, const kernels::Conv2dShape& shape);
+
+  // The passes on dense kernels, from and to the activations of the replay.
+  virtual void dense_forward(const Replay& r) = 0;
+  virtual void dense_input_grad(const Replay& r) = 0;
+  virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;
+
+  const void* dense_weight() const { return arena_->compute_weight(weight_); }
+  const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
+  void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
+
+ private:
+  enum class Pass { forward, input_grad, weight_grad };
+
+  void run(Pass pass, kernels::Choice choice, const Replay& r, void* dweight);
+  void run_sparse(Pass pass, const Replay& r, void* dweight);
+  PassKernels choose(const Replay& r);
+  kernels::Choice choose_faster(Pass pass, const Replay& r);
+  kernels::Timing measure(Pass pass, const Replay& r);
+  std::string problem(Pass pass) const;
+
+  ParameterId weight_;
+  std::optional<ParameterId> bias_;
+  ParameterArena* arena_ = nullptr;
+  int64_t max_batch_ = 0;
+  SparseLayer sparse_;
+  PassKernels pass_kernels_;
+};
+
+}  // namespace sculpt::ops
