@@ -171,6 +171,10 @@ void Graph::plan_sums() {
   }
 }
 
+bool Graph::skips_masked() const {
+  return std::ranges::any_of(nodes_, [](const auto& node) { return node->skips_masked(); });
+}
+
 void Graph::set_profiling(bool on) {
   profiling_ = on;
   profile_.assign(nodes_.size(), {});

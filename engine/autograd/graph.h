@@ -90,6 +90,8 @@ class Node {
   virtual bool backward_reads_input(size_t) const { return false; }
   virtual bool backward_reads_output() const { return false; }
   virtual size_t workspace_bytes() const { return 0; }
+  /// Whether a pass of the last step ran on kernels that skip masked weights.
+  virtual bool skips_masked() const { return false; }
 
   /// Bytes of channel sums that forward() in training can leave beside its output; 0: it cannot.
   virtual size_t output_sums_bytes() const { return 0; }
@@ -141,6 +143,8 @@ class Graph {
   void backward_from(Value v);
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
+  /// Whether a node of the last step skipped masked weights.
+  bool skips_masked() const;
   /// Bytes of activations, activation gradients, channel sums and workspace.
   size_t planned_bytes() const {
     return memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();

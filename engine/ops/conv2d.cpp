@@ -64,6 +64,7 @@ class Conv2d final : public Node {
 
   bool backward_reads_input(size_t) const override { return true; }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  bool skips_masked() const override { return sparse_.activations() || sparse_.weights(); }
   size_t output_sums_bytes() const override { return sums_bytes_; }
 
  private:
