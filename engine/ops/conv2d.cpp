@@ -64,6 +64,7 @@ class Conv2d final : public Node {
 
   bool backward_reads_input(size_t) const override { return true; }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  const Conv2dShape& shape() const { return shape_; }
   bool skips_masked() const override { return sparse_.activations() || sparse_.weights(); }
   size_t output_sums_bytes() const override { return sums_bytes_; }
 
@@ -79,6 +80,11 @@ class Conv2d final : public Node {
 };
 
 }  // namespace
+
+const Conv2dShape* conv2d_shape(const Node& node) {
+  const auto* conv = dynamic_cast<const Conv2d*>(&node);
+  return conv != nullptr ? &conv->shape() : nullptr;
+}
 
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, Conv2dOptions options) {
