@@ -10,7 +10,7 @@ convolutions, sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch 
 with torch.compile(mode="max-autotune"), the latter two channels-last and under bf16 autocast. A
 round is a block of steps of each, in turn, starting with another one each time. Ratios are of the
 Sculpt that is fastest by its median: the median over rounds of the pairwise ratios. The protocol
-with a process is that of tools/bench_pytorch.py. MODEL:BATCH[:IMAGE_SIZE]. Writes OUT.json and
+with a process is that of tools/bench_workers.py. MODEL:BATCH[:IMAGE_SIZE]. Writes OUT.json and
 OUT.md after each model. Needs torch.
 """
 import argparse
@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench_pytorch import Child, answer
+from bench_workers import Child, answer
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,29 +10,17 @@ memory. A round is a block of steps of ours, then one of PyTorch's of about the 
 other way round, in turn), so that the machine's moods hit both; the ratio is the median over rounds
 of the pairwise ratios. Peak memory is each process's high-water mark of resident memory (VmHWM).
 
-Protocol with a worker, one JSON line per answer: it prints {"ready": true}; `run K` is answered by
-{"seconds": s, "images": n, "peak_memory_bytes": b}; `quit` ends it.
+tools/bench_workers.py has the protocol with a worker.
 
 Writes OUT.json and OUT.md. Needs torch for the worker only (--python names an interpreter with it).
 """
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def peak_memory_bytes():
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+from bench_workers import ROOT, Child, about_line, machine, serve, warn_if_busy
 
 
 # --- the PyTorch side ---------------------------------------------------------------------------
@@ -58,58 +46,10 @@ def worker(arguments):
         loss.backward()
         optimizer.step()
 
-    answer({"ready": True, "version": torch.__version__, "layout": arguments.layout,
-            "memory_before_bytes": peak_memory_bytes()})
-    for line in sys.stdin:
-        words = line.split()
-        if words == ["quit"]:
-            break
-        started = time.perf_counter()
-        for _ in range(int(words[1])):
-            step()
-        answer({"seconds": time.perf_counter() - started, "images": arguments.batch * int(words[1]),
-                "peak_memory_bytes": peak_memory_bytes()})
-
-
-def answer(value):
-    print(json.dumps(value), flush=True)
+    serve(step, arguments.batch, {"version": torch.__version__, "layout": arguments.layout})
 
 
 # --- the driver ---------------------------------------------------------------------------------
-
-class Child:
-    """A worker process and its protocol."""
-
-    def __init__(self, name, command):
-        self.name, self.command = name, command
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True)
-        self.hello = self._read()
-        if not self.hello.get("ready"):
-            raise RuntimeError(f"{name}: expected ready, got {self.hello}")
-        self.peak = 0
-
-    def _read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended (status {self.process.wait()}): "
-                               f"{' '.join(self.command)}")
-        return json.loads(line)
-
-    def run(self, steps):
-        """Seconds per step over a block of steps."""
-        self.process.stdin.write(f"run {steps}\n")
-        self.process.stdin.flush()
-        reply = self._read()
-        self.peak = max(self.peak, reply["peak_memory_bytes"])
-        return reply["seconds"] / steps
-
-    def quit(self):
-        self.process.stdin.write("quit\n")
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-
 
 def pytorch_command(arguments, model, batch, layout):
     return [arguments.python, str(Path(__file__).resolve()), "--worker", "--model", model,
@@ -158,25 +98,8 @@ def measure(arguments, model, batch):
             "torch": theirs.hello["version"], "sculpt_hello": ours.hello}
 
 
-def machine():
-    cpu = next((line.split(":", 1)[1].strip() for line in
-                Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
-               platform.processor())
-    git = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
-    return {"cpu": cpu, "processors": os.cpu_count(), "system": platform.platform(),
-            "load_average_before": os.getloadavg()[0], "commit": git("rev-parse", "HEAD"),
-            "modified": bool(git("status", "--porcelain", "--untracked-files=no")),
-            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
-
-
 def markdown(report):
-    about = report["machine"]
-    lines = ["# Training step, dense, float32: Sculpt and PyTorch", "",
-             f"`{report['command']}`, {about['date']}, commit {about['commit'][:12]}"
-             f"{' with local changes' if about['modified'] else ''}; {about['cpu']}, "
-             f"{about['processors']} processors, {about['system']}; load before the start "
-             f"{about['load_average_before']:.2f}.", "",
+    lines = ["# Training step, dense, float32: Sculpt and PyTorch", "", about_line(report), "",
              "Forward, loss, backward and update on one batch in memory, blocks of steps in turn; "
              "images/s as median (lowest-highest), ratio as median of the pairwise ratios; memory "
              "is the process's resident peak (VmHWM).", "",
@@ -230,10 +153,7 @@ def main():
     report = {"command": "tools/bench_pytorch.py " + " ".join(sys.argv[1:]),
               "machine": machine(), "results": []}
     report["command"] = report["command"].strip()
-    load = report["machine"]["load_average_before"]
-    if load > 0.5:
-        print(f"warning: the machine is busy (load {load:.1f}); ratios measured now mean little",
-              file=sys.stderr)
+    warn_if_busy(report["machine"])
     for item in arguments.models.split(","):
         model, _, batch = item.partition(":")
         report["results"].append(measure(arguments, model, int(batch)))

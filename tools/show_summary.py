@@ -21,6 +21,11 @@ def rows(summary):
     flops_ratio = summary.get("train_flops_vs_dense")
     gpu_bytes = summary.get("peak_device_memory_bytes")  # 0 on the CPU, absent in old summaries
     on_gpu = f", {gpu_bytes:,} bytes on the GPU" if gpu_bytes else ""
+    seconds, dense = summary.get("seconds"), summary.get("seconds_dense")
+    on_dense = []
+    if seconds and dense:
+        on_dense = [("with dense kernels", f"{dense:.1f} s, {dense / seconds:.2f} x as long (as "
+                                           "timed on a few steps)")]
     return [
         ("method", f"{summary.get('method', '?')} (seed {summary.get('seed', '?')})"),
         ("test accuracy", f"{percent(summary.get('test_accuracy'))} in the last epoch"),
@@ -30,8 +35,10 @@ def rows(summary):
         ("cost against dense",
          number(flops_ratio, "{:.3f} x the training FLOPs of one dense cycle")),
         ("epochs", str(summary.get("epochs", "-"))),
-        ("time", number(summary.get("seconds"), "{:.1f} s") + ", " +
+        ("training FLOPs", number(summary.get("train_flops"), "{:.3g}")),
+        ("time", number(seconds, "{:.1f} s") + ", " +
          number(summary.get("images_per_second"), "{:,.0f} images/s")),
+        *on_dense,
         ("peak memory", number(summary.get("peak_memory_bytes"), "{:,}") + " bytes" + on_gpu),
     ]
 

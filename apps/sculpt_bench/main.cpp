@@ -1,12 +1,14 @@
 // sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
 // `kernels` times each kernel by itself, on any device; `sparse` compares steps of masked networks
 // on kernels that skip masked weights and on dense ones; `serve` runs steps on request, so that
-// tools/bench_pytorch.py can alternate them with another engine's in one run.
+// tools/bench_pytorch.py and tools/bench_sparse.py can alternate them with other engines' in one
+// run.
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fmt/format.h>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "apps/sculpt_bench/kernel_times.h"
@@ -27,7 +29,8 @@ void say(const std::string& line) {
 void serve(TrainingStep& step, int64_t batch) {
   const bool on_device = step.network().graph().backend().memory != nullptr;
   step.run();
-  say("{\"ready\": true}");
+  say(fmt::format("{{\"ready\": true, \"sparsity\": {}}}",
+                  sparsity_of(step.network().parameters()).all));
   for (std::string command; std::cin >> command && command != "quit";) {
     int steps = 0;
     if (command != "run" || !(std::cin >> steps) || steps < 1)
@@ -41,6 +44,11 @@ void serve(TrainingStep& step, int64_t batch) {
     say(fmt::format("{{\"seconds\": {}, \"images\": {}, \"peak_memory_bytes\": {}}}", seconds,
                     steps * batch, on_device ? peak_device_bytes() : peak_host_bytes()));
   }
+}
+
+std::map<std::string, SparseKernels> sparse_kernels_by_name() {
+  return {
+      {"auto", SparseKernels::automatic}, {"on", SparseKernels::on}, {"off", SparseKernels::off}};
 }
 
 int run(int argc, char** argv) {
@@ -65,21 +73,48 @@ int run(int argc, char** argv) {
   auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
   each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")
       ->capture_default_str();
-  int rounds = 5;
-  double block_seconds = 1;
+  MaskOptions masks;
+  app.add_option("--masks", masks.sources,
+                 "random, magnitude (global, after some training on the built-in "
+                 "images), or run folders and checkpoints, whose models are taken")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option(
+         "--sparsity", masks.sparsities,
+         "fractions that random and magnitude mask; sparse: 0,0.5,0.8,0.9,0.95,0.98,0.99 if "
+         "not given, serve: none")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 0.9999));
+  app.add_option("--mask-training", masks.training, "steps that magnitude trains for")
+      ->capture_default_str();
+  app.add_option("--sparse", options.sparse, "as train.sparse: auto, on or off")
+      ->transform(CLI::CheckedTransformer(sparse_kernels_by_name()));
+  SparseStepOptions comparison;
   auto* sparse = app.add_subcommand(
       "sparse", "steps of masked networks, on kernels that skip masked weights and on dense ones");
-  sparse->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
-  sparse->add_option("--seconds", block_seconds, "least length of a block")->capture_default_str();
+  sparse->add_option("--rounds", comparison.rounds, "blocks of each, in turn")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sparse->add_option("--seconds", comparison.least_seconds, "least length of a block")
+      ->capture_default_str();
+  sparse->add_flag("--layers", comparison.layers, "also each convolution and pass by itself");
+  sparse
+      ->add_option("--layer-seconds", comparison.layer_seconds,
+                   "least length of a block of one layer's pass")
+      ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
   if (threads > 0) set_thread_count(threads);
   if (*sparse) {
-    print_sparse_steps(options, rounds, block_seconds);
+    if (masks.sparsities.empty()) masks.sparsities = {0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99};
+    print_sparse_steps(make_masks(options, masks), comparison);
     return 0;
   }
-  TrainingStep step(options);
+  const std::vector<MaskedModel> masked = make_masks(options, masks);
+  if (masked.size() > 1) fail("give one source of masks and one sparsity, for one network");
+  TrainingStep step(masked.empty() ? options : masked.front().step);
+  if (!masked.empty()) apply_mask(step.network(), masked.front());
   if (*profile && step.network().graph().backend().memory)
     fail("profile times the CPU; for a GPU see docs/profiling.md");
   if (*profile) print_profile(step, steps);

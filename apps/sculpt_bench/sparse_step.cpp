@@ -1,66 +1,61 @@
 #include "apps/sculpt_bench/sparse_step.h"
 
-#include <algorithm>
-#include <chrono>
 #include <fmt/format.h>
-#include <vector>
 
-#include "engine/sparse/prune.h"
+#include "apps/sculpt_bench/comparison.h"
+#include "apps/sculpt_bench/sparse_layers.h"
 
 namespace sculpt::bench {
 
 namespace {
 
-constexpr double kSparsities[] = {0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99};
-
-/// Seconds per step, of as many as take `least_seconds`.
-double seconds_per_step(TrainingStep& step, double least_seconds) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  double seconds = 0;
-  int64_t steps = 0;
-  while (steps == 0 || seconds < least_seconds) {
-    step.run();
-    step.finish();
-    ++steps;
-    seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  }
-  return seconds / static_cast<double>(steps);
+TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels) {
+  StepOptions options = model.step;
+  options.sparse = kernels;
+  TrainingStep step(options);
+  apply_mask(step.network(), model);
+  step.run();  // finds the kept weights
+  return step;
 }
 
-void mask_at_random(TrainingStep& step, double sparsity) {
-  if (sparsity == 0) return;
-  const ScoreContext context{step.network(), 1, {}, {}, {}};
-  prune(context, {"random", "uniform", 1 - sparsity});
+void print_header() {
+  fmt::print(
+      "| model | batch | masks | sparsity | of layers | dense kernels, ms | sparse kernels, ms | "
+      "ratio | least to most |\n|---|---|---|---|---|---|---|---|---|\n");
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
+void print_row(const MaskedModel& model, const Sparsity& sparsity, const Timed& timed) {
+  const std::vector<double> ratios = timed.ratios();
+  const std::string width =
+      model.step.width == 1 ? "" : fmt::format(", width {:g}", model.step.width);
+  fmt::print(
+      "| {}{} | {} | {} | {:.4g} % | {:.4g} to {:.4g} % | {:.2f} | {:.2f} | {:.2f} | {:.2f} to "
+      "{:.2f} |\n",
+      model.step.model, width, model.step.batch, model.name, 100 * sparsity.all,
+      100 * sparsity.least, 100 * sparsity.most, 1e3 * timed.dense_seconds(),
+      1e3 * timed.sparse_seconds(), median(ratios), ratios.front(), ratios.back());
 }
 
 }  // namespace
 
-void print_sparse_steps(const StepOptions& options, int rounds, double least_seconds) {
-  fmt::print("{}, batch {}, medians of {} rounds.\n\n", options.model, options.batch, rounds);
-  fmt::print("| sparsity | dense kernels, ms | sparse kernels, ms | ratio | least to most |\n");
-  fmt::print("|---|---|---|---|---|\n");
-  for (const double sparsity : kSparsities) {
-    TrainingStep sparse(options), dense(options);
-    dense.network().graph().replay().sparse = SparseKernels::off;
-    for (TrainingStep* step : {&sparse, &dense}) {
-      mask_at_random(*step, sparsity);
-      step->run();  // finds the kept weights
+void print_sparse_steps(const std::vector<MaskedModel>& models, const SparseStepOptions& options) {
+  fmt::print("Medians of {} rounds.\n\n", options.rounds);
+  if (!options.layers) print_header();
+  for (const MaskedModel& model : models) {
+    TrainingStep dense = masked_step(model, SparseKernels::off);
+    TrainingStep sparse = masked_step(model, model.step.sparse);
+    const auto run = [](TrainingStep& step) {
+      step.run();
+      step.finish();
+    };
+    const Timed timed =
+        compare([&] { run(dense); }, [&] { run(sparse); }, options.rounds, options.least_seconds);
+    if (options.layers) print_header();
+    print_row(model, sparsity_of(sparse.network().parameters()), timed);
+    if (options.layers) {
+      fmt::print("\n");
+      print_sparse_layers(dense.network(), options.rounds, options.layer_seconds);
     }
-    std::vector<double> sparse_seconds, dense_seconds, ratios;
-    for (int round = 0; round < rounds; ++round) {
-      dense_seconds.push_back(seconds_per_step(dense, least_seconds));
-      sparse_seconds.push_back(seconds_per_step(sparse, least_seconds));
-      ratios.push_back(dense_seconds.back() / sparse_seconds.back());
-    }
-    fmt::print("| {:g} % | {:.2f} | {:.2f} | {:.2f} | {:.2f} to {:.2f} |\n", 100 * sparsity,
-               1e3 * median(dense_seconds), 1e3 * median(sparse_seconds), median(ratios),
-               *std::ranges::min_element(ratios), *std::ranges::max_element(ratios));
     std::fflush(stdout);
   }
 }

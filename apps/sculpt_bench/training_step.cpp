@@ -30,7 +30,7 @@ double now() {
 
 }  // namespace
 
-TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
+NetworkSpec network_spec(const StepOptions& options) {
   models::ModelOptions model;
   model.name = options.model;
   model.width = options.width;
@@ -39,12 +39,18 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   spec.model = models::make_model(model, options.classes);
   spec.image = {3, options.image_size, options.image_size};
   spec.classes = options.classes;
+  return spec;
+}
+
+TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
+  const NetworkSpec spec = network_spec(options);
   const kernels::Device device =
       kernels::open_device(options.device, options.precision, options.conv, warn);
   network_ = std::make_unique<Network>(spec, *device.backend, options.batch);
   warn_about_fallbacks(device);
   network_->initialise(1);
   network_->graph().replay().chooser = device.chooser;
+  network_->graph().replay().sparse = options.sparse;
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 

@@ -22,7 +22,10 @@ struct StepOptions {
   std::string device = "cpu";      ///< as sculpt_run's --device
   std::string precision = "auto";  ///< as train.precision
   std::string conv = "native";     ///< as train.conv
+  SparseKernels sparse = SparseKernels::automatic;
 };
+
+NetworkSpec network_spec(const StepOptions& options);
 
 class TrainingStep {
  public:

@@ -47,6 +47,7 @@ RunOptions read_options(const std::string& config_path, const std::vector<std::s
 const std::set<std::string>& keys_without_effect() {
   static const std::set<std::string> keys = {"data.root", "train.checkpoint_every",
                                              "train.checkpoint_steps", "train.step_graph",
+                                             "train.dense_timing",
                                              // The last bits, like the device: see environment.h
                                              "train.conv"};
   return keys;

@@ -166,6 +166,10 @@ void show_result(const RunFolder& folder) {
       "cycle's training FLOPs, {}\n",
       100 * number("test_accuracy"), 100 * number("best_test_accuracy"), 100 * number("sparsity"),
       number("epochs"), number("train_flops_vs_dense"), duration_text(number("seconds")));
+  const double dense = number("seconds_dense");
+  if (dense > 0)
+    fmt::print("with dense kernels {} ({:.2f} times as long, as timed on a few steps)\n",
+               duration_text(dense), dense / number("seconds"));
   fmt::print("run folder {}\n", folder.root().string());
 }
 

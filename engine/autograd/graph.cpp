@@ -171,6 +171,13 @@ void Graph::plan_sums() {
   }
 }
 
+bool Graph::skips_masked() const {
+  return std::ranges::any_of(nodes_, [](const auto& node) {
+    const auto kernels = node->pass_kernels();
+    return kernels && *kernels != PassKernels{};
+  });
+}
+
 void Graph::set_profiling(bool on) {
   profiling_ = on;
   profile_.assign(nodes_.size(), {});

@@ -162,6 +162,8 @@ class Graph {
   void backward_from(Value v);
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
+  /// Whether a pass of a layer runs on kernels that skip masked weights.
+  bool skips_masked() const;
   /// Bytes of activations, activation gradients, channel sums and workspace.
   size_t planned_bytes() const {
     return memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();

@@ -26,6 +26,7 @@ class Conv2d final : public WeightedNode {
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  const Conv2dShape& shape() const { return shape_; }
   size_t output_sums_bytes() const override { return sums_bytes_; }
 
  private:
@@ -49,6 +50,11 @@ class Conv2d final : public WeightedNode {
 };
 
 }  // namespace
+
+const Conv2dShape* conv2d_shape(const Node& node) {
+  const auto* conv = dynamic_cast<const Conv2d*>(&node);
+  return conv != nullptr ? &conv->shape() : nullptr;
+}
 
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, Conv2dOptions options) {

@@ -21,6 +21,8 @@ struct Conv2dOptions {
 /// weight: OIHW [out, in / groups, kh, kw]; bias: [out].
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, Conv2dOptions options);
+/// What a node that is a convolution computes, of a finished graph; null for other nodes.
+const kernels::Conv2dShape* conv2d_shape(const Node& node);
 
 /// x: [N, in, 1, 1]; weight: [out, in]; bias: [out]. Result [N, out, 1, 1].
 Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,

@@ -1,6 +1,7 @@
 #include "engine/train/metrics.h"
 
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
@@ -26,6 +27,17 @@ Json to_json(const PassKernels& kernels) {
   return {{"forward", kernel_name(kernels.forward)},
           {"input_grad", kernel_name(kernels.input_grad)},
           {"weight_grad", kernel_name(kernels.weight_grad)}};
+}
+
+/// Of training steps, had all been on dense kernels. Not a number if none was on others, or if it
+/// was not measured.
+double train_seconds_dense(const RunState& state) {
+  return state.dense.sparse_steps > 0 ? state.dense.total() : NAN;
+}
+
+/// The same of the whole run.
+double seconds_dense(const RunState& state) {
+  return state.seconds - state.dense.measuring - state.train_seconds + train_seconds_dense(state);
 }
 
 }  // namespace
@@ -83,6 +95,11 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"train_flops", state.flops},
       {"train_flops_vs_dense", ratio(state.flops, cost.dense_cycle_flops)},
       {"seconds", state.seconds},
+      {"seconds_dense", number(seconds_dense(state))},
+      {"seconds_measuring_dense", state.dense.measuring},
+      {"train_seconds", state.train_seconds},
+      {"train_seconds_dense", number(train_seconds_dense(state))},
+      {"sparse_steps", state.dense.sparse_steps},
       {"images_per_second", ratio(static_cast<double>(state.images), state.train_seconds)},
       {"peak_memory_bytes", cost.peak_memory_bytes},
       {"peak_device_memory_bytes", cost.peak_device_memory_bytes},
@@ -99,6 +116,10 @@ int64_t peak_memory_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return int64_t{usage.ru_maxrss} * 1024;  // Linux counts KiB
+}
+
+void restart_peak_memory() {
+  std::ofstream("/proc/self/clear_refs") << "5";
 }
 
 }  // namespace sculpt

@@ -16,6 +16,7 @@ struct TrainOptions {
   std::string conv = "native";
   bool step_graph = true;
   std::string sparse = "auto";
+  bool dense_timing = true;
   OptimOptions optim;
   double label_smoothing = 0;
   int64_t eval_every = 1;
@@ -37,6 +38,9 @@ struct TrainOptions {
         "kernels that skip masked weights, on a CPU: for each layer and pass the faster ones, "
         "measured when its mask changes and remembered; in every layer with a masked weight; or "
         "nowhere");
+    v.boolean("dense_timing", dense_timing,
+              "where layers skip masked weights, also time a few steps on dense kernels, on a "
+              "copy of the network, and say in summary.json what the run would have taken");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");

@@ -18,6 +18,23 @@ struct EpochSums {
   double seconds = 0;  ///< wall time spent in its steps
 };
 
+/// Seconds of training steps as they would have been on dense kernels (dense_timing.h).
+struct DenseSeconds {
+  double earlier = 0;    ///< of the steps before the last change of masks, on dense kernels
+  double since = 0;      ///< of the steps since then, as they ran
+  double ratio = NAN;    ///< dense kernels / as they ran, since then; not a number: not measured
+  double measuring = 0;  ///< spent on finding that out, in no step's time
+  int64_t sparse_steps = 0;  ///< trained on kernels that skip masked weights
+
+  void masks_change() {
+    earlier = total();
+    since = 0;
+    ratio = NAN;
+  }
+  /// Not a number if some steps were not measured.
+  double total() const { return since > 0 ? earlier + since * ratio : earlier; }
+};
+
 struct RunState {
   // Position. plan_step is the step being executed; the three below are 0 between Train steps.
   int64_t plan_step = 0;
@@ -33,6 +50,7 @@ struct RunState {
   double flops = 0;
   double seconds = 0;        ///< wall time
   double train_seconds = 0;  ///< of it in training steps
+  DenseSeconds dense;
 
   // Results so far; not a number until there is one.
   double train_loss = NAN;
@@ -66,6 +84,11 @@ struct RunState {
     v("flops", flops);
     v("seconds", seconds);
     v("train_seconds", train_seconds);
+    v("dense_earlier", dense.earlier);
+    v("dense_since", dense.since);
+    v("dense_ratio", dense.ratio);
+    v("dense_measuring", dense.measuring);
+    v("sparse_steps", dense.sparse_steps);
     v("train_loss", train_loss);
     v("test_loss", test_loss);
     v("test_accuracy", test_accuracy);

@@ -1,5 +1,6 @@
 #include "engine/train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/buffer.h"
@@ -69,6 +70,7 @@ RunOutcome Trainer::run() {
     if (!evaluation) return save_interrupted();
     record_evaluation(*evaluation);
   }
+  end_dense_timing();
   state_.seconds = seconds_before_ + seconds_since(session_start_);
   parts_.store.finish(parts_.network.parameters(), state_, settings_.identity, cost());
   return RunOutcome::finished;
@@ -77,7 +79,9 @@ RunOutcome Trainer::run() {
 RunOutcome Trainer::perform(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
+  end_dense_timing();
   const PruneReport report = prune(context, step);
+  state_.dense.masks_change();
   update_cost();
   parts_.network.graph().follow_masks();
   parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
@@ -147,6 +151,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
+    compare_with_dense(images, seconds);
     parts_.observer.on_step(state_, seen_loss_);
     if (stop) return RunOutcome::interrupted;
     if (save_now) save();
@@ -175,6 +180,48 @@ void Trainer::step(int64_t images, double lr) {
   state_.flops += flops_per_image_ * static_cast<double>(images);
   ++state_.epoch_step;
   ++state_.steps;
+}
+
+void Trainer::compare_with_dense(int64_t images, double seconds) {
+  DenseSeconds& dense = state_.dense;
+  dense.since += seconds;
+  if (!parts_.network.graph().skips_masked()) {
+    dense.ratio = 1;
+    return;
+  }
+  ++dense.sparse_steps;
+  if (!std::isnan(dense.ratio) || !settings_.train.dense_timing) return;
+  const auto start = Clock::now();
+  // The first step also found the kept weights: it is no measure of the others.
+  if (dense_timing_)
+    dense_timing_->compare(images, seconds);
+  else
+    start_dense_timing();
+  if (dense_timing_ && dense_timing_->done()) end_dense_timing();
+  dense.measuring += seconds_since(start);
+}
+
+void Trainer::start_dense_timing() {
+  if (!can_copy(parts_.network)) return;
+  peak_memory_before_ = std::max(peak_memory_before_, peak_memory_bytes());
+  dense_timing_.emplace(parts_.network, settings_.train.optim, steps_with_this_mask());
+}
+
+void Trainer::end_dense_timing() {
+  if (!dense_timing_) return;
+  state_.dense.ratio = dense_timing_->ratio();
+  dense_timing_.reset();
+  restart_peak_memory();  // the copy's memory is not the run's
+}
+
+int64_t Trainer::steps_with_this_mask() const {
+  int64_t epochs = -state_.cycle_epoch;
+  for (auto i = static_cast<size_t>(state_.plan_step); i < settings_.plan.size(); ++i) {
+    if (std::holds_alternative<PruneStep>(settings_.plan[i])) break;
+    if (const auto* train = std::get_if<TrainStep>(&settings_.plan[i]))
+      epochs += train->trained_epochs();
+  }
+  return epochs * parts_.train.steps_per_epoch() - state_.epoch_step;
 }
 
 bool Trainer::profiled(int64_t step) const {
@@ -317,7 +364,7 @@ RunCost Trainer::cost() const {
   cost.kept = parts_.network.parameters().kept_count();
   cost.dense_cycle_flops = dense_flops_per_image_ * static_cast<double>(parts_.train.size()) *
                            static_cast<double>(settings_.train.epochs);
-  cost.peak_memory_bytes = peak_memory_bytes();
+  cost.peak_memory_bytes = std::max(peak_memory_before_, peak_memory_bytes());
   cost.peak_device_memory_bytes = static_cast<int64_t>(peak_device_bytes());
   return cost;
 }

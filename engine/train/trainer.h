@@ -14,6 +14,7 @@
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/batch_feed.h"
+#include "engine/train/dense_timing.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/observer.h"
 #include "engine/train/options.h"
@@ -78,6 +79,11 @@ class Trainer {
   RunOutcome run_steps(const TrainStep& cycle);
   void step(int64_t images, double lr);
   bool profiled(int64_t step) const;
+  /// After a step: what would it have taken on dense kernels?
+  void compare_with_dense(int64_t images, double seconds);
+  void start_dense_timing();
+  void end_dense_timing();
+  int64_t steps_with_this_mask() const;
   bool on_device() const { return parts_.backend.memory != nullptr; }
   /// Of the epoch so far; waits for a device.
   void check_loss();
@@ -115,7 +121,9 @@ class Trainer {
   RunState state_;
   double flops_per_image_ = 0;  // of a training step, at the present masks
   double dense_flops_per_image_ = 0;
-  double seconds_before_ = 0;  // wall time of earlier sessions
+  std::optional<DenseTiming> dense_timing_;  // while it measures
+  int64_t peak_memory_before_ = 0;           // at the last start of dense_timing_
+  double seconds_before_ = 0;                // wall time of earlier sessions
   Clock::time_point session_start_;
 };
 

@@ -1,8 +1,12 @@
 """sculpt_bench as a program: its tables."""
+import json
 import os
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
+
+from common import TINY, sculpt_run
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_BENCH", str(ROOT / "build" / "cpu" / "bin" / "sculpt_bench"))
@@ -35,21 +39,105 @@ class KernelTimes(unittest.TestCase):
         self.assertTrue(line.startswith("Sum of a step: "), line)
         self.assertAlmostEqual(float(line.split()[4]) * 1e3, total, delta=0.02 * total)
 
+
 class SparseSteps(unittest.TestCase):
-    def test_table(self):
-        finished = subprocess.run(
-            [PROGRAM, "sparse", "--device", "cpu", "--model", "resnet20", "--width", "0.25",
-             "--batch", "16", "--rounds", "1", "--seconds", "0"],
-            capture_output=True, text=True, timeout=600, check=False)
+    TINY = ["--device", "cpu", "--model", "resnet20", "--width", "0.25", "--batch", "16"]
+    SHORT = ["--rounds", "1", "--seconds", "0", "--layer-seconds", "0"]
+
+    def bench(self, *words):
+        return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
+                              timeout=600, check=False)
+
+    def tables(self, *words):
+        """Rows as dictionaries, one list for each table."""
+        finished = self.bench("sparse", *words, *self.SHORT)
         self.assertEqual(finished.returncode, 0, finished.stderr)
-        rows = [[cell.strip() for cell in line.strip("|").split("|")]
-                for line in finished.stdout.splitlines() if line.startswith("| ")]
-        self.assertEqual([row[0] for row in rows[1:]],
+        tables = []
+        for line in finished.stdout.splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if not line.startswith("|"):
+                header = None
+            elif header is None:
+                header = cells
+                tables.append([])
+            elif not line.startswith("|---"):
+                tables[-1].append(dict(zip(header, cells)) if len(set(header)) == len(header)
+                                  else cells)
+        return tables
+
+    def check_times(self, row):
+        dense, sparse = float(row["dense kernels, ms"]), float(row["sparse kernels, ms"])
+        self.assertGreater(min(dense, sparse), 0, row)
+        self.assertAlmostEqual(float(row["ratio"]), dense / sparse, delta=0.02, msg=row)
+
+    def test_random_masks(self):
+        (rows,) = self.tables(*self.TINY)
+        self.assertEqual([row["sparsity"] for row in rows],
                          ["0 %", "50 %", "80 %", "90 %", "95 %", "98 %", "99 %"])
-        for row in rows[1:]:
-            dense, sparse, ratio = map(float, row[1:4])
-            self.assertGreater(min(dense, sparse), 0, row)
-            self.assertAlmostEqual(ratio, dense / sparse, delta=0.1 * ratio, msg=row)
+        for row in rows:
+            self.assertEqual([row["model"], row["batch"], row["masks"]],
+                             ["resnet20, width 0.25", "16", "random"])
+            least, most = map(float, row["of layers"].rstrip(" %").split(" to "))
+            self.assertLess(most - least, 3, row)
+            self.check_times(row)
+
+    def test_magnitude_is_not_uniform(self):
+        (rows,) = self.tables(*self.TINY, "--masks", "magnitude,random", "--sparsity", "0.9,0.5",
+                              "--mask-training", "2")
+        self.assertEqual([(row["masks"], row["sparsity"]) for row in rows],
+                         [("magnitude", "50 %"), ("magnitude", "90 %"), ("random", "90 %"),
+                          ("random", "50 %")])
+        least, most = map(float, rows[1]["of layers"].rstrip(" %").split(" to "))
+        self.assertGreater(most - least, 10)
+
+    def test_layers(self):
+        steps, layers = self.tables(*self.TINY, "--sparsity", "0.9", "--layers")
+        self.assertEqual(len(steps), 1)
+        self.assertEqual(len(layers), 22)  # 21 convolutions, and the sums
+        self.assertEqual(layers[0][:2], ["conv1", "10.19 %"])  # 11 of 4 x 3 x 3 x 3
+        self.assertEqual(layers[0][5:8], ["-", "-", "-"])  # images have no gradient
+        for row in layers[1:-1]:
+            self.assertAlmostEqual(float(row[1].rstrip(" %")), 10, delta=1)
+            self.assertGreater(min(map(float, row[2:])), 0, row)
+        for column in (2, 3, 8, 9):
+            total = sum(float(row[column]) for row in layers[:-1])
+            self.assertAlmostEqual(float(layers[-1][column]), total, delta=0.0006 * len(layers))
+
+    def test_masks_of_a_run(self):
+        with tempfile.TemporaryDirectory() as parent:
+            config = Path(parent) / "tiny.toml"
+            config.write_text(TINY)
+            folder = Path(parent) / "my run"
+            done = sculpt_run(config, "--out", folder)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            (rows,) = self.tables("--batch", "16", "--masks", folder)
+            checkpoint = folder / "checkpoints" / "final.safetensors"
+            other = self.bench("sparse", *self.TINY[:-4], "--masks", checkpoint, *self.SHORT)
+            text = (folder / "layers.jsonl").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        self.assertEqual(rows[0]["model"], "resnet20, width 0.25")
+        self.assertEqual(rows[0]["masks"], "my run")
+        self.assertEqual(rows[0]["sparsity"], "80 %")
+        masked = [100 * (1 - line["kept"] / line["count"]) for line in lines
+                  if line["plan_step"] == lines[-1]["plan_step"]]
+        self.assertEqual(rows[0]["of layers"], f"{min(masked):.4g} to {max(masked):.4g} %")
+        self.check_times(rows[0])
+        # A checkpoint does not say its width.
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("conv1.weight", other.stderr)
+
+    def test_serve_with_masks(self):
+        finished = subprocess.run([PROGRAM, "serve", *self.TINY, "--sparsity", "0.9", "--sparse",
+                                   "on"], input="run 2\nquit\n", capture_output=True, text=True,
+                                  timeout=600, check=False)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        ready, reply = map(json.loads, finished.stdout.splitlines())
+        self.assertTrue(ready["ready"])
+        self.assertAlmostEqual(ready["sparsity"], 0.9, places=3)
+        self.assertEqual(reply["images"], 32)
+        several = self.bench("serve", *self.TINY, "--sparsity", "0.5,0.9")
+        self.assertEqual(several.returncode, 1)
+        self.assertIn("one sparsity", several.stderr)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,21 @@ class Summary(unittest.TestCase):
             result = run(TOOLS / "show_summary.py", folder)
         self.assertEqual(result.returncode, 0, result.stderr)
         for text in ("50.00 % in the last epoch", "62.50 % in the best epoch", "90.00 %",
-                     "100 of 1,000", "0.750 x", "12.5 s"):
+                     "100 of 1,000", "0.750 x", "1e+09", "12.5 s"):
             self.assertIn(text, result.stdout)
+        self.assertNotIn("dense kernels", result.stdout)
+
+    def test_time_on_dense_kernels(self):
+        for dense, expected in ((31.25, "31.2 s, 2.50 x as long"), (None, None)):
+            with tempfile.TemporaryDirectory() as folder:
+                summary = {**SUMMARY, "seconds_dense": dense}
+                (Path(folder) / "summary.json").write_text(json.dumps(summary))
+                result = run(TOOLS / "show_summary.py", folder)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            if expected:
+                self.assertIn(expected, result.stdout)
+            else:
+                self.assertNotIn("with dense kernels", result.stdout)
 
 
 class RunMethods(unittest.TestCase):

@@ -35,8 +35,9 @@ std::vector<Json> lines_of(const std::filesystem::path& path) {
 /// Records without what depends on the clock.
 std::vector<Json> timeless(std::vector<Json> lines) {
   for (Json& line : lines) {
-    line.erase("seconds");
-    line.erase("images_per_second");
+    for (const char* key : {"seconds", "seconds_dense", "seconds_measuring_dense", "train_seconds",
+                            "train_seconds_dense", "images_per_second"})
+      line.erase(key);
   }
   return lines;
 }

@@ -1,0 +1,82 @@
+#include "engine/train/dense_timing.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <string>
+
+#include "engine/core/random.h"
+
+namespace sculpt {
+namespace {
+
+constexpr size_t kMostComparisons = 3;
+constexpr double kLargestShare = 0.01;  // of the time of the steps with this mask
+
+std::unique_ptr<Network> dense_copy(Network& network) {
+  auto copy = network.rebuild(network.graph().backend(), network.max_batch());
+  copy->graph().replay().sparse = SparseKernels::off;
+  return copy;
+}
+
+int64_t available_memory_bytes() {
+  std::ifstream memory("/proc/meminfo");
+  for (std::string key; memory >> key;)
+    if (key == "MemAvailable:") {
+      int64_t kib = 0;
+      memory >> kib;
+      return kib * 1024;
+    }
+  return 0;
+}
+
+}  // namespace
+
+DenseTiming::DenseTiming(Network& network, const OptimOptions& optim, int64_t steps)
+    : network_(dense_copy(network)),
+      sgd_(network_->parameters(), optim),
+      steps_(static_cast<double>(steps)) {
+  const ImageShape& shape = network_->spec().image;
+  const RandomStream random(0, Purpose::test);
+  images_.resize(static_cast<size_t>(shape.count() * network_->max_batch()));
+  for (size_t i = 0; i < images_.size(); ++i)
+    images_[i] = static_cast<uint8_t>(random.word(i));
+  labels_.resize(static_cast<size_t>(network_->max_batch()));
+  const std::vector<float> half(static_cast<size_t>(shape.channels), 0.5f);
+  normalization_ = {half, half};
+  spent_ = dense_step(network_->max_batch());  // warms up
+}
+
+double DenseTiming::dense_step(int64_t images) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  network_->load({images_.data(), labels_.data(), images}, normalization_);
+  network_->forward(Mode::train);
+  network_->backward();
+  sgd_.step(0);  // the weights stay finite, however often
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void DenseTiming::compare(int64_t images, double seconds) {
+  const double dense = dense_step(images);
+  spent_ += dense;
+  ratios_.push_back(dense / seconds);
+  done_ = ratios_.size() == kMostComparisons || spent_ + dense > kLargestShare * steps_ * seconds;
+}
+
+double DenseTiming::ratio() const {
+  if (ratios_.empty()) return NAN;
+  std::vector<double> sorted = ratios_;
+  std::ranges::sort(sorted);
+  return (sorted[(sorted.size() - 1) / 2] + sorted[sorted.size() / 2]) / 2;
+}
+
+bool can_copy(const Network& network) {
+  // A parameter's weight, gradient, momentum and mask, and as much for what layers add.
+  const auto parameters = static_cast<size_t>(network.parameters().count()) * 2 * 13;
+  return available_memory_bytes() / 2 >
+         static_cast<int64_t>(network.graph().planned_bytes() + parameters);
+}
+
+}  // namespace sculpt

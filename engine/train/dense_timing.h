@@ -1,0 +1,51 @@
+#pragma once
+// What a run would have taken on dense kernels, measured: now and then a training step of the run
+// is followed by one on a copy of its network that skips no masked weight. The ratio of the two is
+// taken, so that a machine that slows down slows both. Nothing of the run but its time is touched.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/core/batch_source.h"
+#include "engine/nn/network.h"
+#include "engine/optim/sgd.h"
+
+namespace sculpt {
+
+/// Comparisons of one mask.
+class DenseTiming {
+ public:
+  /// Copies the network, memory and all, and runs a first step on it. `steps` are expected with
+  /// this mask: comparing ends when it has cost about a hundredth of them, but not before the
+  /// first.
+  DenseTiming(Network& network, const OptimOptions& optim, int64_t steps);
+
+  /// After a step of the run that took `seconds` for a batch of `images`.
+  void compare(int64_t images, double seconds);
+
+  bool done() const { return done_; }
+  /// Seconds of a step on dense kernels / of the run's, the median; not a number before the first
+  /// comparison.
+  double ratio() const;
+  int64_t comparisons() const { return static_cast<int64_t>(ratios_.size()); }
+
+ private:
+  /// Seconds.
+  double dense_step(int64_t images);
+
+  std::unique_ptr<Network> network_;
+  Sgd sgd_;
+  std::vector<uint8_t> images_;  // noise
+  std::vector<int32_t> labels_;
+  Normalization normalization_;
+  double steps_;
+  double spent_ = 0;
+  std::vector<double> ratios_;
+  bool done_ = false;
+};
+
+/// Is there memory for a copy of the network, with as much again left?
+bool can_copy(const Network& network);
+
+}  // namespace sculpt

@@ -1,0 +1,184 @@
+// What a run would have taken on dense kernels: the sums, that measuring leaves the run as it is,
+// when it ends, and that a resumed run keeps it.
+
+#include "engine/train/dense_timing.h"
+
+#include <cmath>
+#include <cstring>
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sys/mman.h>
+
+#include "tests/train/tiny_run.h"
+
+using namespace sculpt;
+using namespace sculpt::testing;
+using Json = nlohmann::json;
+
+namespace {
+
+// 3 steps an epoch.
+const Plan kPlan = {TrainStep{1}, PruneStep{"magnitude", "uniform", 0.4},
+                    TrainStep{2}, PruneStep{"magnitude", "uniform", 0.2},
+                    TrainStep{1}, TrainStep{2}};
+constexpr int64_t kDenseSteps = 3, kSparseSteps = 15;
+
+bool backend_skips() {
+  return test::tested_backends().front()->sparse_conv2d.forward != nullptr;
+}
+
+struct Finished {
+  std::vector<std::byte> weights;
+  RunState state;
+  Json summary;
+};
+
+Finished finish(bool measure, SparseKernels sparse) {
+  TemporaryFolder folder;
+  TrainOptions options = TinyRun::tiny_options();
+  options.dense_timing = measure;
+  TinyRun run(folder.path(), kPlan, options);
+  run.network().graph().replay().sparse = sparse;
+  run.trainer().start();
+  REQUIRE(run.trainer().run() == RunOutcome::finished);
+  const RunFolder files(folder.path());
+  return {read_file(files.final_checkpoint()), run.trainer().state(),
+          Json::parse(read_text(files.summary()))};
+}
+
+}  // namespace
+
+TEST_CASE("dense timing: seconds of every mask count by its own ratio") {
+  DenseSeconds dense;
+  CHECK(dense.total() == 0);
+  dense.masks_change();  // before the first step
+  CHECK(dense.total() == 0);
+  dense.since = 2;
+  dense.ratio = 1;
+  dense.masks_change();
+  CHECK(std::isnan(dense.ratio));
+  dense.since = 3;
+  CHECK(std::isnan(dense.total()));
+  dense.ratio = 1.5;
+  CHECK(dense.total() == 2 + 4.5);
+  dense.masks_change();
+  dense.since = 1;
+  dense.ratio = 4;
+  CHECK(dense.total() == 2 + 4.5 + 4);
+  // What was not measured makes the sum unknown, for good.
+  dense.ratio = NAN;
+  dense.masks_change();
+  dense.since = 1;
+  dense.ratio = 2;
+  CHECK(std::isnan(dense.total()));
+}
+
+TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows more") {
+  if (!backend_skips()) return;
+  const Finished measured = finish(true, SparseKernels::on);
+  const Finished plain = finish(false, SparseKernels::on);
+  CHECK((measured.weights == plain.weights));
+
+  CHECK(measured.state.dense.sparse_steps == kSparseSteps);
+  CHECK(measured.state.dense.measuring > 0);
+  CHECK(measured.state.dense.ratio > 0);
+  const Json& summary = measured.summary;
+  CHECK(summary["sparse_steps"] == kSparseSteps);
+  CHECK(summary["train_seconds_dense"].get<double>() == measured.state.dense.total());
+  // All that is no training step took the same time.
+  const double others =
+      measured.state.seconds - measured.state.dense.measuring - measured.state.train_seconds;
+  CHECK(others > 0);
+  CHECK(summary["seconds_dense"].get<double>() - measured.state.dense.total() ==
+        doctest::Approx(others).epsilon(1e-9));
+
+  CHECK(plain.summary["sparse_steps"] == kSparseSteps);
+  CHECK(plain.summary["seconds_dense"].is_null());
+  CHECK(plain.summary["train_seconds_dense"].is_null());
+  CHECK(plain.summary["seconds_measuring_dense"] == 0);
+}
+
+TEST_CASE("dense timing: without sparse kernels there is nothing to compare") {
+  const Finished dense = finish(true, SparseKernels::off);
+  CHECK(dense.state.dense.sparse_steps == 0);
+  CHECK(dense.state.dense.measuring == 0);
+  CHECK(dense.state.dense.ratio == 1);
+  CHECK(dense.state.dense.total() == doctest::Approx(dense.state.train_seconds));
+  CHECK(dense.summary["seconds_dense"].is_null());
+}
+
+TEST_CASE("dense timing: a resumed run keeps what was measured") {
+  if (!backend_skips()) return;
+  TemporaryFolder folder;
+  DenseSeconds before;
+  {
+    TinyRun run(folder.path(), kPlan);
+    // Asked before each step of the plan, after each training step, and for each test batch: here
+    // after the fifth step of the first mask.
+    run.stop_after(1 + kDenseSteps + 2 + 1 + 1 + 3 + 2 + 1);
+    run.trainer().start();
+    REQUIRE(run.trainer().run() == RunOutcome::interrupted);
+    REQUIRE(run.trainer().state().steps == kDenseSteps + 5);
+    before = run.trainer().state().dense;
+    REQUIRE(before.earlier > 0);
+    REQUIRE(before.since > 0);
+    REQUIRE(before.ratio > 0);
+    REQUIRE(before.sparse_steps == 5);
+  }
+  TinyRun run(folder.path(), kPlan);
+  std::vector<std::string> warnings;
+  run.trainer().resume(warnings);
+  const DenseSeconds& now = run.trainer().state().dense;
+  CHECK(now.earlier == before.earlier);
+  CHECK(now.since == before.since);
+  CHECK(now.ratio == before.ratio);
+  CHECK(now.measuring == before.measuring);
+  CHECK(now.sparse_steps == before.sparse_steps);
+  // To the end of this mask's steps nothing is measured again.
+  run.stop_after(1);
+  REQUIRE(run.trainer().run() == RunOutcome::interrupted);
+  REQUIRE(run.trainer().state().steps == kDenseSteps + 6);
+  CHECK(now.ratio == before.ratio);
+  CHECK(now.measuring == before.measuring);
+  CHECK(now.since > before.since);
+}
+
+TEST_CASE("dense timing: comparing ends when it has cost enough") {
+  Network network(tiny_spec(), kernels::cpu_backend(), 8);
+  network.initialise(1);
+  const OptimOptions optim;
+  // A step of the run that took for ever: all comparisons are cheap.
+  DenseTiming cheap(network, optim, 1000);
+  CHECK(std::isnan(cheap.ratio()));
+  CHECK_FALSE(cheap.done());
+  cheap.compare(8, 1e6);
+  CHECK_FALSE(cheap.done());
+  cheap.compare(8, 1e9);
+  CHECK_FALSE(cheap.done());
+  cheap.compare(5, 1e3);
+  CHECK(cheap.done());
+  CHECK(cheap.comparisons() == 3);
+  CHECK(cheap.ratio() > 0);
+  CHECK(cheap.ratio() < 1e-6);  // the median, of a network whose steps take less than a second
+  CHECK(cheap.ratio() > 1e-12);
+
+  DenseTiming dear(network, optim, 1000);
+  dear.compare(8, 1e-9);
+  CHECK(dear.done());
+  CHECK(dear.ratio() > 1);
+  CHECK(network.parameters().batches_tracked == 0);
+}
+
+TEST_CASE("dense timing: the peak of memory can begin anew") {
+  const int64_t before = peak_memory_bytes();
+  constexpr size_t kBytes = size_t{256} << 20;
+  void* block = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(block != MAP_FAILED);
+  std::memset(block, 1, kBytes);
+  const int64_t peak = peak_memory_bytes();
+  CHECK(peak >= static_cast<int64_t>(kBytes));
+  munmap(block, kBytes);
+  CHECK(peak_memory_bytes() >= peak);
+  restart_peak_memory();
+  CHECK(peak_memory_bytes() < std::max(before, peak - static_cast<int64_t>(kBytes) / 2));
+}
