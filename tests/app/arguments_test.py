@@ -138,6 +138,30 @@ class Run(ProgramTest):
         self.finish(self.config, "--out", other, "--set", "seed=8")
         self.assertNotEqual(final(other), final(out))
 
+    def test_time_on_dense_kernels(self):
+        said, results = {}, {}
+        for name, settings in (("measured", ["train.sparse=on"]),
+                               ("plain", ["train.sparse=on", "train.dense_timing=false"]),
+                               ("dense", ["train.sparse=off"])):
+            out = self.folder / name
+            said[name] = self.finish(self.config, "--out", out, "--threads", 2,
+                                     *(word for s in settings for word in ("--set", s)))
+            results[name] = json.loads((out / "summary.json").read_text())
+        # Measuring changes no bit of what is trained.
+        self.assertEqual(final(self.folder / "measured"), final(self.folder / "plain"))
+        measured, plain, dense = results["measured"], results["plain"], results["dense"]
+        self.assertEqual(measured["sparse_steps"], 6 * 3)
+        self.assertGreater(measured["seconds_dense"], 0)
+        self.assertGreater(measured["seconds_measuring_dense"], 0)
+        self.assertLess(measured["seconds_measuring_dense"] + measured["train_seconds"],
+                        measured["seconds"])
+        self.assertIn("with dense kernels", said["measured"])
+        self.assertEqual((plain["seconds_dense"], plain["sparse_steps"]), (None, 6 * 3))
+        self.assertEqual((dense["seconds_dense"], dense["sparse_steps"]), (None, 0))
+        for name in ("plain", "dense"):
+            self.assertEqual(results[name]["seconds_measuring_dense"], 0)
+            self.assertNotIn("with dense kernels", said[name])
+
     def test_progress_on_a_terminal_and_without(self):
         def read(descriptor):
             shown.append(os.read(descriptor, 65536))
