@@ -1,7 +1,8 @@
 // sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
 // `kernels` times each kernel by itself, on any device; `sparse` compares steps of masked networks
-// on kernels that skip masked weights and on dense ones; `serve` runs steps on request, so that
-// tools/bench_pytorch.py can alternate them with another engine's in one run.
+// on kernels that skip masked weights and on dense ones; `conv` compares Winograd convolutions with
+// direct ones; `serve` runs steps on request, so that tools/bench_pytorch.py can alternate them
+// with another engine's in one run.
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <iostream>
 #include <string>
 
+#include "apps/sculpt_bench/conv_layers.h"
 #include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
 #include "apps/sculpt_bench/sparse_step.h"
@@ -71,12 +73,21 @@ int run(int argc, char** argv) {
       "sparse", "steps of masked networks, on kernels that skip masked weights and on dense ones");
   sparse->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
   sparse->add_option("--seconds", block_seconds, "least length of a block")->capture_default_str();
+  auto* conv_layers =
+      app.add_subcommand("conv", "3x3 convolutions, by Winograd's algorithm and by direct kernels");
+  conv_layers->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
+  conv_layers->add_option("--seconds", block_seconds, "least length of a block")
+      ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
   if (threads > 0) set_thread_count(threads);
   if (*sparse) {
     print_sparse_steps(options, rounds, block_seconds);
+    return 0;
+  }
+  if (*conv_layers) {
+    print_conv_layers(options, rounds, block_seconds);
     return 0;
   }
   TrainingStep step(options);
