@@ -8,6 +8,7 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "apps/sculpt_bench/conv_layers.h"
@@ -60,6 +61,10 @@ int run(int argc, char** argv) {
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
   app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
+  std::map<std::string, bool> switches = {{"auto", true}, {"off", false}};
+  app.add_option("--winograd", options.winograd, "auto or off, as train.winograd")
+      ->transform(CLI::CheckedTransformer(switches))
+      ->default_str("auto");
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();

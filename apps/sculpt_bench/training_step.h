@@ -22,6 +22,7 @@ struct StepOptions {
   std::string device = "cpu";      ///< as sculpt_run's --device
   std::string precision = "auto";  ///< as train.precision
   std::string conv = "native";     ///< as train.conv
+  bool winograd = true;            ///< as train.winograd
 };
 
 class TrainingStep {

@@ -43,6 +43,7 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
           spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
   network_->graph().replay().sparse = sparse_kernels(options.train.sparse);
+  network_->graph().replay().winograd = options.train.winograd == "auto";
 }
 
 RunIdentity Experiment::identity() const {

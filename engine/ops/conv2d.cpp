@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "engine/ops/ops.h"
@@ -22,8 +23,9 @@ class Conv2d final : public Node {
     shape_.in = graph.shape(inputs[0]);
     shape_.out = graph.shape(output);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
+    prepare_winograd(graph);
     sparse_.prepare(*arena_, weight_, shape_);
-    if (kernels_->output_sums_bytes != nullptr)
+    if (kernels_->output_sums_bytes != nullptr && !winograd_activations_)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
 
@@ -31,10 +33,14 @@ class Conv2d final : public Node {
     void* y = r.data(output);
     const void* x = r.data(inputs[0]);
     const void* bias = bias_ ? arena_->weight(*bias_) : nullptr;
-    sparse_.follow_mask(r.sparse);
+    sparse_.follow_mask(r.sparse, {.activations = r.winograd && winograd_activations_,
+                                   .weights = r.winograd && winograd_weights_});
     if (sparse_.activations())
       sparse_.kernels().forward(y, x, arena_->weight(weight_), bias, sparse_.conv(),
                                 sparse_.workspace(), r.launch);
+    else if (r.winograd && winograd_activations_)
+      winograd().forward(y, x, arena_->compute_weight(weight_), bias, shape_, r.workspace(),
+                         r.launch);
     else
       kernels_->forward(y, r.sums(output), x, arena_->compute_weight(weight_), bias, shape_,
                         r.workspace(), r.launch);
@@ -49,6 +55,9 @@ class Conv2d final : public Node {
     if (sparse_.weights())
       sparse_.kernels().weight_grad(dweight, dbias, dy, x, sparse_.conv(), GradWrite::overwrite,
                                     sparse_.workspace(), r.launch);
+    else if (r.winograd && winograd_weights_)
+      winograd().weight_grad(dweight, dbias, dy, x, shape_, GradWrite::overwrite, r.workspace(),
+                             r.launch);
     else
       kernels_->weight_grad(dweight, dbias, dy, x, shape_, GradWrite::overwrite, r.workspace(),
                             r.launch);
@@ -57,6 +66,9 @@ class Conv2d final : public Node {
     if (sparse_.activations())
       sparse_.kernels().input_grad(dx, dy, arena_->weight(weight_), sparse_.conv(), grad_write[0],
                                    sparse_.workspace(), r.launch);
+    else if (r.winograd && winograd_activations_)
+      winograd().input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
+                            r.workspace(), r.launch);
     else
       kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
                            r.workspace(), r.launch);
@@ -67,12 +79,26 @@ class Conv2d final : public Node {
   size_t output_sums_bytes() const override { return sums_bytes_; }
 
  private:
+  const kernels::WinogradKernels& winograd() const { return arena_->backend().winograd; }
+
+  /// Chooses once, by the largest batch, so that all batches of a run are computed alike.
+  void prepare_winograd(const Graph& graph) {
+    if (winograd().forward == nullptr) return;
+    winograd_activations_ = winograd().pays(shape_, graph.max_batch());
+    winograd_weights_ = winograd().weight_grad_pays(shape_, graph.max_batch());
+    if (winograd_activations_ || winograd_weights_)
+      workspace_bytes_ =
+          std::max(workspace_bytes_, winograd().workspace_bytes(shape_, graph.max_batch()));
+  }
+
   Conv2dShape shape_;
   ParameterId weight_;
   std::optional<ParameterId> bias_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
   SparseConvLayer sparse_;
+  bool winograd_activations_ = false;  // forward pass and input gradient
+  bool winograd_weights_ = false;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
 };

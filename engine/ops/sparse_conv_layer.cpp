@@ -10,6 +10,9 @@ namespace {
 // resumed run chooses as the interrupted one did.
 constexpr double kActivations = 0.5;
 constexpr double kWeights = 0.4;
+// The same against Winograd's algorithm.
+constexpr double kActivationsWinograd = 0.2;
+constexpr double kWeightsWinograd = 0.2;
 
 bool is_kept(uint8_t mask) {
   return mask != 0;
@@ -24,24 +27,25 @@ void SparseConvLayer::prepare(const ParameterArena& arena, ParameterId weight,
   shape_ = shape;
 }
 
-void SparseConvLayer::follow_mask(SparseKernels wanted) {
+void SparseConvLayer::follow_mask(SparseKernels wanted, Winograd dense) {
   if (kernels().forward == nullptr || arena_->mask_version() == mask_version_) return;
   mask_version_ = arena_->mask_version();
   const auto mask = ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
-  const bool dense = std::ranges::all_of(mask, is_kept);
-  if (dense ? mask_.empty() : std::ranges::equal(mask, mask_)) return;
+  const bool unmasked = std::ranges::all_of(mask, is_kept);
+  if (unmasked ? mask_.empty() : std::ranges::equal(mask, mask_)) return;
 
   activations_ = weights_ = false;
   conv_.reset();
   workspace_ = {};
   mask_.clear();
-  if (dense) return;
+  if (unmasked) return;
   mask_.assign(mask.begin(), mask.end());
   const auto kept = static_cast<double>(std::ranges::count_if(mask, is_kept));
   const double density = kept / static_cast<double>(mask.size());
   const bool always = wanted == SparseKernels::on, never = wanted == SparseKernels::off;
-  activations_ = always || (!never && density <= kActivations);
-  weights_ = always || (!never && density <= kWeights);
+  activations_ =
+      always || (!never && density <= (dense.activations ? kActivationsWinograd : kActivations));
+  weights_ = always || (!never && density <= (dense.weights ? kWeightsWinograd : kWeights));
   if (!activations_ && !weights_) return;
   conv_.emplace(shape_, mask);
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse convolution",

@@ -14,8 +14,14 @@ class SparseConvLayer {
   /// The arena must outlive this object.
   void prepare(const ParameterArena& arena, ParameterId weight, const kernels::Conv2dShape& shape);
 
+  /// Passes that would run by Winograd's algorithm if they ran dense.
+  struct Winograd {
+    bool activations = false;
+    bool weights = false;
+  };
+
   /// Before a forward pass: if the mask has changed, finds the kept weights and chooses anew.
-  void follow_mask(SparseKernels wanted);
+  void follow_mask(SparseKernels wanted, Winograd dense);
 
   /// Forward pass and input gradient on sparse kernels?
   bool activations() const { return activations_; }

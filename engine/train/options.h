@@ -16,6 +16,7 @@ struct TrainOptions {
   std::string conv = "native";
   bool step_graph = true;
   std::string sparse = "auto";
+  std::string winograd = "auto";
   OptimOptions optim;
   double label_smoothing = 0;
   int64_t eval_every = 1;
@@ -36,6 +37,9 @@ struct TrainOptions {
         "sparse", sparse, {"auto", "on", "off"},
         "convolutions that skip masked weights, on a CPU: where that is faster, in every layer "
         "with a masked weight, or nowhere");
+    v.choice("winograd", winograd, {"auto", "off"},
+             "dense 3x3 convolutions by Winograd's algorithm, on a CPU: where that is faster, or "
+             "nowhere; its rounding errors are larger (docs/results/winograd.md)");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");
