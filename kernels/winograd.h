@@ -31,7 +31,8 @@ inline bool winograd_fits(const Conv2dShape& s) {
 
 struct WinogradKernels {
   /// Whether forward() and input_grad(), or weight_grad(), are faster than direct kernels for this
-  /// shape, as measured when the kernels were written. False where the shape does not fit.
+  /// shape, as measured when the kernels were written. False where the shape does not fit. What
+  /// does not pay for a batch does not for smaller ones.
   bool (*pays)(const Conv2dShape&, int64_t batch) = nullptr;
   bool (*weight_grad_pays)(const Conv2dShape&, int64_t batch) = nullptr;
 

@@ -38,7 +38,7 @@ class Conv2d final : public Node {
     if (sparse_.activations())
       sparse_.kernels().forward(y, x, arena_->weight(weight_), bias, sparse_.conv(),
                                 sparse_.workspace(), r.launch);
-    else if (r.winograd && winograd_activations_)
+    else if (activations_by_winograd(r))
       winograd().forward(y, x, arena_->compute_weight(weight_), bias, shape_, r.workspace(),
                          r.launch);
     else
@@ -55,7 +55,7 @@ class Conv2d final : public Node {
     if (sparse_.weights())
       sparse_.kernels().weight_grad(dweight, dbias, dy, x, sparse_.conv(), GradWrite::overwrite,
                                     sparse_.workspace(), r.launch);
-    else if (r.winograd && winograd_weights_)
+    else if (weights_by_winograd(r))
       winograd().weight_grad(dweight, dbias, dy, x, shape_, GradWrite::overwrite, r.workspace(),
                              r.launch);
     else
@@ -66,7 +66,7 @@ class Conv2d final : public Node {
     if (sparse_.activations())
       sparse_.kernels().input_grad(dx, dy, arena_->weight(weight_), sparse_.conv(), grad_write[0],
                                    sparse_.workspace(), r.launch);
-    else if (r.winograd && winograd_activations_)
+    else if (activations_by_winograd(r))
       winograd().input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
                             r.workspace(), r.launch);
     else
@@ -81,7 +81,6 @@ class Conv2d final : public Node {
  private:
   const kernels::WinogradKernels& winograd() const { return arena_->backend().winograd; }
 
-  /// Chooses once, by the largest batch, so that all batches of a run are computed alike.
   void prepare_winograd(const Graph& graph) {
     if (winograd().forward == nullptr) return;
     winograd_activations_ = winograd().pays(shape_, graph.max_batch());
@@ -91,12 +90,21 @@ class Conv2d final : public Node {
           std::max(workspace_bytes_, winograd().workspace_bytes(shape_, graph.max_batch()));
   }
 
+  // By the batch at hand: a short one gives the same bits in a network of any size.
+  bool activations_by_winograd(const Replay& r) const {
+    return r.winograd && winograd_activations_ && winograd().pays(shape_, r.launch.batch);
+  }
+  bool weights_by_winograd(const Replay& r) const {
+    return r.winograd && winograd_weights_ && winograd().weight_grad_pays(shape_, r.launch.batch);
+  }
+
   Conv2dShape shape_;
   ParameterId weight_;
   std::optional<ParameterId> bias_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
   SparseConvLayer sparse_;
+  // Whether they pay at the largest batch; then there is workspace for them.
   bool winograd_activations_ = false;  // forward pass and input gradient
   bool winograd_weights_ = false;
   size_t workspace_bytes_ = 0;

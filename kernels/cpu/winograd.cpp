@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "kernels/common/parallel.h"
@@ -95,21 +96,24 @@ struct Plan {
   int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
 };
 
-/// The points of one output and input channel's weights, written `stride` floats apart.
-void transform_weights_of(const float* w, bool flip, float* u, int64_t stride) {
-  float by_column[kTileIn][3];
+/// A number for each output channel of a register block, and two that are zero.
+using OutVec = float __attribute__((vector_size(32)));
+
+/// The points of the weights of kOuts output channels, written `stride` floats apart.
+void transform_weights_of(const OutVec (&w)[9], float* u, int64_t stride) {
+  OutVec by_column[kTileIn][3];
   for (int s = 0; s < 3; ++s) {
-    const float column[3] = {w[flip ? 8 - s : s], w[flip ? 5 - s : 3 + s], w[flip ? 2 - s : 6 + s]};
-    float values[kTileIn];
+    const OutVec column[3] = {w[s], w[3 + s], w[6 + s]};
+    OutVec values[kTileIn];
     transform_weight(column, values);
     for (int i = 0; i < kTileIn; ++i)
       by_column[i][s] = values[i];
   }
   for (int i = 0; i < kTileIn; ++i) {
-    float values[kTileIn];
+    OutVec values[kTileIn];
     transform_weight(by_column[i], values);
     for (int j = 0; j < kTileIn; ++j)
-      u[(i * kTileIn + j) * stride] = values[j];
+      std::memcpy(u + (i * kTileIn + j) * stride, &values[j], kOuts * sizeof(float));
   }
 }
 
@@ -117,13 +121,12 @@ void transform_weights(const Conv& conv, const Plan& plan, float* u) {
   parallel_for(ceil_div(plan.outs, kOuts) * plan.ins, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t out = item / plan.ins * kOuts, in = item % plan.ins;
-      for (int64_t o = 0; o < kOuts; ++o) {
-        static constexpr float kNone[9] = {};
-        const float* w = out + o < plan.outs
-                             ? conv.weight + (out + o) * conv.weight_out + in * conv.weight_in
-                             : kNone;
-        transform_weights_of(w, conv.flip, u + item * kOuts + o, plan.u_stride);
-      }
+      const float* weight = conv.weight + out * conv.weight_out + in * conv.weight_in;
+      OutVec w[9] = {};
+      for (int o = 0; o < kOuts && out + o < plan.outs; ++o)
+        for (int k = 0; k < 9; ++k)
+          w[k][o] = weight[o * conv.weight_out + (conv.flip ? 8 - k : k)];
+      transform_weights_of(w, u + item * kOuts, plan.u_stride);
     }
   });
 }
@@ -261,8 +264,13 @@ size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
                    winograd_weight_grad_bytes(shape, max_batch)});
 }
 
-bool pays(const Conv2dShape& shape, int64_t) {
-  return winograd_fits(shape) && shape.in.channels >= 64 && shape.out.channels >= 64;
+// Measured with AVX-512 and two threads (docs/results/winograd.md). Fewer channels do not pay for
+// the transforms.
+constexpr int64_t kLeastChannels = 16;
+
+bool pays(const Conv2dShape& shape, int64_t batch) {
+  return winograd_spares_work(shape, batch) &&
+         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
 }
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const Conv2dShape& shape,

@@ -8,6 +8,7 @@
 #include "kernels/common/layout.h"
 #include "kernels/cpu/vec.h"
 #include "kernels/cpu/winograd_transforms.h"
+#include "kernels/winograd.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 
@@ -51,6 +52,26 @@ class WinogradTiles {
   ActivationShape in_, out_;
   int64_t padding_, rows_, columns_, count_;
 };
+
+/// Whether Winograd's multiplications are sufficiently fewer than those of direct kernels, which
+/// skip padding, and its tiles sufficiently many to transform the weights for. Channels aside.
+inline bool winograd_spares_work(const Conv2dShape& shape, int64_t batch) {
+  constexpr int64_t kLeastTiles = 4;
+  constexpr double kLeastRatio = 1.7;
+  if (!winograd_fits(shape)) return false;
+  // Pairs of an output row (or column) and a kernel row that meet the input.
+  const auto pairs = [&](int64_t in, int64_t out) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < 3; ++r)
+      count += std::min(out, in + shape.padding - r) - std::max<int64_t>(0, shape.padding - r);
+    return count;
+  };
+  const WinogradTiles tiles(shape.in, shape.out, shape.padding, 1);
+  const auto direct = static_cast<double>(pairs(shape.in.height, shape.out.height) *
+                                          pairs(shape.in.width, shape.out.width));
+  return direct >= kLeastRatio * static_cast<double>(kPoints * tiles.count()) &&
+         ceil_div(batch, kLanes) * tiles.count() >= kLeastTiles;
+}
 
 /// The cells of a tile as one register each; those beyond the plane are zero.
 template <int kSize>

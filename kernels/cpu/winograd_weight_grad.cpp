@@ -26,6 +26,8 @@ constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
 // Points of x and dy of one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
+// As in winograd.cpp; the points of x are transposed besides.
+constexpr int64_t kLeastChannels = 64;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
 struct Plan {
@@ -224,8 +226,9 @@ void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t chann
 
 }  // namespace
 
-bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t) {
-  return winograd_fits(shape) && shape.in.channels >= 64 && shape.out.channels >= 64;
+bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch) {
+  return winograd_spares_work(shape, batch) &&
+         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
 }
 
 size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch) {

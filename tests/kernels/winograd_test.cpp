@@ -195,18 +195,28 @@ TEST_CASE("winograd: results do not depend on the number of threads") {
   sculpt::set_thread_count(threads);
 }
 
-TEST_CASE("winograd: chosen for shapes that it can compute") {
-  const Conv2dShape wide = make_shape({64, 128, 16, 16, 128, 3, 3, 1, 1});
-  Conv2dShape strided = make_shape({64, 128, 16, 16, 128, 3, 3, 2, 1});
-  Conv2dShape grouped = make_shape({64, 128, 16, 16, 128, 3, 3, 1, 1, 2});
-  Conv2dShape pointwise = make_shape({64, 128, 16, 16, 128, 1, 1, 1, 0});
-  Conv2dShape padded = make_shape({64, 128, 16, 16, 128, 3, 3, 1, 3});
+TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough tiles") {
+  const auto shape = [](int64_t channels, int64_t side, int64_t kernel, int64_t stride,
+                        int64_t padding, int64_t groups) {
+    return make_shape(
+        {64, channels, side, side, channels, kernel, kernel, stride, padding, groups});
+  };
   for_each_backend([&](const Backend& backend) {
-    CHECK(backend.winograd.pays(wide, 64));
-    CHECK(backend.winograd.weight_grad_pays(wide, 64));
-    for (const Conv2dShape& shape : {strided, grouped, pointwise, padded}) {
-      CHECK(!backend.winograd.pays(shape, 64));
-      CHECK(!backend.winograd.weight_grad_pays(shape, 64));
+    const WinogradKernels& winograd = backend.winograd;
+    for (const Conv2dShape& wide : {shape(128, 16, 3, 1, 1, 1), shape(512, 4, 3, 1, 1, 1)}) {
+      CHECK(winograd.pays(wide, 64));
+      CHECK(winograd.weight_grad_pays(wide, 64));
+    }
+    CHECK(winograd.pays(shape(16, 32, 3, 1, 1, 1), 64));
+    CHECK(!winograd.weight_grad_pays(shape(16, 32, 3, 1, 1, 1), 64));
+    CHECK(!winograd.pays(shape(512, 4, 3, 1, 1, 1), 16));
+    // Too narrow; planes that fill a quarter of a tile, or a bit more than one.
+    for (const Conv2dShape& other :
+         {shape(8, 32, 3, 1, 1, 1), shape(128, 2, 3, 1, 1, 1), shape(128, 5, 3, 1, 1, 1),
+          shape(128, 16, 3, 2, 1, 1), shape(128, 16, 3, 1, 1, 2), shape(128, 16, 1, 1, 0, 1),
+          shape(128, 16, 3, 1, 3, 1)}) {
+      CHECK(!winograd.pays(other, 64));
+      CHECK(!winograd.weight_grad_pays(other, 64));
     }
   });
 }
