@@ -19,6 +19,7 @@
 #include "kernels/recording.h"
 #include "kernels/sparse_conv2d.h"
 #include "kernels/tracing.h"
+#include "kernels/winograd.h"
 
 namespace sculpt::kernels {
 
@@ -39,6 +40,7 @@ struct Backend {
 
   Conv2dKernels conv2d;
   SparseConv2dKernels sparse_conv2d = {};  ///< null where there are none
+  WinogradKernels winograd = {};           ///< null where there are none
   LinearKernels linear;
   BatchNormKernels batch_norm;
   ElementwiseKernels elementwise;

@@ -1,6 +1,7 @@
 // sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
 // `kernels` times each kernel by itself, on any device; `sparse` compares steps of masked networks
-// on kernels that skip masked weights and on dense ones; `serve` runs steps on request, so that
+// on kernels that skip masked weights and on dense ones; `conv` compares Winograd convolutions
+// with direct ones; `serve` runs steps on request, so that
 // tools/bench_pytorch.py and tools/bench_sparse.py can alternate them with other engines' in one
 // run.
 
@@ -11,6 +12,7 @@
 #include <map>
 #include <string>
 
+#include "apps/sculpt_bench/conv_layers.h"
 #include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
 #include "apps/sculpt_bench/sparse_step.h"
@@ -66,6 +68,10 @@ int run(int argc, char** argv) {
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
   app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
+  std::map<std::string, bool> switches = {{"auto", true}, {"off", false}};
+  app.add_option("--winograd", options.winograd, "auto or off, as train.winograd")
+      ->transform(CLI::CheckedTransformer(switches))
+      ->default_str("auto");
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
@@ -102,6 +108,13 @@ int run(int argc, char** argv) {
       ->add_option("--layer-seconds", comparison.layer_seconds,
                    "least length of a block of one layer's pass")
       ->capture_default_str();
+  int rounds = 5;
+  double block_seconds = 1;
+  auto* conv_layers =
+      app.add_subcommand("conv", "3x3 convolutions, by Winograd's algorithm and by direct kernels");
+  conv_layers->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
+  conv_layers->add_option("--seconds", block_seconds, "least length of a block")
+      ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
@@ -109,6 +122,10 @@ int run(int argc, char** argv) {
   if (*sparse) {
     if (masks.sparsities.empty()) masks.sparsities = {0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99};
     print_sparse_steps(make_masks(options, masks), comparison);
+    return 0;
+  }
+  if (*conv_layers) {
+    print_conv_layers(options, rounds, block_seconds);
     return 0;
   }
   const std::vector<MaskedModel> masked = make_masks(options, masks);

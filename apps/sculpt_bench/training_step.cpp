@@ -47,6 +47,7 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   const kernels::Device device =
       kernels::open_device(options.device, options.precision, options.conv, warn);
   network_ = std::make_unique<Network>(spec, *device.backend, options.batch);
+  network_->graph().replay().winograd = options.winograd;
   warn_about_fallbacks(device);
   network_->initialise(1);
   network_->graph().replay().chooser = device.chooser;

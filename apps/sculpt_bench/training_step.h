@@ -23,6 +23,7 @@ struct StepOptions {
   std::string precision = "auto";  ///< as train.precision
   std::string conv = "native";     ///< as train.conv
   SparseKernels sparse = SparseKernels::automatic;
+  bool winograd = true;  ///< as train.winograd
 };
 
 NetworkSpec network_spec(const StepOptions& options);

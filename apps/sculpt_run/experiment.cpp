@@ -44,6 +44,7 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
           std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
   network_->graph().replay().sparse = sparse_kernels(options.train.sparse);
   network_->graph().replay().chooser = device_.chooser;
+  network_->graph().replay().winograd = options.train.winograd == "auto";
 }
 
 RunIdentity Experiment::identity() const {

@@ -55,6 +55,9 @@ class Replay {
   SparseKernels sparse = SparseKernels::automatic;
   /// Measures for SparseKernels::automatic, and remembers. Null: densities decide.
   kernels::Chooser* chooser = nullptr;
+  /// Dense 3x3 convolutions by Winograd's algorithm, where the backend holds it to be faster.
+  /// Rounding errors are larger (kernels/winograd.h).
+  bool winograd = true;
   kernels::Launch launch;
   /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
   const uint64_t* step = nullptr;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "engine/ops/ops.h"
@@ -22,7 +23,8 @@ class Conv2d final : public WeightedNode {
     shape_.out = graph.shape(output);
     prepare_sparse(graph, shape_);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
-    if (kernels_->output_sums_bytes != nullptr)
+    prepare_winograd(graph);
+    if (kernels_->output_sums_bytes != nullptr && !winograd_activations_)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
   size_t workspace_bytes() const override { return workspace_bytes_; }
@@ -31,20 +33,50 @@ class Conv2d final : public WeightedNode {
 
  private:
   void dense_forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]), dense_weight(), bias(),
-                      shape_, r.workspace(), r.launch);
+    if (activations_by_winograd(r))
+      winograd_->forward(r.data(output), r.data(inputs[0]), dense_weight(), bias(), shape_,
+                         r.workspace(), r.launch);
+    else
+      kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]), dense_weight(), bias(),
+                        shape_, r.workspace(), r.launch);
   }
   void dense_input_grad(const Replay& r) override {
-    kernels_->input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
-                         r.workspace(), r.launch);
+    const auto input_grad =
+        activations_by_winograd(r) ? winograd_->input_grad : kernels_->input_grad;
+    input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
+               r.workspace(), r.launch);
   }
   void dense_weight_grad(const Replay& r, void* dweight) override {
-    kernels_->weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
-                          kernels::GradWrite::overwrite, r.workspace(), r.launch);
+    const auto weight_grad =
+        weights_by_winograd(r) ? winograd_->weight_grad : kernels_->weight_grad;
+    weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
+                kernels::GradWrite::overwrite, r.workspace(), r.launch);
+  }
+
+  void prepare_winograd(const Graph& graph) {
+    winograd_ = &graph.backend().winograd;
+    if (winograd_->forward == nullptr) return;
+    winograd_activations_ = winograd_->pays(shape_, graph.max_batch());
+    winograd_weights_ = winograd_->weight_grad_pays(shape_, graph.max_batch());
+    if (winograd_activations_ || winograd_weights_)
+      workspace_bytes_ =
+          std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
+  }
+
+  // By the batch at hand: a short one gives the same bits in a network of any size.
+  bool activations_by_winograd(const Replay& r) const {
+    return r.winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
+  }
+  bool weights_by_winograd(const Replay& r) const {
+    return r.winograd && winograd_weights_ && winograd_->weight_grad_pays(shape_, r.launch.batch);
   }
 
   Conv2dShape shape_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
+  const kernels::WinogradKernels* winograd_ = nullptr;
+  // Whether they pay at the largest batch; then there is workspace for them.
+  bool winograd_activations_ = false;  // forward pass and input gradient
+  bool winograd_weights_ = false;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
 };

@@ -12,8 +12,8 @@ using kernels::Timing;
 
 namespace {
 
-// Where nothing may be measured: the largest density at which sparse kernels were faster on the
-// convolutions of ResNet-18 and ResNet-20 (AVX-512, two threads).
+// Where nothing may be measured: the largest density at which sparse kernels were faster than
+// direct ones on the convolutions of ResNet-18 and ResNet-20 (AVX-512, two threads).
 constexpr double kActivationDensity = 0.5;
 constexpr double kWeightDensity = 0.4;
 

@@ -17,6 +17,7 @@ struct TrainOptions {
   bool step_graph = true;
   std::string sparse = "auto";
   bool dense_timing = true;
+  std::string winograd = "auto";
   OptimOptions optim;
   double label_smoothing = 0;
   int64_t eval_every = 1;
@@ -41,6 +42,9 @@ struct TrainOptions {
     v.boolean("dense_timing", dense_timing,
               "where layers skip masked weights, also time a few steps on dense kernels, on a "
               "copy of the network, and say in summary.json what the run would have taken");
+    v.choice("winograd", winograd, {"auto", "off"},
+             "dense 3x3 convolutions by Winograd's algorithm, on a CPU: where that is faster, or "
+             "nowhere; its rounding errors are larger (docs/results/winograd.md)");
     v.boolean("step_graph", step_graph,
               "launch a step on a GPU as one CUDA graph, not kernel by kernel; the results are the "
               "same, bit for bit");

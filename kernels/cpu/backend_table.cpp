@@ -12,6 +12,7 @@
 #include "kernels/cpu/pruning.h"
 #include "kernels/cpu/ranking.h"
 #include "kernels/cpu/sparse_conv2d.h"
+#include "kernels/cpu/winograd.h"
 
 #define SCULPT_QUOTE(name) #name
 #define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
@@ -26,6 +27,7 @@ const Backend& backend_table() {
       .parameter_bytes = sizeof(float),
       .conv2d = conv2d_kernels(),
       .sparse_conv2d = sparse_conv2d_kernels(),
+      .winograd = winograd_kernels(),
       .linear = linear_kernels(),
       .batch_norm = batch_norm_kernels(),
       .elementwise = elementwise_kernels(),

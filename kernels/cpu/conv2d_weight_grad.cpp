@@ -328,4 +328,18 @@ void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* 
   tap_weight_grad(grad);
 }
 
+void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                      const Launch& launch) {
+  TapWeightGrad grad;
+  grad.dbias = static_cast<float*>(dbias);
+  grad.dy = static_cast<const float*>(dy);
+  grad.dy_stride = strides_of(shape.out, 1, 1);
+  grad.blocks = ceil_div(launch.batch, kLanes);
+  grad.out_channels = shape.out.channels;
+  grad.rows = shape.out.height;
+  grad.columns = shape.out.width;
+  grad.accumulate = write == GradWrite::accumulate;
+  bias_grad(grad);
+}
+
 }  // namespace SCULPT_ISA_NAMESPACE

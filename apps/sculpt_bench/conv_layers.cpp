@@ -1,0 +1,235 @@
+#include "apps/sculpt_bench/conv_layers.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fmt/format.h>
+#include <functional>
+#include <vector>
+
+#include "engine/core/error.h"
+#include "engine/core/random.h"
+
+namespace sculpt::bench {
+
+namespace {
+
+using kernels::ActivationShape;
+using kernels::Backend;
+using kernels::Conv2dShape;
+using kernels::GradWrite;
+using kernels::Launch;
+
+constexpr int64_t kErrorBatch = 16;
+const char* const kWhat = "a convolution to be timed";
+
+enum class Pass { forward, input_grad, weight_grad };
+
+const char* name_of(Pass pass) {
+  switch (pass) {
+    case Pass::forward:
+      return "forward";
+    case Pass::input_grad:
+      return "input gradient";
+    case Pass::weight_grad:
+      return "weight gradient";
+  }
+  return "";
+}
+
+std::vector<float> normal_values(int64_t count, uint64_t stream) {
+  const RandomStream random(1, Purpose::test, stream);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = random.normal(i);
+  return values;
+}
+
+/// The arrays of one convolution on one backend.
+class Layer {
+ public:
+  Layer(const Backend& backend, const Conv2dShape& shape, int64_t batch)
+      : backend_(backend),
+        shape_(shape),
+        launch_{batch, backend.stream},
+        x_(bytes_of(shape.in), kWhat),
+        y_(bytes_of(shape.out), kWhat),
+        dx_(bytes_of(shape.in), kWhat),
+        dy_(bytes_of(shape.out), kWhat),
+        weight_(static_cast<size_t>(shape.weight_count()) * backend.parameter_bytes, kWhat),
+        dweight_(weight_.bytes(), kWhat),
+        workspace_(workspace_bytes(), kWhat) {
+    fill(x_, shape.in, 1);
+    fill(dy_, shape.out, 2);
+    const std::vector<float> values = normal_values(shape.weight_count(), 3);
+    for (size_t i = 0; i < values.size(); ++i)
+      if (backend.parameter_bytes == sizeof(double))
+        weight_.as<double>()[i] = values[i];
+      else
+        weight_.as<float>()[i] = values[i];
+  }
+
+  void run(Pass pass, bool winograd) {
+    const auto& direct = backend_.conv2d;
+    const auto& fast = backend_.winograd;
+    void *x = cells(x_, shape_.in), *y = cells(y_, shape_.out);
+    void *dx = cells(dx_, shape_.in), *dy = cells(dy_, shape_.out);
+    void *w = weight_.data(), *dw = dweight_.data(), *scratch = workspace_.data();
+    switch (pass) {
+      case Pass::forward:
+        return winograd ? fast.forward(y, x, w, nullptr, shape_, scratch, launch_)
+                        : direct.forward(y, nullptr, x, w, nullptr, shape_, scratch, launch_);
+      case Pass::input_grad:
+        return (winograd ? fast.input_grad : direct.input_grad)(
+            dx, dy, w, shape_, GradWrite::overwrite, scratch, launch_);
+      case Pass::weight_grad:
+        return (winograd ? fast.weight_grad : direct.weight_grad)(
+            dw, nullptr, dy, x, shape_, GradWrite::overwrite, scratch, launch_);
+    }
+  }
+
+  /// What the last run of the pass has written.
+  std::vector<float> result(Pass pass) {
+    if (pass == Pass::forward) return values(y_, shape_.out);
+    if (pass == Pass::input_grad) return values(dx_, shape_.in);
+    std::vector<float> result(static_cast<size_t>(shape_.weight_count()));
+    for (size_t i = 0; i < result.size(); ++i)
+      result[i] = backend_.parameter_bytes == sizeof(double)
+                      ? static_cast<float>(dweight_.as<double>()[i])
+                      : dweight_.as<float>()[i];
+    return result;
+  }
+
+ private:
+  size_t bytes_of(const ActivationShape& shape) const {
+    const int64_t cells = shape.buffer_cells(backend_.blocks(launch_.batch));
+    return static_cast<size_t>(cells * backend_.lanes) * backend_.activation_bytes;
+  }
+  size_t workspace_bytes() const {
+    const size_t direct = backend_.conv2d.workspace_bytes(shape_, launch_.batch);
+    if (backend_.winograd.workspace_bytes == nullptr) return direct;
+    return std::max(direct, backend_.winograd.workspace_bytes(shape_, launch_.batch));
+  }
+  /// Cell 0 of the activation in a buffer that begins with its guard.
+  void* cells(Buffer& buffer, const ActivationShape& shape) const {
+    const auto guard = static_cast<size_t>(shape.guard_cells() * backend_.lanes);
+    return buffer.data() + guard * backend_.activation_bytes;
+  }
+  void fill(Buffer& buffer, const ActivationShape& shape, uint64_t stream) {
+    const auto values = normal_values(launch_.batch * shape.elements_per_image(), stream);
+    backend_.input.load_f32(cells(buffer, shape), values.data(), shape, launch_);
+  }
+  std::vector<float> values(Buffer& buffer, const ActivationShape& shape) const {
+    std::vector<float> values(static_cast<size_t>(launch_.batch * shape.elements_per_image()));
+    backend_.input.store_f32(values.data(), cells(buffer, shape), shape, launch_);
+    return values;
+  }
+
+  const Backend& backend_;
+  Conv2dShape shape_;
+  Launch launch_;
+  Buffer x_, y_, dx_, dy_, weight_, dweight_, workspace_;
+};
+
+double relative_error(const std::vector<float>& values, const std::vector<float>& exact) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    error += std::pow(double{values[i]} - double{exact[i]}, 2);
+    norm += std::pow(double{exact[i]}, 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+double seconds_per_call(double least_seconds, const std::function<void()>& call) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  double seconds = 0;
+  int64_t calls = 0;
+  while (calls == 0 || seconds < least_seconds) {
+    call();
+    ++calls;
+    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  return seconds / static_cast<double>(calls);
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+/// Different 3x3 convolutions of the network that leave the size of their planes.
+std::vector<Conv2dShape> shapes_of(const Graph& graph) {
+  std::vector<Conv2dShape> shapes;
+  for (const auto& node : graph.nodes()) {
+    if (node->info.op != "conv2d") continue;
+    const auto& weight = graph.parameters()[node->info.weight].shape;
+    Conv2dShape shape{.in = graph.shape(node->inputs[0]),
+                      .out = graph.shape(node->output),
+                      .kernel_h = weight[2],
+                      .kernel_w = weight[3],
+                      .padding = 1};
+    if (!kernels::winograd_fits(shape) || weight[1] != shape.in.channels ||
+        shape.in.height != shape.out.height || shape.in.width != shape.out.width)
+      continue;
+    const bool known = std::ranges::any_of(
+        shapes, [&](const Conv2dShape& s) { return s.in == shape.in && s.out == shape.out; });
+    if (!known) shapes.push_back(shape);
+  }
+  return shapes;
+}
+
+void print_pass(const Backend& backend, const Conv2dShape& shape, Pass pass, Layer& timed,
+                int64_t batch, int rounds, double least_seconds) {
+  Layer exact(kernels::reference_backend(), shape, kErrorBatch),
+      tested(backend, shape, kErrorBatch);
+  exact.run(pass, false);
+  double errors[2], milliseconds[2];
+  for (const bool winograd : {false, true}) {
+    tested.run(pass, winograd);
+    errors[winograd] = relative_error(tested.result(pass), exact.result(pass));
+    timed.run(pass, winograd);  // warms up
+  }
+  std::vector<double> seconds[2], ratios;
+  for (int round = 0; round < rounds; ++round) {
+    for (const bool winograd : {false, true})
+      seconds[winograd].push_back(
+          seconds_per_call(least_seconds, [&] { timed.run(pass, winograd); }));
+    ratios.push_back(seconds[0].back() / seconds[1].back());
+  }
+  for (const bool winograd : {false, true})
+    milliseconds[winograd] = 1e3 * median(seconds[winograd]);
+  const auto pays =
+      pass == Pass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
+  fmt::print("| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} |\n",
+             shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
+             milliseconds[0], milliseconds[1], median(ratios), pays(shape, batch) ? "yes" : "no",
+             errors[0], errors[1]);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+void print_conv_layers(const StepOptions& options, int rounds, double least_seconds) {
+  std::vector<Conv2dShape> shapes;
+  const Backend* backend = nullptr;
+  {
+    TrainingStep step(options);
+    backend = &step.network().graph().backend();
+    shapes = shapes_of(step.network().graph());
+  }
+  if (backend->winograd.forward == nullptr)
+    fail("backend {} has no Winograd kernels; use --device cpu", backend->name);
+  fmt::print("{}, batch {}, {}, medians of {} rounds.\n\n", options.model, options.batch,
+             backend->name, rounds);
+  fmt::print(
+      "| layer | pass | direct, ms | Winograd, ms | ratio | chosen | error, direct | error, "
+      "Winograd |\n|---|---|---|---|---|---|---|---|\n");
+  for (const Conv2dShape& shape : shapes) {
+    Layer timed(*backend, shape, options.batch);
+    for (const Pass pass : {Pass::forward, Pass::input_grad, Pass::weight_grad})
+      print_pass(*backend, shape, pass, timed, options.batch, rounds, least_seconds);
+  }
+}
+
+}  // namespace sculpt::bench

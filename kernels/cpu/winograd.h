@@ -1,0 +1,12 @@
+#pragma once
+// Winograd convolutions of this instruction set: winograd.cpp has the table and the passes that
+// write activations, winograd_weight_grad.cpp the gradient of the weight.
+
+#include "kernels/cpu/vec.h"
+#include "kernels/winograd.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+
+WinogradKernels winograd_kernels();
+
+}  // namespace SCULPT_ISA_NAMESPACE

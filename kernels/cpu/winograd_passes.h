@@ -1,0 +1,20 @@
+#pragma once
+// What winograd_kernels() takes from winograd_weight_grad.cpp.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/conv2d.h"
+#include "kernels/cpu/vec.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+
+bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch);
+
+size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch);
+
+void winograd_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                          const Conv2dShape& shape, GradWrite write, void* workspace,
+                          const Launch& launch);
+
+}  // namespace SCULPT_ISA_NAMESPACE

@@ -1,0 +1,224 @@
+// Winograd convolutions against plain loops in double, within the bounds that winograd.h states.
+
+#include "kernels/winograd.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "kernels/common/parallel.h"
+#include "tests/kernels/conv2d_case.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace {
+
+using namespace sculpt::kernels;
+using namespace sculpt::kernels::test;
+
+/// Standard normal, rounded to float (Box-Muller).
+Values normal_values(int64_t count, uint64_t seed) {
+  Values values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto words = sculpt::philox4x32(seed, i, 0);
+    const double radius = std::sqrt(-2 * std::log(1 - double{sculpt::philox_uniform(words[0])}));
+    const double angle = 2 * std::numbers::pi * double{sculpt::philox_uniform(words[1])};
+    values[i] = static_cast<float>(radius * std::cos(angle));
+  }
+  return values;
+}
+
+/// A convolution with everything it reads, and what its passes should give.
+struct Problem {
+  explicit Problem(const Case& c)
+      : shape(make_shape(c)),
+        batch(c.batch),
+        x(normal_values(batch * shape.in.elements_per_image(), 1)),
+        dy(normal_values(batch * shape.out.elements_per_image(), 2)),
+        weight(normal_values(shape.weight_count(), 3)),
+        bias(normal_values(shape.out.channels, 4)),
+        y(dy.size()),
+        dx(x.size()),
+        dweight(weight.size()),
+        dbias(bias.size()) {
+    for_each_product(shape, batch, [&](size_t i, size_t w, size_t o) {
+      y[o] += weight[w] * x[i];
+      dx[i] += weight[w] * dy[o];
+      dweight[w] += dy[o] * x[i];
+    });
+    for (size_t o = 0; o < dy.size(); ++o)
+      dbias[channel_of(o)] += dy[o];
+  }
+
+  /// Output channel of an element of y.
+  size_t channel_of(size_t element) const {
+    return element / static_cast<size_t>(shape.out.height * shape.out.width) % bias.size();
+  }
+
+  Conv2dShape shape;
+  int64_t batch;
+  Values x, dy, weight, bias;
+  Values y, dx, dweight, dbias;  // without bias, overwritten
+};
+
+Values sum_of(const Values& a, const Values& b) {
+  Values sum = a;
+  for (size_t i = 0; i < sum.size(); ++i)
+    sum[i] += b[i];
+  return sum;
+}
+
+/// The two bounds of winograd.h. Results may be sums with what was there before; errors are held
+/// against `computed`, what the pass adds.
+void check_errors(const Values& actual, const Values& expected, const Values& computed) {
+  REQUIRE(actual.size() == expected.size());
+  double error = 0, norm = 0, worst = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double difference = std::abs(actual[i] - expected[i]);
+    error += difference * difference;
+    norm += computed[i] * computed[i];
+    worst = std::max(worst, difference);  // a NaN shows in `error`
+  }
+  const double root_mean_square = std::sqrt(norm / static_cast<double>(actual.size()));
+  CHECK(std::sqrt(error) < kWinogradError * std::sqrt(norm));
+  CHECK(worst < kWinogradMaxError * root_mean_square);
+}
+
+DeviceScratch scratch_for(const Backend& backend, const Problem& p) {
+  return {backend, backend.winograd.workspace_bytes(p.shape, p.batch)};
+}
+
+Values run_forward(const Backend& backend, const Problem& p, bool with_bias) {
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Array weight(backend, p.weight), bias(backend, p.bias);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.winograd.forward(y.data(), x.data(), weight.data(), with_bias ? bias.data() : nullptr,
+                           p.shape, scratch.data(), launch);
+  CHECK(y.frame_is_zero());
+  CHECK(y.padded_lanes_finite());
+  return y.nchw();
+}
+
+Values run_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
+  const Launch launch = make_launch(backend, p.batch);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  Array weight(backend, p.weight);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.winograd.input_grad(dx.data(), dy.data(), weight.data(), p.shape, write, scratch.data(),
+                              launch);
+  CHECK(dx.frame_is_zero());
+  CHECK(dx.padded_lanes_zero());
+  return dx.nchw();
+}
+
+/// Gradients of weight and bias.
+std::pair<Values, Values> run_weight_grad(const Backend& backend, const Problem& p,
+                                          GradWrite write) {
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Array dweight(backend, p.weight), dbias(backend, p.bias);
+  DeviceScratch scratch = scratch_for(backend, p);
+  backend.winograd.weight_grad(dweight.data(), dbias.data(), dy.data(), x.data(), p.shape, write,
+                               scratch.data(), launch);
+  return {dweight.values(), dbias.values()};
+}
+
+template <class Body>
+void for_each_backend(const Body& body) {
+  for (const Backend* backend : tested_backends()) {
+    if (backend->winograd.forward == nullptr) continue;
+    CAPTURE(backend->name);
+    body(*backend);
+  }
+}
+
+void check_all(const Case& c) {
+  CAPTURE(c.name());
+  const Problem p(c);
+  REQUIRE(winograd_fits(p.shape));
+  Values biased = p.y;
+  for (size_t i = 0; i < biased.size(); ++i)
+    biased[i] += p.bias[p.channel_of(i)];
+  for_each_backend([&](const Backend& backend) {
+    check_errors(run_forward(backend, p, false), p.y, p.y);
+    check_errors(run_forward(backend, p, true), biased, biased);
+    for (const bool add : {false, true}) {
+      CAPTURE(add);
+      const GradWrite write = add ? GradWrite::accumulate : GradWrite::overwrite;
+      const Values dx = run_input_grad(backend, p, write);
+      check_errors(dx, add ? sum_of(p.dx, p.x) : p.dx, add ? sum_of(p.dx, p.x) : p.dx);
+      const auto [dweight, dbias] = run_weight_grad(backend, p, write);
+      check_errors(dweight, add ? sum_of(p.dweight, p.weight) : p.dweight, p.dweight);
+      CHECK(relative_error(dbias, add ? sum_of(p.dbias, p.bias) : p.dbias) < 1e-5);
+    }
+  });
+}
+
+TEST_CASE("winograd: layers of the networks") {
+  for (const Case& c : {Case{1, 64, 12, 12, 64, 3, 3, 1, 1}, Case{2, 128, 8, 8, 64, 3, 3, 1, 1},
+                        Case{18, 70, 4, 4, 50, 3, 3, 1, 1}, Case{1, 512, 4, 4, 100, 3, 3, 1, 1}})
+    check_all(c);
+}
+
+TEST_CASE("winograd: odd planes, any padding, few channels, batches of any size") {
+  for (const Case& c :
+       {Case{1, 1, 1, 1, 1, 3, 3, 1, 1}, Case{17, 5, 7, 7, 3, 3, 3, 1, 1},
+        Case{3, 8, 5, 9, 7, 3, 3, 1, 0}, Case{2, 3, 6, 13, 19, 3, 3, 1, 2},
+        Case{16, 17, 3, 3, 6, 3, 3, 1, 0}, Case{40, 9, 2, 1, 13, 3, 3, 1, 2},
+        Case{4, 20, 9, 4, 12, 3, 3, 1, 1, 1, 2}, Case{20, 33, 10, 11, 29, 3, 3, 1, 1, 1, 1}})
+    check_all(c);
+}
+
+TEST_CASE("winograd: many tiles pass in chunks") {
+  check_all({1, 16, 50, 49, 20, 3, 3, 1, 1});
+}
+
+TEST_CASE("winograd: results do not depend on the number of threads") {
+  const int threads = sculpt::thread_count();
+  for (const Case& c : {Case{40, 20, 6, 6, 30, 3, 3, 1, 1}, Case{5, 24, 4, 4, 70, 3, 3, 1, 1}}) {
+    const Problem p(c);
+    for_each_backend([&](const Backend& backend) {
+      sculpt::set_thread_count(1);
+      const Values y = run_forward(backend, p, true);
+      const Values dx = run_input_grad(backend, p, GradWrite::overwrite);
+      const auto dweight = run_weight_grad(backend, p, GradWrite::overwrite);
+      for (const int count : {2, 3, 7}) {
+        sculpt::set_thread_count(count);
+        CHECK(run_forward(backend, p, true) == y);
+        CHECK(run_input_grad(backend, p, GradWrite::overwrite) == dx);
+        CHECK(run_weight_grad(backend, p, GradWrite::overwrite) == dweight);
+      }
+    });
+  }
+  sculpt::set_thread_count(threads);
+}
+
+TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough tiles") {
+  const auto shape = [](int64_t channels, int64_t side, int64_t kernel, int64_t stride,
+                        int64_t padding, int64_t groups) {
+    return make_shape(
+        {64, channels, side, side, channels, kernel, kernel, stride, padding, groups});
+  };
+  for_each_backend([&](const Backend& backend) {
+    const WinogradKernels& winograd = backend.winograd;
+    for (const Conv2dShape& wide : {shape(128, 16, 3, 1, 1, 1), shape(512, 4, 3, 1, 1, 1)}) {
+      CHECK(winograd.pays(wide, 64));
+      CHECK(winograd.weight_grad_pays(wide, 64));
+    }
+    CHECK(winograd.pays(shape(16, 32, 3, 1, 1, 1), 64));
+    CHECK(!winograd.weight_grad_pays(shape(16, 32, 3, 1, 1, 1), 64));
+    CHECK(!winograd.pays(shape(512, 4, 3, 1, 1, 1), 16));
+    // Too narrow; planes that fill a quarter of a tile, or a bit more than one.
+    for (const Conv2dShape& other :
+         {shape(8, 32, 3, 1, 1, 1), shape(128, 2, 3, 1, 1, 1), shape(128, 5, 3, 1, 1, 1),
+          shape(128, 16, 3, 2, 1, 1), shape(128, 16, 3, 1, 1, 2), shape(128, 16, 1, 1, 0, 1),
+          shape(128, 16, 3, 1, 3, 1)}) {
+      CHECK(!winograd.pays(other, 64));
+      CHECK(!winograd.weight_grad_pays(other, 64));
+    }
+  });
+}
+
+}  // namespace
