@@ -61,6 +61,9 @@ int run(int argc, char** argv) {
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
+  double sparsity = 0;
+  profile->add_option("--sparsity", sparsity, "share of each layer's weights masked at random")
+      ->capture_default_str();
   double least_seconds = 0.05;
   auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
   each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")
@@ -82,6 +85,7 @@ int run(int argc, char** argv) {
   TrainingStep step(options);
   if (*profile && step.network().graph().backend().memory)
     fail("profile times the CPU; for a GPU see docs/profiling.md");
+  mask_at_random(step, sparsity);
   if (*profile) print_profile(step, steps);
   if (*each) print_kernel_times(step.network(), least_seconds);
   if (*server) serve(step, options.batch);

@@ -5,8 +5,6 @@
 #include <fmt/format.h>
 #include <vector>
 
-#include "engine/sparse/prune.h"
-
 namespace sculpt::bench {
 
 namespace {
@@ -26,12 +24,6 @@ double seconds_per_step(TrainingStep& step, double least_seconds) {
     seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
   return seconds / static_cast<double>(steps);
-}
-
-void mask_at_random(TrainingStep& step, double sparsity) {
-  if (sparsity == 0) return;
-  const ScoreContext context{step.network(), 1, {}, {}, {}};
-  prune(context, {"random", "uniform", 1 - sparsity});
 }
 
 double median(std::vector<double> values) {
