@@ -58,12 +58,13 @@ int run(int argc, char** argv) {
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
   app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
+  double sparsity = 0;
+  app.add_option("--sparsity", sparsity,
+                 "share of each layer's weights that is masked at random; `sparse` has its own")
+      ->capture_default_str();
   auto* profile =
       app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
-  double sparsity = 0;
-  profile->add_option("--sparsity", sparsity, "share of each layer's weights masked at random")
-      ->capture_default_str();
   double least_seconds = 0.05;
   auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
   each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")

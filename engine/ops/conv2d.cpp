@@ -10,7 +10,7 @@ using kernels::Conv2dShape;
 
 namespace {
 
-class Conv2d final : public Node {
+class Conv2d final : public Node, private BlockPasses {
  public:
   Conv2d(NodeInfo node_info, Value x, Conv2dShape shape, ParameterId weight,
          std::optional<ParameterId> bias)
@@ -60,6 +60,31 @@ class Conv2d final : public Node {
     else
       kernels_->input_grad(dx, dy, arena_->compute_weight(weight_), shape_, grad_write[0],
                            r.workspace(), r.launch);
+  }
+
+  // Biases would want partial sums of their own; layers that batch norm follows have none.
+  BlockPasses* block_passes() override {
+    return sparse_.kernels().on_blocks.forward != nullptr && !bias_ ? this : nullptr;
+  }
+  bool ready(const Replay& r) override {
+    sparse_.follow_mask(r.sparse);
+    return sparse_.activations() && sparse_.weights();
+  }
+  void begin(Pass pass, const Replay&) override {
+    pass == Pass::forward ? sparse_.gather() : sparse_.zero_partials();
+  }
+  void run(Pass pass, const Replay& block) override {
+    const auto& kernels = sparse_.kernels().on_blocks;
+    const void* x = block.data(inputs[0]);
+    if (pass == Pass::forward)
+      return kernels.forward(block.data(output), x, sparse_.values(), sparse_.conv(), block.launch);
+    const void* dy = block.grad(output);
+    kernels.weight_grad(sparse_.partial(block.thread()), dy, x, sparse_.conv(), block.launch);
+    if (void* dx = block.grad(inputs[0]))
+      kernels.input_grad(dx, dy, sparse_.values(), sparse_.conv(), grad_write[0], block.launch);
+  }
+  void end(Pass pass, const Replay&) override {
+    if (pass == Pass::backward) sparse_.sum_partials(arena_->gradient(weight_));
   }
 
   bool backward_reads_input(size_t) const override { return true; }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/common/parallel.h"
+
 namespace sculpt::ops {
 namespace {
 
@@ -34,6 +36,8 @@ void SparseConvLayer::follow_mask(SparseKernels wanted) {
   activations_ = weights_ = false;
   conv_.reset();
   workspace_ = {};
+  values_ = {};
+  partials_ = {};
   mask_.clear();
   if (dense) return;
   mask_.assign(mask.begin(), mask.end());
@@ -46,6 +50,18 @@ void SparseConvLayer::follow_mask(SparseKernels wanted) {
   conv_.emplace(shape_, mask);
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse convolution",
                       arena_->backend().memory);
+  const auto& on_blocks = kernels().on_blocks;
+  if (on_blocks.forward == nullptr) return;
+  const auto threads = static_cast<size_t>(thread_count());
+  partial_ = on_blocks.partial_bytes(*conv_);
+  values_ = Buffer(on_blocks.values_bytes(*conv_), "kept weights");
+  partials_ = Buffer(threads * partial_, "partial gradients of kept weights");
+}
+
+void SparseConvLayer::sum_partials(void* dweight) {
+  const auto count = static_cast<int64_t>(partials_.bytes() / std::max<size_t>(1, partial_));
+  kernels().on_blocks.sum_partials(dweight, partials_.data(), count, conv(),
+                                   kernels::GradWrite::overwrite);
 }
 
 }  // namespace sculpt::ops

@@ -26,6 +26,14 @@ class SparseConvLayer {
   const kernels::SparseConv2d& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
+  /// For passes on blocks: the values of the kept weights, gathered by gather().
+  const void* values() const { return values_.data(); }
+  void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
+  /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
+  void* partial(int thread) { return partials_.data() + static_cast<size_t>(thread) * partial_; }
+  void zero_partials() { partials_.zero(); }
+  void sum_partials(void* dweight);
+
  private:
   const ParameterArena* arena_ = nullptr;
   ParameterId weight_ = -1;
@@ -33,7 +41,8 @@ class SparseConvLayer {
   int64_t mask_version_ = -1;
   std::vector<uint8_t> mask_;  // that conv_ was made for; empty: all weights are kept
   std::optional<kernels::SparseConv2d> conv_;
-  Buffer workspace_;
+  Buffer workspace_, values_, partials_;
+  size_t partial_ = 0;  // bytes
   bool activations_ = false;
   bool weights_ = false;
 };
