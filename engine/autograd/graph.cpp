@@ -91,13 +91,17 @@ void Graph::finish() {
 }
 
 void Graph::plan_groups() {
+  // A block that is larger does not stay in cache from node to node.
+  constexpr int64_t kMostBytes = int64_t{8} << 20;
+  const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
   std::vector<ScheduledNode> scheduled;
   for (const auto& node : nodes_) {
     ScheduledNode& to = scheduled.emplace_back();
     for (const Value v : node->inputs)
       to.inputs.push_back(v.index);
     to.output = node->output.index;
-    if (const BlockPasses* passes = node->block_passes()) {
+    const BlockPasses* passes = node->block_passes();
+    if (passes != nullptr && shape(node->output).block_stride() * cell_bytes <= kMostBytes) {
       to.on_blocks = true;
       to.reduces = passes->reduces();
     }

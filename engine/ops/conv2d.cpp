@@ -62,9 +62,12 @@ class Conv2d final : public Node, private BlockPasses {
                            r.workspace(), r.launch);
   }
 
-  // Biases would want partial sums of their own; layers that batch norm follows have none.
+  // Biases would want partial sums of their own; layers that batch norm follows have none. Planes
+  // of one pixel are faster together.
   BlockPasses* block_passes() override {
-    return sparse_.kernels().on_blocks.forward != nullptr && !bias_ ? this : nullptr;
+    const bool possible = sparse_.kernels().on_blocks.forward != nullptr && !bias_ &&
+                          shape_.out.height * shape_.out.width > 1;
+    return possible ? this : nullptr;
   }
   bool ready(const Replay& r) override {
     sparse_.follow_mask(r.sparse);

@@ -1,6 +1,7 @@
 #include "engine/ops/sparse_conv_layer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/common/parallel.h"
 
@@ -56,6 +57,12 @@ void SparseConvLayer::follow_mask(SparseKernels wanted) {
   partial_ = on_blocks.partial_bytes(*conv_);
   values_ = Buffer(on_blocks.values_bytes(*conv_), "kept weights");
   partials_ = Buffer(threads * partial_, "partial gradients of kept weights");
+}
+
+void SparseConvLayer::zero_partials() {
+  parallel_for(static_cast<int64_t>(partials_.bytes()), [&](int64_t begin, int64_t end, int) {
+    std::memset(partials_.data() + begin, 0, static_cast<size_t>(end - begin));
+  });
 }
 
 void SparseConvLayer::sum_partials(void* dweight) {

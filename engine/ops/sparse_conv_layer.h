@@ -31,7 +31,7 @@ class SparseConvLayer {
   void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
   /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
   void* partial(int thread) { return partials_.data() + static_cast<size_t>(thread) * partial_; }
-  void zero_partials() { partials_.zero(); }
+  void zero_partials();
   void sum_partials(void* dweight);
 
  private:
