@@ -34,6 +34,15 @@ class SparseLayer {
   const kernels::SparseConv2d& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
+  // For passes on blocks.
+  /// The values of the kept weights, as gather() found them.
+  const void* values() const { return values_.data(); }
+  void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
+  /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
+  void* partial(int thread) { return partials_.data() + static_cast<size_t>(thread) * partial_; }
+  void zero_partials();
+  void sum_partials(void* dweight);
+
  private:
   const ParameterArena* arena_ = nullptr;
   ParameterId weight_ = -1;
@@ -42,7 +51,8 @@ class SparseLayer {
   std::vector<uint8_t> mask_;  // as it was last seen; empty: all weights are kept
   int64_t kept_ = 0;
   std::optional<kernels::SparseConv2d> conv_;
-  Buffer workspace_;
+  Buffer workspace_, values_, partials_;
+  size_t partial_ = 0;  // bytes
 };
 
 }  // namespace sculpt::ops
