@@ -18,12 +18,17 @@ void SparseLayer::prepare(const ParameterArena& arena, ParameterId weight,
   shape_ = shape;
 }
 
+std::span<const uint8_t> SparseLayer::arena_mask() const {
+  return ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
+}
+
 bool SparseLayer::follow_mask() {
   if (arena_->mask_version() == mask_version_) return false;
   mask_version_ = arena_->mask_version();
-  const auto mask = ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
+  const auto mask = arena_mask();
   const bool dense = std::ranges::all_of(mask, is_kept);
-  if (dense ? mask_.empty() : std::ranges::equal(mask, mask_)) return false;
+  if (dense ? mask_.empty() : std::equal(mask.begin(), mask.end(), mask_.begin(), mask_.end()))
+    return false;
   drop();
   mask_.clear();
   if (!dense) mask_.assign(mask.begin(), mask.end());
@@ -36,14 +41,20 @@ double SparseLayer::density() const {
 }
 
 void SparseLayer::build() {
-  conv_.emplace(shape_, mask_);
+  conv_.emplace(shape_, arena_mask());
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);
 }
 
 void SparseLayer::drop() {
   conv_.reset();
+  kept_only_ = false;
   workspace_ = {};
+}
+
+void SparseLayer::keep_only() {
+  conv_->keep_only();
+  kept_only_ = true;
 }
 
 }  // namespace sculpt::ops

@@ -17,6 +17,8 @@ namespace {
 constexpr double kActivationDensity = 0.5;
 constexpr double kWeightDensity = 0.4;
 
+constexpr PassKernels kAllSparse = {Choice::sparse, Choice::sparse, Choice::sparse};
+
 /// Densities of one quarter octave share a choice, which spares measuring and keeps the number of
 /// remembered choices small.
 double rounded(double density) {
@@ -100,18 +102,22 @@ std::optional<PassKernels> WeightedNode::pass_kernels() const {
   return pass_kernels_;
 }
 
-void WeightedNode::follow_mask(const Replay& r) {
-  if (!sparse_.available() || !sparse_.follow_mask()) return;
+bool WeightedNode::follow_mask(const Replay& r) {
+  if (sparse_.available() && sparse_.follow_mask()) choose_kernels(r);
+  return sparse_.kept_only();
+}
+
+void WeightedNode::choose_kernels(const Replay& r) {
   pass_kernels_ = {};
   if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
   sparse_.build();
   pass_kernels_ = choose(r);
   if (pass_kernels_ == PassKernels{}) sparse_.drop();
+  if (pass_kernels_ == kAllSparse) sparse_.keep_only();
 }
 
 PassKernels WeightedNode::choose(const Replay& r) {
-  if (r.sparse == SparseKernels::on || sparse_.density() == 0)
-    return {Choice::sparse, Choice::sparse, Choice::sparse};
+  if (r.sparse == SparseKernels::on || sparse_.density() == 0) return kAllSparse;
   PassKernels chosen;
   chosen.forward = choose_faster(Pass::forward, r);
   chosen.weight_grad = choose_faster(Pass::weight_grad, r);

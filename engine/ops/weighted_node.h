@@ -16,7 +16,7 @@ class WeightedNode : public Node {
 
   void forward(const Replay& r) final;
   void backward(const Replay& r) final;
-  void follow_mask(const Replay& r) final;
+  bool follow_mask(const Replay& r) final;
   std::optional<PassKernels> pass_kernels() const final;
   bool backward_reads_input(size_t) const final { return true; }
 
@@ -38,6 +38,7 @@ class WeightedNode : public Node {
 
   void run(Pass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(Pass pass, const Replay& r, void* dweight);
+  void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(Pass pass, const Replay& r);
   kernels::Timing measure(Pass pass, const Replay& r);

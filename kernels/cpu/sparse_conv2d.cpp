@@ -44,11 +44,16 @@ PixelGrid2d grid_of(const SparseTaps& taps, int64_t& blocks) {
   return pixels;
 }
 
-void gather_values(float* values, const float* weight, const SparseTaps& taps) {
+/// The weights in the order of the entries: gathered in the workspace unless they are stored so.
+const float* values_of(const SparseTaps& taps, const void* weight, void* workspace) {
+  const auto* stored = static_cast<const float*>(weight);
+  if (taps.weights.empty()) return stored;
+  auto* values = static_cast<float*>(workspace);
   parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
     for (int64_t k = begin; k < end; ++k)
-      values[k] = weight[taps.weights[static_cast<size_t>(k)]];
+      values[k] = stored[taps.weights[static_cast<size_t>(k)]];
   });
+  return values;
 }
 
 /// A pass that writes activations.
@@ -134,8 +139,7 @@ void run_pass(const Pass& pass, int64_t blocks) {
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
              void* workspace, const Launch& launch) {
-  auto* values = static_cast<float*>(workspace);
-  gather_values(values, static_cast<const float*>(weight), conv.forward());
+  const float* values = values_of(conv.forward(), weight, workspace);
   int64_t blocks = ceil_div(launch.batch, kLanes);
   const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
   run_pass({conv.forward(), pixels, values, static_cast<const float*>(x), static_cast<float*>(y),
@@ -145,9 +149,8 @@ void forward(void* y, const void* x, const void* weight, const void* bias, const
 
 void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,
                 GradWrite write, void* workspace, const Launch& launch) {
-  auto* values = static_cast<float*>(workspace);
   for (const SparseTaps& taps : conv.input_grad()) {
-    gather_values(values, static_cast<const float*>(weight), taps);
+    const float* values = values_of(taps, weight, workspace);
     int64_t blocks = ceil_div(launch.batch, kLanes);
     const PixelGrid2d pixels = grid_of(taps, blocks);
     run_pass({taps, pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx), nullptr,
@@ -288,7 +291,7 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
       float sum = 0;
       for (int t = 0; t < threads; ++t)
         sum += partials[t * stride + k];
-      float& to = gradient[taps.weights[static_cast<size_t>(k)]];
+      float& to = gradient[taps.weights.empty() ? k : taps.weights[static_cast<size_t>(k)]];
       to = sum + (write == GradWrite::accumulate ? to : 0.0f);
     }
   });
