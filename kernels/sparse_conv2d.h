@@ -4,8 +4,8 @@
 // and groups.
 //
 // A pattern says where the kept weights are. It is made once when a mask changes; the passes then
-// read their values from, and write their gradients to, the dense arrays of the parameter. Masked
-// weights are taken as zero and their gradients are left alone.
+// read their values from, and write their gradients to, arrays of the whole parameter, or of its
+// kept weights only. Masked weights are taken as zero and their gradients are left alone.
 //
 // Work: 2 * kept * out pixels * batch FLOPs a pass.
 
@@ -36,15 +36,18 @@ struct SparseTaps {
   int64_t segments = 0;
   std::vector<int64_t> starts;   ///< [segments * out_channels + 1]
   std::vector<int32_t> offsets;  ///< per entry: cell that it reads, from the pixel's first
-  std::vector<int32_t> weights;  ///< per entry: index in the dense weight
+  std::vector<int32_t> weights;  ///< per entry: where its weight is stored; empty: in this order
 
-  int64_t count() const { return static_cast<int64_t>(weights.size()); }
+  int64_t count() const { return static_cast<int64_t>(offsets.size()); }
 };
 
 class SparseConv2d {
  public:
   /// mask: 0/1 per weight, OIHW. Throws Error if offsets do not fit 32 bits.
   SparseConv2d(const Conv2dShape& shape, std::span<const uint8_t> mask);
+
+  /// Kernels are then given arrays of the kept weights only, in the order of their indices.
+  void keep_only();
 
   const Conv2dShape& shape() const { return shape_; }
   int64_t kept() const { return forward_.count(); }
@@ -86,7 +89,8 @@ struct SparseConv2dKernels {
   /// the time of the call.
   size_t (*workspace_bytes)(const SparseConv2d&);
 
-  // As in Conv2dKernels. The gradient of the weight is written where the mask keeps it.
+  // As in Conv2dKernels. The gradient of the weight is written where the mask keeps it. weight and
+  // dweight: [kept] after keep_only().
   void (*forward)(void* y, const void* x, const void* weight, const void* bias,
                   const SparseConv2d& conv, void* workspace, const Launch& launch);
   void (*input_grad)(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,

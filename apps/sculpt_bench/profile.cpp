@@ -34,6 +34,10 @@ double seconds_per_step(TrainingStep& step, int steps) {
   return std::chrono::duration<double>(Clock::now() - start).count() / steps;
 }
 
+double mebibytes(size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
 struct Row {
   double forward = 0, backward = 0;  // seconds a step
   Cost cost;
@@ -95,6 +99,7 @@ void print_profile(TrainingStep& step, int steps) {
   graph.set_profiling(true);
   step.load_seconds = step.update_seconds = 0;
   const double step_seconds = seconds_per_step(step, steps);
+  const int64_t peak_bytes = peak_host_bytes();  // not that of the copy test below
   const MachineRates rates = measure_machine();
 
   Cost all;
@@ -119,15 +124,17 @@ void print_profile(TrainingStep& step, int steps) {
   by_op["load images"].forward = step.load_seconds / steps;
   Row& update = by_op["masked SGD"];
   update.backward = step.update_seconds / steps;
-  update.cost.bytes = static_cast<double>(step.network().parameters().count()) * (5 * 4 + 1);
+  const StoredArray::Form& stored = step.network().parameters().stored_form();
+  update.cost.bytes = static_cast<double>(stored->count()) * (5 * 4 + 1);
 
   fmt::print("Step: {:.2f} ms, {:.1f} images/s, {} threads, {}. ", step_seconds * 1e3,
              static_cast<double>(batch) / step_seconds, thread_count(), graph.backend().name);
   fmt::print(
-      "Machine: {:.0f} GFLOP/s, {:.1f} GB/s. Activations {:.1f} MiB, peak memory {:.1f} MiB.\n",
+      "Machine: {:.0f} GFLOP/s, {:.1f} GB/s. Activations {:.1f} MiB, weights with their gradients, "
+      "momentum and masks {:.2f} MiB, peak memory {:.1f} MiB.\n",
       rates.flops_per_second * 1e-9, rates.bytes_per_second * 1e-9,
-      static_cast<double>(graph.planned_bytes()) / (1 << 20),
-      static_cast<double>(peak_host_bytes()) / (1 << 20));
+      mebibytes(graph.planned_bytes()), mebibytes(step.network().parameters().bytes()),
+      mebibytes(static_cast<size_t>(peak_bytes)));
   fmt::print(
       "Not profiled, with blocks of images going through several ops where they can: {:.2f} ms. "
       "All ops: {:.1f} GFLOP, at least {:.2f} ms; {:.2f} GB, {:.2f} ms if each is moved.\n",

@@ -243,8 +243,10 @@ double seconds_since(Clock::time_point start) {
 void Graph::follow_masks() {
   if (parameters_.mask_version() == mask_version_) return;
   mask_version_ = parameters_.mask_version();
+  std::vector<ParameterId> kept_only;
   for (auto& node : nodes_)
-    node->follow_mask(replay_);
+    if (node->follow_mask(replay_)) kept_only.push_back(node->info.weight);
+  parameters_.store_kept(kept_only);
 }
 
 void Graph::forward(Mode mode, int64_t batch) {
@@ -270,6 +272,11 @@ void Graph::backward_from(Value v) {
 
 void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
+  // Host code may have looked at whole arenas since the forward pass. Measuring would overwrite
+  // that pass's activations.
+  kernels::Chooser* const chooser = std::exchange(replay_.chooser, nullptr);
+  follow_masks();
+  replay_.chooser = chooser;
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
   if (all && runs_on_blocks()) return run_groups(Pass::backward);

@@ -139,8 +139,10 @@ class Node {
 
   /// Called once by finish(), when shapes and halos are final.
   virtual void prepare(const Graph&) {}
-  /// Called before a forward pass if masks may have changed.
-  virtual void follow_mask(const Replay&) {}
+  /// Called before a pass over the graph if masks may have changed. Returns whether, from now on,
+  /// the node reads info.weight and writes its gradient only where it is kept, and takes it to be
+  /// stored like that (ParameterArena::store_kept).
+  virtual bool follow_mask(const Replay&) { return false; }
   virtual void forward(const Replay&) = 0;
   /// Adds to or overwrites (see grad_write) the gradients of its inputs; overwrites its
   /// parameters'.
@@ -199,8 +201,9 @@ class Graph {
   Replay& replay() { return replay_; }
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
-  /// Chooses kernels anew for the layers whose masks have changed; forward() does so too. It may
-  /// run passes of these layers for their time, on activations that the next forward() overwrites.
+  /// Chooses kernels anew for the layers whose masks have changed, and how their weights are
+  /// stored; forward() and backward() do so too. It may run passes of these layers for their time,
+  /// on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);

@@ -44,17 +44,62 @@ void ParameterArena::allocate(const kernels::Backend& backend) {
   SCULPT_CHECK(element_bytes_ == 0, "parameters are allocated already");
   backend_ = &backend;
   element_bytes_ = backend.parameter_bytes;
-  const size_t bytes = static_cast<size_t>(count_) * element_bytes_;
+  StoredForm dense;
+  for (const Parameter& p : parameters_)
+    dense.add(p.count);
+  form_ = dense_ = std::make_shared<const StoredForm>(std::move(dense));
   const auto* memory = backend.memory;
-  weights_ = MirroredBuffer(bytes, "the weights", memory);
-  gradients_ = MirroredBuffer(bytes, "the weight gradients", memory);
-  momentum_ = MirroredBuffer(bytes, "the momentum", memory);
+  weights_ = StoredArray("the weights", element_bytes_, memory, dense_);
+  gradients_ = StoredArray("the weight gradients", element_bytes_, memory, dense_);
+  momentum_ = StoredArray("the momentum", element_bytes_, memory, dense_);
   masks_ = MirroredBuffer(static_cast<size_t>(count_), "the masks", memory);
   state_ = MirroredBuffer(static_cast<size_t>(state_count_) * element_bytes_,
                           "the running statistics", memory);
   std::ranges::fill(masks(), uint8_t{1});
   allocate_packed();
   allocate_runs();
+}
+
+void ParameterArena::store_kept(std::span<const ParameterId> ids) {
+  if (ids.empty()) {
+    compact_ = nullptr;
+    compact_masks_ = {};
+    return;
+  }
+  SCULPT_CHECK(backend_->memory == nullptr, "compact parameters lie in the memory of the host");
+  StoredForm form;
+  for (size_t id = 0; id < parameters_.size(); ++id) {
+    const Parameter& p = parameters_[id];
+    if (std::ranges::find(ids, static_cast<ParameterId>(id)) != ids.end())
+      form.add_kept(slice(std::as_const(*this).masks(), p));
+    else
+      form.add(p.count);
+  }
+  // What has stayed in the last compact form is then good as it is.
+  if (compact_ == nullptr || *compact_ != form)
+    compact_ = std::make_shared<const StoredForm>(std::move(form));
+  form_ = compact_;
+  gather_compact_masks();
+}
+
+void ParameterArena::gather_compact_masks() {
+  compact_masks_.assign(static_cast<size_t>(compact_->count()), 1);
+  bool masked = false;
+  for (size_t id = 0; id < parameters_.size(); ++id) {
+    const StoredParameter& stored = (*compact_)[id];
+    if (!stored.kept.empty()) continue;
+    const auto mask = slice(std::as_const(*this).masks(), parameters_[id]);
+    std::ranges::copy(mask, compact_masks_.begin() + stored.offset);
+    masked = masked || std::ranges::find(mask, uint8_t{0}) != mask.end();
+  }
+  if (!masked) compact_masks_ = {};
+}
+
+size_t ParameterArena::bytes() const {
+  size_t bytes = masks_.bytes() + state_.bytes() + packed_.bytes() + compact_masks_.capacity();
+  for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
+    bytes += array->bytes();
+  return bytes + (compact_ ? compact_->bytes() : 0);
 }
 
 void ParameterArena::allocate_runs() {
@@ -115,8 +160,10 @@ void ParameterArena::pack() {
 }
 
 void ParameterArena::hand_to_device() {
-  for (MirroredBuffer* buffer : {&weights_, &gradients_, &momentum_, &state_})
-    buffer->device();
+  if (backend_->memory == nullptr) return;
+  for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
+    array->in(form_).device();
+  state_.device();
   std::as_const(masks_).device();
   if (packed_stale_ && backend_->packed_weight_bytes > 0) pack();
 }
@@ -124,14 +171,17 @@ void ParameterArena::hand_to_device() {
 kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
                                             int64_t segment_count) {
   kernels::SgdArena arena;
-  arena.weight = weights_.device();
-  arena.momentum = momentum_.device();
-  arena.grad = std::as_const(gradients_).device();
-  arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
+  arena.weight = weights_.in(form_).device();
+  arena.momentum = momentum_.in(form_).device();
+  arena.grad = std::as_const(gradients_.in(form_)).device();
+  if (form_ == dense_)
+    arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
+  else if (!compact_masks_.empty())
+    arena.mask = compact_masks_.data();
   arena.packed = packed_.data();
   arena.segments = segments;
   arena.segment_count = segment_count;
-  arena.count = count_;
+  arena.count = form_->count();
   return arena;
 }
 

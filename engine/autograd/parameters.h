@@ -7,12 +7,20 @@
 //
 // Kernels get pointers into the backend's memory, host code gets spans; where these are different
 // memories the newest values are copied over when the other side asks (MirroredBuffer).
+//
+// Between changes of masks, weights, gradients and momentum may be stored in a compact form without
+// the masked elements of some parameters (store_kept). weight(), gradient() and sgd_arena() are in
+// the stored form; everything else shows whole arenas, expanded when it is asked for: masked
+// elements are then +0. What is not asked for stays as it is. Masks always have all elements.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/autograd/stored_array.h"
 #include "engine/core/mirrored_buffer.h"
 #include "kernels/backend.h"
 
@@ -63,21 +71,32 @@ class ParameterArena {
   int64_t kept_count() const;
   int64_t kept_count(ParameterId id) const;
 
-  // For kernels: pointers in the backend's memory and element type.
-  const void* weight(ParameterId id) const { return weights_.device() + offset_bytes(id); }
-  void* gradient(ParameterId id) { return gradients_.device() + offset_bytes(id); }
+  /// Stores these parameters, on the host, without their masked elements: for kernels that neither
+  /// read nor write those. Until masks may change again (see mask_version).
+  void store_kept(std::span<const ParameterId> ids);
+  /// How parameters are stored now. Another object once that changes.
+  const StoredArray::Form& stored_form() const { return form_; }
+  /// Bytes of all arenas as they are now, one copy of each.
+  size_t bytes() const;
+
+  // For kernels: pointers in the backend's memory and element type. Good until a view for host code
+  // or the stored form is asked for.
+  const void* weight(ParameterId id) const {
+    return std::as_const(weights_.in(form_)).device() + offset_bytes(id);
+  }
+  void* gradient(ParameterId id) { return gradients_.in(form_).device() + offset_bytes(id); }
   void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
   // The same for kernels that go over a whole arena, in global-index order.
-  const void* weight_array() const { return weights_.device(); }
-  const void* gradient_array() const { return gradients_.device(); }
+  const void* weight_array() const { return std::as_const(weights_.in(dense_)).device(); }
+  const void* gradient_array() const { return std::as_const(gradients_.in(dense_)).device(); }
   const uint8_t* mask_array() const { return reinterpret_cast<const uint8_t*>(masks_.device()); }
   void* mutable_weight_array() {
     packed_stale_ = true;
-    return weights_.device();
+    return weights_.in(dense_).device();
   }
-  void* mutable_momentum_array() { return momentum_.device(); }
+  void* mutable_momentum_array() { return momentum_.in(dense_).device(); }
   uint8_t* mutable_mask_array() {
-    ++mask_version_;
+    masks_may_change();
     return reinterpret_cast<uint8_t*>(masks_.device());
   }
   /// Grows whenever somebody may have changed masks.
@@ -91,32 +110,34 @@ class ParameterArena {
   /// Brings everything into the backend's memory and takes it as written there: before a recorded
   /// step, whose kernels run without asking for pointers.
   void hand_to_device();
-  /// Everything the optimizer works on, with the segments given (in the backend's memory).
+  /// Everything the optimizer works on, with the segments given (in the backend's memory), offsets
+  /// being those of the stored form.
   kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
   /// Where the compute copy of a weight begins, in its elements; -1 if it has none.
   int64_t packed_offset(ParameterId id) const { return packed_offsets_[id]; }
   const kernels::Backend& backend() const { return *backend_; }
 
   /// For host code: whole arenas in global-index order; T must be the element type (checked).
+  /// Spans are good until kernels run.
   template <class T = float>
   std::span<T> weights() {
     packed_stale_ = true;
-    return view<T>(weights_, count_);
+    return view<T>(weights_.in(dense_), count_);
   }
   template <class T = float>
   std::span<T> gradients() {
-    return view<T>(gradients_, count_);
+    return view<T>(gradients_.in(dense_), count_);
   }
   template <class T = float>
   std::span<T> momentum() {
-    return view<T>(momentum_, count_);
+    return view<T>(momentum_.in(dense_), count_);
   }
   template <class T = float>
   std::span<T> state_values() {
     return view<T>(state_, state_count_);
   }
   std::span<uint8_t> masks() {
-    ++mask_version_;
+    masks_may_change();
     return {reinterpret_cast<uint8_t*>(masks_.host()), static_cast<size_t>(count_)};
   }
   std::span<const uint8_t> masks() const {
@@ -138,7 +159,11 @@ class ParameterArena {
 
  private:
   size_t offset_bytes(ParameterId id) const {
-    return static_cast<size_t>(parameters_[id].offset) * element_bytes_;
+    return static_cast<size_t>((*form_)[static_cast<size_t>(id)].offset) * element_bytes_;
+  }
+  void masks_may_change() {
+    ++mask_version_;
+    form_ = dense_;
   }
   void require_element(size_t bytes) const;
   template <class T>
@@ -146,6 +171,7 @@ class ParameterArena {
     require_element(sizeof(T));
     return {reinterpret_cast<T*>(buffer.host()), static_cast<size_t>(count)};
   }
+  void gather_compact_masks();
   void allocate_packed();
   void pack();
   void allocate_runs();
@@ -156,7 +182,11 @@ class ParameterArena {
   int64_t state_count_ = 0;
   size_t element_bytes_ = 0;
   const kernels::Backend* backend_ = nullptr;
-  MirroredBuffer weights_, gradients_, momentum_, masks_, state_;
+  StoredArray weights_, gradients_, momentum_;
+  StoredArray::Form dense_, form_;
+  StoredArray::Form compact_;           // the last compact form
+  std::vector<uint8_t> compact_masks_;  // of its values; empty: nothing is masked
+  MirroredBuffer masks_, state_;
   int64_t mask_version_ = 0;
 
   MirroredBuffer runs_;  // PrunableRun

@@ -1,6 +1,7 @@
 #include "engine/core/buffer.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -66,16 +67,44 @@ size_t round_up(size_t n, size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-std::byte* allocate_host(size_t bytes) {
-  const bool large = bytes >= kHugePage;
-  const size_t alignment = large ? kHugePage : kCacheLine;
-  const size_t size = round_up(bytes, alignment);
-  void* data = std::aligned_alloc(alignment, size);
+// Large blocks are pages of their own: zero without being touched, so that memory is taken when it
+// is first used, and given back to the system when it is freed.
+
+bool has_own_pages(size_t bytes) {
+  return bytes >= kHugePage;
+}
+
+std::byte* map_pages(size_t bytes) {
+  const size_t size = round_up(bytes, kHugePage);
+  void* mapped =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* begin = static_cast<std::byte*>(mapped);
+  const size_t before =
+      round_up(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
+  if (before > 0) munmap(begin, before);
+  if (before < kHugePage) munmap(begin + before + size, kHugePage - before);
 #ifdef MADV_HUGEPAGE
   // Strided walks over large activations miss the TLB on 4 KiB pages.
-  if (large && data) madvise(data, size, MADV_HUGEPAGE);
+  madvise(begin + before, size, MADV_HUGEPAGE);
 #endif
+  return begin + before;
+}
+
+/// Zeroed.
+std::byte* allocate_host(size_t bytes) {
+  if (has_own_pages(bytes)) return map_pages(bytes);
+  const size_t size = round_up(bytes, kCacheLine);
+  void* data = std::aligned_alloc(kCacheLine, size);
+  if (data) std::memset(data, 0, size);
   return static_cast<std::byte*>(data);
+}
+
+void free_host(std::byte* data, size_t bytes) {
+  if (has_own_pages(bytes))
+    munmap(data, round_up(bytes, kHugePage));
+  else
+    std::free(data);
 }
 
 }  // namespace
@@ -89,12 +118,12 @@ Buffer::Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memo
          memory ? "GPU " : "", what, Live::mebibytes(bytes), live().describe(memory != nullptr));
   bytes_ = bytes;
   live().add(memory_ != nullptr, what, bytes);
-  zero();
+  if (memory_) zero();
 }
 
 Buffer::~Buffer() {
   if (!data_) return;
-  memory_ ? memory_->free(data_) : std::free(data_);
+  memory_ ? memory_->free(data_) : free_host(data_, bytes_);
   live().remove(memory_ != nullptr, what_, bytes_);
 }
 

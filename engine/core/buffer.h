@@ -1,5 +1,6 @@
 #pragma once
-// Owned, zero-initialised memory of the host or of a device, aligned for vectors.
+// Owned, zero-initialised memory of the host or of a device, aligned for vectors. The host's is
+// taken from the system page by page when it is first touched, if there is much of it.
 
 #include <cstddef>
 #include <cstdint>

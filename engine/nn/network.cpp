@@ -46,7 +46,7 @@ void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& init
     for (size_t i = 0; i < weights.size(); ++i)
       weights[i] = draw(stream, inits[id], i);
   }
-  std::ranges::fill(arena.momentum<T>(), T{0});
+  arena.zero_momentum();
   for (const auto& s : arena.states())
     std::fill_n(arena.state_values<T>().begin() + s.offset, s.count, static_cast<T>(s.initial));
 }

@@ -21,12 +21,17 @@ void SparseLayer::prepare(const ParameterArena& arena, ParameterId weight,
   shape_ = shape;
 }
 
+std::span<const uint8_t> SparseLayer::arena_mask() const {
+  return ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
+}
+
 bool SparseLayer::follow_mask() {
   if (arena_->mask_version() == mask_version_) return false;
   mask_version_ = arena_->mask_version();
-  const auto mask = ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
+  const auto mask = arena_mask();
   const bool dense = std::ranges::all_of(mask, is_kept);
-  if (dense ? mask_.empty() : std::ranges::equal(mask, mask_)) return false;
+  if (dense ? mask_.empty() : std::equal(mask.begin(), mask.end(), mask_.begin(), mask_.end()))
+    return false;
   drop();
   mask_.clear();
   if (!dense) mask_.assign(mask.begin(), mask.end());
@@ -39,7 +44,7 @@ double SparseLayer::density() const {
 }
 
 void SparseLayer::build() {
-  conv_.emplace(shape_, mask_);
+  conv_.emplace(shape_, arena_mask());
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);
   const auto& on_blocks = kernels().on_blocks;
@@ -52,6 +57,7 @@ void SparseLayer::build() {
 
 void SparseLayer::drop() {
   conv_.reset();
+  kept_only_ = false;
   workspace_ = {};
   values_ = {};
   partials_ = {};
@@ -67,6 +73,11 @@ void SparseLayer::sum_partials(void* dweight) {
   const auto count = static_cast<int64_t>(partials_.bytes() / std::max<size_t>(1, partial_));
   kernels().on_blocks.sum_partials(dweight, partials_.data(), count, conv(),
                                    kernels::GradWrite::overwrite);
+}
+
+void SparseLayer::keep_only() {
+  conv_->keep_only();
+  kept_only_ = true;
 }
 
 }  // namespace sculpt::ops

@@ -2,6 +2,7 @@
 // The kept weights of a convolution or linear layer, as the kernels that skip the others want them.
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/autograd/graph.h"
@@ -28,6 +29,9 @@ class SparseLayer {
   /// Makes the lists of kept weights, or frees them.
   void build();
   void drop();
+  /// Once no kernel reads the other weights: from now on the lists are for arrays without them.
+  void keep_only();
+  bool kept_only() const { return kept_only_; }
 
   const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }
   const kernels::Conv2dShape& shape() const { return shape_; }
@@ -44,13 +48,16 @@ class SparseLayer {
   void sum_partials(void* dweight);
 
  private:
+  std::span<const uint8_t> arena_mask() const;
+
   const ParameterArena* arena_ = nullptr;
   ParameterId weight_ = -1;
   kernels::Conv2dShape shape_;
   int64_t mask_version_ = -1;
-  std::vector<uint8_t> mask_;  // as it was last seen; empty: all weights are kept
+  std::vector<bool> mask_;  // as it was last seen; empty: all weights are kept
   int64_t kept_ = 0;
   std::optional<kernels::SparseConv2d> conv_;
+  bool kept_only_ = false;
   Buffer workspace_, values_, partials_;
   size_t partial_ = 0;  // bytes
 };

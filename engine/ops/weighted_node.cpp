@@ -112,7 +112,8 @@ bool WeightedNode::ready(const Replay&) {
 }
 
 void WeightedNode::begin(Pass pass, const Replay&) {
-  pass == Pass::forward ? sparse_.gather() : sparse_.zero_partials();
+  sparse_.gather();
+  if (pass == Pass::backward) sparse_.zero_partials();
 }
 
 void WeightedNode::run(Pass pass, const Replay& block) {
@@ -136,13 +137,18 @@ std::optional<PassKernels> WeightedNode::pass_kernels() const {
   return pass_kernels_;
 }
 
-void WeightedNode::follow_mask(const Replay& r) {
-  if (!sparse_.available() || !sparse_.follow_mask()) return;
+bool WeightedNode::follow_mask(const Replay& r) {
+  if (sparse_.available() && sparse_.follow_mask()) choose_kernels(r);
+  return sparse_.kept_only();
+}
+
+void WeightedNode::choose_kernels(const Replay& r) {
   pass_kernels_ = {};
   if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
   sparse_.build();
   pass_kernels_ = choose(r);
   if (pass_kernels_ == PassKernels{}) sparse_.drop();
+  if (pass_kernels_ == kAllSparse) sparse_.keep_only();
 }
 
 PassKernels WeightedNode::choose(const Replay& r) {

@@ -16,7 +16,7 @@ class WeightedNode : public Node, private BlockPasses {
 
   void forward(const Replay& r) final;
   void backward(const Replay& r) final;
-  void follow_mask(const Replay& r) final;
+  bool follow_mask(const Replay& r) final;
   std::optional<PassKernels> pass_kernels() const final;
   BlockPasses* block_passes() final;
   bool backward_reads_input(size_t) const final { return true; }
@@ -44,6 +44,7 @@ class WeightedNode : public Node, private BlockPasses {
 
   void run(LayerPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(LayerPass pass, const Replay& r, void* dweight);
+  void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(LayerPass pass, const Replay& r);
   kernels::Timing measure(LayerPass pass, const Replay& r);

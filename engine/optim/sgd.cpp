@@ -25,15 +25,20 @@ bool extends(const SgdSegment& last, const SgdSegment& next) {
 Sgd::Sgd(ParameterArena& parameters, const OptimOptions& options)
     : parameters_(parameters), options_(options) {
   const kernels::Backend& backend = parameters.backend();
-  const std::vector<SgdSegment> segments = make_segments();
-  segment_count_ = static_cast<int64_t>(segments.size());
-  segments_ =
-      MirroredBuffer(segments.size() * sizeof(SgdSegment), "the optimizer's table", backend.memory);
-  if (!segments.empty())
-    std::memcpy(segments_.host(), segments.data(), segments.size() * sizeof(SgdSegment));
+  follow_stored_form();
   scalars_ = DeviceValue<SgdScalars>("the optimizer's settings", backend.memory);
   workspace_ = Buffer(backend.masked_sgd.clip_workspace_bytes(parameters.count()),
                       "the optimizer's workspace", backend.memory);
+}
+
+void Sgd::follow_stored_form() {
+  if (form_ == parameters_.stored_form()) return;
+  form_ = parameters_.stored_form();
+  const std::vector<SgdSegment> segments = make_segments();
+  segment_count_ = static_cast<int64_t>(segments.size());
+  const size_t bytes = segments.size() * sizeof(SgdSegment);
+  segments_ = MirroredBuffer(bytes, "the optimizer's table", parameters_.backend().memory);
+  if (bytes > 0) std::memcpy(segments_.host(), segments.data(), bytes);
 }
 
 std::vector<SgdSegment> Sgd::make_segments() const {
@@ -41,7 +46,8 @@ std::vector<SgdSegment> Sgd::make_segments() const {
   for (size_t id = 0; id < parameters_.parameters().size(); ++id) {
     const Parameter& p = parameters_.parameters()[id];
     const bool exempt = !options_.decay_norm_and_bias && is_norm_or_bias(p.kind);
-    SgdSegment segment{p.offset, p.count};
+    const StoredParameter& stored = (*form_)[id];
+    SgdSegment segment{stored.offset, stored.count};
     segment.weight_decay = exempt ? 0.0f : static_cast<float>(options_.weight_decay);
     segment.packed_offset = parameters_.packed_offset(static_cast<ParameterId>(id));
     if (segment.packed_offset >= 0) {
@@ -63,6 +69,7 @@ void Sgd::set_lr(double lr) {
 void Sgd::step() {
   const kernels::Backend& backend = parameters_.backend();
   const kernels::TraceRange phase(backend.trace, "update");
+  follow_stored_form();
   const kernels::SgdArena arena = parameters_.sgd_arena(
       reinterpret_cast<const SgdSegment*>(std::as_const(segments_).device()), segment_count_);
   if (options_.clip_norm > 0)

@@ -33,14 +33,17 @@ class Sgd {
   /// At the start of every cycle.
   void zero_momentum() { parameters_.zero_momentum(); }
 
-  /// Runs of parameters that are updated alike: neighbours with the same weight decay are one.
+  /// Runs of parameters that are updated alike: neighbours with the same weight decay are one. As
+  /// of the last step.
   int64_t segments() const { return segment_count_; }
 
  private:
   std::vector<kernels::SgdSegment> make_segments() const;
+  void follow_stored_form();
 
   ParameterArena& parameters_;
   OptimOptions options_;
+  StoredArray::Form form_;  // that segments_ were made for
   int64_t segment_count_ = 0;
   MirroredBuffer segments_;  // kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "kernels/common/check.h"
 
@@ -116,6 +117,19 @@ SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> ma
   return make_taps(pixels, shape.out.channels, shape.in.channels, std::move(entries));
 }
 
+/// 0, 1, 2, ...
+bool in_order(std::span<const int32_t> weights) {
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (weights[i] != static_cast<int32_t>(i)) return false;
+  return true;
+}
+
+void store_at(SparseTaps& taps, std::span<const int32_t> places) {
+  for (int32_t& weight : taps.weights)
+    weight = places[static_cast<size_t>(weight)];
+  if (in_order(taps.weights)) taps.weights = {};
+}
+
 }  // namespace
 
 SparseConv2d::SparseConv2d(const Conv2dShape& shape, std::span<const uint8_t> mask)
@@ -130,6 +144,17 @@ SparseConv2d::SparseConv2d(const Conv2dShape& shape, std::span<const uint8_t> ma
   for (int64_t i = 0; i < std::min(shape.stride, shape.in.height); ++i)
     for (int64_t j = 0; j < std::min(shape.stride, shape.in.width); ++j)
       input_grad_.push_back(input_grad_taps(shape, mask, i, j));
+}
+
+void SparseConv2d::keep_only() {
+  // Of the weights that are kept; where the others stand does not matter.
+  std::vector<int32_t> ranks(static_cast<size_t>(shape_.weight_count()));
+  for (const int32_t weight : forward_.weights)
+    ranks[static_cast<size_t>(weight)] = 1;
+  std::exclusive_scan(ranks.begin(), ranks.end(), ranks.begin(), 0);
+  store_at(forward_, ranks);
+  for (SparseTaps& taps : input_grad_)
+    store_at(taps, ranks);
 }
 
 }  // namespace sculpt::kernels

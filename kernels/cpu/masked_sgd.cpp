@@ -7,6 +7,16 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
+/// a * b + c, rounded once where the hardware can: left to itself, the compiler fuses one product
+/// in vectors and the other in the last few elements, and results depend on where an element lies.
+float multiply_add(float a, float b, float c) {
+#ifdef __FMA__
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 /// Plain loops over [begin, end): the compiler vectorises them, the mask becomes a select.
 template <bool kMasked, bool kNesterov>
 void update_range(const SgdArena& arena, int64_t begin, int64_t end, float decay,
@@ -18,9 +28,9 @@ void update_range(const SgdArena& arena, int64_t begin, int64_t end, float decay
   const float lr = scalars.lr;
   const float scale = scalars.grad_scale;
   for (int64_t i = begin; i < end; ++i) {
-    const float g = scale * grad[i] + decay * weight[i];
-    const float m = mu * momentum[i] + g;
-    const float w = weight[i] - lr * (kNesterov ? g + mu * m : m);
+    const float g = multiply_add(scale, grad[i], decay * weight[i]);
+    const float m = multiply_add(mu, momentum[i], g);
+    const float w = multiply_add(-lr, kNesterov ? multiply_add(mu, m, g) : m, weight[i]);
     if constexpr (kMasked) {
       const bool kept = mask[i] != 0;
       momentum[i] = kept ? m : 0.0f;

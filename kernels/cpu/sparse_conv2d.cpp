@@ -44,11 +44,25 @@ PixelGrid2d grid_of(const SparseTaps& taps, int64_t& blocks) {
   return pixels;
 }
 
+/// Where an entry's weight is stored.
+int64_t stored_at(const SparseTaps& taps, int64_t entry) {
+  return taps.weights.empty() ? entry : taps.weights[static_cast<size_t>(entry)];
+}
+
 void gather_values(float* values, const float* weight, const SparseTaps& taps) {
   parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
     for (int64_t k = begin; k < end; ++k)
-      values[k] = weight[taps.weights[static_cast<size_t>(k)]];
+      values[k] = weight[stored_at(taps, k)];
   });
+}
+
+/// The weights in the order of the entries: gathered in the workspace unless they are stored so.
+const float* values_of(const SparseTaps& taps, const void* weight, void* workspace) {
+  const auto* stored = static_cast<const float*>(weight);
+  if (taps.weights.empty()) return stored;
+  auto* values = static_cast<float*>(workspace);
+  gather_values(values, stored, taps);
+  return values;
 }
 
 /// A pass that writes activations.
@@ -168,17 +182,13 @@ void run_input_grad(RunPass run, void* dx, const void* dy, const float* values,
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
              void* workspace, const Launch& launch) {
-  auto* values = static_cast<float*>(workspace);
-  gather_values(values, static_cast<const float*>(weight), conv.forward());
-  run_forward(run_pass, y, x, values, bias, conv, launch);
+  run_forward(run_pass, y, x, values_of(conv.forward(), weight, workspace), bias, conv, launch);
 }
 
 void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,
                 GradWrite write, void* workspace, const Launch& launch) {
-  auto* values = static_cast<float*>(workspace);
   for (const SparseTaps& taps : conv.input_grad()) {
-    gather_values(values, static_cast<const float*>(weight), taps);
-    run_input_grad(run_pass, dx, dy, values, taps, write, launch);
+    run_input_grad(run_pass, dx, dy, values_of(taps, weight, workspace), taps, write, launch);
   }
 }
 
@@ -310,7 +320,7 @@ void sum_partials(void* dweight, const void* partials, int64_t count, const Spar
       float sum = 0;
       for (int64_t p = 0; p < count; ++p)
         sum += partial[p * stride + k];
-      float& to = gradient[taps.weights[static_cast<size_t>(k)]];
+      float& to = gradient[stored_at(taps, k)];
       to = sum + (write == GradWrite::accumulate ? to : 0.0f);
     }
   });

@@ -30,7 +30,7 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
 
 /// A convolution with everything it reads, and a mask.
 struct Problem {
-  Problem(const Case& c, double density)
+  Problem(const Case& c, double density, bool kept_only = false)
       : shape(make_shape(c)),
         batch(c.batch),
         x(random_values(batch * shape.in.elements_per_image(), 1)),
@@ -38,12 +38,25 @@ struct Problem {
         weight(random_values(shape.weight_count(), 3)),
         bias(random_values(shape.out.channels, 4)),
         mask(random_mask(shape.weight_count(), density, 6)),
-        conv(shape, mask) {}
+        only_kept(kept_only),
+        conv(shape, mask) {
+    if (only_kept) conv.keep_only();
+  }
+
+  /// Values of all weights as kernels are given them.
+  Values as_stored(const Values& all) const {
+    if (!only_kept) return all;
+    Values kept;
+    for (size_t w = 0; w < all.size(); ++w)
+      if (mask[w] != 0) kept.push_back(all[w]);
+    return kept;
+  }
 
   Conv2dShape shape;
   int64_t batch;
   Values x, dy, weight, bias;  // masked weights have values, which nobody may use
   std::vector<uint8_t> mask;
+  bool only_kept;
   SparseConv2d conv;
 };
 
@@ -69,7 +82,7 @@ void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   const Launch launch = make_launch(backend, p.batch);
   Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
   Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Array weight(backend, p.weight), bias(backend, p.bias);
+  Array weight(backend, p.as_stored(p.weight)), bias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
   backend.sparse_conv2d.forward(y.data(), x.data(), weight.data(),
                                 with_bias ? bias.data() : nullptr, p.conv, scratch.data(), launch);
@@ -85,7 +98,7 @@ void check_input_grad(const Backend& backend, const Problem& p, GradWrite write)
   const Launch launch = make_launch(backend, p.batch);
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Array weight(backend, p.weight);
+  Array weight(backend, p.as_stored(p.weight));
   DeviceScratch scratch = scratch_for(backend, p);
   backend.sparse_conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.conv, write,
                                    scratch.data(), launch);
@@ -110,13 +123,14 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   Values before = p.weight;
   for (size_t w = 0; w < before.size(); ++w)
     if (p.mask[w] == 0) before[w] = kUntouched;
-  Array got(backend, before), got_bias(backend, p.bias);
+  Array got(backend, p.as_stored(before)), got_bias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
   backend.sparse_conv2d.weight_grad(got.data(), got_bias.data(), dy.data(), x.data(), p.conv, write,
                                     scratch.data(), launch);
   const Values gradient = got.values();
-  CHECK(relative_error(gradient, dweight) < kTolerance);
+  CHECK(relative_error(gradient, p.as_stored(dweight)) < kTolerance);
   CHECK(relative_error(got_bias.values(), dbias) < kTolerance);
+  if (p.only_kept) return;
   int64_t touched = 0;
   for (size_t w = 0; w < before.size(); ++w)
     touched += p.mask[w] == 0 && gradient[w] != kUntouched;
@@ -133,7 +147,8 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
   Activation whole_y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
   Activation whole_dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Array weight(backend, p.weight), dweight(backend, p.weight), whole_dweight(backend, p.weight);
+  const Values stored = p.as_stored(p.weight);
+  Array weight(backend, stored), dweight(backend, stored), whole_dweight(backend, stored);
   DeviceScratch values(backend, kernels.values_bytes(p.conv));
   // Two partial gradients, as two threads would make them.
   const size_t partial_bytes = kernels.partial_bytes(p.conv);
@@ -180,16 +195,19 @@ void for_each_backend(const Body& body) {
 void check_all(const Case& c, double density) {
   CAPTURE(c.name());
   CAPTURE(density);
-  const Problem problem(c, density);
-  for_each_backend([&](const Backend& backend) {
-    for (const bool flag : {false, true}) {
-      const GradWrite write = flag ? GradWrite::accumulate : GradWrite::overwrite;
-      check_forward(backend, problem, flag);
-      check_input_grad(backend, problem, write);
-      check_weight_grad(backend, problem, write);
-      check_blocks(backend, problem, write);
-    }
-  });
+  for (const bool only_kept : {false, true}) {
+    CAPTURE(only_kept);
+    const Problem problem(c, density, only_kept);
+    for_each_backend([&](const Backend& backend) {
+      for (const bool flag : {false, true}) {
+        const GradWrite write = flag ? GradWrite::accumulate : GradWrite::overwrite;
+        check_forward(backend, problem, flag);
+        check_input_grad(backend, problem, write);
+        check_weight_grad(backend, problem, write);
+        check_blocks(backend, problem, write);
+      }
+    });
+  }
 }
 
 TEST_CASE("sparse conv2d: layers of the networks") {

@@ -211,6 +211,42 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
   }
 }
 
+TEST_CASE("trainer: the same with sparse kernels, which store kept weights only") {
+  TrainOptions options = TinyRun::tiny_options();
+  options.checkpoint_steps = 2;
+  options.optim.clip_norm = 0.5;
+  options.optim.weight_decay = 0.01;
+  const auto session = [&](const std::filesystem::path& folder, int64_t moment, bool resume) {
+    TinyRun run(folder, kPlan, options);
+    run.network().graph().replay().sparse = SparseKernels::on;
+    run.stop_after(moment);
+    std::vector<std::string> warnings;
+    resume ? run.trainer().resume(warnings) : run.trainer().start();
+    const bool interrupted = run.trainer().run() == RunOutcome::interrupted;
+    ParameterArena& arena = run.network().parameters();
+    const bool sparse = arena.backend().sparse_conv2d.forward != nullptr;
+    if (interrupted) return true;
+    run.network().forward_adding(Mode::eval);  // checkpoints show all weights
+    CHECK(arena.stored_form()->dense() != sparse);
+    return false;
+  };
+  TemporaryFolder whole;
+  REQUIRE_FALSE(session(whole.path(), -1, false));
+  const auto expected = final_of(whole.path());
+  const auto expected_metrics = timeless(lines_of(RunFolder(whole.path()).metrics()));
+
+  bool interrupted = true;
+  for (int64_t moment = 0; interrupted; moment += 5) {
+    CAPTURE(moment);
+    TemporaryFolder folder;
+    interrupted = session(folder.path(), moment, false);
+    if (interrupted && session(folder.path(), 4, true)) session(folder.path(), -1, true);
+    CHECK((final_of(folder.path()) == expected));
+    CHECK((timeless(lines_of(RunFolder(folder.path()).metrics())) == expected_metrics));
+    REQUIRE(moment < 200);
+  }
+}
+
 TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be resumed there") {
   for (const Criterion& criterion : criteria()) {
     CAPTURE(criterion.name);
