@@ -63,6 +63,10 @@ class Conv2d final : public WeightedNode {
           std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
   }
 
+  bool by_winograd(LayerPass pass, const Replay& r) const override {
+    return r.winograd &&
+           (pass == LayerPass::weight_grad ? winograd_weights_ : winograd_activations_);
+  }
   // By the batch at hand: a short one gives the same bits in a network of any size.
   bool activations_by_winograd(const Replay& r) const {
     return r.winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);

@@ -16,6 +16,7 @@ namespace {
 // direct ones on the convolutions of ResNet-18 and ResNet-20 (AVX-512, two threads).
 constexpr double kActivationDensity = 0.5;
 constexpr double kWeightDensity = 0.4;
+constexpr double kWinogradDensity = 0.2;  // the same against Winograd's algorithm
 
 constexpr PassKernels kAllSparse = {Choice::sparse, Choice::sparse, Choice::sparse};
 
@@ -165,7 +166,9 @@ PassKernels WeightedNode::choose(const Replay& r) {
 Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
   if (r.chooser != nullptr)
     return r.chooser->choose(problem(pass), [&] { return measure(pass, r); });
-  const double limit = pass == LayerPass::weight_grad ? kWeightDensity : kActivationDensity;
+  const double limit = by_winograd(pass, r)             ? kWinogradDensity
+                       : pass == LayerPass::weight_grad ? kWeightDensity
+                                                        : kActivationDensity;
   return sparse_.density() <= limit ? Choice::sparse : Choice::native;
 }
 

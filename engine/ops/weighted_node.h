@@ -34,9 +34,11 @@ class WeightedNode : public Node, private BlockPasses {
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
   void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
 
- private:
   enum class LayerPass { forward, input_grad, weight_grad };
+  /// Whether the dense kernels of this pass spare multiplications.
+  virtual bool by_winograd(LayerPass, const Replay&) const { return false; }
 
+ private:
   bool ready(const Replay& r) final;
   void begin(Pass pass, const Replay& r) final;
   void run(Pass pass, const Replay& block) final;

@@ -266,7 +266,7 @@ size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
 
 // Measured with AVX-512 and two threads (docs/results/winograd.md). Fewer channels do not pay for
 // the transforms.
-constexpr int64_t kLeastChannels = 16;
+constexpr int64_t kLeastChannels = 32;
 
 bool pays(const Conv2dShape& shape, int64_t batch) {
   return winograd_spares_work(shape, batch) &&

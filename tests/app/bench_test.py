@@ -140,5 +140,27 @@ class SparseSteps(unittest.TestCase):
         self.assertIn("one sparsity", several.stderr)
 
 
+class ConvLayers(unittest.TestCase):
+    def test_table(self):
+        finished = subprocess.run(
+            [PROGRAM, "conv", "--device", "cpu", "--model", "resnet20", "--width", "0.25",
+             "--batch", "16", "--rounds", "1", "--seconds", "0"],
+            capture_output=True, text=True, timeout=600, check=False)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        rows = [[cell.strip() for cell in line.strip("|").split("|")]
+                for line in finished.stdout.splitlines() if line.startswith("| ")][1:]
+        layers = ["3x32x32 -> 4", "4x32x32 -> 4", "8x16x16 -> 8", "16x8x8 -> 16"]
+        passes = ["forward", "input gradient", "weight gradient"]
+        self.assertEqual([row[:2] for row in rows],
+                         [[layer, name] for layer in layers for name in passes])
+        for row in rows:
+            self.assertGreater(min(map(float, row[2:5])), 0, row)
+            self.assertIn(row[5], ("yes", "no"), row)
+            # Sums in float differ from those in double, and hardly.
+            for error in map(float, row[6:8]):
+                self.assertGreater(error, 1e-9, row)
+                self.assertLess(error, 5e-6, row)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -207,12 +207,12 @@ TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough
       CHECK(winograd.pays(wide, 64));
       CHECK(winograd.weight_grad_pays(wide, 64));
     }
-    CHECK(winograd.pays(shape(16, 32, 3, 1, 1, 1), 64));
-    CHECK(!winograd.weight_grad_pays(shape(16, 32, 3, 1, 1, 1), 64));
+    CHECK(winograd.pays(shape(32, 32, 3, 1, 1, 1), 64));
+    CHECK(!winograd.weight_grad_pays(shape(32, 32, 3, 1, 1, 1), 64));
     CHECK(!winograd.pays(shape(512, 4, 3, 1, 1, 1), 16));
     // Too narrow; planes that fill a quarter of a tile, or a bit more than one.
     for (const Conv2dShape& other :
-         {shape(8, 32, 3, 1, 1, 1), shape(128, 2, 3, 1, 1, 1), shape(128, 5, 3, 1, 1, 1),
+         {shape(16, 32, 3, 1, 1, 1), shape(128, 2, 3, 1, 1, 1), shape(128, 5, 3, 1, 1, 1),
           shape(128, 16, 3, 2, 1, 1), shape(128, 16, 3, 1, 1, 2), shape(128, 16, 1, 1, 0, 1),
           shape(128, 16, 3, 1, 3, 1)}) {
       CHECK(!winograd.pays(other, 64));

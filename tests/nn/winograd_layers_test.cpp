@@ -17,7 +17,7 @@ constexpr int64_t kBatch = 51;
 constexpr ImageShape kImage = {3, 16, 16};
 const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
 
-/// A network with layers of 16 to 64 channels that qualify, on one batch of noise.
+/// A network with layers of 32 and 64 channels that qualify, on one batch of noise.
 class Training {
  public:
   explicit Training(bool winograd) : network_(spec(), kernels::cpu_backend(), kBatch) {
