@@ -25,6 +25,39 @@ struct BatchNormOptions {
   bool relu = false;
 };
 
+/// forward_train and backward_train below in parts, so that a block of images can pass through
+/// several ops while it is in cache: `sum` for each block, `finish` once, `apply` for each block.
+/// Blocks may be run in any order, each on the calling thread alone; results are the same bits.
+/// Activations point at the block, and launch.batch counts its images, at most Backend::lanes.
+struct BatchNormBlockKernels {
+  /// Writes chunk `block` of two sums of x of their own kind.
+  void (*sum)(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
+              const Launch& launch);
+  /// From the sums of all blocks, sums.chunks of them with `batch` images.
+  void (*finish)(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
+                 const ChannelSums& sums, int64_t batch, const ActivationShape& shape,
+                 const BatchNormOptions& options);
+  void (*apply)(void* y, const void* x, const void* residual, const void* saved_mean,
+                const void* saved_inv_std, const void* gamma, const void* beta,
+                const ActivationShape& shape, const BatchNormOptions& options,
+                const Launch& launch);
+
+  /// Writes chunk `block` of two sums of their own kind, which finish_grad makes gradients of.
+  void (*sum_grad)(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
+                   const void* y, const void* saved_mean, const void* saved_inv_std,
+                   const void* gamma, const void* beta, const ActivationShape& shape,
+                   const BatchNormOptions& options, const Launch& launch);
+  void (*finish_grad)(void* dgamma, void* dbeta, const ChannelSums& sums, const void* saved_inv_std,
+                      const ActivationShape& shape);
+  /// batch: images in all blocks.
+  void (*apply_grad)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
+                     const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                     const void* y, const void* saved_mean, const void* saved_inv_std,
+                     const void* gamma, const void* beta, int64_t batch,
+                     const ActivationShape& shape, const BatchNormOptions& options,
+                     const Launch& launch);
+};
+
 struct BatchNormKernels {
   size_t (*workspace_bytes)(const ActivationShape&, int64_t max_batch);
 
@@ -59,6 +92,8 @@ struct BatchNormKernels {
                         const void* running_mean, const void* running_var, const void* gamma,
                         const void* beta, const ActivationShape& shape,
                         const BatchNormOptions& options, void* workspace, const Launch& launch);
+
+  BatchNormBlockKernels on_blocks = {};  ///< null where there are none
 };
 
 }  // namespace sculpt::kernels

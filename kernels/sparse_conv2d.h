@@ -63,6 +63,27 @@ class SparseConv2d {
   std::vector<SparseTaps> input_grad_;
 };
 
+/// The passes below in parts, for blocks of images that go through several ops while they are in
+/// cache. Each runs on the calling thread alone. Activations point at the block, and launch.batch
+/// counts its images, at most Backend::lanes.
+struct SparseConv2dBlockKernels {
+  /// Of the values that forward and input_grad read; 64-byte aligned.
+  size_t (*values_bytes)(const SparseConv2d&);
+  void (*gather)(void* values, const void* weight, const SparseConv2d& conv);
+  void (*forward)(void* y, const void* x, const void* values, const SparseConv2d& conv,
+                  const Launch& launch);
+  void (*input_grad)(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
+                     GradWrite write, const Launch& launch);
+  /// Of one partial gradient of the weight; 64-byte aligned.
+  size_t (*partial_bytes)(const SparseConv2d&);
+  /// Adds the block's gradient to `partial`, which the caller has zeroed.
+  void (*weight_grad)(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
+                      const Launch& launch);
+  /// dweight := the sum of `count` partial gradients, which lie one behind the other.
+  void (*sum_partials)(void* dweight, const void* partials, int64_t count, const SparseConv2d& conv,
+                       GradWrite write);
+};
+
 struct SparseConv2dKernels {
   /// Bytes of scratch for any of the three passes, 64-byte aligned. Depends on thread_count() at
   /// the time of the call.
@@ -77,6 +98,8 @@ struct SparseConv2dKernels {
   void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
                       const SparseConv2d& conv, GradWrite write, void* workspace,
                       const Launch& launch);
+
+  SparseConv2dBlockKernels on_blocks = {};  ///< null where there are none
 };
 
 }  // namespace sculpt::kernels

@@ -1,5 +1,7 @@
 #include "apps/sculpt_bench/node_cost.h"
 
+#include <algorithm>
+
 namespace sculpt::bench {
 
 namespace {
@@ -9,11 +11,21 @@ double bytes_of(const Graph& graph, Value v, int64_t batch) {
          static_cast<double>(graph.backend().activation_bytes);
 }
 
+/// Multiply-accumulates of a forward pass, without those that the mask spares.
+double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
+  const auto macs = static_cast<double>(node.info.macs * batch);
+  if (node.info.weight < 0) return macs;
+  ParameterArena& arena = graph.parameters();
+  const auto mask = ParameterArena::slice(arena.masks(), arena[node.info.weight]);
+  const auto masked = static_cast<double>(std::ranges::count(mask, uint8_t{0}));
+  return macs * (1 - masked / static_cast<double>(mask.size()));
+}
+
 }  // namespace
 
 Cost forward_cost(const Graph& graph, const Node& node, int64_t batch) {
   Cost cost;
-  cost.flops = 2.0 * static_cast<double>(node.info.macs * batch);
+  cost.flops = 2.0 * kept_macs(graph, node, batch);
   for (const Value v : node.inputs)
     cost.bytes += bytes_of(graph, v, batch);
   // Statistics need a pass of their own before anything can be written, unless x came with sums.
@@ -31,7 +43,7 @@ Cost backward_cost(const Graph& graph, const Node& node, int64_t batch) {
   const bool has_weight = node.info.macs > 0;
   const bool images = graph.is_input(node.inputs[0]);
   if (has_weight) {
-    cost.flops = (images ? 2.0 : 4.0) * static_cast<double>(node.info.macs * batch);
+    cost.flops = (images ? 2.0 : 4.0) * kept_macs(graph, node, batch);
     cost.bytes = dy + bytes_of(graph, node.inputs[0], batch);                // weight gradient
     if (!images) cost.bytes += dy + bytes_of(graph, node.inputs[0], batch);  // input gradient
     return cost;

@@ -1,6 +1,7 @@
 #pragma once
 // What an op of a recorded network must move and compute: its floor. Every activation is read and
-// written once, and nothing stays in a cache; weights are left out, being small beside them.
+// written once, and nothing stays in a cache; weights are left out, being small beside them. Only
+// weights that the mask keeps are multiplied.
 
 #include <cstdint>
 

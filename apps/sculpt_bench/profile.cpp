@@ -31,6 +31,13 @@ double mebibytes(size_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
+double seconds_per_step(TrainingStep& step, int steps) {
+  const auto start = Clock::now();
+  for (int i = 0; i < steps; ++i)
+    step.run();
+  return std::chrono::duration<double>(Clock::now() - start).count() / steps;
+}
+
 struct Row {
   double forward = 0, backward = 0;  // seconds a step
   Cost cost;
@@ -88,15 +95,14 @@ void print_profile(TrainingStep& step, int steps) {
   const int64_t batch = graph.max_batch();
   for (int i = 0; i < 3; ++i)
     step.run();
+  const double unprofiled_seconds = seconds_per_step(step, steps);
   graph.set_profiling(true);
   step.load_seconds = step.update_seconds = 0;
-  const auto start = Clock::now();
-  for (int i = 0; i < steps; ++i)
-    step.run();
-  const double step_seconds = std::chrono::duration<double>(Clock::now() - start).count() / steps;
+  const double step_seconds = seconds_per_step(step, steps);
   const int64_t peak_bytes = peak_host_bytes();  // not that of the copy test below
   const MachineRates rates = measure_machine();
 
+  Cost all;
   std::map<std::string, Row> by_op;
   std::vector<std::pair<std::string, Row>> by_layer;
   for (size_t n = 0; n < graph.nodes().size(); ++n) {
@@ -107,6 +113,8 @@ void print_profile(TrainingStep& step, int steps) {
     const Cost f = forward_cost(graph, node, batch), b = backward_cost(graph, node, batch);
     row.cost = {f.flops + b.flops, f.bytes + b.bytes};
     by_layer.emplace_back(node.info.name, row);
+    all.flops += row.cost.flops;
+    all.bytes += row.cost.bytes;
     Row& sum = by_op[std::string(node.info.op)];
     sum.forward += row.forward;
     sum.backward += row.backward;
@@ -124,8 +132,14 @@ void print_profile(TrainingStep& step, int steps) {
   fmt::print(
       "Machine: {:.0f} GFLOP/s, {:.1f} GB/s. Activations {:.1f} MiB, weights with their gradients, "
       "momentum and masks {:.2f} MiB, peak memory {:.1f} MiB.\n",
-      rates.flops_per_second * 1e-9, rates.bytes_per_second * 1e-9, mebibytes(graph.planned_bytes()),
-      mebibytes(step.network().parameters().bytes()), mebibytes(static_cast<size_t>(peak_bytes)));
+      rates.flops_per_second * 1e-9, rates.bytes_per_second * 1e-9,
+      mebibytes(graph.planned_bytes()), mebibytes(step.network().parameters().bytes()),
+      mebibytes(static_cast<size_t>(peak_bytes)));
+  fmt::print(
+      "Not profiled, with blocks of images going through several ops where they can: {:.2f} ms. "
+      "All ops: {:.1f} GFLOP, at least {:.2f} ms; {:.2f} GB, {:.2f} ms if each is moved.\n",
+      unprofiled_seconds * 1e3, all.flops * 1e-9, all.flops / rates.flops_per_second * 1e3,
+      all.bytes * 1e-9, all.bytes / rates.bytes_per_second * 1e3);
   print_header("op");
   for (const auto& [name, row] : by_op)
     print_row(name, row, step_seconds, rates);

@@ -12,8 +12,8 @@ struct MachineRates {
 };
 MachineRates measure_machine();
 
-/// Prints two tables: by kind of op, and by layer. Floors count each tensor's reads and writes once
-/// and assume nothing stays in a cache.
+/// Prints two tables: by kind of op, and by layer, of steps that run node by node. Floors count
+/// each tensor's reads and writes once and assume nothing stays in a cache.
 void print_profile(TrainingStep& step, int steps);
 
 }  // namespace sculpt::bench

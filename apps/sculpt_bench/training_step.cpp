@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "engine/sparse/prune.h"
 #include "kernels/conv_library.h"
 #include "kernels/device.h"
 #include "models/registry.h"
@@ -78,6 +79,12 @@ void TrainingStep::run() {
     optimizer_->step();
     update_seconds += now() - update;
   });
+}
+
+void mask_at_random(TrainingStep& step, double sparsity) {
+  if (sparsity == 0) return;
+  const ScoreContext context{step.network(), 1, {}, {}, {}};
+  prune(context, {"random", "uniform", 1 - sparsity});
 }
 
 int64_t peak_host_bytes() {

@@ -6,6 +6,7 @@
 
 #include "engine/autograd/memory_plan.h"
 #include "engine/core/error.h"
+#include "kernels/common/parallel.h"
 
 namespace sculpt {
 
@@ -84,21 +85,61 @@ void Graph::finish() {
   replay_.step = step_.data();
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.workspace_ = workspace_.data();
+  plan_groups();
   plan_memory();
   plan_sums();
 }
 
+void Graph::plan_groups() {
+  // A block that is larger does not stay in cache from node to node.
+  constexpr int64_t kMostBytes = int64_t{8} << 20;
+  const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
+  std::vector<ScheduledNode> scheduled;
+  for (const auto& node : nodes_) {
+    ScheduledNode& to = scheduled.emplace_back();
+    for (const Value v : node->inputs)
+      to.inputs.push_back(v.index);
+    to.output = node->output.index;
+    const BlockPasses* passes = node->block_passes();
+    if (passes != nullptr && shape(node->output).block_stride() * cell_bytes <= kMostBytes) {
+      to.on_blocks = true;
+      to.reduces = passes->reduces();
+    }
+  }
+  forward_groups_ = forward_groups(scheduled);
+  backward_groups_ = backward_groups(scheduled);
+  reduced_.resize(nodes_.size());
+}
+
+namespace {
+
+/// When each node runs: nodes of one group run at the same time, as far as others' memory goes.
+std::vector<int> times_of(const StepGroups& groups, size_t nodes, int first) {
+  std::vector<int> times(nodes);
+  for (size_t g = 0; g < groups.size(); ++g)
+    for (const Step& step : groups[g])
+      if (!step.reduce) times[static_cast<size_t>(step.node)] = first + static_cast<int>(g);
+  return times;
+}
+
+}  // namespace
+
 void Graph::plan_memory() {
   const int count = static_cast<int>(nodes_.size());
-  auto backward_time = [&](int node) { return 2 * count - 1 - node; };
+  const auto forward_times = times_of(forward_groups_, nodes_.size(), 0);
+  const auto forward_end = static_cast<int>(forward_groups_.size());
+  const auto backward_times = times_of(backward_groups_, nodes_.size(), forward_end);
+  const int end = forward_end + static_cast<int>(backward_groups_.size());
+  auto forward_time = [&](int node) { return node < 0 ? 0 : forward_times[node]; };
+  auto backward_time = [&](int node) { return node < 0 ? end : backward_times[node]; };
 
   // When each value and its gradient are first written and last read.
   std::vector<Lifetime> data(values_.size()), grad(values_.size());
   std::vector<bool> has_consumer(values_.size());
   for (size_t v = 0; v < values_.size(); ++v) {
-    data[v] = Lifetime::at(std::max(values_[v].producer, 0));
+    data[v] = Lifetime::at(forward_time(values_[v].producer));
     // What was loaded stays loaded: a batch may be replayed.
-    if (values_[v].producer < 0) data[v].extend(2 * count);
+    if (values_[v].producer < 0) data[v].extend(end);
   }
   // Consumers run backward from the last: that one overwrites the gradient, the others add to it.
   for (int n = count - 1; n >= 0; --n) {
@@ -106,7 +147,7 @@ void Graph::plan_memory() {
     node.grad_write.assign(node.inputs.size(), GradWrite::overwrite);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
-      data[v].extend(n);
+      data[v].extend(forward_time(n));
       if (node.backward_reads_input(i)) data[v].extend(backward_time(n));
       if (!values_[v].needs_grad) continue;
       if (has_consumer[v]) {
@@ -138,9 +179,13 @@ void Graph::plan_memory() {
            static_cast<size_t>(values_[v].shape.guard_cells()) * cell_bytes;
   };
   for (size_t v = 0; v < values_.size(); ++v) {
-    replay_.data_.push_back(pointer(v, data_slot[v]));
-    replay_.grad_.push_back(pointer(v, grad_slot[v]));
+    data_.push_back(pointer(v, data_slot[v]));
+    grad_.push_back(pointer(v, grad_slot[v]));
+    block_bytes_.push_back(values_[v].shape.block_stride() * static_cast<int64_t>(cell_bytes));
   }
+  replay_.data_ = data_;
+  replay_.grad_ = grad_;
+  replay_.block_bytes_ = block_bytes_;
 }
 
 // Channel sums live from their producer to the last node that takes them.
@@ -164,11 +209,12 @@ void Graph::plan_sums() {
   sums_memory_ = Buffer(planner.total_bytes(), "sums of channels", backend_.memory);
 
   sums_.resize(values_.size());
-  replay_.sums_.assign(values_.size(), nullptr);
+  sums_of_.assign(values_.size(), nullptr);
+  replay_.sums_ = sums_of_;
   for (size_t v = 0; v < values_.size(); ++v) {
     if (slot[v] < 0) continue;
     sums_[v].partials = reinterpret_cast<double*>(sums_memory_.data() + offsets[slot[v]]);
-    replay_.sums_[v] = &sums_[v];
+    sums_of_[v] = &sums_[v];
   }
 }
 
@@ -209,14 +255,11 @@ void Graph::forward(Mode mode, int64_t batch) {
                max_batch_);
   follow_masks();
   replay_.mode = mode;
-  replay_.launch.batch = batch;
+  replay_.launch.batch = replay_.images_ = batch;
   const kernels::TraceRange phase(backend_.trace, "forward");
-  for (size_t n = 0; n < nodes_.size(); ++n) {
-    const auto start = profiling_ ? Clock::now() : Clock::time_point{};
-    const kernels::TraceRange range(backend_.trace, nodes_[n]->info.name.c_str());
-    nodes_[n]->forward(replay_);
-    if (profiling_) profile_[n].forward += seconds_since(start);
-  }
+  if (runs_on_blocks()) return run_groups(Pass::forward);
+  for (size_t n = 0; n < nodes_.size(); ++n)
+    run_node(Pass::forward, static_cast<int>(n));
 }
 
 void Graph::backward() {
@@ -235,11 +278,87 @@ void Graph::run_backward(int last_node) {
   follow_masks();
   replay_.chooser = chooser;
   const kernels::TraceRange phase(backend_.trace, "backward");
-  for (int n = last_node; n >= 0; --n) {
-    const auto start = profiling_ ? Clock::now() : Clock::time_point{};
-    const kernels::TraceRange range(backend_.trace, nodes_[n]->info.name.c_str());
-    nodes_[n]->backward(replay_);
-    if (profiling_) profile_[n].backward += seconds_since(start);
+  const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
+  if (all && runs_on_blocks()) return run_groups(Pass::backward);
+  for (int n = last_node; n >= 0; --n)
+    run_node(Pass::backward, n);
+}
+
+void Graph::run_node(Pass pass, int node) {
+  const auto start = profiling_ ? Clock::now() : Clock::time_point{};
+  Node& the_node = *nodes_[node];
+  const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
+  pass == Pass::forward ? the_node.forward(replay_) : the_node.backward(replay_);
+  if (!profiling_) return;
+  NodeTime& time = profile_[node];
+  (pass == Pass::forward ? time.forward : time.backward) += seconds_since(start);
+}
+
+/// Profiling wants times of nodes. Threads take whole blocks, so few blocks keep too many waiting.
+bool Graph::runs_on_blocks() const {
+  if (replay_.mode != Mode::train || profiling_) return false;
+  const int64_t threads = thread_count();
+  const int64_t blocks = backend_.blocks(replay_.images_);
+  const int64_t rounds = ceil_div(blocks, threads);
+  return 5 * blocks >= 4 * rounds * threads;
+}
+
+template <class Body>
+void Graph::for_each_block(const Body& body) const {
+  const int64_t lanes = backend_.lanes;
+  parallel_for(backend_.blocks(replay_.images_), [&](int64_t begin, int64_t end, int thread) {
+    Replay block = replay_;
+    block.workspace_ = nullptr;  // there is one only
+    block.thread_ = thread;
+    for (int64_t b = begin; b < end; ++b) {
+      block.block_ = b;
+      block.launch.batch = std::min(lanes, replay_.images_ - b * lanes);
+      body(std::as_const(block));
+    }
+  });
+}
+
+void Graph::run_groups(Pass pass) {
+  reduced_.assign(nodes_.size(), false);
+  const auto ready = [&](const Step& step) {
+    BlockPasses* passes = nodes_[step.node]->block_passes();
+    return passes != nullptr && passes->ready(replay_);
+  };
+  for (const auto& group : pass == Pass::forward ? forward_groups_ : backward_groups_) {
+    if (group.size() > 1 && std::ranges::all_of(group, ready)) {
+      run_on_blocks(pass, group);
+      continue;
+    }
+    for (const Step& step : group)
+      if (!step.reduce) run_node(pass, step.node);
+  }
+}
+
+void Graph::run_on_blocks(Pass pass, std::span<const Step> steps) {
+  reduce_missing(pass, steps);
+  for (const Step& step : steps)
+    if (!step.reduce) nodes_[step.node]->block_passes()->begin(pass, replay_);
+  for_each_block([&](const Replay& block) {
+    for (const Step& step : steps) {
+      BlockPasses& passes = *nodes_[step.node]->block_passes();
+      step.reduce ? passes.reduce(pass, block) : passes.run(pass, block);
+    }
+  });
+  for (const Step& step : steps) {
+    if (step.reduce)
+      reduced_[step.node] = true;
+    else
+      nodes_[step.node]->block_passes()->end(pass, replay_);
+  }
+}
+
+/// Sums that could not be made together with what they sum, because that did not run on blocks.
+void Graph::reduce_missing(Pass pass, std::span<const Step> steps) {
+  for (const Step& step : steps) {
+    BlockPasses& passes = *nodes_[step.node]->block_passes();
+    if (step.reduce || !passes.reduces() || reduced_[step.node]) continue;
+    for_each_block([&](const Replay& block) { passes.reduce(pass, block); });
+    reduced_[step.node] = true;
   }
 }
 

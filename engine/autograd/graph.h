@@ -3,6 +3,9 @@
 // and given one memory plan by finish(), and then replayed with no allocation, shape check or
 // lookup.
 //
+// On a CPU, neighbouring nodes of a training step run block by block where they can (BlockPasses):
+// a thread takes some images through all of them while these are in cache.
+//
 // The graph knows nothing of any particular op. An op is a Node: its value, its gradient written
 // next to it, and what its gradient reads (so that the plan can reuse every activation that is
 // dead).
@@ -10,10 +13,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/autograd/block_schedule.h"
 #include "engine/autograd/parameters.h"
 #include "engine/core/buffer.h"
 #include "engine/core/device_value.h"
@@ -48,7 +53,7 @@ struct PassKernels {
   bool operator==(const PassKernels&) const = default;
 };
 
-/// What a node sees while it is replayed.
+/// What a node sees while it is replayed: the whole batch, or one block of its images.
 class Replay {
  public:
   Mode mode = Mode::train;
@@ -63,9 +68,9 @@ class Replay {
   const uint64_t* step = nullptr;
   uint64_t seed = 0;
 
-  void* data(Value v) const { return data_[v.index]; }
+  void* data(Value v) const { return at_block(data_[v.index], v); }
   /// Null if nothing needs the gradient of v (the images).
-  void* grad(Value v) const { return grad_[v.index]; }
+  void* grad(Value v) const { return at_block(grad_[v.index], v); }
   void* workspace() const { return workspace_; }
   /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
   /// evaluation, and if the producer cannot or no consumer takes them.
@@ -73,12 +78,49 @@ class Replay {
     return mode == Mode::train ? sums_[v.index] : nullptr;
   }
 
+  /// Images of the whole batch; launch.batch counts those of the block.
+  int64_t images() const { return images_; }
+  int64_t block() const { return block_; }
+  /// That runs the block, in [0, thread_count()).
+  int thread() const { return thread_; }
+
  private:
   friend class Graph;
-  std::vector<void*> data_;
-  std::vector<void*> grad_;
-  std::vector<kernels::ChannelSums*> sums_;
+  void* at_block(void* first, Value v) const {
+    if (first == nullptr) return nullptr;
+    return static_cast<std::byte*>(first) + block_ * block_bytes_[v.index];
+  }
+
+  // Of the graph, by value: a replay is copied for each thread.
+  std::span<void* const> data_;
+  std::span<void* const> grad_;
+  std::span<kernels::ChannelSums* const> sums_;
+  std::span<const int64_t> block_bytes_;  ///< from one block of images to the next
   void* workspace_ = nullptr;
+  int64_t images_ = 0;
+  int64_t block_ = 0;
+  int thread_ = 0;
+};
+
+enum class Pass { forward, backward };
+
+/// How a node runs on blocks of images in training, `lanes` of the backend each, from several
+/// threads at a time. The results are those of Node::forward() and backward().
+class BlockPasses {
+ public:
+  virtual ~BlockPasses() = default;
+
+  /// Whether the present replay can run on blocks; asked before each pass.
+  virtual bool ready(const Replay& batch) = 0;
+  /// Whether `run` needs sums over the batch first (see ScheduledNode::reduces); `reduce` makes
+  /// them, block by block.
+  virtual bool reduces() const { return false; }
+  virtual void reduce(Pass, const Replay& /*block*/) {}
+
+  /// In this order: `begin` once, after all of reduce; `run` for each block; `end` once.
+  virtual void begin(Pass, const Replay& /*batch*/) {}
+  virtual void run(Pass, const Replay& block) = 0;
+  virtual void end(Pass, const Replay& /*batch*/) {}
 };
 
 /// What a node is, for tables and cost models.
@@ -118,6 +160,9 @@ class Node {
 
   /// Nothing where there is no choice.
   virtual std::optional<PassKernels> pass_kernels() const { return std::nullopt; }
+
+  /// Null: runs on whole batches only. Asked after prepare().
+  virtual BlockPasses* block_passes() { return nullptr; }
 
   NodeInfo info;
   std::vector<Value> inputs;
@@ -192,9 +237,18 @@ class Graph {
   };
   int halo_group(int value);
   void settle_halos();
+  void plan_groups();
   void plan_memory();
   void plan_sums();
   void run_backward(int last_node);
+  void run_node(Pass pass, int node);
+  bool runs_on_blocks() const;
+  void run_groups(Pass pass);
+  /// body(const Replay&) for each block of the batch, in parallel.
+  template <class Body>
+  void for_each_block(const Body& body) const;
+  void run_on_blocks(Pass pass, std::span<const Step> steps);
+  void reduce_missing(Pass pass, std::span<const Step> steps);
 
   const kernels::Backend& backend_;
   ParameterArena& parameters_;
@@ -202,10 +256,16 @@ class Graph {
   std::vector<ValueRecord> values_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> claimed_;
+  StepGroups forward_groups_, backward_groups_;
+  std::vector<bool> reduced_;  ///< per node: whether its sums of this pass are made
   bool finished_ = false;
   Buffer memory_, sums_memory_, workspace_;
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
+  // What replay_ reads, per value.
+  std::vector<void*> data_, grad_;
+  std::vector<kernels::ChannelSums*> sums_of_;
+  std::vector<int64_t> block_bytes_;
   Replay replay_;
   int64_t mask_version_ = -1;  // that nodes have followed
   bool profiling_ = false;

@@ -7,7 +7,7 @@ namespace sculpt::ops {
 
 namespace {
 
-class BatchNorm final : public Node {
+class BatchNorm final : public Node, private BlockPasses {
  public:
   BatchNorm(NodeInfo node_info, std::vector<Value> values, BatchNormParameters parameters,
             kernels::BatchNormOptions options)
@@ -22,6 +22,12 @@ class BatchNorm final : public Node {
     const size_t bytes = static_cast<size_t>(shape_.channels) * graph.backend().parameter_bytes;
     saved_mean_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
     saved_inv_std_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
+    lanes_ = graph.backend().lanes;
+    if (kernels_->on_blocks.apply != nullptr)
+      sums_ = Buffer(
+          static_cast<size_t>(2 * shape_.channels * graph.backend().blocks(graph.max_batch())) *
+              sizeof(double),
+          "sums of batch norm on blocks");
   }
 
   void forward(const Replay& r) override {
@@ -59,6 +65,51 @@ class BatchNorm final : public Node {
                               r.workspace(), r.launch);
   }
 
+  BlockPasses* block_passes() override {
+    return kernels_->on_blocks.apply != nullptr ? this : nullptr;
+  }
+  bool ready(const Replay&) override { return true; }
+  bool reduces() const override { return true; }
+
+  void reduce(Pass pass, const Replay& block) override {
+    const void* x = block.data(inputs[0]);
+    if (pass == Pass::forward)
+      kernels_->on_blocks.sum(sums(block), block.block(), x, shape_, block.launch);
+    else
+      kernels_->on_blocks.sum_grad(
+          sums(block), block.block(), block.grad(output), x, gate(block), saved_mean_.data(),
+          saved_inv_std_.data(), arena_->weight(parameters_.gamma),
+          arena_->weight(parameters_.beta), shape_, options_, block.launch);
+  }
+
+  void begin(Pass pass, const Replay& batch) override {
+    if (pass == Pass::forward)
+      kernels_->on_blocks.finish(
+          saved_mean_.data(), saved_inv_std_.data(), arena_->state(parameters_.running_mean),
+          arena_->state(parameters_.running_var), sums(batch), batch.images(), shape_, options_);
+    else
+      kernels_->on_blocks.finish_grad(arena_->gradient(parameters_.gamma),
+                                      arena_->gradient(parameters_.beta), sums(batch),
+                                      saved_inv_std_.data(), shape_);
+  }
+
+  void run(Pass pass, const Replay& block) override {
+    const void* x = block.data(inputs[0]);
+    const void* gamma = arena_->weight(parameters_.gamma);
+    const void* beta = arena_->weight(parameters_.beta);
+    if (pass == Pass::forward)
+      return kernels_->on_blocks.apply(block.data(output), x, residual(block), saved_mean_.data(),
+                                       saved_inv_std_.data(), gamma, beta, shape_, options_,
+                                       block.launch);
+    void* dresidual = has_residual() ? block.grad(inputs[1]) : nullptr;
+    const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
+    kernels_->on_blocks.apply_grad(block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
+                                   arena_->gradient(parameters_.gamma),
+                                   arena_->gradient(parameters_.beta), block.grad(output), x,
+                                   gate(block), saved_mean_.data(), saved_inv_std_.data(), gamma,
+                                   beta, block.images(), shape_, options_, block.launch);
+  }
+
   bool backward_reads_input(size_t i) const override { return i == 0; }
   // Without a residual the ReLU's mask is recomputed from x, which spares reading y.
   bool backward_reads_output() const override { return options_.relu && has_residual(); }
@@ -71,6 +122,11 @@ class BatchNorm final : public Node {
     return has_residual() ? r.data(inputs[1]) : nullptr;
   }
 
+  /// Between reduce() and begin(), of either pass.
+  kernels::ChannelSums sums(const Replay& r) {
+    return {sums_.as<double>(), kernels::ceil_div(r.images(), lanes_)};
+  }
+
   // What the backward kernels take the ReLU's gate from where x alone does not tell.
   const void* gate(const Replay& r) const { return has_residual() ? r.data(output) : nullptr; }
 
@@ -79,7 +135,8 @@ class BatchNorm final : public Node {
   kernels::ActivationShape shape_;
   const kernels::BatchNormKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
-  Buffer saved_mean_, saved_inv_std_;
+  Buffer saved_mean_, saved_inv_std_, sums_;
+  int64_t lanes_ = 1;
   size_t workspace_bytes_ = 0;
 };
 

@@ -1,6 +1,9 @@
 #include "engine/ops/sparse_layer.h"
 
 #include <algorithm>
+#include <cstring>
+
+#include "kernels/common/parallel.h"
 
 namespace sculpt::ops {
 namespace {
@@ -44,12 +47,32 @@ void SparseLayer::build() {
   conv_.emplace(shape_, arena_mask());
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);
+  const auto& on_blocks = kernels().on_blocks;
+  if (on_blocks.forward == nullptr) return;
+  partial_ = on_blocks.partial_bytes(*conv_);
+  values_ = Buffer(on_blocks.values_bytes(*conv_), "kept weights");
+  partials_ =
+      Buffer(static_cast<size_t>(thread_count()) * partial_, "partial gradients of kept weights");
 }
 
 void SparseLayer::drop() {
   conv_.reset();
   kept_only_ = false;
   workspace_ = {};
+  values_ = {};
+  partials_ = {};
+}
+
+void SparseLayer::zero_partials() {
+  parallel_for(static_cast<int64_t>(partials_.bytes()), [&](int64_t begin, int64_t end, int) {
+    std::memset(partials_.data() + begin, 0, static_cast<size_t>(end - begin));
+  });
+}
+
+void SparseLayer::sum_partials(void* dweight) {
+  const auto count = static_cast<int64_t>(partials_.bytes() / std::max<size_t>(1, partial_));
+  kernels().on_blocks.sum_partials(dweight, partials_.data(), count, conv(),
+                                   kernels::GradWrite::overwrite);
 }
 
 void SparseLayer::keep_only() {

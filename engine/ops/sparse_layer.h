@@ -38,6 +38,15 @@ class SparseLayer {
   const kernels::SparseConv2d& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
+  // For passes on blocks.
+  /// The values of the kept weights, as gather() found them.
+  const void* values() const { return values_.data(); }
+  void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
+  /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
+  void* partial(int thread) { return partials_.data() + static_cast<size_t>(thread) * partial_; }
+  void zero_partials();
+  void sum_partials(void* dweight);
+
  private:
   std::span<const uint8_t> arena_mask() const;
 
@@ -49,7 +58,8 @@ class SparseLayer {
   int64_t kept_ = 0;
   std::optional<kernels::SparseConv2d> conv_;
   bool kept_only_ = false;
-  Buffer workspace_;
+  Buffer workspace_, values_, partials_;
+  size_t partial_ = 0;  // bytes
 };
 
 }  // namespace sculpt::ops

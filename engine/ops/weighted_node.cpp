@@ -60,41 +60,75 @@ void WeightedNode::prepare_sparse(const Graph& graph, const kernels::Conv2dShape
 }
 
 void WeightedNode::forward(const Replay& r) {
-  run(Pass::forward, pass_kernels_.forward, r, nullptr);
+  run(LayerPass::forward, pass_kernels_.forward, r, nullptr);
 }
 
 void WeightedNode::backward(const Replay& r) {
-  run(Pass::weight_grad, pass_kernels_.weight_grad, r, arena_->gradient(weight_));
-  if (r.grad(inputs[0]) != nullptr) run(Pass::input_grad, pass_kernels_.input_grad, r, nullptr);
+  run(LayerPass::weight_grad, pass_kernels_.weight_grad, r, arena_->gradient(weight_));
+  if (r.grad(inputs[0]) != nullptr)
+    run(LayerPass::input_grad, pass_kernels_.input_grad, r, nullptr);
 }
 
-void WeightedNode::run(Pass pass, Choice choice, const Replay& r, void* dweight) {
+void WeightedNode::run(LayerPass pass, Choice choice, const Replay& r, void* dweight) {
   if (choice == Choice::sparse) return run_sparse(pass, r, dweight);
   switch (pass) {
-    case Pass::forward:
+    case LayerPass::forward:
       return dense_forward(r);
-    case Pass::input_grad:
+    case LayerPass::input_grad:
       return dense_input_grad(r);
-    case Pass::weight_grad:
+    case LayerPass::weight_grad:
       return dense_weight_grad(r, dweight);
   }
 }
 
-void WeightedNode::run_sparse(Pass pass, const Replay& r, void* dweight) {
+void WeightedNode::run_sparse(LayerPass pass, const Replay& r, void* dweight) {
   const kernels::SparseConv2dKernels& kernels = sparse_.kernels();
   const void* x = r.data(inputs[0]);
   const void* weight = arena_->weight(weight_);
   switch (pass) {
-    case Pass::forward:
+    case LayerPass::forward:
       return kernels.forward(r.data(output), x, weight, bias(), sparse_.conv(), sparse_.workspace(),
                              r.launch);
-    case Pass::input_grad:
+    case LayerPass::input_grad:
       return kernels.input_grad(r.grad(inputs[0]), r.grad(output), weight, sparse_.conv(),
                                 grad_write[0], sparse_.workspace(), r.launch);
-    case Pass::weight_grad:
+    case LayerPass::weight_grad:
       return kernels.weight_grad(dweight, bias_gradient(), r.grad(output), x, sparse_.conv(),
                                  kernels::GradWrite::overwrite, sparse_.workspace(), r.launch);
   }
+}
+
+// Biases would want partial sums of their own; layers that batch norm follows have none. Planes of
+// one pixel are faster together.
+BlockPasses* WeightedNode::block_passes() {
+  const kernels::ActivationShape& out = sparse_.shape().out;
+  const bool possible =
+      sparse_.kernels().on_blocks.forward != nullptr && !bias_ && out.height * out.width > 1;
+  return possible ? this : nullptr;
+}
+
+bool WeightedNode::ready(const Replay&) {
+  return pass_kernels_ == kAllSparse;
+}
+
+void WeightedNode::begin(Pass pass, const Replay&) {
+  pass == Pass::forward ? sparse_.gather() : sparse_.zero_partials();
+}
+
+void WeightedNode::run(Pass pass, const Replay& block) {
+  const auto& kernels = sparse_.kernels().on_blocks;
+  const kernels::SparseConv2d& conv = sparse_.conv();
+  const void* x = block.data(inputs[0]);
+  if (pass == Pass::forward)
+    return kernels.forward(block.data(output), x, sparse_.values(), conv, block.launch);
+  const void* dy = block.grad(output);
+  kernels.weight_grad(sparse_.partial(block.thread()), dy, x, conv, block.launch);
+  if (void* dx = block.grad(inputs[0]))
+    kernels.input_grad(dx, dy, sparse_.values(), conv, grad_write[0], block.launch);
+}
+
+void WeightedNode::end(Pass pass, const Replay&) {
+  if (pass == Pass::backward) sparse_.sum_partials(arena_->gradient(weight_));
 }
 
 std::optional<PassKernels> WeightedNode::pass_kernels() const {
@@ -119,23 +153,23 @@ void WeightedNode::choose_kernels(const Replay& r) {
 PassKernels WeightedNode::choose(const Replay& r) {
   if (r.sparse == SparseKernels::on || sparse_.density() == 0) return kAllSparse;
   PassKernels chosen;
-  chosen.forward = choose_faster(Pass::forward, r);
-  chosen.weight_grad = choose_faster(Pass::weight_grad, r);
+  chosen.forward = choose_faster(LayerPass::forward, r);
+  chosen.weight_grad = choose_faster(LayerPass::weight_grad, r);
   // An input without a gradient goes along with the forward pass.
   chosen.input_grad =
-      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(Pass::input_grad, r);
+      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(LayerPass::input_grad, r);
   return chosen;
 }
 
-Choice WeightedNode::choose_faster(Pass pass, const Replay& r) {
+Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
   if (r.chooser != nullptr)
     return r.chooser->choose(problem(pass), [&] { return measure(pass, r); });
-  const double limit = pass == Pass::weight_grad ? kWeightDensity : kActivationDensity;
+  const double limit = pass == LayerPass::weight_grad ? kWeightDensity : kActivationDensity;
   return sparse_.density() <= limit ? Choice::sparse : Choice::native;
 }
 
 /// On the network's own activations, whatever they hold: the next step writes them anew.
-Timing WeightedNode::measure(Pass pass, const Replay& r) {
+Timing WeightedNode::measure(LayerPass pass, const Replay& r) {
   Replay trial = r;
   trial.mode = Mode::train;
   trial.launch.batch = max_batch_;
@@ -147,11 +181,11 @@ Timing WeightedNode::measure(Pass pass, const Replay& r) {
   return time_in_turn(with(Choice::native), with(Choice::sparse));
 }
 
-std::string WeightedNode::problem(Pass pass) const {
+std::string WeightedNode::problem(LayerPass pass) const {
   const kernels::Conv2dShape& s = sparse_.shape();
-  const char* const name = pass == Pass::forward      ? "forward"
-                           : pass == Pass::input_grad ? "input_grad"
-                                                      : "weight_grad";
+  const char* const name = pass == LayerPass::forward      ? "forward"
+                           : pass == LayerPass::input_grad ? "input_grad"
+                                                           : "weight_grad";
   return fmt::format(
       "sparse {} {}x{}x{} to {}, {}x{} stride {} padding {} groups {}, batch {}, "
       "{:.2g} % kept",

@@ -9,7 +9,7 @@
 
 namespace sculpt::ops {
 
-class WeightedNode : public Node {
+class WeightedNode : public Node, private BlockPasses {
  public:
   WeightedNode(NodeInfo node_info, Value x, ParameterId weight, std::optional<ParameterId> bias)
       : Node(std::move(node_info), {x}), weight_(weight), bias_(bias) {}
@@ -18,6 +18,7 @@ class WeightedNode : public Node {
   void backward(const Replay& r) final;
   bool follow_mask(const Replay& r) final;
   std::optional<PassKernels> pass_kernels() const final;
+  BlockPasses* block_passes() final;
   bool backward_reads_input(size_t) const final { return true; }
 
  protected:
@@ -34,15 +35,20 @@ class WeightedNode : public Node {
   void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
 
  private:
-  enum class Pass { forward, input_grad, weight_grad };
+  enum class LayerPass { forward, input_grad, weight_grad };
 
-  void run(Pass pass, kernels::Choice choice, const Replay& r, void* dweight);
-  void run_sparse(Pass pass, const Replay& r, void* dweight);
+  bool ready(const Replay& r) final;
+  void begin(Pass pass, const Replay& r) final;
+  void run(Pass pass, const Replay& block) final;
+  void end(Pass pass, const Replay& r) final;
+
+  void run(LayerPass pass, kernels::Choice choice, const Replay& r, void* dweight);
+  void run_sparse(LayerPass pass, const Replay& r, void* dweight);
   void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
-  kernels::Choice choose_faster(Pass pass, const Replay& r);
-  kernels::Timing measure(Pass pass, const Replay& r);
-  std::string problem(Pass pass) const;
+  kernels::Choice choose_faster(LayerPass pass, const Replay& r);
+  kernels::Timing measure(LayerPass pass, const Replay& r);
+  std::string problem(LayerPass pass) const;
 
   ParameterId weight_;
   std::optional<ParameterId> bias_;

@@ -32,20 +32,95 @@ NormalisePlane pick_normalise(bool with_relu, bool with_residual) {
   return with_residual ? normalise_plane<false, true> : normalise_plane<false, false>;
 }
 
-/// Statistics of a channel from sums of (x - shift) and (x - shift)^2.
-void finish_statistics(const PlaneSums& sums, double shift, int64_t count,
-                       const BatchNormOptions& options, float* saved_mean, float* saved_inv_std,
-                       float* running_mean, float* running_var) {
-  const auto n = static_cast<double>(count);
-  const double mean = shift + sums.first / n;
-  double squares = sums.second - sums.first * sums.first / n;
-  squares = squares < 0 ? 0 : squares;
-  const double momentum = options.momentum;
-  *saved_mean = static_cast<float>(mean);
-  *saved_inv_std = static_cast<float>(1.0 / std::sqrt(squares / n + options.eps));
-  *running_mean = static_cast<float>((1 - momentum) * *running_mean + momentum * mean);
-  *running_var = static_cast<float>((1 - momentum) * *running_var + momentum * squares / (n - 1));
+/// Over the used lanes of a plane: the sum, and the sum of squared differences from its mean.
+PlaneSums sum_values(const float* plane, const PlaneRuns& runs, int64_t used, int64_t pixels) {
+  // Any value of the plane, subtracted first, keeps x^2 from swamping the variance.
+  const Vec shift = broadcast(plane[0]);
+  const PlaneSums centred = sum_plane(runs, used, [=](int64_t i, Vec& sum, Vec& squares) {
+    const Vec difference = load(plane + i) - shift;
+    sum += difference;
+    squares += difference * difference;
+  });
+  const auto count = static_cast<double>(used * pixels);
+  return {centred.first + count * static_cast<double>(plane[0]),
+          centred.second - centred.first * centred.first / count};
 }
+
+/// Of a channel's values in all blocks, from sum_values() of each.
+PlaneSums combine_blocks(const PlaneSums* of_blocks, int64_t batch, int64_t pixels) {
+  PlaneSums total;
+  const int64_t blocks = blocks_of(batch);
+  for (int64_t block = 0; block < blocks; ++block)
+    total.first += of_blocks[block].first;
+  const double mean = total.first / static_cast<double>(batch * pixels);
+  for (int64_t block = 0; block < blocks; ++block) {
+    const auto count = static_cast<double>(used_lanes(batch, block) * pixels);
+    const double apart = of_blocks[block].first / count - mean;
+    total.second += of_blocks[block].second + count * apart * apart;
+  }
+  return total;
+}
+
+/// What forward_train writes per channel.
+struct Statistics {
+  float* saved_mean;
+  float* saved_inv_std;
+  float* running_mean;
+  float* running_var;
+
+  Statistics(void* mean, void* inv_std, void* moving_mean, void* moving_var)
+      : saved_mean(static_cast<float*>(mean)),
+        saved_inv_std(static_cast<float*>(inv_std)),
+        running_mean(static_cast<float*>(moving_mean)),
+        running_var(static_cast<float*>(moving_var)) {}
+};
+
+/// Of a channel with `count` values: their sum and squared differences.
+void finish_statistics(const Statistics& to, int64_t channel, const PlaneSums& sums, int64_t count,
+                       const BatchNormOptions& options) {
+  const auto n = static_cast<double>(count);
+  const double mean = sums.first / n;
+  const double squares = sums.second < 0 ? 0 : sums.second;
+  const double momentum = options.momentum;
+  float& running_mean = to.running_mean[channel];
+  float& running_var = to.running_var[channel];
+  to.saved_mean[channel] = static_cast<float>(mean);
+  to.saved_inv_std[channel] = static_cast<float>(1.0 / std::sqrt(squares / n + options.eps));
+  running_mean = static_cast<float>((1 - momentum) * running_mean + momentum * mean);
+  running_var = static_cast<float>((1 - momentum) * running_var + momentum * squares / (n - 1));
+}
+
+/// Normalises planes with the statistics of their batch.
+class Normaliser {
+ public:
+  Normaliser(void* y, const void* x, const void* residual, const void* mean, const void* inv_std,
+             const void* gamma, const void* beta, const ActivationShape& shape,
+             const BatchNormOptions& options)
+      : y_(static_cast<float*>(y)),
+        x_(static_cast<const float*>(x)),
+        residual_(static_cast<const float*>(residual)),
+        mean_(static_cast<const float*>(mean)),
+        inv_std_(static_cast<const float*>(inv_std)),
+        gamma_(static_cast<const float*>(gamma)),
+        beta_(static_cast<const float*>(beta)),
+        shape_(shape),
+        runs_(plane_runs(shape)),
+        normalise_(pick_normalise(options.relu, residual != nullptr)) {}
+
+  void operator()(int64_t channel, int64_t block) const {
+    const ChannelMap map = {mean_[channel], gamma_[channel] * inv_std_[channel], beta_[channel]};
+    const int64_t offset = plane_offset(shape_, channel, block);
+    normalise_(y_ + offset, x_ + offset, residual_ == nullptr ? nullptr : residual_ + offset, runs_,
+               map);
+  }
+
+ private:
+  float* y_;
+  const float *x_, *residual_, *mean_, *inv_std_, *gamma_, *beta_;
+  const ActivationShape& shape_;
+  PlaneRuns runs_;
+  NormalisePlane normalise_;
+};
 
 void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
                    void* running_var, const void* x, const ChannelSums* /*sums*/,
@@ -54,41 +129,53 @@ void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running
                    const Launch& launch) {
   check_batch_norm_count(shape, launch.batch);
   const auto* in = static_cast<const float*>(x);
-  const auto* extra = static_cast<const float*>(residual);
-  auto* out = static_cast<float*>(y);
-  auto* mean = static_cast<float*>(saved_mean);
-  auto* inv_std = static_cast<float*>(saved_inv_std);
+  const Statistics statistics(saved_mean, saved_inv_std, running_mean, running_var);
   auto* sums = static_cast<PlaneSums*>(workspace);
   const int64_t blocks = blocks_of(launch.batch);
+  const int64_t pixels = shape.height * shape.width;
   const PlaneRuns runs = plane_runs(shape);
-  const NormalisePlane normalise = pick_normalise(options.relu, residual != nullptr);
+  const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
 
-  // Any value of the channel, subtracted first, keeps x^2 from swamping the variance.
-  auto shift_of = [&](int64_t channel) { return in[plane_offset(shape, channel, 0)]; };
   auto reduce = [&](int64_t channel, int64_t block) {
-    const float* plane = in + plane_offset(shape, channel, block);
-    const Vec shift = broadcast(shift_of(channel));
-    sums[channel * blocks + block] =
-        sum_plane(runs, used_lanes(launch.batch, block), [=](int64_t i, Vec& sum, Vec& squares) {
-          const Vec centred = load(plane + i) - shift;
-          sum += centred;
-          squares += centred * centred;
-        });
+    sums[channel * blocks + block] = sum_values(in + plane_offset(shape, channel, block), runs,
+                                                used_lanes(launch.batch, block), pixels);
   };
   auto finish = [&](int64_t channel) {
-    finish_statistics(channel_sums(sums, blocks, channel), shift_of(channel),
-                      launch.batch * shape.height * shape.width, options, mean + channel,
-                      inv_std + channel, static_cast<float*>(running_mean) + channel,
-                      static_cast<float*>(running_var) + channel);
-  };
-  auto apply = [&](int64_t channel, int64_t block) {
-    const ChannelMap map = {mean[channel],
-                            static_cast<const float*>(gamma)[channel] * inv_std[channel],
-                            static_cast<const float*>(beta)[channel]};
-    const int64_t offset = plane_offset(shape, channel, block);
-    normalise(out + offset, in + offset, extra == nullptr ? nullptr : extra + offset, runs, map);
+    finish_statistics(statistics, channel,
+                      combine_blocks(sums + channel * blocks, launch.batch, pixels),
+                      launch.batch * pixels, options);
   };
   two_passes(shape.channels, blocks, reduce, finish, apply);
+}
+
+void sum_block(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
+               const Launch& launch) {
+  const PlaneRuns runs = plane_runs(shape);
+  for (int64_t channel = 0; channel < shape.channels; ++channel)
+    plane_sums_of(sums)[channel * sums.chunks + block] =
+        sum_values(static_cast<const float*>(x) + plane_offset(shape, channel, 0), runs,
+                   launch.batch, shape.height * shape.width);
+}
+
+void finish(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
+            const ChannelSums& sums, int64_t batch, const ActivationShape& shape,
+            const BatchNormOptions& options) {
+  check_batch_norm_count(shape, batch);
+  const Statistics statistics(saved_mean, saved_inv_std, running_mean, running_var);
+  const int64_t pixels = shape.height * shape.width;
+  for (int64_t channel = 0; channel < shape.channels; ++channel)
+    finish_statistics(statistics, channel,
+                      combine_blocks(plane_sums_of(sums) + channel * sums.chunks, batch, pixels),
+                      batch * pixels, options);
+}
+
+void apply_block(void* y, const void* x, const void* residual, const void* saved_mean,
+                 const void* saved_inv_std, const void* gamma, const void* beta,
+                 const ActivationShape& shape, const BatchNormOptions& options,
+                 const Launch& /*launch*/) {
+  const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
+  for (int64_t channel = 0; channel < shape.channels; ++channel)
+    apply(channel, 0);
 }
 
 void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
@@ -113,8 +200,13 @@ void forward_eval(void* y, const void* x, const void* residual, const void* gamm
 }  // namespace
 
 BatchNormKernels batch_norm_kernels() {
-  return {workspace_bytes, forward_train, forward_eval, batch_norm_backward_train,
-          batch_norm_backward_eval};
+  return {workspace_bytes,
+          forward_train,
+          forward_eval,
+          batch_norm_backward_train,
+          batch_norm_backward_eval,
+          {sum_block, finish, apply_block, batch_norm_sum_grad, batch_norm_finish_grad,
+           batch_norm_apply_grad}};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -17,8 +17,8 @@ struct BatchNormBackward {
   GradWrite write_dx;
   float* dresidual;
   GradWrite write_dresidual;
-  float* dgamma;
-  float* dbeta;
+  const float* dgamma;  ///< these two are read by `apply` only
+  const float* dbeta;
   const float* dy;
   const float* x;
   const float* y;
@@ -93,58 +93,90 @@ void apply_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns&
   }
 }
 
-/// stats(channel): mean and inverse standard deviation. values_per_channel: M, or 0 when statistics
-/// are constants.
+/// Mean and 1 / sqrt(var + eps) as the forward pass saved them.
+struct SavedStats {
+  const float* mean;
+  const float* inv_std;
+
+  SavedStats(const void* saved_mean, const void* saved_inv_std)
+      : mean(static_cast<const float*>(saved_mean)),
+        inv_std(static_cast<const float*>(saved_inv_std)) {}
+  ChannelStats operator()(int64_t channel) const { return {mean[channel], inv_std[channel]}; }
+};
+
+/// The two passes over planes. Stats: maps a channel to its ChannelStats.
 template <Gate kGate, class Stats>
-void backward(const BatchNormBackward& args, const Stats& stats, int64_t values_per_channel,
-              const ActivationShape& shape, void* workspace, const Launch& launch) {
-  auto* sums = static_cast<PlaneSums*>(workspace);
-  const int64_t blocks = blocks_of(launch.batch);
-  const PlaneRuns runs = plane_runs(shape);
-  auto map_of = [&](int64_t channel) {
+struct BackwardPlanes {
+  const BatchNormBackward& args;
+  const Stats& stats;
+  const ActivationShape& shape;
+
+  ChannelMap map_of(int64_t channel) const {
     const ChannelStats s = stats(channel);
-    return ChannelMap{s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
-  };
-  auto reduce = [&](int64_t channel, int64_t block) {
-    sums[channel * blocks + block] =
-        reduce_plane<kGate>(args, plane_offset(shape, channel, block), runs,
-                            used_lanes(launch.batch, block), map_of(channel));
-  };
-  auto finish = [&](int64_t channel) {
-    const PlaneSums total = channel_sums(sums, blocks, channel);
-    args.dbeta[channel] = static_cast<float>(total.first);
-    args.dgamma[channel] = static_cast<float>(total.second * stats(channel).inv_std);
-  };
-  auto apply = [&](int64_t channel, int64_t block) {
+    return {s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
+  }
+  PlaneSums reduce(int64_t channel, int64_t block, int64_t used) const {
+    return reduce_plane<kGate>(args, plane_offset(shape, channel, block), plane_runs(shape), used,
+                               map_of(channel));
+  }
+  /// values_per_channel: M, or 0 when statistics are constants.
+  void apply(int64_t channel, int64_t block, int64_t used, int64_t values_per_channel) const {
     DxTerms terms;
     if (values_per_channel > 0) {
       const auto m = static_cast<float>(values_per_channel);
       terms = {args.dbeta[channel] / m, args.dgamma[channel] * stats(channel).inv_std / m};
     }
-    apply_plane<kGate>(args, plane_offset(shape, channel, block), runs,
-                       used_lanes(launch.batch, block), map_of(channel), terms);
-  };
-  two_passes(shape.channels, blocks, reduce, finish, apply);
+    apply_plane<kGate>(args, plane_offset(shape, channel, block), plane_runs(shape), used,
+                       map_of(channel), terms);
+  }
+};
+
+/// body(planes) with BackwardPlanes of the right gate.
+template <class Stats, class Body>
+void with_planes(const BatchNormBackward& args, const Stats& stats, const ActivationShape& shape,
+                 const BatchNormOptions& options, const Body& body) {
+  if (!options.relu) return body(BackwardPlanes<Gate::none, Stats>{args, stats, shape});
+  if (args.y != nullptr) return body(BackwardPlanes<Gate::from_y, Stats>{args, stats, shape});
+  body(BackwardPlanes<Gate::from_x, Stats>{args, stats, shape});
 }
 
+void write_parameter_grads(float* dgamma, float* dbeta, int64_t channel, const PlaneSums& total,
+                           float inv_std) {
+  dbeta[channel] = static_cast<float>(total.first);
+  dgamma[channel] = static_cast<float>(total.second * inv_std);
+}
+
+/// values_per_channel: as above.
 template <class Stats>
-void pick_gate(const BatchNormBackward& args, const Stats& stats, int64_t values_per_channel,
-               const ActivationShape& shape, const BatchNormOptions& options, void* workspace,
-               const Launch& launch) {
-  const auto run = !options.relu       ? backward<Gate::none, Stats>
-                   : args.y != nullptr ? backward<Gate::from_y, Stats>
-                                       : backward<Gate::from_x, Stats>;
-  run(args, stats, values_per_channel, shape, workspace, launch);
+void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const Stats& stats,
+              int64_t values_per_channel, const ActivationShape& shape,
+              const BatchNormOptions& options, void* workspace, const Launch& launch) {
+  auto* sums = static_cast<PlaneSums*>(workspace);
+  const int64_t blocks = blocks_of(launch.batch);
+  const auto finish = [&](int64_t channel) {
+    write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
+                          channel_sums(sums, blocks, channel), stats(channel).inv_std);
+  };
+  with_planes(args, stats, shape, options, [&](const auto& planes) {
+    const auto reduce = [&](int64_t channel, int64_t block) {
+      sums[channel * blocks + block] =
+          planes.reduce(channel, block, used_lanes(launch.batch, block));
+    };
+    const auto apply = [&](int64_t channel, int64_t block) {
+      planes.apply(channel, block, used_lanes(launch.batch, block), values_per_channel);
+    };
+    two_passes(shape.channels, blocks, reduce, finish, apply);
+  });
 }
 
 BatchNormBackward pack(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                       void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
-                       const void* gamma, const void* beta) {
-  return {static_cast<float*>(dx),        write_dx,
-          static_cast<float*>(dresidual), write_dresidual,
-          static_cast<float*>(dgamma),    static_cast<float*>(dbeta),
-          static_cast<const float*>(dy),  static_cast<const float*>(x),
-          static_cast<const float*>(y),   static_cast<const float*>(gamma),
+                       const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                       const void* y, const void* gamma, const void* beta) {
+  return {static_cast<float*>(dx),           write_dx,
+          static_cast<float*>(dresidual),    write_dresidual,
+          static_cast<const float*>(dgamma), static_cast<const float*>(dbeta),
+          static_cast<const float*>(dy),     static_cast<const float*>(x),
+          static_cast<const float*>(y),      static_cast<const float*>(gamma),
           static_cast<const float*>(beta)};
 }
 
@@ -156,12 +188,10 @@ void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
                                const void* saved_inv_std, const void* gamma, const void* beta,
                                const ActivationShape& shape, const BatchNormOptions& options,
                                void* workspace, const Launch& launch) {
-  const auto stats = [=](int64_t channel) {
-    return ChannelStats{static_cast<const float*>(saved_mean)[channel],
-                        static_cast<const float*>(saved_inv_std)[channel]};
-  };
-  pick_gate(pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
-            stats, launch.batch * shape.height * shape.width, shape, options, workspace, launch);
+  backward(dgamma, dbeta,
+           pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
+           SavedStats(saved_mean, saved_inv_std), launch.batch * shape.height * shape.width, shape,
+           options, workspace, launch);
 }
 
 void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
@@ -175,8 +205,45 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
     return ChannelStats{static_cast<const float*>(running_mean)[channel],
                         running_inv_std(static_cast<const float*>(running_var)[channel], eps)};
   };
-  pick_gate(pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
-            stats, 0, shape, options, workspace, launch);
+  backward(dgamma, dbeta,
+           pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
+           stats, 0, shape, options, workspace, launch);
+}
+
+void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
+                         const void* y, const void* saved_mean, const void* saved_inv_std,
+                         const void* gamma, const void* beta, const ActivationShape& shape,
+                         const BatchNormOptions& options, const Launch& launch) {
+  const BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
+                                      nullptr, nullptr, dy, x, y, gamma, beta);
+  const SavedStats stats(saved_mean, saved_inv_std);
+  with_planes(args, stats, shape, options, [&](const auto& planes) {
+    for (int64_t channel = 0; channel < shape.channels; ++channel)
+      plane_sums_of(sums)[channel * sums.chunks + block] = planes.reduce(channel, 0, launch.batch);
+  });
+}
+
+void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
+                            const void* saved_inv_std, const ActivationShape& shape) {
+  for (int64_t channel = 0; channel < shape.channels; ++channel)
+    write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
+                          channel_sums(plane_sums_of(sums), sums.chunks, channel),
+                          static_cast<const float*>(saved_inv_std)[channel]);
+}
+
+void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
+                           const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                           const void* y, const void* saved_mean, const void* saved_inv_std,
+                           const void* gamma, const void* beta, int64_t batch,
+                           const ActivationShape& shape, const BatchNormOptions& options,
+                           const Launch& launch) {
+  const BatchNormBackward args =
+      pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
+  const SavedStats stats(saved_mean, saved_inv_std);
+  with_planes(args, stats, shape, options, [&](const auto& planes) {
+    for (int64_t channel = 0; channel < shape.channels; ++channel)
+      planes.apply(channel, 0, launch.batch, batch * shape.height * shape.width);
+  });
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -133,6 +133,12 @@ inline int64_t plane_offset(const ActivationShape& s, int64_t channel, int64_t b
   return (block * s.channels + channel) * s.plane_stride() * kLanes;
 }
 
+/// Partial sums as batch norm on blocks keeps them: as sums[channel * blocks + block].
+inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
+  static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
+  return reinterpret_cast<PlaneSums*>(sums.partials);
+}
+
 /// kernels/cpu/batch_norm_backward.cpp. `stats(channel)` come from saved or running statistics;
 /// `constant_stats` says whether they depend on x (training) or not.
 void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
@@ -148,5 +154,19 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
                               const void* running_var, const void* gamma, const void* beta,
                               const ActivationShape& shape, const BatchNormOptions& options,
                               void* workspace, const Launch& launch);
+
+/// The backward part of BatchNormBlockKernels.
+void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
+                         const void* y, const void* saved_mean, const void* saved_inv_std,
+                         const void* gamma, const void* beta, const ActivationShape& shape,
+                         const BatchNormOptions& options, const Launch& launch);
+void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
+                            const void* saved_inv_std, const ActivationShape& shape);
+void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
+                           const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                           const void* y, const void* saved_mean, const void* saved_inv_std,
+                           const void* gamma, const void* beta, int64_t batch,
+                           const ActivationShape& shape, const BatchNormOptions& options,
+                           const Launch& launch);
 
 }  // namespace SCULPT_ISA_NAMESPACE

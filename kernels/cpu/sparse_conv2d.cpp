@@ -44,15 +44,19 @@ PixelGrid2d grid_of(const SparseTaps& taps, int64_t& blocks) {
   return pixels;
 }
 
+void gather_values(float* values, const float* weight, const SparseTaps& taps) {
+  parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
+    for (int64_t k = begin; k < end; ++k)
+      values[k] = weight[taps.weights.empty() ? k : taps.weights[static_cast<size_t>(k)]];
+  });
+}
+
 /// The weights in the order of the entries: gathered in the workspace unless they are stored so.
 const float* values_of(const SparseTaps& taps, const void* weight, void* workspace) {
   const auto* stored = static_cast<const float*>(weight);
   if (taps.weights.empty()) return stored;
   auto* values = static_cast<float*>(workspace);
-  parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
-    for (int64_t k = begin; k < end; ++k)
-      values[k] = stored[taps.weights[static_cast<size_t>(k)]];
-  });
+  gather_values(values, stored, taps);
   return values;
 }
 
@@ -105,9 +109,29 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t out_begin, int
   }
 }
 
-void run_pass(const Pass& pass, int64_t blocks) {
+/// Output channels [out_begin, out_end) of one strip of tiles.
+void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t out_begin,
+               int64_t out_end) {
   const PixelGrid2d& pixels = pass.pixels;
-  const Tiling tiling(pixels);
+  const int64_t block = strip / tiling.strips();
+  tiling.for_each_tile(strip % tiling.strips(), [&](const Tile& tile) {
+    const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
+                               tile.row * pixels.in_row + tile.column * pixels.in_column) *
+                                  kLanes;
+    float* y = pass.y + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
+                         tile.column * pixels.out_column) *
+                            kLanes;
+    with_tile_size(tile, [&](auto height, auto width) {
+      if (pixels.in_column == 1)
+        run_tile<height, width, true>(pass, x, y, out_begin, out_end);
+      else
+        run_tile<height, width, false>(pass, x, y, out_begin, out_end);
+    });
+  });
+}
+
+void run_pass(const Pass& pass, int64_t blocks) {
+  const Tiling tiling(pass.pixels);
   const int64_t strips = blocks * tiling.strips();
   if (strips == 0) return;
   // Few strips are shared out together with their output channels; no sum depends on that.
@@ -116,46 +140,52 @@ void run_pass(const Pass& pass, int64_t blocks) {
   const int64_t split_outs = ceil_div(pass.taps.out_channels, splits);
   parallel_for(strips * splits, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t block = item / splits / tiling.strips();
       const int64_t out_begin = item % splits * split_outs;
       const int64_t out_end = std::min(out_begin + split_outs, pass.taps.out_channels);
-      tiling.for_each_tile(item / splits % tiling.strips(), [&](const Tile& tile) {
-        const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
-                                   tile.row * pixels.in_row + tile.column * pixels.in_column) *
-                                      kLanes;
-        float* y = pass.y + (block * pixels.out_block + pixels.out_first +
-                             tile.row * pixels.out_row + tile.column * pixels.out_column) *
-                                kLanes;
-        with_tile_size(tile, [&](auto height, auto width) {
-          if (pixels.in_column == 1)
-            run_tile<height, width, true>(pass, x, y, out_begin, out_end);
-          else
-            run_tile<height, width, false>(pass, x, y, out_begin, out_end);
-        });
-      });
+      run_strip(pass, tiling, item / splits, out_begin, out_end);
     }
   });
+}
+
+/// On the calling thread alone.
+void run_pass_here(const Pass& pass, int64_t blocks) {
+  const Tiling tiling(pass.pixels);
+  for (int64_t strip = 0; strip < blocks * tiling.strips(); ++strip)
+    run_strip(pass, tiling, strip, 0, pass.taps.out_channels);
+}
+
+/// How a pass that writes activations is run.
+using RunPass = void (*)(const Pass&, int64_t blocks);
+
+void run_forward(RunPass run, void* y, const void* x, const float* values, const void* bias,
+                 const SparseConv2d& conv, const Launch& launch) {
+  int64_t blocks = ceil_div(launch.batch, kLanes);
+  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
+  run({conv.forward(), pixels, values, static_cast<const float*>(x), static_cast<float*>(y),
+       static_cast<const float*>(bias), false},
+      blocks);
+}
+
+void run_input_grad(RunPass run, void* dx, const void* dy, const float* values,
+                    const SparseTaps& taps, GradWrite write, const Launch& launch) {
+  int64_t blocks = ceil_div(launch.batch, kLanes);
+  const PixelGrid2d pixels = grid_of(taps, blocks);
+  run({taps, pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx), nullptr,
+       write == GradWrite::accumulate},
+      blocks);
 }
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
              void* workspace, const Launch& launch) {
   const float* values = values_of(conv.forward(), weight, workspace);
-  int64_t blocks = ceil_div(launch.batch, kLanes);
-  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
-  run_pass({conv.forward(), pixels, values, static_cast<const float*>(x), static_cast<float*>(y),
-            static_cast<const float*>(bias), false},
-           blocks);
+  run_forward(run_pass, y, x, values, bias, conv, launch);
 }
 
 void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,
                 GradWrite write, void* workspace, const Launch& launch) {
   for (const SparseTaps& taps : conv.input_grad()) {
     const float* values = values_of(taps, weight, workspace);
-    int64_t blocks = ceil_div(launch.batch, kLanes);
-    const PixelGrid2d pixels = grid_of(taps, blocks);
-    run_pass({taps, pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx), nullptr,
-              write == GradWrite::accumulate},
-             blocks);
+    run_input_grad(run_pass, dx, dy, values, taps, write, launch);
   }
 }
 
@@ -225,29 +255,33 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, float* grad
   }
 }
 
-/// Each thread adds the gradients of its share of the pixels to its part of `partials`.
-void run_grad_pass(const GradPass& pass, int64_t blocks, float* partials, int64_t partial_stride) {
+/// Adds the gradients of strips [begin, end).
+void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradient) {
   const PixelGrid2d& pixels = pass.pixels;
   const Tiling tiling(pixels);
-  parallel_for(blocks * tiling.strips(), [&](int64_t begin, int64_t end, int thread) {
-    float* const gradient = partials + thread * partial_stride;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t block = item / tiling.strips();
-      tiling.for_each_tile(item % tiling.strips(), [&](const Tile& tile) {
-        const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
-                                   tile.row * pixels.in_row + tile.column * pixels.in_column) *
+  for (int64_t strip = begin; strip < end; ++strip) {
+    const int64_t block = strip / tiling.strips();
+    tiling.for_each_tile(strip % tiling.strips(), [&](const Tile& tile) {
+      const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
+                                 tile.row * pixels.in_row + tile.column * pixels.in_column) *
+                                    kLanes;
+      const float* dy = pass.dy + (block * pixels.out_block + tile.row * pixels.out_row +
+                                   tile.column * pixels.out_column) *
                                       kLanes;
-        const float* dy = pass.dy + (block * pixels.out_block + tile.row * pixels.out_row +
-                                     tile.column * pixels.out_column) *
-                                        kLanes;
-        with_tile_size(tile, [&](auto height, auto width) {
-          if (pixels.in_column == 1)
-            add_tile<height, width, true>(pass, x, dy, gradient);
-          else
-            add_tile<height, width, false>(pass, x, dy, gradient);
-        });
+      with_tile_size(tile, [&](auto height, auto width) {
+        if (pixels.in_column == 1)
+          add_tile<height, width, true>(pass, x, dy, gradient);
+        else
+          add_tile<height, width, false>(pass, x, dy, gradient);
       });
-    }
+    });
+  }
+}
+
+/// Each thread adds the gradients of its share of the pixels to its part of `partials`.
+void run_grad_pass(const GradPass& pass, int64_t blocks, float* partials, int64_t partial_stride) {
+  parallel_for(blocks * Tiling(pass.pixels).strips(), [&](int64_t begin, int64_t end, int thread) {
+    add_strips(pass, begin, end, partials + thread * partial_stride);
   });
 }
 
@@ -272,6 +306,23 @@ void bias_grad(float* dbias, const float* dy, const PixelGrid2d& pixels, int64_t
   });
 }
 
+void sum_partials(void* dweight, const void* partials, int64_t count, const SparseConv2d& conv,
+                  GradWrite write) {
+  const SparseTaps& taps = conv.forward();
+  const auto stride = static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
+  const auto* partial = static_cast<const float*>(partials);
+  auto* gradient = static_cast<float*>(dweight);
+  parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
+    for (int64_t k = begin; k < end; ++k) {
+      float sum = 0;
+      for (int64_t p = 0; p < count; ++p)
+        sum += partial[p * stride + k];
+      float& to = gradient[taps.weights.empty() ? k : taps.weights[static_cast<size_t>(k)]];
+      to = sum + (write == GradWrite::accumulate ? to : 0.0f);
+    }
+  });
+}
+
 void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                  const SparseConv2d& conv, GradWrite write, void* workspace, const Launch& launch) {
   const SparseTaps& taps = conv.forward();
@@ -285,25 +336,71 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
   });
   run_grad_pass({taps, pixels, static_cast<const float*>(dy), static_cast<const float*>(x)}, blocks,
                 partials, stride);
-  auto* gradient = static_cast<float*>(dweight);
-  parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
-    for (int64_t k = begin; k < end; ++k) {
-      float sum = 0;
-      for (int t = 0; t < threads; ++t)
-        sum += partials[t * stride + k];
-      float& to = gradient[taps.weights.empty() ? k : taps.weights[static_cast<size_t>(k)]];
-      to = sum + (write == GradWrite::accumulate ? to : 0.0f);
-    }
-  });
+  sum_partials(dweight, partials, threads, conv, write);
   if (dbias != nullptr)
     bias_grad(static_cast<float*>(dbias), static_cast<const float*>(dy), pixels, taps.out_channels,
               blocks, write);
 }
 
+// The values of the forward pass, then those of each class of the input gradient.
+
+size_t values_bytes(const SparseConv2d& conv) {
+  size_t bytes = entry_bytes(conv.forward());
+  for (const SparseTaps& taps : conv.input_grad())
+    bytes += entry_bytes(taps);
+  return bytes;
+}
+
+/// From the values of these taps to the next ones'.
+int64_t values_stride(const SparseTaps& taps) {
+  return static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
+}
+
+void gather(void* values, const void* weight, const SparseConv2d& conv) {
+  auto* to = static_cast<float*>(values);
+  gather_values(to, static_cast<const float*>(weight), conv.forward());
+  to += values_stride(conv.forward());
+  for (const SparseTaps& taps : conv.input_grad()) {
+    gather_values(to, static_cast<const float*>(weight), taps);
+    to += values_stride(taps);
+  }
+}
+
+void forward_block(void* y, const void* x, const void* values, const SparseConv2d& conv,
+                   const Launch& launch) {
+  run_forward(run_pass_here, y, x, static_cast<const float*>(values), nullptr, conv, launch);
+}
+
+void input_grad_block(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
+                      GradWrite write, const Launch& launch) {
+  const float* from = static_cast<const float*>(values) + values_stride(conv.forward());
+  for (const SparseTaps& taps : conv.input_grad()) {
+    run_input_grad(run_pass_here, dx, dy, from, taps, write, launch);
+    from += values_stride(taps);
+  }
+}
+
+size_t partial_bytes(const SparseConv2d& conv) {
+  return entry_bytes(conv.forward());
+}
+
+void weight_grad_block(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
+                       const Launch& launch) {
+  int64_t blocks = ceil_div(launch.batch, kLanes);
+  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
+  add_strips({conv.forward(), pixels, static_cast<const float*>(dy), static_cast<const float*>(x)},
+             0, blocks * Tiling(pixels).strips(), static_cast<float*>(partial));
+}
+
 }  // namespace
 
 SparseConv2dKernels sparse_conv2d_kernels() {
-  return {workspace_bytes, forward, input_grad, weight_grad};
+  return {workspace_bytes,
+          forward,
+          input_grad,
+          weight_grad,
+          {values_bytes, gather, forward_block, input_grad_block, partial_bytes, weight_grad_block,
+           sum_partials}};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

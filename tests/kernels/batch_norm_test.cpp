@@ -437,6 +437,97 @@ TEST_CASE("batch norm: results do not depend on the number of threads") {
   }
 }
 
+/// The data of a block of images.
+void* at_block(const Backend& backend, Activation& of, const ActivationShape& shape,
+               int64_t block) {
+  const int64_t elements = block * shape.block_stride() * backend.lanes;
+  return static_cast<std::byte*>(of.data()) +
+         elements * static_cast<int64_t>(backend.activation_bytes);
+}
+
+TEST_CASE("batch norm: block by block, the bits of the whole batch") {
+  for (const Backend* backend : all_backends()) {
+    const BatchNormBlockKernels& kernels = backend->batch_norm.on_blocks;
+    if (kernels.apply == nullptr) continue;
+    for (const Case& c : kCases) {
+      for (const int variant : {0, 1, 2, 3}) {
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(variant);
+        Mode mode;
+        mode.relu = variant & 1;
+        mode.with_residual = variant & 2;
+        mode.write_dx = GradWrite::accumulate;
+        BatchNormOptions options;
+        options.relu = mode.relu;
+        const Inputs in = make_inputs(c, 75);
+        const Values gradient = random_values(c.count(), 76), before = random_values(c.count(), 77);
+        const Forward whole = run_forward_train(*backend, c, in, mode.with_residual, options);
+        const Backward whole_gradients = run_backward(*backend, c, in, gradient, before, mode);
+
+        const Launch launch = make_launch(*backend, c.batch);
+        const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
+        Activation x(*backend, c.shape, launch, in.x, 1000.0);
+        Activation residual(*backend, c.shape, launch, in.residual, -1000.0);
+        Activation y(*backend, c.shape, launch), dy(*backend, c.shape, launch, gradient, 0.0);
+        Activation dx(*backend, c.shape, launch, before, 0.0);
+        Activation dresidual(*backend, c.shape, launch);
+        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
+        Array mean(*backend, blank), inv_std(*backend, blank), dgamma(*backend, blank),
+            dbeta(*backend, blank);
+        Array running_mean(*backend, in.running_mean), running_var(*backend, in.running_var);
+        const int64_t blocks = backend->blocks(c.batch);
+        Values partials(static_cast<size_t>(2 * c.shape.channels * blocks));
+        const ChannelSums sums = {partials.data(), blocks};
+        // The last block first: no block may depend on another.
+        const auto for_each_block = [&](const auto& body) {
+          for (int64_t b = blocks - 1; b >= 0; --b) {
+            const auto at = [&](Activation& of) { return at_block(*backend, of, c.shape, b); };
+            const Launch part =
+                make_launch(*backend, std::min(backend->lanes, c.batch - b * backend->lanes));
+            body(b, part, at, mode.with_residual ? at(residual) : nullptr,
+                 mode.with_residual ? at(y) : nullptr);
+          }
+        };
+
+        for_each_block([&](int64_t b, const Launch& part, const auto& at, void*, void*) {
+          kernels.sum(sums, b, at(x), c.shape, part);
+        });
+        kernels.finish(mean.data(), inv_std.data(), running_mean.data(), running_var.data(), sums,
+                       c.batch, c.shape, options);
+        for_each_block([&](int64_t, const Launch& part, const auto& at, void* extra, void*) {
+          kernels.apply(at(y), at(x), extra, mean.data(), inv_std.data(), gamma.data(), beta.data(),
+                        c.shape, options, part);
+        });
+        CHECK(y.nchw() == whole.y.nchw());
+        CHECK(y.frame_intact());
+        CHECK(mean.values() == whole.mean.values());
+        CHECK(inv_std.values() == whole.inv_std.values());
+        CHECK(running_mean.values() == whole.running_mean.values());
+        CHECK(running_var.values() == whole.running_var.values());
+
+        for_each_block([&](int64_t b, const Launch& part, const auto& at, void*, void* gate) {
+          kernels.sum_grad(sums, b, at(dy), at(x), gate, mean.data(), inv_std.data(), gamma.data(),
+                           beta.data(), c.shape, options, part);
+        });
+        kernels.finish_grad(dgamma.data(), dbeta.data(), sums, inv_std.data(), c.shape);
+        for_each_block([&](int64_t, const Launch& part, const auto& at, void* extra, void* gate) {
+          kernels.apply_grad(at(dx), mode.write_dx, extra == nullptr ? nullptr : at(dresidual),
+                             mode.write_dresidual, dgamma.data(), dbeta.data(), at(dy), at(x), gate,
+                             mean.data(), inv_std.data(), gamma.data(), beta.data(), c.batch,
+                             c.shape, options, part);
+        });
+        CHECK(dx.nchw() == whole_gradients.dx);
+        CHECK(dx.frame_intact());
+        CHECK(dx.padded_lanes_zero());
+        CHECK(dgamma.values() == whole_gradients.dgamma);
+        CHECK(dbeta.values() == whole_gradients.dbeta);
+        if (mode.with_residual) CHECK(dresidual.nchw() == whole_gradients.dresidual);
+      }
+    }
+  }
+}
+
 TEST_CASE("batch norm: NaN stays visible through the fused ReLU") {
   const Case c{2, {1, 2, 2, 0}};
   Inputs in = make_inputs(c, 81);

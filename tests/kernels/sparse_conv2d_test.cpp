@@ -137,6 +137,52 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   CHECK(touched == 0);
 }
 
+/// The passes block by block, the last one first, against whole batches.
+void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
+  const SparseConv2dBlockKernels& kernels = backend.sparse_conv2d.on_blocks;
+  const Launch launch = make_launch(backend, p.batch);
+  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
+  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
+  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  Activation whole_y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Activation whole_dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  const Values stored = p.as_stored(p.weight);
+  Array weight(backend, stored), dweight(backend, stored), whole_dweight(backend, stored);
+  DeviceScratch values(backend, kernels.values_bytes(p.conv));
+  // Two partial gradients, as two threads would make them.
+  const size_t partial_bytes = kernels.partial_bytes(p.conv);
+  DeviceScratch partials(backend, 2 * partial_bytes);
+  std::fill_n(static_cast<std::byte*>(partials.data()), 2 * partial_bytes, std::byte{0});
+
+  kernels.gather(values.data(), weight.data(), p.conv);
+  for (int64_t b = backend.blocks(p.batch) - 1; b >= 0; --b) {
+    const auto at = [&](Activation& of, const ActivationShape& shape) {
+      return static_cast<float*>(of.data()) + b * shape.block_stride() * backend.lanes;
+    };
+    const Launch part = make_launch(backend, std::min(backend.lanes, p.batch - b * backend.lanes));
+    kernels.forward(at(y, p.shape.out), at(x, p.shape.in), values.data(), p.conv, part);
+    kernels.input_grad(at(dx, p.shape.in), at(dy, p.shape.out), values.data(), p.conv, write, part);
+    kernels.weight_grad(static_cast<std::byte*>(partials.data()) + b % 2 * partial_bytes,
+                        at(dy, p.shape.out), at(x, p.shape.in), p.conv, part);
+  }
+  kernels.sum_partials(dweight.data(), partials.data(), 2, p.conv, write);
+
+  DeviceScratch scratch = scratch_for(backend, p);
+  const auto& whole = backend.sparse_conv2d;
+  whole.forward(whole_y.data(), x.data(), weight.data(), nullptr, p.conv, scratch.data(), launch);
+  whole.input_grad(whole_dx.data(), dy.data(), weight.data(), p.conv, write, scratch.data(),
+                   launch);
+  whole.weight_grad(whole_dweight.data(), nullptr, dy.data(), x.data(), p.conv, write,
+                    scratch.data(), launch);
+  CHECK(y.nchw() == whole_y.nchw());
+  CHECK(dx.nchw() == whole_dx.nchw());
+  CHECK(y.frame_is_zero());
+  CHECK(dx.frame_is_zero());
+  CHECK(dx.padded_lanes_zero());
+  CHECK(relative_error(dweight.values(), whole_dweight.values()) < kTolerance);
+}
+
 template <class Body>
 void for_each_backend(const Body& body) {
   for (const Backend* backend : tested_backends()) {
@@ -158,6 +204,7 @@ void check_all(const Case& c, double density) {
         check_forward(backend, problem, flag);
         check_input_grad(backend, problem, write);
         check_weight_grad(backend, problem, write);
+        check_blocks(backend, problem, write);
       }
     });
   }

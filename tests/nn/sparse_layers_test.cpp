@@ -13,12 +13,13 @@
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 #include "engine/sparse/prune.h"
+#include "kernels/common/parallel.h"
 #include "models/registry.h"
 
 namespace sculpt {
 namespace {
 
-constexpr int64_t kBatch = 19;
+constexpr int32_t kBatch = 19;
 constexpr ImageShape kImage = {3, 16, 16};
 const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
 
@@ -26,19 +27,23 @@ const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
 class Training {
  public:
   explicit Training(SparseKernels sparse, const std::string& model = "resnet20",
-                    const OptimOptions& options = {})
-      : network_(spec(model), kernels::cpu_backend(), kBatch),
+                    int32_t batch = kBatch, const OptimOptions& options = {})
+      : batch_(batch),
+        network_(spec(model), kernels::cpu_backend(), batch),
         sgd_(network_.parameters(), options) {
     network_.initialise(5);
     network_.graph().replay().sparse = sparse;
     const RandomStream stream(3, Purpose::test);
-    for (int64_t i = 0; i < kBatch * kImage.count(); ++i)
+    for (int64_t i = 0; i < batch * kImage.count(); ++i)
       pixels_.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
-    for (int32_t i = 0; i < kBatch; ++i)
+    for (int32_t i = 0; i < batch; ++i)
       labels_.push_back(i % 7);
   }
 
   ParameterArena& parameters() { return network_.parameters(); }
+
+  /// Runs whole nodes one after the other, as a profile does, and never blocks of images.
+  void run_node_by_node() { network_.graph().set_profiling(true); }
 
   /// Masks about 1 - density of the prunable weights; 1: none.
   void mask(double density, uint64_t seed) {
@@ -98,7 +103,7 @@ class Training {
 
   /// Of the batch, in this mode.
   double loss(Mode mode) {
-    network_.load({pixels_.data(), labels_.data(), kBatch}, kNormalization);
+    network_.load({pixels_.data(), labels_.data(), batch_}, kNormalization);
     return network_.forward(mode).loss;
   }
 
@@ -132,6 +137,7 @@ class Training {
     return spec;
   }
 
+  int64_t batch_;
   Network network_;
   Sgd sgd_;
   std::vector<uint8_t> pixels_;
@@ -144,8 +150,11 @@ TEST_CASE("sparse layers: losses and gradients of dense kernels, through changes
     Training sparse(SparseKernels::on, model), automatic(SparseKernels::automatic, model),
         dense(SparseKernels::off, model);
     uint64_t seed = 0;
+    // A depthwise channel has few weights: with fewer of them kept, channels that stay constant
+    // leave nothing but rounding errors of gradients.
+    const double few = model == "resnet20" ? 0.1 : 0.35;
     // Some weights, fewer, other ones, all again.
-    for (const double density : {0.45, 0.1, 0.1, 1.0}) {
+    for (const double density : {0.45, few, few, 1.0}) {
       CAPTURE(density);
       ++seed;
       for (Training* training : {&sparse, &automatic, &dense})
@@ -182,6 +191,29 @@ TEST_CASE("sparse layers: losses of 100 steps, and then the same masks") {
   }
 }
 
+TEST_CASE("sparse layers: blocks of images that go through several layers give the same bits") {
+  const int threads = thread_count();
+  constexpr int32_t kFourBlocks = 55;  // the last one is short
+  // With 3 threads there are too few blocks; with 1 and 2, sums over threads are those of whole
+  // batches.
+  for (const int count : {1, 2, 3}) {
+    CAPTURE(count);
+    set_thread_count(count);
+    Training blocks(SparseKernels::on, "resnet20", kFourBlocks),
+        nodes(SparseKernels::on, "resnet20", kFourBlocks);
+    nodes.run_node_by_node();
+    for (Training* training : {&blocks, &nodes})
+      training->mask(0.2, 8);
+    for (int step = 0; step < 3; ++step) {
+      CHECK(blocks.step() == nodes.step());
+      CHECK(std::ranges::equal(blocks.parameters().gradients(), nodes.parameters().gradients()));
+      CHECK(std::ranges::equal(blocks.parameters().state_values(),
+                               nodes.parameters().state_values()));
+    }
+  }
+  set_thread_count(threads);
+}
+
 TEST_CASE("sparse layers: masked weights stay exactly zero") {
   Training training(SparseKernels::on);
   training.mask(0.1, 9);
@@ -208,8 +240,8 @@ TEST_CASE("sparse layers: compact storage changes no bit, through changes of the
   options.nesterov = true;
   options.weight_decay = 0.01;
   options.decay_norm_and_bias = false;
-  Training compact(SparseKernels::automatic, "resnet20", options);
-  Training dense(SparseKernels::automatic, "resnet20", options);
+  Training compact(SparseKernels::automatic, "resnet20", kBatch, options);
+  Training dense(SparseKernels::automatic, "resnet20", kBatch, options);
   uint64_t seed = 40;
   // Too many for sparse kernels in some passes, fewer weights, more again (a rewind), all, some.
   for (const double density : {0.45, 0.02, 0.3, 1.0, 0.1}) {
