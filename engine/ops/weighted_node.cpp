@@ -165,7 +165,7 @@ PassKernels WeightedNode::choose(const Replay& r) {
 
 Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
   if (r.chooser != nullptr)
-    return r.chooser->choose(problem(pass), [&] { return measure(pass, r); });
+    return r.chooser->choose(problem(pass, r), [&] { return measure(pass, r); });
   const double limit = by_winograd(pass, r)             ? kWinogradDensity
                        : pass == LayerPass::weight_grad ? kWeightDensity
                                                         : kActivationDensity;
@@ -185,16 +185,17 @@ Timing WeightedNode::measure(LayerPass pass, const Replay& r) {
   return time_in_turn(with(Choice::native), with(Choice::sparse));
 }
 
-std::string WeightedNode::problem(LayerPass pass) const {
+std::string WeightedNode::problem(LayerPass pass, const Replay& r) const {
   const kernels::Conv2dShape& s = sparse_.shape();
   const char* const name = pass == LayerPass::forward      ? "forward"
                            : pass == LayerPass::input_grad ? "input_grad"
                                                            : "weight_grad";
   return fmt::format(
-      "sparse {} {}x{}x{} to {}, {}x{} stride {} padding {} groups {}, batch {}, "
+      "sparse {}{} {}x{}x{} to {}, {}x{} stride {} padding {} groups {}, batch {}, "
       "{:.2g} % kept",
-      name, s.in.channels, s.in.height, s.in.width, s.out.channels, s.kernel_h, s.kernel_w,
-      s.stride, s.padding, s.groups, max_batch_, 100 * rounded(sparse_.density()));
+      name, by_winograd(pass, r) ? " against winograd" : "", s.in.channels, s.in.height, s.in.width,
+      s.out.channels, s.kernel_h, s.kernel_w, s.stride, s.padding, s.groups, max_batch_,
+      100 * rounded(sparse_.density()));
 }
 
 }  // namespace sculpt::ops

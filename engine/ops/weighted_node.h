@@ -50,7 +50,7 @@ class WeightedNode : public Node, private BlockPasses {
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(LayerPass pass, const Replay& r);
   kernels::Timing measure(LayerPass pass, const Replay& r);
-  std::string problem(LayerPass pass) const;
+  std::string problem(LayerPass pass, const Replay& r) const;
 
   ParameterId weight_;
   std::optional<ParameterId> bias_;
