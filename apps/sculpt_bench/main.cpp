@@ -18,6 +18,7 @@
 #include "apps/sculpt_bench/sparse_step.h"
 #include "apps/sculpt_bench/training_step.h"
 #include "engine/core/error.h"
+#include "engine/train/metrics.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt::bench {
@@ -44,7 +45,7 @@ void serve(TrainingStep& step, int64_t batch) {
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     say(fmt::format("{{\"seconds\": {}, \"images\": {}, \"peak_memory_bytes\": {}}}", seconds,
-                    steps * batch, on_device ? peak_device_bytes() : peak_host_bytes()));
+                    steps * batch, on_device ? peak_device_bytes() : peak_memory_bytes()));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "apps/sculpt_bench/node_cost.h"
 #include "engine/core/buffer.h"
+#include "engine/train/metrics.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt::bench {
@@ -99,7 +100,7 @@ void print_profile(TrainingStep& step, int steps) {
   graph.set_profiling(true);
   step.load_seconds = step.update_seconds = 0;
   const double step_seconds = seconds_per_step(step, steps);
-  const int64_t peak_bytes = peak_host_bytes();  // not that of the copy test below
+  const int64_t peak_bytes = peak_memory_bytes();  // not that of the copy test below
   const MachineRates rates = measure_machine();
 
   Cost all;

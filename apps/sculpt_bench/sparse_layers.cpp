@@ -95,7 +95,7 @@ struct Sum {
 void print_header() {
   fmt::print("| layer | weights kept |");
   for (const char* pass : kPasses)
-    fmt::print(" {}: dense, ms | sparse, ms | ratio |", pass);
+    fmt::print(" {}: direct, ms | sparse, ms | ratio |", pass);
   fmt::print("\n|---|---|---|---|---|---|---|---|---|---|---|\n");
 }
 

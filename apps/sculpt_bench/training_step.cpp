@@ -2,10 +2,8 @@
 
 #include <chrono>
 #include <fmt/format.h>
-#include <fstream>
 #include <string>
 
-#include "engine/sparse/prune.h"
 #include "kernels/conv_library.h"
 #include "kernels/device.h"
 #include "models/registry.h"
@@ -79,23 +77,6 @@ void TrainingStep::run() {
     optimizer_->step();
     update_seconds += now() - update;
   });
-}
-
-void mask_at_random(TrainingStep& step, double sparsity) {
-  if (sparsity == 0) return;
-  const ScoreContext context{step.network(), 1, {}, {}, {}};
-  prune(context, {"random", "uniform", 1 - sparsity});
-}
-
-int64_t peak_host_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;)
-    if (key == "VmHWM:") {
-      int64_t kib = 0;
-      status >> kib;
-      return kib * 1024;
-    }
-  return 0;
 }
 
 }  // namespace sculpt::bench

@@ -50,10 +50,4 @@ class TrainingStep {
   std::unique_ptr<BatchFeed> feed_;
 };
 
-/// Masks that share of each layer's prunable weights, drawn at random. 0: leaves all dense.
-void mask_at_random(TrainingStep& step, double sparsity);
-
-/// Peak resident memory of this process in bytes (VmHWM).
-int64_t peak_host_bytes();
-
 }  // namespace sculpt::bench

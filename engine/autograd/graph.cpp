@@ -241,12 +241,17 @@ double seconds_since(Clock::time_point start) {
 }  // namespace
 
 void Graph::follow_masks() {
-  if (parameters_.mask_version() == mask_version_) return;
-  mask_version_ = parameters_.mask_version();
+  follow_masks(replay_);
+}
+
+void Graph::follow_masks(const Replay& replay) {
+  const int64_t version = parameters_.mask_version();
+  if (version == mask_version_) return;
   std::vector<ParameterId> kept_only;
   for (auto& node : nodes_)
-    if (node->follow_mask(replay_)) kept_only.push_back(node->info.weight);
+    if (node->follow_mask(replay)) kept_only.push_back(node->info.weight);
   parameters_.store_kept(kept_only);
+  mask_version_ = version;
 }
 
 void Graph::forward(Mode mode, int64_t batch) {
@@ -274,9 +279,9 @@ void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
   // Host code may have looked at whole arenas since the forward pass. Measuring would overwrite
   // that pass's activations.
-  kernels::Chooser* const chooser = std::exchange(replay_.chooser, nullptr);
-  follow_masks();
-  replay_.chooser = chooser;
+  Replay unmeasured = replay_;
+  unmeasured.chooser = nullptr;
+  follow_masks(unmeasured);
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
   if (all && runs_on_blocks()) return run_groups(Pass::backward);
@@ -335,6 +340,7 @@ void Graph::run_groups(Pass pass) {
 }
 
 void Graph::run_on_blocks(Pass pass, std::span<const Step> steps) {
+  parameters_.settle();
   reduce_missing(pass, steps);
   for (const Step& step : steps)
     if (!step.reduce) nodes_[step.node]->block_passes()->begin(pass, replay_);

@@ -240,6 +240,7 @@ class Graph {
   void plan_groups();
   void plan_memory();
   void plan_sums();
+  void follow_masks(const Replay& replay);
   void run_backward(int last_node);
   void run_node(Pass pass, int node);
   bool runs_on_blocks() const;

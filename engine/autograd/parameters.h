@@ -117,6 +117,13 @@ class ParameterArena {
   int64_t packed_offset(ParameterId id) const { return packed_offsets_[id]; }
   const kernels::Backend& backend() const { return *backend_; }
 
+  /// Brings what forward and backward passes read and write into the present form, so that several
+  /// threads may ask for pointers at the same time.
+  void settle() {
+    weights_.in(form_);
+    gradients_.in(form_);
+  }
+
   /// For host code: whole arenas in global-index order; T must be the element type (checked).
   /// Spans are good until kernels run.
   template <class T = float>

@@ -89,9 +89,11 @@ MirroredBuffer StoredArray::allocated(int64_t count) const {
 }
 
 MirroredBuffer& StoredArray::in(const Form& form) const {
+  // Nothing is written where it has this form already: threads may then ask at the same time.
+  if (buffer_.bytes() > 0 && form == form_) return buffer_;
   if (buffer_.bytes() == 0)
     buffer_ = allocated(form->count());
-  else if (form != form_)
+  else
     element_bytes_ == sizeof(float) ? convert<float>(*form) : convert<double>(*form);
   form_ = form;
   return buffer_;

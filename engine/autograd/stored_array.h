@@ -64,7 +64,8 @@ class StoredArray {
               Form form);
 
   /// The values in this form. Changing it drops what the new form has no place for and sets to +0
-  /// what the old one had none for; pointers into the array are good until then.
+  /// what the old one had none for; pointers into the array are good until then. Not
+  /// to be changed while other threads ask.
   MirroredBuffer& in(const Form& form) const;
 
   void zero();

@@ -65,7 +65,7 @@ void copy_parameters(ParameterArena& to, ParameterArena& from) {
     from_double ? copy_values<double, double>(to, from) : copy_values<double, float>(to, from);
   else
     from_double ? copy_values<float, double>(to, from) : copy_values<float, float>(to, from);
-  std::ranges::copy(from.masks(), to.masks().begin());
+  std::ranges::copy(std::as_const(from).masks(), to.masks().begin());
   to.batches_tracked = from.batches_tracked;
 }
 
@@ -95,8 +95,11 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
   auto network = std::make_unique<Network>(spec_, backend, max_batch);
   copy_parameters(network->parameters_, parameters_);
-  network->graph_->replay().sparse = graph_->replay().sparse;
-  network->graph_->replay().chooser = graph_->replay().chooser;
+  const Replay& from = graph_->replay();
+  Replay& to = network->graph_->replay();
+  to.sparse = from.sparse;
+  to.chooser = from.chooser;
+  to.winograd = from.winograd;
   return network;
 }
 

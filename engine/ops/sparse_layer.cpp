@@ -47,12 +47,6 @@ void SparseLayer::build() {
   conv_.emplace(shape_, arena_mask());
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);
-  const auto& on_blocks = kernels().on_blocks;
-  if (on_blocks.forward == nullptr) return;
-  partial_ = on_blocks.partial_bytes(*conv_);
-  values_ = Buffer(on_blocks.values_bytes(*conv_), "kept weights");
-  partials_ =
-      Buffer(static_cast<size_t>(thread_count()) * partial_, "partial gradients of kept weights");
 }
 
 void SparseLayer::drop() {
@@ -75,9 +69,15 @@ void SparseLayer::sum_partials(void* dweight) {
                                    kernels::GradWrite::overwrite);
 }
 
-void SparseLayer::keep_only() {
+void SparseLayer::keep_only(bool on_blocks) {
   conv_->keep_only();
   kept_only_ = true;
+  if (!on_blocks) return;
+  const kernels::SparseConv2dBlockKernels& blocks = kernels().on_blocks;
+  partial_ = blocks.partial_bytes(*conv_);
+  values_ = Buffer(blocks.values_bytes(*conv_), "kept weights");
+  partials_ =
+      Buffer(static_cast<size_t>(thread_count()) * partial_, "partial gradients of kept weights");
 }
 
 }  // namespace sculpt::ops

@@ -29,8 +29,9 @@ class SparseLayer {
   /// Makes the lists of kept weights, or frees them.
   void build();
   void drop();
-  /// Once no kernel reads the other weights: from now on the lists are for arrays without them.
-  void keep_only();
+  /// Once no kernel reads the other weights: from now on the lists are for arrays without them. To
+  /// run on blocks takes buffers.
+  void keep_only(bool on_blocks);
   bool kept_only() const { return kept_only_; }
 
   const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }

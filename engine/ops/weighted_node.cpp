@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <fmt/format.h>
 
 namespace sculpt::ops {
@@ -17,6 +18,9 @@ namespace {
 constexpr double kActivationDensity = 0.5;
 constexpr double kWeightDensity = 0.4;
 constexpr double kWinogradDensity = 0.2;  // the same against Winograd's algorithm
+
+// Where it may: above this density sparse kernels lose by far, and their lists would be long.
+constexpr double kWorthTrying = 0.7;
 
 constexpr PassKernels kAllSparse = {Choice::sparse, Choice::sparse, Choice::sparse};
 
@@ -146,10 +150,11 @@ bool WeightedNode::follow_mask(const Replay& r) {
 void WeightedNode::choose_kernels(const Replay& r) {
   pass_kernels_ = {};
   if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
+  if (r.sparse == SparseKernels::automatic && sparse_.density() > kWorthTrying) return;
   sparse_.build();
   pass_kernels_ = choose(r);
   if (pass_kernels_ == PassKernels{}) sparse_.drop();
-  if (pass_kernels_ == kAllSparse) sparse_.keep_only();
+  if (pass_kernels_ == kAllSparse) sparse_.keep_only(block_passes() != nullptr);
 }
 
 PassKernels WeightedNode::choose(const Replay& r) {
@@ -172,11 +177,21 @@ Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
   return sparse_.density() <= limit ? Choice::sparse : Choice::native;
 }
 
-/// On the network's own activations, whatever they hold: the next step writes them anew.
+/// Memory that was never written reads as one page of zeros, from cache.
+void WeightedNode::touch(void* activation, const kernels::ActivationShape& shape) const {
+  const kernels::Backend& backend = arena_->backend();
+  const int64_t cells = backend.blocks(max_batch_) * shape.block_stride();
+  std::memset(activation, 0, static_cast<size_t>(cells * backend.lanes) * backend.activation_bytes);
+}
+
+/// On the network's own activations: the next step writes them anew.
 Timing WeightedNode::measure(LayerPass pass, const Replay& r) {
   Replay trial = r;
   trial.mode = Mode::train;
   trial.launch.batch = max_batch_;
+  const bool reads_images = r.grad(inputs[0]) == nullptr;  // which stay loaded
+  if (!reads_images) touch(r.data(inputs[0]), sparse_.shape().in);
+  touch(r.grad(output), sparse_.shape().out);
   Buffer dweight(static_cast<size_t>((*arena_)[weight_].count) * arena_->element_bytes(),
                  "a trial gradient", arena_->backend().memory);
   const auto with = [&](Choice choice) {

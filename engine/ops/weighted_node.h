@@ -50,6 +50,7 @@ class WeightedNode : public Node, private BlockPasses {
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(LayerPass pass, const Replay& r);
   kernels::Timing measure(LayerPass pass, const Replay& r);
+  void touch(void* activation, const kernels::ActivationShape& shape) const;
   std::string problem(LayerPass pass, const Replay& r) const;
 
   ParameterId weight_;

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sys/resource.h>
 
 namespace sculpt {
 namespace {
@@ -113,9 +112,15 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
 }
 
 int64_t peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;  // Linux counts KiB
+  // Not getrusage(): that counts what the process was before it became this program.
+  std::ifstream status("/proc/self/status");
+  for (std::string key; status >> key;)
+    if (key == "VmHWM:") {
+      int64_t kib = 0;
+      status >> kib;
+      return kib * 1024;
+    }
+  return 0;
 }
 
 void restart_peak_memory() {

@@ -64,7 +64,8 @@ struct RunState {
   int64_t layer_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
 
-  /// Made so far between kernels: a resumed run makes them again.
+  /// Made so far between kernels: a resumed run makes them again. (Those of a GPU are made before
+  /// it is read: environment.json has them.)
   kernels::Choices kernel_choices;
 
   /// The numbers of all these.

@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFormat = "sculpt-checkpoint-1";
+constexpr std::string_view kFormat = "sculpt-checkpoint-2";
 constexpr std::string_view kStatePrefix = "state-";
 constexpr std::string_view kExtension = ".safetensors";
 constexpr CheckpointContent kResumable{.masks = true, .momentum = true};

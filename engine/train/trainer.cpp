@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/core/buffer.h"
 #include "engine/core/error.h"
@@ -82,6 +83,7 @@ RunOutcome Trainer::perform(const PruneStep& step) {
   end_dense_timing();
   const PruneReport report = prune(context, step);
   state_.dense.masks_change();
+  dense_timing_refused_ = false;
   update_cost();
   parts_.network.graph().follow_masks();
   parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
@@ -190,19 +192,24 @@ void Trainer::compare_with_dense(int64_t images, double seconds) {
     return;
   }
   ++dense.sparse_steps;
-  if (!std::isnan(dense.ratio) || !settings_.train.dense_timing) return;
+  if (!std::isnan(dense.ratio) || !settings_.train.dense_timing || dense_timing_refused_) return;
   const auto start = Clock::now();
-  // The first step also found the kept weights: it is no measure of the others.
-  if (dense_timing_)
-    dense_timing_->compare(images, seconds);
-  else
+  // Neither the first step, which found the kept weights, nor the first one after the network was
+  // copied, which stored them anew, is a measure of the others.
+  if (!dense_timing_)
     start_dense_timing();
+  else if (std::exchange(dense_timing_settled_, true))
+    dense_timing_->compare(images, seconds);
   if (dense_timing_ && dense_timing_->done()) end_dense_timing();
   dense.measuring += seconds_since(start);
 }
 
 void Trainer::start_dense_timing() {
-  if (!can_copy(parts_.network)) return;
+  if (!can_copy(parts_.network)) {
+    dense_timing_refused_ = true;
+    return;
+  }
+  dense_timing_settled_ = false;
   peak_memory_before_ = std::max(peak_memory_before_, peak_memory_bytes());
   dense_timing_.emplace(parts_.network, settings_.train.optim, steps_with_this_mask());
 }
@@ -344,7 +351,9 @@ RunOutcome Trainer::save_interrupted() {
 
 void Trainer::save() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
-  if (parts_.chooser != nullptr) state_.kernel_choices = parts_.chooser->made();
+  if (parts_.chooser != nullptr)
+    for (const auto& [problem, choice] : parts_.chooser->made())
+      state_.kernel_choices[problem] = choice;
   parts_.store.save(parts_.network.parameters(), state_);
 }
 

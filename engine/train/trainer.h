@@ -122,6 +122,8 @@ class Trainer {
   double flops_per_image_ = 0;  // of a training step, at the present masks
   double dense_flops_per_image_ = 0;
   std::optional<DenseTiming> dense_timing_;  // while it measures
+  bool dense_timing_settled_ = false;        // has a step been run since the network was copied?
+  bool dense_timing_refused_ = false;        // there was no memory, with these masks
   int64_t peak_memory_before_ = 0;           // at the last start of dense_timing_
   double seconds_before_ = 0;                // wall time of earlier sessions
   Clock::time_point session_start_;

@@ -68,7 +68,7 @@ class SparseSteps(unittest.TestCase):
     def check_times(self, row):
         dense, sparse = float(row["dense kernels, ms"]), float(row["sparse kernels, ms"])
         self.assertGreater(min(dense, sparse), 0, row)
-        self.assertAlmostEqual(float(row["ratio"]), dense / sparse, delta=0.02, msg=row)
+        self.assertAlmostEqual(float(row["ratio"]), dense / sparse, delta=0.02 + 0.05 * dense / sparse, msg=row)
 
     def test_random_masks(self):
         (rows,) = self.tables(*self.TINY)
