@@ -145,6 +145,19 @@ TEST_CASE("network: rebuilding on the reference backend gives the same function"
   CHECK(std::sqrt(difference / norm) < 1e-4);
 }
 
+TEST_CASE("network: rebuilding keeps the choice of kernels") {
+  Network network(small_spec(), kernels::cpu_backend(), 4);
+  kernels::Chooser chooser;
+  Replay& replay = network.graph().replay();
+  replay.sparse = SparseKernels::on;
+  replay.chooser = &chooser;
+  replay.winograd = false;
+  const auto twin = network.rebuild(kernels::cpu_backend(), 3);
+  CHECK(twin->graph().replay().sparse == SparseKernels::on);
+  CHECK(twin->graph().replay().chooser == &chooser);
+  CHECK_FALSE(twin->graph().replay().winograd);
+}
+
 TEST_CASE("network: the gradient of the logit sum, against finite differences") {
   auto spec = small_spec();
   Network network(spec, kernels::reference_backend(), 2);
