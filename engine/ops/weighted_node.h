@@ -49,6 +49,8 @@ class WeightedNode : public Node, private BlockPasses {
   void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(LayerPass pass, const Replay& r);
+  /// By density alone.
+  kernels::Choice expected(LayerPass pass, const Replay& r) const;
   kernels::Timing measure(LayerPass pass, const Replay& r);
   void touch(void* activation, const kernels::ActivationShape& shape) const;
   std::string problem(LayerPass pass, const Replay& r) const;
