@@ -28,28 +28,28 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-double Timed::dense_seconds() const {
-  return median(dense);
+double Timed::usual_seconds() const {
+  return median(usual);
 }
 
-double Timed::sparse_seconds() const {
-  return median(sparse);
+double Timed::other_seconds() const {
+  return median(other);
 }
 
 std::vector<double> Timed::ratios() const {
   std::vector<double> ratios;
-  for (size_t i = 0; i < dense.size(); ++i)
-    ratios.push_back(dense[i] / sparse[i]);
+  for (size_t i = 0; i < usual.size(); ++i)
+    ratios.push_back(usual[i] / other[i]);
   std::ranges::sort(ratios);
   return ratios;
 }
 
-Timed compare(const std::function<void()>& dense, const std::function<void()>& sparse, int rounds,
+Timed compare(const std::function<void()>& usual, const std::function<void()>& other, int rounds,
               double least_seconds) {
   Timed timed;
   for (int round = 0; round < rounds; ++round) {
-    timed.dense.push_back(seconds_per_call(dense, least_seconds));
-    timed.sparse.push_back(seconds_per_call(sparse, least_seconds));
+    timed.usual.push_back(seconds_per_call(usual, least_seconds));
+    timed.other.push_back(seconds_per_call(other, least_seconds));
   }
   return timed;
 }

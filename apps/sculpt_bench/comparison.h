@@ -1,5 +1,5 @@
 #pragma once
-// The same work on dense and on sparse kernels, timed in turn, so that the machine's moods hit
+// The same work on the usual kernels and on others, timed in turn, so that the machine's moods hit
 // both.
 
 #include <functional>
@@ -8,17 +8,17 @@
 namespace sculpt::bench {
 
 struct Timed {
-  std::vector<double> dense, sparse;  ///< seconds of a call, per round
+  std::vector<double> usual, other;  ///< seconds of a call, per round
 
-  double dense_seconds() const;  ///< median
-  double sparse_seconds() const;
-  /// dense / sparse of each round, ascending.
+  double usual_seconds() const;  ///< median
+  double other_seconds() const;
+  /// usual / other of each round, ascending.
   std::vector<double> ratios() const;
 };
 
 /// `rounds` times a block of calls of either, each of at least `least_seconds`. A call returns when
 /// its work is done.
-Timed compare(const std::function<void()>& dense, const std::function<void()>& sparse, int rounds,
+Timed compare(const std::function<void()>& usual, const std::function<void()>& other, int rounds,
               double least_seconds);
 
 /// The middle one; the upper one of two.

@@ -1,12 +1,11 @@
 #include "apps/sculpt_bench/conv_layers.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fmt/format.h>
-#include <functional>
 #include <vector>
 
+#include "apps/sculpt_bench/comparison.h"
 #include "engine/core/error.h"
 #include "engine/core/random.h"
 
@@ -140,24 +139,6 @@ double relative_error(const std::vector<float>& values, const std::vector<float>
   return std::sqrt(error / norm);
 }
 
-double seconds_per_call(double least_seconds, const std::function<void()>& call) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  double seconds = 0;
-  int64_t calls = 0;
-  while (calls == 0 || seconds < least_seconds) {
-    call();
-    ++calls;
-    seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  }
-  return seconds / static_cast<double>(calls);
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 /// Different 3x3 convolutions of the network that leave the size of their planes.
 std::vector<Conv2dShape> shapes_of(const Graph& graph) {
   std::vector<Conv2dShape> shapes;
@@ -184,27 +165,20 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, Pass pass, Lay
   Layer exact(kernels::reference_backend(), shape, kErrorBatch),
       tested(backend, shape, kErrorBatch);
   exact.run(pass, false);
-  double errors[2], milliseconds[2];
+  double errors[2];
   for (const bool winograd : {false, true}) {
     tested.run(pass, winograd);
     errors[winograd] = relative_error(tested.result(pass), exact.result(pass));
     timed.run(pass, winograd);  // warms up
   }
-  std::vector<double> seconds[2], ratios;
-  for (int round = 0; round < rounds; ++round) {
-    for (const bool winograd : {false, true})
-      seconds[winograd].push_back(
-          seconds_per_call(least_seconds, [&] { timed.run(pass, winograd); }));
-    ratios.push_back(seconds[0].back() / seconds[1].back());
-  }
-  for (const bool winograd : {false, true})
-    milliseconds[winograd] = 1e3 * median(seconds[winograd]);
+  const Timed times = compare([&] { timed.run(pass, false); }, [&] { timed.run(pass, true); },
+                              rounds, least_seconds);
   const auto pays =
       pass == Pass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
   fmt::print("| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} |\n",
              shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
-             milliseconds[0], milliseconds[1], median(ratios), pays(shape, batch) ? "yes" : "no",
-             errors[0], errors[1]);
+             1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
+             pays(shape, batch) ? "yes" : "no", errors[0], errors[1]);
   std::fflush(stdout);
 }
 

@@ -84,8 +84,8 @@ class Layer {
 };
 
 std::string cell(const Timed& timed) {
-  return fmt::format(" {:.3f} | {:.3f} | {:.2f} |", 1e3 * timed.dense_seconds(),
-                     1e3 * timed.sparse_seconds(), median(timed.ratios()));
+  return fmt::format(" {:.3f} | {:.3f} | {:.2f} |", 1e3 * timed.usual_seconds(),
+                     1e3 * timed.other_seconds(), median(timed.ratios()));
 }
 
 struct Sum {
@@ -110,8 +110,8 @@ void print_layer(const std::string& name, Layer& layer, int rounds, double least
     const Timed timed =
         compare([&] { layer.dense(pass); }, [&] { layer.sparse(pass); }, rounds, least_seconds);
     fmt::print("{}", cell(timed));
-    sums[pass].dense += timed.dense_seconds();
-    sums[pass].sparse += timed.sparse_seconds();
+    sums[pass].dense += timed.usual_seconds();
+    sums[pass].sparse += timed.other_seconds();
   }
   fmt::print("\n");
 }

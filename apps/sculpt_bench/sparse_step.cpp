@@ -32,8 +32,8 @@ void print_row(const MaskedModel& model, const Sparsity& sparsity, const Timed& 
       "| {}{} | {} | {} | {:.4g} % | {:.4g} to {:.4g} % | {:.2f} | {:.2f} | {:.2f} | {:.2f} to "
       "{:.2f} |\n",
       model.step.model, width, model.step.batch, model.name, 100 * sparsity.all,
-      100 * sparsity.least, 100 * sparsity.most, 1e3 * timed.dense_seconds(),
-      1e3 * timed.sparse_seconds(), median(ratios), ratios.front(), ratios.back());
+      100 * sparsity.least, 100 * sparsity.most, 1e3 * timed.usual_seconds(),
+      1e3 * timed.other_seconds(), median(ratios), ratios.front(), ratios.back());
 }
 
 }  // namespace

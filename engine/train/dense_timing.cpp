@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <string>
 
 #include "engine/core/random.h"
+#include "engine/train/memory_use.h"
 
 namespace sculpt {
 namespace {
@@ -18,17 +17,6 @@ std::unique_ptr<Network> dense_copy(Network& network) {
   auto copy = network.rebuild(network.graph().backend(), network.max_batch());
   copy->graph().replay().sparse = SparseKernels::off;
   return copy;
-}
-
-int64_t available_memory_bytes() {
-  std::ifstream memory("/proc/meminfo");
-  for (std::string key; memory >> key;)
-    if (key == "MemAvailable:") {
-      int64_t kib = 0;
-      memory >> kib;
-      return kib * 1024;
-    }
-  return 0;
 }
 
 }  // namespace

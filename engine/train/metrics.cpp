@@ -1,7 +1,6 @@
 #include "engine/train/metrics.h"
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace sculpt {
@@ -109,22 +108,6 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"data", identity.data},
       {"batch", identity.batch}};
   return summary.dump(2) + "\n";
-}
-
-int64_t peak_memory_bytes() {
-  // Not getrusage(): that counts what the process was before it became this program.
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;)
-    if (key == "VmHWM:") {
-      int64_t kib = 0;
-      status >> kib;
-      return kib * 1024;
-    }
-  return 0;
-}
-
-void restart_peak_memory() {
-  std::ofstream("/proc/self/clear_refs") << "5";
 }
 
 }  // namespace sculpt

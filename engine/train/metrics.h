@@ -57,9 +57,4 @@ struct RunCost {
 };
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost);
 
-/// Peak resident memory of this process.
-int64_t peak_memory_bytes();
-/// Lets the peak begin anew with what is resident now. Does nothing if the system refuses.
-void restart_peak_memory();
-
 }  // namespace sculpt

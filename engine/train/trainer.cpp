@@ -9,6 +9,7 @@
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/train/evaluate.h"
+#include "engine/train/memory_use.h"
 
 namespace sculpt {
 namespace {

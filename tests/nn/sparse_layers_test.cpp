@@ -9,51 +9,27 @@
 #include <string>
 #include <utility>
 
-#include "engine/core/random.h"
-#include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 #include "engine/sparse/prune.h"
 #include "kernels/common/parallel.h"
-#include "models/registry.h"
+#include "tests/nn/noise_network.h"
 
 namespace sculpt {
 namespace {
 
 constexpr int32_t kBatch = 19;
-constexpr ImageShape kImage = {3, 16, 16};
-const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
 
 /// A network in training on one batch of noise.
-class Training {
+class Training : public testing::NoiseNetwork {
  public:
   explicit Training(SparseKernels sparse, const std::string& model = "resnet20",
                     const OptimOptions& options = {}, int32_t batch = kBatch)
-      : batch_(batch),
-        network_(spec(model), kernels::cpu_backend(), batch),
-        sgd_(network_.parameters(), options) {
-    network_.initialise(5);
+      : NoiseNetwork(model, batch), sgd_(network_.parameters(), options) {
     network_.graph().replay().sparse = sparse;
-    const RandomStream stream(3, Purpose::test);
-    for (int64_t i = 0; i < batch * kImage.count(); ++i)
-      pixels_.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
-    for (int32_t i = 0; i < batch; ++i)
-      labels_.push_back(i % 7);
   }
-
-  ParameterArena& parameters() { return network_.parameters(); }
 
   /// Runs whole nodes one after the other, as a profile does, and never blocks of images.
   void run_node_by_node() { network_.graph().set_profiling(true); }
-
-  /// Masks about 1 - density of the prunable weights; 1: none.
-  void mask(double density, uint64_t seed) {
-    const RandomStream stream(seed, Purpose::test);
-    for (const Parameter& p : parameters().parameters())
-      for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-        parameters().masks()[static_cast<size_t>(i)] =
-            !p.prunable || stream.uniform(static_cast<uint64_t>(i)) < density ? 1 : 0;
-    parameters().apply_masks();
-  }
 
   /// Rounding errors grow from step to step: this starts again from where `other` is.
   void join(Training& other) {
@@ -78,7 +54,7 @@ class Training {
   /// The same network in double, after a forward and a backward pass.
   std::unique_ptr<Network> in_double() {
     auto twin = network_.rebuild(kernels::reference_backend(), batch_);
-    twin->load({pixels_.data(), labels_.data(), batch_}, kNormalization);
+    load(*twin);
     twin->forward(Mode::train);
     twin->backward();
     return twin;
@@ -127,7 +103,7 @@ class Training {
 
   /// Of the batch, in this mode.
   double loss(Mode mode) {
-    network_.load({pixels_.data(), labels_.data(), batch_}, kNormalization);
+    load(network_);
     return network_.forward(mode).loss;
   }
 
@@ -150,22 +126,7 @@ class Training {
   }
 
  private:
-  static NetworkSpec spec(const std::string& model) {
-    models::ModelOptions options;
-    options.name = model;
-    options.width = 0.25;
-    NetworkSpec spec;
-    spec.model = models::make_model(options, 7);
-    spec.image = kImage;
-    spec.classes = 7;
-    return spec;
-  }
-
-  int64_t batch_;
-  Network network_;
   Sgd sgd_;
-  std::vector<uint8_t> pixels_;
-  std::vector<int32_t> labels_;
 };
 
 TEST_CASE("sparse layers: losses and gradients of dense kernels, through changes of the masks") {

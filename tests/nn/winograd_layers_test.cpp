@@ -5,66 +5,26 @@
 #include <doctest/doctest.h>
 #include <utility>
 
-#include "engine/core/random.h"
-#include "engine/nn/network.h"
-#include "engine/optim/sgd.h"
-#include "models/registry.h"
+#include "tests/nn/noise_network.h"
 
 namespace sculpt {
 namespace {
 
-constexpr int64_t kBatch = 51;
-constexpr ImageShape kImage = {3, 16, 16};
-const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
-
+constexpr int32_t kBatch = 51;
 /// A network with layers of 32 and 64 channels that qualify, on one batch of noise.
-class Training {
+class Training : public testing::NoiseNetwork {
  public:
-  explicit Training(bool winograd) : network_(spec(), kernels::cpu_backend(), kBatch) {
-    network_.initialise(5);
+  explicit Training(bool winograd) : NoiseNetwork("resnet18", kBatch) {
     network_.graph().replay().winograd = winograd;
-    const RandomStream stream(3, Purpose::test);
-    for (int64_t i = 0; i < kBatch * kImage.count(); ++i)
-      pixels_.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
-    for (int32_t i = 0; i < kBatch; ++i)
-      labels_.push_back(i % 7);
-  }
-
-  ParameterArena& parameters() { return network_.parameters(); }
-
-  /// Masks about 1 - density of the prunable weights.
-  void mask(double density) {
-    const RandomStream stream(8, Purpose::test);
-    for (const Parameter& p : parameters().parameters())
-      for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-        parameters().masks()[static_cast<size_t>(i)] =
-            !p.prunable || stream.uniform(static_cast<uint64_t>(i)) < density ? 1 : 0;
-    parameters().apply_masks();
   }
 
   /// Mean loss; the gradients stay.
   double run() {
-    network_.load({pixels_.data(), labels_.data(), kBatch}, kNormalization);
+    load(network_);
     const double loss = network_.forward(Mode::train).loss / kBatch;
     network_.backward();
     return loss;
   }
-
- private:
-  static NetworkSpec spec() {
-    models::ModelOptions options;
-    options.name = "resnet18";
-    options.width = 0.25;
-    NetworkSpec spec;
-    spec.model = models::make_model(options, 7);
-    spec.image = kImage;
-    spec.classes = 7;
-    return spec;
-  }
-
-  Network network_;
-  std::vector<uint8_t> pixels_;
-  std::vector<int32_t> labels_;
 };
 
 std::vector<float> gradients_of(Training& training) {
@@ -103,7 +63,7 @@ TEST_CASE("winograd layers: dense kernels down to lower densities than direct on
   // At 30 % direct convolutions give way to sparse ones, and Winograd's do not.
   Training winograd(true), direct(false);
   for (Training* training : {&winograd, &direct})
-    training->mask(0.3);
+    training->mask(0.3, 8);
   winograd.run();
   direct.run();
   const auto dense = gradients_of(winograd), masked = gradients_of(direct);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
 
+#include "engine/train/memory_use.h"
 #include "tests/train/tiny_run.h"
 
 using namespace sculpt;
