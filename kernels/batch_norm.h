@@ -25,28 +25,30 @@ struct BatchNormOptions {
   bool relu = false;
 };
 
-/// forward_train and backward_train below in parts, so that a block of images can pass through
-/// several ops while it is in cache: `sum` for each block, `finish` once, `apply` for each block.
-/// Blocks may be run in any order, each on the calling thread alone; results are the same bits.
+/// forward_train and backward_train below in parts, so that some rows of a block of images can pass
+/// through several ops while they are in cache: `sum` for all of them, `finish` once, `apply` for
+/// all. They may be run in any order, each on the calling thread alone; results are the same bits.
 /// Activations point at the block, and launch.batch counts its images, at most Backend::lanes.
+/// `rows` begin and end at bands (band_rows()).
 struct BatchNormBlockKernels {
-  /// Writes chunk `block` of two sums of x of their own kind.
+  /// Writes chunks of two sums of x of their own kind, one for each band of rows: those of block
+  /// `block` are [block * bands_of(shape), (block + 1) * bands_of(shape)).
   void (*sum)(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
-              const Launch& launch);
-  /// From the sums of all blocks, sums.chunks of them with `batch` images.
+              const RowRange& rows, const Launch& launch);
+  /// From the sums of all blocks, with `batch` images.
   void (*finish)(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
                  const ChannelSums& sums, int64_t batch, const ActivationShape& shape,
                  const BatchNormOptions& options);
   void (*apply)(void* y, const void* x, const void* residual, const void* saved_mean,
                 const void* saved_inv_std, const void* gamma, const void* beta,
-                const ActivationShape& shape, const BatchNormOptions& options,
+                const ActivationShape& shape, const BatchNormOptions& options, const RowRange& rows,
                 const Launch& launch);
 
-  /// Writes chunk `block` of two sums of their own kind, which finish_grad makes gradients of.
+  /// Writes chunks of two sums of their own kind, which finish_grad makes gradients of.
   void (*sum_grad)(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
                    const void* y, const void* saved_mean, const void* saved_inv_std,
                    const void* gamma, const void* beta, const ActivationShape& shape,
-                   const BatchNormOptions& options, const Launch& launch);
+                   const BatchNormOptions& options, const RowRange& rows, const Launch& launch);
   void (*finish_grad)(void* dgamma, void* dbeta, const ChannelSums& sums, const void* saved_inv_std,
                       const ActivationShape& shape);
   /// batch: images in all blocks.
@@ -55,7 +57,7 @@ struct BatchNormBlockKernels {
                      const void* y, const void* saved_mean, const void* saved_inv_std,
                      const void* gamma, const void* beta, int64_t batch,
                      const ActivationShape& shape, const BatchNormOptions& options,
-                     const Launch& launch);
+                     const RowRange& rows, const Launch& launch);
 };
 
 struct BatchNormKernels {

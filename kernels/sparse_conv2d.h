@@ -63,22 +63,23 @@ class SparseConv2d {
   std::vector<SparseTaps> input_grad_;
 };
 
-/// The passes below in parts, for blocks of images that go through several ops while they are in
-/// cache. Each runs on the calling thread alone. Activations point at the block, and launch.batch
-/// counts its images, at most Backend::lanes.
+/// The passes below in parts, for rows of a block of images that go through several ops while they
+/// are in cache. Each runs on the calling thread alone. Activations point at the block, and
+/// launch.batch counts its images, at most Backend::lanes. `rows` are those of y, of dx, and of dy;
+/// they begin and end at bands (band_rows()).
 struct SparseConv2dBlockKernels {
   /// Of the values that forward and input_grad read; 64-byte aligned.
   size_t (*values_bytes)(const SparseConv2d&);
   void (*gather)(void* values, const void* weight, const SparseConv2d& conv);
   void (*forward)(void* y, const void* x, const void* values, const SparseConv2d& conv,
-                  const Launch& launch);
+                  const RowRange& rows, const Launch& launch);
   void (*input_grad)(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
-                     GradWrite write, const Launch& launch);
+                     GradWrite write, const RowRange& rows, const Launch& launch);
   /// Of one partial gradient of the weight; 64-byte aligned.
   size_t (*partial_bytes)(const SparseConv2d&);
-  /// Adds the block's gradient to `partial`, which the caller has zeroed.
+  /// Adds the gradient of these pixels to `partial`, which the caller has zeroed.
   void (*weight_grad)(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
-                      const Launch& launch);
+                      const RowRange& rows, const Launch& launch);
   /// dweight := the sum of `count` partial gradients, which lie one behind the other.
   void (*sum_partials)(void* dweight, const void* partials, int64_t count, const SparseConv2d& conv,
                        GradWrite write);

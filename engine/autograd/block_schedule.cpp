@@ -6,62 +6,68 @@
 namespace sculpt {
 namespace {
 
+using Nodes = std::vector<ScheduledNode>;
+using Values = std::vector<ScheduledValue>;
+using Groups = std::vector<StepGroup>;
+
+const ScheduledNode& node_of(const Nodes& nodes, const Step& step) {
+  return nodes[static_cast<size_t>(step.node)];
+}
+
 /// Appends steps in order, and begins a new group where one must wait for the whole batch.
 class Grouper {
  public:
-  explicit Grouper(const std::vector<ScheduledNode>& nodes)
-      : nodes_(nodes), reduced_(nodes.size()) {}
+  explicit Grouper(const Nodes& nodes) : nodes_(nodes), summed_(nodes.size()) {}
 
   /// The sums of a node, if it needs any.
-  void reduce(int node) {
-    if (!nodes_[static_cast<size_t>(node)].reduces || reduced_[static_cast<size_t>(node)]) return;
-    reduced_[static_cast<size_t>(node)] = true;
-    append({node, true});
+  void sum(int node) {
+    if (!nodes_[static_cast<size_t>(node)].sums || summed_[static_cast<size_t>(node)]) return;
+    summed_[static_cast<size_t>(node)] = true;
+    append({node, Work::sum});
   }
 
-  void run(int node) {
-    reduce(node);
-    append({node, false});
+  void run(int node, bool weight_grad) {
+    sum(node);
+    if (weight_grad) append({node, Work::weight_grad});
+    append({node, Work::run});
   }
 
-  StepGroups take() { return std::move(groups_); }
+  Groups take() { return std::move(groups_); }
 
  private:
   void append(Step step) {
-    if (groups_.empty() || !joins(groups_.back(), step)) groups_.emplace_back();
-    groups_.back().push_back(step);
+    if (groups_.empty() || !joins(groups_.back().steps, step)) groups_.emplace_back();
+    groups_.back().steps.push_back(step);
   }
 
   bool joins(const std::vector<Step>& group, Step step) const {
-    const bool waits = std::ranges::find(group, Step{step.node, true}) != group.end();
+    const bool waits = std::ranges::find(group, Step{step.node, Work::sum}) != group.end();
     return on_blocks(step) && on_blocks(group.back()) && !waits;
   }
 
-  bool on_blocks(Step step) const { return nodes_[static_cast<size_t>(step.node)].on_blocks; }
+  bool on_blocks(Step step) const { return node_of(nodes_, step).on_blocks; }
 
-  const std::vector<ScheduledNode>& nodes_;
-  std::vector<bool> reduced_;
-  StepGroups groups_;
+  const Nodes& nodes_;
+  std::vector<bool> summed_;
+  Groups groups_;
 };
 
-}  // namespace
-
-StepGroups forward_groups(const std::vector<ScheduledNode>& nodes) {
-  std::multimap<int, int> reducers;  // of a value: nodes that need sums of it
+Groups forward_groups(const Nodes& nodes) {
+  std::multimap<int, int> summers;  // of a value: nodes that need sums of it
   for (size_t n = 0; n < nodes.size(); ++n)
-    if (nodes[n].reduces) reducers.emplace(nodes[n].inputs[0], static_cast<int>(n));
+    if (nodes[n].sums) summers.emplace(nodes[n].inputs[0], static_cast<int>(n));
 
   Grouper groups(nodes);
   for (size_t n = 0; n < nodes.size(); ++n) {
-    groups.run(static_cast<int>(n));
-    const auto [begin, end] = reducers.equal_range(nodes[n].output);
-    for (auto reducer = begin; reducer != end; ++reducer)
-      groups.reduce(reducer->second);
+    groups.run(static_cast<int>(n), false);
+    const auto [begin, end] = summers.equal_range(nodes[n].output);
+    for (auto summer = begin; summer != end; ++summer)
+      groups.sum(summer->second);
   }
   return groups.take();
 }
 
-StepGroups backward_groups(const std::vector<ScheduledNode>& nodes) {
+Groups backward_groups(const Nodes& nodes) {
   // A gradient is complete when the first consumer of its value has run, backward's last.
   std::map<int, int> first_consumer, producer;
   for (size_t n = 0; n < nodes.size(); ++n) {
@@ -72,11 +78,197 @@ StepGroups backward_groups(const std::vector<ScheduledNode>& nodes) {
 
   Grouper groups(nodes);
   for (int n = static_cast<int>(nodes.size()) - 1; n >= 0; --n) {
-    groups.run(n);
-    for (const int value : nodes[static_cast<size_t>(n)].inputs)
-      if (first_consumer[value] == n && producer.contains(value)) groups.reduce(producer[value]);
+    const ScheduledNode& node = nodes[static_cast<size_t>(n)];
+    groups.run(n, node.weight_grad);
+    for (const int value : node.inputs)
+      if (first_consumer[value] == n && producer.contains(value)) groups.sum(producer[value]);
   }
   return groups.take();
+}
+
+/// Notes in which groups something is used.
+class Users {
+ public:
+  explicit Users(size_t values) : first_(values, kNone), last_(values, kNone) {}
+  void note(int value, int group) {
+    if (value < 0) return;
+    const auto v = static_cast<size_t>(value);
+    if (first_[v] == kNone) first_[v] = group;
+    last_[v] = group;
+  }
+  /// The only group that uses it, or kNone.
+  int only(int value) const {
+    const auto v = static_cast<size_t>(value);
+    return first_[v] == last_[v] ? first_[v] : kNone;
+  }
+  bool any(int value) const { return first_[static_cast<size_t>(value)] != kNone; }
+
+  static constexpr int kNone = -1;
+
+ private:
+  std::vector<int> first_, last_;
+};
+
+/// Gradients that only one group writes and reads.
+void find_local_grads(Groups& backward, const Nodes& nodes, size_t values) {
+  Users users(values);
+  std::vector<bool> read(values);
+  for (size_t g = 0; g < backward.size(); ++g)
+    for (const Step& step : backward[g].steps) {
+      const ScheduledNode& node = node_of(nodes, step);
+      users.note(node.output, static_cast<int>(g));
+      if (node.output >= 0) read[static_cast<size_t>(node.output)] = true;
+      if (step.work != Work::run) continue;
+      for (const int value : node.inputs)
+        users.note(value, static_cast<int>(g));
+    }
+  // What no node reads is meant for the outside.
+  for (size_t v = 0; v < values; ++v) {
+    const int group = users.only(static_cast<int>(v));
+    if (read[v] && group != Users::kNone && backward[static_cast<size_t>(group)].steps.size() > 1)
+      backward[static_cast<size_t>(group)].local_grads.push_back(static_cast<int>(v));
+  }
+}
+
+/// Outputs that only one group of the forward pass uses, and then none or one of the backward pass,
+/// which can make them again.
+void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values) {
+  Users forward(values), backward(values);
+  std::vector<bool> consumed(values);
+  for (size_t g = 0; g < schedule.forward.size(); ++g)
+    for (const Step& step : schedule.forward[g].steps) {
+      const ScheduledNode& node = node_of(nodes, step);
+      if (step.work == Work::run) forward.note(node.output, static_cast<int>(g));
+      for (const int value : node.inputs) {
+        forward.note(value, static_cast<int>(g));
+        consumed[static_cast<size_t>(value)] = true;
+      }
+    }
+  for (size_t g = 0; g < schedule.backward.size(); ++g)
+    for (const Step& step : schedule.backward[g].steps)
+      for (const int value : node_of(nodes, step).backward_reads)
+        backward.note(value, static_cast<int>(g));
+
+  std::vector<bool> may_be_remade(values);
+  for (const ScheduledNode& node : nodes)
+    if (node.remakes) may_be_remade[static_cast<size_t>(node.output)] = true;
+
+  for (size_t n = 0; n < nodes.size(); ++n) {
+    const int value = nodes[n].output;
+    if (std::ranges::any_of(nodes[n].backward_reads,
+                            [&](int v) { return may_be_remade[static_cast<size_t>(v)]; }))
+      continue;  // one remake would need another
+    if (!nodes[n].on_blocks || !nodes[n].remakes || !consumed[static_cast<size_t>(value)]) continue;
+    const int writer = forward.only(value), reader = backward.only(value);
+    if (writer == Users::kNone || (reader == Users::kNone && backward.any(value))) continue;
+    StepGroup& made = schedule.forward[static_cast<size_t>(writer)];
+    if (made.steps.size() < 2) continue;
+    if (reader != Users::kNone) {
+      StepGroup& read = schedule.backward[static_cast<size_t>(reader)];
+      if (!node_of(nodes, read.steps.front()).on_blocks) continue;
+      read.steps.insert(read.steps.begin(), {static_cast<int>(n), Work::remake});
+      read.local_data.push_back(value);
+      schedule.remade.push_back(value);
+    }
+    made.local_data.push_back(value);
+  }
+}
+
+/// What the steps of a group wait for.
+class Bands {
+ public:
+  Bands(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
+
+  void add_to(StepGroup& group, bool forward) const {
+    int64_t bytes = 0, rounds = 1;
+    for (size_t s = 0; s < group.steps.size(); ++s) {
+      const Step& step = group.steps[s];
+      const ScheduledNode& node = node_of(nodes_, step);
+      if (!node.on_blocks) return;
+      const ScheduledValue& value = values_[static_cast<size_t>(rows_of(step, forward))];
+      BandStep& band = group.bands.emplace_back();
+      band.rows = value.rows;
+      band.multiple = value.band;
+      if (!forward && step.work == Work::run) band.multiple *= node.window.stride;
+      bytes = std::max(bytes, value.block_bytes);
+      rounds = std::max(rounds, kernels::ceil_div(value.rows, value.band));
+      for (size_t before = 0; before < s; ++before)
+        forward ? wait_forward(band, group.steps, before, step)
+                : wait_backward(band, group.steps, before, step);
+    }
+    group.rounds = std::clamp<int64_t>(kernels::ceil_div(bytes, kRoundBytes), 1, rounds);
+  }
+
+ private:
+  using Through = BandStep::Wait::Through;
+
+  // Of the largest activation of a group, what one round goes through: with the rows that windows
+  // hold back and the other activations, some fit a cache of 1 MiB.
+  static constexpr int64_t kRoundBytes = int64_t{256} << 10;
+
+  /// The value whose rows a step counts.
+  int rows_of(const Step& step, bool forward) const {
+    const ScheduledNode& node = node_of(nodes_, step);
+    const bool of_input = forward ? step.work == Work::sum : step.work == Work::run;
+    return of_input ? node.inputs[0] : node.output;
+  }
+
+  bool reads(const std::vector<int>& values, int value) const {
+    return std::ranges::find(values, value) != values.end();
+  }
+
+  void wait_forward(BandStep& band, const std::vector<Step>& steps, size_t before,
+                    const Step& step) const {
+    const ScheduledNode& node = node_of(nodes_, step);
+    if (steps[before].work != Work::run) return;
+    const int made = node_of(nodes_, steps[before]).output;
+    if (step.work == Work::sum ? node.inputs[0] == made : reads(node.inputs, made))
+      band.waits.push_back({static_cast<int>(before),
+                            step.work == Work::sum ? Through::same_row : Through::window,
+                            node.window});
+  }
+
+  void wait_backward(BandStep& band, const std::vector<Step>& steps, size_t before,
+                     const Step& step) const {
+    const ScheduledNode& node = node_of(nodes_, step);
+    const ScheduledNode& other = node_of(nodes_, steps[before]);
+    const auto wait = [&](Through through) {
+      band.waits.push_back({static_cast<int>(before), through, node.window});
+    };
+    if (step.work == Work::remake) return;
+    if (steps[before].work == Work::remake) {
+      // Made again for whoever reads inputs.
+      const bool reader = node.weight_grad ? step.work == Work::weight_grad : true;
+      if (reader && reads(node.backward_reads, other.output))
+        wait(node.weight_grad ? Through::window : Through::same_row);
+    } else if (steps[before].work == Work::run) {
+      if (reads(other.inputs, node.output))
+        wait(step.work == Work::run ? Through::transpose : Through::same_row);
+      // One writes the gradient of a value, the next ones add to it.
+      const bool both_write =
+          step.work == Work::run && std::ranges::any_of(node.inputs, [&](int value) {
+            return reads(other.inputs, value);
+          });
+      if (both_write) wait(Through::same_row);
+    }
+  }
+
+  const Nodes& nodes_;
+  const Values& values_;
+};
+
+}  // namespace
+
+BlockSchedule schedule_blocks(const Nodes& nodes, const Values& values) {
+  BlockSchedule schedule = {forward_groups(nodes), backward_groups(nodes), {}};
+  find_local_grads(schedule.backward, nodes, values.size());
+  find_local_data(schedule, nodes, values.size());
+  const Bands bands(nodes, values);
+  for (StepGroup& group : schedule.forward)
+    bands.add_to(group, true);
+  for (StepGroup& group : schedule.backward)
+    bands.add_to(group, false);
+  return schedule;
 }
 
 }  // namespace sculpt

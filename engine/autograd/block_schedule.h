@@ -1,10 +1,24 @@
 #pragma once
-// The order in which a pass runs when blocks of images go through several nodes while they are in
-// cache: groups of neighbouring steps, each of which a thread runs block by block.
+// The order in which a training step runs when blocks of images go through several nodes while they
+// are in cache: groups of neighbouring steps, each of which a thread runs block by block, and in a
+// block a few rows at a time.
+//
+// What is written and read within one group only never leaves the cache: each thread has one block
+// of it, which it uses again for all its blocks of images.
 
+#include <cstdint>
 #include <vector>
 
+#include "engine/autograd/row_bands.h"
+
 namespace sculpt {
+
+/// An activation as the schedule sees it.
+struct ScheduledValue {
+  int64_t rows = 1;
+  int64_t band = 1;         ///< steps run so many of its rows at a time
+  int64_t block_bytes = 0;  ///< of one block of images
+};
 
 /// A node as the schedule sees it.
 struct ScheduledNode {
@@ -13,21 +27,47 @@ struct ScheduledNode {
   bool on_blocks = false;   ///< whether it can run on one block of images at a time
   /// Whether it needs sums over the whole batch first: of input 0 in the forward pass, of the
   /// output's gradient in the backward pass.
-  bool reduces = false;
+  bool sums = false;
+  /// Whether the gradient of its weight is a step of its own, then the only one that reads inputs.
+  bool weight_grad = false;
+  /// Whether its output can be made again from what its backward pass reads.
+  bool remakes = false;
+  std::vector<int> backward_reads;  ///< those of `inputs` that its backward pass reads
+  RowWindow window = {};
 };
 
-/// A pass of one node, or only the sums that it needs.
+/// What a step does for its node, in the forward or the backward pass.
+enum class Work {
+  run,          ///< the output; the gradient of the inputs
+  sum,          ///< the sums that `run` needs
+  weight_grad,  ///< the gradient of the weight
+  remake        ///< in the backward pass, the output once more
+};
+
 struct Step {
   int node = 0;
-  bool reduce = false;
+  Work work = Work::run;
   bool operator==(const Step&) const = default;
 };
 
-/// Steps of a group depend on one another within a block of images only. Nodes that cannot run on
-/// blocks are groups of their own. Sums stand right behind the step that completes what they sum.
-using StepGroups = std::vector<std::vector<Step>>;
+/// Steps that depend on one another within a block of images only. Nodes that cannot run on blocks
+/// are groups of their own. Sums stand right behind the step that completes what they sum.
+struct StepGroup {
+  std::vector<Step> steps;
+  std::vector<BandStep> bands;   ///< of each step
+  int64_t rounds = 1;            ///< of run_bands()
+  std::vector<int> local_data;   ///< values that no other group of the pass reads or writes
+  std::vector<int> local_grads;  ///< values with such gradients
+};
 
-StepGroups forward_groups(const std::vector<ScheduledNode>& nodes);
-StepGroups backward_groups(const std::vector<ScheduledNode>& nodes);
+struct BlockSchedule {
+  std::vector<StepGroup> forward, backward;
+  /// Values in the local_data of a forward group that the backward pass reads: groups that read
+  /// them begin with steps that make them again.
+  std::vector<int> remade;
+};
+
+BlockSchedule schedule_blocks(const std::vector<ScheduledNode>& nodes,
+                              const std::vector<ScheduledValue>& values);
 
 }  // namespace sculpt

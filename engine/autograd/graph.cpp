@@ -85,40 +85,55 @@ void Graph::finish() {
   replay_.step = step_.data();
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.workspace_ = workspace_.data();
-  plan_groups();
+  plan_schedule();
   plan_memory();
   plan_sums();
 }
 
-void Graph::plan_groups() {
+void Graph::plan_schedule() {
   // A block that is larger does not stay in cache from node to node.
   constexpr int64_t kMostBytes = int64_t{8} << 20;
   const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
+  std::vector<ScheduledValue> values;
+  for (const auto& [shape, producer, needs_grad, halo_group] : values_)
+    values.push_back(
+        {shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes});
+
   std::vector<ScheduledNode> scheduled;
   for (const auto& node : nodes_) {
     ScheduledNode& to = scheduled.emplace_back();
-    for (const Value v : node->inputs)
-      to.inputs.push_back(v.index);
+    for (size_t i = 0; i < node->inputs.size(); ++i) {
+      to.inputs.push_back(node->inputs[i].index);
+      if (node->backward_reads_input(i)) to.backward_reads.push_back(node->inputs[i].index);
+    }
     to.output = node->output.index;
     const BlockPasses* passes = node->block_passes();
-    if (passes != nullptr && shape(node->output).block_stride() * cell_bytes <= kMostBytes) {
-      to.on_blocks = true;
-      to.reduces = passes->reduces();
-    }
+    if (passes == nullptr) continue;
+    to.on_blocks = values[static_cast<size_t>(to.output)].block_bytes <= kMostBytes;
+    if (!to.on_blocks) continue;
+    to.sums = passes->sums();
+    to.remakes = passes->remakes();
+    to.weight_grad = passes->has_weight_grad();
+    to.window = passes->window();
   }
-  forward_groups_ = forward_groups(scheduled);
-  backward_groups_ = backward_groups(scheduled);
-  reduced_.resize(nodes_.size());
+  schedule_ = schedule_blocks(scheduled, values);
+  summed_.resize(nodes_.size());
+  whole_.assign(values_.size(), true);
+  local_data_.resize(values_.size());
+  local_grads_.resize(values_.size());
+  replay_.local_data_ = local_data_;
+  replay_.local_grads_ = local_grads_;
 }
 
 namespace {
 
 /// When each node runs: nodes of one group run at the same time, as far as others' memory goes.
-std::vector<int> times_of(const StepGroups& groups, size_t nodes, int first) {
+std::vector<int> times_of(const std::vector<StepGroup>& groups, size_t nodes, int first) {
   std::vector<int> times(nodes);
   for (size_t g = 0; g < groups.size(); ++g)
-    for (const Step& step : groups[g])
-      if (!step.reduce) times[static_cast<size_t>(step.node)] = first + static_cast<int>(g);
+    for (const Step& step : groups[g].steps)
+      if (step.work == Work::run)
+        times[static_cast<size_t>(step.node)] = first + static_cast<int>(g);
   return times;
 }
 
@@ -126,10 +141,10 @@ std::vector<int> times_of(const StepGroups& groups, size_t nodes, int first) {
 
 void Graph::plan_memory() {
   const int count = static_cast<int>(nodes_.size());
-  const auto forward_times = times_of(forward_groups_, nodes_.size(), 0);
-  const auto forward_end = static_cast<int>(forward_groups_.size());
-  const auto backward_times = times_of(backward_groups_, nodes_.size(), forward_end);
-  const int end = forward_end + static_cast<int>(backward_groups_.size());
+  const auto forward_times = times_of(schedule_.forward, nodes_.size(), 0);
+  const auto forward_end = static_cast<int>(schedule_.forward.size());
+  const auto backward_times = times_of(schedule_.backward, nodes_.size(), forward_end);
+  const int end = forward_end + static_cast<int>(schedule_.backward.size());
   auto forward_time = [&](int node) { return node < 0 ? 0 : forward_times[node]; };
   auto backward_time = [&](int node) { return node < 0 ? end : backward_times[node]; };
 
@@ -261,6 +276,7 @@ void Graph::forward(Mode mode, int64_t batch) {
   follow_masks();
   replay_.mode = mode;
   replay_.launch.batch = replay_.images_ = batch;
+  whole_.assign(values_.size(), true);
   const kernels::TraceRange phase(backend_.trace, "forward");
   if (runs_on_blocks()) return run_groups(Pass::forward);
   for (size_t n = 0; n < nodes_.size(); ++n)
@@ -293,6 +309,7 @@ void Graph::run_node(Pass pass, int node) {
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
+  if (pass == Pass::backward) remake_inputs(the_node);
   pass == Pass::forward ? the_node.forward(replay_) : the_node.backward(replay_);
   if (!profiling_) return;
   NodeTime& time = profile_[node];
@@ -324,47 +341,92 @@ void Graph::for_each_block(const Body& body) const {
 }
 
 void Graph::run_groups(Pass pass) {
-  reduced_.assign(nodes_.size(), false);
-  const auto ready = [&](const Step& step) {
-    BlockPasses* passes = nodes_[step.node]->block_passes();
-    return passes != nullptr && passes->ready(replay_);
-  };
-  for (const auto& group : pass == Pass::forward ? forward_groups_ : backward_groups_) {
-    if (group.size() > 1 && std::ranges::all_of(group, ready)) {
+  summed_.assign(nodes_.size(), false);
+  for (const StepGroup& group : pass == Pass::forward ? schedule_.forward : schedule_.backward) {
+    if (group.steps.size() > 1 && ready(group)) {
       run_on_blocks(pass, group);
       continue;
     }
-    for (const Step& step : group)
-      if (!step.reduce) run_node(pass, step.node);
+    for (const Step& step : group.steps)
+      if (step.work == Work::run) run_node(pass, step.node);
   }
 }
 
-void Graph::run_on_blocks(Pass pass, std::span<const Step> steps) {
-  parameters_.settle();
-  reduce_missing(pass, steps);
-  for (const Step& step : steps)
-    if (!step.reduce) nodes_[step.node]->block_passes()->begin(pass, replay_);
-  for_each_block([&](const Replay& block) {
-    for (const Step& step : steps) {
-      BlockPasses& passes = *nodes_[step.node]->block_passes();
-      step.reduce ? passes.reduce(pass, block) : passes.run(pass, block);
-    }
+bool Graph::ready(const StepGroup& group) {
+  return std::ranges::all_of(group.steps, [&](const Step& step) {
+    BlockPasses* passes = nodes_[step.node]->block_passes();
+    return passes != nullptr && passes->ready(replay_);
   });
-  for (const Step& step : steps) {
-    if (step.reduce)
-      reduced_[step.node] = true;
-    else
-      nodes_[step.node]->block_passes()->end(pass, replay_);
+}
+
+void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
+  parameters_.settle();
+  sum_missing(pass, group);
+  for (const Step& step : group.steps)
+    if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(pass, replay_);
+  mark_local(pass, group, true);
+  rows_done_.resize(static_cast<size_t>(thread_count()));
+  for (auto& rows : rows_done_)
+    rows.resize(std::max(rows.size(), group.steps.size()));
+  for_each_block([&](const Replay& block) {
+    const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
+    run_bands(group.bands, group.rounds, done, [&](size_t s, const kernels::RowRange& rows) {
+      run_step(pass, group.steps[s], block, rows);
+    });
+  });
+  mark_local(pass, group, false);
+  for (const Step& step : group.steps) {
+    if (step.work == Work::sum) summed_[step.node] = true;
+    if (step.work == Work::run) nodes_[step.node]->block_passes()->end(pass, replay_);
   }
+  if (pass == Pass::forward)
+    for (const int value : group.local_data)
+      whole_[value] = false;
+}
+
+void Graph::run_step(Pass pass, const Step& step, const Replay& block,
+                     const kernels::RowRange& rows) {
+  Node& node = *nodes_[step.node];
+  BlockPasses& passes = *node.block_passes();
+  switch (step.work) {
+    case Work::run:
+      return passes.run(pass, block, rows);
+    case Work::sum:
+      return passes.sum(pass, block, rows);
+    case Work::weight_grad:
+      return passes.weight_grad(block, rows);
+    case Work::remake:
+      if (!whole_[node.output.index]) passes.run(Pass::forward, block, rows);
+  }
+}
+
+void Graph::mark_local(Pass pass, const StepGroup& group, bool local) {
+  for (const int value : group.local_data)
+    if (pass == Pass::forward || !whole_[value]) local_data_[value] = local;
+  for (const int value : group.local_grads)
+    local_grads_[value] = local;
 }
 
 /// Sums that could not be made together with what they sum, because that did not run on blocks.
-void Graph::reduce_missing(Pass pass, std::span<const Step> steps) {
-  for (const Step& step : steps) {
+void Graph::sum_missing(Pass pass, const StepGroup& group) {
+  for (const Step& step : group.steps) {
     BlockPasses& passes = *nodes_[step.node]->block_passes();
-    if (step.reduce || !passes.reduces() || reduced_[step.node]) continue;
-    for_each_block([&](const Replay& block) { passes.reduce(pass, block); });
-    reduced_[step.node] = true;
+    if (step.work != Work::run || !passes.sums() || summed_[step.node]) continue;
+    const kernels::RowRange rows = all_rows(shape(nodes_[step.node]->output));
+    for_each_block([&](const Replay& block) { passes.sum(pass, block, rows); });
+    summed_[step.node] = true;
+  }
+}
+
+/// What the forward pass did not leave whole, for a node that is to run on the whole batch.
+void Graph::remake_inputs(const Node& node) {
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Value v = node.inputs[i];
+    if (whole_[v.index] || !node.backward_reads_input(i)) continue;
+    BlockPasses& passes = *nodes_[values_[v.index].producer]->block_passes();
+    for_each_block(
+        [&](const Replay& block) { passes.run(Pass::forward, block, all_rows(shape(v))); });
+    whole_[v.index] = true;
   }
 }
 

@@ -4,7 +4,8 @@
 // lookup.
 //
 // On a CPU, neighbouring nodes of a training step run block by block where they can (BlockPasses):
-// a thread takes some images through all of them while these are in cache.
+// a thread takes rows of some images through all of them while these are in cache. Activations that
+// such nodes only hand on to one another are then never whole: the backward pass makes them again.
 //
 // The graph knows nothing of any particular op. An op is a Node: its value, its gradient written
 // next to it, and what its gradient reads (so that the plan can reuse every activation that is
@@ -68,9 +69,9 @@ class Replay {
   const uint64_t* step = nullptr;
   uint64_t seed = 0;
 
-  void* data(Value v) const { return at_block(data_[v.index], v); }
+  void* data(Value v) const { return at_block(data_[v.index], v, local_data_); }
   /// Null if nothing needs the gradient of v (the images).
-  void* grad(Value v) const { return at_block(grad_[v.index], v); }
+  void* grad(Value v) const { return at_block(grad_[v.index], v, local_grads_); }
   void* workspace() const { return workspace_; }
   /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
   /// evaluation, and if the producer cannot or no consumer takes them.
@@ -86,9 +87,11 @@ class Replay {
 
  private:
   friend class Graph;
-  void* at_block(void* first, Value v) const {
+  /// A thread has its own block of what is `local`.
+  void* at_block(void* first, Value v, std::span<const uint8_t> local) const {
     if (first == nullptr) return nullptr;
-    return static_cast<std::byte*>(first) + block_ * block_bytes_[v.index];
+    const int64_t block = local[v.index] != 0 ? thread_ : block_;
+    return static_cast<std::byte*>(first) + block * block_bytes_[v.index];
   }
 
   // Of the graph, by value: a replay is copied for each thread.
@@ -96,6 +99,7 @@ class Replay {
   std::span<void* const> grad_;
   std::span<kernels::ChannelSums* const> sums_;
   std::span<const int64_t> block_bytes_;  ///< from one block of images to the next
+  std::span<const uint8_t> local_data_, local_grads_;  ///< whether, in what runs now
   void* workspace_ = nullptr;
   int64_t images_ = 0;
   int64_t block_ = 0;
@@ -104,22 +108,33 @@ class Replay {
 
 enum class Pass { forward, backward };
 
-/// How a node runs on blocks of images in training, `lanes` of the backend each, from several
-/// threads at a time. The results are those of Node::forward() and backward().
+/// How a node runs on blocks of images in training, `lanes` of the backend each and some rows at a
+/// time (kernels::band_rows()), from several threads at a time. The results are those of
+/// Node::forward() and backward().
 class BlockPasses {
  public:
   virtual ~BlockPasses() = default;
 
   /// Whether the present replay can run on blocks; asked before each pass.
   virtual bool ready(const Replay& batch) = 0;
-  /// Whether `run` needs sums over the batch first (see ScheduledNode::reduces); `reduce` makes
-  /// them, block by block.
-  virtual bool reduces() const { return false; }
-  virtual void reduce(Pass, const Replay& /*block*/) {}
+  /// Which rows of the inputs a row of the output reads.
+  virtual RowWindow window() const { return {}; }
+  /// Whether `run` needs sums over the batch first (see ScheduledNode::sums); `sum` makes them, of
+  /// some rows of x in the forward pass, of the output in the backward pass.
+  virtual bool sums() const { return false; }
+  virtual void sum(Pass, const Replay& /*block*/, const kernels::RowRange&) {}
+  /// Whether run(Pass::forward) may be called again in the backward pass, before this node's turn,
+  /// with what backward() reads.
+  virtual bool remakes() const { return false; }
 
-  /// In this order: `begin` once, after all of reduce; `run` for each block; `end` once.
+  /// In this order: `begin` once, after all sums; `run` and weight_grad for all rows; `end` once.
   virtual void begin(Pass, const Replay& /*batch*/) {}
-  virtual void run(Pass, const Replay& block) = 0;
+  /// Rows of the output in the forward pass, of the inputs in the backward pass.
+  virtual void run(Pass, const Replay& block, const kernels::RowRange& rows) = 0;
+  /// Whether backward() is weight_grad, for all rows of the output, and `run`, which then reads no
+  /// inputs.
+  virtual bool has_weight_grad() const { return false; }
+  virtual void weight_grad(const Replay& /*block*/, const kernels::RowRange&) {}
   virtual void end(Pass, const Replay& /*batch*/) {}
 };
 
@@ -237,7 +252,7 @@ class Graph {
   };
   int halo_group(int value);
   void settle_halos();
-  void plan_groups();
+  void plan_schedule();
   void plan_memory();
   void plan_sums();
   void follow_masks(const Replay& replay);
@@ -248,8 +263,12 @@ class Graph {
   /// body(const Replay&) for each block of the batch, in parallel.
   template <class Body>
   void for_each_block(const Body& body) const;
-  void run_on_blocks(Pass pass, std::span<const Step> steps);
-  void reduce_missing(Pass pass, std::span<const Step> steps);
+  bool ready(const StepGroup& group);
+  void run_on_blocks(Pass pass, const StepGroup& group);
+  void run_step(Pass pass, const Step& step, const Replay& block, const kernels::RowRange& rows);
+  void sum_missing(Pass pass, const StepGroup& group);
+  void mark_local(Pass pass, const StepGroup& group, bool local);
+  void remake_inputs(const Node& node);
 
   const kernels::Backend& backend_;
   ParameterArena& parameters_;
@@ -257,8 +276,11 @@ class Graph {
   std::vector<ValueRecord> values_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> claimed_;
-  StepGroups forward_groups_, backward_groups_;
-  std::vector<bool> reduced_;  ///< per node: whether its sums of this pass are made
+  BlockSchedule schedule_;
+  std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
+  std::vector<bool> whole_;   ///< per value: not of schedule_.remade, or there all the same
+  std::vector<uint8_t> local_data_, local_grads_;      ///< per value, of the group that runs
+  std::vector<std::vector<int64_t>> rows_done_;        ///< per thread: scratch of run_bands()
   bool finished_ = false;
   Buffer memory_, sums_memory_, workspace_;
   DeviceValue<uint64_t> step_;

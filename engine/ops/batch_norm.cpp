@@ -25,7 +25,7 @@ class BatchNorm final : public Node, private BlockPasses {
     lanes_ = graph.backend().lanes;
     if (kernels_->on_blocks.apply != nullptr)
       sums_ = Buffer(
-          static_cast<size_t>(2 * shape_.channels * graph.backend().blocks(graph.max_batch())) *
+          static_cast<size_t>(2 * shape_.channels * chunks(graph.max_batch())) *
               sizeof(double),
           "sums of batch norm on blocks");
   }
@@ -69,37 +69,38 @@ class BatchNorm final : public Node, private BlockPasses {
     return kernels_->on_blocks.apply != nullptr ? this : nullptr;
   }
   bool ready(const Replay&) override { return true; }
-  bool reduces() const override { return true; }
+  bool sums() const override { return true; }
+  bool remakes() const override { return !has_residual(); }
 
-  void reduce(Pass pass, const Replay& block) override {
+  void sum(Pass pass, const Replay& block, const kernels::RowRange& rows) override {
     const void* x = block.data(inputs[0]);
     if (pass == Pass::forward)
-      kernels_->on_blocks.sum(sums(block), block.block(), x, shape_, block.launch);
+      kernels_->on_blocks.sum(channel_sums(block), block.block(), x, shape_, rows, block.launch);
     else
       kernels_->on_blocks.sum_grad(
-          sums(block), block.block(), block.grad(output), x, gate(block), saved_mean_.data(),
+          channel_sums(block), block.block(), block.grad(output), x, gate(block), saved_mean_.data(),
           saved_inv_std_.data(), arena_->weight(parameters_.gamma),
-          arena_->weight(parameters_.beta), shape_, options_, block.launch);
+          arena_->weight(parameters_.beta), shape_, options_, rows, block.launch);
   }
 
   void begin(Pass pass, const Replay& batch) override {
     if (pass == Pass::forward)
       kernels_->on_blocks.finish(
           saved_mean_.data(), saved_inv_std_.data(), arena_->state(parameters_.running_mean),
-          arena_->state(parameters_.running_var), sums(batch), batch.images(), shape_, options_);
+          arena_->state(parameters_.running_var), channel_sums(batch), batch.images(), shape_, options_);
     else
       kernels_->on_blocks.finish_grad(arena_->gradient(parameters_.gamma),
-                                      arena_->gradient(parameters_.beta), sums(batch),
+                                      arena_->gradient(parameters_.beta), channel_sums(batch),
                                       saved_inv_std_.data(), shape_);
   }
 
-  void run(Pass pass, const Replay& block) override {
+  void run(Pass pass, const Replay& block, const kernels::RowRange& rows) override {
     const void* x = block.data(inputs[0]);
     const void* gamma = arena_->weight(parameters_.gamma);
     const void* beta = arena_->weight(parameters_.beta);
     if (pass == Pass::forward)
       return kernels_->on_blocks.apply(block.data(output), x, residual(block), saved_mean_.data(),
-                                       saved_inv_std_.data(), gamma, beta, shape_, options_,
+                                       saved_inv_std_.data(), gamma, beta, shape_, options_, rows,
                                        block.launch);
     void* dresidual = has_residual() ? block.grad(inputs[1]) : nullptr;
     const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
@@ -107,7 +108,7 @@ class BatchNorm final : public Node, private BlockPasses {
                                    arena_->gradient(parameters_.gamma),
                                    arena_->gradient(parameters_.beta), block.grad(output), x,
                                    gate(block), saved_mean_.data(), saved_inv_std_.data(), gamma,
-                                   beta, block.images(), shape_, options_, block.launch);
+                                   beta, block.images(), shape_, options_, rows, block.launch);
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }
@@ -122,9 +123,13 @@ class BatchNorm final : public Node, private BlockPasses {
     return has_residual() ? r.data(inputs[1]) : nullptr;
   }
 
-  /// Between reduce() and begin(), of either pass.
-  kernels::ChannelSums sums(const Replay& r) {
-    return {sums_.as<double>(), kernels::ceil_div(r.images(), lanes_)};
+  /// Chunks of a channel's sums.
+  int64_t chunks(int64_t images) const {
+    return kernels::ceil_div(images, lanes_) * kernels::bands_of(shape_);
+  }
+  /// Between sum() and begin(), of either pass.
+  kernels::ChannelSums channel_sums(const Replay& r) {
+    return {sums_.as<double>(), chunks(r.images())};
   }
 
   // What the backward kernels take the ReLU's gate from where x alone does not tell.

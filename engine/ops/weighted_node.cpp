@@ -127,16 +127,26 @@ void WeightedNode::begin(Pass pass, const Replay&) {
   if (pass == Pass::backward) sparse_.zero_partials();
 }
 
-void WeightedNode::run(Pass pass, const Replay& block) {
+void WeightedNode::run(Pass pass, const Replay& block, const kernels::RowRange& rows) {
   const auto& kernels = sparse_.kernels().on_blocks;
   const kernels::SparseConv2d& conv = sparse_.conv();
-  const void* x = block.data(inputs[0]);
   if (pass == Pass::forward)
-    return kernels.forward(block.data(output), x, sparse_.values(), conv, block.launch);
-  const void* dy = block.grad(output);
-  kernels.weight_grad(sparse_.partial(block.thread()), dy, x, conv, block.launch);
-  if (void* dx = block.grad(inputs[0]))
-    kernels.input_grad(dx, dy, sparse_.values(), conv, grad_write[0], block.launch);
+    kernels.forward(block.data(output), block.data(inputs[0]), sparse_.values(), conv, rows,
+                    block.launch);
+  else if (void* dx = block.grad(inputs[0]))
+    kernels.input_grad(dx, block.grad(output), sparse_.values(), conv, grad_write[0], rows,
+                       block.launch);
+}
+
+void WeightedNode::weight_grad(const Replay& block, const kernels::RowRange& rows) {
+  sparse_.kernels().on_blocks.weight_grad(sparse_.partial(block.thread()), block.grad(output),
+                                          block.data(inputs[0]), sparse_.conv(), rows,
+                                          block.launch);
+}
+
+RowWindow WeightedNode::window() const {
+  const kernels::Conv2dShape& shape = sparse_.shape();
+  return {shape.kernel_h, shape.stride, shape.padding};
 }
 
 void WeightedNode::end(Pass pass, const Replay&) {

@@ -41,7 +41,10 @@ class WeightedNode : public Node, private BlockPasses {
  private:
   bool ready(const Replay& r) final;
   void begin(Pass pass, const Replay& r) final;
-  void run(Pass pass, const Replay& block) final;
+  RowWindow window() const final;
+  void run(Pass pass, const Replay& block, const kernels::RowRange& rows) final;
+  bool has_weight_grad() const final { return true; }
+  void weight_grad(const Replay& block, const kernels::RowRange& rows) final;
   void end(Pass pass, const Replay& r) final;
 
   void run(LayerPass pass, kernels::Choice choice, const Replay& r, void* dweight);

@@ -29,6 +29,10 @@ namespace sculpt::kernels {
 
 enum class Layout { blocked, nhwc };
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
 /// One activation: sizes per image, and its halo.
 struct ActivationShape {
   int64_t channels = 0;
@@ -49,15 +53,33 @@ struct ActivationShape {
   bool operator==(const ActivationShape&) const = default;
 };
 
+/// Rows [begin, end) of every plane of an activation.
+struct RowRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t count() const { return end - begin; }
+  bool operator==(const RowRange&) const = default;
+};
+
+constexpr RowRange all_rows(const ActivationShape& shape) {
+  return {0, shape.height};
+}
+
+/// Planes are cut into bands of this many rows, the last one maybe shorter, by kernels that run on
+/// part of a plane: at least 64 pixels, and whole tiles of any kernel.
+constexpr int64_t band_rows(const ActivationShape& shape) {
+  const int64_t multiple = shape.width < 8 ? 4 : 2;
+  return ceil_div(ceil_div(64, shape.width), multiple) * multiple;
+}
+constexpr int64_t bands_of(const ActivationShape& shape) {
+  return ceil_div(shape.height, band_rows(shape));
+}
+
 /// What every kernel of one replay shares.
 struct Launch {
   int64_t batch = 0;       ///< images in this batch; at most what the buffers were made for
   void* stream = nullptr;  ///< device stream; unused on the CPU
 };
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 /// Whether a backward kernel replaces or adds to its output. Activation gradients are overwritten
 /// by their first writer and added to by the others; which is which is decided when the graph is

@@ -10,11 +10,12 @@ namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
 size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
-  return static_cast<size_t>(shape.channels * blocks_of(max_batch)) * sizeof(PlaneSums);
+  const SumChunks chunks(shape, blocks_of(max_batch));
+  return static_cast<size_t>(shape.channels * chunks.per_channel()) * sizeof(PlaneSums);
 }
 
 template <bool kRelu, bool kResidual>
-void normalise_plane(float* y, const float* x, const float* residual, const PlaneRuns& runs,
+void normalise_rows(float* y, const float* x, const float* residual, const PlaneRuns& runs,
                      const ChannelMap& map) {
   for_each_vec(runs, [=](int64_t i) {
     Vec z = map(load(x + i));
@@ -24,40 +25,49 @@ void normalise_plane(float* y, const float* x, const float* residual, const Plan
   });
 }
 
-using NormalisePlane = void (*)(float*, const float*, const float*, const PlaneRuns&,
+using NormaliseRows = void (*)(float*, const float*, const float*, const PlaneRuns&,
                                 const ChannelMap&);
 
-NormalisePlane pick_normalise(bool with_relu, bool with_residual) {
-  if (with_relu) return with_residual ? normalise_plane<true, true> : normalise_plane<true, false>;
-  return with_residual ? normalise_plane<false, true> : normalise_plane<false, false>;
+NormaliseRows pick_normalise(bool with_relu, bool with_residual) {
+  if (with_relu) return with_residual ? normalise_rows<true, true> : normalise_rows<true, false>;
+  return with_residual ? normalise_rows<false, true> : normalise_rows<false, false>;
 }
 
-/// Over the used lanes of a plane: the sum, and the sum of squared differences from its mean.
-PlaneSums sum_values(const float* plane, const PlaneRuns& runs, int64_t used, int64_t pixels) {
-  // Any value of the plane, subtracted first, keeps x^2 from swamping the variance.
-  const Vec shift = broadcast(plane[0]);
-  const PlaneSums centred = sum_plane(runs, used, [=](int64_t i, Vec& sum, Vec& squares) {
-    const Vec difference = load(plane + i) - shift;
+/// Over the used lanes of a chunk: the sum, and the sum of squared differences from its mean.
+PlaneSums sum_values(const float* first, const PlaneRuns& runs, int64_t used, int64_t pixels) {
+  // Any value of the chunk, subtracted first, keeps x^2 from swamping the variance.
+  const Vec shift = broadcast(*first);
+  const PlaneSums centred = sum_rows(runs, used, [=](int64_t i, Vec& sum, Vec& squares) {
+    const Vec difference = load(first + i) - shift;
     sum += difference;
     squares += difference * difference;
   });
   const auto count = static_cast<double>(used * pixels);
-  return {centred.first + count * static_cast<double>(plane[0]),
+  return {centred.first + count * static_cast<double>(*first),
           centred.second - centred.first * centred.first / count};
 }
 
-/// Of a channel's values in all blocks, from sum_values() of each.
-PlaneSums combine_blocks(const PlaneSums* of_blocks, int64_t batch, int64_t pixels) {
+/// sum_values() of the chunks of a plane's rows.
+void sum_plane(PlaneSums* sums, const SumChunks& chunks, const float* x, int64_t channel,
+               int64_t block, int64_t block_of_x, const RowRange& rows, int64_t used,
+               const ActivationShape& shape) {
+  chunks.fill(sums, channel, block, rows, [&](const RowRange& of) {
+    return sum_values(x + row_offset(shape, channel, block_of_x, of.begin),
+                      row_runs(shape, of.count()), used, of.count() * shape.width);
+  });
+}
+
+/// Of a channel's values in the whole batch, from sum_values() of each chunk.
+PlaneSums combine_chunks(const PlaneSums* sums, const SumChunks& chunks, int64_t channel,
+                         int64_t batch, const ActivationShape& shape) {
   PlaneSums total;
-  const int64_t blocks = blocks_of(batch);
-  for (int64_t block = 0; block < blocks; ++block)
-    total.first += of_blocks[block].first;
-  const double mean = total.first / static_cast<double>(batch * pixels);
-  for (int64_t block = 0; block < blocks; ++block) {
-    const auto count = static_cast<double>(used_lanes(batch, block) * pixels);
-    const double apart = of_blocks[block].first / count - mean;
-    total.second += of_blocks[block].second + count * apart * apart;
-  }
+  total.first = chunks.total(sums, channel).first;
+  const double mean = total.first / static_cast<double>(batch * shape.height * shape.width);
+  chunks.visit(sums, channel, [&](const PlaneSums& chunk, int64_t block, int64_t rows) {
+    const auto count = static_cast<double>(used_lanes(batch, block) * rows * shape.width);
+    const double apart = chunk.first / count - mean;
+    total.second += chunk.second + count * apart * apart;
+  });
   return total;
 }
 
@@ -104,22 +114,23 @@ class Normaliser {
         gamma_(static_cast<const float*>(gamma)),
         beta_(static_cast<const float*>(beta)),
         shape_(shape),
-        runs_(plane_runs(shape)),
         normalise_(pick_normalise(options.relu, residual != nullptr)) {}
 
-  void operator()(int64_t channel, int64_t block) const {
+  void operator()(int64_t channel, int64_t block, const RowRange& rows) const {
     const ChannelMap map = {mean_[channel], gamma_[channel] * inv_std_[channel], beta_[channel]};
-    const int64_t offset = plane_offset(shape_, channel, block);
-    normalise_(y_ + offset, x_ + offset, residual_ == nullptr ? nullptr : residual_ + offset, runs_,
-               map);
+    const int64_t offset = row_offset(shape_, channel, block, rows.begin);
+    normalise_(y_ + offset, x_ + offset, residual_ == nullptr ? nullptr : residual_ + offset,
+               row_runs(shape_, rows.count()), map);
+  }
+  void operator()(int64_t channel, int64_t block) const {
+    (*this)(channel, block, all_rows(shape_));
   }
 
  private:
   float* y_;
   const float *x_, *residual_, *mean_, *inv_std_, *gamma_, *beta_;
   const ActivationShape& shape_;
-  PlaneRuns runs_;
-  NormalisePlane normalise_;
+  NormaliseRows normalise_;
 };
 
 void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
@@ -132,29 +143,27 @@ void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running
   const Statistics statistics(saved_mean, saved_inv_std, running_mean, running_var);
   auto* sums = static_cast<PlaneSums*>(workspace);
   const int64_t blocks = blocks_of(launch.batch);
-  const int64_t pixels = shape.height * shape.width;
-  const PlaneRuns runs = plane_runs(shape);
+  const SumChunks chunks(shape, blocks);
   const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
 
   auto reduce = [&](int64_t channel, int64_t block) {
-    sums[channel * blocks + block] = sum_values(in + plane_offset(shape, channel, block), runs,
-                                                used_lanes(launch.batch, block), pixels);
+    sum_plane(sums, chunks, in, channel, block, block, all_rows(shape),
+              used_lanes(launch.batch, block), shape);
   };
   auto finish = [&](int64_t channel) {
     finish_statistics(statistics, channel,
-                      combine_blocks(sums + channel * blocks, launch.batch, pixels),
-                      launch.batch * pixels, options);
+                      combine_chunks(sums, chunks, channel, launch.batch, shape),
+                      launch.batch * shape.height * shape.width, options);
   };
   two_passes(shape.channels, blocks, reduce, finish, apply);
 }
 
 void sum_block(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
-               const Launch& launch) {
-  const PlaneRuns runs = plane_runs(shape);
+               const RowRange& rows, const Launch& launch) {
+  const SumChunks chunks = chunks_of(sums, shape);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
-    plane_sums_of(sums)[channel * sums.chunks + block] =
-        sum_values(static_cast<const float*>(x) + plane_offset(shape, channel, 0), runs,
-                   launch.batch, shape.height * shape.width);
+    sum_plane(plane_sums_of(sums), chunks, static_cast<const float*>(x), channel, block, 0, rows,
+              launch.batch, shape);
 }
 
 void finish(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
@@ -162,20 +171,20 @@ void finish(void* saved_mean, void* saved_inv_std, void* running_mean, void* run
             const BatchNormOptions& options) {
   check_batch_norm_count(shape, batch);
   const Statistics statistics(saved_mean, saved_inv_std, running_mean, running_var);
-  const int64_t pixels = shape.height * shape.width;
+  const SumChunks chunks = chunks_of(sums, shape);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
     finish_statistics(statistics, channel,
-                      combine_blocks(plane_sums_of(sums) + channel * sums.chunks, batch, pixels),
-                      batch * pixels, options);
+                      combine_chunks(plane_sums_of(sums), chunks, channel, batch, shape),
+                      batch * shape.height * shape.width, options);
 }
 
 void apply_block(void* y, const void* x, const void* residual, const void* saved_mean,
                  const void* saved_inv_std, const void* gamma, const void* beta,
                  const ActivationShape& shape, const BatchNormOptions& options,
-                 const Launch& /*launch*/) {
+                 const RowRange& rows, const Launch& /*launch*/) {
   const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
-    apply(channel, 0);
+    apply(channel, 0, rows);
 }
 
 void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
@@ -183,7 +192,7 @@ void forward_eval(void* y, const void* x, const void* residual, const void* gamm
                   const BatchNormOptions& options, const Launch& launch) {
   const auto* extra = static_cast<const float*>(residual);
   const PlaneRuns runs = plane_runs(shape);
-  const NormalisePlane normalise = pick_normalise(options.relu, residual != nullptr);
+  const NormaliseRows normalise = pick_normalise(options.relu, residual != nullptr);
   for_each_plane(shape, launch.batch, [&](int64_t plane) {
     const int64_t channel = plane % shape.channels;
     const float inv_std =

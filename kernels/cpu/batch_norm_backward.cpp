@@ -51,12 +51,12 @@ struct DxTerms {
 };
 
 template <Gate kGate>
-PlaneSums reduce_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
+PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
                        int64_t used, const ChannelMap& map) {
   const float* dy = args.dy + offset;
   const float* y = kGate == Gate::from_y ? args.y + offset : nullptr;
   const float* in = args.x + offset;
-  return sum_plane(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
+  return sum_rows(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
     const Vec x = load(in + i);
     const Vec g = gated<kGate>(dy + i, y + i, x, map);
     sum_g += g;
@@ -66,7 +66,7 @@ PlaneSums reduce_plane(const BatchNormBackward& args, int64_t offset, const Plan
 
 /// `used` lanes get gradients, the padded ones exactly 0.
 template <Gate kGate>
-void apply_plane(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
+void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
                  const ChannelMap& channel_map, const DxTerms& channel_terms) {
   // Local copies: stores go through memcpy and could, for all the compiler knows, change the
   // others.
@@ -115,19 +115,20 @@ struct BackwardPlanes {
     const ChannelStats s = stats(channel);
     return {s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
   }
-  PlaneSums reduce(int64_t channel, int64_t block, int64_t used) const {
-    return reduce_plane<kGate>(args, plane_offset(shape, channel, block), plane_runs(shape), used,
-                               map_of(channel));
+  PlaneSums reduce(int64_t channel, int64_t block, const RowRange& rows, int64_t used) const {
+    return reduce_rows<kGate>(args, row_offset(shape, channel, block, rows.begin),
+                              row_runs(shape, rows.count()), used, map_of(channel));
   }
   /// values_per_channel: M, or 0 when statistics are constants.
-  void apply(int64_t channel, int64_t block, int64_t used, int64_t values_per_channel) const {
+  void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
+             int64_t values_per_channel) const {
     DxTerms terms;
     if (values_per_channel > 0) {
       const auto m = static_cast<float>(values_per_channel);
       terms = {args.dbeta[channel] / m, args.dgamma[channel] * stats(channel).inv_std / m};
     }
-    apply_plane<kGate>(args, plane_offset(shape, channel, block), plane_runs(shape), used,
-                       map_of(channel), terms);
+    apply_rows<kGate>(args, row_offset(shape, channel, block, rows.begin),
+                      row_runs(shape, rows.count()), used, map_of(channel), terms);
   }
 };
 
@@ -153,17 +154,20 @@ void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const St
               const BatchNormOptions& options, void* workspace, const Launch& launch) {
   auto* sums = static_cast<PlaneSums*>(workspace);
   const int64_t blocks = blocks_of(launch.batch);
+  const SumChunks chunks(shape, blocks);
   const auto finish = [&](int64_t channel) {
     write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
-                          channel_sums(sums, blocks, channel), stats(channel).inv_std);
+                          chunks.total(sums, channel), stats(channel).inv_std);
   };
   with_planes(args, stats, shape, options, [&](const auto& planes) {
     const auto reduce = [&](int64_t channel, int64_t block) {
-      sums[channel * blocks + block] =
-          planes.reduce(channel, block, used_lanes(launch.batch, block));
+      chunks.fill(sums, channel, block, all_rows(shape), [&](const RowRange& rows) {
+        return planes.reduce(channel, block, rows, used_lanes(launch.batch, block));
+      });
     };
     const auto apply = [&](int64_t channel, int64_t block) {
-      planes.apply(channel, block, used_lanes(launch.batch, block), values_per_channel);
+      planes.apply(channel, block, all_rows(shape), used_lanes(launch.batch, block),
+                   values_per_channel);
     };
     two_passes(shape.channels, blocks, reduce, finish, apply);
   });
@@ -213,21 +217,26 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
 void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
                          const void* y, const void* saved_mean, const void* saved_inv_std,
                          const void* gamma, const void* beta, const ActivationShape& shape,
-                         const BatchNormOptions& options, const Launch& launch) {
+                         const BatchNormOptions& options, const RowRange& rows,
+                         const Launch& launch) {
   const BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
                                       nullptr, nullptr, dy, x, y, gamma, beta);
   const SavedStats stats(saved_mean, saved_inv_std);
+  const SumChunks chunks = chunks_of(sums, shape);
   with_planes(args, stats, shape, options, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)
-      plane_sums_of(sums)[channel * sums.chunks + block] = planes.reduce(channel, 0, launch.batch);
+      chunks.fill(plane_sums_of(sums), channel, block, rows, [&](const RowRange& of) {
+        return planes.reduce(channel, 0, of, launch.batch);
+      });
   });
 }
 
 void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
                             const void* saved_inv_std, const ActivationShape& shape) {
+  const SumChunks chunks = chunks_of(sums, shape);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
     write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
-                          channel_sums(plane_sums_of(sums), sums.chunks, channel),
+                          chunks.total(plane_sums_of(sums), channel),
                           static_cast<const float*>(saved_inv_std)[channel]);
 }
 
@@ -236,13 +245,13 @@ void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWr
                            const void* y, const void* saved_mean, const void* saved_inv_std,
                            const void* gamma, const void* beta, int64_t batch,
                            const ActivationShape& shape, const BatchNormOptions& options,
-                           const Launch& launch) {
+                           const RowRange& rows, const Launch& launch) {
   const BatchNormBackward args =
       pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
   const SavedStats stats(saved_mean, saved_inv_std);
   with_planes(args, stats, shape, options, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)
-      planes.apply(channel, 0, launch.batch, batch * shape.height * shape.width);
+      planes.apply(channel, 0, rows, launch.batch, batch * shape.height * shape.width);
   });
 }
 

@@ -2,6 +2,7 @@
 // What the passes of CPU batch norm share: sums over a plane, the channel's affine map, and the
 // order in which channels and blocks are visited.
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/batch_norm.h"
@@ -24,16 +25,16 @@ inline float running_inv_std(float var, float eps) {
   return 1.0f / std::sqrt(var + eps);
 }
 
-/// Two sums over one (block, channel) plane.
+/// Two sums over the values of one chunk: a band of rows (band_rows()) of one channel in one block.
 struct PlaneSums {
   double first = 0;
   double second = 0;
 };
 
-/// Sums two quantities over the first `used` lanes of a plane's interior: add(i, a, b) adds those
-/// of the vector at offset i to a and b. Floats within a short stretch of cells, doubles across.
+/// Sums two quantities over the first `used` lanes of some rows: add(i, a, b) adds those of the
+/// vector at offset i to a and b. Floats within a short stretch of cells, doubles across.
 template <class Add>
-inline PlaneSums sum_plane(const PlaneRuns& runs, int64_t used, const Add& add) {
+inline PlaneSums sum_rows(const PlaneRuns& runs, int64_t used, const Add& add) {
   constexpr int kChains = 4;  // hides the latency of additions; a multiple of kVecsPerCell
   constexpr int64_t kStretch = 64 * kLanes;
   double lane_a[kLanes] = {};
@@ -75,23 +76,59 @@ inline PlaneSums sum_plane(const PlaneRuns& runs, int64_t used, const Add& add) 
     }
   }
   flush();
-  PlaneSums sums;
-  for (int64_t lane = 0; lane < used; ++lane) {
-    sums.first += lane_a[lane];
-    sums.second += lane_b[lane];
-  }
-  return sums;
+  for (int64_t lane = used; lane < kLanes; ++lane)
+    lane_a[lane] = lane_b[lane] = 0;
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) {
+      lane_a[lane] += lane_a[lane + half];
+      lane_b[lane] += lane_b[lane + half];
+    }
+  return {lane_a[0], lane_b[0]};
 }
 
-/// sums[channel * blocks + block], added up in the order of blocks.
-inline PlaneSums channel_sums(const PlaneSums* sums, int64_t blocks, int64_t channel) {
-  PlaneSums total;
-  for (int64_t block = 0; block < blocks; ++block) {
-    total.first += sums[channel * blocks + block].first;
-    total.second += sums[channel * blocks + block].second;
+/// The chunks of a batch, and where their sums are: chunk band of block b of channel c at
+/// (c * blocks + b) * bands + band.
+class SumChunks {
+ public:
+  SumChunks(const ActivationShape& shape, int64_t blocks)
+      : shape_(shape), blocks_(blocks), bands_(bands_of(shape)) {}
+
+  int64_t per_channel() const { return blocks_ * bands_; }
+
+  /// sums of (channel, block) = sum(rows) for each band of `rows`, which holds whole bands.
+  template <class Sum>
+  void fill(PlaneSums* sums, int64_t channel, int64_t block, const RowRange& rows,
+            const Sum& sum) const {
+    PlaneSums* const of_plane = sums + (channel * blocks_ + block) * bands_;
+    for (int64_t first = rows.begin; first < rows.end; first += band_rows(shape_)) {
+      const int64_t end = std::min(first + band_rows(shape_), rows.end);
+      of_plane[first / band_rows(shape_)] = sum(RowRange{first, end});
+    }
   }
-  return total;
-}
+
+  /// Calls visit(sums, block, rows) for the channel's chunks, in order; `rows` counts them.
+  template <class Visit>
+  void visit(const PlaneSums* sums, int64_t channel, const Visit& visit) const {
+    sums += channel * per_channel();
+    for (int64_t block = 0; block < blocks_; ++block)
+      for (int64_t band = 0; band < bands_; ++band)
+        visit(*sums++, block,
+              std::min(band_rows(shape_), shape_.height - band * band_rows(shape_)));
+  }
+
+  PlaneSums total(const PlaneSums* sums, int64_t channel) const {
+    PlaneSums total;
+    visit(sums, channel, [&](const PlaneSums& chunk, int64_t /*block*/, int64_t /*rows*/) {
+      total.first += chunk.first;
+      total.second += chunk.second;
+    });
+    return total;
+  }
+
+ private:
+  const ActivationShape& shape_;
+  int64_t blocks_, bands_;
+};
 
 /// Runs reduce(channel, block) for all blocks, then finish(channel), then apply(channel, block) for
 /// all blocks, of every channel. Where channels spread evenly over the threads, a thread does all
@@ -128,15 +165,18 @@ inline void two_passes(int64_t channels, int64_t blocks, const Reduce& reduce, c
   });
 }
 
-/// Floats from the data pointer to plane (block, channel).
-inline int64_t plane_offset(const ActivationShape& s, int64_t channel, int64_t block) {
-  return (block * s.channels + channel) * s.plane_stride() * kLanes;
+/// Floats from the data pointer to a row of plane (block, channel).
+inline int64_t row_offset(const ActivationShape& s, int64_t channel, int64_t block, int64_t row) {
+  return ((block * s.channels + channel) * s.plane_stride() + row * s.row_stride()) * kLanes;
 }
 
-/// Partial sums as batch norm on blocks keeps them: as sums[channel * blocks + block].
+/// Partial sums as batch norm on blocks keeps them.
 inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
   static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
   return reinterpret_cast<PlaneSums*>(sums.partials);
+}
+inline SumChunks chunks_of(const ChannelSums& sums, const ActivationShape& shape) {
+  return {shape, sums.chunks / bands_of(shape)};
 }
 
 /// kernels/cpu/batch_norm_backward.cpp. `stats(channel)` come from saved or running statistics;
@@ -159,7 +199,7 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
 void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
                          const void* y, const void* saved_mean, const void* saved_inv_std,
                          const void* gamma, const void* beta, const ActivationShape& shape,
-                         const BatchNormOptions& options, const Launch& launch);
+                         const BatchNormOptions& options, const RowRange& rows, const Launch& launch);
 void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
                             const void* saved_inv_std, const ActivationShape& shape);
 void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
@@ -167,6 +207,6 @@ void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWr
                            const void* y, const void* saved_mean, const void* saved_inv_std,
                            const void* gamma, const void* beta, int64_t batch,
                            const ActivationShape& shape, const BatchNormOptions& options,
-                           const Launch& launch);
+                           const RowRange& rows, const Launch& launch);
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -7,17 +7,20 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// The interior of one plane: `count` runs of `length` contiguous floats, `stride` floats apart.
-/// `length` is a multiple of kLanes.
+/// The interior of some rows of a plane: `count` runs of `length` contiguous floats, `stride` floats
+/// apart. `length` is a multiple of kLanes.
 struct PlaneRuns {
   int64_t count = 0;
   int64_t length = 0;
   int64_t stride = 0;
 };
 
+inline PlaneRuns row_runs(const ActivationShape& s, int64_t rows) {
+  if (s.halo == 0) return {1, rows * s.width * kLanes, 0};
+  return {rows, s.width * kLanes, s.row_stride() * kLanes};
+}
 inline PlaneRuns plane_runs(const ActivationShape& s) {
-  if (s.halo == 0) return {1, s.height * s.width * kLanes, 0};
-  return {s.height, s.width * kLanes, s.row_stride() * kLanes};
+  return row_runs(s, s.height);
 }
 
 inline int64_t blocks_of(int64_t batch) {

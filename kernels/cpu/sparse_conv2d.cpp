@@ -152,43 +152,42 @@ void run_pass(const Pass& pass, int64_t blocks) {
   });
 }
 
-/// On the calling thread alone.
-void run_pass_here(const Pass& pass, int64_t blocks) {
+/// Of one block, on the calling thread alone.
+void run_pass_here(const Pass& pass) {
   const Tiling tiling(pass.pixels);
-  for (int64_t strip = 0; strip < blocks * tiling.strips(); ++strip)
+  for (int64_t strip = 0; strip < tiling.strips(); ++strip)
     run_strip(pass, tiling, strip, 0, pass.taps.out_channels);
 }
 
-/// How a pass that writes activations is run.
-using RunPass = void (*)(const Pass&, int64_t blocks);
-
-void run_forward(RunPass run, void* y, const void* x, const float* values, const void* bias,
-                 const SparseConv2d& conv, const Launch& launch) {
-  int64_t blocks = ceil_div(launch.batch, kLanes);
-  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
-  run({conv.forward(), pixels, values, static_cast<const float*>(x), static_cast<float*>(y),
-       static_cast<const float*>(bias), false},
-      blocks);
+Pass forward_pass(void* y, const void* x, const float* values, const void* bias,
+                  const SparseConv2d& conv, const PixelGrid2d& pixels) {
+  return {conv.forward(),         pixels,
+          values,                 static_cast<const float*>(x),
+          static_cast<float*>(y), static_cast<const float*>(bias),
+          false};
 }
 
-void run_input_grad(RunPass run, void* dx, const void* dy, const float* values,
-                    const SparseTaps& taps, GradWrite write, const Launch& launch) {
-  int64_t blocks = ceil_div(launch.batch, kLanes);
-  const PixelGrid2d pixels = grid_of(taps, blocks);
-  run({taps, pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx), nullptr,
-       write == GradWrite::accumulate},
-      blocks);
+Pass input_grad_pass(void* dx, const void* dy, const float* values, const SparseTaps& taps,
+                     const PixelGrid2d& pixels, GradWrite write) {
+  return {taps,    pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx),
+          nullptr, write == GradWrite::accumulate};
 }
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
              void* workspace, const Launch& launch) {
-  run_forward(run_pass, y, x, values_of(conv.forward(), weight, workspace), bias, conv, launch);
+  int64_t blocks = ceil_div(launch.batch, kLanes);
+  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
+  run_pass(forward_pass(y, x, values_of(conv.forward(), weight, workspace), bias, conv, pixels),
+           blocks);
 }
 
 void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,
                 GradWrite write, void* workspace, const Launch& launch) {
   for (const SparseTaps& taps : conv.input_grad()) {
-    run_input_grad(run_pass, dx, dy, values_of(taps, weight, workspace), taps, write, launch);
+    int64_t blocks = ceil_div(launch.batch, kLanes);
+    const PixelGrid2d pixels = grid_of(taps, blocks);
+    run_pass(
+        input_grad_pass(dx, dy, values_of(taps, weight, workspace), taps, pixels, write), blocks);
   }
 }
 
@@ -268,7 +267,7 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
       const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
                                  tile.row * pixels.in_row + tile.column * pixels.in_column) *
                                     kLanes;
-      const float* dy = pass.dy + (block * pixels.out_block + tile.row * pixels.out_row +
+      const float* dy = pass.dy + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
                                    tile.column * pixels.out_column) *
                                       kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
@@ -369,16 +368,32 @@ void gather(void* values, const void* weight, const SparseConv2d& conv) {
   }
 }
 
+/// The pixels of rows [begin, end) of a grid.
+PixelGrid2d rows_of(const PixelGrid2d& grid, int64_t begin, int64_t end) {
+  PixelGrid2d pixels = grid;
+  pixels.rows = end - begin;
+  pixels.out_first += begin * grid.out_row;
+  pixels.in_first += begin * grid.in_row;
+  return pixels;
+}
+
 void forward_block(void* y, const void* x, const void* values, const SparseConv2d& conv,
-                   const Launch& launch) {
-  run_forward(run_pass_here, y, x, static_cast<const float*>(values), nullptr, conv, launch);
+                   const RowRange& rows, const Launch& /*launch*/) {
+  run_pass_here(forward_pass(y, x, static_cast<const float*>(values), nullptr, conv,
+                             rows_of(conv.forward().pixels, rows.begin, rows.end)));
 }
 
 void input_grad_block(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
-                      GradWrite write, const Launch& launch) {
+                      GradWrite write, const RowRange& rows, const Launch& /*launch*/) {
+  const int64_t stride = conv.shape().stride;
   const float* from = static_cast<const float*>(values) + values_stride(conv.forward());
   for (const SparseTaps& taps : conv.input_grad()) {
-    run_input_grad(run_pass_here, dx, dy, from, taps, write, launch);
+    // The class has every stride-th row of dx.
+    const int64_t row_class = taps.pixels.out_first / conv.shape().in.row_stride();
+    const int64_t begin = ceil_div(std::max<int64_t>(0, rows.begin - row_class), stride);
+    const int64_t end = ceil_div(std::max<int64_t>(0, rows.end - row_class), stride);
+    run_pass_here(
+        input_grad_pass(dx, dy, from, taps, rows_of(taps.pixels, begin, end), write));
     from += values_stride(taps);
   }
 }
@@ -388,11 +403,10 @@ size_t partial_bytes(const SparseConv2d& conv) {
 }
 
 void weight_grad_block(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
-                       const Launch& launch) {
-  int64_t blocks = ceil_div(launch.batch, kLanes);
-  const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
+                       const RowRange& rows, const Launch& /*launch*/) {
+  const PixelGrid2d pixels = rows_of(conv.forward().pixels, rows.begin, rows.end);
   add_strips({conv.forward(), pixels, static_cast<const float*>(dy), static_cast<const float*>(x)},
-             0, blocks * Tiling(pixels).strips(), static_cast<float*>(partial));
+             0, Tiling(pixels).strips(), static_cast<float*>(partial));
 }
 
 }  // namespace
