@@ -32,28 +32,31 @@ struct BatchNormOptions {
 /// `rows` begin and end at bands (band_rows()).
 struct BatchNormBlockKernels {
   /// Writes chunks of two sums of x of their own kind, one for each band of rows: those of block
-  /// `block` are [block * bands_of(shape), (block + 1) * bands_of(shape)).
-  void (*sum)(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
-              const RowRange& rows, const Launch& launch);
+  /// `block` are [block * bands_of(shape), (block + 1) * bands_of(shape)). copy, here and below:
+  /// null, or where the rows are written as well, around the cache.
+  void (*sum)(const ChannelSums& sums, int64_t block, const void* x, void* copy,
+              const ActivationShape& shape, const RowRange& rows, const Launch& launch);
   /// From the sums of all blocks, with `batch` images.
   void (*finish)(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
                  const ChannelSums& sums, int64_t batch, const ActivationShape& shape,
                  const BatchNormOptions& options);
-  void (*apply)(void* y, const void* x, const void* residual, const void* saved_mean,
+  /// copy: of y.
+  void (*apply)(void* y, void* copy, const void* x, const void* residual, const void* saved_mean,
                 const void* saved_inv_std, const void* gamma, const void* beta,
                 const ActivationShape& shape, const BatchNormOptions& options, const RowRange& rows,
                 const Launch& launch);
 
-  /// Writes chunks of two sums of their own kind, which finish_grad makes gradients of.
-  void (*sum_grad)(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
-                   const void* y, const void* saved_mean, const void* saved_inv_std,
+  /// Writes chunks of two sums of their own kind, which finish_grad makes gradients of. copy: of
+  /// dy.
+  void (*sum_grad)(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
+                   const void* x, const void* y, const void* saved_mean, const void* saved_inv_std,
                    const void* gamma, const void* beta, const ActivationShape& shape,
                    const BatchNormOptions& options, const RowRange& rows, const Launch& launch);
   void (*finish_grad)(void* dgamma, void* dbeta, const ChannelSums& sums, const void* saved_inv_std,
                       const ActivationShape& shape);
-  /// batch: images in all blocks.
+  /// batch: images in all blocks. stream_dresidual: overwrite it, around the cache.
   void (*apply_grad)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                     const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                     bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy, const void* x,
                      const void* y, const void* saved_mean, const void* saved_inv_std,
                      const void* gamma, const void* beta, int64_t batch,
                      const ActivationShape& shape, const BatchNormOptions& options,

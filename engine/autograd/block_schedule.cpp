@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <cstdlib>
 
 namespace sculpt {
 namespace {
@@ -126,7 +127,7 @@ void find_local_grads(Groups& backward, const Nodes& nodes, size_t values) {
   for (size_t v = 0; v < values; ++v) {
     const int group = users.only(static_cast<int>(v));
     if (read[v] && group != Users::kNone && backward[static_cast<size_t>(group)].steps.size() > 1)
-      backward[static_cast<size_t>(group)].local_grads.push_back(static_cast<int>(v));
+      backward[static_cast<size_t>(group)].locals.push_back({.value = static_cast<int>(v), .gradient = true});
   }
 }
 
@@ -167,12 +168,94 @@ void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values)
       StepGroup& read = schedule.backward[static_cast<size_t>(reader)];
       if (!node_of(nodes, read.steps.front()).on_blocks) continue;
       read.steps.insert(read.steps.begin(), {static_cast<int>(n), Work::remake});
-      read.local_data.push_back(value);
+      read.locals.push_back({.value = value});
       schedule.remade.push_back(value);
     }
-    made.local_data.push_back(value);
+    made.locals.push_back({.value = value});
   }
 }
+
+// Smaller activations are likely to be in the last cache still when the next group reads them.
+const int64_t kLeastCopied = int64_t{getenv("LC") ? atoi(getenv("LC")) : 4} << 20;
+
+bool contains(const std::vector<int>& values, int value) {
+  return std::ranges::find(values, value) != values.end();
+}
+
+/// Of a group that runs on blocks.
+class Copies {
+ public:
+  Copies(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
+
+  void add_to_forward(StepGroup& group) const {
+    for (const Step& step : group.steps) {
+      const ScheduledNode& node = node_of(nodes_, step);
+      if (step.work != Work::run || !large(node.output) || is_local(group, node.output, false))
+        continue;
+      const bool read = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
+        return other.work == Work::run && contains(reader.inputs, node.output);
+      });
+      const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
+        return other.work == Work::sum && reader.inputs[0] == node.output;
+      });
+      if (summed && !read)
+        group.locals.push_back({.value = node.output, .copied = true, .band = true});
+      else if (read && node.sums)
+        group.locals.push_back({.value = node.output, .copied = true});
+    }
+  }
+
+  void add_to_backward(StepGroup& group) const {
+    for (const Step& step : group.steps) {
+      if (step.work != Work::run) continue;
+      const ScheduledNode& node = node_of(nodes_, step);
+      for (const int value : node.inputs) {
+        if (!large(value) || !first_writer(value, step.node)) continue;
+        if (is_local(group, value, true)) continue;
+        const bool used = any_step(group, [&](const Step& other, const ScheduledNode& user) {
+          return other.node != step.node && other.work != Work::remake &&
+                 (other.work != Work::sum && (user.output == value || contains(user.inputs, value)));
+        });
+        const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
+          return other.work == Work::sum && reader.output == value;
+        });
+        if (used) continue;
+        if (summed && writers(value) == 1)
+          group.locals.push_back({.value = value, .gradient = true, .copied = true, .band = true});
+        else if (!summed && node.sums)
+          group.streamed.push_back(value);
+      }
+    }
+  }
+
+ private:
+  bool large(int value) const {
+    return value >= 0 && values_[static_cast<size_t>(value)].bytes >= kLeastCopied;
+  }
+  static bool is_local(const StepGroup& group, int value, bool gradient) {
+    return std::ranges::any_of(group.locals, [&](const LocalValue& local) {
+      return local.value == value && local.gradient == gradient;
+    });
+  }
+  template <class Test>
+  bool any_step(const StepGroup& group, const Test& test) const {
+    return std::ranges::any_of(
+        group.steps, [&](const Step& step) { return test(step, node_of(nodes_, step)); });
+  }
+  /// Nodes that write or add to the gradient of a value.
+  int64_t writers(int value) const {
+    return std::ranges::count_if(
+        nodes_, [&](const ScheduledNode& node) { return contains(node.inputs, value); });
+  }
+  bool first_writer(int value, int node) const {
+    for (size_t n = static_cast<size_t>(node) + 1; n < nodes_.size(); ++n)
+      if (contains(nodes_[n].inputs, value)) return false;
+    return true;
+  }
+
+  const Nodes& nodes_;
+  const Values& values_;
+};
 
 /// What the steps of a group wait for.
 class Bands {
@@ -204,7 +287,7 @@ class Bands {
 
   // Of the largest activation of a group, what one round goes through: with the rows that windows
   // hold back and the other activations, some fit a cache of 1 MiB.
-  static constexpr int64_t kRoundBytes = int64_t{256} << 10;
+  const int64_t kRoundBytes = int64_t{getenv("RB") ? atoi(getenv("RB")) : 256} << 10;
 
   /// The value whose rows a step counts.
   int rows_of(const Step& step, bool forward) const {
@@ -213,16 +296,12 @@ class Bands {
     return of_input ? node.inputs[0] : node.output;
   }
 
-  bool reads(const std::vector<int>& values, int value) const {
-    return std::ranges::find(values, value) != values.end();
-  }
-
   void wait_forward(BandStep& band, const std::vector<Step>& steps, size_t before,
                     const Step& step) const {
     const ScheduledNode& node = node_of(nodes_, step);
     if (steps[before].work != Work::run) return;
     const int made = node_of(nodes_, steps[before]).output;
-    if (step.work == Work::sum ? node.inputs[0] == made : reads(node.inputs, made))
+    if (step.work == Work::sum ? node.inputs[0] == made : contains(node.inputs, made))
       band.waits.push_back({static_cast<int>(before),
                             step.work == Work::sum ? Through::same_row : Through::window,
                             node.window});
@@ -239,15 +318,15 @@ class Bands {
     if (steps[before].work == Work::remake) {
       // Made again for whoever reads inputs.
       const bool reader = node.weight_grad ? step.work == Work::weight_grad : true;
-      if (reader && reads(node.backward_reads, other.output))
+      if (reader && contains(node.backward_reads, other.output))
         wait(node.weight_grad ? Through::window : Through::same_row);
     } else if (steps[before].work == Work::run) {
-      if (reads(other.inputs, node.output))
+      if (contains(other.inputs, node.output))
         wait(step.work == Work::run ? Through::transpose : Through::same_row);
       // One writes the gradient of a value, the next ones add to it.
       const bool both_write =
           step.work == Work::run && std::ranges::any_of(node.inputs, [&](int value) {
-            return reads(other.inputs, value);
+            return contains(other.inputs, value);
           });
       if (both_write) wait(Through::same_row);
     }
@@ -263,11 +342,16 @@ BlockSchedule schedule_blocks(const Nodes& nodes, const Values& values) {
   BlockSchedule schedule = {forward_groups(nodes), backward_groups(nodes), {}};
   find_local_grads(schedule.backward, nodes, values.size());
   find_local_data(schedule, nodes, values.size());
+  const Copies copies(nodes, values);
   const Bands bands(nodes, values);
-  for (StepGroup& group : schedule.forward)
+  for (StepGroup& group : schedule.forward) {
+    if (group.steps.size() > 1) copies.add_to_forward(group);
     bands.add_to(group, true);
-  for (StepGroup& group : schedule.backward)
+  }
+  for (StepGroup& group : schedule.backward) {
+    if (group.steps.size() > 1) copies.add_to_backward(group);
     bands.add_to(group, false);
+  }
   return schedule;
 }
 

@@ -3,8 +3,9 @@
 // are in cache: groups of neighbouring steps, each of which a thread runs block by block, and in a
 // block a few rows at a time.
 //
-// What is written and read within one group only never leaves the cache: each thread has one block
-// of it, which it uses again for all its blocks of images.
+// What is written and read within one group is local to a thread: it has one block of it, which it
+// uses again for all its blocks of images and which stays in cache. If other groups want it, too, it
+// is copied to memory, around the cache.
 
 #include <cstdint>
 #include <vector>
@@ -18,6 +19,7 @@ struct ScheduledValue {
   int64_t rows = 1;
   int64_t band = 1;         ///< steps run so many of its rows at a time
   int64_t block_bytes = 0;  ///< of one block of images
+  int64_t bytes = 0;        ///< of all
 };
 
 /// A node as the schedule sees it.
@@ -26,7 +28,8 @@ struct ScheduledNode {
   int output = -1;          ///< value, or none
   bool on_blocks = false;   ///< whether it can run on one block of images at a time
   /// Whether it needs sums over the whole batch first: of input 0 in the forward pass, of the
-  /// output's gradient in the backward pass.
+  /// output's gradient in the backward pass. Such a node copies: the output when it runs forward,
+  /// what it sums when it does that.
   bool sums = false;
   /// Whether the gradient of its weight is a step of its own, then the only one that reads inputs.
   bool weight_grad = false;
@@ -50,20 +53,29 @@ struct Step {
   bool operator==(const Step&) const = default;
 };
 
+/// An activation or a gradient that is local to the threads while a group runs.
+struct LocalValue {
+  int value = 0;
+  bool gradient = false;
+  bool copied = false;  ///< to memory, for other groups
+  bool band = false;    ///< only the rows at hand, always in the same place
+  bool operator==(const LocalValue&) const = default;
+};
+
 /// Steps that depend on one another within a block of images only. Nodes that cannot run on blocks
 /// are groups of their own. Sums stand right behind the step that completes what they sum.
 struct StepGroup {
   std::vector<Step> steps;
   std::vector<BandStep> bands;   ///< of each step
   int64_t rounds = 1;            ///< of run_bands()
-  std::vector<int> local_data;   ///< values that no other group of the pass reads or writes
-  std::vector<int> local_grads;  ///< values with such gradients
+  std::vector<LocalValue> locals;
+  std::vector<int> streamed;  ///< values whose gradients are written around the cache
 };
 
 struct BlockSchedule {
   std::vector<StepGroup> forward, backward;
-  /// Values in the local_data of a forward group that the backward pass reads: groups that read
-  /// them begin with steps that make them again.
+  /// Values that are not copied from a forward group and that the backward pass reads: groups that
+  /// read them begin with steps that make them again.
   std::vector<int> remade;
 };
 

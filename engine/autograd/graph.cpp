@@ -87,6 +87,7 @@ void Graph::finish() {
   replay_.workspace_ = workspace_.data();
   plan_schedule();
   plan_memory();
+  plan_locals();
   plan_sums();
 }
 
@@ -97,7 +98,8 @@ void Graph::plan_schedule() {
   std::vector<ScheduledValue> values;
   for (const auto& [shape, producer, needs_grad, halo_group] : values_)
     values.push_back(
-        {shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes});
+        {shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes,
+         backend_.blocks(max_batch_) * shape.block_stride() * cell_bytes});
 
   std::vector<ScheduledNode> scheduled;
   for (const auto& node : nodes_) {
@@ -121,8 +123,10 @@ void Graph::plan_schedule() {
   whole_.assign(values_.size(), true);
   local_data_.resize(values_.size());
   local_grads_.resize(values_.size());
+  streamed_.resize(values_.size());
   replay_.local_data_ = local_data_;
   replay_.local_grads_ = local_grads_;
+  replay_.streamed_ = streamed_;
 }
 
 namespace {
@@ -197,10 +201,37 @@ void Graph::plan_memory() {
     data_.push_back(pointer(v, data_slot[v]));
     grad_.push_back(pointer(v, grad_slot[v]));
     block_bytes_.push_back(values_[v].shape.block_stride() * static_cast<int64_t>(cell_bytes));
+    row_bytes_.push_back(values_[v].shape.row_stride() * static_cast<int64_t>(cell_bytes));
   }
   replay_.data_ = data_;
   replay_.grad_ = grad_;
   replay_.block_bytes_ = block_bytes_;
+  replay_.row_bytes_ = row_bytes_;
+}
+
+/// Groups run one after the other, so that they share memory, which then stays in cache.
+void Graph::plan_locals() {
+  local_threads_ = thread_count();
+  MemoryPlanner planner;
+  int time = 0;
+  for (const auto* groups : {&schedule_.forward, &schedule_.backward})
+    for (const StepGroup& group : *groups) {
+      for (const LocalValue& local : group.locals)
+        planner.request(values_[local.value].shape, Lifetime::at(time));
+      ++time;
+    }
+  const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
+  const auto offsets = planner.place(local_threads_, cell_bytes);
+  local_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
+  size_t request = 0;
+  for (const auto* groups : {&schedule_.forward, &schedule_.backward})
+    for (const StepGroup& group : *groups) {
+      auto& places = local_places_.emplace_back();
+      for (const LocalValue& local : group.locals)
+        places.push_back(local_memory_.data() + offsets[request++] +
+                         static_cast<size_t>(values_[local.value].shape.guard_cells()) *
+                             cell_bytes);
+    }
 }
 
 // Channel sums live from their producer to the last node that takes them.
@@ -320,6 +351,7 @@ void Graph::run_node(Pass pass, int node) {
 bool Graph::runs_on_blocks() const {
   if (replay_.mode != Mode::train || profiling_) return false;
   const int64_t threads = thread_count();
+  if (threads > local_threads_) return false;
   const int64_t blocks = backend_.blocks(replay_.images_);
   const int64_t rounds = ceil_div(blocks, threads);
   return 5 * blocks >= 4 * rounds * threads;
@@ -335,7 +367,7 @@ void Graph::for_each_block(const Body& body) const {
     for (int64_t b = begin; b < end; ++b) {
       block.block_ = b;
       block.launch.batch = std::min(lanes, replay_.images_ - b * lanes);
-      body(std::as_const(block));
+      body(block);
     }
   });
 }
@@ -364,28 +396,28 @@ void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
   sum_missing(pass, group);
   for (const Step& step : group.steps)
     if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(pass, replay_);
-  mark_local(pass, group, true);
+  place_locals(pass, group);
   rows_done_.resize(static_cast<size_t>(thread_count()));
   for (auto& rows : rows_done_)
     rows.resize(std::max(rows.size(), group.steps.size()));
-  for_each_block([&](const Replay& block) {
+  for_each_block([&](Replay& block) {
     const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
     run_bands(group.bands, group.rounds, done, [&](size_t s, const kernels::RowRange& rows) {
       run_step(pass, group.steps[s], block, rows);
     });
   });
-  mark_local(pass, group, false);
+  forget_locals(group);
   for (const Step& step : group.steps) {
     if (step.work == Work::sum) summed_[step.node] = true;
     if (step.work == Work::run) nodes_[step.node]->block_passes()->end(pass, replay_);
   }
   if (pass == Pass::forward)
-    for (const int value : group.local_data)
-      whole_[value] = false;
+    for (const LocalValue& local : group.locals)
+      if (!local.copied) whole_[local.value] = false;
 }
 
-void Graph::run_step(Pass pass, const Step& step, const Replay& block,
-                     const kernels::RowRange& rows) {
+void Graph::run_step(Pass pass, const Step& step, Replay& block, const kernels::RowRange& rows) {
+  block.first_row_ = rows.begin;
   Node& node = *nodes_[step.node];
   BlockPasses& passes = *node.block_passes();
   switch (step.work) {
@@ -400,11 +432,24 @@ void Graph::run_step(Pass pass, const Step& step, const Replay& block,
   }
 }
 
-void Graph::mark_local(Pass pass, const StepGroup& group, bool local) {
-  for (const int value : group.local_data)
-    if (pass == Pass::forward || !whole_[value]) local_data_[value] = local;
-  for (const int value : group.local_grads)
-    local_grads_[value] = local;
+void Graph::place_locals(Pass pass, const StepGroup& group) {
+  const auto& groups = pass == Pass::forward ? schedule_.forward : schedule_.backward;
+  const size_t before = pass == Pass::forward ? 0 : schedule_.forward.size();
+  const auto& places = local_places_[before + static_cast<size_t>(&group - groups.data())];
+  for (size_t i = 0; i < group.locals.size(); ++i) {
+    const auto& [value, gradient, copied, band] = group.locals[i];
+    const bool there = pass == Pass::backward && !gradient && whole_[value];
+    if (!there) (gradient ? local_grads_ : local_data_)[value] = {places[i], copied, band};
+  }
+  for (const int value : group.streamed)
+    streamed_[value] = 1;
+}
+
+void Graph::forget_locals(const StepGroup& group) {
+  for (const LocalValue& local : group.locals)
+    (local.gradient ? local_grads_ : local_data_)[local.value] = {};
+  for (const int value : group.streamed)
+    streamed_[value] = 0;
 }
 
 /// Sums that could not be made together with what they sum, because that did not run on blocks.

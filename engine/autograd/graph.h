@@ -69,9 +69,14 @@ class Replay {
   const uint64_t* step = nullptr;
   uint64_t seed = 0;
 
-  void* data(Value v) const { return at_block(data_[v.index], v, local_data_); }
+  void* data(Value v) const { return here(data_, v, local_data_); }
   /// Null if nothing needs the gradient of v (the images).
-  void* grad(Value v) const { return at_block(grad_[v.index], v, local_grads_); }
+  void* grad(Value v) const { return here(grad_, v, local_grads_); }
+  /// Where data(v) and grad(v) are to be copied, around the cache; null: they are there.
+  void* data_copy(Value v) const { return copy_of(data_, v, local_data_); }
+  void* grad_copy(Value v) const { return copy_of(grad_, v, local_grads_); }
+  /// Whether to write the gradient of v around the cache.
+  bool streams_grad(Value v) const { return streamed_[v.index] != 0; }
   void* workspace() const { return workspace_; }
   /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
   /// evaluation, and if the producer cannot or no consumer takes them.
@@ -87,22 +92,38 @@ class Replay {
 
  private:
   friend class Graph;
-  /// A thread has its own block of what is `local`.
-  void* at_block(void* first, Value v, std::span<const uint8_t> local) const {
-    if (first == nullptr) return nullptr;
-    const int64_t block = local[v.index] != 0 ? thread_ : block_;
-    return static_cast<std::byte*>(first) + block * block_bytes_[v.index];
+  /// A thread's own block of a value, while a group of nodes runs.
+  struct Local {
+    std::byte* first = nullptr;  ///< of thread 0; null: it is not local
+    bool copied = false;
+    bool band = false;  ///< holds only the rows at hand
+  };
+
+  void* at_block(std::span<void* const> whole, Value v) const {
+    if (whole[v.index] == nullptr) return nullptr;
+    return static_cast<std::byte*>(whole[v.index]) + block_ * block_bytes_[v.index];
+  }
+  void* here(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
+    const Local& local = locals[v.index];
+    if (local.first == nullptr) return at_block(whole, v);
+    return local.first + thread_ * block_bytes_[v.index] -
+           (local.band ? first_row_ * row_bytes_[v.index] : 0);
+  }
+  void* copy_of(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
+    return locals[v.index].copied ? at_block(whole, v) : nullptr;
   }
 
   // Of the graph, by value: a replay is copied for each thread.
   std::span<void* const> data_;
   std::span<void* const> grad_;
   std::span<kernels::ChannelSums* const> sums_;
-  std::span<const int64_t> block_bytes_;  ///< from one block of images to the next
-  std::span<const uint8_t> local_data_, local_grads_;  ///< whether, in what runs now
+  std::span<const int64_t> block_bytes_, row_bytes_;  ///< from one block of images or row to the next
+  std::span<const Local> local_data_, local_grads_;   ///< in what runs now
+  std::span<const uint8_t> streamed_;
   void* workspace_ = nullptr;
   int64_t images_ = 0;
   int64_t block_ = 0;
+  int64_t first_row_ = 0;  ///< of those at hand
   int thread_ = 0;
 };
 
@@ -232,7 +253,7 @@ class Graph {
   bool skips_masked() const;
   /// Bytes of activations, activation gradients, channel sums and workspace.
   size_t planned_bytes() const {
-    return memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
+    return memory_.bytes() + local_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
   }
 
   /// Seconds spent per node, forward and backward, since profiling was switched on.
@@ -254,6 +275,7 @@ class Graph {
   void settle_halos();
   void plan_schedule();
   void plan_memory();
+  void plan_locals();
   void plan_sums();
   void follow_masks(const Replay& replay);
   void run_backward(int last_node);
@@ -265,9 +287,10 @@ class Graph {
   void for_each_block(const Body& body) const;
   bool ready(const StepGroup& group);
   void run_on_blocks(Pass pass, const StepGroup& group);
-  void run_step(Pass pass, const Step& step, const Replay& block, const kernels::RowRange& rows);
+  void run_step(Pass pass, const Step& step, Replay& block, const kernels::RowRange& rows);
   void sum_missing(Pass pass, const StepGroup& group);
-  void mark_local(Pass pass, const StepGroup& group, bool local);
+  void place_locals(Pass pass, const StepGroup& group);
+  void forget_locals(const StepGroup& group);
   void remake_inputs(const Node& node);
 
   const kernels::Backend& backend_;
@@ -279,16 +302,20 @@ class Graph {
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
   std::vector<bool> whole_;   ///< per value: not of schedule_.remade, or there all the same
-  std::vector<uint8_t> local_data_, local_grads_;      ///< per value, of the group that runs
-  std::vector<std::vector<int64_t>> rows_done_;        ///< per thread: scratch of run_bands()
+  std::vector<Replay::Local> local_data_, local_grads_;  ///< per value, of the group that runs
+  std::vector<uint8_t> streamed_;                        ///< the same
+  std::vector<std::vector<int64_t>> rows_done_;          ///< per thread: scratch of run_bands()
   bool finished_ = false;
-  Buffer memory_, sums_memory_, workspace_;
+  Buffer memory_, local_memory_, sums_memory_, workspace_;
+  int local_threads_ = 0;  ///< that local_memory_ is for
+  /// Where the locals of each group are, forward and then backward.
+  std::vector<std::vector<std::byte*>> local_places_;
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
   // What replay_ reads, per value.
   std::vector<void*> data_, grad_;
   std::vector<kernels::ChannelSums*> sums_of_;
-  std::vector<int64_t> block_bytes_;
+  std::vector<int64_t> block_bytes_, row_bytes_;
   Replay replay_;
   int64_t mask_version_ = -1;  // that nodes have followed
   bool profiling_ = false;

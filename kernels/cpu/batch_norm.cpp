@@ -14,19 +14,25 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   return static_cast<size_t>(shape.channels * chunks.per_channel()) * sizeof(PlaneSums);
 }
 
+/// y, and copy if there is one.
 template <bool kRelu, bool kResidual>
-void normalise_rows(float* y, const float* x, const float* residual, const PlaneRuns& runs,
-                     const ChannelMap& map) {
-  for_each_vec(runs, [=](int64_t i) {
+void normalise_rows(float* y, float* copy, const float* x, const float* residual,
+                    const PlaneRuns& runs, const ChannelMap& map) {
+  const auto normalise = [=](int64_t i) {
     Vec z = map(load(x + i));
     if constexpr (kResidual) z += load(residual + i);
     if constexpr (kRelu) z = relu(z);
     store(y + i, z);
-  });
+    return z;
+  };
+  if (copy == nullptr)
+    for_each_vec(runs, normalise);
+  else
+    for_each_vec(runs, [=](int64_t i) { stream(copy + i, normalise(i)); });
 }
 
-using NormaliseRows = void (*)(float*, const float*, const float*, const PlaneRuns&,
-                                const ChannelMap&);
+using NormaliseRows = void (*)(float*, float*, const float*, const float*, const PlaneRuns&,
+                               const ChannelMap&);
 
 NormaliseRows pick_normalise(bool with_relu, bool with_residual) {
   if (with_relu) return with_residual ? normalise_rows<true, true> : normalise_rows<true, false>;
@@ -34,11 +40,16 @@ NormaliseRows pick_normalise(bool with_relu, bool with_residual) {
 }
 
 /// Over the used lanes of a chunk: the sum, and the sum of squared differences from its mean.
-PlaneSums sum_values(const float* first, const PlaneRuns& runs, int64_t used, int64_t pixels) {
+/// Copies the chunk if kCopy.
+template <bool kCopy>
+PlaneSums sum_values(const float* first, float* copy, const PlaneRuns& runs, int64_t used,
+                     int64_t pixels) {
   // Any value of the chunk, subtracted first, keeps x^2 from swamping the variance.
   const Vec shift = broadcast(*first);
   const PlaneSums centred = sum_rows(runs, used, [=](int64_t i, Vec& sum, Vec& squares) {
-    const Vec difference = load(first + i) - shift;
+    const Vec value = load(first + i);
+    if constexpr (kCopy) stream(copy + i, value);
+    const Vec difference = value - shift;
     sum += difference;
     squares += difference * difference;
   });
@@ -47,13 +58,16 @@ PlaneSums sum_values(const float* first, const PlaneRuns& runs, int64_t used, in
           centred.second - centred.first * centred.first / count};
 }
 
-/// sum_values() of the chunks of a plane's rows.
-void sum_plane(PlaneSums* sums, const SumChunks& chunks, const float* x, int64_t channel,
-               int64_t block, int64_t block_of_x, const RowRange& rows, int64_t used,
+/// sum_values() of the chunks of a plane's rows. x, copy: at the plane; copy may be null.
+void sum_plane(PlaneSums* sums, const SumChunks& chunks, const float* x, float* copy,
+               int64_t channel, int64_t block, const RowRange& rows, int64_t used,
                const ActivationShape& shape) {
   chunks.fill(sums, channel, block, rows, [&](const RowRange& of) {
-    return sum_values(x + row_offset(shape, channel, block_of_x, of.begin),
-                      row_runs(shape, of.count()), used, of.count() * shape.width);
+    const int64_t first = row_offset(shape, 0, 0, of.begin);
+    const PlaneRuns runs = row_runs(shape, of.count());
+    const int64_t pixels = of.count() * shape.width;
+    if (copy == nullptr) return sum_values<false>(x + first, nullptr, runs, used, pixels);
+    return sum_values<true>(x + first, copy + first, runs, used, pixels);
   });
 }
 
@@ -103,10 +117,12 @@ void finish_statistics(const Statistics& to, int64_t channel, const PlaneSums& s
 /// Normalises planes with the statistics of their batch.
 class Normaliser {
  public:
-  Normaliser(void* y, const void* x, const void* residual, const void* mean, const void* inv_std,
+  /// copy: null, or written like y.
+  Normaliser(void* y, void* copy, const void* x, const void* residual, const void* mean, const void* inv_std,
              const void* gamma, const void* beta, const ActivationShape& shape,
              const BatchNormOptions& options)
       : y_(static_cast<float*>(y)),
+        copy_(static_cast<float*>(copy)),
         x_(static_cast<const float*>(x)),
         residual_(static_cast<const float*>(residual)),
         mean_(static_cast<const float*>(mean)),
@@ -119,15 +135,16 @@ class Normaliser {
   void operator()(int64_t channel, int64_t block, const RowRange& rows) const {
     const ChannelMap map = {mean_[channel], gamma_[channel] * inv_std_[channel], beta_[channel]};
     const int64_t offset = row_offset(shape_, channel, block, rows.begin);
-    normalise_(y_ + offset, x_ + offset, residual_ == nullptr ? nullptr : residual_ + offset,
-               row_runs(shape_, rows.count()), map);
+    normalise_(y_ + offset, copy_ == nullptr ? nullptr : copy_ + offset, x_ + offset,
+               residual_ == nullptr ? nullptr : residual_ + offset, row_runs(shape_, rows.count()),
+               map);
   }
   void operator()(int64_t channel, int64_t block) const {
     (*this)(channel, block, all_rows(shape_));
   }
 
  private:
-  float* y_;
+  float *y_, *copy_;
   const float *x_, *residual_, *mean_, *inv_std_, *gamma_, *beta_;
   const ActivationShape& shape_;
   NormaliseRows normalise_;
@@ -144,11 +161,12 @@ void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running
   auto* sums = static_cast<PlaneSums*>(workspace);
   const int64_t blocks = blocks_of(launch.batch);
   const SumChunks chunks(shape, blocks);
-  const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
+  const Normaliser apply(y, nullptr, x, residual, saved_mean, saved_inv_std, gamma, beta, shape,
+                         options);
 
   auto reduce = [&](int64_t channel, int64_t block) {
-    sum_plane(sums, chunks, in, channel, block, block, all_rows(shape),
-              used_lanes(launch.batch, block), shape);
+    sum_plane(sums, chunks, in + row_offset(shape, channel, block, 0), nullptr, channel, block,
+              all_rows(shape), used_lanes(launch.batch, block), shape);
   };
   auto finish = [&](int64_t channel) {
     finish_statistics(statistics, channel,
@@ -158,12 +176,16 @@ void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running
   two_passes(shape.channels, blocks, reduce, finish, apply);
 }
 
-void sum_block(const ChannelSums& sums, int64_t block, const void* x, const ActivationShape& shape,
-               const RowRange& rows, const Launch& launch) {
+void sum_block(const ChannelSums& sums, int64_t block, const void* x, void* copy,
+               const ActivationShape& shape, const RowRange& rows, const Launch& launch) {
   const SumChunks chunks = chunks_of(sums, shape);
-  for (int64_t channel = 0; channel < shape.channels; ++channel)
-    sum_plane(plane_sums_of(sums), chunks, static_cast<const float*>(x), channel, block, 0, rows,
+  for (int64_t channel = 0; channel < shape.channels; ++channel) {
+    const int64_t plane = row_offset(shape, channel, 0, 0);
+    sum_plane(plane_sums_of(sums), chunks, static_cast<const float*>(x) + plane,
+              copy == nullptr ? nullptr : static_cast<float*>(copy) + plane, channel, block, rows,
               launch.batch, shape);
+  }
+  if (copy != nullptr) stream_end();
 }
 
 void finish(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
@@ -178,13 +200,15 @@ void finish(void* saved_mean, void* saved_inv_std, void* running_mean, void* run
                       batch * shape.height * shape.width, options);
 }
 
-void apply_block(void* y, const void* x, const void* residual, const void* saved_mean,
+void apply_block(void* y, void* copy, const void* x, const void* residual, const void* saved_mean,
                  const void* saved_inv_std, const void* gamma, const void* beta,
                  const ActivationShape& shape, const BatchNormOptions& options,
                  const RowRange& rows, const Launch& /*launch*/) {
-  const Normaliser apply(y, x, residual, saved_mean, saved_inv_std, gamma, beta, shape, options);
+  const Normaliser apply(y, copy, x, residual, saved_mean, saved_inv_std, gamma, beta, shape,
+                         options);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
     apply(channel, 0, rows);
+  if (copy != nullptr) stream_end();
 }
 
 void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
@@ -201,7 +225,7 @@ void forward_eval(void* y, const void* x, const void* residual, const void* gamm
                             static_cast<const float*>(gamma)[channel] * inv_std,
                             static_cast<const float*>(beta)[channel]};
     const int64_t offset = plane * shape.plane_stride() * kLanes;
-    normalise(static_cast<float*>(y) + offset, static_cast<const float*>(x) + offset,
+    normalise(static_cast<float*>(y) + offset, nullptr, static_cast<const float*>(x) + offset,
               extra == nullptr ? nullptr : extra + offset, runs, map);
   });
 }

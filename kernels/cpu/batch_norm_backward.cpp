@@ -24,6 +24,8 @@ struct BatchNormBackward {
   const float* y;
   const float* gamma;
   const float* beta;
+  float* copy = nullptr;          ///< of dy, by `reduce`; or null
+  bool stream_dresidual = false;  ///< around the cache
 };
 
 /// Mean and 1 / sqrt(var + eps) of a channel, from saved or from running statistics.
@@ -50,15 +52,18 @@ struct DxTerms {
   float slope = 0;
 };
 
-template <Gate kGate>
+/// Copies dy if kCopy.
+template <Gate kGate, bool kCopy>
 PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
-                       int64_t used, const ChannelMap& map) {
+                      int64_t used, const ChannelMap& map) {
   const float* dy = args.dy + offset;
+  float* copy = kCopy ? args.copy + offset : nullptr;
   const float* y = kGate == Gate::from_y ? args.y + offset : nullptr;
   const float* in = args.x + offset;
   return sum_rows(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
     const Vec x = load(in + i);
     const Vec g = gated<kGate>(dy + i, y + i, x, map);
+    if constexpr (kCopy) stream(copy + i, load(dy + i));
     sum_g += g;
     sum_gx += g * (x - broadcast(map.mean));
   });
@@ -86,7 +91,10 @@ void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& 
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
             broadcast(map.scale) * (g - broadcast(terms.mean_g) - centred * broadcast(terms.slope));
-        if (to.dresidual != nullptr) write_grad(to.dresidual + i, g, to.write_dresidual);
+        if (to.stream_dresidual)
+          stream(to.dresidual + i, g);
+        else if (to.dresidual != nullptr)
+          write_grad(to.dresidual + i, g, to.write_dresidual);
         write_grad(to.dx + i, keep[v] ? dx : zero_vec(), to.write_dx);
       }
     }
@@ -116,8 +124,10 @@ struct BackwardPlanes {
     return {s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
   }
   PlaneSums reduce(int64_t channel, int64_t block, const RowRange& rows, int64_t used) const {
-    return reduce_rows<kGate>(args, row_offset(shape, channel, block, rows.begin),
-                              row_runs(shape, rows.count()), used, map_of(channel));
+    const auto reduce =
+        args.copy == nullptr ? reduce_rows<kGate, false> : reduce_rows<kGate, true>;
+    return reduce(args, row_offset(shape, channel, block, rows.begin),
+                  row_runs(shape, rows.count()), used, map_of(channel));
   }
   /// values_per_channel: M, or 0 when statistics are constants.
   void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
@@ -181,7 +191,8 @@ BatchNormBackward pack(void* dx, GradWrite write_dx, void* dresidual, GradWrite 
           static_cast<const float*>(dgamma), static_cast<const float*>(dbeta),
           static_cast<const float*>(dy),     static_cast<const float*>(x),
           static_cast<const float*>(y),      static_cast<const float*>(gamma),
-          static_cast<const float*>(beta)};
+          static_cast<const float*>(beta),   nullptr,
+          false};
 }
 
 }  // namespace
@@ -214,13 +225,14 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
            stats, 0, shape, options, workspace, launch);
 }
 
-void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, const void* x,
-                         const void* y, const void* saved_mean, const void* saved_inv_std,
+void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
+                         const void* x, const void* y, const void* saved_mean, const void* saved_inv_std,
                          const void* gamma, const void* beta, const ActivationShape& shape,
                          const BatchNormOptions& options, const RowRange& rows,
                          const Launch& launch) {
-  const BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
-                                      nullptr, nullptr, dy, x, y, gamma, beta);
+  BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
+                                nullptr, nullptr, dy, x, y, gamma, beta);
+  args.copy = static_cast<float*>(copy);
   const SavedStats stats(saved_mean, saved_inv_std);
   const SumChunks chunks = chunks_of(sums, shape);
   with_planes(args, stats, shape, options, [&](const auto& planes) {
@@ -229,6 +241,7 @@ void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy,
         return planes.reduce(channel, 0, of, launch.batch);
       });
   });
+  if (copy != nullptr) stream_end();
 }
 
 void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
@@ -241,18 +254,20 @@ void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
 }
 
 void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                           const void* dgamma, const void* dbeta, const void* dy, const void* x,
+                           bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy, const void* x,
                            const void* y, const void* saved_mean, const void* saved_inv_std,
                            const void* gamma, const void* beta, int64_t batch,
                            const ActivationShape& shape, const BatchNormOptions& options,
                            const RowRange& rows, const Launch& launch) {
-  const BatchNormBackward args =
+  BatchNormBackward args =
       pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
+  args.stream_dresidual = stream_dresidual && dresidual != nullptr;
   const SavedStats stats(saved_mean, saved_inv_std);
   with_planes(args, stats, shape, options, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)
       planes.apply(channel, 0, rows, launch.batch, batch * shape.height * shape.width);
   });
+  if (args.stream_dresidual) stream_end();
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #ifndef SCULPT_ISA
 #error "compile with -DSCULPT_ISA=portable|avx2|avx512"
 #endif
@@ -40,6 +44,22 @@ inline Vec load(const float* p) {
 }
 inline void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
+}
+/// Stores around the cache: for what is not read again soon. p is aligned to a register, and other
+/// threads see it after stream_end().
+inline void stream(float* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, (__m256)v);
+#else
+  store(p, v);
+#endif
+}
+inline void stream_end() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
 }
 inline Vec broadcast(float value) {
   return value - Vec{};
