@@ -20,6 +20,9 @@ void normalise_rows(float* y, float* copy, const float* x, const float* residual
                     const PlaneRuns& runs, const ChannelMap& map) {
   const auto normalise = [=](int64_t i) {
     Vec z = map(load(x + i));
+    __builtin_prefetch(x + i + runs.ahead, 0, 2);
+    __builtin_prefetch(y + i + runs.ahead, 1, 2);
+    if constexpr (kResidual) __builtin_prefetch(residual + i + runs.ahead, 0, 2);
     if constexpr (kResidual) z += load(residual + i);
     if constexpr (kRelu) z = relu(z);
     store(y + i, z);

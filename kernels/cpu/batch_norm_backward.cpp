@@ -63,6 +63,7 @@ PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const Plane
   return sum_rows(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
     const Vec x = load(in + i);
     const Vec g = gated<kGate>(dy + i, y + i, x, map);
+    __builtin_prefetch(in + i + runs.ahead, 0, 2);
     if constexpr (kCopy) stream(copy + i, load(dy + i));
     sum_g += g;
     sum_gx += g * (x - broadcast(map.mean));
@@ -88,6 +89,10 @@ void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& 
         const int64_t i = cell + v * kVecWidth;
         const Vec x = load(to.x + i);
         const Vec g = gated<kGate>(to.dy + i, to.y + i, x, map);
+        __builtin_prefetch(to.x + i + runs.ahead, 0, 2);
+        __builtin_prefetch(to.dy + i + runs.ahead, 0, 2);
+        __builtin_prefetch(to.dx + i + runs.ahead, 1, 2);
+        if constexpr (kGate == Gate::from_y) __builtin_prefetch(to.y + i + runs.ahead, 0, 2);
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
             broadcast(map.scale) * (g - broadcast(terms.mean_g) - centred * broadcast(terms.slope));

@@ -1,6 +1,7 @@
 #pragma once
 // Walking the interior of activation planes (kernels/common/layout.h) without touching the halo.
 
+#include <cstdlib>
 #include "kernels/common/layout.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/vec.h"
@@ -13,11 +14,13 @@ struct PlaneRuns {
   int64_t count = 0;
   int64_t length = 0;
   int64_t stride = 0;
+  int64_t ahead = 0;
 };
 
 inline PlaneRuns row_runs(const ActivationShape& s, int64_t rows) {
-  if (s.halo == 0) return {1, rows * s.width * kLanes, 0};
-  return {rows, s.width * kLanes, s.row_stride() * kLanes};
+  static const int64_t use = getenv("NOPF") == nullptr;
+  if (s.halo == 0) return {1, rows * s.width * kLanes, 0, use * s.plane_stride() * kLanes};
+  return {rows, s.width * kLanes, s.row_stride() * kLanes, use * s.plane_stride() * kLanes};
 }
 inline PlaneRuns plane_runs(const ActivationShape& s) {
   return row_runs(s, s.height);
