@@ -28,9 +28,28 @@ size_t entry_bytes(const SparseTaps& taps) {
   return align_up(static_cast<size_t>(taps.count()) * sizeof(float));
 }
 
+/// Up to this number of entries, partial gradients keep the lanes' sums apart: they then fit a
+/// cache, and adding up lanes for each tile would take as long as the products.
+constexpr int64_t kMostWithLanes = 2048;
+
+bool keeps_lanes(const SparseTaps& taps) {
+  return taps.count() <= kMostWithLanes;
+}
+
+/// Floats of one partial gradient.
+int64_t partial_floats(const SparseTaps& taps) {
+  const int64_t floats = taps.count() * (keeps_lanes(taps) ? kVecWidth : 1);
+  return static_cast<int64_t>(align_up(static_cast<size_t>(floats) * sizeof(float)) / sizeof(float));
+}
+
+size_t partial_bytes(const SparseConv2d& conv) {
+  return static_cast<size_t>(partial_floats(conv.forward())) * sizeof(float);
+}
+
 size_t workspace_bytes(const SparseConv2d& conv) {
   // Values of one pass, or a partial gradient of each thread.
-  return entry_bytes(conv.forward()) * static_cast<size_t>(thread_count());
+  return std::max(entry_bytes(conv.forward()),
+                  partial_bytes(conv) * static_cast<size_t>(thread_count()));
 }
 
 /// The pixels of all blocks of a batch. A plane of one pixel is no tile: its blocks are.
@@ -79,7 +98,8 @@ struct Pass {
 /// Sums of the output channels [out_begin, out_end) of a tile, whose first pixel's cells are at x
 /// and y.
 template <int kHeight, int kWidth, bool kNeighbours>
-void run_tile(const Pass& pass, const float* x, float* y, int64_t out_begin, int64_t out_end) {
+void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
+              int64_t out_end) {
   const SparseTaps& taps = pass.taps;
   const int64_t x_row = pass.pixels.in_row * kLanes;
   const int64_t x_column = kNeighbours ? kLanes : pass.pixels.in_column * kLanes;
@@ -92,6 +112,10 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t out_begin, int
       const int64_t begin = starts[o], end = starts[o + 1];
       if (load_y && begin == end) continue;
       float* const out = y + o * pass.pixels.out_channel * kLanes;
+      if (pass.accumulate && segment == 0)
+        for (int i = 0; i < kHeight; ++i)
+          for (int j = 0; j < kWidth; ++j)
+            __builtin_prefetch(out + i * y_row + j * y_column + to_next, 1);
       for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
         Vec sum[kHeight][kWidth];
         for (int i = 0; i < kHeight; ++i)
@@ -126,11 +150,15 @@ void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t ou
     float* y = pass.y + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
                          tile.column * pixels.out_column) *
                             kLanes;
+    const Tile next = tiling.next(tile);
+    const int64_t to_next = ((next.row - tile.row) * pixels.out_row +
+                             (next.column - tile.column) * pixels.out_column) *
+                            kLanes;
     with_tile_size(tile, [&](auto height, auto width) {
       if (pixels.in_column == 1)
-        run_tile<height, width, true>(pass, x, y, out_begin, out_end);
+        run_tile<height, width, true>(pass, x, y, to_next, out_begin, out_end);
       else
-        run_tile<height, width, false>(pass, x, y, out_begin, out_end);
+        run_tile<height, width, false>(pass, x, y, to_next, out_begin, out_end);
     });
   });
 }
@@ -197,7 +225,19 @@ struct GradPass {
   PixelGrid2d pixels;  ///< out: of dy
   const float* dy;
   const float* x;
+  int64_t in_channels;  ///< cells of them are this far apart:
+  int64_t in_channel;
 };
+
+GradPass grad_pass(const void* dy, const void* x, const SparseConv2d& conv,
+                   const PixelGrid2d& pixels) {
+  return {conv.forward(),
+          pixels,
+          static_cast<const float*>(dy),
+          static_cast<const float*>(x),
+          conv.shape().in.channels,
+          conv.shape().in.plane_stride()};
+}
 
 /// Entries whose sums are in flight at a time.
 constexpr int kEntries = 4;
@@ -220,19 +260,27 @@ template <int kCount, int kHeight, int kWidth, bool kNeighbours>
     sums[e] += sum[e][0] + sum[e][1];
 }
 
-template <int kHeight, int kWidth, bool kNeighbours>
-void add_tile(const GradPass& pass, const float* x, const float* dy, float* gradient) {
+template <int kHeight, int kWidth, bool kNeighbours, bool kKeepLanes>
+void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_next,
+              float* gradient) {
   const SparseTaps& taps = pass.taps;
   const int64_t x_row = pass.pixels.in_row * kLanes, x_column = pass.pixels.in_column * kLanes;
   const int64_t dy_row = pass.pixels.out_row * kLanes;
   const int64_t dy_column = pass.pixels.out_column * kLanes;
-  for (int64_t row = 0; row < taps.segments * taps.out_channels; ++row) {
+  const int64_t rows = taps.segments * taps.out_channels;
+  for (int64_t row = 0; row < rows; ++row) {
     const int64_t begin = taps.starts[static_cast<size_t>(row)];
     const int64_t end = taps.starts[static_cast<size_t>(row + 1)];
     const float* out = dy + row % taps.out_channels * pass.pixels.out_channel * kLanes;
+    for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          __builtin_prefetch(x + to_next + c * pass.in_channel * kLanes + i * x_row + j * x_column);
     for (int64_t k = begin; k < end; k += kVecWidth) {
       const int count = static_cast<int>(std::min<int64_t>(kVecWidth, end - k));
-      Vec sums[kVecWidth] = {};
+      Vec sums[kVecWidth];
+      for (int i = 0; i < (kKeepLanes ? count : kVecWidth); ++i)
+        sums[i] = kKeepLanes ? load(gradient + (k + i) * kVecWidth) : Vec{};
       for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
         Vec cells[kHeight][kWidth];
         for (int i = 0; i < kHeight; ++i)
@@ -247,12 +295,17 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, float* grad
           multiply_tile<1, kHeight, kWidth, kNeighbours>(sums + e, cells, x + lane, offsets + e,
                                                          x_row, x_column);
       }
-      const Vec total = add_up_lanes(sums);
-      if (count == kVecWidth)
-        store(gradient + k, load(gradient + k) + total);
-      else
+      if constexpr (kKeepLanes) {
         for (int i = 0; i < count; ++i)
-          gradient[k + i] += total[i];
+          store(gradient + (k + i) * kVecWidth, sums[i]);
+      } else {
+        const Vec total = add_up_lanes(sums);
+        if (count == kVecWidth)
+          store(gradient + k, load(gradient + k) + total);
+        else
+          for (int i = 0; i < count; ++i)
+            gradient[k + i] += total[i];
+      }
     }
   }
 }
@@ -261,6 +314,7 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, float* grad
 void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradient) {
   const PixelGrid2d& pixels = pass.pixels;
   const Tiling tiling(pixels);
+  const bool keep = keeps_lanes(pass.taps);
   for (int64_t strip = begin; strip < end; ++strip) {
     const int64_t block = strip / tiling.strips();
     tiling.for_each_tile(strip % tiling.strips(), [&](const Tile& tile) {
@@ -270,11 +324,17 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
       const float* dy = pass.dy + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
                                    tile.column * pixels.out_column) *
                                       kLanes;
+      const Tile next = tiling.next(tile);
+      const int64_t to_next = ((next.row - tile.row) * pixels.in_row +
+                               (next.column - tile.column) * pixels.in_column) *
+                              kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
         if (pixels.in_column == 1)
-          add_tile<height, width, true>(pass, x, dy, gradient);
+          keep ? add_tile<height, width, true, true>(pass, x, dy, to_next, gradient)
+               : add_tile<height, width, true, false>(pass, x, dy, to_next, gradient);
         else
-          add_tile<height, width, false>(pass, x, dy, gradient);
+          keep ? add_tile<height, width, false, true>(pass, x, dy, to_next, gradient)
+               : add_tile<height, width, false, false>(pass, x, dy, to_next, gradient);
       });
     });
   }
@@ -311,14 +371,16 @@ void bias_grad(float* dbias, const float* dy, const PixelGrid2d& pixels, int64_t
 void sum_partials(void* dweight, const void* partials, int64_t count, const SparseConv2d& conv,
                   GradWrite write) {
   const SparseTaps& taps = conv.forward();
-  const auto stride = static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
+  const int64_t stride = partial_floats(taps);
+  const int64_t lanes = keeps_lanes(taps) ? kVecWidth : 1;
   const auto* partial = static_cast<const float*>(partials);
   auto* gradient = static_cast<float*>(dweight);
   parallel_for(taps.count(), [&](int64_t begin, int64_t end, int) {
     for (int64_t k = begin; k < end; ++k) {
       float sum = 0;
       for (int64_t p = 0; p < count; ++p)
-        sum += partial[p * stride + k];
+        for (int64_t lane = 0; lane < lanes; ++lane)
+          sum += partial[p * stride + k * lanes + lane];
       float& to = gradient[stored_at(taps, k)];
       to = sum + (write == GradWrite::accumulate ? to : 0.0f);
     }
@@ -330,14 +392,13 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
   const SparseTaps& taps = conv.forward();
   int64_t blocks = ceil_div(launch.batch, kLanes);
   const PixelGrid2d pixels = grid_of(taps, blocks);
-  const auto stride = static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
+  const int64_t stride = partial_floats(taps);
   auto* partials = static_cast<float*>(workspace);
   const int threads = thread_count();
   parallel_for(stride * threads, [&](int64_t begin, int64_t end, int) {
     std::memset(partials + begin, 0, static_cast<size_t>(end - begin) * sizeof(float));
   });
-  run_grad_pass({taps, pixels, static_cast<const float*>(dy), static_cast<const float*>(x)}, blocks,
-                partials, stride);
+  run_grad_pass(grad_pass(dy, x, conv, pixels), blocks, partials, stride);
   sum_partials(dweight, partials, threads, conv, write);
   if (dbias != nullptr)
     bias_grad(static_cast<float*>(dbias), static_cast<const float*>(dy), pixels, taps.out_channels,
@@ -398,15 +459,11 @@ void input_grad_block(void* dx, const void* dy, const void* values, const Sparse
   }
 }
 
-size_t partial_bytes(const SparseConv2d& conv) {
-  return entry_bytes(conv.forward());
-}
-
 void weight_grad_block(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
                        const RowRange& rows, const Launch& /*launch*/) {
   const PixelGrid2d pixels = rows_of(conv.forward().pixels, rows.begin, rows.end);
-  add_strips({conv.forward(), pixels, static_cast<const float*>(dy), static_cast<const float*>(x)},
-             0, Tiling(pixels).strips(), static_cast<float*>(partial));
+  add_strips(grad_pass(dy, x, conv, pixels), 0, Tiling(pixels).strips(),
+             static_cast<float*>(partial));
 }
 
 }  // namespace

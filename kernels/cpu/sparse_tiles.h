@@ -44,6 +44,12 @@ class Tiling {
       column += width;
     }
   }
+  /// Where the tile after this one begins, of the same strip or the next one.
+  Tile next(const Tile& tile) const {
+    const int64_t column = tile.column + tile.width;
+    if (column < columns_) return {tile.row, column, 0, 0};
+    return {tile.row / tall_ * tall_ + tall_, 0, 0, 0};
+  }
   int64_t strips() const { return ceil_div(rows_, tall_); }
 
  private:
