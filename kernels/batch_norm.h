@@ -56,9 +56,9 @@ struct BatchNormBlockKernels {
                       const ActivationShape& shape);
   /// batch: images in all blocks. stream_dresidual: overwrite it, around the cache.
   void (*apply_grad)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                     bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy, const void* x,
-                     const void* y, const void* saved_mean, const void* saved_inv_std,
-                     const void* gamma, const void* beta, int64_t batch,
+                     bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy,
+                     const void* x, const void* y, const void* saved_mean,
+                     const void* saved_inv_std, const void* gamma, const void* beta, int64_t batch,
                      const ActivationShape& shape, const BatchNormOptions& options,
                      const RowRange& rows, const Launch& launch);
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <cstdlib>
 
 namespace sculpt {
 namespace {
@@ -127,7 +126,8 @@ void find_local_grads(Groups& backward, const Nodes& nodes, size_t values) {
   for (size_t v = 0; v < values; ++v) {
     const int group = users.only(static_cast<int>(v));
     if (read[v] && group != Users::kNone && backward[static_cast<size_t>(group)].steps.size() > 1)
-      backward[static_cast<size_t>(group)].locals.push_back({.value = static_cast<int>(v), .gradient = true});
+      backward[static_cast<size_t>(group)].locals.push_back(
+          {.value = static_cast<int>(v), .gradient = true});
   }
 }
 
@@ -176,7 +176,7 @@ void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values)
 }
 
 // Smaller activations are likely to be in the last cache still when the next group reads them.
-const int64_t kLeastCopied = int64_t{getenv("LC") ? atoi(getenv("LC")) : 4} << 20;
+constexpr int64_t kLeastCopied = int64_t{1} << 20;
 
 bool contains(const std::vector<int>& values, int value) {
   return std::ranges::find(values, value) != values.end();
@@ -214,7 +214,8 @@ class Copies {
         if (is_local(group, value, true)) continue;
         const bool used = any_step(group, [&](const Step& other, const ScheduledNode& user) {
           return other.node != step.node && other.work != Work::remake &&
-                 (other.work != Work::sum && (user.output == value || contains(user.inputs, value)));
+                 (other.work != Work::sum &&
+                  (user.output == value || contains(user.inputs, value)));
         });
         const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
           return other.work == Work::sum && reader.output == value;
@@ -239,8 +240,8 @@ class Copies {
   }
   template <class Test>
   bool any_step(const StepGroup& group, const Test& test) const {
-    return std::ranges::any_of(
-        group.steps, [&](const Step& step) { return test(step, node_of(nodes_, step)); });
+    return std::ranges::any_of(group.steps,
+                               [&](const Step& step) { return test(step, node_of(nodes_, step)); });
   }
   /// Nodes that write or add to the gradient of a value.
   int64_t writers(int value) const {
@@ -287,7 +288,7 @@ class Bands {
 
   // Of the largest activation of a group, what one round goes through: with the rows that windows
   // hold back and the other activations, some fit a cache of 1 MiB.
-  const int64_t kRoundBytes = int64_t{getenv("RB") ? atoi(getenv("RB")) : 256} << 10;
+  static constexpr int64_t kRoundBytes = int64_t{256} << 10;
 
   /// The value whose rows a step counts.
   int rows_of(const Step& step, bool forward) const {

@@ -4,8 +4,8 @@
 // block a few rows at a time.
 //
 // What is written and read within one group is local to a thread: it has one block of it, which it
-// uses again for all its blocks of images and which stays in cache. If other groups want it, too, it
-// is copied to memory, around the cache.
+// uses again for all its blocks of images and which stays in cache. If other groups want it, too,
+// it is copied to memory, around the cache.
 
 #include <cstdint>
 #include <vector>
@@ -66,8 +66,8 @@ struct LocalValue {
 /// are groups of their own. Sums stand right behind the step that completes what they sum.
 struct StepGroup {
   std::vector<Step> steps;
-  std::vector<BandStep> bands;   ///< of each step
-  int64_t rounds = 1;            ///< of run_bands()
+  std::vector<BandStep> bands;  ///< of each step
+  int64_t rounds = 1;           ///< of run_bands()
   std::vector<LocalValue> locals;
   std::vector<int> streamed;  ///< values whose gradients are written around the cache
 };

@@ -97,9 +97,8 @@ void Graph::plan_schedule() {
   const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
   std::vector<ScheduledValue> values;
   for (const auto& [shape, producer, needs_grad, halo_group] : values_)
-    values.push_back(
-        {shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes,
-         backend_.blocks(max_batch_) * shape.block_stride() * cell_bytes});
+    values.push_back({shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes,
+                      backend_.blocks(max_batch_) * shape.block_stride() * cell_bytes});
 
   std::vector<ScheduledNode> scheduled;
   for (const auto& node : nodes_) {

@@ -117,8 +117,9 @@ class Replay {
   std::span<void* const> data_;
   std::span<void* const> grad_;
   std::span<kernels::ChannelSums* const> sums_;
-  std::span<const int64_t> block_bytes_, row_bytes_;  ///< from one block of images or row to the next
-  std::span<const Local> local_data_, local_grads_;   ///< in what runs now
+  std::span<const int64_t> block_bytes_,
+      row_bytes_;  ///< from one block of images or row to the next
+  std::span<const Local> local_data_, local_grads_;  ///< in what runs now
   std::span<const uint8_t> streamed_;
   void* workspace_ = nullptr;
   int64_t images_ = 0;

@@ -25,8 +25,7 @@ class BatchNorm final : public Node, private BlockPasses {
     lanes_ = graph.backend().lanes;
     if (kernels_->on_blocks.apply != nullptr)
       sums_ = Buffer(
-          static_cast<size_t>(2 * shape_.channels * chunks(graph.max_batch())) *
-              sizeof(double),
+          static_cast<size_t>(2 * shape_.channels * chunks(graph.max_batch())) * sizeof(double),
           "sums of batch norm on blocks");
   }
 
@@ -75,19 +74,21 @@ class BatchNorm final : public Node, private BlockPasses {
   void sum(Pass pass, const Replay& block, const kernels::RowRange& rows) override {
     const void* x = block.data(inputs[0]);
     if (pass == Pass::forward)
-      kernels_->on_blocks.sum(channel_sums(block), block.block(), x, block.data_copy(inputs[0]), shape_, rows, block.launch);
+      kernels_->on_blocks.sum(channel_sums(block), block.block(), x, block.data_copy(inputs[0]),
+                              shape_, rows, block.launch);
     else
       kernels_->on_blocks.sum_grad(
-          channel_sums(block), block.block(), block.grad(output), block.grad_copy(output), x, gate(block), saved_mean_.data(),
-          saved_inv_std_.data(), arena_->weight(parameters_.gamma),
+          channel_sums(block), block.block(), block.grad(output), block.grad_copy(output), x,
+          gate(block), saved_mean_.data(), saved_inv_std_.data(), arena_->weight(parameters_.gamma),
           arena_->weight(parameters_.beta), shape_, options_, rows, block.launch);
   }
 
   void begin(Pass pass, const Replay& batch) override {
     if (pass == Pass::forward)
-      kernels_->on_blocks.finish(
-          saved_mean_.data(), saved_inv_std_.data(), arena_->state(parameters_.running_mean),
-          arena_->state(parameters_.running_var), channel_sums(batch), batch.images(), shape_, options_);
+      kernels_->on_blocks.finish(saved_mean_.data(), saved_inv_std_.data(),
+                                 arena_->state(parameters_.running_mean),
+                                 arena_->state(parameters_.running_var), channel_sums(batch),
+                                 batch.images(), shape_, options_);
     else
       kernels_->on_blocks.finish_grad(arena_->gradient(parameters_.gamma),
                                       arena_->gradient(parameters_.beta), channel_sums(batch),
@@ -99,17 +100,16 @@ class BatchNorm final : public Node, private BlockPasses {
     const void* gamma = arena_->weight(parameters_.gamma);
     const void* beta = arena_->weight(parameters_.beta);
     if (pass == Pass::forward)
-      return kernels_->on_blocks.apply(block.data(output), block.data_copy(output), x, residual(block), saved_mean_.data(),
-                                       saved_inv_std_.data(), gamma, beta, shape_, options_, rows,
-                                       block.launch);
+      return kernels_->on_blocks.apply(block.data(output), block.data_copy(output), x,
+                                       residual(block), saved_mean_.data(), saved_inv_std_.data(),
+                                       gamma, beta, shape_, options_, rows, block.launch);
     void* dresidual = has_residual() ? block.grad(inputs[1]) : nullptr;
     const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
-    kernels_->on_blocks.apply_grad(block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
-                                   has_residual() && block.streams_grad(inputs[1]),
-                                   arena_->gradient(parameters_.gamma),
-                                   arena_->gradient(parameters_.beta), block.grad(output), x,
-                                   gate(block), saved_mean_.data(), saved_inv_std_.data(), gamma,
-                                   beta, block.images(), shape_, options_, rows, block.launch);
+    kernels_->on_blocks.apply_grad(
+        block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
+        has_residual() && block.streams_grad(inputs[1]), arena_->gradient(parameters_.gamma),
+        arena_->gradient(parameters_.beta), block.grad(output), x, gate(block), saved_mean_.data(),
+        saved_inv_std_.data(), gamma, beta, block.images(), shape_, options_, rows, block.launch);
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }

@@ -20,9 +20,9 @@ void normalise_rows(float* y, float* copy, const float* x, const float* residual
                     const PlaneRuns& runs, const ChannelMap& map) {
   const auto normalise = [=](int64_t i) {
     Vec z = map(load(x + i));
-    __builtin_prefetch(x + i + runs.ahead, 0, 2);
-    __builtin_prefetch(y + i + runs.ahead, 1, 2);
-    if constexpr (kResidual) __builtin_prefetch(residual + i + runs.ahead, 0, 2);
+    prefetch(x + i + runs.ahead);
+    prefetch_to_write(y + i + runs.ahead);
+    if constexpr (kResidual) prefetch(residual + i + runs.ahead);
     if constexpr (kResidual) z += load(residual + i);
     if constexpr (kRelu) z = relu(z);
     store(y + i, z);
@@ -121,8 +121,8 @@ void finish_statistics(const Statistics& to, int64_t channel, const PlaneSums& s
 class Normaliser {
  public:
   /// copy: null, or written like y.
-  Normaliser(void* y, void* copy, const void* x, const void* residual, const void* mean, const void* inv_std,
-             const void* gamma, const void* beta, const ActivationShape& shape,
+  Normaliser(void* y, void* copy, const void* x, const void* residual, const void* mean,
+             const void* inv_std, const void* gamma, const void* beta, const ActivationShape& shape,
              const BatchNormOptions& options)
       : y_(static_cast<float*>(y)),
         copy_(static_cast<float*>(copy)),
@@ -135,15 +135,15 @@ class Normaliser {
         shape_(shape),
         normalise_(pick_normalise(options.relu, residual != nullptr)) {}
 
-  void operator()(int64_t channel, int64_t block, const RowRange& rows) const {
+  /// On rows from `first` on.
+  void operator()(int64_t channel, int64_t block, int64_t first, const PlaneRuns& runs) const {
     const ChannelMap map = {mean_[channel], gamma_[channel] * inv_std_[channel], beta_[channel]};
-    const int64_t offset = row_offset(shape_, channel, block, rows.begin);
+    const int64_t offset = row_offset(shape_, channel, block, first);
     normalise_(y_ + offset, copy_ == nullptr ? nullptr : copy_ + offset, x_ + offset,
-               residual_ == nullptr ? nullptr : residual_ + offset, row_runs(shape_, rows.count()),
-               map);
+               residual_ == nullptr ? nullptr : residual_ + offset, runs, map);
   }
   void operator()(int64_t channel, int64_t block) const {
-    (*this)(channel, block, all_rows(shape_));
+    (*this)(channel, block, 0, plane_runs(shape_));
   }
 
  private:
@@ -209,8 +209,9 @@ void apply_block(void* y, void* copy, const void* x, const void* residual, const
                  const RowRange& rows, const Launch& /*launch*/) {
   const Normaliser apply(y, copy, x, residual, saved_mean, saved_inv_std, gamma, beta, shape,
                          options);
+  const PlaneRuns runs = band_runs(shape, rows.count());
   for (int64_t channel = 0; channel < shape.channels; ++channel)
-    apply(channel, 0, rows);
+    apply(channel, 0, rows.begin, runs);
   if (copy != nullptr) stream_end();
 }
 

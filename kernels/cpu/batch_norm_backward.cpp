@@ -63,7 +63,7 @@ PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const Plane
   return sum_rows(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
     const Vec x = load(in + i);
     const Vec g = gated<kGate>(dy + i, y + i, x, map);
-    __builtin_prefetch(in + i + runs.ahead, 0, 2);
+    prefetch(in + i + runs.ahead);
     if constexpr (kCopy) stream(copy + i, load(dy + i));
     sum_g += g;
     sum_gx += g * (x - broadcast(map.mean));
@@ -73,7 +73,7 @@ PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const Plane
 /// `used` lanes get gradients, the padded ones exactly 0.
 template <Gate kGate>
 void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
-                 const ChannelMap& channel_map, const DxTerms& channel_terms) {
+                const ChannelMap& channel_map, const DxTerms& channel_terms) {
   // Local copies: stores go through memcpy and could, for all the compiler knows, change the
   // others.
   const BatchNormBackward to = args;
@@ -89,10 +89,10 @@ void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& 
         const int64_t i = cell + v * kVecWidth;
         const Vec x = load(to.x + i);
         const Vec g = gated<kGate>(to.dy + i, to.y + i, x, map);
-        __builtin_prefetch(to.x + i + runs.ahead, 0, 2);
-        __builtin_prefetch(to.dy + i + runs.ahead, 0, 2);
-        __builtin_prefetch(to.dx + i + runs.ahead, 1, 2);
-        if constexpr (kGate == Gate::from_y) __builtin_prefetch(to.y + i + runs.ahead, 0, 2);
+        prefetch(to.x + i + runs.ahead);
+        prefetch(to.dy + i + runs.ahead);
+        prefetch_to_write(to.dx + i + runs.ahead);
+        if constexpr (kGate == Gate::from_y) prefetch(to.y + i + runs.ahead);
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
             broadcast(map.scale) * (g - broadcast(terms.mean_g) - centred * broadcast(terms.slope));
@@ -123,16 +123,19 @@ struct BackwardPlanes {
   const BatchNormBackward& args;
   const Stats& stats;
   const ActivationShape& shape;
+  bool on_blocks = false;
 
   ChannelMap map_of(int64_t channel) const {
     const ChannelStats s = stats(channel);
     return {s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
   }
+  PlaneRuns runs(const RowRange& rows) const {
+    return on_blocks ? band_runs(shape, rows.count()) : row_runs(shape, rows.count());
+  }
   PlaneSums reduce(int64_t channel, int64_t block, const RowRange& rows, int64_t used) const {
-    const auto reduce =
-        args.copy == nullptr ? reduce_rows<kGate, false> : reduce_rows<kGate, true>;
-    return reduce(args, row_offset(shape, channel, block, rows.begin),
-                  row_runs(shape, rows.count()), used, map_of(channel));
+    const auto reduce = args.copy == nullptr ? reduce_rows<kGate, false> : reduce_rows<kGate, true>;
+    return reduce(args, row_offset(shape, channel, block, rows.begin), runs(rows), used,
+                  map_of(channel));
   }
   /// values_per_channel: M, or 0 when statistics are constants.
   void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
@@ -142,18 +145,21 @@ struct BackwardPlanes {
       const auto m = static_cast<float>(values_per_channel);
       terms = {args.dbeta[channel] / m, args.dgamma[channel] * stats(channel).inv_std / m};
     }
-    apply_rows<kGate>(args, row_offset(shape, channel, block, rows.begin),
-                      row_runs(shape, rows.count()), used, map_of(channel), terms);
+    apply_rows<kGate>(args, row_offset(shape, channel, block, rows.begin), runs(rows), used,
+                      map_of(channel), terms);
   }
 };
 
 /// body(planes) with BackwardPlanes of the right gate.
 template <class Stats, class Body>
 void with_planes(const BatchNormBackward& args, const Stats& stats, const ActivationShape& shape,
-                 const BatchNormOptions& options, const Body& body) {
-  if (!options.relu) return body(BackwardPlanes<Gate::none, Stats>{args, stats, shape});
-  if (args.y != nullptr) return body(BackwardPlanes<Gate::from_y, Stats>{args, stats, shape});
-  body(BackwardPlanes<Gate::from_x, Stats>{args, stats, shape});
+                 const BatchNormOptions& options, bool on_blocks, const Body& body) {
+  if (!options.relu)
+    body(BackwardPlanes<Gate::none, Stats>{args, stats, shape, on_blocks});
+  else if (args.y != nullptr)
+    body(BackwardPlanes<Gate::from_y, Stats>{args, stats, shape, on_blocks});
+  else
+    body(BackwardPlanes<Gate::from_x, Stats>{args, stats, shape, on_blocks});
 }
 
 void write_parameter_grads(float* dgamma, float* dbeta, int64_t channel, const PlaneSums& total,
@@ -174,7 +180,7 @@ void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const St
     write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
                           chunks.total(sums, channel), stats(channel).inv_std);
   };
-  with_planes(args, stats, shape, options, [&](const auto& planes) {
+  with_planes(args, stats, shape, options, false, [&](const auto& planes) {
     const auto reduce = [&](int64_t channel, int64_t block) {
       chunks.fill(sums, channel, block, all_rows(shape), [&](const RowRange& rows) {
         return planes.reduce(channel, block, rows, used_lanes(launch.batch, block));
@@ -191,12 +197,18 @@ void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const St
 BatchNormBackward pack(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
                        const void* dgamma, const void* dbeta, const void* dy, const void* x,
                        const void* y, const void* gamma, const void* beta) {
-  return {static_cast<float*>(dx),           write_dx,
-          static_cast<float*>(dresidual),    write_dresidual,
-          static_cast<const float*>(dgamma), static_cast<const float*>(dbeta),
-          static_cast<const float*>(dy),     static_cast<const float*>(x),
-          static_cast<const float*>(y),      static_cast<const float*>(gamma),
-          static_cast<const float*>(beta),   nullptr,
+  return {static_cast<float*>(dx),
+          write_dx,
+          static_cast<float*>(dresidual),
+          write_dresidual,
+          static_cast<const float*>(dgamma),
+          static_cast<const float*>(dbeta),
+          static_cast<const float*>(dy),
+          static_cast<const float*>(x),
+          static_cast<const float*>(y),
+          static_cast<const float*>(gamma),
+          static_cast<const float*>(beta),
+          nullptr,
           false};
 }
 
@@ -231,20 +243,19 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
 }
 
 void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
-                         const void* x, const void* y, const void* saved_mean, const void* saved_inv_std,
-                         const void* gamma, const void* beta, const ActivationShape& shape,
-                         const BatchNormOptions& options, const RowRange& rows,
-                         const Launch& launch) {
+                         const void* x, const void* y, const void* saved_mean,
+                         const void* saved_inv_std, const void* gamma, const void* beta,
+                         const ActivationShape& shape, const BatchNormOptions& options,
+                         const RowRange& rows, const Launch& launch) {
   BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
                                 nullptr, nullptr, dy, x, y, gamma, beta);
   args.copy = static_cast<float*>(copy);
   const SavedStats stats(saved_mean, saved_inv_std);
   const SumChunks chunks = chunks_of(sums, shape);
-  with_planes(args, stats, shape, options, [&](const auto& planes) {
+  with_planes(args, stats, shape, options, true, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)
-      chunks.fill(plane_sums_of(sums), channel, block, rows, [&](const RowRange& of) {
-        return planes.reduce(channel, 0, of, launch.batch);
-      });
+      chunks.fill(plane_sums_of(sums), channel, block, rows,
+                  [&](const RowRange& of) { return planes.reduce(channel, 0, of, launch.batch); });
   });
   if (copy != nullptr) stream_end();
 }
@@ -259,16 +270,17 @@ void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
 }
 
 void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                           bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy, const void* x,
-                           const void* y, const void* saved_mean, const void* saved_inv_std,
-                           const void* gamma, const void* beta, int64_t batch,
-                           const ActivationShape& shape, const BatchNormOptions& options,
-                           const RowRange& rows, const Launch& launch) {
+                           bool stream_dresidual, const void* dgamma, const void* dbeta,
+                           const void* dy, const void* x, const void* y, const void* saved_mean,
+                           const void* saved_inv_std, const void* gamma, const void* beta,
+                           int64_t batch, const ActivationShape& shape,
+                           const BatchNormOptions& options, const RowRange& rows,
+                           const Launch& launch) {
   BatchNormBackward args =
       pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
   args.stream_dresidual = stream_dresidual && dresidual != nullptr;
   const SavedStats stats(saved_mean, saved_inv_std);
-  with_planes(args, stats, shape, options, [&](const auto& planes) {
+  with_planes(args, stats, shape, options, true, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)
       planes.apply(channel, 0, rows, launch.batch, batch * shape.height * shape.width);
   });

@@ -197,16 +197,18 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
 
 /// The backward part of BatchNormBlockKernels.
 void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
-                         const void* x, const void* y, const void* saved_mean, const void* saved_inv_std,
-                         const void* gamma, const void* beta, const ActivationShape& shape,
-                         const BatchNormOptions& options, const RowRange& rows, const Launch& launch);
+                         const void* x, const void* y, const void* saved_mean,
+                         const void* saved_inv_std, const void* gamma, const void* beta,
+                         const ActivationShape& shape, const BatchNormOptions& options,
+                         const RowRange& rows, const Launch& launch);
 void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
                             const void* saved_inv_std, const ActivationShape& shape);
 void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                           bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy, const void* x,
-                           const void* y, const void* saved_mean, const void* saved_inv_std,
-                           const void* gamma, const void* beta, int64_t batch,
-                           const ActivationShape& shape, const BatchNormOptions& options,
-                           const RowRange& rows, const Launch& launch);
+                           bool stream_dresidual, const void* dgamma, const void* dbeta,
+                           const void* dy, const void* x, const void* y, const void* saved_mean,
+                           const void* saved_inv_std, const void* gamma, const void* beta,
+                           int64_t batch, const ActivationShape& shape,
+                           const BatchNormOptions& options, const RowRange& rows,
+                           const Launch& launch);
 
 }  // namespace SCULPT_ISA_NAMESPACE

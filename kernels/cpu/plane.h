@@ -1,29 +1,35 @@
 #pragma once
 // Walking the interior of activation planes (kernels/common/layout.h) without touching the halo.
 
-#include <cstdlib>
 #include "kernels/common/layout.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/vec.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// The interior of some rows of a plane: `count` runs of `length` contiguous floats, `stride` floats
-/// apart. `length` is a multiple of kLanes.
+/// The interior of some rows of a plane: `count` runs of `length` contiguous floats, `stride`
+/// floats apart. `length` is a multiple of kLanes.
 struct PlaneRuns {
   int64_t count = 0;
   int64_t length = 0;
   int64_t stride = 0;
+  /// From a float to the one that should be on its way to the cache by then; 0: none.
   int64_t ahead = 0;
 };
 
 inline PlaneRuns row_runs(const ActivationShape& s, int64_t rows) {
-  static const int64_t use = getenv("NOPF") == nullptr;
-  if (s.halo == 0) return {1, rows * s.width * kLanes, 0, use * s.plane_stride() * kLanes};
-  return {rows, s.width * kLanes, s.row_stride() * kLanes, use * s.plane_stride() * kLanes};
+  if (s.halo == 0) return {1, rows * s.width * kLanes, 0};
+  return {rows, s.width * kLanes, s.row_stride() * kLanes};
 }
 inline PlaneRuns plane_runs(const ActivationShape& s) {
   return row_runs(s, s.height);
+}
+/// Of a walk through the same rows of all channels. A few rows are too short for the hardware to
+/// see where the walk goes on.
+inline PlaneRuns band_runs(const ActivationShape& s, int64_t rows) {
+  PlaneRuns runs = row_runs(s, rows);
+  runs.ahead = s.plane_stride() * kLanes;
+  return runs;
 }
 
 inline int64_t blocks_of(int64_t batch) {

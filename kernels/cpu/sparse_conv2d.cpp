@@ -39,7 +39,8 @@ bool keeps_lanes(const SparseTaps& taps) {
 /// Floats of one partial gradient.
 int64_t partial_floats(const SparseTaps& taps) {
   const int64_t floats = taps.count() * (keeps_lanes(taps) ? kVecWidth : 1);
-  return static_cast<int64_t>(align_up(static_cast<size_t>(floats) * sizeof(float)) / sizeof(float));
+  return static_cast<int64_t>(align_up(static_cast<size_t>(floats) * sizeof(float)) /
+                              sizeof(float));
 }
 
 size_t partial_bytes(const SparseConv2d& conv) {
@@ -115,7 +116,7 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64
       if (pass.accumulate && segment == 0)
         for (int i = 0; i < kHeight; ++i)
           for (int j = 0; j < kWidth; ++j)
-            __builtin_prefetch(out + i * y_row + j * y_column + to_next, 1);
+            prefetch_to_write(out + i * y_row + j * y_column + to_next);
       for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
         Vec sum[kHeight][kWidth];
         for (int i = 0; i < kHeight; ++i)
@@ -151,9 +152,9 @@ void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t ou
                          tile.column * pixels.out_column) *
                             kLanes;
     const Tile next = tiling.next(tile);
-    const int64_t to_next = ((next.row - tile.row) * pixels.out_row +
-                             (next.column - tile.column) * pixels.out_column) *
-                            kLanes;
+    const int64_t to_next =
+        ((next.row - tile.row) * pixels.out_row + (next.column - tile.column) * pixels.out_column) *
+        kLanes;
     with_tile_size(tile, [&](auto height, auto width) {
       if (pixels.in_column == 1)
         run_tile<height, width, true>(pass, x, y, to_next, out_begin, out_end);
@@ -189,16 +190,24 @@ void run_pass_here(const Pass& pass) {
 
 Pass forward_pass(void* y, const void* x, const float* values, const void* bias,
                   const SparseConv2d& conv, const PixelGrid2d& pixels) {
-  return {conv.forward(),         pixels,
-          values,                 static_cast<const float*>(x),
-          static_cast<float*>(y), static_cast<const float*>(bias),
+  return {conv.forward(),
+          pixels,
+          values,
+          static_cast<const float*>(x),
+          static_cast<float*>(y),
+          static_cast<const float*>(bias),
           false};
 }
 
 Pass input_grad_pass(void* dx, const void* dy, const float* values, const SparseTaps& taps,
                      const PixelGrid2d& pixels, GradWrite write) {
-  return {taps,    pixels, values, static_cast<const float*>(dy), static_cast<float*>(dx),
-          nullptr, write == GradWrite::accumulate};
+  return {taps,
+          pixels,
+          values,
+          static_cast<const float*>(dy),
+          static_cast<float*>(dx),
+          nullptr,
+          write == GradWrite::accumulate};
 }
 
 void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
@@ -214,8 +223,8 @@ void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d
   for (const SparseTaps& taps : conv.input_grad()) {
     int64_t blocks = ceil_div(launch.batch, kLanes);
     const PixelGrid2d pixels = grid_of(taps, blocks);
-    run_pass(
-        input_grad_pass(dx, dy, values_of(taps, weight, workspace), taps, pixels, write), blocks);
+    run_pass(input_grad_pass(dx, dy, values_of(taps, weight, workspace), taps, pixels, write),
+             blocks);
   }
 }
 
@@ -275,7 +284,7 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
     for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
       for (int i = 0; i < kHeight; ++i)
         for (int j = 0; j < kWidth; ++j)
-          __builtin_prefetch(x + to_next + c * pass.in_channel * kLanes + i * x_row + j * x_column);
+          prefetch(x + to_next + c * pass.in_channel * kLanes + i * x_row + j * x_column);
     for (int64_t k = begin; k < end; k += kVecWidth) {
       const int count = static_cast<int>(std::min<int64_t>(kVecWidth, end - k));
       Vec sums[kVecWidth];
@@ -321,13 +330,13 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
       const float* x = pass.x + (block * pixels.in_block + pixels.in_first +
                                  tile.row * pixels.in_row + tile.column * pixels.in_column) *
                                     kLanes;
-      const float* dy = pass.dy + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
-                                   tile.column * pixels.out_column) *
+      const float* dy = pass.dy + (block * pixels.out_block + pixels.out_first +
+                                   tile.row * pixels.out_row + tile.column * pixels.out_column) *
                                       kLanes;
       const Tile next = tiling.next(tile);
-      const int64_t to_next = ((next.row - tile.row) * pixels.in_row +
-                               (next.column - tile.column) * pixels.in_column) *
-                              kLanes;
+      const int64_t to_next =
+          ((next.row - tile.row) * pixels.in_row + (next.column - tile.column) * pixels.in_column) *
+          kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
         if (pixels.in_column == 1)
           keep ? add_tile<height, width, true, true>(pass, x, dy, to_next, gradient)
@@ -453,8 +462,7 @@ void input_grad_block(void* dx, const void* dy, const void* values, const Sparse
     const int64_t row_class = taps.pixels.out_first / conv.shape().in.row_stride();
     const int64_t begin = ceil_div(std::max<int64_t>(0, rows.begin - row_class), stride);
     const int64_t end = ceil_div(std::max<int64_t>(0, rows.end - row_class), stride);
-    run_pass_here(
-        input_grad_pass(dx, dy, from, taps, rows_of(taps.pixels, begin, end), write));
+    run_pass_here(input_grad_pass(dx, dy, from, taps, rows_of(taps.pixels, begin, end), write));
     from += values_stride(taps);
   }
 }

@@ -61,6 +61,14 @@ inline void stream_end() {
   _mm_sfence();
 #endif
 }
+/// Asks for the cache line at p, to be read or written soon, in the second-level cache. p may point
+/// anywhere.
+inline void prefetch(const float* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+inline void prefetch_to_write(const float* p) {
+  __builtin_prefetch(p, 1, 2);
+}
 inline Vec broadcast(float value) {
   return value - Vec{};
 }
