@@ -74,9 +74,6 @@ struct StepGroup {
 
 struct BlockSchedule {
   std::vector<StepGroup> forward, backward;
-  /// Values that are not copied from a forward group and that the backward pass reads: groups that
-  /// read them begin with steps that make them again.
-  std::vector<int> remade;
 };
 
 BlockSchedule schedule_blocks(const std::vector<ScheduledNode>& nodes,
