@@ -13,8 +13,8 @@ namespace sculpt::testing {
 
 class NoiseNetwork {
  public:
-  NoiseNetwork(const std::string& model, int32_t batch)
-      : batch_(batch), network_(spec(model), kernels::cpu_backend(), batch) {
+  NoiseNetwork(const std::string& model, int32_t batch, double width = 0.25)
+      : batch_(batch), network_(spec(model, width), kernels::cpu_backend(), batch) {
     network_.initialise(5);
     const RandomStream stream(3, Purpose::test);
     for (int64_t i = 0; i < batch * network_.spec().image.count(); ++i)
@@ -45,10 +45,10 @@ class NoiseNetwork {
   Network network_;
 
  private:
-  static NetworkSpec spec(const std::string& model) {
+  static NetworkSpec spec(const std::string& model, double width) {
     models::ModelOptions options;
     options.name = model;
-    options.width = 0.25;
+    options.width = width;
     NetworkSpec spec;
     spec.model = models::make_model(options, 7);
     spec.image = {3, 16, 16};
