@@ -132,7 +132,7 @@ enum class Pass { forward, backward };
 
 /// How a node runs on blocks of images in training, `lanes` of the backend each and some rows at a
 /// time (kernels::band_rows()), from several threads at a time. The results are those of
-/// Node::forward() and backward().
+/// Node::forward() and backward(), but for the order of sums over threads.
 class BlockPasses {
  public:
   virtual ~BlockPasses() = default;
