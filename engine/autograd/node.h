@@ -1,0 +1,204 @@
+#pragma once
+// An op of a training step: what it computes, what its gradient reads, and what it sees while it
+// runs.
+//
+// An op is a Node: its value, its gradient written next to it, and what its gradient reads (so that
+// the graph can reuse every activation that is dead).
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/autograd/parameters.h"
+#include "engine/autograd/row_bands.h"
+#include "kernels/backend.h"
+#include "kernels/tuning/chooser.h"
+
+namespace sculpt {
+
+class Graph;
+
+/// Handle of an activation of a graph.
+struct Value {
+  int index = -1;
+  bool operator==(const Value&) const = default;
+};
+
+/// Training uses batch statistics and dropout and allows backward(); evaluation uses running
+/// statistics. `frozen` is evaluation that allows backward(): batch norm is a constant affine map
+/// (SynFlow).
+enum class Mode { train, eval, frozen };
+
+/// Which layers run on kernels that skip masked weights, where the backend has them: those where
+/// that is faster, all that have a masked weight, none. Results differ in the last bits.
+enum class SparseKernels { automatic, on, off };
+
+/// What the three passes of a layer with a weight run on: Choice::native, dense kernels, or
+/// Choice::sparse.
+struct PassKernels {
+  kernels::Choice forward = kernels::Choice::native;
+  kernels::Choice input_grad = kernels::Choice::native;
+  kernels::Choice weight_grad = kernels::Choice::native;
+  bool operator==(const PassKernels&) const = default;
+};
+
+/// What a node sees while it is replayed: the whole batch, or one block of its images.
+class Replay {
+ public:
+  Mode mode = Mode::train;
+  SparseKernels sparse = SparseKernels::automatic;
+  /// Measures for SparseKernels::automatic, and remembers. Null: densities decide.
+  kernels::Chooser* chooser = nullptr;
+  /// Dense 3x3 convolutions by Winograd's algorithm, where the backend holds it to be faster.
+  /// Rounding errors are larger (kernels/winograd.h).
+  bool winograd = true;
+  kernels::Launch launch;
+  /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
+  const uint64_t* step = nullptr;
+  uint64_t seed = 0;
+
+  void* data(Value v) const { return here(data_, v, local_data_); }
+  /// Null if nothing needs the gradient of v (the images).
+  void* grad(Value v) const { return here(grad_, v, local_grads_); }
+  /// Where data(v) and grad(v) are to be copied, around the cache; null: they are there.
+  void* data_copy(Value v) const { return copy_of(data_, v, local_data_); }
+  void* grad_copy(Value v) const { return copy_of(grad_, v, local_grads_); }
+  /// Whether to write the gradient of v around the cache.
+  bool streams_grad(Value v) const { return streamed_[v.index] != 0; }
+  void* workspace() const { return workspace_; }
+  /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
+  /// evaluation, and if the producer cannot or no consumer takes them.
+  kernels::ChannelSums* sums(Value v) const {
+    return mode == Mode::train ? sums_[v.index] : nullptr;
+  }
+
+  /// Images of the whole batch; launch.batch counts those of the block.
+  int64_t images() const { return images_; }
+  int64_t block() const { return block_; }
+  /// That runs the block, in [0, thread_count()).
+  int thread() const { return thread_; }
+
+ private:
+  friend class Graph;
+  /// A thread's own block of a value, while a group of nodes runs.
+  struct Local {
+    std::byte* first = nullptr;  ///< of thread 0; null: it is not local
+    bool copied = false;
+    bool band = false;  ///< holds only the rows at hand
+  };
+
+  void* at_block(std::span<void* const> whole, Value v) const {
+    if (whole[v.index] == nullptr) return nullptr;
+    return static_cast<std::byte*>(whole[v.index]) + block_ * block_bytes_[v.index];
+  }
+  void* here(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
+    const Local& local = locals[v.index];
+    if (local.first == nullptr) return at_block(whole, v);
+    return local.first + thread_ * block_bytes_[v.index] -
+           (local.band ? first_row_ * row_bytes_[v.index] : 0);
+  }
+  void* copy_of(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
+    return locals[v.index].copied ? at_block(whole, v) : nullptr;
+  }
+
+  // Of the graph, by value: a replay is copied for each thread.
+  std::span<void* const> data_;
+  std::span<void* const> grad_;
+  std::span<kernels::ChannelSums* const> sums_;
+  // From one block of images, and from one row, to the next.
+  std::span<const int64_t> block_bytes_, row_bytes_;
+  std::span<const Local> local_data_, local_grads_;  ///< in what runs now
+  std::span<const uint8_t> streamed_;
+  void* workspace_ = nullptr;
+  int64_t images_ = 0;
+  int64_t block_ = 0;
+  int64_t first_row_ = 0;  ///< of those at hand
+  int thread_ = 0;
+};
+
+enum class Pass { forward, backward };
+
+/// How a node runs on blocks of images in training, `lanes` of the backend each and some rows at a
+/// time (kernels::band_rows()), from several threads at a time. The results are those of
+/// Node::forward() and backward(), but for the order of sums over threads.
+class BlockPasses {
+ public:
+  virtual ~BlockPasses() = default;
+
+  /// Whether the present replay can run on blocks; asked before each pass.
+  virtual bool ready(const Replay& batch) = 0;
+  /// Which rows of the inputs a row of the output reads.
+  virtual RowWindow window() const { return {}; }
+  /// Whether `run` needs sums over the batch first (see ScheduledNode::sums); `sum` makes them, of
+  /// some rows of x in the forward pass, of the output in the backward pass. It then also copies
+  /// these rows (Replay::data_copy, grad_copy) if asked to, as `run` does with the output.
+  virtual bool sums() const { return false; }
+  virtual void sum(Pass, const Replay& /*block*/, const kernels::RowRange&) {}
+  /// Whether run(Pass::forward) may be called again in the backward pass, before this node's turn,
+  /// with what backward() reads.
+  virtual bool remakes() const { return false; }
+
+  /// In this order: `begin` once, after all sums; `run` and weight_grad for all rows; `end` once.
+  virtual void begin(Pass, const Replay& /*batch*/) {}
+  /// Rows of the output in the forward pass, of the inputs in the backward pass.
+  virtual void run(Pass, const Replay& block, const kernels::RowRange& rows) = 0;
+  /// Whether backward() is weight_grad, for all rows of the output, and `run`, which then reads no
+  /// inputs.
+  virtual bool has_weight_grad() const { return false; }
+  virtual void weight_grad(const Replay& /*block*/, const kernels::RowRange&) {}
+  virtual void end(Pass, const Replay& /*batch*/) {}
+};
+
+/// What a node is, for tables and cost models.
+struct NodeInfo {
+  std::string name;         ///< "layer1.0.conv1"
+  std::string_view op;      ///< "conv2d"
+  ParameterId weight = -1;  ///< the weight that macs are spent on
+  int64_t macs = 0;         ///< multiply-accumulates of one image's forward pass; 0 if not counted
+};
+
+class Node {
+ public:
+  Node(NodeInfo node_info, std::vector<Value> node_inputs)
+      : info(std::move(node_info)), inputs(std::move(node_inputs)) {}
+  virtual ~Node() = default;
+
+  /// Called once by finish(), when shapes and halos are final.
+  virtual void prepare(const Graph&) {}
+  /// Called before a pass over the graph if masks may have changed. Returns whether, from now on,
+  /// the node reads info.weight and writes its gradient only where it is kept, and takes it to be
+  /// stored like that (ParameterArena::store_kept).
+  virtual bool follow_mask(const Replay&) { return false; }
+  virtual void forward(const Replay&) = 0;
+  /// Adds to or overwrites (see grad_write) the gradients of its inputs; overwrites its
+  /// parameters'.
+  virtual void backward(const Replay&) = 0;
+
+  /// What backward() reads besides the output's gradient.
+  virtual bool backward_reads_input(size_t) const { return false; }
+  virtual bool backward_reads_output() const { return false; }
+  virtual size_t workspace_bytes() const { return 0; }
+
+  /// Bytes of channel sums that forward() in training can leave beside its output; 0: it cannot.
+  virtual size_t output_sums_bytes() const { return 0; }
+  /// Whether forward() in training has a use for the sums of input i.
+  virtual bool takes_sums(size_t) const { return false; }
+
+  /// Nothing where there is no choice.
+  virtual std::optional<PassKernels> pass_kernels() const { return std::nullopt; }
+
+  /// Null: runs on whole batches only. Asked after prepare().
+  virtual BlockPasses* block_passes() { return nullptr; }
+
+  NodeInfo info;
+  std::vector<Value> inputs;
+  Value output;                                ///< none for a loss
+  std::vector<kernels::GradWrite> grad_write;  ///< per input; set by finish()
+};
+
+}  // namespace sculpt
