@@ -2,54 +2,15 @@
 // differences of those, the CPU's backward passes against the reference's.
 
 #include <cmath>
-#include <fmt/format.h>
 
 #include "kernels/common/check.h"
-#include "tests/kernels/kernel_test_util.h"
+#include "tests/kernels/batch_norm_fixtures.h"
 
 namespace {
 
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::test;
-
-struct Case {
-  int64_t batch;
-  ActivationShape shape;
-
-  std::string name() const {
-    return fmt::format("batch {} of {}x{}x{} halo {}", batch, shape.channels, shape.height,
-                       shape.width, shape.halo);
-  }
-  int64_t count() const { return batch * shape.elements_per_image(); }
-  int64_t per_channel() const { return batch * shape.height * shape.width; }
-  size_t channel(int64_t nchw_index) const {
-    return static_cast<size_t>(nchw_index / (shape.height * shape.width) % shape.channels);
-  }
-};
-
-const std::vector<Case> kCases = {
-    {1, {3, 5, 7, 0}},   {5, {2, 4, 3, 1}},    {16, {4, 8, 8, 1}},  {33, {5, 3, 3, 2}},
-    {37, {17, 1, 1, 0}}, {50, {3, 13, 11, 1}}, {18, {2, 9, 33, 0}},
-};
-
-struct Inputs {
-  Values x, residual, gamma, beta, running_mean, running_var;
-};
-
-Inputs make_inputs(const Case& c, uint64_t seed, double mean = 0.3, double spread = 1.7) {
-  Inputs in;
-  in.x = random_values(c.count(), seed, spread);
-  for (double& v : in.x)
-    v = representable(v + mean);
-  in.residual = random_values(c.count(), seed + 1);
-  in.gamma = random_values(c.shape.channels, seed + 2);
-  in.beta = random_values(c.shape.channels, seed + 3, 0.5);
-  in.running_mean = random_values(c.shape.channels, seed + 4);
-  in.running_var = random_values(c.shape.channels, seed + 5);
-  for (double& v : in.running_var)
-    v = representable(v + 1.5);
-  return in;
-}
+using namespace sculpt::kernels::test::batch_norm;
 
 struct Moments {
   Values mean, var;
@@ -84,30 +45,6 @@ Values naive_relu(Values z) {
   for (double& v : z)
     v = std::max(v, 0.0);
   return z;
-}
-
-/// Everything that forward_train writes.
-struct Forward {
-  Activation y;
-  Array mean, inv_std, running_mean, running_var;
-};
-
-Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& in,
-                          bool with_residual, const BatchNormOptions& options,
-                          const ChannelSums* sums = nullptr) {
-  const Launch launch = make_launch(backend, c.batch);
-  Activation x(backend, c.shape, launch, in.x, 1000.0);
-  Activation residual(backend, c.shape, launch, in.residual, -1000.0);
-  Array gamma(backend, in.gamma), beta(backend, in.beta);
-  const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
-  Forward out{Activation(backend, c.shape, launch), Array(backend, blank), Array(backend, blank),
-              Array(backend, in.running_mean), Array(backend, in.running_var)};
-  DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
-  backend.batch_norm.forward_train(out.y.data(), out.mean.data(), out.inv_std.data(),
-                                   out.running_mean.data(), out.running_var.data(), x.data(), sums,
-                                   with_residual ? residual.data() : nullptr, gamma.data(),
-                                   beta.data(), c.shape, options, workspace.data(), launch);
-  return out;
 }
 
 TEST_CASE("batch norm: forward in training against plain formulas") {
@@ -228,65 +165,6 @@ TEST_CASE("batch norm: forward in evaluation against plain formulas") {
       }
     }
   }
-}
-
-struct Backward {
-  Values dx, dresidual, dgamma, dbeta;
-};
-
-struct Mode {
-  bool training = true;
-  bool relu = false;
-  bool with_residual = false;
-  GradWrite write_dx = GradWrite::overwrite;
-  GradWrite write_dresidual = GradWrite::overwrite;
-  bool residual_needs_grad = true;
-
-  std::string name() const {
-    return fmt::format("training {} relu {} residual {} (gradient {}) writes {}{}", training, relu,
-                       with_residual, residual_needs_grad, static_cast<int>(write_dx),
-                       static_cast<int>(write_dresidual));
-  }
-};
-
-/// Forward and backward; gradients that are accumulated start at `before`.
-Backward run_backward(const Backend& backend, const Case& c, const Inputs& in, const Values& dy,
-                      const Values& before, const Mode& mode) {
-  const Launch launch = make_launch(backend, c.batch);
-  BatchNormOptions options;
-  options.relu = mode.relu;
-  Activation x(backend, c.shape, launch, in.x, 1000.0);
-  Activation residual(backend, c.shape, launch, in.residual, 1000.0);
-  Array gamma(backend, in.gamma), beta(backend, in.beta);
-  DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
-
-  Forward f = run_forward_train(backend, c, in, mode.with_residual, options);
-  Array running_mean(backend, in.running_mean), running_var(backend, in.running_var);
-  if (!mode.training)
-    backend.batch_norm.forward_eval(
-        f.y.data(), x.data(), mode.with_residual ? residual.data() : nullptr, gamma.data(),
-        beta.data(), running_mean.data(), running_var.data(), c.shape, options, launch);
-
-  Activation grad(backend, c.shape, launch, dy, 0.0);
-  Activation dx(backend, c.shape, launch, before, 0.0);
-  Activation dresidual(backend, c.shape, launch, before, 0.0);
-  const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
-  Array dgamma(backend, blank), dbeta(backend, blank);
-  const auto backward =
-      mode.training ? backend.batch_norm.backward_train : backend.batch_norm.backward_eval;
-  backward(dx.data(), mode.write_dx,
-           mode.with_residual && mode.residual_needs_grad ? dresidual.data() : nullptr,
-           mode.write_dresidual, dgamma.data(), dbeta.data(), grad.data(), x.data(),
-           mode.with_residual ? f.y.data() : nullptr,
-           mode.training ? f.mean.data() : running_mean.data(),
-           mode.training ? f.inv_std.data() : running_var.data(), gamma.data(), beta.data(),
-           c.shape, options, workspace.data(), launch);
-  CHECK(dx.frame_intact());
-  CHECK(dresidual.frame_intact());
-  CHECK(dx.padded_lanes_zero());
-  CHECK(dresidual.padded_lanes_zero());
-  CHECK(grad.nchw() == dy);
-  return {dx.nchw(), dresidual.nchw(), dgamma.values(), dbeta.values()};
 }
 
 TEST_CASE("batch norm: the reference's gradients against finite differences") {
@@ -433,97 +311,6 @@ TEST_CASE("batch norm: results do not depend on the number of threads") {
       CHECK(outputs[i] == outputs[0]);
       CHECK(gradients[i].dx == gradients[0].dx);
       CHECK(gradients[i].dgamma == gradients[0].dgamma);
-    }
-  }
-}
-
-/// The data of a block of images.
-void* at_block(const Backend& backend, Activation& of, const ActivationShape& shape,
-               int64_t block) {
-  const int64_t elements = block * shape.block_stride() * backend.lanes;
-  return static_cast<std::byte*>(of.data()) +
-         elements * static_cast<int64_t>(backend.activation_bytes);
-}
-
-TEST_CASE("batch norm: block by block, the bits of the whole batch") {
-  for (const Backend* backend : all_backends()) {
-    const BatchNormBlockKernels& kernels = backend->batch_norm.on_blocks;
-    if (kernels.apply == nullptr) continue;
-    for (const Case& c : kCases) {
-      for (const int variant : {0, 1, 2, 3}) {
-        CAPTURE(backend->name);
-        CAPTURE(c.name());
-        CAPTURE(variant);
-        Mode mode;
-        mode.relu = variant & 1;
-        mode.with_residual = variant & 2;
-        mode.write_dx = GradWrite::accumulate;
-        BatchNormOptions options;
-        options.relu = mode.relu;
-        const Inputs in = make_inputs(c, 75);
-        const Values gradient = random_values(c.count(), 76), before = random_values(c.count(), 77);
-        const Forward whole = run_forward_train(*backend, c, in, mode.with_residual, options);
-        const Backward whole_gradients = run_backward(*backend, c, in, gradient, before, mode);
-
-        const Launch launch = make_launch(*backend, c.batch);
-        const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
-        Activation x(*backend, c.shape, launch, in.x, 1000.0);
-        Activation residual(*backend, c.shape, launch, in.residual, -1000.0);
-        Activation y(*backend, c.shape, launch), dy(*backend, c.shape, launch, gradient, 0.0);
-        Activation dx(*backend, c.shape, launch, before, 0.0);
-        Activation dresidual(*backend, c.shape, launch);
-        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
-        Array mean(*backend, blank), inv_std(*backend, blank), dgamma(*backend, blank),
-            dbeta(*backend, blank);
-        Array running_mean(*backend, in.running_mean), running_var(*backend, in.running_var);
-        const int64_t blocks = backend->blocks(c.batch);
-        Values partials(static_cast<size_t>(2 * c.shape.channels * blocks));
-        const ChannelSums sums = {partials.data(), blocks};
-        // The last block first: no block may depend on another.
-        const auto for_each_block = [&](const auto& body) {
-          for (int64_t b = blocks - 1; b >= 0; --b) {
-            const auto at = [&](Activation& of) { return at_block(*backend, of, c.shape, b); };
-            const Launch part =
-                make_launch(*backend, std::min(backend->lanes, c.batch - b * backend->lanes));
-            body(b, part, at, mode.with_residual ? at(residual) : nullptr,
-                 mode.with_residual ? at(y) : nullptr);
-          }
-        };
-
-        for_each_block([&](int64_t b, const Launch& part, const auto& at, void*, void*) {
-          kernels.sum(sums, b, at(x), c.shape, part);
-        });
-        kernels.finish(mean.data(), inv_std.data(), running_mean.data(), running_var.data(), sums,
-                       c.batch, c.shape, options);
-        for_each_block([&](int64_t, const Launch& part, const auto& at, void* extra, void*) {
-          kernels.apply(at(y), at(x), extra, mean.data(), inv_std.data(), gamma.data(), beta.data(),
-                        c.shape, options, part);
-        });
-        CHECK(y.nchw() == whole.y.nchw());
-        CHECK(y.frame_intact());
-        CHECK(mean.values() == whole.mean.values());
-        CHECK(inv_std.values() == whole.inv_std.values());
-        CHECK(running_mean.values() == whole.running_mean.values());
-        CHECK(running_var.values() == whole.running_var.values());
-
-        for_each_block([&](int64_t b, const Launch& part, const auto& at, void*, void* gate) {
-          kernels.sum_grad(sums, b, at(dy), at(x), gate, mean.data(), inv_std.data(), gamma.data(),
-                           beta.data(), c.shape, options, part);
-        });
-        kernels.finish_grad(dgamma.data(), dbeta.data(), sums, inv_std.data(), c.shape);
-        for_each_block([&](int64_t, const Launch& part, const auto& at, void* extra, void* gate) {
-          kernels.apply_grad(at(dx), mode.write_dx, extra == nullptr ? nullptr : at(dresidual),
-                             mode.write_dresidual, dgamma.data(), dbeta.data(), at(dy), at(x), gate,
-                             mean.data(), inv_std.data(), gamma.data(), beta.data(), c.batch,
-                             c.shape, options, part);
-        });
-        CHECK(dx.nchw() == whole_gradients.dx);
-        CHECK(dx.frame_intact());
-        CHECK(dx.padded_lanes_zero());
-        CHECK(dgamma.values() == whole_gradients.dgamma);
-        CHECK(dbeta.values() == whole_gradients.dbeta);
-        if (mode.with_residual) CHECK(dresidual.nchw() == whole_gradients.dresidual);
-      }
     }
   }
 }

@@ -78,6 +78,7 @@ class Array {
 class Activation {
  public:
   static constexpr int64_t kMargin = 64;  // words beyond both ends of the buffer
+  static constexpr double kUnwritten = 4096.0;
 
   /// Padded lanes get `padded`: any finite number for values, 0 for gradients.
   Activation(const Backend& backend, const ActivationShape& shape, const Launch& launch,
@@ -98,9 +99,10 @@ class Activation {
 
   /// An output: holds a recognisable number until it is written.
   Activation(const Backend& backend, const ActivationShape& shape, const Launch& launch)
-      : Activation(backend, shape, launch,
-                   Values(static_cast<size_t>(launch.batch * shape.elements_per_image()), 4096.0),
-                   4096.0) {}
+      : Activation(
+            backend, shape, launch,
+            Values(static_cast<size_t>(launch.batch * shape.elements_per_image()), kUnwritten),
+            kUnwritten) {}
 
   void* data() {
     return static_cast<std::byte*>(cells_.data()) + origin() * static_cast<int64_t>(element_bytes_);
@@ -110,6 +112,13 @@ class Activation {
     Values values;
     for_each_pixel(batch_, [&](int64_t, size_t i) { values.push_back(cells_.get(i)); });
     return values;
+  }
+
+  /// Of an output: how many of nchw() were written.
+  int64_t written() const {
+    int64_t count = 0;
+    for_each_pixel(batch_, [&](int64_t, size_t i) { count += cells_.get(i) != kUnwritten; });
+    return count;
   }
 
   /// Nothing but pixels was written (NaN compares unequal to all that kernels write).

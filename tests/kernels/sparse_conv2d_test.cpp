@@ -8,6 +8,7 @@
 #include "kernels/common/parallel.h"
 #include "tests/kernels/conv2d_case.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/kernels/row_ranges.h"
 
 namespace {
 
@@ -137,12 +138,13 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   CHECK(touched == 0);
 }
 
-/// The passes block by block, the last one first, against whole batches.
+/// The passes block by block, the last one first, and a few rows at a time, against whole batches.
 void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   const SparseConv2dBlockKernels& kernels = backend.sparse_conv2d.on_blocks;
   const Launch launch = make_launch(backend, p.batch);
   Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
+  Activation y(backend, p.shape.out, launch);
+  y.zero_frame();
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
   Activation whole_y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
@@ -150,22 +152,39 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   const Values stored = p.as_stored(p.weight);
   Array weight(backend, stored), dweight(backend, stored), whole_dweight(backend, stored);
   DeviceScratch values(backend, kernels.values_bytes(p.conv));
-  // Two partial gradients, as two threads would make them.
+  // Two partial gradients, as two threads would make them; two more of all rows at once.
   const size_t partial_bytes = kernels.partial_bytes(p.conv);
-  DeviceScratch partials(backend, 2 * partial_bytes);
-  std::fill_n(static_cast<std::byte*>(partials.data()), 2 * partial_bytes, std::byte{0});
+  DeviceScratch partials(backend, 4 * partial_bytes);
+  const auto partial = [&](int64_t i) {
+    return static_cast<std::byte*>(partials.data()) + static_cast<size_t>(i) * partial_bytes;
+  };
+  std::fill(partial(0), partial(4), std::byte{0});
 
   kernels.gather(values.data(), weight.data(), p.conv);
+  int64_t written = 0;
   for (int64_t b = backend.blocks(p.batch) - 1; b >= 0; --b) {
     const auto at = [&](Activation& of, const ActivationShape& shape) {
       return static_cast<float*>(of.data()) + b * shape.block_stride() * backend.lanes;
     };
     const Launch part = make_launch(backend, std::min(backend.lanes, p.batch - b * backend.lanes));
-    kernels.forward(at(y, p.shape.out), at(x, p.shape.in), values.data(), p.conv, part);
-    kernels.input_grad(at(dx, p.shape.in), at(dy, p.shape.out), values.data(), p.conv, write, part);
-    kernels.weight_grad(static_cast<std::byte*>(partials.data()) + b % 2 * partial_bytes,
-                        at(dy, p.shape.out), at(x, p.shape.in), p.conv, part);
+    const auto seed = static_cast<uint64_t>(b);
+    for (const RowRange& rows : shuffled_row_ranges(p.shape.out, seed)) {
+      kernels.forward(at(y, p.shape.out), at(x, p.shape.in), values.data(), p.conv, rows, part);
+      written += part.batch * p.shape.out.channels * rows.count() * p.shape.out.width;
+      CHECK(y.written() == written);
+    }
+    // Of dx: at bands, whether or not those are whole strides.
+    for (const RowRange& rows : shuffled_row_ranges(p.shape.in, seed + 100))
+      kernels.input_grad(at(dx, p.shape.in), at(dy, p.shape.out), values.data(), p.conv, write,
+                         rows, part);
+    // From the top, as sums depend on their order: then they are those of all rows at once.
+    for (const RowRange& rows : row_ranges(p.shape.out, seed + 200))
+      kernels.weight_grad(partial(b % 2), at(dy, p.shape.out), at(x, p.shape.in), p.conv, rows,
+                          part);
+    kernels.weight_grad(partial(2 + b % 2), at(dy, p.shape.out), at(x, p.shape.in), p.conv,
+                        all_rows(p.shape.out), part);
   }
+  CHECK(std::equal(partial(0), partial(2), partial(2)));
   kernels.sum_partials(dweight.data(), partials.data(), 2, p.conv, write);
 
   DeviceScratch scratch = scratch_for(backend, p);
@@ -227,6 +246,29 @@ TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the
                         Case{18, 9, 5, 5, 9, 3, 3, 1, 1, 9}, Case{4, 4, 7, 15, 4, 1, 1, 3, 0},
                         Case{2, 3, 6, 5, 5, 4, 4, 2, 3}, Case{1, 40, 3, 2, 7, 2, 3, 1, 1, 1, 2}})
     check_all(c, 0.4);
+}
+
+/// Whether partial gradients hold more than one number for each kept weight.
+bool keeps_lanes(const Backend& backend, const SparseConv2d& conv) {
+  return backend.sparse_conv2d.on_blocks.partial_bytes(conv) >
+         2 * static_cast<size_t>(conv.kept()) * sizeof(float);
+}
+
+TEST_CASE("sparse conv2d: several bands of rows, with lanes kept apart and without") {
+  // Bands of 8 of 11 rows (in: 4 of 22), 16 of 33, 2 of 5, 12 of 28.
+  for (const Case& c : {Case{2, 20, 22, 18, 32, 3, 3, 2, 1}, Case{2, 24, 33, 5, 24, 3, 3, 1, 1},
+                        Case{17, 60, 5, 33, 40, 1, 1, 1, 0}, Case{2, 9, 81, 19, 30, 4, 4, 3, 2}})
+    for (const double density : {0.9, 0.1}) {
+      CAPTURE(c.name());
+      CAPTURE(density);
+      const Problem problem(c, density, /*kept_only=*/density < 0.5);
+      CHECK(bands_of(problem.shape.out) > 1);
+      for_each_backend([&](const Backend& backend) {
+        CHECK(keeps_lanes(backend, problem.conv) == (density < 0.5));
+        for (const GradWrite write : kWrites)
+          check_blocks(backend, problem, write);
+      });
+    }
 }
 
 TEST_CASE("sparse conv2d: nothing kept, everything kept") {
