@@ -66,7 +66,8 @@ class SparseConv2d {
 /// The passes below in parts, for rows of a block of images that go through several ops while they
 /// are in cache. Each runs on the calling thread alone. Activations point at the block, and
 /// launch.batch counts its images, at most Backend::lanes. `rows` are those of y, of dx, and of dy;
-/// they begin and end at bands (band_rows()).
+/// they begin and end at bands (band_rows()); input_grad has whole tiles if these are multiples of
+/// bands times stride.
 struct SparseConv2dBlockKernels {
   /// Of the values that forward and input_grad read; 64-byte aligned.
   size_t (*values_bytes)(const SparseConv2d&);

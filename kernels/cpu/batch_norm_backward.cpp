@@ -279,6 +279,8 @@ void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWr
   BatchNormBackward args =
       pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
   args.stream_dresidual = stream_dresidual && dresidual != nullptr;
+  SCULPT_CHECK(!args.stream_dresidual || write_dresidual == GradWrite::overwrite,
+               "a gradient that is added to cannot go around the cache");
   const SavedStats stats(saved_mean, saved_inv_std);
   with_planes(args, stats, shape, options, true, [&](const auto& planes) {
     for (int64_t channel = 0; channel < shape.channels; ++channel)

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/batch_norm.h"
+#include "kernels/common/check.h"
 #include "kernels/cpu/plane.h"
 
 namespace SCULPT_ISA_NAMESPACE {
@@ -176,6 +177,8 @@ inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
   return reinterpret_cast<PlaneSums*>(sums.partials);
 }
 inline SumChunks chunks_of(const ChannelSums& sums, const ActivationShape& shape) {
+  SCULPT_CHECK(sums.chunks % bands_of(shape) == 0, "{} chunks of sums for {} bands", sums.chunks,
+               bands_of(shape));
   return {shape, sums.chunks / bands_of(shape)};
 }
 
