@@ -76,7 +76,8 @@ struct SparseConv2dBlockKernels {
                   const RowRange& rows, const Launch& launch);
   void (*input_grad)(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
                      GradWrite write, const RowRange& rows, const Launch& launch);
-  /// Of one partial gradient of the weight; 64-byte aligned.
+  /// Of one partial gradient of the weight; 64-byte aligned. SparseConv2dKernels::workspace_bytes()
+  /// are enough for one of each thread.
   size_t (*partial_bytes)(const SparseConv2d&);
   /// Adds the gradient of these pixels to `partial`, which the caller has zeroed.
   void (*weight_grad)(void* partial, const void* dy, const void* x, const SparseConv2d& conv,

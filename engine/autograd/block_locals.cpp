@@ -105,18 +105,18 @@ class Copies {
   void add_to_forward(StepGroup& group) const {
     for (const Step& step : group.steps) {
       const ScheduledNode& node = node_of(nodes_, step);
-      if (step.work != Work::run || !large(node.output) || is_local(group, node.output, false))
-        continue;
+      const int value = node.output;
+      if (step.work != Work::run || !large(value) || is_local(group, value, false)) continue;
       const bool read = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
-        return other.work == Work::run && contains(reader.inputs, node.output);
+        return other.work == Work::run && contains(reader.inputs, value);
       });
       const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
-        return other.work == Work::sum && reader.inputs[0] == node.output;
+        return other.work == Work::sum && reader.inputs[0] == value;
       });
       if (summed && !read)
-        group.locals.push_back({.value = node.output, .copied = true, .band = true});
+        group.locals.push_back({.value = value, .copied = true, .band = true});
       else if (read && node.sums)
-        group.locals.push_back({.value = node.output, .copied = true});
+        group.locals.push_back({.value = value, .copied = true});
     }
   }
 
@@ -125,26 +125,28 @@ class Copies {
       if (step.work != Work::run) continue;
       const ScheduledNode& node = node_of(nodes_, step);
       for (const int value : node.inputs) {
-        if (!large(value) || !first_writer(value, step.node)) continue;
-        if (is_local(group, value, true)) continue;
-        const bool used = any_step(group, [&](const Step& other, const ScheduledNode& user) {
-          return other.node != step.node && other.work != Work::remake &&
-                 (other.work != Work::sum &&
-                  (user.output == value || contains(user.inputs, value)));
-        });
+        if (!large(value) || !first_writer(value, step.node) || is_local(group, value, true) ||
+            gradient_used(group, value, step.node))
+          continue;
         const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
           return other.work == Work::sum && reader.output == value;
         });
-        if (used) continue;
         if (summed && writers(value) == 1)
           group.locals.push_back({.value = value, .gradient = true, .copied = true, .band = true});
-        else if (!summed && node.sums)
+        else if (!summed && node.sums && value != node.inputs[0])
           group.streamed.push_back(value);
       }
     }
   }
 
  private:
+  /// Whether a step of another node than `writer`, but for sums, reads or adds to it.
+  bool gradient_used(const StepGroup& group, int value, int writer) const {
+    return any_step(group, [&](const Step& step, const ScheduledNode& node) {
+      if (step.node == writer || step.work == Work::sum || step.work == Work::remake) return false;
+      return node.output == value || contains(node.inputs, value);
+    });
+  }
   bool large(int value) const {
     return value >= 0 && values_[static_cast<size_t>(value)].bytes >= kLeastCopied;
   }

@@ -7,6 +7,7 @@
 // uses again for all its blocks of images and which stays in cache. If other groups want it, too,
 // it is copied to memory, around the cache.
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -59,6 +60,7 @@ struct LocalValue {
   bool gradient = false;
   bool copied = false;  ///< to memory, for other groups
   bool band = false;    ///< only the rows at hand, always in the same place
+  size_t offset = 0;    ///< of thread 0's block, in the memory of all locals; set by the graph
   bool operator==(const LocalValue&) const = default;
 };
 

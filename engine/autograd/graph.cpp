@@ -87,7 +87,6 @@ void Graph::finish() {
   replay_.workspace_ = workspace_.data();
   plan_schedule();
   plan_memory();
-  plan_locals();
   plan_sums();
 }
 
@@ -229,12 +228,14 @@ void Graph::follow_masks() {
 
 void Graph::follow_masks(const Replay& replay) {
   const int64_t version = parameters_.mask_version();
-  if (version == mask_version_) return;
+  // Nodes have workspace for each thread.
+  if (version == mask_version_ && thread_count() <= mask_threads_) return;
   std::vector<ParameterId> kept_only;
   for (auto& node : nodes_)
     if (node->follow_mask(replay)) kept_only.push_back(node->info.weight);
   parameters_.store_kept(kept_only);
   mask_version_ = version;
+  mask_threads_ = thread_count();
 }
 
 void Graph::forward(Mode mode, int64_t batch) {

@@ -66,6 +66,8 @@ class Graph {
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   /// Whether a pass of a layer runs on kernels that skip masked weights.
   bool skips_masked() const;
+  /// Groups of steps that have run on blocks of images so far.
+  int64_t groups_on_blocks() const { return groups_on_blocks_; }
   /// Bytes of activations, activation gradients, channel sums and workspace.
   size_t planned_bytes() const {
     return memory_.bytes() + local_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
@@ -90,18 +92,19 @@ class Graph {
   void settle_halos();
   void plan_schedule();
   void plan_memory();
-  void plan_locals();
+  void plan_locals(int threads);
   void plan_sums();
   void follow_masks(const Replay& replay);
   void run_backward(int last_node);
   void run_node(Pass pass, int node);
   bool runs_on_blocks() const;
   void run_groups(Pass pass);
-  /// body(const Replay&) for each block of the batch, in parallel.
+  /// body(Replay&) for each block of the batch, in parallel.
   template <class Body>
   void for_each_block(const Body& body) const;
   bool ready(const StepGroup& group);
   void run_on_blocks(Pass pass, const StepGroup& group);
+  void run_rows(Pass pass, const StepGroup& group);
   void run_step(Pass pass, const Step& step, Replay& block, const kernels::RowRange& rows);
   void sum_missing(Pass pass, const StepGroup& group);
   void place_locals(Pass pass, const StepGroup& group);
@@ -116,15 +119,14 @@ class Graph {
   std::vector<bool> claimed_;
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
-  std::vector<bool> whole_;   ///< per value: not of schedule_.remade, or there all the same
+  std::vector<bool> whole_;   ///< per value: false if the forward pass left it in locals only
   std::vector<Replay::Local> local_data_, local_grads_;  ///< per value, of the group that runs
   std::vector<uint8_t> streamed_;                        ///< the same
   std::vector<std::vector<int64_t>> rows_done_;          ///< per thread: scratch of run_bands()
   bool finished_ = false;
   Buffer memory_, local_memory_, sums_memory_, workspace_;
   int local_threads_ = 0;  ///< that local_memory_ is for
-  /// Where the locals of each group are, forward and then backward.
-  std::vector<std::vector<std::byte*>> local_places_;
+  int64_t groups_on_blocks_ = 0;
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
   // What replay_ reads, per value.
@@ -133,6 +135,7 @@ class Graph {
   std::vector<int64_t> block_bytes_, row_bytes_;
   Replay replay_;
   int64_t mask_version_ = -1;  // that nodes have followed
+  int mask_threads_ = 0;       // thread_count() then
   bool profiling_ = false;
   std::vector<NodeTime> profile_;
 };

@@ -8,6 +8,7 @@
 
 namespace sculpt {
 
+using kernels::ActivationShape;
 using kernels::ceil_div;
 using kernels::RowRange;
 
@@ -49,35 +50,39 @@ void Graph::plan_schedule() {
 }
 
 /// Groups run one after the other, so that they share memory, which then stays in cache.
-void Graph::plan_locals() {
-  local_threads_ = thread_count();
+void Graph::plan_locals(int threads) {
+  const auto for_each_local = [&](const auto& body) {
+    int group_number = 0;
+    for (auto* groups : {&schedule_.forward, &schedule_.backward})
+      for (StepGroup& group : *groups) {
+        for (LocalValue& local : group.locals)
+          body(local, values_[local.value].shape, group_number);
+        ++group_number;
+      }
+  };
   MemoryPlanner planner;
-  int time = 0;
-  for (const auto* groups : {&schedule_.forward, &schedule_.backward})
-    for (const StepGroup& group : *groups) {
-      for (const LocalValue& local : group.locals)
-        planner.request(values_[local.value].shape, Lifetime::at(time));
-      ++time;
-    }
+  for_each_local([&](const LocalValue&, const ActivationShape& shape, int group_number) {
+    planner.request(shape, Lifetime::at(group_number));
+  });
   const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
-  const auto offsets = planner.place(local_threads_, cell_bytes);
+  const auto offsets = planner.place(threads, cell_bytes);
+  auto offset = offsets.begin();
+  for_each_local([&](LocalValue& local, const ActivationShape& shape, int /*group_number*/) {
+    local.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
+  });
   local_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
-  size_t request = 0;
-  for (const auto* groups : {&schedule_.forward, &schedule_.backward})
-    for (const StepGroup& group : *groups) {
-      auto& places = local_places_.emplace_back();
-      for (const LocalValue& local : group.locals)
-        places.push_back(local_memory_.data() + offsets[request++] +
-                         static_cast<size_t>(values_[local.value].shape.guard_cells()) *
-                             cell_bytes);
-    }
+  local_threads_ = threads;
+  rows_done_.resize(static_cast<size_t>(threads));
+  for (auto& rows : rows_done_)
+    for (const auto* groups : {&schedule_.forward, &schedule_.backward})
+      for (const StepGroup& group : *groups)
+        rows.resize(std::max(rows.size(), group.steps.size()));
 }
 
 /// Profiling wants times of nodes. Threads take whole blocks, so few blocks keep too many waiting.
 bool Graph::runs_on_blocks() const {
   if (replay_.mode != Mode::train || profiling_) return false;
   const int64_t threads = thread_count();
-  if (threads > local_threads_) return false;
   const int64_t blocks = backend_.blocks(replay_.images_);
   const int64_t rounds = ceil_div(blocks, threads);
   return 5 * blocks >= 4 * rounds * threads;
@@ -119,13 +124,11 @@ bool Graph::ready(const StepGroup& group) {
 
 void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
   parameters_.settle();
+  if (thread_count() > local_threads_) plan_locals(thread_count());
   sum_missing(pass, group);
   for (const Step& step : group.steps)
     if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(pass, replay_);
   place_locals(pass, group);
-  rows_done_.resize(static_cast<size_t>(thread_count()));
-  for (auto& rows : rows_done_)
-    rows.resize(std::max(rows.size(), group.steps.size()));
   for_each_block([&](Replay& block) {
     const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
     run_bands(group.bands, group.rounds, done,
@@ -139,6 +142,22 @@ void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
   if (pass == Pass::forward)
     for (const LocalValue& local : group.locals)
       if (!local.copied) whole_[local.value] = false;
+  ++groups_on_blocks_;
+}
+
+void Graph::run_rows(Pass pass, const StepGroup& group) {
+  struct Placed {
+    Graph& graph;
+    const StepGroup& group;
+    ~Placed() { graph.forget_locals(group); }
+  };
+  const Placed placed{*this, group};
+  place_locals(pass, group);
+  for_each_block([&](Replay& block) {
+    const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
+    run_bands(group.bands, group.rounds, done,
+              [&](size_t s, const RowRange& rows) { run_step(pass, group.steps[s], block, rows); });
+  });
 }
 
 void Graph::run_step(Pass pass, const Step& step, Replay& block, const RowRange& rows) {
@@ -158,13 +177,11 @@ void Graph::run_step(Pass pass, const Step& step, Replay& block, const RowRange&
 }
 
 void Graph::place_locals(Pass pass, const StepGroup& group) {
-  const auto& groups = pass == Pass::forward ? schedule_.forward : schedule_.backward;
-  const size_t before = pass == Pass::forward ? 0 : schedule_.forward.size();
-  const auto& places = local_places_[before + static_cast<size_t>(&group - groups.data())];
-  for (size_t i = 0; i < group.locals.size(); ++i) {
-    const auto& [value, gradient, copied, band] = group.locals[i];
-    const bool there = pass == Pass::backward && !gradient && whole_[value];
-    if (!there) (gradient ? local_grads_ : local_data_)[value] = {places[i], copied, band};
+  for (const LocalValue& local : group.locals) {
+    const bool already_whole = pass == Pass::backward && !local.gradient && whole_[local.value];
+    if (already_whole) continue;
+    (local.gradient ? local_grads_ : local_data_)[local.value] = {
+        local_memory_.data() + local.offset, local.copied, local.band};
   }
   for (const int value : group.streamed)
     streamed_[value] = 1;
@@ -194,6 +211,7 @@ void Graph::remake_inputs(const Node& node) {
     const Value v = node.inputs[i];
     if (whole_[v.index] || !node.backward_reads_input(i)) continue;
     BlockPasses& passes = *nodes_[values_[v.index].producer]->block_passes();
+    parameters_.settle();
     for_each_block(
         [&](const Replay& block) { passes.run(Pass::forward, block, all_rows(shape(v))); });
     whole_[v.index] = true;

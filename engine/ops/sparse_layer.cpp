@@ -26,12 +26,14 @@ std::span<const uint8_t> SparseLayer::arena_mask() const {
 }
 
 bool SparseLayer::follow_mask() {
-  if (arena_->mask_version() == mask_version_) return false;
+  const bool more_threads = conv_ && thread_count() > threads_;
+  if (arena_->mask_version() == mask_version_ && !more_threads) return false;
   mask_version_ = arena_->mask_version();
   const auto mask = arena_mask();
   const bool dense = std::ranges::all_of(mask, is_kept);
-  if (dense ? mask_.empty() : std::equal(mask.begin(), mask.end(), mask_.begin(), mask_.end()))
-    return false;
+  const bool same =
+      dense ? mask_.empty() : std::equal(mask.begin(), mask.end(), mask_.begin(), mask_.end());
+  if (same && !more_threads) return false;
   drop();
   mask_.clear();
   if (!dense) mask_.assign(mask.begin(), mask.end());
@@ -45,6 +47,7 @@ double SparseLayer::density() const {
 
 void SparseLayer::build() {
   conv_.emplace(shape_, arena_mask());
+  threads_ = thread_count();
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);
 }
@@ -54,18 +57,17 @@ void SparseLayer::drop() {
   kept_only_ = false;
   workspace_ = {};
   values_ = {};
-  partials_ = {};
 }
 
 void SparseLayer::zero_partials() {
-  parallel_for(static_cast<int64_t>(partials_.bytes()), [&](int64_t begin, int64_t end, int) {
-    std::memset(partials_.data() + begin, 0, static_cast<size_t>(end - begin));
+  const auto bytes = static_cast<int64_t>(partial_) * thread_count();
+  parallel_for(bytes, [&](int64_t begin, int64_t end, int) {
+    std::memset(workspace_.data() + begin, 0, static_cast<size_t>(end - begin));
   });
 }
 
 void SparseLayer::sum_partials(void* dweight) {
-  const auto count = static_cast<int64_t>(partials_.bytes() / std::max<size_t>(1, partial_));
-  kernels().on_blocks.sum_partials(dweight, partials_.data(), count, conv(),
+  kernels().on_blocks.sum_partials(dweight, workspace_.data(), thread_count(), conv(),
                                    kernels::GradWrite::overwrite);
 }
 
@@ -76,8 +78,6 @@ void SparseLayer::keep_only(bool on_blocks) {
   const kernels::SparseConv2dBlockKernels& blocks = kernels().on_blocks;
   partial_ = blocks.partial_bytes(*conv_);
   values_ = Buffer(blocks.values_bytes(*conv_), "kept weights");
-  partials_ =
-      Buffer(static_cast<size_t>(thread_count()) * partial_, "partial gradients of kept weights");
 }
 
 }  // namespace sculpt::ops

@@ -19,8 +19,8 @@ class SparseLayer {
   /// Whether the backend has kernels that skip masked weights.
   bool available() const { return kernels().forward != nullptr; }
 
-  /// Looks at the mask. True if it is not that of the last call (before the first one: all ones);
-  /// the lists below are then gone.
+  /// Looks at the mask. True if it is not that of the last call (before the first one: all ones),
+  /// or if there are more threads than the lists below were made for; they are then gone.
   bool follow_mask();
   bool masked() const { return !mask_.empty(); }
   /// Kept weights over all weights.
@@ -44,7 +44,7 @@ class SparseLayer {
   const void* values() const { return values_.data(); }
   void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
   /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
-  void* partial(int thread) { return partials_.data() + static_cast<size_t>(thread) * partial_; }
+  void* partial(int thread) { return workspace_.data() + static_cast<size_t>(thread) * partial_; }
   void zero_partials();
   void sum_partials(void* dweight);
 
@@ -59,8 +59,9 @@ class SparseLayer {
   int64_t kept_ = 0;
   std::optional<kernels::SparseConv2d> conv_;
   bool kept_only_ = false;
-  Buffer workspace_, values_, partials_;
-  size_t partial_ = 0;  // bytes
+  int threads_ = 0;            // that workspace_ is for
+  Buffer workspace_, values_;  // on blocks, workspace_ holds the partial gradients
+  size_t partial_ = 0;         // bytes of one
 };
 
 }  // namespace sculpt::ops

@@ -13,7 +13,7 @@ struct PlaneRuns {
   int64_t count = 0;
   int64_t length = 0;
   int64_t stride = 0;
-  /// From a float to the one that should be on its way to the cache by then; 0: none.
+  /// From a float to the one that should be on its way to the cache by then; 0: no other.
   int64_t ahead = 0;
 };
 

@@ -4,8 +4,8 @@
 // cache: a thread runs all output channels over one tile and segment of input channels, then goes
 // on. Entry by entry, 4 bytes of value and 4 of offset feed a whole tile of multiply-adds.
 //
-// The weight gradient keeps the cells of dy in registers instead and adds up the lanes of 16
-// entries at a time.
+// The weight gradient keeps the cells of dy in registers instead. Lanes are added up at the end,
+// or, where entries are many, 16 entries at a time for each tile.
 
 #include "kernels/cpu/sparse_conv2d.h"
 

@@ -154,5 +154,46 @@ TEST_CASE("block schedule: an output is not made again from another one that wou
     CHECK(std::ranges::find(group.steps, remake(2)) == group.steps.end());
 }
 
+/// Whether a step writes or reads what `local` holds.
+bool uses(const Step& step, const ScheduledNode& node, const LocalValue& local, bool forward) {
+  const bool input = std::ranges::find(node.inputs, local.value) != node.inputs.end();
+  if (forward)
+    return step.work == Work::sum ? node.inputs[0] == local.value
+                                  : input || node.output == local.value;
+  return step.work == Work::run ? input || node.output == local.value : node.output == local.value;
+}
+
+TEST_CASE("block schedule: a band is read whole before the next one is written") {
+  // A residual block with a strided convolution in its shortcut.
+  std::vector<ScheduledNode> nodes = {conv(0, 1), norm({1}, 2),  conv(2, 3),   norm({3}, 4),
+                                      conv(2, 5), norm({5}, 6),  conv(4, 7),   norm({7, 6}, 8),
+                                      conv(8, 9), norm({9}, 10), whole(10, 11)};
+  nodes[2].window = nodes[4].window = {3, 2, 1};
+  std::vector<ScheduledValue> values(12, {16, 4, int64_t{1} << 20, int64_t{8} << 20});
+  for (const size_t full : {0, 1, 2})
+    values[full] = {32, 2, int64_t{4} << 20, int64_t{32} << 20};
+  const BlockSchedule schedule = schedule_blocks(nodes, values);
+  int bands = 0;
+  for (const auto* groups : {&schedule.forward, &schedule.backward})
+    for (const StepGroup& group : *groups)
+      for (const LocalValue& local : group.locals) {
+        if (!local.band) continue;
+        ++bands;
+        std::vector<int64_t> scratch(group.steps.size());
+        std::vector<kernels::RowRange> ranges;
+        run_bands(group.bands, group.rounds, scratch, [&](size_t s, kernels::RowRange rows) {
+          const Step& step = group.steps[s];
+          if (uses(step, nodes[static_cast<size_t>(step.node)], local, groups == &schedule.forward))
+            ranges.push_back(rows);
+        });
+        // Written and read in turn.
+        REQUIRE(ranges.size() % 2 == 0);
+        REQUIRE(ranges.size() > 2);
+        for (size_t i = 0; i < ranges.size(); i += 2)
+          CHECK(ranges[i] == ranges[i + 1]);
+      }
+  CHECK(bands >= 4);
+}
+
 }  // namespace
 }  // namespace sculpt

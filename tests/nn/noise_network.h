@@ -1,5 +1,5 @@
 #pragma once
-// A network on one batch of noise: 16 x 16 pixels, 7 classes.
+// A network on one batch of noise, 7 classes.
 
 #include <cstdint>
 #include <string>
@@ -13,8 +13,8 @@ namespace sculpt::testing {
 
 class NoiseNetwork {
  public:
-  NoiseNetwork(const std::string& model, int32_t batch, double width = 0.25)
-      : batch_(batch), network_(spec(model, width), kernels::cpu_backend(), batch) {
+  NoiseNetwork(const std::string& model, int32_t batch, double width = 0.25, int64_t pixels = 16)
+      : batch_(batch), network_(spec(model, width, pixels), kernels::cpu_backend(), batch) {
     network_.initialise(5);
     const RandomStream stream(3, Purpose::test);
     for (int64_t i = 0; i < batch * network_.spec().image.count(); ++i)
@@ -45,13 +45,13 @@ class NoiseNetwork {
   Network network_;
 
  private:
-  static NetworkSpec spec(const std::string& model, double width) {
+  static NetworkSpec spec(const std::string& model, double width, int64_t pixels) {
     models::ModelOptions options;
     options.name = model;
     options.width = width;
     NetworkSpec spec;
     spec.model = models::make_model(options, 7);
-    spec.image = {3, 16, 16};
+    spec.image = {3, pixels, pixels};
     spec.classes = 7;
     return spec;
   }

@@ -23,8 +23,9 @@ constexpr int32_t kBatch = 19;
 class Training : public testing::NoiseNetwork {
  public:
   explicit Training(SparseKernels sparse, const std::string& model = "resnet20",
-                    const OptimOptions& options = {}, int32_t batch = kBatch, double width = 0.25)
-      : NoiseNetwork(model, batch, width), sgd_(network_.parameters(), options) {
+                    const OptimOptions& options = {}, int32_t batch = kBatch, double width = 0.25,
+                    int64_t pixels = 16)
+      : NoiseNetwork(model, batch, width, pixels), sgd_(network_.parameters(), options) {
     network_.graph().replay().sparse = sparse;
   }
 
@@ -102,6 +103,15 @@ class Training : public testing::NoiseNetwork {
   }
 
   void backward() { network_.backward(); }
+
+  int64_t groups_on_blocks() { return network_.graph().groups_on_blocks(); }
+
+  void unmask_every_third_layer() {
+    int layer = 0;
+    for (const Parameter& p : parameters().parameters())
+      if (p.prunable && layer++ % 3 == 0)
+        std::ranges::fill(ParameterArena::slice(parameters().masks(), p), uint8_t{1});
+  }
 
   /// Of the batch, in this mode.
   double loss(Mode mode) {
@@ -206,27 +216,45 @@ void check_same_bits(Training& a, Training& b) {
   CHECK(std::ranges::equal(a.parameters().state_values(), b.parameters().state_values()));
 }
 
+constexpr int32_t kFourBlocks = 55;  // the last one is short
+
+struct Model {
+  std::string name;
+  double width;
+  int64_t pixels;
+};
+
+Training on_blocks(const Model& model) {
+  return Training(SparseKernels::on, model.name, {}, kFourBlocks, model.width, model.pixels);
+}
+// Of full width, activations are large enough to be copied around the cache, and of 32 x 32 pixels
+// for several rounds of rows.
+const Model kModels[] = {{"resnet20", 0.25, 16},
+                         {"resnet20", 1, 32},
+                         {"resnet50", 0.125, 16},
+                         {"mobilenet_v1", 0.25, 16},
+                         {"vgg11_bn", 0.5, 32}};
+
 TEST_CASE("sparse layers: blocks of images that go through several layers give the same bits") {
-  constexpr int32_t kFourBlocks = 55;  // the last one is short
-  // At full width, activations are large enough to be copied around the cache.
-  const std::pair<std::string, double> cases[] = {
-      {"resnet20", 0.25}, {"resnet20", 1}, {"resnet50", 0.125}, {"mobilenet_v1", 0.25}};
-  for (const auto& [model, width] : cases)
+  for (const Model& model : kModels)
     // With 3 threads there are too few blocks; with 1 and 2, sums over threads are those of whole
     // batches.
     for (const int count : {1, 2, 3}) {
-      CAPTURE(model);
+      CAPTURE(model.name);
+      CAPTURE(model.width);
       CAPTURE(count);
       const ThreadCount threads(count);
-      Training blocks(SparseKernels::on, model, {}, kFourBlocks, width),
-          nodes(SparseKernels::on, model, {}, kFourBlocks, width);
+      Training blocks = on_blocks(model), nodes = on_blocks(model);
       nodes.run_node_by_node();
       for (Training* training : {&blocks, &nodes})
         training->mask(0.2, 8);
       for (int step = 0; step < 2; ++step) {
         CHECK(blocks.step() == nodes.step());
         check_same_bits(blocks, nodes);
+        CHECK(blocks.loss(Mode::eval) == nodes.loss(Mode::eval));
       }
+      CHECK((blocks.groups_on_blocks() > 0) == (count < 3));
+      CHECK(nodes.groups_on_blocks() == 0);
     }
 }
 
@@ -234,8 +262,7 @@ TEST_CASE("sparse layers: one pass may run on blocks and the other one not") {
   const ThreadCount threads(2);
   for (const bool forward_on_blocks : {true, false}) {
     CAPTURE(forward_on_blocks);
-    Training mixed(SparseKernels::on, "resnet20", {}, 55),
-        nodes(SparseKernels::on, "resnet20", {}, 55);
+    Training mixed = on_blocks(kModels[1]), nodes = on_blocks(kModels[1]);
     nodes.run_node_by_node();
     for (Training* training : {&mixed, &nodes})
       training->mask(0.2, 8);
@@ -245,7 +272,43 @@ TEST_CASE("sparse layers: one pass may run on blocks and the other one not") {
     mixed.backward();
     nodes.backward();
     check_same_bits(mixed, nodes);
+    CHECK(mixed.groups_on_blocks() > 0);
   }
+}
+
+TEST_CASE("sparse layers: on blocks, masks may change between the passes, and some be dense") {
+  const ThreadCount threads(2);
+  for (const Model& model : {kModels[0], kModels[1]}) {
+    Training blocks = on_blocks(model), nodes = on_blocks(model);
+    nodes.run_node_by_node();
+    for (Training* training : {&blocks, &nodes}) {
+      training->mask(0.2, 8);
+      training->step();
+      training->mask(0.3, 9);
+      training->unmask_every_third_layer();
+      training->loss(Mode::train);
+      training->mask(0.1, 10);
+      training->backward();
+    }
+    check_same_bits(blocks, nodes);
+    CHECK(blocks.step() == nodes.step());
+    CHECK(blocks.groups_on_blocks() > 0);
+  }
+}
+
+TEST_CASE("sparse layers: more threads than before") {
+  const ThreadCount one(1);
+  Training grown = on_blocks(kModels[1]);
+  grown.mask(0.01, 8);
+  grown.step();
+  set_thread_count(2);
+  Training nodes = on_blocks(kModels[1]);
+  nodes.run_node_by_node();
+  nodes.mask(0.01, 8);
+  nodes.step();
+  nodes.join(grown);
+  CHECK(grown.step() == nodes.step());
+  check_same_bits(grown, nodes);
 }
 
 TEST_CASE("sparse layers: masked weights stay exactly zero") {
