@@ -23,6 +23,15 @@ VARIANTS = {
 }
 
 
+def killed_after(seconds, words):
+    """Whether a run was still at work then."""
+    process = start(*words)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate(timeout=TIMEOUT)
+    return process.returncode == -signal.SIGKILL
+
+
 class Kill(ProgramTest):
     def test_killed_runs_end_with_the_same_bytes(self):
         print(f"seed {SEED}")
@@ -45,12 +54,11 @@ class Kill(ProgramTest):
             if moment % 3 == 0:
                 words += ["--set", "train.checkpoint_steps=1"]
             # Twice each: the second kill hits a resumed run.
-            for _ in range(2):
-                process = start(*words)
-                time.sleep(draw.uniform(0.05, 1) * duration[name])
-                process.kill()
-                process.communicate(timeout=TIMEOUT)
-                killed += process.returncode == -signal.SIGKILL
+            wait = draw.uniform(0.05, 1) * duration[name]
+            while not killed_after(wait, words):
+                wait /= 2  # the machine is less busy than it was for `duration`
+                shutil.rmtree(out)
+            killed += 1 + killed_after(draw.uniform(0.05, 1) * duration[name], words)
             done = sculpt_run(*words)
             with self.subTest(moment=moment, variant=name):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -60,9 +68,7 @@ class Kill(ProgramTest):
                 self.assertEqual(records(out / "layers.jsonl"), layers)
                 self.assertTrue(final(out) == checkpoint, "final.safetensors differs")
             shutil.rmtree(out)
-        # Enough of the kills hit a running process for this to mean something.
         print(f"{killed} of {2 * MOMENTS} kills hit a running process")
-        self.assertGreaterEqual(killed, MOMENTS)
 
     def test_a_resumed_run_keeps_the_kernels_that_were_measured_for_it(self):
         cache = self.folder / "cache"
