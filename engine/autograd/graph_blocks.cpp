@@ -128,13 +128,7 @@ void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
   sum_missing(pass, group);
   for (const Step& step : group.steps)
     if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(pass, replay_);
-  place_locals(pass, group);
-  for_each_block([&](Replay& block) {
-    const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
-    run_bands(group.bands, group.rounds, done,
-              [&](size_t s, const RowRange& rows) { run_step(pass, group.steps[s], block, rows); });
-  });
-  forget_locals(group);
+  run_rows(pass, group);
   for (const Step& step : group.steps) {
     if (step.work == Work::sum) summed_[step.node] = true;
     if (step.work == Work::run) nodes_[step.node]->block_passes()->end(pass, replay_);

@@ -45,6 +45,7 @@ inline Vec load(const float* p) {
 inline void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
 }
+
 /// Stores around the cache: for what is not read again soon. p is aligned to a register, and other
 /// threads see it after stream_end().
 inline void stream(float* p, Vec v) {
@@ -56,11 +57,13 @@ inline void stream(float* p, Vec v) {
   store(p, v);
 #endif
 }
+
 inline void stream_end() {
 #if defined(__AVX2__)
   _mm_sfence();
 #endif
 }
+
 /// Asks for the cache line at p, to be read or written soon, in the second-level cache. p may point
 /// anywhere.
 inline void prefetch(const float* p) {
@@ -69,6 +72,7 @@ inline void prefetch(const float* p) {
 inline void prefetch_to_write(const float* p) {
   __builtin_prefetch(p, 1, 2);
 }
+
 inline Vec broadcast(float value) {
   return value - Vec{};
 }
