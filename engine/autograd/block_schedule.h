@@ -4,8 +4,8 @@
 // block a few rows at a time.
 //
 // What is written and read within one group is local to a thread: it has one block of it, which it
-// uses again for all its blocks of images and which stays in cache. If other groups want it, too,
-// it is copied to memory, around the cache.
+// uses again for all its blocks of images and which stays in cache. So is what other groups want,
+// too, if it is large and batch norm can copy it to memory, around the cache.
 
 #include <cstddef>
 #include <cstdint>
