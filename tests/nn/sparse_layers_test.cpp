@@ -227,10 +227,10 @@ struct Model {
 Training on_blocks(const Model& model) {
   return Training(SparseKernels::on, model.name, {}, kFourBlocks, model.width, model.pixels);
 }
-// Of full width, activations are large enough to be copied around the cache, and of 32 x 32 pixels
-// for several rounds of rows.
+// Of 32 x 32 pixels, activations are large enough to be copied around the cache, and for several
+// rounds of rows.
 const Model kModels[] = {{"resnet20", 0.25, 16},
-                         {"resnet20", 1, 32},
+                         {"resnet20", 0.5, 32},
                          {"resnet50", 0.125, 16},
                          {"mobilenet_v1", 0.25, 16},
                          {"vgg11_bn", 0.25, 32}};
