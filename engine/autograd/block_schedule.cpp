@@ -7,7 +7,10 @@
 
 namespace sculpt {
 
-using namespace schedule;
+using schedule::contains;
+using schedule::node_of;
+using schedule::Nodes;
+using schedule::Values;
 
 namespace {
 
@@ -96,7 +99,7 @@ class Bands {
       const Step& step = group.steps[s];
       const ScheduledNode& node = node_of(nodes_, step);
       if (!node.on_blocks) return;
-      const ScheduledValue& value = values_[static_cast<size_t>(rows_of(step, forward))];
+      const ScheduledValue& value = values_[static_cast<size_t>(counted_value(step, forward))];
       BandStep& band = group.bands.emplace_back();
       band.rows = value.rows;
       band.multiple = value.band;
@@ -118,7 +121,7 @@ class Bands {
   static constexpr int64_t kRoundBytes = int64_t{256} << 10;
 
   /// The value whose rows a step counts.
-  int rows_of(const Step& step, bool forward) const {
+  int counted_value(const Step& step, bool forward) const {
     const ScheduledNode& node = node_of(nodes_, step);
     const bool of_input = forward ? step.work == Work::sum : step.work == Work::run;
     return of_input ? node.inputs[0] : node.output;
@@ -167,14 +170,14 @@ class Bands {
 }  // namespace
 
 BlockSchedule schedule_blocks(const Nodes& nodes, const Values& values) {
-  BlockSchedule schedule = {forward_groups(nodes), backward_groups(nodes)};
-  find_locals(schedule, nodes, values);
+  BlockSchedule blocks = {forward_groups(nodes), backward_groups(nodes)};
+  schedule::find_locals(blocks, nodes, values);
   const Bands bands(nodes, values);
-  for (StepGroup& group : schedule.forward)
+  for (StepGroup& group : blocks.forward)
     bands.add_to(group, true);
-  for (StepGroup& group : schedule.backward)
+  for (StepGroup& group : blocks.backward)
     bands.add_to(group, false);
-  return schedule;
+  return blocks;
 }
 
 }  // namespace sculpt

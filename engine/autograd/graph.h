@@ -68,7 +68,8 @@ class Graph {
   bool skips_masked() const;
   /// Groups of steps that have run on blocks of images so far.
   int64_t groups_on_blocks() const { return groups_on_blocks_; }
-  /// Bytes of activations, activation gradients, channel sums and workspace.
+  /// Bytes of activations, activation gradients, channel sums and workspace, and, once a group has
+  /// run on blocks, of what is local to threads.
   size_t planned_bytes() const {
     return memory_.bytes() + local_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
   }

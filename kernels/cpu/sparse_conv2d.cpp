@@ -97,7 +97,7 @@ struct Pass {
 };
 
 /// Sums of the output channels [out_begin, out_end) of a tile, whose first pixel's cells are at x
-/// and y.
+/// and y. to_next: floats from y to the next tile.
 template <int kHeight, int kWidth, bool kNeighbours>
 void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
               int64_t out_end) {
@@ -113,6 +113,7 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64
       const int64_t begin = starts[o], end = starts[o + 1];
       if (load_y && begin == end) continue;
       float* const out = y + o * pass.pixels.out_channel * kLanes;
+      // What is added to comes from memory.
       if (pass.accumulate && segment == 0)
         for (int i = 0; i < kHeight; ++i)
           for (int j = 0; j < kWidth; ++j)
@@ -151,10 +152,7 @@ void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t ou
     float* y = pass.y + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
                          tile.column * pixels.out_column) *
                             kLanes;
-    const Tile next = tiling.next(tile);
-    const int64_t to_next =
-        ((next.row - tile.row) * pixels.out_row + (next.column - tile.column) * pixels.out_column) *
-        kLanes;
+    const int64_t to_next = tiling.to_next(tile, pixels.out_row, pixels.out_column) * kLanes;
     with_tile_size(tile, [&](auto height, auto width) {
       if (pixels.in_column == 1)
         run_tile<height, width, true>(pass, x, y, to_next, out_begin, out_end);
@@ -281,6 +279,8 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
     const int64_t begin = taps.starts[static_cast<size_t>(row)];
     const int64_t end = taps.starts[static_cast<size_t>(row + 1)];
     const float* out = dy + row % taps.out_channels * pass.pixels.out_channel * kLanes;
+    // The next tile's cells, which entries meet in no order that the hardware could foresee; some
+    // channels with each row, so that the requests spread.
     for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
       for (int i = 0; i < kHeight; ++i)
         for (int j = 0; j < kWidth; ++j)
@@ -333,10 +333,7 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
       const float* dy = pass.dy + (block * pixels.out_block + pixels.out_first +
                                    tile.row * pixels.out_row + tile.column * pixels.out_column) *
                                       kLanes;
-      const Tile next = tiling.next(tile);
-      const int64_t to_next =
-          ((next.row - tile.row) * pixels.in_row + (next.column - tile.column) * pixels.in_column) *
-          kLanes;
+      const int64_t to_next = tiling.to_next(tile, pixels.in_row, pixels.in_column) * kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
         if (pixels.in_column == 1)
           keep ? add_tile<height, width, true, true>(pass, x, dy, to_next, gradient)

@@ -44,11 +44,11 @@ class Tiling {
       column += width;
     }
   }
-  /// Where the tile after this one begins, of the same strip or the next one.
-  Tile next(const Tile& tile) const {
-    const int64_t column = tile.column + tile.width;
-    if (column < columns_) return {tile.row, column, 0, 0};
-    return {tile.row / tall_ * tall_ + tall_, 0, 0, 0};
+  /// From a tile to the one after it, of the same strip or the next one, where neighbouring rows
+  /// and columns are `row` and `column` apart.
+  int64_t to_next(const Tile& tile, int64_t row, int64_t column) const {
+    if (tile.column + tile.width < columns_) return tile.width * column;
+    return (tall_ - tile.row % tall_) * row - tile.column * column;
   }
   int64_t strips() const { return ceil_div(rows_, tall_); }
 

@@ -8,20 +8,7 @@
 
 namespace sculpt::kernels::test::batch_norm {
 
-struct Case {
-  int64_t batch;
-  ActivationShape shape;
-
-  std::string name() const {
-    return fmt::format("batch {} of {}x{}x{} halo {}", batch, shape.channels, shape.height,
-                       shape.width, shape.halo);
-  }
-  int64_t count() const { return batch * shape.elements_per_image(); }
-  int64_t per_channel() const { return batch * shape.height * shape.width; }
-  size_t channel(int64_t nchw_index) const {
-    return static_cast<size_t>(nchw_index / (shape.height * shape.width) % shape.channels);
-  }
-};
+using Case = ActivationCase;
 
 inline const std::vector<Case> kCases = {
     {1, {3, 5, 7, 0}},   {5, {2, 4, 3, 1}},    {16, {4, 8, 8, 1}},  {33, {5, 3, 3, 2}},

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <fmt/format.h>
 
 #include "tests/kernels/kernel_test_util.h"
 
@@ -8,16 +7,7 @@ namespace {
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::test;
 
-struct Case {
-  int64_t batch;
-  ActivationShape shape;
-
-  std::string name() const {
-    return fmt::format("batch {} of {}x{}x{} halo {}", batch, shape.channels, shape.height,
-                       shape.width, shape.halo);
-  }
-  int64_t count() const { return batch * shape.elements_per_image(); }
-};
+using Case = ActivationCase;
 
 const std::vector<Case> kCases = {
     {1, {1, 1, 1, 0}},  {3, {2, 5, 7, 0}},  {16, {3, 4, 4, 1}},

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <limits>
 #include <string>
 #include <vector>
@@ -72,6 +73,22 @@ class Array {
 
  private:
   sculpt::test::DeviceArray elements_;
+};
+
+/// Images of one shape.
+struct ActivationCase {
+  int64_t batch;
+  ActivationShape shape;
+
+  std::string name() const {
+    return fmt::format("batch {} of {}x{}x{} halo {}", batch, shape.channels, shape.height,
+                       shape.width, shape.halo);
+  }
+  int64_t count() const { return batch * shape.elements_per_image(); }
+  int64_t per_channel() const { return batch * shape.height * shape.width; }
+  size_t channel(int64_t nchw_index) const {
+    return static_cast<size_t>(nchw_index / (shape.height * shape.width) % shape.channels);
+  }
 };
 
 /// One activation or activation gradient.
