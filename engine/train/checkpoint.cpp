@@ -47,7 +47,6 @@ std::vector<Entry> entries(ParameterArena& arena, const CheckpointContent& conte
     for (const Parameter& p : arena.parameters())
       list.push_back({"optimizer.momentum." + p.name, Dtype::f32, p.shape,
                       writable(ParameterArena::slice(arena.momentum<float>(), p))});
-  // Bytes come last, so that all that is wider stays aligned in the file.
   if (content.masks)
     for (const Parameter& p : arena.parameters())
       if (p.prunable)
@@ -69,11 +68,7 @@ void write_checkpoint(const std::filesystem::path& path, ParameterArena& paramet
     t.data = e.memory;
     tensors.push_back(std::move(t));
   }
-  // Scalars of 8 bytes before floats of 4.
-  std::stable_sort(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) {
-    return safetensors::element_bytes(a.dtype) > safetensors::element_bytes(b.dtype);
-  });
-  safetensors::write(path, tensors, metadata);
+  safetensors::write(path, std::move(tensors), metadata);
 }
 
 void read_checkpoint(const safetensors::File& file, ParameterArena& parameters,

@@ -35,16 +35,19 @@ struct Tensor {
 
 using Metadata = std::map<std::string, std::string>;
 
-/// Writes the file atomically (see write_file): tensors in the given order, metadata sorted by key.
-/// Equal arguments give equal bytes.
-void write(const std::filesystem::path& path, const std::vector<Tensor>& tensors,
+/// Writes the file atomically (see write_file): tensors of wider types first, and those of one
+/// width in the given order, so that every tensor is aligned; metadata sorted by key. Equal
+/// arguments give equal bytes.
+void write(const std::filesystem::path& path, std::vector<Tensor> tensors,
            const Metadata& metadata);
 
 /// A file in memory, every tensor checked to lie inside it.
 class File {
  public:
-  /// Throws Error naming the file if it is damaged in any way. With require_checksum a file without
-  /// a checksum counts as damaged; else only a wrong one does.
+  /// Throws Error naming the file if it is damaged in any way, or if a tensor has a type that Dtype
+  /// does not have. Accepts and refuses what the format's own reader does; in addition, names that
+  /// appear twice and a checksum that does not fit are refused. With require_checksum a file
+  /// without a checksum counts as damaged; else only a wrong one does.
   static File read(const std::filesystem::path& path, bool require_checksum);
   static File parse(std::string name, std::vector<std::byte> content, bool require_checksum);
   File(File&&) = default;

@@ -7,6 +7,7 @@
 
 namespace sculpt::safetensors {
 
+inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  ///< the format's own limit
 inline constexpr std::string_view kMetadataKey = "__metadata__";
 inline constexpr std::string_view kChecksumKey = "checksum";
 /// Stands where the checksum will be while it is computed.

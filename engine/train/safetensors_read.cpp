@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr int kMaxDepth = 127;  // of nested arrays and objects, as in the format's own reader
 constexpr size_t kLengthBytes = 8;
 
 /// Everything that can be wrong with a file is reported through this.
@@ -31,32 +33,65 @@ std::string header_of(const std::string& name, const std::vector<std::byte>& con
   return std::string(reinterpret_cast<const char*>(content.data()) + kLengthBytes, length);
 }
 
-Json parse_header(const std::string& name, const std::string& text) {
-  std::set<std::string> seen;
-  std::string repeated;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key && !seen.insert(parsed).second)
-      repeated = parsed;
+/// What the JSON parser itself does not refuse: names that appear twice in an object, which the
+/// description of the format forbids, and values that are nested too deeply.
+class HeaderWatch {
+ public:
+  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
+    using Event = Json::parse_event_t;
+    if (event == Event::object_start || event == Event::array_start) {
+      if (depth >= kMaxDepth) problem_ = fmt::format("it is nested more than {} deep", kMaxDepth);
+      names_.resize(static_cast<size_t>(depth) + 2);
+      names_.back().clear();
+    } else if (event == Event::key) {
+      const auto& name = parsed.get_ref<const std::string&>();
+      if (!names_.at(static_cast<size_t>(depth)).insert(name).second)
+        problem_ = fmt::format("the name '{}' stands there twice", name);
+    }
     return true;
-  };
-  Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
+  }
+  const std::string& problem() const { return problem_; }
+
+ private:
+  std::vector<std::set<std::string>> names_;  // at every depth
+  std::string problem_;
+};
+
+Json parse_header(const std::string& name, const std::string& text) {
+  // The parser takes a zero byte for the end of the text and skips a byte order mark; JSON has
+  // neither.
+  if (text.find('\0') != std::string::npos || text.starts_with("\xEF\xBB\xBF"))
+    damaged(name, "its header is not JSON");
+  HeaderWatch watch;
+  Json header = Json::parse(text, std::ref(watch), /*allow_exceptions=*/false);
   if (header.is_discarded() || !header.is_object()) damaged(name, "its header is not JSON");
-  if (!repeated.empty()) damaged(name, "tensor '{}' twice", repeated);
+  if (!watch.problem().empty()) damaged(name, "in its header, {}", watch.problem());
   return header;
 }
+
+/// Types of the format that this program does not read.
+constexpr std::array kOtherTypes = std::to_array<std::string_view>(
+    {"BOOL", "F4", "F6_E2M3", "F6_E3M2", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
+     "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "U32", "C64", "U64"});
 
 Dtype dtype_of(const std::string& name, const std::string& tensor, const std::string& text) {
   for (const Dtype d : {Dtype::u8, Dtype::i32, Dtype::i64, Dtype::f32, Dtype::f64})
     if (text == name_of(d)) return d;
-  damaged(name, "tensor '{}' has the type '{}', which is not supported", tensor, text);
+  if (std::find(kOtherTypes.begin(), kOtherTypes.end(), text) != kOtherTypes.end())
+    fail("{}: tensor '{}' has the type '{}', which is not supported; convert it to F32", name,
+         tensor, text);
+  damaged(name, "tensor '{}' has the type '{}', which the format does not have", tensor, text);
 }
 
-/// Bytes of a shape; sizes come from the file, so every product may overflow.
+/// Bytes of a shape. Sizes come from the file, so every product may overflow; a size of 0 does not
+/// excuse an overflow before it.
 size_t shape_bytes(const std::string& name, const Tensor& t) {
-  size_t bytes = element_bytes(t.dtype);
+  size_t count = 1, bytes = 0;
+  bool overflow = false;
   for (const int64_t size : t.shape)
-    if (__builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes))
-      damaged(name, "the shape of tensor '{}' is too large", t.name);
+    overflow |= __builtin_mul_overflow(count, static_cast<size_t>(size), &count);
+  if (overflow || __builtin_mul_overflow(count, element_bytes(t.dtype), &bytes))
+    damaged(name, "the shape of tensor '{}' is too large", t.name);
   return bytes;
 }
 
@@ -126,6 +161,7 @@ File File::parse(std::string name, std::vector<std::byte> content, bool require_
   std::vector<std::pair<size_t, size_t>> places;
   for (const auto& [key, entry] : header.items()) {
     if (key == kMetadataKey) {
+      if (entry.is_null()) continue;  // as good as none
       if (!entry.is_object()) damaged(file.name_, "its metadata is not an object");
       for (const auto& [k, v] : entry.items()) {
         if (!v.is_string()) damaged(file.name_, "metadata '{}' is not a string", k);

@@ -30,8 +30,16 @@ std::string header_text(const std::vector<Tensor>& tensors, const Metadata& meta
                       {"data_offsets", {offset, offset + t.data.size()}}};
     offset += t.data.size();
   }
-  std::string text = header.dump();
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception& problem) {
+    fail("a name or a metadata value is not UTF-8 ({})", problem.what());
+  }
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  SCULPT_CHECK(text.size() <= kMaxHeaderBytes,
+               "a header of {} bytes is more than the format's limit of {}", text.size(),
+               kMaxHeaderBytes);
   return text;
 }
 
@@ -94,8 +102,12 @@ std::string Checksum::digits() const {
   return fmt::format("{:016x}", state_);
 }
 
-void write(const std::filesystem::path& path, const std::vector<Tensor>& tensors,
+void write(const std::filesystem::path& path, std::vector<Tensor> tensors,
            const Metadata& metadata) {
+  // The widest types come first, so that every tensor lies at a multiple of its element's size.
+  std::stable_sort(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) {
+    return element_bytes(a.dtype) > element_bytes(b.dtype);
+  });
   std::string header = header_text(tensors, metadata);
   const uint64_t header_bytes = header.size();
   const auto header_part = [&] { return std::as_bytes(std::span(header.data(), header.size())); };

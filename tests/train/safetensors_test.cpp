@@ -185,7 +185,7 @@ TEST_CASE("safetensors: malformed headers") {
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 8, "after the last"},
       {R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},)"
        R"("a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
-       0, "'a' twice"},
+       0, "'a' stands there twice"},
       {R"({"__metadata__":[]})", 0, "metadata is not an object"},
       {R"({"__metadata__":{"k":1}})", 0, "metadata 'k' is not a string"},
       {R"({"__metadata__":{"checksum":"1"}})", 0, "checksum is malformed"},
