@@ -3,18 +3,24 @@
 
 usage: tools/bench_gpu.py [--models resnet20:512,resnet18:512,resnet50:128:224] [--rounds 5]
                           [--seconds 2] [--precision bf16] [--engines sculpt,eager,compiled]
-                          [--bench build/cuda/bin/sculpt_bench] [--out runs/bench_gpu]
+                          [--ready-seconds 600] [--bench build/cuda/bin/sculpt_bench]
+                          [--out runs/bench_gpu]
 
-One process each, all on the GPU at once: `sculpt_bench serve --device cuda` (sculpt: our
-convolutions, sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch eager and PyTorch
-with torch.compile(mode="max-autotune"), the latter two channels-last and under bf16 autocast. A
-round is a block of steps of each, in turn, starting with another one each time. Ratios are of the
-Sculpt that is fastest by its median: the median over rounds of the pairwise ratios. The protocol
-with a process is that of tools/bench_workers.py. MODEL:BATCH[:IMAGE_SIZE]. Writes OUT.json and
-OUT.md after each model. Needs torch.
+Engines, one process each: `sculpt_bench serve --device cuda` (sculpt: our convolutions,
+sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch as it is (eager), with torch.compile
+(compiled) and with torch.compile(mode="max-autotune") (autotuned), PyTorch channels-last and under
+bf16 autocast. MODEL:BATCH[:IMAGE_SIZE].
+
+An engine is first timed for a block alone, as soon as it is ready and before the next one starts;
+then all take turns, a block each, starting with another one each round. Ratios are of the Sculpt that
+is fastest by its median: the median over rounds of the pairwise ratios. A row is printed, and OUT.json
+and OUT.md are written, after each of these measurements. An engine that cannot start, fails, or is not
+ready in time loses its row and no other. The protocol with a process is that of
+tools/bench_workers.py. Only the PyTorch engines need torch. Exit status 1 if an engine failed.
 """
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +30,7 @@ from pathlib import Path
 from bench_workers import Child, answer
 
 ROOT = Path(__file__).resolve().parent.parent
+ANSWER_SECONDS = 120  # a block of steps that takes longer than that hangs
 
 
 # --- the PyTorch side ---------------------------------------------------------------------------
@@ -44,7 +51,8 @@ def worker(arguments):
     labels = torch.randint(0, 10, (arguments.batch,), device=device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     if arguments.compile:
-        model = torch.compile(model, mode="max-autotune")
+        model = torch.compile(model, mode=None if arguments.compile == "default" else
+                              arguments.compile)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -76,6 +84,8 @@ def worker(arguments):
 # --- the driver ---------------------------------------------------------------------------------
 
 CONVOLUTIONS = {"sculpt": "native", "sculpt-cudnn": "cudnn", "sculpt-auto": "auto"}
+COMPILED = {"compiled": "default", "autotuned": "max-autotune"}  # torch.compile's mode
+ENGINES = (*CONVOLUTIONS, "eager", *COMPILED)
 
 
 def command_of(engine, arguments, model, batch, size):
@@ -86,50 +96,109 @@ def command_of(engine, arguments, model, batch, size):
     words = [arguments.python, str(Path(__file__).resolve()), "--worker", "--model", model,
              "--batch", str(batch), "--image-size", str(size), "--precision", arguments.precision,
              "--device", arguments.device]
-    return words + (["--compile"] if engine == "compiled" else [])
+    return words + (["--compile", COMPILED[engine]] if engine in COMPILED else [])
 
 
-def measure(arguments, model, batch, size):
-    children = {engine: Child(engine, command_of(engine, arguments, model, batch, size))
-                for engine in arguments.engines.split(",")}
-    steps = {}
-    for engine, child in children.items():
-        child.run(3)
-        steps[engine] = max(1, round(arguments.seconds / child.run(5)))
-    rates = {engine: [] for engine in children}
-    order = list(children)
-    for _ in range(arguments.rounds):
-        for engine in order:
-            rates[engine].append(batch / children[engine].run(steps[engine]))
-        order = order[1:] + order[:1]
-    peaks = {engine: child.peak for engine, child in children.items()}
-    for child in children.values():
-        child.quit()
-    ours = max((engine for engine in rates if engine in CONVOLUTIONS), default=None,
-               key=lambda engine: statistics.median(rates[engine]))
-    ratios = {engine: statistics.median(a / b for a, b in zip(rates[ours], rates[engine]))
-              for engine in rates if engine not in CONVOLUTIONS and ours}
-    result = {"model": model, "batch": batch, "image_size": size, "images_per_second": rates,
-              "ours": ours, "ratios": ratios, "peak_memory_bytes": peaks}
-    print(row(result), flush=True)
+def measure(arguments, model, batch, size, changed=lambda result: None):
+    """Measures every engine alone, then in turn; `changed` gets the result whenever it has grown."""
+    result = {"model": model, "batch": batch, "image_size": size, "alone": {}, "failures": {},
+              "images_per_second": {}, "ours": None, "ratios": {}, "peak_memory_bytes": {}}
+    children, steps = {}, {}
+
+    def failed(engine, problem):
+        result["failures"][engine] = str(problem)
+        child = children.pop(engine, None)
+        if child:
+            child.kill()
+        show_row(result, engine, "failed", 0)
+        print(f"{model}, {engine}: {problem}", file=sys.stderr, flush=True)
+        changed(result)
+
+    try:
+        for engine in arguments.engines.split(","):
+            try:
+                children[engine] = child = Child(
+                    engine, command_of(engine, arguments, model, batch, size),
+                    ready_seconds=arguments.ready_seconds, answer_seconds=ANSWER_SECONDS)
+                child.run(3)
+                steps[engine] = max(1, round(arguments.seconds / child.run(5)))
+                result["alone"][engine] = batch / child.run(steps[engine])
+                result["peak_memory_bytes"][engine] = child.peak
+            except RuntimeError as problem:
+                failed(engine, problem)
+                continue
+            show_row(result, engine, "alone", result["alone"][engine])
+            changed(result)
+        in_turn(arguments, result, children, steps, failed)
+    finally:
+        for child in children.values():
+            child.quit()
+    compare(result)
+    for engine, rates in result["images_per_second"].items():
+        show_row(result, engine, "in turn", statistics.median(rates))
+    changed(result)
     return result
 
 
+def in_turn(arguments, result, children, steps, failed):
+    """Blocks of all engines that are left, in turn."""
+    rates = {engine: [] for engine in children}
+    order = list(children)
+    for _ in range(arguments.rounds):
+        for engine in list(order):
+            try:
+                rates[engine].append(result["batch"] / children[engine].run(steps[engine]))
+                result["peak_memory_bytes"][engine] = children[engine].peak
+            except RuntimeError as problem:
+                order.remove(engine)
+                failed(engine, problem)
+        order = order[1:] + order[:1]
+    result["images_per_second"] = {engine: rates[engine] for engine in children if rates[engine]}
+
+
+def compare(result):
+    """Ratios of the engines that took part in every round."""
+    rates = {engine: values for engine, values in result["images_per_second"].items()
+             if engine not in result["failures"]}
+    result["ours"] = max((engine for engine in rates if engine in CONVOLUTIONS), default=None,
+                         key=lambda engine: statistics.median(rates[engine]))
+    if result["ours"]:
+        result["ratios"] = {
+            engine: statistics.median(a / b for a, b in zip(rates[result["ours"]], rates[engine]))
+            for engine in rates if engine not in CONVOLUTIONS}
+
+
 def row(result):
+    """Model, rate of each engine in turn, ratios; `-` for what was not measured."""
     def rate(engine):
         values = result["images_per_second"].get(engine)
-        return f"{statistics.median(values):.0f}" if values else "-"
+        if values:
+            return f"{statistics.median(values):.0f}"
+        alone = result["alone"].get(engine)
+        return f"{alone:.0f} alone" if alone else "failed" if engine in result["failures"] else "-"
 
     def ratio(engine):
         return f"{result['ratios'][engine]:.2f}" if engine in result["ratios"] else "-"
 
-    rates = " | ".join(rate(engine) for engine in (*CONVOLUTIONS, "eager", "compiled"))
-    return (f"| {result['model']} | {result['batch']} | {result['image_size']} | {rates} "
-            f"| {ratio('eager')} | {ratio('compiled')} |")
+    rates = " | ".join(map(rate, ENGINES))
+    ratios = " | ".join(ratio(engine) for engine in ENGINES if engine not in CONVOLUTIONS)
+    return (f"| {result['model']} | {result['batch']} | {result['image_size']} | {rates} | {ratios} |")
 
 
-HEADER = ["| model | batch | pixels | Sculpt images/s | with cuDNN | auto | eager | compiled | best "
-          "against eager | against compiled |", "|---|---|---|---|---|---|---|---|---|---|"]
+HEADER = ["| model | batch | pixels | Sculpt images/s | with cuDNN | auto | eager | compiled | "
+          "autotuned | best against eager | against compiled | against autotuned |",
+          "|" + "---|" * 12]
+ROW_HEADER = ["| model | batch | pixels | engine | measured | images/s | ms a step | best Sculpt "
+              "against it | GPU memory, MiB |", "|" + "---|" * 9]
+
+
+def show_row(result, engine, how, rate):
+    """Prints a measurement of one engine, now."""
+    ratio = result["ratios"].get(engine)
+    memory = result["peak_memory_bytes"].get(engine, 0) / 2**20
+    print(f"| {result['model']} | {result['batch']} | {result['image_size']} | {engine} | {how} | "
+          + (f"{rate:.0f} | {1e3 * result['batch'] / rate:.3f}" if rate else "- | -")
+          + f" | {f'{ratio:.2f}' if ratio else '-'} | {memory:.0f} |", flush=True)
 
 
 def gpu_name():
@@ -152,17 +221,28 @@ def parse_arguments():
     parser.add_argument("--bench", type=Path, default=ROOT / "build/cuda/bin/sculpt_bench")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench_gpu")
-    for name in ("worker", "compile"):
-        parser.add_argument(f"--{name}", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ready-seconds", type=float, default=600,
+                        help="an engine that takes longer to start is left out")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--compile", default="", help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--image-size", type=int, default=32, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for engine in arguments.engines.split(","):
+        if engine not in ENGINES:
+            parser.error(f"--engines {engine}: there are {', '.join(ENGINES)}")
+    for item in arguments.models.split(","):
+        if not re.fullmatch(r"\w+(:[1-9][0-9]*){1,2}", item):
+            parser.error(f"--models {item}: expected MODEL:BATCH or MODEL:BATCH:IMAGE_SIZE")
+    return arguments
 
 
 def write(arguments, results):
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
                             capture_output=True, text=True, check=False).stdout.strip()
+    failures = [f"{r['model']}, {engine}: {problem}" for r in results
+                for engine, problem in r["failures"].items()]
     about = {"command": "tools/bench_gpu.py " + " ".join(sys.argv[1:]), "gpu": gpu_name(),
              "commit": commit, "date": time.strftime("%Y-%m-%d", time.gmtime())}
     arguments.out.with_suffix(".json").write_text(
@@ -170,7 +250,7 @@ def write(arguments, results):
     arguments.out.with_suffix(".md").write_text("\n".join(
         [f"# Training steps on a GPU, {arguments.precision}", "",
          f"`{about['command'].strip()}`, {about['gpu']}, commit {commit}, {about['date']}.", "",
-         *HEADER, *map(row, results), ""]))
+         *HEADER, *map(row, results), "", *[f"- {failure}" for failure in failures], ""]))
 
 
 def main():
@@ -182,12 +262,17 @@ def main():
                  "cmake --build --preset cuda")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     results = []
-    print("\n".join(HEADER), flush=True)
+
+    def changed(result):
+        if result not in results:
+            results.append(result)
+        write(arguments, results)
+
+    print("\n".join(ROW_HEADER), flush=True)
     for item in arguments.models.split(","):
         model, batch, *size = item.split(":")
-        results.append(measure(arguments, model, int(batch), int(size[0]) if size else 32))
-        write(arguments, results)  # after each: the next may take too long
-    return 0
+        measure(arguments, model, int(batch), int(size[0]) if size else 32, changed)
+    return 1 if any(result["failures"] for result in results) else 0
 
 
 if __name__ == "__main__":

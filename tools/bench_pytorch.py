@@ -20,7 +20,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from bench_workers import ROOT, Child, about_line, machine, serve, warn_if_busy
+from bench_workers import (ROOT, Child, about_line, machine, models_and_batches, serve,
+                           warn_if_busy)
 
 
 # --- the PyTorch side ---------------------------------------------------------------------------
@@ -140,7 +141,12 @@ def parse_arguments():
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--layout", default="contiguous", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    try:
+        arguments.models = models_and_batches(arguments.models)
+    except ValueError as problem:
+        parser.error(str(problem))
+    return arguments
 
 
 def main():
@@ -154,9 +160,8 @@ def main():
               "machine": machine(), "results": []}
     report["command"] = report["command"].strip()
     warn_if_busy(report["machine"])
-    for item in arguments.models.split(","):
-        model, _, batch = item.partition(":")
-        report["results"].append(measure(arguments, model, int(batch)))
+    for model, batch in arguments.models:
+        report["results"].append(measure(arguments, model, batch))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     text = markdown(report)

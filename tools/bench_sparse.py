@@ -35,7 +35,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench_workers import ROOT, Child, about_line, machine, serve, warn_if_busy
+from bench_workers import (ROOT, Child, about_line, machine, models_and_batches, serve,
+                           warn_if_busy)
 
 ENGINES = ("sparse", "dense", "pytorch", "sparseprop")
 NAMES = {"sparse": "Sculpt, sparse", "dense": "Sculpt, dense", "pytorch": "PyTorch, masked",
@@ -257,6 +258,13 @@ def parse_arguments(words):
     unknown = [e for e in arguments.engines.split(",") if e not in ENGINES]
     if unknown:
         parser.error(f"--engines: {unknown[0]} is none of {', '.join(ENGINES)}")
+    try:
+        models_and_batches(arguments.models)
+        for text in arguments.sparsities.split(","):
+            if not 0 <= float(text) < 1:
+                raise ValueError(f"--sparsities {text}: expected a fraction, at least 0 and below 1")
+    except ValueError as problem:
+        parser.error(str(problem))
     return arguments
 
 
@@ -276,10 +284,9 @@ def main(words):
               "missing": missing, "results": []}
     warn_if_busy(report["machine"])
     print("\n".join(header(engines)), flush=True)
-    for item in arguments.models.split(","):
-        model, _, batch = item.partition(":")
+    for model, batch in models_and_batches(arguments.models):
         for sparsity in map(float, arguments.sparsities.split(",")):
-            result = measure(arguments, engines, model, int(batch), sparsity)
+            result = measure(arguments, engines, model, batch, sparsity)
             report["results"].append(result)
             print(row(result, engines), flush=True)
             write(report, arguments.out)

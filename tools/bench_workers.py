@@ -8,12 +8,15 @@ A worker prints {"ready": true, ...}; `run K` is answered by {"seconds": s, "ima
 import json
 import os
 import platform
+import select
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MAX_NOISE_BYTES = 1 << 20  # of output between two answers
+QUIT_SECONDS = 20
 
 
 # --- the worker's side --------------------------------------------------------------------------
@@ -46,37 +49,112 @@ def serve(step, images, hello):
 # --- the driver's side --------------------------------------------------------------------------
 
 class Child:
-    """A worker process and its protocol."""
+    """A worker process and its protocol. Everything that can go wrong with it is a RuntimeError that
+    names it: it ends, it does not answer in time, its answer is not one."""
 
-    def __init__(self, name, command, environment=None):
-        self.name, self.command = name, command
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, env={**os.environ, **(environment or {})})
-        self.hello = self._read()
+    def __init__(self, name, command, environment=None, ready_seconds=3600, answer_seconds=3600):
+        self.name, self.command, self.answer_seconds = name, command, answer_seconds
+        self.buffer = b""
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            env={**os.environ, **(environment or {})})
+        except OSError as problem:
+            raise RuntimeError(f"{name} cannot be started: {problem}") from None
+        self.hello = self._read(ready_seconds)
         if not self.hello.get("ready"):
-            raise RuntimeError(f"{name}: expected ready, got {self.hello}")
+            self._fail(f"expected ready, got {self.hello}")
         self.peak = 0
 
-    def _read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended (status {self.process.wait()}): "
-                               f"{' '.join(self.command)}")
-        return json.loads(line)
+    def _fail(self, text):
+        self.kill()
+        raise RuntimeError(f"{self.name}: {text}")
+
+    def _line(self, deadline):
+        while b"\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                self._fail("no answer in time")
+            part = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not part:
+                self.process.stdout.close()
+                raise RuntimeError(f"{self.name} ended (status {self._status()}): "
+                                   f"{' '.join(self.command)}")
+            self.buffer += part
+            if len(self.buffer) > MAX_NOISE_BYTES:
+                self._fail(f"{len(self.buffer)} bytes of output and no line")
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line
+
+    def _read(self, seconds):
+        """The next answer. Lines that are not JSON objects are a library's chatter."""
+        deadline, noise = time.monotonic() + seconds, 0
+        while noise <= MAX_NOISE_BYTES:
+            line = self._line(deadline)
+            try:
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    return found
+            except ValueError:  # wrong UTF-8, too
+                pass
+            noise += len(line) + 1
+        return self._fail(f"{noise} bytes of output and no answer in it")
+
+    def _status(self):
+        try:
+            return self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "unknown"
 
     def run(self, steps):
         """Seconds per step over a block of steps."""
-        self.process.stdin.write(f"run {steps}\n")
-        self.process.stdin.flush()
-        reply = self._read()
-        self.peak = max(self.peak, reply["peak_memory_bytes"])
-        return reply["seconds"] / steps
+        try:
+            self.process.stdin.write(f"run {steps}\n".encode())
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended, which reading says better
+        reply = self._read(self.answer_seconds)
+        seconds, peak = reply.get("seconds"), reply.get("peak_memory_bytes", 0)
+        if not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+            self._fail(f"it says that {steps} steps took {seconds!r} seconds")
+        self.peak = max(self.peak, peak) if isinstance(peak, (int, float)) else self.peak
+        return seconds / steps
 
     def quit(self):
-        self.process.stdin.write("quit\n")
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
+        try:
+            self.process.stdin.write(b"quit\n")
+            self.process.stdin.close()
+        except OSError:
+            pass
+        try:
+            self.process.wait(timeout=QUIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            try:
+                self.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                pass  # a hung driver holds it; whoever waits longer hangs as well
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+
+
+def models_and_batches(text):
+    """[(model, batch)] of "resnet20:128,resnet18:64"; ValueError names what is neither."""
+    found = []
+    for item in text.split(","):
+        model, colon, batch = item.partition(":")
+        if not model or not colon or not batch.isdigit() or int(batch) == 0:
+            raise ValueError(f"--models {item}: expected MODEL:BATCH")
+        found.append((model, int(batch)))
+    return found
 
 
 def machine():

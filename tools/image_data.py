@@ -1,6 +1,8 @@
 """CIFAR-10, CIFAR-100 (binary), MNIST and Fashion-MNIST (IDX) as numpy arrays."""
 import gzip
+import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ class DataError(Exception):
 
 def _cifar_file(path, label_bytes):
     row = label_bytes + 3072
-    content = np.fromfile(path, dtype=np.uint8)
+    content = np.frombuffer(_require(path).read_bytes(), dtype=np.uint8)
     if content.size == 0 or content.size % row:
         raise DataError(f"{path}: {content.size} bytes is no multiple of {row}: truncated?")
     content = content.reshape(-1, row)
@@ -39,13 +41,16 @@ def _idx_file(root, stem):
             break
     else:
         raise DataError(f"{root / stem} is not there (nor {stem}.gz)")
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
-    rank = content[3]
-    shape = struct.unpack(f">{rank}I", content[4:4 + 4 * rank])
+    try:
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        rank = content[3]
+        shape = struct.unpack(f">{rank}I", content[4:4 + 4 * rank])
+    except (OSError, EOFError, IndexError, struct.error, zlib.error) as problem:
+        raise DataError(f"{path}: not an IDX file, or truncated ({problem})") from None
     data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank)
-    if data.size != np.prod(shape):
-        raise DataError(f"{path}: {data.size} bytes of data, its header says {np.prod(shape)}")
+    if data.size != math.prod(shape):
+        raise DataError(f"{path}: {data.size} bytes of data, its header says {math.prod(shape)}")
     return data.reshape(shape)
 
 
@@ -57,18 +62,21 @@ def load(name, root, split):
             "test_batch.bin"]
         root = next((p for p in (root, root / "cifar-10-batches-bin") if (p / files[0]).exists()),
                     root)
-        parts = [_cifar_file(_require(root / file), 1) for file in files]
+        parts = [_cifar_file(root / file, 1) for file in files]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     if name == "cifar100":
         file = f"{split}.bin"
         root = next((p for p in (root, root / "cifar-100-binary") if (p / file).exists()), root)
-        return _cifar_file(_require(root / file), 2)
+        return _cifar_file(root / file, 2)
     if name in ("mnist", "fashion_mnist"):
         prefix = "train" if split == "train" else "t10k"
         images = _idx_file(root, f"{prefix}-images-idx3-ubyte")
         labels = _idx_file(root, f"{prefix}-labels-idx1-ubyte")
         return images[:, None], labels.astype(np.int64)
-    raise DataError(f"data set '{name}' has no files to read here; there are {', '.join(CLASSES)}")
+    if name == "synthetic":
+        raise DataError("the data set 'synthetic' is made by sculpt_run and has no files that could be "
+                        f"read here; there are {', '.join(CLASSES)}")
+    raise DataError(f"the data set '{name}' is not known here; there are {', '.join(CLASSES)}")
 
 
 def _require(path):

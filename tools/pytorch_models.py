@@ -114,8 +114,9 @@ class Vgg(nn.Module):
     linear layer.
     """
 
-    def __init__(self, layout, width, in_channels, classes):
+    def __init__(self, layout, width, in_channels, classes, dropout):
         super().__init__()
+        self.dropout = dropout
         layers, inputs = [], in_channels
         for item in layout:
             if item == "M":
@@ -128,7 +129,8 @@ class Vgg(nn.Module):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, x):
-        return self.classifier(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
+        return self.classifier(F.dropout(x, self.dropout, self.training))
 
 
 class SeparableBlock(nn.Module):
@@ -169,8 +171,9 @@ class MobileNetV1(nn.Module):
 class LeNet(nn.Module):
     """LeNet-5 with ReLU and max pooling; padding 2 in the first convolution at any image size."""
 
-    def __init__(self, width, in_channels, image_size, classes):
+    def __init__(self, width, in_channels, image_size, classes, dropout):
         super().__init__()
+        self.dropout = dropout
         channels = [scaled(c, width) for c in (6, 16)]
         hidden = [scaled(c, width) for c in (120, 84)]
         side = (image_size // 2 - 4) // 2
@@ -183,27 +186,30 @@ class LeNet(nn.Module):
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = F.relu(self.fc1(x.flatten(1)))
-        return self.fc3(F.relu(self.fc2(x)))
+        x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
+        return self.fc3(F.dropout(x, self.dropout, self.training))
 
 
 class Mlp(nn.Module):
     """LeNet-300-100."""
 
-    def __init__(self, width, inputs, classes):
+    def __init__(self, width, inputs, classes, dropout):
         super().__init__()
+        self.dropout = dropout
         hidden = [scaled(c, width) for c in (300, 100)]
         self.fc1 = nn.Linear(inputs, hidden[0])
         self.fc2 = nn.Linear(hidden[0], hidden[1])
         self.fc3 = nn.Linear(hidden[1], classes)
 
     def forward(self, x):
-        x = F.relu(self.fc1(x.flatten(1)))
-        return self.fc3(F.relu(self.fc2(x)))
+        x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
+        return self.fc3(F.dropout(x, self.dropout, self.training))
 
 
-def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar"):
-    """The model called `name`; `stem` matters for resnet18/34/50 only."""
+def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar",
+          dropout=0.0):
+    """The model called `name`; `stem` matters for resnet18/34/50 only, `dropout` for vgg, mlp and
+    lenet."""
     if name in CIFAR_RESNETS:
         planes = [scaled(c, width) for c in (16, 32, 64)]
         return ResNet(BasicBlock, [CIFAR_RESNETS[name]] * 3, planes, "cifar", in_channels, classes)
@@ -213,24 +219,28 @@ def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar
         planes = [scaled(c, width) for c in (64, 128, 256, 512)]
         return ResNet(block, counts, planes, stem, in_channels, classes)
     if name in VGGS:
-        return Vgg(VGGS[name], width, in_channels, classes)
+        return Vgg(VGGS[name], width, in_channels, classes, dropout)
     if name == "mobilenet_v1":
         return MobileNetV1(width, in_channels, classes)
     if name == "lenet":
-        return LeNet(width, in_channels, image_size, classes)
+        return LeNet(width, in_channels, image_size, classes, dropout)
     if name == "mlp":
-        return Mlp(width, in_channels * image_size * image_size, classes)
+        return Mlp(width, in_channels * image_size * image_size, classes, dropout)
     raise ValueError(f"unknown model '{name}'; there are {', '.join(NAMES)}")
 
 
-def initialise(model, seed):
-    """As models/ by default: convolutions Kaiming normal (fan out, ReLU); linear layers and all
-    biases uniform in +-1/sqrt(fan in)."""
+def initialise(model, seed, fan="fan_out", distribution="normal", nonlinearity="relu"):
+    """As models/: convolutions Kaiming, by default normal with fan out and the gain of ReLU; linear
+    layers and all biases uniform in +-1/sqrt(fan in)."""
     generator = torch.Generator().manual_seed(seed)
+    kaiming = (nn.init.kaiming_normal_ if distribution == "normal" else nn.init.kaiming_uniform_)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu",
-                                    generator=generator)
+            # PyTorch's fan out does not know groups; the engine counts the outputs of one group.
+            weight = module.weight.data
+            weight = weight.view(module.groups, -1, *weight.shape[1:])
+            for group in weight if fan == "fan_out" else [module.weight.data]:
+                kaiming(group, mode=fan, nonlinearity=nonlinearity, generator=generator)
         elif isinstance(module, nn.Linear):
             bound = module.in_features ** -0.5
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
@@ -240,7 +250,14 @@ def initialise(model, seed):
     return model
 
 
-def prunable_names(model):
-    """Names of the prunable weights (methods: every convolution and linear weight), in order."""
-    kinds = (nn.Conv2d, nn.Linear)
-    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, kinds)]
+def prunable_names(model, first_conv=True, classifier=True):
+    """Names of the prunable weights (methods: every convolution and linear weight), in order; without
+    the first convolution or the last linear layer where these are exempt."""
+    layers = [(f"{name}.weight", type(module)) for name, module in model.named_modules()
+              if isinstance(module, (nn.Conv2d, nn.Linear))]
+    exempt = set()
+    if not first_conv:
+        exempt.update([name for name, kind in layers if kind is nn.Conv2d][:1])
+    if not classifier:
+        exempt.update([name for name, kind in layers if kind is nn.Linear][-1:])
+    return [name for name, _ in layers if name not in exempt]

@@ -111,6 +111,31 @@ def get(config, key, default=None):
     return config
 
 
+def keys(config, prefix=""):
+    """All dotted keys of a config."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def measured_on(config):
+    """What accuracies of a run are measured on: "validation" images, held out of the training set, or
+    "test" images."""
+    return "validation" if get(config, "data.val_split", 0) > 0 else "test"
+
+
+def best_accuracy(summary):
+    """The best accuracy that a summary.json has, and what it is the best of. Older runs have the best
+    of all epochs, whatever the density was."""
+    for key, what in (("best_test_accuracy_at_final_density", "at the final density"),
+                      ("best_test_accuracy", "of all epochs")):
+        if summary.get(key) is not None:
+            return summary[key], what
+    return None, "of all epochs"
+
+
 def read_summary(folder):
     path = Path(folder) / "summary.json"
     return json.loads(path.read_text()) if path.exists() else None

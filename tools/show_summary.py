@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+import run_folder
+
 
 def number(value, template):
     return "-" if value is None else template.format(value)
@@ -16,8 +18,9 @@ def percent(value):
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
-def rows(summary):
+def rows(summary, measured_on="test"):
     """What a person wants to know first, as (name, text)."""
+    best, best_of = run_folder.best_accuracy(summary)
     flops_ratio = summary.get("train_flops_vs_dense")
     gpu_bytes = summary.get("peak_device_memory_bytes")  # 0 on the CPU, absent in old summaries
     on_gpu = f", {gpu_bytes:,} bytes on the GPU" if gpu_bytes else ""
@@ -28,8 +31,8 @@ def rows(summary):
                                            "timed on a few steps)")]
     return [
         ("method", f"{summary.get('method', '?')} (seed {summary.get('seed', '?')})"),
-        ("test accuracy", f"{percent(summary.get('test_accuracy'))} in the last epoch"),
-        ("", f"{percent(summary.get('best_test_accuracy'))} in the best epoch"),
+        (f"{measured_on} accuracy", f"{percent(summary.get('test_accuracy'))} in the last epoch"),
+        ("", f"{percent(best)} in the best epoch {best_of}"),
         ("sparsity", f"{percent(summary.get('sparsity'))} ({summary.get('kept', 0):,} of "
                      f"{summary.get('prunable', 0):,} prunable weights kept)"),
         ("cost against dense",
@@ -57,7 +60,18 @@ def main(folders):
         except json.JSONDecodeError as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             return 1
-        for name, text in rows(summary):
+        config = Path(folder) / "config.toml"
+        try:
+            measured_on = run_folder.measured_on(run_folder.read_config(config))
+        except FileNotFoundError:
+            measured_on = "test"
+        except run_folder.ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        if not isinstance(summary, dict):
+            print(f"error: {path} is not the summary of a run", file=sys.stderr)
+            return 1
+        for name, text in rows(summary, measured_on):
             print(f"{name:<20}{text}")
     return 0
 

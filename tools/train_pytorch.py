@@ -4,10 +4,12 @@
 usage: tools/train_pytorch.py CONFIG.toml [--set key=value]... [--data DIR] [--threads N]
                               [--out FILE]
 
-One training cycle: SGD with momentum, the config's schedule, batch, epochs, weight decay and label
-smoothing, pad-4 crop and flip. Prints one JSON object per epoch (and to --out); the last line holds
-the result. Random numbers are PyTorch's own, so compare accuracies, not weights. data.train_limit
-and data.test_limit take the first images here, random ones in Sculpt.
+One training cycle with all the settings of the config that matter to one: SGD, schedule, batch,
+epochs, clipping, label smoothing, dropout, initialisation, augmentation. It trains on the images that
+Sculpt trains on and is measured on those that Sculpt is measured on (data.val_split, limits, seed);
+the same accuracy is then called test_accuracy here and there. A setting that is not known here, or
+cannot be honoured, is an error. Prints one JSON object per epoch (and to --out); the last line holds
+the result. Random numbers of the training are PyTorch's own, so compare accuracies, not weights.
 """
 import argparse
 import json
@@ -21,55 +23,13 @@ from torch.nn import functional as F
 import image_data
 import pytorch_models
 import run_folder
-
-
-def learning_rate(recipe, t):
-    """At fraction `t` of the cycle; the same formulas as engine/optim/lr_schedule.cpp."""
-    if recipe.schedule == "triangular":
-        return recipe.lr * (0.2 + 4 * t if t < 0.2 else (1 - t) / 0.8)
-    if recipe.schedule == "step_warmup":
-        rate = recipe.lr
-        if t < recipe.warmup:
-            rate *= recipe.warmup_start + (1 - recipe.warmup_start) * t / recipe.warmup
-        return rate * recipe.decay_factor ** sum(t >= m for m in recipe.milestones)
-    if recipe.schedule == "constant":
-        return recipe.lr
-    sys.exit(f"error: schedule '{recipe.schedule}' is not known here: triangular, step_warmup or "
-             "constant")
-
-
-class Recipe:
-    """The settings of a config that one dense cycle needs."""
-
-    def __init__(self, config):
-        get = lambda key, default: run_folder.get(config, key, default)  # noqa: E731
-        self.model = get("model.name", "resnet20")
-        self.width = get("model.width", 1.0)
-        self.stem = get("model.stem", "cifar")
-        self.data = get("data.name", "cifar10")
-        self.root = get("data.root", "")
-        self.train_limit = get("data.train_limit", 0)
-        self.test_limit = get("data.test_limit", 0)
-        self.crop_padding = get("data.crop_padding", 4)
-        self.flip = get("data.flip", True)
-        self.seed = get("seed", 0)
-        self.epochs = get("train.epochs", 10)
-        self.batch = get("train.batch", 128)
-        self.lr = get("train.lr", 0.1)
-        self.schedule = get("train.schedule", "step_warmup")
-        self.warmup = get("train.warmup", 10 / 150)
-        self.warmup_start = get("train.warmup_start", 0.1)
-        self.milestones = get("train.milestones", [60 / 150, 120 / 150])
-        self.decay_factor = get("train.decay_factor", 0.1)
-        self.momentum = get("train.momentum", 0.9)
-        self.nesterov = get("train.nesterov", False)
-        self.weight_decay = get("train.weight_decay", 5e-4)
-        self.decay_norm_and_bias = get("train.decay_norm_and_bias", True)
-        self.label_smoothing = get("train.label_smoothing", 0.0)
+import splits
+from training_recipe import Recipe, RecipeError
 
 
 def augment(images, recipe, generator):
-    """Random crop of the image padded by black pixels, random flip; on uint8."""
+    """Random crop of the image padded by black pixels, random flip, a square of the mean colour; on
+    uint8."""
     count, channels, height, width = images.shape
     padding = recipe.crop_padding
     padded = F.pad(images, (padding,) * 4)
@@ -80,7 +40,16 @@ def augment(images, recipe, generator):
     columns = left + torch.where(flip, width - 1 - columns, columns)
     rows = top + torch.arange(height).view(1, 1, height, 1)
     index = torch.arange(count).view(count, 1, 1, 1)
-    return padded[index, torch.arange(channels).view(1, channels, 1, 1), rows, columns]
+    out = padded[index, torch.arange(channels).view(1, channels, 1, 1), rows, columns]
+    if recipe.cutout:
+        side = recipe.cutout
+        from_y = torch.randint(0, height, (count, 1, 1, 1), generator=generator) - side // 2
+        from_x = torch.randint(0, width, (count, 1, 1, 1), generator=generator) - side // 2
+        y, x = torch.arange(height).view(1, 1, height, 1), torch.arange(width).view(1, 1, 1, width)
+        square = (y >= from_y) & (y < from_y + side) & (x >= from_x) & (x < from_x + side)
+        mean = torch.tensor(image_data.NORMALIZATION[recipe.data][0]).view(1, -1, 1, 1)
+        out = torch.where(square, (255 * mean).round().to(torch.uint8), out)
+    return out
 
 
 def parameter_groups(model, recipe):
@@ -110,41 +79,54 @@ def evaluate(model, images, labels, recipe, batch=500):
     return correct / len(images), loss / len(images)
 
 
-def load(recipe, split, limit):
-    images, labels = image_data.load(recipe.data, recipe.root, split)
-    if limit:
-        images, labels = images[:limit], labels[:limit]
-    return torch.from_numpy(images), torch.from_numpy(labels)
+def load(recipe):
+    """Images and labels to train on, and those to measure on."""
+    sets = {name: image_data.load(recipe.data, recipe.root, name) for name in ("train", "test")}
+    chosen = splits.split(len(sets["train"][1]), len(sets["test"][1]), recipe.seed,
+                          recipe.val_split, recipe.train_limit, recipe.test_limit)
+
+    def part(name, split):
+        images, labels = sets[name]
+        return torch.from_numpy(images[chosen[split]]), torch.from_numpy(labels[chosen[split]])
+
+    return part("train", "train"), part("train", "val") if chosen["val"] else part("test", "test")
 
 
 def train(recipe, report):
-    train_x, train_y = load(recipe, "train", recipe.train_limit)
-    test_x, test_y = load(recipe, "test", recipe.test_limit)
+    (train_x, train_y), (test_x, test_y) = load(recipe)
+    torch.manual_seed(recipe.seed)  # of dropout
     model = pytorch_models.initialise(
         pytorch_models.build(recipe.model, image_data.CLASSES[recipe.data], recipe.width,
-                             train_x.shape[1], train_x.shape[2], recipe.stem), recipe.seed)
+                             train_x.shape[1], train_x.shape[2], recipe.stem, recipe.dropout),
+        recipe.seed, recipe.init_fan, recipe.init_distribution, recipe.init_nonlinearity)
     optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr,
                                 momentum=recipe.momentum, nesterov=recipe.nesterov)
-    steps_per_epoch = -(-len(train_x) // recipe.batch)
+    used = len(train_x) - (len(train_x) % recipe.batch if recipe.drop_last else 0)
+    if used == 0:
+        raise RecipeError(f"train.drop_last leaves none of {len(train_x)} images in batches of "
+                          f"{recipe.batch}; lower train.batch")
+    steps_per_epoch = -(-used // recipe.batch)
     steps = recipe.epochs * steps_per_epoch
     generator = torch.Generator().manual_seed(recipe.seed)
     best, step, started = 0.0, 0, time.monotonic()
     for epoch in range(recipe.epochs):
         model.train()
         loss_sum, correct, epoch_started = 0.0, 0, time.monotonic()
-        order = torch.randperm(len(train_x), generator=generator)
+        order = torch.randperm(len(train_x), generator=generator)[:used]
         for begin in range(0, len(order), recipe.batch):
             picked = order[begin:begin + recipe.batch]
             x, y = train_x[picked], train_y[picked]
-            if recipe.crop_padding or recipe.flip:
+            if recipe.crop_padding or recipe.flip or recipe.cutout:
                 x = augment(x, recipe, generator)
-            rate = learning_rate(recipe, step / steps)
+            rate = recipe.learning_rate(step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             logits = model(normalise(x, recipe))
             loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
             loss.backward()
+            if recipe.clip_norm:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             optimizer.step()
             loss_sum += loss.item() * len(picked)
             correct += int((logits.argmax(1) == y).sum())
@@ -155,7 +137,8 @@ def train(recipe, report):
         report({"epoch": epoch + 1, "lr": rate, "train_loss": loss_sum / len(order),
                 "train_accuracy": correct / len(order), "test_loss": test_loss,
                 "test_accuracy": accuracy, "images_per_second": len(order) / seconds})
-    report({"result": True, "test_accuracy": accuracy, "best_test_accuracy": best,
+    measured_on = "validation" if recipe.val_split > 0 else "test"
+    report({"result": True, "measured_on": measured_on, "test_accuracy": accuracy, "best_test_accuracy": best,
             "epochs": recipe.epochs, "seconds": time.monotonic() - started,
             "recipe": vars(recipe), "torch": torch.__version__,
             "threads": torch.get_num_threads()})
@@ -193,5 +176,6 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (OSError, run_folder.ConfigError, image_data.DataError) as problem:
+    except (OSError, run_folder.ConfigError, RecipeError, splits.SplitError,
+            image_data.DataError) as problem:
         sys.exit(f"error: {problem}")

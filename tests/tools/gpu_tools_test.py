@@ -1,10 +1,9 @@
-"""tools/gpu_check, tools/bench_gpu.py and tools/cuda_kernels.py, as far as they go without a GPU."""
-import importlib.util
-import shutil
+"""tools/bench_gpu.py and tools/cuda_kernels.py, as far as they go without a GPU."""
+import contextlib
+import copy
+import io
 import tempfile
-import time
 import unittest
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,67 +13,72 @@ import cuda_kernels
 from bench_test import WORKER
 
 
-def load_tool(name):
-    """A tool without .py as a module."""
-    loader = SourceFileLoader(name, str(TOOLS / name))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
-
-def runs(process):
-    """Is there such a process, and is it no zombie?"""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-class GpuCheck(unittest.TestCase):
-    def test_no_gpu_is_one_clear_line(self):
-        if shutil.which("nvidia-smi"):
-            self.skipTest("this machine may have a GPU")
-        done = run(TOOLS / "gpu_check", "--out", "unused")
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^error: .*GPU.*\n$")
-
-    def test_unknown_step(self):
-        done = run(TOOLS / "gpu_check", "--only", "builds")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("build, tests, kernels, run, bench, sanitizer", done.stderr)
-
-    def test_a_step_ends_with_all_it_started_when_time_is_up(self):
-        gpu_check = load_tool("gpu_check")
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = SimpleNamespace(out=Path(folder))
-            check = gpu_check.Check(arguments, "step", time.monotonic() + 1)
-            check.run(["true"])
-            with self.assertRaisesRegex(gpu_check.OutOfTime, "no time was left for sh.*--minutes"):
-                check.run(["sh", "-c", f"sleep 60 & echo $! > {folder}/child; wait"])
-            child = (Path(folder) / "child").read_text().strip()
-            end = time.monotonic() + 10
-            while runs(child) and time.monotonic() < end:
-                time.sleep(0.05)
-            self.assertFalse(runs(child))
-            with self.assertRaisesRegex(gpu_check.OutOfTime, "sh"):
-                check.run(["sh", "-c", "true"])
+# Workers that go wrong after so many answers.
+DIES = WORKER.replace("    steps =", "    if line.split()[1] == '12': sys.exit(3)\n    steps =")
+SILENT = "#!/usr/bin/env python3\nimport time\ntime.sleep(600)\n"
+NOISE = "#!/usr/bin/env python3\nwhile True:\n    print('noise' * 100)\n"
+NO_LINE = "#!/usr/bin/env python3\nimport sys\nwhile True:\n    sys.stdout.buffer.write(b'\\xff' * 999)\n"
+HALF = "#!/usr/bin/env python3\nprint('{\"ready\": tr', end='')\n"
+NEGATIVE = WORKER.replace("SPEED", "-1")
 
 
 class BenchGpu(unittest.TestCase):
-    def test_ratios_and_row(self):
-        with tempfile.TemporaryDirectory() as folder:
-            programs = {}
-            for name, seconds in (("ours", 0.5), ("theirs", 1.0)):
-                programs[name] = Path(folder) / name
-                programs[name].write_text(WORKER.replace("SPEED", str(seconds)))
-                programs[name].chmod(0o755)
-            arguments = SimpleNamespace(bench=programs["ours"], python=str(programs["theirs"]),
-                                        engines="sculpt,sculpt-auto,eager,compiled",
-                                        device="cuda", precision="bf16", rounds=3, seconds=2)
-            result = bench_gpu.measure(arguments, "resnet20", 4, 32)
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def measure(self, ours, theirs, engines="sculpt,sculpt-auto,eager,compiled", ready_seconds=20):
+        arguments = SimpleNamespace(
+            bench=self.program("ours", ours), python=str(self.program("theirs", theirs)),
+            engines=engines, device="cuda", precision="bf16", rounds=3, seconds=6,
+            ready_seconds=ready_seconds)
+        states, printed = [], io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            result = bench_gpu.measure(arguments, "resnet20", 4, 32,
+                                       lambda result: states.append(copy.deepcopy(result)))
+        return result, states, printed.getvalue().splitlines()
+
+    def test_ratios_and_rows(self):
+        result, states, rows = self.measure(WORKER.replace("SPEED", "0.5"),
+                                            WORKER.replace("SPEED", "1.0"))
         self.assertEqual(result["ratios"], {"eager": 2.0, "compiled": 2.0})
         self.assertEqual(bench_gpu.row(result),
-                         "| resnet20 | 4 | 32 | 8 | - | 8 | 4 | 4 | 2.00 | 2.00 |")
+                         "| resnet20 | 4 | 32 | 8 | - | 8 | 4 | 4 | - | 2.00 | 2.00 | - |")
+        # A row and a state after each engine alone, then all in turn.
+        self.assertEqual(rows[0], "| resnet20 | 4 | 32 | sculpt | alone | 8 | 500.000 | - | 0 |")
+        self.assertEqual(rows[-1], "| resnet20 | 4 | 32 | compiled | in turn | 4 | 1000.000 | 2.00 | 0 |")
+        self.assertEqual([len(state["alone"]) for state in states], [1, 2, 3, 4, 4])
+
+    def test_an_engine_that_fails_loses_its_row_and_no_other(self):
+        for name, theirs, reason in (("dies", DIES.replace("SPEED", "0.5"), r"status 3"),
+                                     ("silent", SILENT, "no answer in time"),
+                                     ("noise", NOISE, "no answer in it"),
+                                     ("no line", NO_LINE, "no line"), ("half", HALF, "ended"),
+                                     ("negative", NEGATIVE, "took -"),
+                                     ("no program", "", "cannot be started|ended")):
+            with self.subTest(name):
+                result, states, rows = self.measure(WORKER.replace("SPEED", "0.5"), theirs,
+                                                    "eager,sculpt", ready_seconds=2)
+                self.assertRegex(result["failures"]["eager"], reason)
+                self.assertIn("| resnet20 | 4 | 32 | eager | failed | - | - | - | 0 |", rows)
+                self.assertIn("| resnet20 | 4 | 32 | sculpt | in turn | 8 | 500.000 | - | 0 |", rows)
+                self.assertEqual(result["ratios"], {})
+                self.assertEqual(states[-1]["alone"], {"sculpt": 8.0})
+
+    def test_wrong_arguments(self):
+        for words, text in ((["--engines", "eagre"], "there are sculpt"),
+                            (["--models", "resnet20"], "expected MODEL:BATCH"),
+                            (["--models", "resnet20:x"], "expected MODEL:BATCH")):
+            done = run(TOOLS / "bench_gpu.py", *words)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(text, done.stderr)
 
 
 class CudaKernels(unittest.TestCase):

@@ -6,7 +6,7 @@ from common import ROOT, TOOLS, run
 
 
 def scripts():
-    for path in sorted([*TOOLS.iterdir(), *(ROOT / "tests" / "tools").iterdir(), ROOT / ".ci/run"]):
+    for path in sorted([*TOOLS.iterdir(), *(TOOLS / "gpu").iterdir(), *(ROOT / "tests" / "tools").iterdir(), ROOT / ".ci/run"]):
         if path.is_file() and path.name != "CMakeLists.txt":
             yield path
 

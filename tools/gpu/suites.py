@@ -1,0 +1,179 @@
+"""The test programs on the GPU: in parallel, each with a limit, and a failing one once more alone."""
+import os
+import re
+import shutil
+
+from .binaries import CUDNN_LIBRARY
+from .check import Skipped, find_tool
+from .processes import SHARE
+
+SUITE_SECONDS = 90
+ALONE_SECONDS = 45
+MEMCHECK_SECONDS = 60
+AGAIN_SHARE = 0.15   # of the time that is left, for a suite that is run again
+MOST_RERUNS = 3      # failing suites of one step that are run again
+MOST_CASES = 6       # failing cases that are shown and run again
+MEMCHECK_ERROR = 86  # exit status of compute-sanitizer where it found something
+
+CASES = re.compile(r"^\[doctest\] test cases: +(\d+) \| +(\d+) passed \| +(\d+) failed", re.MULTILINE)
+CASE_OF_ERROR = re.compile(r"^TEST CASE:  (.+?)$(?:(?!^TEST CASE:  |^={20}).)*?"
+                           r"^([^\n]*(?:ERROR|crashed)[^\n]*)$", re.MULTILINE | re.DOTALL)
+
+
+def failing_cases(text):
+    """{case: first line of its first error} of a doctest run's output."""
+    found = {}
+    for match in CASE_OF_ERROR.finditer(text):
+        found.setdefault(match.group(1).strip(), match.group(2).strip())
+    return found
+
+
+def counted(text):
+    """(cases that ran, cases that failed), or nothing where the program did not get to its end."""
+    match = None
+    for match in CASES.finditer(text):
+        pass
+    return (int(match.group(1)), int(match.group(3))) if match else None
+
+
+def case_filter(cases):
+    """doctest's option for these cases. A comma separates, so one in a name becomes a wildcard."""
+    return "-tc=" + ",".join(re.sub(r"[,\\]", "?", case) for case in cases)
+
+
+def words_of(check, suite, *more):
+    """The program, with its output in whole lines as they come, so that a killed one leaves them."""
+    unbuffered = [shutil.which("stdbuf"), "-oL"] if shutil.which("stdbuf") else []
+    return [*unbuffered, check.program(f"test_{suite}"), "-d=true", *more]
+
+
+def suite_command(check, suite, backend, *more, limit=SUITE_SECONDS, **environment):
+    if backend:
+        environment["SCULPT_TEST_BACKEND"] = f"cuda-{backend}"
+    name = f"{suite} {backend}".strip()
+    return check.command(name, words_of(check, suite, *more), limit, environment)
+
+
+def parallel_suites():
+    return max(2, min(6, (os.cpu_count() or 2) // 2))
+
+
+def report_suite(check, result):
+    """One line for a suite, and the first error of each failing case."""
+    counts = counted(result.text)
+    note = f"{counts[0]} cases, {counts[1]} failed" if counts else "it did not reach its end"
+    if result.ok and not counts:
+        note = "it printed no count of cases"
+        result.outcome = "no result"
+    elif result.ok and counts[0] == 0:
+        note = "no case of it is meant for this backend"
+    check.outcome(result, note)
+    for case, error in list(failing_cases(result.text).items())[:MOST_CASES]:
+        check.report.item(f"failing case: {case}: {error}")
+
+
+def again_alone(check, result, suite, backend):
+    """What a failing suite says when kernels run one by one, and under memcheck."""
+    cases = list(failing_cases(result.text))[:MOST_CASES]
+    chosen = [case_filter(cases)] if cases else []
+    alone = suite_command(check, suite, backend, *chosen, limit=ALONE_SECONDS,
+                          SCULPT_CUDA_SYNC="1")
+    alone.share = AGAIN_SHARE
+    alone.name += " again, alone, with SCULPT_CUDA_SYNC=1"
+    report_suite(check, check.runner.run(alone))
+    tool = find_tool("compute-sanitizer")
+    if tool is None:
+        check.report.item("memcheck of it: skipped, there is no compute-sanitizer")
+        return
+    memcheck(check, tool, suite, backend, chosen, MEMCHECK_SECONDS, share=AGAIN_SHARE)
+
+
+def memcheck(check, tool, suite, backend, more, limit, kind="memcheck", share=SHARE):
+    command = suite_command(check, suite, backend, *more, limit=limit)
+    command.share = share
+    command.words = [tool, "--tool", kind, "--error-exitcode", str(MEMCHECK_ERROR), *command.words]
+    command.name += f" under {kind}"
+    result = check.runner.run(command)
+    found = re.search(r"ERROR SUMMARY: (\d+) error", result.text)
+    counts = counted(result.text)
+    if found and found.group(1) != "0":
+        note = f"{kind} found {found.group(1)} errors"
+    elif found:
+        note = f"{kind} found nothing" + (f", {counts[0]} cases" if counts else "")
+    else:
+        note = f"{kind} printed no summary"
+        result.outcome = "no result" if result.ok else result.outcome
+    check.outcome(result, note)
+
+
+def run_suites(check, pairs):
+    """Runs (suite, backend) pairs; every failing one again afterwards."""
+    pairs = [(suite, backend) for suite, backend in pairs if check.has(f"test_{suite}")]
+    if not pairs:
+        raise Skipped("none of its test programs is there")
+    commands = [suite_command(check, suite, backend) for suite, backend in pairs]
+    results = check.runner.run_all(commands, parallel_suites(),
+                                   done=lambda result: report_suite(check, result))
+    failed = [(result, pair) for result, pair in zip(results, pairs) if not result.ok]
+    for result, pair in failed[:MOST_RERUNS]:
+        if check.runner.seconds_left() > 5:
+            again_alone(check, result, *pair)
+    if len(failed) > MOST_RERUNS:
+        check.report.item(f"{len(failed) - MOST_RERUNS} more failing suites were not run again")
+
+
+# --- the steps -------------------------------------------------------------------------------------
+
+def fragments(check):
+    result = check.runner.run(suite_command(check, "fragments", "", limit=40))
+    report_suite(check, result)
+
+
+def one_convolution(check):
+    cases = "-tc=conv2d: layers of the usual networks*"
+    tool = find_tool("compute-sanitizer")
+    if tool is None:
+        check.report.item("there is no compute-sanitizer; kernels are run one by one instead")
+        command = suite_command(check, "kernels", "bf16", cases, limit=60, SCULPT_CUDA_SYNC="1")
+        report_suite(check, check.runner.run(command))
+    else:
+        memcheck(check, tool, "kernels", "bf16", [cases], 75)
+
+
+def bf16(check):
+    run_suites(check, [("kernels", "bf16"), ("cuda", "bf16"), ("ops", "bf16"), ("train", "bf16"),
+                       ("sparse", "fp32")])
+
+
+def other_precisions(check):
+    run_suites(check, [(suite, precision) for precision in ("fp32", "tf32")
+                       for suite in ("kernels", "cuda", "ops")] + [("train", "fp32")])
+
+
+def real_sizes(check):
+    command = suite_command(check, "cuda", "bf16", "-tc=real sizes*", limit=90)
+    result = check.runner.run(command)
+    if result.ok and counted(result.text) == (0, 0):
+        raise Skipped("this build of test_cuda has no cases for real sizes")
+    report_suite(check, result)
+    if not result.ok and check.runner.seconds_left() > 5:
+        again_alone(check, result, "cuda", "bf16")
+
+
+def libraries(check):
+    if not check.has(CUDNN_LIBRARY):
+        raise Skipped(f"there is no {CUDNN_LIBRARY}: it was built without cuDNN")
+    run_suites(check, [(suite, f"{precision}-cudnn") for precision in ("bf16", "fp32", "tf32")
+                       for suite in ("kernels", "ops")]
+               + [("kernels", "bf16-auto"), ("train", "bf16-cudnn"), ("train", "bf16-auto")])
+
+
+def sanitizer(check):
+    tool = find_tool("compute-sanitizer")
+    if tool is None:
+        raise Skipped("there is no compute-sanitizer")
+    # Cases that launch few blocks; racecheck is the slower one.
+    memcheck(check, tool, "kernels", "bf16", [], 120)
+    memcheck(check, tool, "kernels", "bf16", [
+        "-tc=conv2d: layers*,batch norm*,linear*,segmented ranking*,pruning*"], 120, "racecheck")
+    memcheck(check, tool, "cuda", "bf16", ["-tc=step graph*"], 90)

@@ -1,0 +1,108 @@
+"""What one dense training cycle of a Sculpt config is, for tools/train_pytorch.py. Needs the standard
+library only."""
+import math
+
+import run_folder
+
+# Keys whose value does not change what a dense cycle of the engine computes, or only how it prunes.
+WITHOUT_EFFECT = {
+    "method", "plan", "model.prune_first_conv", "model.prune_classifier", "train.conv",
+    "train.sparse", "train.dense_timing", "train.winograd", "train.step_graph", "train.eval_every",
+    "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
+    "data.synthetic_test", "data.synthetic_seed"}
+SECTIONS_WITHOUT_EFFECT = {"prune", "cycles", "wr"}
+SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "constant", "linear")
+
+
+class RecipeError(Exception):
+    """A setting that train_pytorch does not know or cannot honour; the text names it."""
+
+
+class Recipe:
+    """The settings of a config that one dense cycle needs; defaults are the engine's."""
+
+    def __init__(self, config):
+        used = set(WITHOUT_EFFECT)
+
+        def get(key, default):
+            used.add(key)
+            return run_folder.get(config, key, default)
+
+        self.model = get("model.name", "resnet20")
+        self.width = get("model.width", 1.0)
+        self.stem = get("model.stem", "cifar")
+        self.dropout = get("model.dropout", 0.0)
+        self.init_fan = get("model.init_fan", "fan_out")
+        self.init_distribution = get("model.init_distribution", "normal")
+        self.init_nonlinearity = get("model.init_nonlinearity", "relu")
+        self.data = get("data.name", "synthetic")
+        self.root = get("data.root", "")
+        self.train_limit = get("data.train_limit", 0)
+        self.test_limit = get("data.test_limit", 0)
+        self.val_split = get("data.val_split", 0.0)
+        self.crop_padding = get("data.crop_padding", 4)
+        # Digits are never mirrored: a mirrored digit is another one, or none.
+        self.flip = get("data.flip", True) and self.data != "mnist"
+        self.cutout = get("data.cutout", 0)
+        self.seed = get("seed", 1)
+        self.epochs = get("train.epochs", 10)
+        self.batch = get("train.batch", 128)
+        self.drop_last = get("train.drop_last", False)
+        self.lr = get("train.lr", 0.1)
+        self.schedule = get("train.schedule", "step_warmup")
+        self.warmup = get("train.warmup", 10 / 150)
+        self.warmup_start = get("train.warmup_start", 0.1)
+        self.milestones = get("train.milestones", [60 / 150, 120 / 150])
+        self.decay_factor = get("train.decay_factor", 0.1)
+        self.cooldown = get("train.cooldown", 0.2)
+        self.momentum = get("train.momentum", 0.9)
+        self.nesterov = get("train.nesterov", False)
+        self.weight_decay = get("train.weight_decay", 5e-4)
+        self.decay_norm_and_bias = get("train.decay_norm_and_bias", True)
+        self.clip_norm = get("train.clip_norm", 0.0)
+        self.label_smoothing = get("train.label_smoothing", 0.0)
+        if self.schedule not in SCHEDULES:
+            raise RecipeError(f"train.schedule = {self.schedule!r} is not known here; there are "
+                              f"{', '.join(SCHEDULES)}")
+        precision = get("train.precision", "auto")
+        if precision not in ("auto", "fp32"):
+            raise RecipeError(f"train.precision = {precision!r} is not done here: PyTorch trains in "
+                              "float32 on the CPU; use --set train.precision=auto")
+        if get("model.init_from", ""):
+            raise RecipeError("model.init_from is not done here: the model starts from PyTorch's "
+                              "random numbers; use --set model.init_from=\"\"")
+        for key in run_folder.keys(config):
+            if key not in used and key.split(".")[0] not in SECTIONS_WITHOUT_EFFECT:
+                raise RecipeError(f"{key} is not known to train_pytorch, which could therefore train "
+                                  "something else than Sculpt; take it out of the config")
+
+    def learning_rate(self, step, steps):
+        """Of a step of a cycle; the formulas are those of engine/optim/lr_schedule.cpp."""
+        t = step / steps
+
+        def warm():
+            return self.lr * (self.warmup_start + (1 - self.warmup_start) * t / self.warmup)
+
+        def cosine(start, end, x):
+            return end + (start - end) * 0.5 * (1 + math.cos(math.pi * x))
+
+        if self.schedule == "triangular":
+            return self.lr * (0.2 + 4 * t if t < 0.2 else (1 - t) / 0.8)
+        if self.schedule == "step_warmup":
+            # A milestone stands for a number of steps: 60/150 of 300 steps is step 120.
+            passed = sum(step >= math.floor(m * steps + 0.5) for m in self.milestones)
+            return (warm() if t < self.warmup else self.lr) * self.decay_factor ** passed
+        if self.schedule == "cosine":
+            if t < self.warmup:
+                return warm()
+            return self.lr * cosine(1, 0, (t - self.warmup) / (1 - self.warmup))
+        if self.schedule == "one_cycle":
+            start, end = 1 / 25, 1 / 25e4
+            if t < 0.3:
+                return self.lr * cosine(start, 1, t / 0.3)
+            return self.lr * cosine(1, end, (t - 0.3) / 0.7)
+        if self.schedule == "trapezoidal":
+            if t < self.warmup:
+                return warm()
+            return self.lr * ((1 - t) / self.cooldown if t > 1 - self.cooldown else 1)
+        return self.lr * (1 - t if self.schedule == "linear" else 1)
