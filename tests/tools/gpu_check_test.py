@@ -95,6 +95,12 @@ class Outcomes(GpuCheckTest):
         self.assertNotIn("\n| a | row | that is none |", report.split("```")[0])
         self.assertLess((stand_ins.out / "logs.tgz").stat().st_size, 16 << 20)
 
+    def test_every_network_of_real_sizes_runs_by_itself(self):
+        report = self.check(self.stand_ins(test_cuda="crashes"), "--only", "real_sizes", status=1)
+        for network in ("ResNet-20", "ResNet-18"):
+            self.assertIn(f"real sizes: {network}, batch 512: killed by SIGSEGV", report)
+        self.assertIn("cuda bf16 again, alone, with SCULPT_CUDA_SYNC=1: killed by SIGSEGV", report)
+
     def test_real_sizes_without_such_cases_are_skipped(self):
         report = self.check(self.stand_ins(test_cuda="has no such case"), "--only", "real_sizes",
                             status=0)
@@ -276,6 +282,8 @@ class Pack(unittest.TestCase):
     def test_libraries_that_a_bare_system_lacks(self):
         listed = ("\tlinux-vdso.so.1 (0x1)\n\tlibfmt.so.9 => /lib/libfmt.so.9 (0x2)\n"
                   "\tlibstdc++.so.6 => /lib/libstdc++.so.6 (0x3)\n\tlibc.so.6 => /lib/libc.so.6 (0x4)\n"
+                  "\tlibcublasLt.so.13 => /lib/libcublasLt.so.13 (0x1)\n"
+                  "\tlibcudnn_graph.so.9 => /lib/libcudnn_graph.so.9 (0x1)\n"
                   "\tlibmissing.so => not found\n\t/lib64/ld-linux-x86-64.so.2 (0x5)\n")
         self.binaries._output, original = lambda words: listed, self.binaries._output
         self.addCleanup(setattr, self.binaries, "_output", original)

@@ -17,9 +17,10 @@ LIBRARY = "libsculpt_cuda.so"
 CUDNN_LIBRARY = "libsculpt_cudnn.so"  # only where CMake found cuDNN
 TARGETS = ("sculpt_cuda", *PROGRAMS)
 MAX_PACK_BYTES = 64 << 20
-# Part of every Linux system that has a compiler's runtime; all else is carried along.
+# Part of every Linux system that has a compiler's runtime, or NVIDIA's and far too large; all else is
+# carried along.
 SYSTEM_LIBRARIES = re.compile(r"(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libgcc_s|"
-                              r"libstdc\+\+|libcuda)(?=[.-])")
+                              r"libstdc\+\+|libcuda|lib(cudart|cudnn|cublas|nv)\w*)(?=[.-])")
 BUILD_FOLDER = ROOT / "build" / "cuda"
 
 
@@ -57,10 +58,13 @@ def use_folder(check, folder):
     else:
         check.report.item(f"programs in {folder}")
     check.binaries = folder
+    folders = [folder / "lib"] if (folder / "lib").is_dir() else []
+    if (folder / CUDNN_LIBRARY).exists():
+        folders += nvidia_folders(check)
     check.environment = {}
-    if (folder / "lib").is_dir():
+    if folders:
         check.environment["LD_LIBRARY_PATH"] = os.pathsep.join(
-            filter(None, [str(folder / "lib"), os.environ.get("LD_LIBRARY_PATH")]))
+            [*map(str, folders), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
     bad = []
     commands = [check.command(f"start {name}", [folder / name, "--help"], 20)
                 for name in PROGRAMS if (folder / name).exists()]
@@ -76,6 +80,18 @@ def use_folder(check, folder):
                       + (", with cuDNN's convolutions" if (folder / CUDNN_LIBRARY).exists() else ""))
     # A folder from which half of the programs start is better than a build that may fail.
     return started > len(PROGRAMS) // 2 and (folder / LIBRARY).exists()
+
+
+def nvidia_folders(check):
+    """Where the Python that may have torch has cuDNN and cuBLAS, which the programs load by name."""
+    found = check.runner.run(check.command("folders of Python's packages", [
+        check.options.python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], 20,
+        ours=False))
+    place = Path((found.text.strip().splitlines() or [""])[-1])
+    if not found.ok or not place.is_absolute():
+        return []
+    return [path for path in sorted((place / "nvidia").glob("*/lib"))
+            if list(path.glob("libcudnn*")) or list(path.glob("libcublas*"))]
 
 
 def build(check):

@@ -7,6 +7,7 @@ from pathlib import Path
 from .processes import SHARE, Command, Stopped
 from .report import one_line
 
+LAST_SECONDS = 1  # with less than that left, no further step begins
 ROOT = Path(__file__).resolve().parents[2]
 TOOL_FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute", "/usr/local/cuda/compute-sanitizer")
 
@@ -43,7 +44,7 @@ class Check:
         self._step = {"name": name, "problems": [], "skipped": "", "results": 0}
         self.steps.append(self._step)
         self.report.line(f"\n## {title}\n")
-        if self.runner.seconds_left() <= 1:
+        if self.runner.seconds_left() <= LAST_SECONDS:
             self.problem("not run: no time was left")
             return
         overall = self.runner.deadline
