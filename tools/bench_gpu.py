@@ -8,8 +8,8 @@ usage: tools/bench_gpu.py [--models resnet20:512,resnet18:512,resnet50:128:224] 
 
 Engines, one process each: `sculpt_bench serve --device cuda` (sculpt: our convolutions,
 sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch as it is (eager), with torch.compile
-(compiled) and with torch.compile(mode="max-autotune") (autotuned), PyTorch channels-last and under
-bf16 autocast. MODEL:BATCH[:IMAGE_SIZE].
+(compiled) and with torch.compile(mode="max-autotune") (autotuned), PyTorch channels-last and in the
+same precision (bf16: autocast). MODEL:BATCH[:IMAGE_SIZE].
 
 An engine is first timed for a block alone, as soon as it is ready and before the next one starts;
 then all take turns, a block each, starting with another one each round. Ratios are of the Sculpt that
@@ -41,6 +41,9 @@ def worker(arguments):
     import pytorch_models
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
+    # PyTorch's default is TF32 in convolutions, float32 in matrix products.
+    torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
     device = torch.device(arguments.device)
     size = arguments.image_size
     model = pytorch_models.build(arguments.model, image_size=size,
@@ -214,7 +217,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default="resnet20:512,resnet18:512,resnet50:128:224")
     parser.add_argument("--engines", default="sculpt,eager,compiled")
-    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "tf32", "fp32"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
