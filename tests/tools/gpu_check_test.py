@@ -62,6 +62,7 @@ class Outcomes(GpuCheckTest):
         stand_ins = self.stand_ins(ncu="profiles")
         report = self.check(stand_ins, "--only", "fragments,memcheck,kernels,ncu,run", status=0)
         self.assertIn("| GPU name | Stand-in GPU |", report)
+        self.assertRegex(report, r"\| NVIDIA's packages in Python \| (none|nvidia-|triton)")
         self.assertIn("8 of 8 programs start here", report)
         self.assertIn("- fragments: ok", report)
         self.assertIn("memcheck found nothing, 24 cases", report)
@@ -114,6 +115,12 @@ class Outcomes(GpuCheckTest):
         self.assertIn("| ncu | skipped: there is no ncu", report)
         self.assertIn("| sanitizer | skipped: there is no compute-sanitizer", report)
         self.assertIn("kernels are run one by one instead", report)
+
+    def test_a_sanitizer_that_does_not_work_leaves_the_test_itself(self):
+        report = self.check(self.stand_ins(compute_sanitizer="crashes"), "--only", "memcheck", status=1)
+        self.assertIn("killed by SIGSEGV, ", report)
+        self.assertIn("compute-sanitizer gave no verdict; kernels are run one by one", report)
+        self.assertIn("- kernels bf16: ok", report)
 
     def test_a_broken_nvidia_smi_ends_nothing(self):
         report = self.check(self.stand_ins(nvidia_smi="prints garbage"), "--only", "fragments", status=0)

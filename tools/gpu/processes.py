@@ -142,7 +142,8 @@ class _Running:
         self.written, self.partial, self.process = 0, b"", None
         with self.log.open("wb") as log:
             shown = [f"{key}={value}" for key, value in command.environment.items()]
-            log.write(f"$ {' '.join([*shown, *command.words])}\n".encode())
+            line = " ".join([*shown, *command.words]).strip().replace("\n", "; ")
+            log.write(f"$ {line}\n".encode())
             log.flush()
             self.shown = log.tell()
             stdin = Path(folder) / f".stdin-{_Running.counter}"

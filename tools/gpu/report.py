@@ -33,7 +33,7 @@ class Report:
         say(text)
 
     def row(self, *cells):
-        self.line("| " + " | ".join(one_line(cell, 160) for cell in cells) + " |")
+        self.line("| " + " | ".join(one_line(cell, 240) for cell in cells) + " |")
 
     def table(self, *heads):
         self.line()
@@ -73,7 +73,10 @@ class Report:
                 pass
 
     def close(self):
-        self.file.close()
+        try:
+            self.file.close()
+        except OSError as problem:  # what a full disk did not take
+            self.problem = f"report.md cannot be written: {problem}"
 
 
 def _quoted(line):

@@ -15,6 +15,12 @@ import torch
 print("torch", torch.__version__, "CUDA", torch.version.cuda, "cuDNN", torch.backends.cudnn.version())
 print("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none for torch")
 """
+PACKAGES = """
+from importlib.metadata import distributions
+found = {f"{d.metadata['Name']} {d.version}" for d in distributions()
+         if str(d.metadata["Name"]).startswith(("nvidia-", "triton"))}
+print(", ".join(sorted(found)) or "none")
+"""
 
 
 def _system():
@@ -42,7 +48,9 @@ def commit_of(check):
 
 
 def step(check):
-    table = lambda name, value: check.report.row(name, value or "nothing was printed")  # noqa: E731
+    def table(name, value):
+        check.report.row(name, value or "nothing was printed")
+
     check.report.table("what", "version")
     table("machine", _system())
     table("Python", sys.version.split()[0])
@@ -82,8 +90,7 @@ def step(check):
         else:
             table(name, "not there")
     ask("PyTorch", [check.options.python, "-c", TORCH], count=2, limit=60)
-    ask("packages of Python", [check.options.python, "-m", "pip", "list", "--format=freeze"],
-        "nvidia", count=12, limit=30)
+    ask("NVIDIA's packages in Python", [check.options.python, "-c", PACKAGES])
     if shutil.which("ldconfig"):
         ask("libraries", ["ldconfig", "-p"], "cudnn.so", count=2)
     show = {command: handler for handler, command in queries}
