@@ -4,9 +4,10 @@ import math
 
 import run_folder
 
-# Keys whose value does not change what a dense cycle of the engine computes, or only how it prunes.
+# Keys whose value does not change what a dense cycle of the engine computes, or only how it prunes;
+# model.init_parts says what is taken from model.init_from, which is refused.
 WITHOUT_EFFECT = {
-    "method", "plan", "model.prune_first_conv", "model.prune_classifier", "train.conv",
+    "method", "plan", "model.init_parts", "model.prune_first_conv", "model.prune_classifier", "train.conv",
     "train.sparse", "train.dense_timing", "train.winograd", "train.step_graph", "train.eval_every",
     "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
     "data.synthetic_test", "data.synthetic_seed"}
