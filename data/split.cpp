@@ -15,6 +15,7 @@ namespace {
 // Sub-streams of Purpose::subset.
 constexpr uint64_t kTrainSubset = 0;
 constexpr uint64_t kTestSubset = 1;
+constexpr uint64_t kStatisticsOrder = 2;
 
 std::vector<int32_t> iota(int64_t size) {
   std::vector<int32_t> indices(static_cast<size_t>(size));
@@ -111,6 +112,26 @@ OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_
       batch.images.insert(batch.images.end(), image, image + set.shape.count());
       batch.labels.push_back(static_cast<int32_t>(c));
     }
+  }
+  return batch;
+}
+
+std::vector<int32_t> statistics_order(const Subset& subset, uint64_t seed) {
+  std::vector<int32_t> order = subset.indices;
+  shuffle(order, RandomStream(seed, Purpose::subset, kStatisticsOrder));
+  return order;
+}
+
+OwnedBatch ordered_batch(const Subset& subset, const std::vector<int32_t>& order, int64_t first,
+                         int64_t count) {
+  const Dataset& set = *subset.dataset;
+  OwnedBatch batch;
+  batch.images.reserve(static_cast<size_t>(count * set.shape.count()));
+  for (int64_t i = first; i < first + count; ++i) {
+    const int32_t index = order.at(static_cast<size_t>(i));
+    const uint8_t* image = set.image(index);
+    batch.images.insert(batch.images.end(), image, image + set.shape.count());
+    batch.labels.push_back(set.labels[static_cast<size_t>(index)]);
   }
   return batch;
 }

@@ -46,4 +46,11 @@ struct OwnedBatch {
 OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_t seed,
                                 int64_t draw = 0);
 
+/// The images of a subset in a random order of the seed: a function of (subset, seed) alone.
+std::vector<int32_t> statistics_order(const Subset& subset, uint64_t seed);
+
+/// Images [first, first + count) of such an order, not augmented.
+OwnedBatch ordered_batch(const Subset& subset, const std::vector<int32_t>& order, int64_t first,
+                         int64_t count);
+
 }  // namespace sculpt::data

@@ -26,6 +26,9 @@ struct PoolingKernels {
   void (*global_average_forward)(void* y, const void* x, const ActivationShape& in, const Launch&);
   void (*global_average_backward)(void* dx, const void* dy, const ActivationShape& in, GradWrite,
                                   const Launch&);
+  /// y := x at the place of the first maximum of `by` in each window: max pooling of x with the
+  /// winners of `by`, which has the shape of x. max_backward given `by` is its gradient.
+  void (*max_select)(void* y, const void* x, const void* by, const Pool2dShape&, const Launch&);
 };
 
 }  // namespace sculpt::kernels

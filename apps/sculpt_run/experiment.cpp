@@ -2,6 +2,7 @@
 
 #include "data/loader.h"
 #include "data/registry.h"
+#include "engine/core/error.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
@@ -24,6 +25,14 @@ SparseKernels sparse_kernels(const std::string& name) {
                          : SparseKernels::automatic;
 }
 
+void require_statistics_images(int64_t count, int64_t training_images) {
+  if (count == 1 || count > training_images)
+    fail(
+        "prune.reestimate_batch_norm = {} cannot be had from {} training images; use 0 (off), or 2 "
+        "to {}",
+        count, training_images, training_images);
+}
+
 uint64_t seed_of(const RunOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
@@ -42,6 +51,7 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
+  require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
   network_->graph().replay().sparse = sparse_kernels(options.train.sparse);
   network_->graph().replay().chooser = device_.chooser;
   network_->graph().replay().winograd = options.train.winograd == "auto";
@@ -69,6 +79,13 @@ Batch Experiment::score_batch(int64_t index) {
   score_batch_ = data::class_balanced_batch(data_.train, options_.prune.score_images_per_class,
                                             seed_of(options_), index);
   return score_batch_.view();
+}
+
+Batch Experiment::statistics_images(int64_t first, int64_t count) {
+  if (statistics_order_.empty())
+    statistics_order_ = data::statistics_order(data_.train, seed_of(options_));
+  statistics_images_ = data::ordered_batch(data_.train, statistics_order_, first, count);
+  return statistics_images_.view();
 }
 
 }  // namespace sculpt

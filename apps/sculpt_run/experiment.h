@@ -26,6 +26,8 @@ class Experiment {
   RunIdentity identity() const;
   /// Class-balanced batch `index` for criteria that need data; valid until the next call.
   Batch score_batch(int64_t index);
+  /// For prune.reestimate_batch_norm; see StatisticsImages.
+  Batch statistics_images(int64_t first, int64_t count);
 
  private:
   const RunOptions options_;
@@ -33,7 +35,8 @@ class Experiment {
   data::DataSplits data_;
   std::unique_ptr<BatchSource> train_, test_;
   std::unique_ptr<Network> network_;
-  data::OwnedBatch score_batch_;
+  data::OwnedBatch score_batch_, statistics_images_;
+  std::vector<int32_t> statistics_order_;  // made when it is first asked for
 };
 
 }  // namespace sculpt

@@ -72,11 +72,13 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
 
   RunStore store(folder, request.config_hash);
   Progress progress(request.plan, experiment.train().steps_per_epoch());
-  Trainer trainer({experiment.network(), experiment.backend(), experiment.train(),
-                   experiment.test(), [&](int64_t i) { return experiment.score_batch(i); }, store,
-                   progress, interrupted, device.chooser},
-                  {request.plan, request.options.train, request.options.prune, identity,
-                   request.profiled_steps});
+  Trainer trainer(
+      {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
+       [&](int64_t i) { return experiment.score_batch(i); }, store, progress, interrupted,
+       device.chooser,
+       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); }},
+      {request.plan, request.options.train, request.options.prune, identity,
+       request.profiled_steps});
   std::vector<std::string> warnings;
   if (resume)
     trainer.resume(warnings);

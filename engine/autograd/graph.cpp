@@ -242,14 +242,39 @@ void Graph::forward(Mode mode, int64_t batch) {
   SCULPT_CHECK(finished_, "finish() comes before forward()");
   SCULPT_CHECK(batch > 0 && batch <= max_batch_, "batch of {} in a graph made for {}", batch,
                max_batch_);
+  const bool held = !replay_.held_.empty();
+  SCULPT_CHECK(!held || batch == images_recorded_,
+               "a batch of {}, but the patterns held are those of {} images", batch,
+               images_recorded_);
   follow_masks();
   replay_.mode = mode;
   replay_.launch.batch = replay_.images_ = batch;
   whole_.assign(values_.size(), true);
   const kernels::TraceRange phase(backend_.trace, "forward");
   if (runs_on_blocks()) return run_groups(Pass::forward);
-  for (size_t n = 0; n < nodes_.size(); ++n)
+  for (size_t n = 0; n < nodes_.size(); ++n) {
     run_node(Pass::forward, static_cast<int>(n));
+    if (patterns_ && !held) patterns_->record(*nodes_[n], replay_);
+  }
+  images_recorded_ = patterns_ ? batch : 0;
+}
+
+void Graph::record_patterns() {
+  if (!patterns_) patterns_.emplace(*this);
+  replay_.held_ = {};
+  images_recorded_ = 0;
+}
+
+void Graph::hold_patterns() {
+  SCULPT_CHECK(patterns_ && images_recorded_ > 0, "patterns are recorded before they are held");
+  replay_.held_ = patterns_->values();
+  replay_.gate_scratch_ = patterns_->scratch();
+}
+
+void Graph::release_patterns() {
+  replay_.held_ = {};
+  replay_.gate_scratch_ = nullptr;
+  patterns_.reset();
 }
 
 void Graph::backward() {

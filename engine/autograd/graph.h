@@ -11,9 +11,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "engine/autograd/activation_patterns.h"
 #include "engine/autograd/block_schedule.h"
 #include "engine/autograd/node.h"
 #include "engine/core/buffer.h"
@@ -43,6 +45,7 @@ class Graph {
   /// Sizes of v; its halo is final after finish().
   const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
 
+  size_t value_count() const { return values_.size(); }
   bool is_input(Value v) const { return values_[v.index].producer < 0; }
 
   /// Plans memory and allocates everything. Nothing may be recorded afterwards.
@@ -62,6 +65,16 @@ class Graph {
   void backward();
   /// Back from the gradient of v, which the caller has written to replay().grad(v).
   void backward_from(Value v);
+
+  // Activation patterns (activation_patterns.h). Nodes run one by one on the whole batch meanwhile.
+  /// From now on forward() records the patterns. Allocates memory for a copy of every activation
+  /// that is a gate.
+  void record_patterns();
+  /// From now on forward() and backward() use the patterns of the last forward pass, which must
+  /// have been of the same images.
+  void hold_patterns();
+  /// Back to the patterns that each forward pass has by itself. Frees the memory.
+  void release_patterns();
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   /// Whether a pass of a layer runs on kernels that skip masked weights.
@@ -128,6 +141,8 @@ class Graph {
   Buffer memory_, local_memory_, sums_memory_, workspace_;
   int local_threads_ = 0;  ///< that local_memory_ is for
   int64_t groups_on_blocks_ = 0;
+  std::optional<ActivationPatterns> patterns_;  ///< nothing: each pass has its own
+  int64_t images_recorded_ = 0;                 ///< whose patterns are known
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
   // What replay_ reads, per value.

@@ -81,7 +81,7 @@ void Graph::plan_locals(int threads) {
 
 /// Profiling wants times of nodes. Threads take whole blocks, so few blocks keep too many waiting.
 bool Graph::runs_on_blocks() const {
-  if (replay_.mode != Mode::train || profiling_) return false;
+  if (replay_.mode != Mode::train || profiling_ || patterns_) return false;
   const int64_t threads = thread_count();
   const int64_t blocks = backend_.blocks(replay_.images_);
   const int64_t rounds = ceil_div(blocks, threads);

@@ -61,6 +61,10 @@ class Replay {
   /// Training step of the run, the counter of dropout's random numbers; in the backend's memory.
   const uint64_t* step = nullptr;
   uint64_t seed = 0;
+  /// False: dropout passes everything in training mode, too.
+  bool dropout = true;
+  /// Weight of this batch in batch norm's running statistics, instead of the layer's own momentum.
+  std::optional<float> statistics_momentum;
 
   void* data(Value v) const { return here(data_, v, local_data_); }
   /// Null if nothing needs the gradient of v (the images).
@@ -71,6 +75,13 @@ class Replay {
   /// Whether to write the gradient of v around the cache.
   bool streams_grad(Value v) const { return streamed_[v.index] != 0; }
   void* workspace() const { return workspace_; }
+  /// While activation patterns are held (Graph::hold_patterns): what v, the gate of a node, was
+  /// when they were recorded. Null at other times.
+  const void* held(Value v) const {
+    return held_.empty() ? nullptr : held_[static_cast<size_t>(v.index)];
+  }
+  /// Room for an activation of any shape, while patterns are held; garbage between two nodes.
+  void* gate_scratch() const { return gate_scratch_; }
   /// Where the producer of v leaves sums of v's channels, and consumers find them. Null in
   /// evaluation, and if the producer cannot or no consumer takes them.
   kernels::ChannelSums* sums(Value v) const {
@@ -114,6 +125,8 @@ class Replay {
   std::span<const int64_t> block_bytes_, row_bytes_;
   std::span<const Local> local_data_, local_grads_;  ///< in what runs now
   std::span<const uint8_t> streamed_;
+  std::span<void* const> held_;  ///< empty: patterns are not held
+  void* gate_scratch_ = nullptr;
   void* workspace_ = nullptr;
   int64_t images_ = 0;
   int64_t block_ = 0;
@@ -182,6 +195,9 @@ class Node {
   /// What backward() reads besides the output's gradient.
   virtual bool backward_reads_input(size_t) const { return false; }
   virtual bool backward_reads_output() const { return false; }
+  /// The input or output whose values decide what the node lets pass (the signs behind a ReLU, the
+  /// order before max pooling). None: the node is smooth.
+  virtual Value gate() const { return {}; }
   virtual size_t workspace_bytes() const { return 0; }
 
   /// Bytes of channel sums that forward() in training can leave beside its output; 0: it cannot.

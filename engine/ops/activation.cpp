@@ -17,13 +17,21 @@ class Relu final : public Node {
     shape_ = graph.shape(output);
   }
   void forward(const Replay& r) override {
-    kernels_->relu_forward(r.data(output), r.data(inputs[0]), shape_, r.launch);
+    if (const void* gate = r.held(output))
+      // A ReLU that is held is linear: its value and its gradient are the same map.
+      kernels_->relu_backward(r.data(output), r.data(inputs[0]), gate, shape_,
+                              kernels::GradWrite::overwrite, r.launch);
+    else
+      kernels_->relu_forward(r.data(output), r.data(inputs[0]), shape_, r.launch);
   }
   void backward(const Replay& r) override {
+    const void* held = r.held(output);
     if (void* dx = r.grad(inputs[0]))
-      kernels_->relu_backward(dx, r.grad(output), r.data(output), shape_, grad_write[0], r.launch);
+      kernels_->relu_backward(dx, r.grad(output), held != nullptr ? held : r.data(output), shape_,
+                              grad_write[0], r.launch);
   }
   bool backward_reads_output() const override { return true; }
+  Value gate() const override { return output; }
 
  private:
   const kernels::ElementwiseKernels* kernels_ = nullptr;

@@ -15,6 +15,7 @@ class BatchNorm final : public Node, private BlockPasses {
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().batch_norm;
+    elementwise_ = &graph.backend().elementwise;
     arena_ = &graph.parameters();
     shape_ = graph.shape(output);
     SCULPT_CHECK(graph.shape(inputs[0]) == shape_, "batch_norm '{}': halos differ", info.name);
@@ -30,7 +31,9 @@ class BatchNorm final : public Node, private BlockPasses {
   }
 
   void forward(const Replay& r) override {
-    void* y = r.data(output);
+    const void* held = r.held(output);
+    void* y = held != nullptr ? r.gate_scratch() : r.data(output);
+    const kernels::BatchNormOptions options = options_of(r);
     const void* x = r.data(inputs[0]);
     const void* gamma = arena_->weight(parameters_.gamma);
     const void* beta = arena_->weight(parameters_.beta);
@@ -38,10 +41,13 @@ class BatchNorm final : public Node, private BlockPasses {
     void* var = arena_->state(parameters_.running_var);
     if (r.mode == Mode::train)
       kernels_->forward_train(y, saved_mean_.data(), saved_inv_std_.data(), mean, var, x,
-                              r.sums(inputs[0]), residual(r), gamma, beta, shape_, options_,
+                              r.sums(inputs[0]), residual(r), gamma, beta, shape_, options,
                               r.workspace(), r.launch);
     else
-      kernels_->forward_eval(y, x, residual(r), gamma, beta, mean, var, shape_, options_, r.launch);
+      kernels_->forward_eval(y, x, residual(r), gamma, beta, mean, var, shape_, options, r.launch);
+    if (held != nullptr)
+      elementwise_->relu_backward(r.data(output), y, held, shape_, kernels::GradWrite::overwrite,
+                                  r.launch);
   }
 
   void backward(const Replay& r) override {
@@ -51,18 +57,26 @@ class BatchNorm final : public Node, private BlockPasses {
     void* dbeta = arena_->gradient(parameters_.beta);
     const void* gamma = arena_->weight(parameters_.gamma);
     const void* beta = arena_->weight(parameters_.beta);
+    const kernels::BatchNormOptions options = options_of(r);
+    const void* dy = r.grad(output);
+    if (const void* held = r.held(output)) {
+      elementwise_->relu_backward(r.gate_scratch(), dy, held, shape_, kernels::GradWrite::overwrite,
+                                  r.launch);
+      dy = r.gate_scratch();
+    }
     if (r.mode == Mode::train)
       kernels_->backward_train(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                               dbeta, r.grad(output), r.data(inputs[0]), gate(r),
-                               saved_mean_.data(), saved_inv_std_.data(), gamma, beta, shape_,
-                               options_, r.workspace(), r.launch);
+                               dbeta, dy, r.data(inputs[0]), relu_output(r), saved_mean_.data(),
+                               saved_inv_std_.data(), gamma, beta, shape_, options, r.workspace(),
+                               r.launch);
     else
       kernels_->backward_eval(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                              dbeta, r.grad(output), r.data(inputs[0]), gate(r),
+                              dbeta, dy, r.data(inputs[0]), relu_output(r),
                               arena_->state(parameters_.running_mean),
-                              arena_->state(parameters_.running_var), gamma, beta, shape_, options_,
+                              arena_->state(parameters_.running_var), gamma, beta, shape_, options,
                               r.workspace(), r.launch);
   }
+  Value gate() const override { return options_.relu ? output : Value{}; }
 
   BlockPasses* block_passes() override {
     return kernels_->on_blocks.apply != nullptr ? this : nullptr;
@@ -79,8 +93,9 @@ class BatchNorm final : public Node, private BlockPasses {
     else
       kernels_->on_blocks.sum_grad(
           channel_sums(block), block.block(), block.grad(output), block.grad_copy(output), x,
-          gate(block), saved_mean_.data(), saved_inv_std_.data(), arena_->weight(parameters_.gamma),
-          arena_->weight(parameters_.beta), shape_, options_, rows, block.launch);
+          relu_output(block), saved_mean_.data(), saved_inv_std_.data(),
+          arena_->weight(parameters_.gamma), arena_->weight(parameters_.beta), shape_, options_,
+          rows, block.launch);
   }
 
   void begin(Pass pass, const Replay& batch) override {
@@ -88,7 +103,7 @@ class BatchNorm final : public Node, private BlockPasses {
       kernels_->on_blocks.finish(saved_mean_.data(), saved_inv_std_.data(),
                                  arena_->state(parameters_.running_mean),
                                  arena_->state(parameters_.running_var), channel_sums(batch),
-                                 batch.images(), shape_, options_);
+                                 batch.images(), shape_, options_of(batch));
     else
       kernels_->on_blocks.finish_grad(arena_->gradient(parameters_.gamma),
                                       arena_->gradient(parameters_.beta), channel_sums(batch),
@@ -108,8 +123,9 @@ class BatchNorm final : public Node, private BlockPasses {
     kernels_->on_blocks.apply_grad(
         block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
         has_residual() && block.streams_grad(inputs[1]), arena_->gradient(parameters_.gamma),
-        arena_->gradient(parameters_.beta), block.grad(output), x, gate(block), saved_mean_.data(),
-        saved_inv_std_.data(), gamma, beta, block.images(), shape_, options_, rows, block.launch);
+        arena_->gradient(parameters_.beta), block.grad(output), x, relu_output(block),
+        saved_mean_.data(), saved_inv_std_.data(), gamma, beta, block.images(), shape_, options_,
+        rows, block.launch);
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }
@@ -133,13 +149,24 @@ class BatchNorm final : public Node, private BlockPasses {
     return {sums_.as<double>(), chunks(r.images())};
   }
 
+  /// The layer's options, without the ReLU while its pattern is held: the gate is applied apart.
+  kernels::BatchNormOptions options_of(const Replay& r) const {
+    kernels::BatchNormOptions options = options_;
+    options.momentum = r.statistics_momentum.value_or(options_.momentum);
+    if (r.held(output) != nullptr) options.relu = false;
+    return options;
+  }
+
   // What the backward kernels take the ReLU's gate from where x alone does not tell.
-  const void* gate(const Replay& r) const { return has_residual() ? r.data(output) : nullptr; }
+  const void* relu_output(const Replay& r) const {
+    return has_residual() ? r.data(output) : nullptr;
+  }
 
   BatchNormParameters parameters_;
   kernels::BatchNormOptions options_;
   kernels::ActivationShape shape_;
   const kernels::BatchNormKernels* kernels_ = nullptr;
+  const kernels::ElementwiseKernels* elementwise_ = nullptr;
   ParameterArena* arena_ = nullptr;
   Buffer saved_mean_, saved_inv_std_, sums_;
   int64_t lanes_ = 1;

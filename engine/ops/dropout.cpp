@@ -19,7 +19,7 @@ class Dropout final : public Node {
   }
 
   void forward(const Replay& r) override {
-    if (r.mode == Mode::train)
+    if (drops(r))
       kernels_->dropout_forward(r.data(output), r.data(inputs[0]), shape_, draw(r), r.launch);
     else
       kernels_->pass_through(r.data(output), r.data(inputs[0]), shape_,
@@ -30,13 +30,14 @@ class Dropout final : public Node {
   void backward(const Replay& r) override {
     void* dx = r.grad(inputs[0]);
     if (!dx) return;
-    if (r.mode == Mode::train)
+    if (drops(r))
       kernels_->dropout_backward(dx, r.grad(output), shape_, draw(r), grad_write[0], r.launch);
     else
       kernels_->pass_through(dx, r.grad(output), shape_, grad_write[0], r.launch);
   }
 
  private:
+  static bool drops(const Replay& r) { return r.mode == Mode::train && r.dropout; }
   kernels::DropoutDraw draw(const Replay& r) const {
     const uint64_t run_key = RandomStream(r.seed, Purpose::dropout).key();
     return {RandomStream(run_key + salt_, Purpose::dropout).key(), r.step, rate_};

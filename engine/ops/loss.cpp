@@ -20,11 +20,11 @@ void SoftmaxCrossEntropy::prepare(const Graph& graph) {
 
 void SoftmaxCrossEntropy::forward(const Replay& r) {
   if (labels_ == nullptr) return;
-  const bool training = r.mode == Mode::train;
+  const bool gradient = r.mode != Mode::eval;
   auto* sums = reinterpret_cast<kernels::LossSums*>(sums_.device());
-  backend_->loss.softmax_cross_entropy(sums, training ? dlogits_.data() : nullptr,
-                                       r.data(inputs[0]), labels_, shape_.channels,
-                                       training ? label_smoothing_ : 0.0f, r.workspace(), r.launch);
+  backend_->loss.softmax_cross_entropy(
+      sums, gradient ? dlogits_.data() : nullptr, r.data(inputs[0]), labels_, shape_.channels,
+      r.mode == Mode::train ? label_smoothing_ : 0.0f, r.workspace(), r.launch);
 }
 
 void SoftmaxCrossEntropy::backward(const Replay& r) {

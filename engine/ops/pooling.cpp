@@ -31,14 +31,19 @@ class MaxPool final : public Pool {
  public:
   using Pool::Pool;
   void forward(const Replay& r) override {
-    kernels_->max_forward(r.data(output), r.data(inputs[0]), shape_, r.launch);
+    if (const void* held = r.held(inputs[0]))
+      kernels_->max_select(r.data(output), r.data(inputs[0]), held, shape_, r.launch);
+    else
+      kernels_->max_forward(r.data(output), r.data(inputs[0]), shape_, r.launch);
   }
   void backward(const Replay& r) override {
+    const void* held = r.held(inputs[0]);
     if (void* dx = r.grad(inputs[0]))
-      kernels_->max_backward(dx, r.grad(output), r.data(inputs[0]), shape_, grad_write[0],
-                             r.launch);
+      kernels_->max_backward(dx, r.grad(output), held != nullptr ? held : r.data(inputs[0]), shape_,
+                             grad_write[0], r.launch);
   }
   bool backward_reads_input(size_t) const override { return true; }
+  Value gate() const override { return inputs[0]; }
 };
 
 class AveragePool final : public Pool {

@@ -4,7 +4,7 @@
 //   magnitude  abs(w). Han et al. 2015; Frankle & Carbin 2019
 //   random     i.i.d. uniform, a function of (seed, index). Gadhikar et al. 2023; Liu et al. 2022
 //   snip       abs(w * dL/dw). Lee et al. 2019
-//   grasp      w * (H g), g = dL/dw, H the Hessian. Wang et al. 2020
+//   grasp      w * (H g), g = dL/dw, H the Hessian. Wang et al. 2020; see hessian_product.h
 //   synflow    abs(w) * dR/dabs(w). Tanaka et al. 2020; see criteria/synflow.cpp
 //
 // Scores and what they are made of stay in the memory of the network's backend; criteria work on
@@ -19,6 +19,7 @@
 #include "engine/core/batch_source.h"
 #include "engine/nn/network.h"
 #include "engine/sparse/kept_weights.h"
+#include "engine/sparse/mean_loss.h"
 #include "engine/sparse/options.h"
 
 namespace sculpt {
@@ -54,12 +55,9 @@ std::span<const Criterion> criteria();
 /// Throws Error naming the known ones.
 const Criterion& find_criterion(std::string_view name);
 
-/// A double for each prunable weight, zeroed, in the memory of the network's backend. For criteria.
-Buffer zeroed_scores(const ParameterArena& parameters);
-
-/// sum += factor * gradient, the mean gradient of the loss over all score batches in training mode;
-/// nothing is added where masked. For criteria; `sum` is like zeroed_scores().
-void add_mean_gradient(const ScoreContext& context, double factor, Buffer& sum);
+/// The loss that criteria differentiate: over all score batches, with batch statistics and without
+/// dropout. `network`: the context's, or a copy of it.
+MeanLoss mean_loss(const ScoreContext& context, Network& network);
 
 ScoreResult score_magnitude(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
 ScoreResult score_random(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);

@@ -31,6 +31,7 @@ struct PruneOptions {
   int64_t score_images_per_class = 10;
   int64_t score_batches = 1;
   int64_t synflow_iterations = 100;
+  int64_t reestimate_batch_norm = 0;
 
   void visit(OptionVisitor& v) {
     v.choice("criterion", criterion, criterion_names(),
@@ -51,6 +52,9 @@ struct PruneOptions {
               "batches that snip and grasp average the gradient over");
     v.integer("synflow_iterations", synflow_iterations, {1, 10000},
               "prunes in which synflow reaches its density");
+    v.integer("reestimate_batch_norm", reestimate_batch_norm, {0, 1000000000},
+              "training images on which batch norm's running statistics are estimated anew after "
+              "each prune, without augmentation and dropout; 0: the statistics stay");
   }
 };
 

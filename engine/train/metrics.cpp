@@ -55,6 +55,24 @@ std::string to_json_line(const EpochMetrics& m) {
   return line.dump() + "\n";
 }
 
+std::string to_json_line(const PruneMetrics& m) {
+  Json line = {{"plan_step", m.plan_step},
+               {"epoch", m.epoch},
+               {"criterion", m.step.criterion},
+               {"allocation", m.step.allocation},
+               {"density", m.step.density},
+               {"prunable", m.prunable},
+               {"kept", m.kept},
+               {"test_loss", number(m.measured.now.loss)},
+               {"test_accuracy", number(m.measured.now.accuracy)}};
+  if (const auto& before = m.measured.before_reestimation) {
+    line["reestimated_on"] = m.measured.reestimated_on;
+    line["test_loss_before_reestimation"] = number(before->loss);
+    line["test_accuracy_before_reestimation"] = number(before->accuracy);
+  }
+  return line.dump() + "\n";
+}
+
 std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
                         int64_t epoch) {
   std::string lines;

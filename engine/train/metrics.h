@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/sparse/prune.h"
+#include "engine/train/after_prune.h"
 #include "engine/train/run_state.h"
 
 namespace sculpt {
@@ -25,6 +26,17 @@ struct EpochMetrics {
   double seconds = 0;            ///< steps and evaluation
 };
 std::string to_json_line(const EpochMetrics& metrics);
+
+/// One prune, a line of prunes.jsonl.
+struct PruneMetrics {
+  PruneStep step;
+  int64_t plan_step = 0;
+  int64_t epoch = 0;  ///< trained before
+  int64_t prunable = 0;
+  int64_t kept = 0;
+  AfterPrune measured;
+};
+std::string to_json_line(const PruneMetrics& metrics);
 
 /// By the name of the weight; layers without a choice between kernels are missing.
 using LayerKernels = std::map<std::string, PassKernels>;

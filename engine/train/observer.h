@@ -15,6 +15,8 @@ class RunObserver {
   /// A step of the plan begins, or goes on after a resume.
   virtual void on_plan_step(const PlanStep&, const RunState&) {}
   virtual void on_prune(const PruneReport&) {}
+  /// The network that a prune left has been measured.
+  virtual void on_prune_measured(const PruneMetrics&) {}
   /// After every optimizer step; sums are those of the present epoch.
   /// `mean_loss` of the epoch, as far as it has been seen; not a number before.
   virtual void on_step(const RunState&, double /*mean_loss*/) {}

@@ -72,6 +72,15 @@ void Progress::on_prune(const PruneReport& report) {
     line("warning: " + warning);
 }
 
+void Progress::on_prune_measured(const PruneMetrics& m) {
+  accuracy_ = percent(m.measured.now.accuracy);
+  std::string text = "after the prune: test " + accuracy_;
+  if (const auto& before = m.measured.before_reestimation)
+    text += fmt::format(" with batch norm estimated on {} images, {} without",
+                        m.measured.reestimated_on, percent(before->accuracy));
+  line(text);
+}
+
 void Progress::on_step(const RunState& state, double mean_loss) {
   now_ = state;
   draw(std::isfinite(mean_loss) ? fmt::format("loss {:.4f}", mean_loss) : "loss -");

@@ -25,6 +25,7 @@ class RunFolder {
   std::filesystem::path environment() const { return root_ / "environment.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
+  std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
   std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
   std::filesystem::path rewind_checkpoint(int64_t epoch) const;
@@ -70,6 +71,8 @@ class RunStore {
 
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
+
+  void add_prune(const PruneMetrics& metrics, RunState& state);
 
   /// final.safetensors (no wall-clock time in it), then summary.json, then removal of the resumable
   /// checkpoints.

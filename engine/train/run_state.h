@@ -42,6 +42,7 @@ struct RunState {
   int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
   int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
   EpochSums sums;
+  int64_t pruned = 0;  ///< 1: plan_step is a prune whose masks are made; measuring it is left
 
   // Totals since the start of the run.
   int64_t epochs = 0;
@@ -62,6 +63,7 @@ struct RunState {
   // What the files beside the checkpoints held when it was written.
   int64_t metrics_lines = 0;
   int64_t layer_lines = 0;
+  int64_t prune_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
 
   /// Made so far between kernels: a resumed run makes them again. (Those of a GPU are made before
@@ -79,6 +81,7 @@ struct RunState {
     v("sum_correct", sums.correct);
     v("sum_images", sums.images);
     v("sum_seconds", sums.seconds);
+    v("pruned", pruned);
     v("epochs", epochs);
     v("steps", steps);
     v("images", images);
@@ -97,6 +100,7 @@ struct RunState {
     v("best_epoch", best_epoch);
     v("metrics_lines", metrics_lines);
     v("layer_lines", layer_lines);
+    v("prune_lines", prune_lines);
     v("saves", saves);
   }
 };

@@ -67,6 +67,7 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
       read_checkpoint(file, parameters, kResumable);
       LineFile(folder_.metrics()).truncate(static_cast<size_t>(state.metrics_lines));
       LineFile(folder_.layers()).truncate(static_cast<size_t>(state.layer_lines));
+      LineFile(folder_.prunes()).truncate(static_cast<size_t>(state.prune_lines));
       return state;
     } catch (const Error& error) {
       last = error.what();
@@ -82,6 +83,7 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
 void RunStore::reset() {
   LineFile(folder_.metrics()).truncate(0);
   LineFile(folder_.layers()).truncate(0);
+  LineFile(folder_.prunes()).truncate(0);
 }
 
 void RunStore::save(ParameterArena& parameters, RunState& state) {
@@ -119,6 +121,11 @@ void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {
 void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state) {
   LineFile(folder_.layers()).append(layer_lines(report, kernels, state.plan_step, state.epochs));
   state.layer_lines += static_cast<int64_t>(report.layers.size());
+}
+
+void RunStore::add_prune(const PruneMetrics& metrics, RunState& state) {
+  LineFile(folder_.prunes()).append(to_json_line(metrics));
+  ++state.prune_lines;
 }
 
 void RunStore::finish(ParameterArena& parameters, const RunState& state,

@@ -68,7 +68,8 @@ RunOutcome Trainer::run() {
       !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
   if (!trained_last) {
     parts_.observer.on_evaluate();
-    const auto evaluation = evaluate(parts_.network, test_feed_, parts_.stop);
+    const auto evaluation =
+        after_prune_ ? after_prune_ : evaluate(parts_.network, test_feed_, parts_.stop);
     if (!evaluation) return save_interrupted();
     record_evaluation(*evaluation);
   }
@@ -79,6 +80,29 @@ RunOutcome Trainer::run() {
 }
 
 RunOutcome Trainer::perform(const PruneStep& step) {
+  if (state_.pruned == 0) prune_now(step);
+  parts_.observer.on_evaluate();
+  const auto measured = measure_after_prune(parts_.network, test_feed_, parts_.statistics_images,
+                                            settings_.prune.reestimate_batch_norm,
+                                            parts_.train.normalization(), parts_.stop);
+  if (!measured) return save_interrupted();  // pruned; a resume measures
+  const ParameterArena& parameters = parts_.network.parameters();
+  const PruneMetrics line{step,
+                          state_.plan_step,
+                          state_.epochs,
+                          parameters.prunable_count(),
+                          parameters.kept_count(),
+                          *measured};
+  parts_.store.add_prune(line, state_);
+  parts_.observer.on_prune_measured(line);
+  after_prune_ = measured->now;
+  state_.pruned = 0;
+  finish_plan_step();
+  save();
+  return RunOutcome::finished;
+}
+
+void Trainer::prune_now(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
   end_dense_timing();
@@ -89,12 +113,11 @@ RunOutcome Trainer::perform(const PruneStep& step) {
   parts_.network.graph().follow_masks();
   parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
   parts_.observer.on_prune(report);
-  finish_plan_step();
-  save();
-  return RunOutcome::finished;
+  state_.pruned = 1;
 }
 
 RunOutcome Trainer::perform(const RewindStep& step) {
+  after_prune_.reset();
   parts_.store.load_rewind(parts_.network.parameters(), step.epoch);
   sgd_.zero_momentum();
   finish_plan_step();
@@ -103,6 +126,7 @@ RunOutcome Trainer::perform(const RewindStep& step) {
 }
 
 RunOutcome Trainer::perform(const TrainStep& cycle) {
+  after_prune_.reset();
   if (state_.cycle_epoch == 0 && state_.epoch_step == 0) sgd_.zero_momentum();
   const int64_t plan_step = state_.plan_step;
   while (state_.plan_step == plan_step) {

@@ -13,6 +13,7 @@
 #include "engine/core/step_recorder.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
+#include "engine/train/after_prune.h"
 #include "engine/train/batch_feed.h"
 #include "engine/train/dense_timing.h"
 #include "engine/train/evaluate.h"
@@ -37,6 +38,8 @@ struct RunParts {
   std::function<bool()> stop;
   /// Of the kernels of network and backend; may be null.
   kernels::Chooser* chooser = nullptr;
+  /// For prune.reestimate_batch_norm.
+  StatisticsImages statistics_images = {};
 };
 
 struct RunSettings {
@@ -73,6 +76,7 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   RunOutcome perform(const PruneStep& step);
+  void prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const TrainStep& cycle);
   RunOutcome train_epoch(const TrainStep& cycle);
@@ -119,7 +123,8 @@ class Trainer {
   double seen_loss_ = NAN;           // mean over the images of the epoch that a look has seen
   std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
   RunState state_;
-  double flops_per_image_ = 0;  // of a training step, at the present masks
+  std::optional<Evaluation> after_prune_;  // if a prune was the last step performed
+  double flops_per_image_ = 0;             // of a training step, at the present masks
   double dense_flops_per_image_ = 0;
   std::optional<DenseTiming> dense_timing_;  // while it measures
   bool dense_timing_settled_ = false;        // has a step been run since the network was copied?

@@ -85,6 +85,28 @@ void max_backward(void* dx, const void* dy, const void* x, const Pool2dShape& s,
   });
 }
 
+void max_select(void* y, const void* x, const void* by, const Pool2dShape& s,
+                const Launch& launch) {
+  for_each_plane(s.in, launch.batch, [&](int64_t plane) {
+    const int64_t first_in = plane * s.in.plane_stride() * kLanes;
+    const float* values = static_cast<const float*>(x) + first_in;
+    const float* keys = static_cast<const float*>(by) + first_in;
+    float* out = static_cast<float*>(y) + plane * s.out.plane_stride() * kLanes;
+    for_each_output(s, [&](int64_t i, const Window& window, int64_t lane) {
+      const int64_t first = (window.y0 * s.in.row_stride() + window.x0) * kLanes + lane;
+      Vec largest = load(keys + first);
+      Vec selected = load(values + first);
+      for_each_in_window(s, window, lane, [&](int64_t j) {
+        const Vec key = load(keys + j);
+        const VecInt wins = (key > largest) | ((key != key) & (largest == largest));
+        largest = wins ? key : largest;
+        selected = wins ? load(values + j) : selected;
+      });
+      store(out + i, selected);
+    });
+  });
+}
+
 void average_forward(void* y, const void* x, const Pool2dShape& s, const Launch& launch) {
   const Vec scale = broadcast(1.0f / static_cast<float>(s.kernel * s.kernel));
   for_each_plane(s.in, launch.batch, [&](int64_t plane) {
@@ -153,7 +175,8 @@ void global_average_backward(void* dx, const void* dy, const ActivationShape& in
 
 PoolingKernels pooling_kernels() {
   return {max_forward,      max_backward,           average_forward,
-          average_backward, global_average_forward, global_average_backward};
+          average_backward, global_average_forward, global_average_backward,
+          max_select};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

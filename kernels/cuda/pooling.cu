@@ -104,6 +104,34 @@ __global__ void __launch_bounds__(kThreads) pool_forward(T* y, const T* x, const
   store_floats(y + at(p.out, p.channels, cell.y, cell.x, cell.channel), result);
 }
 
+/// y: x where `by` has the first maximum of the window. NaN counts as the largest.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads)
+    pool_select(T* y, const T* x, const T* by, const Pool p) {
+  const Cell cell = cell_of<N>(p.out, p.channels);
+  if (!cell.valid) return;
+  x += image_offset(p.in, p.channels);
+  by += image_offset(p.in, p.channels);
+  y += image_offset(p.out, p.channels);
+  const Range rows = window_of(p, cell.y, p.in.height);
+  const Range columns = window_of(p, cell.x, p.in.width);
+  const int first = at(p.in, p.channels, rows.begin, columns.begin, cell.channel);
+  Floats<N> largest = load_floats<N>(by + first), result = load_floats<N>(x + first);
+  for (int row = rows.begin; row < rows.end; ++row) {
+    for (int column = columns.begin; column < columns.end; ++column) {
+      const int here = at(p.in, p.channels, row, column, cell.channel);
+      const Floats<N> keys = load_floats<N>(by + here), values = load_floats<N>(x + here);
+      for (int i = 0; i < N; ++i) {
+        const float key = keys.at[i], best = largest.at[i];
+        if (!(key > best || (key != key && best == best))) continue;
+        largest.at[i] = key;
+        result.at[i] = values.at[i];
+      }
+    }
+  }
+  store_floats(y + at(p.out, p.channels, cell.y, cell.x, cell.channel), result);
+}
+
 /// Whether another value of a window, before or behind `mine` in row-major order, is the window's
 /// first maximum rather than `mine`. NaN counts as the largest.
 __device__ bool beats(float other, float mine, bool before) {
@@ -225,6 +253,16 @@ void forward(void* y, const void* x, const Pool2dShape& s, const Launch& launch)
   });
 }
 
+template <class T>
+void max_select(void* y, const void* x, const void* by, const Pool2dShape& s,
+                const Launch& launch) {
+  with_vector<T>(s.out.channels, [&](auto vector) {
+    SCULPT_LAUNCH((pool_select<T, vector>), grid_over(s.out, vector, launch), dim3(kThreads), 0,
+                  launch.stream, static_cast<T*>(y), static_cast<const T*>(x),
+                  static_cast<const T*>(by), pool_of(s));
+  });
+}
+
 template <Kind kKind, class T>
 void backward(void* dx, const void* dy, const void* x, const Pool2dShape& s, GradWrite write,
               const Launch& launch) {
@@ -277,7 +315,8 @@ void global_average_backward(void* dx, const void* dy, const ActivationShape& in
 template <class T>
 PoolingKernels pooling_kernels() {
   return {forward<Kind::max, T>, backward<Kind::max, T>,    forward<Kind::average, T>,
-          average_backward<T>,   global_average_forward<T>, global_average_backward<T>};
+          average_backward<T>,   global_average_forward<T>, global_average_backward<T>,
+          max_select<T>};
 }
 template PoolingKernels pooling_kernels<float>();
 template PoolingKernels pooling_kernels<bf16>();

@@ -49,6 +49,14 @@ void max_forward(void* y, const void* x, const Pool2dShape& s, const Launch& lau
   });
 }
 
+void max_select(void* y, const void* x, const void* by, const Pool2dShape& s,
+                const Launch& launch) {
+  for_each_output(s, launch.batch, [&](int64_t n, int64_t c, int64_t row, int64_t column) {
+    doubles(y)[at(s.out, n, c, row, column)] =
+        doubles(x)[argmax(s, doubles(by), n, c, row, column)];
+  });
+}
+
 void max_backward(void* dx, const void* dy, const void* x, const Pool2dShape& s, GradWrite write,
                   const Launch& launch) {
   zero_if_overwritten(doubles(dx), s.in, write, launch.batch);
@@ -107,7 +115,8 @@ void global_average_backward(void* dx, const void* dy, const ActivationShape& in
 
 PoolingKernels pooling_kernels() {
   return {max_forward,      max_backward,           average_forward,
-          average_backward, global_average_forward, global_average_backward};
+          average_backward, global_average_forward, global_average_backward,
+          max_select};
 }
 
 }  // namespace sculpt::kernels::reference

@@ -190,6 +190,51 @@ TEST_CASE("pooling: the first of equal maxima gets the gradient") {
   }
 }
 
+Values run_select(const Backend& backend, const Case& c, const Values& in, const Values& keys) {
+  const Launch launch = make_launch(backend, c.batch);
+  Activation x(backend, c.shape().in, launch, in, -50.0);
+  Activation by(backend, c.shape().in, launch, keys, 50.0);
+  Activation y(backend, c.shape().out, launch);
+  backend.pooling.max_select(y.data(), x.data(), by.data(), c.shape(), launch);
+  CHECK(y.frame_intact());
+  CHECK(y.padded_lanes_finite());
+  return y.nchw();
+}
+
+/// Strictly larger keys win, so the first of equal ones does; a NaN is larger than any number.
+Values naive_select(const Case& c, const Values& x, const Values& keys) {
+  Values y(static_cast<size_t>(c.out_count())), best(y.size());
+  std::vector<bool> seen(y.size());
+  for_each_pair(c, [&](size_t i, size_t o) {
+    const bool wins =
+        !seen[o] || keys[i] > best[o] || (std::isnan(keys[i]) && !std::isnan(best[o]));
+    seen[o] = true;
+    if (!wins) return;
+    best[o] = keys[i];
+    y[o] = x[i];
+  });
+  return y;
+}
+
+TEST_CASE("pooling: max_select takes from one input what another one decides") {
+  for (const Case& c : kCases) {
+    Values x = random_values(c.in_count(), 6), keys = random_values(c.in_count(), 7);
+    for (double& v : x)
+      v = representable(v);
+    for (double& v : keys)
+      v = std::round(4 * v) / 4;  // with many ties
+    for (size_t i = 0; i < keys.size(); i += 13)
+      keys[i] = i % 2 == 0 ? std::nan("") : -INFINITY;
+    for (const Backend* backend : all_backends()) {
+      CAPTURE(backend->name);
+      CAPTURE(c.name());
+      CHECK(run_select(*backend, c, x, keys) == naive_select(c, x, keys));
+      // By itself it is max pooling.
+      CHECK(run_select(*backend, c, x, x) == run_forward(*backend, c, Kind::max, x));
+    }
+  }
+}
+
 TEST_CASE("pooling: a NaN is the maximum of its windows") {
   const Case c{1, 1, 4, 4, 0, 0, 2, 2, 0};
   Values x = random_values(c.in_count(), 5);

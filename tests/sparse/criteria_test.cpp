@@ -135,22 +135,47 @@ TEST_CASE("grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   CHECK(relative_error(actual, expected) < 1e-5);
 }
 
-TEST_CASE("grasp in float agrees with grasp in double where no ReLU changes sides") {
-  // The step of float is a thousand times longer: it crosses kinks, which are not curvature.
+TEST_CASE("grasp in float agrees with grasp in double") {
+  // The step of float is a thousand times longer, and many ReLUs change sides within it.
   NetworkSpec spec = tiny_spec();
   spec.model = [](Builder& b, Value x) {
-    x = b.batch_norm("bn1", b.conv("conv1", x, 5));
-    x = b.batch_norm("bn2", b.conv("conv2", x, 6, {.stride = 2}));
-    return b.linear("fc", b.flatten(b.average_pool(x, 3, 1)), 3);
+    x = b.batch_norm("bn1", b.conv("conv1", x, 9), {.relu = true});
+    const Value shortcut = b.conv("shortcut", x, 9, {.kernel = 1});
+    x = b.batch_norm("bn2", b.conv("conv2", x, 9), {.relu = true, .residual = shortcut});
+    x = b.relu(b.conv("conv3", b.max_pool(x, 3, 2), 7));
+    return b.linear("fc", b.flatten(x), 3);
   };
   Network network(spec, kernels::reference_backend(), kMaxBatch);
   network.initialise(12);
+  mask_some(network.parameters(), 12);
   RandomBatches batches(spec, 6, 12);
   const auto expected = scores_of("grasp", context_for(network, batches, 12));
   for (const kernels::Backend* backend : test::tested_backends()) {
     CAPTURE(backend->name);
     const auto small = network.rebuild(*backend, kMaxBatch);
     CHECK(relative_error(scores_of("grasp", context_for(*small, batches, 12)), expected) < 0.01);
+  }
+}
+
+TEST_CASE("snip and grasp keep the same weights whatever the dropout") {
+  for (const char* criterion : {"snip", "grasp"}) {
+    CAPTURE(criterion);
+    std::vector<std::vector<uint8_t>> masks;
+    for (const float rate : {0.0f, 0.9f}) {
+      NetworkSpec spec = tiny_spec();
+      spec.model = [rate](Builder& b, Value x) {
+        x = b.relu(b.linear("fc1", b.flatten(x), 40));
+        x = b.dropout(x, rate);
+        return b.linear("fc2", b.relu(b.linear("fc3", x, 20)), 3);
+      };
+      Network network(spec, *test::tested_backends().front(), kMaxBatch);
+      network.initialise(21);
+      RandomBatches batches(spec, 6, 21);
+      prune(context_for(network, batches, 21), {criterion, "global", 0.3});
+      masks.push_back(prunable_mask(network.parameters()));
+      CHECK(network.graph().replay().dropout);  // training drops again
+    }
+    CHECK(masks[0] == masks[1]);
   }
 }
 

@@ -121,7 +121,7 @@ std::vector<T> on_host(const Buffer& buffer, const kernels::Backend& backend) {
 inline std::vector<double> mean_gradient(const ScoreContext& context) {
   const ParameterArena& parameters = context.network.parameters();
   Buffer sum = zeroed_scores(parameters);
-  add_mean_gradient(context, 1, sum);
+  add_mean_gradient(mean_loss(context, context.network), 1, sum);
   return on_host(sum, parameters.backend());
 }
 

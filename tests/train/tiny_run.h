@@ -70,12 +70,13 @@ inline NetworkSpec tiny_spec() {
 class TinyRun {
  public:
   TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
-          int64_t images = 22)
+          int64_t images = 22, PruneOptions pruning = tiny_pruning())
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1),
         test_(10, train.batch, 2),
         score_(12, 12, 3),
+        statistics_(images, images, 1),
         store_(RunFolder(folder), "0123456789abcdef") {
     RunFolder(folder).prepare("");
     RunIdentity identity;
@@ -88,8 +89,10 @@ class TinyRun {
                    score_.start_epoch(index, 0);
                    return score_.next();
                  },
-                 store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; }},
-        RunSettings{std::move(plan), train, tiny_pruning(), identity, {}});
+                 store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; },
+                 nullptr,
+                 [this](int64_t first, int64_t count) { return statistics(first, count); }},
+        RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
   }
 
   static TrainOptions tiny_options() {
@@ -115,10 +118,16 @@ class TinyRun {
   TinySource& source() { return source_; }
   RunStore& store() { return store_; }
 
+  Batch statistics(int64_t first, int64_t count) {
+    statistics_.start_epoch(0, 0);
+    const Batch all = statistics_.next();
+    return {all.images + first * statistics_.image_shape().count(), all.labels + first, count};
+  }
+
  private:
   const kernels::Backend& backend_;
   Network network_;
-  TinySource source_, test_, score_;
+  TinySource source_, test_, score_, statistics_;
   RunStore store_;
   RunObserver observer_;
   int64_t stop_after_ = -1, asked_ = 0;

@@ -258,8 +258,8 @@ TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be 
       {
         TinyRun run(folder.path(), plan);
         // It is asked before each step of the plan, after each training step and for each of the 2
-        // test batches: this is before the second cycle.
-        if (interrupt) run.stop_after(kStepsPerEpoch + 4);
+        // test batches, after a prune too: this is before the second cycle.
+        if (interrupt) run.stop_after(kStepsPerEpoch + 6);
         run.trainer().start();
         const RunOutcome outcome = run.trainer().run();
         REQUIRE((outcome == RunOutcome::interrupted) == interrupt);

@@ -1,0 +1,37 @@
+#pragma once
+// The running statistics of a network's batch norm, kept aside.
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/autograd/parameters.h"
+
+namespace sculpt {
+
+/// A copy in host memory of the state at the time of construction.
+class BatchNormState {
+ public:
+  explicit BatchNormState(ParameterArena& parameters);
+  /// Puts back statistics and the count of batches, to their very bits.
+  void restore(ParameterArena& parameters) const;
+
+ private:
+  int64_t batches_tracked_;
+  std::vector<double> values_;  // a float survives the way through a double
+};
+
+/// Puts the state back when it goes out of scope.
+class KeepBatchNormState {
+ public:
+  explicit KeepBatchNormState(ParameterArena& parameters)
+      : parameters_(parameters), state_(parameters) {}
+  ~KeepBatchNormState() { state_.restore(parameters_); }
+  KeepBatchNormState(const KeepBatchNormState&) = delete;
+  KeepBatchNormState& operator=(const KeepBatchNormState&) = delete;
+
+ private:
+  ParameterArena& parameters_;
+  BatchNormState state_;
+};
+
+}  // namespace sculpt

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Writes the golden file of products with the Hessian: PyTorch's double backward to compare with.
+
+usage: tools/make_golden_hessian.py [--out tests/golden/hessian_products.safetensors]
+
+Five networks at a fraction of their widths, one batch of 20 seeded images, batch norm with batch
+statistics, mean cross-entropy. For each network: H g and H v over all prunable weights, H being the
+Hessian by them, g the gradient and v a vector of random numbers. Computed in float64 by
+differentiating the backward pass.
+
+Weights, biases and v are functions of a number (see uniform()), so that the file need not hold
+them: element i of tensor t of network n is uniform(1000 * n + t, i) times the bound of the tensor.
+The bound is sqrt(6 / fan out) for convolutions (the variance of Kaiming's normal distribution), and
+1 / sqrt(fan in) for linear layers and biases. Batch norm has scales of 1 and biases of 0. Element i
+of v, counted over all prunable weights, is uniform(1000 * n + 999, i).
+
+Contents:
+  images [20,3,32,32] uint8, labels [20] uint8, mean [3], std [3]
+  <network>.hessian_gradient.<parameter>  H g, float32
+  <network>.hessian_random.<parameter>    H v, float32
+`__metadata__` holds format ("sculpt-golden-hessian"), version, networks ("name width" each, separated
+by commas; their position in this list is n) and parameters.<network> (names separated by commas;
+their position in this list is t).
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import image_data
+import make_golden
+import pytorch_models
+import safetensors_io
+
+NETWORKS = [("mlp", 0.04), ("lenet", 0.5), ("resnet20", 0.25), ("vgg11_bn", 0.0625),
+            ("mobilenet_v1", 0.0625)]
+IMAGES, CLASSES, SEED = 20, 10, 3
+DIRECTION = 999
+
+
+def uniform(stream, count):
+    """Elements 0 to count - 1 of a stream: uniform in [-1, 1), of 24 bits, by SplitMix64."""
+    x = np.arange(count, dtype=np.uint64) + np.uint64(stream << 32)
+    with np.errstate(over="ignore"):
+        x = x * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    return (x >> np.uint64(40)).astype(np.float64) / 2 ** 23 - 1
+
+
+def bound(name, shape, fan_in):
+    """Largest absolute value of a tensor's elements; fan_in is that of the layer's weight."""
+    if len(shape) == 4:
+        return np.sqrt(6 / (shape[0] * shape[2] * shape[3]))
+    return fan_in ** -0.5
+
+
+def fill(model, n):
+    modules = dict(model.named_modules())
+    with torch.no_grad():
+        for t, (name, parameter) in enumerate(model.named_parameters()):
+            layer = modules[name.rpartition(".")[0]]
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                parameter.fill_(1 if name.endswith("weight") else 0)
+                continue
+            fan_in = layer.weight[0].numel()
+            values = uniform(1000 * n + t, parameter.numel()) * bound(name, parameter.shape, fan_in)
+            # Rounded to float32, in which Sculpt has its weights.
+            parameter.copy_(torch.from_numpy(values.astype(np.float32)).view(parameter.shape))
+
+
+def products(model, x, y, n):
+    """{parameter: H g}, {parameter: H v}, of the prunable weights."""
+    model.train()
+    names = pytorch_models.prunable_names(model)
+    weights = [model.get_parameter(name) for name in names]
+    loss = torch.nn.functional.cross_entropy(model(x), y)
+    gradient = torch.autograd.grad(loss, weights, create_graph=True)
+
+    def times_hessian(vectors):
+        inner = sum((g * v).sum() for g, v in zip(gradient, vectors))
+        return torch.autograd.grad(inner, weights, retain_graph=True)
+
+    sizes = [w.numel() for w in weights]
+    v = torch.from_numpy(uniform(1000 * n + DIRECTION, sum(sizes))).split(sizes)
+    by_gradient = times_hessian([g.detach() for g in gradient])
+    by_random = times_hessian([part.view(w.shape) for part, w in zip(v, weights)])
+    arrays = lambda found: {name: p.numpy().astype(np.float32)  # noqa: E731
+                            for name, p in zip(names, found)}
+    return arrays(by_gradient), arrays(by_random)
+
+
+def main():
+    root = Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path,
+                        default=root / "tests" / "golden" / "hessian_products.safetensors")
+    arguments = parser.parse_args()
+
+    torch.use_deterministic_algorithms(True)
+    generator = np.random.Generator(np.random.Philox(SEED))
+    images, labels = make_golden.make_images(generator, IMAGES, CLASSES)
+    mean, std = (np.array(v, np.float32) for v in image_data.NORMALIZATION["cifar10"])
+    tensors = {"images": images, "labels": labels, "mean": mean, "std": std}
+    metadata = {"format": "sculpt-golden-hessian", "version": "1", "torch": torch.__version__,
+                "networks": ",".join(f"{name} {width}" for name, width in NETWORKS)}
+    x = torch.from_numpy(images).double() / 255
+    x = (x - torch.tensor(mean).double().view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+    y = torch.from_numpy(labels).long()
+    for n, (name, width) in enumerate(NETWORKS):
+        model = pytorch_models.build(name, CLASSES, width).double()
+        fill(model, n)
+        metadata[f"parameters.{name}"] = ",".join(key for key, _ in model.named_parameters())
+        by_gradient, by_random = products(model, x, y, n)
+        tensors.update({f"{name}.hessian_gradient.{k}": v for k, v in by_gradient.items()})
+        tensors.update({f"{name}.hessian_random.{k}": v for k, v in by_random.items()})
+        norms = [np.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in found.values()))
+                 for found in (by_gradient, by_random)]
+        print(f"{name}: {sum(v.size for v in by_random.values()):,} weights, |H g| {norms[0]:.4g}, "
+              f"|H v| {norms[1]:.4g}")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    safetensors_io.write(arguments.out, tensors, metadata)
+    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, {len(tensors)} tensors")
+
+
+if __name__ == "__main__":
+    main()
