@@ -55,7 +55,9 @@ const Loaded<cuda::ConvLibrary>& conv_library() {
   }();
 #else
   static const Loaded<cuda::ConvLibrary> loaded = {
-      nullptr, "this build found no cuDNN (configure it with `-DCUDNN_ROOT=FOLDER`)"};
+      nullptr,
+      "this build found no cuDNN (configure it with `-DCUDNN_ROOT=FOLDER`), or no cuBLAS in the "
+      "CUDA toolkit"};
 #endif
   return loaded;
 }

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """A program built with the CUDA backend, on a machine without a GPU. CI runs it (.ci/run cuda)."""
 import json
+import shutil
 import subprocess
+import tempfile
+import unittest
 from pathlib import Path
 
-from common import PROGRAM, ProgramTest, main, sculpt_run
+from common import PROGRAM, ROOT, ProgramTest, main, sculpt_run
 
 
 class WithoutGpu(ProgramTest):
@@ -52,6 +55,25 @@ class WithoutGpu(ProgramTest):
             self.assertIn("NEEDED", needed)
             self.assertNotIn("cudnn", needed)
             self.assertNotIn("cublas", needed)
+
+
+class Configuring(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("ninja"), "CMake needs ninja here")
+    def test_cudnn_without_cublas_in_the_toolkit(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "include").mkdir()
+            (folder / "lib").mkdir()
+            (folder / "include" / "cudnn.h").touch()
+            (folder / "include" / "cudnn_version.h").write_text(
+                "#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 12\n#define CUDNN_PATCHLEVEL 0\n")
+            (folder / "lib" / "libcudnn.so").touch()
+            done = subprocess.run(
+                ["cmake", "-S", ROOT, "-B", folder / "build", "-G", "Ninja", "-DSCULPT_CUDA=ON",
+                 "-DSCULPT_CUDA_ARCHS=90", "-DSCULPT_TESTS=OFF", f"-DCUDNN_ROOT={folder}",
+                 "-DCUDA_cublas_LIBRARY=OFF"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("cuDNN was found, but no cuBLAS in the CUDA toolkit", done.stdout)
 
 
 if __name__ == "__main__":
