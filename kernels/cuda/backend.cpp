@@ -1,10 +1,12 @@
 #include "kernels/cuda/backend.h"
 
-#include <cstdlib>
+#include <atomic>
 #include <cuda_runtime.h>
 
 #include "kernels/common/check.h"
+#include "kernels/common/environment.h"
 #include "kernels/cuda/conv2d_library.h"
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/recording.h"
@@ -15,9 +17,37 @@
 
 namespace sculpt::kernels::cuda {
 
+namespace {
+
+/// Errors of a kernel while it runs, which whatever call comes next reports.
+bool is_of_a_running_kernel(cudaError_t status) {
+  switch (static_cast<int>(status)) {
+    case 214:  // cudaErrorECCUncorrectable
+    case 700:  // cudaErrorIllegalAddress
+    case 702:  // cudaErrorLaunchTimeout
+    case 710:  // cudaErrorAssert
+    case 714:  // cudaErrorHardwareStackError
+    case 715:  // cudaErrorIllegalInstruction
+    case 716:  // cudaErrorMisalignedAddress
+    case 717:  // cudaErrorInvalidAddressSpace
+    case 718:  // cudaErrorInvalidPc
+    case 719:  // cudaErrorLaunchFailure
+      return true;
+    default:
+      return false;
+  }
+}
+
+constexpr const char* kFindOut = "SCULPT_CUDA_SYNC=1 says which";
+
+}  // namespace
+
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  fail("{}: CUDA says '{}' ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+  cudaGetLastError();  // it is reported here, and not once more by the next launch
+  const bool earlier = is_of_a_running_kernel(status) && !waits_for_launches();
+  fail("{}: CUDA says '{}' ({}){}", what, cudaGetErrorString(status), cudaGetErrorName(status),
+       earlier ? fmt::format("; a kernel launched before failed, {}", kFindOut) : "");
 }
 
 void raise(const std::string& message) {
@@ -25,15 +55,22 @@ void raise(const std::string& message) {
 }
 
 bool waits_for_launches() {
-  static const bool wait = std::getenv("SCULPT_CUDA_SYNC") != nullptr;
+  static const bool wait = environment_flag("SCULPT_CUDA_SYNC");
   return wait;
 }
 
 namespace detail {
 
 void check_launch(const char* kernel, cudaStream_t stream) {
-  check(cudaGetLastError(), kernel);
-  if (waits_for_launches()) check(cudaStreamSynchronize(stream), kernel);
+  cudaError_t status = cudaGetLastError();
+  if (waits_for_launches()) {
+    if (status == cudaSuccess) status = cudaStreamSynchronize(stream);
+    check(status, kernel);
+  }
+  // The launch may have been fine, and a kernel launched before it at fault.
+  if (status != cudaSuccess)
+    fail("{}, or a kernel launched before it ({}): CUDA says '{}' ({})", kernel, kFindOut,
+         cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
 void allow_shared_memory(const void* kernel, const char* name, size_t bytes) {
@@ -49,7 +86,7 @@ namespace {
 // Tensor-core instructions on bf16 and asynchronous copies begin with this architecture.
 constexpr int kOldestMajor = 8;
 
-int chosen_device = 0;
+std::atomic<bool> has_stream = false;
 
 /// T: activations and the compute copy of weights. `full_precision` may be the one that is made.
 template <class T>
@@ -88,9 +125,11 @@ Precision precision_of(const Backend& backend) {
 
 cudaStream_t backend_stream() {
   static const cudaStream_t the_stream = [] {
-    use_device(chosen_device);
+    use_device(chosen_device());
+    const DeviceGuard guard;
     cudaStream_t created = nullptr;
     check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "creating a CUDA stream");
+    has_stream = true;
     return created;
   }();
   return the_stream;
@@ -125,8 +164,11 @@ std::string describe_device(int index) {
 void use_device(int index) {
   const std::string problem = why_unusable(index);
   if (!problem.empty()) fail("{}; use --device cpu", problem);
+  if (has_stream && index != chosen_device())
+    fail("GPU {} is in use: a process works on one GPU, and cannot change to GPU {}",
+         chosen_device(), index);
   check(cudaSetDevice(index), "choosing the GPU");
-  chosen_device = index;
+  choose_device(index);
 }
 
 std::vector<const Backend*> backends() {

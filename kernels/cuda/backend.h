@@ -19,8 +19,8 @@ std::vector<const Backend*> backends();
 /// Library and chooser must outlive it.
 const Backend* library_backend(const Backend& native, const ConvLibrary& library, Chooser& chooser);
 
-/// Makes `index` the device of all tables; before the first call of backends(). Throws Error if it
-/// cannot be used, saying why.
+/// Makes `index` the device of all tables, in all threads (device_guard.h). Throws Error if it
+/// cannot be used, saying why, or if backends() has given out tables of another device.
 void use_device(int index);
 
 /// Why no GPU of this machine can be used; empty if one can.

@@ -4,6 +4,8 @@
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/conv2d_parts.h"
+#include "kernels/cuda/device_guard.h"
+#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/status.h"
 #include "kernels/cuda/timing.h"
@@ -45,6 +47,7 @@ const char* name_of(Pass pass) {
 /// With SCULPT_CUDA_SYNC=1 a fault within the library is reported here.
 void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* other,
               void* workspace, void* stream) {
+  const DeviceGuard guard;
   plan.run(out, activation, other, workspace, stream);
   detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
 }
@@ -62,9 +65,7 @@ class Scratch {
   Scratch(const Backend& backend, size_t bytes)
       : memory_(*backend.memory), data_(memory_.allocate(std::max<size_t>(bytes, 1))) {
     constexpr int kByte = 0x3c;  // all bytes equal: 0.01 in float and in bf16
-    if (data_ != nullptr)
-      check(cudaMemsetAsync(data_, kByte, bytes, static_cast<cudaStream_t>(backend.stream)),
-            "filling a measurement's memory");
+    if (data_ != nullptr) set_bytes(data_, kByte, bytes, "filling a measurement's memory");
   }
   ~Scratch() { memory_.free(data_); }
   Scratch(const Scratch&) = delete;
@@ -116,6 +117,7 @@ size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, Pass pass,
 LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p) {
   const auto [place, is_new] = layer.plans.try_emplace({p.batch, p.pass, p.accumulate});
   if (!is_new) return place->second.get();
+  const DeviceGuard guard;
   // Whichever network of larger batches comes to run it, the plan must do with its workspace.
   const size_t gradient = gradient_bytes(p.pass, p.shape);
   size_t limit = kWorkspaceLimit + gradient;

@@ -52,6 +52,13 @@ struct PixelGrid {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline constexpr int kNowhere = -(1 << 30);  // with anything added still negative
+/// Offset of a row or column outside a matrix: negative, and as aligned as those of vectors. A copy
+/// that is not valid reads nothing, but its address has to be aligned.
+#if defined(SCULPT_MUTATION_MISALIGNED)  // The tests must notice.
+inline constexpr int kOutside = -1;
+#else
+inline constexpr int kOutside = -64;
+#endif
 
 /// Rows: pixels of `grid`. Columns: (r, s, channel). The element is data[image][y][x][channel] with
 /// y = grid y * scale + shift_y + r * tap_step, x likewise, and zero outside the image.
@@ -107,15 +114,15 @@ struct PixelGather {
 /// `rows` rows of `columns` elements, `pitch` apart.
 template <class T>
 struct PlainMatrix {
-  using Row = int64_t;  ///< offset, negative outside
+  using Row = int64_t;  ///< offset, kOutside outside
   using Column = int;   ///< likewise
 
   const T* data;
   int rows, columns;
   int64_t pitch;
 
-  __device__ int64_t row(int index) const { return index < rows ? index * pitch : -1; }
-  __device__ int column(int index) const { return index < columns ? index : -1; }
+  __device__ int64_t row(int index) const { return index < rows ? index * pitch : kOutside; }
+  __device__ int column(int index) const { return index < columns ? index : kOutside; }
   __device__ bool valid(int64_t row, int column) const { return row >= 0 && column >= 0; }
   __device__ int64_t offset(int64_t row, int column) const { return row + column; }
 };
@@ -135,14 +142,14 @@ struct TapRows {
   int kernel_w, taps, columns;
 
   __device__ int64_t row(int index) const {
-    if (index >= rows) return -1;
+    if (index >= rows) return kOutside;
     const int tap = by_outs.quotient(index);
     const int r = by_taps_x.quotient(tap);
     const int s = by_taps_x.remainder(tap, r);
     const int place = (first_r + r * step) * kernel_w + first_s + s * step;
     return (static_cast<int64_t>(by_outs.remainder(index, tap)) * taps + place) * columns;
   }
-  __device__ int column(int index) const { return index < columns ? index : -1; }
+  __device__ int column(int index) const { return index < columns ? index : kOutside; }
   __device__ bool valid(int64_t row, int column) const { return row >= 0 && column >= 0; }
   __device__ int64_t offset(int64_t row, int column) const { return row + column; }
 };

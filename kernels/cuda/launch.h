@@ -1,8 +1,8 @@
 #pragma once
-// The one doorway through which CUDA kernels are launched. Empty grids return early; a launch that
-// the driver refuses throws Error naming the kernel. With SCULPT_CUDA_SYNC=1 in the environment
-// every launch is waited for, so that an asynchronous fault is reported at the kernel that caused
-// it.
+// The one doorway through which CUDA kernels are launched, from any thread. Empty grids return
+// early; a launch that the driver refuses throws Error naming the kernel, and so does one behind a
+// kernel that failed: kernels are not waited for. With SCULPT_CUDA_SYNC=1 in the environment every
+// launch is, so that an asynchronous fault is reported at the kernel that caused it.
 //
 // The same source compiles with g++ for tests/cuda_on_host, where run_grid() executes the kernel's
 // threads as fibers on the CPU.
@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/status.h"
 
 namespace sculpt::kernels::cuda {
@@ -23,6 +24,7 @@ template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             size_t shared_bytes, void* stream, const Arguments&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const DeviceGuard guard;
 #if defined(SCULPT_CUDA_ON_HOST)
   // By value: a graph that is being captured keeps them.
   cuda_on_host::run_grid(
@@ -32,13 +34,13 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   constexpr size_t kDefaultSharedBytes = 48 << 10;
   if (shared_bytes > kDefaultSharedBytes)
     detail::allow_shared_memory(reinterpret_cast<const void*>(kernel), name, shared_bytes);
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
   // The formatter takes <<< for comparisons.
   // clang-format off
-  kernel<<<grid, block, shared_bytes, cuda_stream>>>(static_cast<Parameters>(arguments)...);
+  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
+      static_cast<Parameters>(arguments)...);
   // clang-format on
-  detail::check_launch(name, cuda_stream);
 #endif
+  detail::check_launch(name, static_cast<cudaStream_t>(stream));
 }
 
 }  // namespace sculpt::kernels::cuda

@@ -219,16 +219,15 @@ double norm(const double* values, int64_t count, void* workspace, void* stream) 
   SCULPT_LAUNCH(score_squares_kernel, dim3(kSumBlocks), dim3(kThreads), 0, stream, partial, values,
                 count);
   SCULPT_LAUNCH(score_norm_kernel, dim3(1), dim3(kThreads), 0, stream, result, partial);
-  return read_back(result, stream, "reading the norm of scores");
+  return read_back(result, "reading the norm of scores");
 }
 
 int64_t first_not_finite(const double* values, int64_t count, void* workspace, void* stream) {
   auto* first = static_cast<Count*>(workspace);
-  check(cudaMemsetAsync(first, 0xff, sizeof(*first), static_cast<cudaStream_t>(stream)),
-        "looking at scores");
+  set_bytes(first, 0xff, sizeof(*first), "looking at scores");
   SCULPT_LAUNCH(not_finite_kernel, tiles_of(count), dim3(kThreads), 0, stream, first, values,
                 count);
-  const Count found = read_back(first, stream, "looking at scores");
+  const Count found = read_back(first, "looking at scores");
   return found == kNone ? -1 : static_cast<int64_t>(found);
 }
 
@@ -258,9 +257,7 @@ void gather_mask(uint8_t* bytes, const uint8_t* mask, const PrunableRuns& runs, 
 }
 
 void count(int64_t* counts, const uint8_t* bytes, const PrunableRuns& runs, void* stream) {
-  check(cudaMemsetAsync(counts, 0, static_cast<size_t>(runs.run_count) * sizeof(*counts),
-                        static_cast<cudaStream_t>(stream)),
-        "counting weights");
+  set_bytes(counts, 0, static_cast<size_t>(runs.run_count) * sizeof(*counts), "counting weights");
   SCULPT_LAUNCH(count_kernel, tiles_of(runs.count), dim3(kThreads), 0, stream,
                 reinterpret_cast<Count*>(counts), bytes, runs);
 }

@@ -102,7 +102,8 @@ __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
 }
 
 /// Begins a copy of 16 bytes from global to shared memory, or writes zeros if not `valid`; `global`
-/// is not read then. Through L1, since the windows of neighbouring pixels overlap.
+/// is not read then, but must be aligned all the same. Through L1, since the windows of
+/// neighbouring pixels overlap.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
 #if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::cp_async_16(shared, global, valid);

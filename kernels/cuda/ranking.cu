@@ -288,7 +288,7 @@ size_t workspace_bytes(int64_t count, int64_t segments) {
 
 template <class Score>
 Work<Score> start(const Score* scores, const uint8_t* candidate, const Table& table,
-                  void* workspace, cudaStream_t stream) {
+                  void* workspace) {
   int64_t count = 0;
   for (const Segment& segment : table.segments)
     count += segment.count;
@@ -305,13 +305,9 @@ Work<Score> start(const Score* scores, const uint8_t* candidate, const Table& ta
   work.histograms = reinterpret_cast<Count*>(base + layout.histograms);
   work.equal = reinterpret_cast<Count*>(base + layout.equal);
   const Problems none;
-  check(cudaMemcpyAsync(work.problems, &none, sizeof(none), cudaMemcpyHostToDevice, stream),
-        "starting a ranking");
-  check(cudaMemcpyAsync(work.segments, table.segments.data(), n * sizeof(Segment),
-                        cudaMemcpyHostToDevice, stream),
-        "starting a ranking");
-  check(cudaMemsetAsync(work.histograms, 0, n * kBins * sizeof(Count), stream),
-        "starting a ranking");
+  copy_in(work.problems, &none, sizeof(none), "starting a ranking");
+  copy_in(work.segments, table.segments.data(), n * sizeof(Segment), "starting a ranking");
+  set_bytes(work.histograms, 0, n * kBins * sizeof(Count), "starting a ranking");
   return work;
 }
 
@@ -320,9 +316,8 @@ RankingResult select_top_k(uint8_t* keep, const Score* scores, const uint8_t* ca
                            std::span<const RankingSegment> segments, void* workspace,
                            void* stream) {
   if (segments.empty()) return {};
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
   const Table table = table_of(segments);
-  const Work<Score> work = start(scores, candidate, table, workspace, cuda_stream);
+  const Work<Score> work = start(scores, candidate, table, workspace);
   const dim3 units(static_cast<unsigned>(table.units)), block(kThreads);
   const dim3 one_each(static_cast<unsigned>(segments.size()));
   int prefix_bits = 0;
@@ -334,10 +329,10 @@ RankingResult select_top_k(uint8_t* keep, const Score* scores, const uint8_t* ca
   SCULPT_LAUNCH(count_equal_kernel<Score>, units, block, 0, stream, work);
   SCULPT_LAUNCH(write_mask_kernel<Score>, units, block, 0, stream, keep, work);
 
-  const Problems problems = read_back(work.problems, stream, "ranking");
+  const Problems problems = read_back(work.problems, "ranking");
   if (problems.first_nan != kNoNan) return {static_cast<int64_t>(problems.first_nan)};
   if (problems.short_segment != kNoSegment) {
-    const Segment segment = read_back(work.segments + problems.short_segment, stream, "ranking");
+    const Segment segment = read_back(work.segments + problems.short_segment, "ranking");
     raise("cannot keep " + std::to_string(segments[problems.short_segment].keep) + " of " +
           std::to_string(segment.candidates) +
           " candidates: the number must be between 0 and that");

@@ -1,5 +1,6 @@
 #include "kernels/cuda/recording.h"
 
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/status.h"
 #include "kernels/cuda/stream.h"
 
@@ -35,6 +36,7 @@ cudaGraph_t capture(const std::function<void()>& launches) {
 }
 
 void* record(const std::function<void()>& launches) {
+  const DeviceGuard guard;
   const cudaGraph_t graph = capture(launches);
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
@@ -44,11 +46,13 @@ void* record(const std::function<void()>& launches) {
 }
 
 void replay(void* recording) {
+  const DeviceGuard guard;
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), backend_stream()),
         "launching a CUDA graph");
 }
 
 void discard(void* recording) {
+  const DeviceGuard guard;
   cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
 }
 

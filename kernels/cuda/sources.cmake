@@ -17,7 +17,7 @@ set(sculpt_cuda_kernels
   pooling.cu
   pruning.cu
   ranking.cu)
-set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp conv2d_library.cpp device_memory.cpp recording.cpp
-    timing.cpp)
+set(sculpt_cuda_sources ${sculpt_cuda_kernels} backend.cpp conv2d_library.cpp device_guard.cpp device_memory.cpp
+    recording.cpp timing.cpp)
 list(TRANSFORM sculpt_cuda_kernels PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM sculpt_cuda_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/status.h"
 
 namespace sculpt::kernels::cuda {
@@ -33,6 +34,7 @@ double median_microseconds(const std::function<void()>& launch, void* stream) {
   constexpr int kWarmUps = 3;
   constexpr int kLaunches = 10;  // per sample: small kernels take less time than an event
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
+  const DeviceGuard guard;
   for (int i = 0; i < kWarmUps; ++i)
     launch();
   Event start, end;

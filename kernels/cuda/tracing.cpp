@@ -3,6 +3,7 @@
 #include <cuda_profiler_api.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/status.h"
 
 namespace sculpt::kernels::cuda {
@@ -17,10 +18,12 @@ void pop() {
 }
 
 void start_recording() {
+  const DeviceGuard guard;
   check(cudaProfilerStart(), "starting the profiler's recording");
 }
 
 void stop_recording() {
+  const DeviceGuard guard;
   check(cudaProfilerStop(), "stopping the profiler's recording");
 }
 

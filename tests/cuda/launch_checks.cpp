@@ -1,6 +1,7 @@
 // What SCULPT_LAUNCH needs besides a kernel, for test programs that have no backend.
 
 #include "kernels/common/check.h"
+#include "kernels/cuda/device_guard.h"
 #include "kernels/cuda/status.h"
 
 namespace sculpt::kernels::cuda {
@@ -12,6 +13,9 @@ void check(cudaError_t status, const char* what) {
 void raise(const std::string& message) {
   throw Error(message);
 }
+
+DeviceGuard::DeviceGuard() noexcept = default;
+DeviceGuard::~DeviceGuard() = default;
 
 namespace detail {
 

@@ -77,8 +77,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (cuda_on_host::spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (cuda_on_host::refuses_launch(stream)) return cudaErrorInvalidResourceHandle;
   for (const auto& work : executable->work)
     work();
   return cudaSuccess;

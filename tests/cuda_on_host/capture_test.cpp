@@ -56,14 +56,15 @@ TEST_CASE("a capture does not survive a wait, an allocation, a copy, a new kerne
   const Stream s;
   DeviceArray<float> values(std::vector<float>(1));
   void* memory = nullptr;
-  float host = 0;
+  float* host = nullptr;
+  REQUIRE(cudaMallocHost(&host, sizeof(float)) == cudaSuccess);
   const std::function<cudaError_t()> spoilers[] = {
       [&] { return cudaStreamSynchronize(s.stream); },
       [&] { return cudaDeviceSynchronize(); },
       [&] { return cudaMalloc(&memory, 8); },
-      [&] { return cudaMemcpy(&host, values.data(), sizeof(host), cudaMemcpyDeviceToHost); },
+      [&] { return cudaMemcpy(host, values.data(), sizeof(float), cudaMemcpyDeviceToHost); },
       [&] {
-        return cudaMemcpyAsync(values.data(), &host, sizeof(host), cudaMemcpyHostToDevice,
+        return cudaMemcpyAsync(values.data(), host, sizeof(float), cudaMemcpyHostToDevice,
                                s.stream);
       },
   };
@@ -77,6 +78,8 @@ TEST_CASE("a capture does not survive a wait, an allocation, a copy, a new kerne
     CHECK(spoil() == cudaSuccess);
   }
   cudaFree(memory);
+  cudaStreamSynchronize(s.stream);
+  cudaFreeHost(host);
 
   REQUIRE(cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
   CHECK_THROWS_WITH_AS(SCULPT_LAUNCH(never_run_before, 1, 1, 0, s.stream),

@@ -1,6 +1,6 @@
 #include "cuda_on_host/runtime.h"
 
-#include <chrono>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,11 +10,6 @@
 #include "cuda_on_host/capture.h"
 #include "cuda_on_host/grid.h"
 
-struct CUstream_st {};
-struct CUevent_st {
-  std::chrono::steady_clock::time_point time;
-};
-
 namespace {
 
 constexpr size_t kAlignment = 256;
@@ -23,32 +18,68 @@ struct DeviceMemory {
   std::mutex mutex;
   size_t total = size_t{16} << 30;
   size_t used = 0;
-  std::map<void*, size_t> blocks;
+  struct Block {
+    size_t bytes;
+    int device;
+  };
+  std::map<const void*, Block> blocks;
 };
 DeviceMemory device_memory;
+std::atomic<int> device_count = 1;
+thread_local int current_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
+std::atomic<cudaError_t> kernel_error = cudaSuccess;
+
+bool is_device(int device) {
+  return device >= 0 && device < device_count;
+}
+
+}  // namespace
+
+namespace cuda_on_host {
 
 cudaError_t remember(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
 }
 
-}  // namespace
+void fail_as_if_by_kernel(cudaError_t error) {
+  kernel_error = error;
+}
+cudaError_t error_of_kernels() {
+  return kernel_error;
+}
+
+void set_device_count(int count) {
+  device_count = count;
+}
+
+int device_of(const void* block) {
+  const std::lock_guard lock(device_memory.mutex);
+  const auto found = device_memory.blocks.find(block);
+  return found == device_memory.blocks.end() ? -1 : found->second.device;
+}
+
+}  // namespace cuda_on_host
+
+using cuda_on_host::remember;
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = device_count;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  return remember(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+  if (!is_device(device)) return remember(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return remember(cudaErrorInvalidDevice);
+  if (!is_device(device)) return remember(cudaErrorInvalidDevice);
   *properties = {};
   snprintf(properties->name, sizeof(properties->name), "CUDA on host");
   properties->totalGlobalMem = device_memory.total;
@@ -90,9 +121,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrComputeCapabilityMinor:
       *value = properties.minor;
       return cudaSuccess;
-    case cudaDevAttrPageableMemoryAccess:
-      *value = 0;
-      return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = static_cast<int>(properties.sharedMemPerBlockOptin);
       return cudaSuccess;
@@ -108,18 +136,14 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
-}
 
 cudaError_t cudaGetLastError() {
-  const cudaError_t error = last_error;
+  const cudaError_t error = cudaPeekAtLastError();
   last_error = cudaSuccess;
   return error;
 }
 cudaError_t cudaPeekAtLastError() {
-  return last_error;
+  return kernel_error != cudaSuccess ? kernel_error.load() : last_error;
 }
 
 const char* cudaGetErrorName(cudaError_t error) {
@@ -136,8 +160,16 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorMisalignedAddress:
+      return "cudaErrorMisalignedAddress";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
     case cudaErrorStreamCaptureUnsupported:
       return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated:
@@ -160,8 +192,16 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorNotReady:
       return "device not ready";
+    case cudaErrorIllegalAddress:
+      return "an illegal memory access was encountered";
+    case cudaErrorMisalignedAddress:
+      return "misaligned address";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
@@ -173,6 +213,7 @@ const char* cudaGetErrorString(cudaError_t error) {
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = nullptr;
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  if (kernel_error != cudaSuccess) return remember(kernel_error);
   if (bytes == 0) return cudaSuccess;
   const std::lock_guard lock(device_memory.mutex);
   if (bytes > device_memory.total - device_memory.used) return remember(cudaErrorMemoryAllocation);
@@ -180,7 +221,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   if (posix_memalign(&memory, kAlignment, bytes) != 0) return remember(cudaErrorMemoryAllocation);
   cuda_on_host::fill_with_garbage(memory, bytes);
   device_memory.used += bytes;
-  device_memory.blocks.emplace(memory, bytes);
+  device_memory.blocks.emplace(memory, DeviceMemory::Block{bytes, current_device});
   *pointer = memory;
   return cudaSuccess;
 }
@@ -191,19 +232,8 @@ cudaError_t cudaFree(void* pointer) {
   const std::lock_guard lock(device_memory.mutex);
   const auto block = device_memory.blocks.find(pointer);
   if (block == device_memory.blocks.end()) return remember(cudaErrorInvalidValue);
-  device_memory.used -= block->second;
+  device_memory.used -= block->second.bytes;
   device_memory.blocks.erase(block);
-  free(pointer);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  if (posix_memalign(pointer, kAlignment, bytes) != 0) return remember(cudaErrorMemoryAllocation);
-  cuda_on_host::fill_with_garbage(*pointer, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaFreeHost(void* pointer) {
   free(pointer);
   return cudaSuccess;
 }
@@ -212,84 +242,6 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   const std::lock_guard lock(device_memory.mutex);
   *free_bytes = device_memory.total - device_memory.used;
   *total_bytes = device_memory.total;
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  if (bytes != 0) memmove(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t stream) {
-  if (!cuda_on_host::is_captured("cudaMemcpyAsync", stream))
-    return cudaMemcpy(to, from, bytes, kind);
-  // A device would read or write the host's memory at every launch, which nobody means.
-  if (kind != cudaMemcpyDeviceToDevice && cuda_on_host::spoils_capture())
-    return remember(cudaErrorStreamCaptureUnsupported);
-  cuda_on_host::capture([=] { cudaMemcpy(to, from, bytes, kind); });
-  return cudaSuccess;
-}
-cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  if (bytes != 0) memset(to, byte, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
-  if (!cuda_on_host::is_captured("cudaMemsetAsync", stream)) return cudaMemset(to, byte, bytes);
-  cuda_on_host::capture([=] { cudaMemset(to, byte, bytes); });
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  *stream = new CUstream_st;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  return cudaStreamCreate(stream);
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CUevent_st;
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return cudaEventCreate(event);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  event->time = std::chrono::steady_clock::now();
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
   return cudaSuccess;
 }
 

@@ -52,6 +52,7 @@ class LoopPlan final : public LibraryPlan {
   void run(void* out, const void* activation, const void* other, void* workspace,
            void* stream) override {
     ++loop_library_state().runs;
+    loop_library_state().on_run();
     const auto work = [=, this] { execute(out, activation, other, workspace); };
     if (cuda_on_host::is_captured("a library's convolution", stream))
       cuda_on_host::capture(work);
@@ -130,6 +131,7 @@ void LoopLibrary::reset() {
   plans = runs = destroyed = 0;
   workspace = [](const LibraryProblem& p) { return static_cast<size_t>(1000 + 16 * p.batch); };
   refuses = [](const LibraryProblem&) { return false; };
+  on_run = [] {};
 }
 
 LoopLibrary& loop_library_state() {

@@ -17,6 +17,7 @@ struct LoopLibrary {
   /// Bytes that a plan takes; one that would take more than the limit is not made.
   std::function<size_t(const kernels::cuda::LibraryProblem&)> workspace;
   std::function<bool(const kernels::cuda::LibraryProblem&)> refuses;
+  std::function<void()> on_run;
 
   /// As it is at the start of a program.
   void reset();

@@ -36,6 +36,11 @@ __global__ void misaligned_copy(const float* x) {
   cp_async_16(stage + 1, x, true);
 }
 
+__global__ void misaligned_copy_of_nothing(const float* x) {
+  SCULPT_DYNAMIC_SHARED(float, stage);
+  cp_async_16(stage, x - 1, false);
+}
+
 __global__ void misaligned_vector(const float* x, float* y) {
   y[threadIdx.x] = reinterpret_cast<const float4*>(x + 1)->x;  // misaligned: vector
 }
@@ -84,6 +89,8 @@ bool run(const char* name) {
     SCULPT_LAUNCH(lane_outside_its_mask, 1, 32, 0, nullptr, x.data());
   } else if (is("misaligned_copy")) {
     SCULPT_LAUNCH(misaligned_copy, 1, 32, 1024, nullptr, x.data());
+  } else if (is("misaligned_copy_of_nothing")) {
+    SCULPT_LAUNCH(misaligned_copy_of_nothing, 1, 32, 1024, nullptr, x.data());
   } else if (is("misaligned_vector")) {
     SCULPT_LAUNCH(misaligned_vector, 1, 1, 0, nullptr, x.data(), y.data());
   } else if (is("overrun_dynamic_shared")) {

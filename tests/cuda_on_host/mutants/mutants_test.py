@@ -20,6 +20,7 @@ STOPPED = {
     "deadlock": "deadlock",
     "outside_mask": "mask that does not contain it",
     "misaligned_copy": "not a multiple of 16",
+    "misaligned_copy_of_nothing": "not a multiple of 16",
 }
 OVERRUNS = ["block_sum", "radix_histogram", "dynamic_shared", "static_shared", "async_copy"]
 RACES = ["block_sum", "tiled_gemm", "block_scan", "radix_histogram", "column_sums", "shuffle",

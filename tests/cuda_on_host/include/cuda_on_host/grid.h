@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cuda_on_host/capture.h"
+#include "cuda_on_host/runtime.h"
 #include "cuda_on_host/vector_types.h"
 
 extern uint3 threadIdx;
@@ -39,6 +40,7 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
     detail::run_grid(
         kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); }, &body);
   };
+  if (refuses_launch(stream)) return;
   if (is_captured(kernel, stream))
     capture_launch(kernel, run);
   else

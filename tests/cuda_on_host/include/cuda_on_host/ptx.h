@@ -35,10 +35,9 @@ template <int kMatrices, bool kTransposed>
 void ldmatrix(uint32_t* result, const void* shared_row) {
   LdMatrixLane self;
   self.result = result;
-  if (lane() < 8 * kMatrices) {
-    require_aligned(shared_row, "ldmatrix from an address that is not a multiple of 16");
-    memcpy(self.row, shared_row, sizeof(self.row));
-  }
+  // Lanes whose address is not used must have a valid one, too.
+  require_aligned(shared_row, "ldmatrix from an address that is not a multiple of 16");
+  if (lane() < 8 * kMatrices) memcpy(self.row, shared_row, sizeof(self.row));
   warp_rendezvous("ldmatrix", kFullWarp, exchange_ldmatrix<kMatrices, kTransposed>, &self, false,
                   nullptr, 0);
 }
@@ -66,13 +65,12 @@ void mma_tf32_1688(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]
 // cp.async ----------------------------------------------------------------------------------------
 
 /// Begins to copy 16 bytes, or zeros if not `valid`. The destination holds garbage until the wait.
+/// PTX demands an aligned address of every copy: one that reads no byte is no exception.
 inline void cp_async_16(void* shared, const void* global, bool valid) {
   require_aligned(shared, "cp.async to an address that is not a multiple of 16");
+  require_aligned(global, "cp.async from an address that is not a multiple of 16");
   AsyncCopy copy{shared, {}};
-  if (valid) {
-    require_aligned(global, "cp.async from an address that is not a multiple of 16");
-    memcpy(copy.data, global, sizeof(copy.data));
-  }
+  if (valid) memcpy(copy.data, global, sizeof(copy.data));
   static constexpr uint64_t kGarbage[2] = {0x7fff7fff7fff7fffull, 0x7fff7fff7fff7fffull};
   memcpy(shared, kGarbage, sizeof(kGarbage));
   async_copy_push(copy);

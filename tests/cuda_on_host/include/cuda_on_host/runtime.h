@@ -1,5 +1,8 @@
 #pragma once
-// The calls of the CUDA runtime that the backend uses, on host memory and without delay.
+// The calls of the CUDA runtime that the backend uses, on host memory. Kernels and copies within
+// the device happen without delay. Asynchronous copies between host and device are stricter than
+// those of a device (transfers.cpp): their source on the host is pinned memory, which nobody
+// changes before the copy was waited for, and what they bring to the host arrives at the wait.
 
 #include <cstddef>
 
@@ -19,7 +22,11 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorMisalignedAddress = 716,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
 };
@@ -44,7 +51,6 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrComputeCapabilityMinor = 76,
-  cudaDevAttrPageableMemoryAccess = 88,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 
@@ -153,4 +159,23 @@ namespace cuda_on_host {
 void set_device_memory(size_t bytes);
 /// Blocks of device memory that were not freed.
 size_t live_allocations();
+
+/// How many devices there are (one at first), all alike. As on a machine with GPUs, each thread has
+/// its current device, which is 0 at first; streams and memory belong to the device that was
+/// current when they were made; a kernel is refused by a stream of another device.
+void set_device_count(int count);
+/// The device of a block that cudaMalloc returned; -1 if it is none.
+int device_of(const void* block);
+
+/// Whether `stream` is of another device than this thread's current one: as for a launch that is
+/// refused for it, cudaGetLastError will say so.
+bool refuses_launch(void* stream);
+
+/// Makes it look as if a kernel had failed with `error`, which all calls report from now on.
+/// cudaSuccess: ends that.
+void fail_as_if_by_kernel(cudaError_t error);
+/// That error.
+cudaError_t error_of_kernels();
+/// Returns `error`, which cudaGetLastError will return too.
+cudaError_t remember(cudaError_t error);
 }  // namespace cuda_on_host

@@ -1,0 +1,15 @@
+#pragma once
+// Switches in the environment.
+
+#include <cstdlib>
+#include <string_view>
+
+namespace sculpt {
+
+/// Whether the variable `name` switches something on: it is set, and is neither empty nor "0".
+inline bool environment_flag(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr && *value != '\0' && value != std::string_view("0");
+}
+
+}  // namespace sculpt

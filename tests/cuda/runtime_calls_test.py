@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Calls of the CUDA runtime stand in few files, where each is within a DeviceGuard; copies between
+host and device in one.
+
+usage: runtime_calls_test.py
+"""
+import re
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
+CALL = re.compile(r"\b(cuda[A-Z]\w*)\s*\(")
+MAY_CALL = {"backend.cpp", "device_guard.cpp", "device_memory.cpp", "recording.cpp", "timing.cpp",
+            "tracing.cpp"}
+# Pageable memory may be read after an asynchronous copy's call: copy_in() and copy_out() know.
+COPIES = {"device_memory.cpp"}
+
+
+def without_comments(text):
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def problems(name, text):
+    for call in sorted(set(CALL.findall(without_comments(text)))):
+        if name not in MAY_CALL:
+            yield f"{name} calls {call}(): use kernels/cuda/device_memory.h or launch.h"
+        elif call.startswith("cudaMemcpy") and name not in COPIES:
+            yield f"{name} calls {call}(): use copy_in() or copy_out() of kernels/cuda/device_memory.h"
+
+
+def main():
+    files = {path.name: path.read_text() for path in sorted(FOLDER.iterdir())
+             if path.suffix in (".cpp", ".cu", ".h")}
+    assert MAY_CALL <= files.keys(), MAY_CALL - files.keys()
+    # The test itself can fail.
+    assert list(problems("ranking.cu", "check(cudaMemsetAsync(p, 0, 4, stream));"))
+    assert list(problems("timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
+    assert not list(problems("ranking.cu", "// cudaMemsetAsync(...)"))
+    found = [problem for name, text in files.items() for problem in problems(name, text)]
+    print("\n".join(found) or f"{len(files)} files: runtime calls are where they should be")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
