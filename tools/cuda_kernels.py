@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """What nvcc makes of the CUDA kernels, and the least time that a GPU needs for their work.
 
-usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--out docs/results/cuda_kernels.md]
+usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--bench build/cpu/bin/sculpt_bench]
+                             [--out docs/results/cuda_kernels.md]
 
 Compiles kernels/cuda/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
-reports them; needs nvcc and c++filt, no GPU. The second table counts the bytes and FLOPs of a
-training step's passes from shapes and gives the roofline time: the larger of bytes / bandwidth and
-FLOPs / peak, with the rates of an H100 as measured by others. They are floors, not measurements.
+reports them; needs nvcc and c++filt, no GPU. The second table adds up the bytes and FLOPs that
+`sculpt_bench floors` counts for the ops of a recorded training step, and gives the roofline time:
+the larger of bytes / bandwidth and FLOPs / peak, with the rates of an H100 as measured by others.
+They are floors, not measurements.
 """
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -92,58 +95,39 @@ def roofline(bytes_moved, flops=0):
     return max(bytes_moved / BANDWIDTH, flops / TENSOR)
 
 
-def resnet20_layers():
-    """(input channels, output channels, input size, kernel, stride) of the convolutions."""
-    layers = [(3, 16, 32, 3, 1)]
-    size, channels = 32, 16
-    for stage, width in enumerate((16, 32, 64)):
-        for block in range(3):
-            stride = 2 if stage and not block else 1
-            layers.append((channels, width, size, 3, stride))
-            size //= stride
-            layers.append((width, width, size, 3, 1))
-            if stride == 2:
-                layers.append((channels, width, size * 2, 1, 2))
-            channels = width
-    return layers
+def recorded_step(bench, model, batch):
+    """What `sculpt_bench floors` prints of a step in bf16."""
+    if not Path(bench).exists():
+        sys.exit(f"error: {bench} does not exist: build it (cmake --build build/cpu --target "
+                 "sculpt_bench) or name another one with --bench")
+    done = subprocess.run([bench, "floors", "--model", model, "--batch", str(batch), "--precision",
+                           "bf16"], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"error: {bench} floors failed:\n{done.stderr}")
+    return json.loads(done.stdout)
 
 
-def step_table(batch):
-    """Bytes and FLOPs of the passes of one bf16 training step of ResNet-20, as our kernels move
-    them."""
-    element = 2
-    rows = {}
+def step_table(step, batch):
+    """Lines of a table of what the passes of a recorded step move and compute."""
+    rows, total = {}, 0.0
 
-    def add(name, bytes_moved, flops=0.0):
+    def add(name, bytes_moved, flops=0):
         row = rows.setdefault(name, [0, 0.0, 0.0, 0.0])
-        row[0] += 1
-        row[1] += bytes_moved
-        row[2] += flops
-        row[3] += roofline(bytes_moved, flops)
+        for i, value in enumerate((1, bytes_moved, flops, roofline(bytes_moved, flops))):
+            row[i] += value
 
-    weights = 0
-    for index, (c, o, size, kernel, stride) in enumerate(resnet20_layers()):
-        x = batch * c * size * size * element
-        y = batch * o * (size // stride) ** 2 * element
-        w = c * o * kernel * kernel
-        flops = 2.0 * batch * w * (size // stride) ** 2
-        sums = y // element // 128 * 16  # for batch norm: per channel and tile of 128 pixels
-        weights += w
-        add("convolution, forward", x + y + sums + 2 * w, flops)
-        if index:
-            add("convolution, input gradient", x + y + 2 * w, flops)
-        add("convolution, weight gradient", x + y + 4 * w, flops)
-        add("batch norm, forward", y + y + sums)  # one read, one write
-        add("batch norm, backward", 4 * y + y)    # dy and x twice, dx once
-    add("masked update", 23 * weights)
-    add("ranking (once per prune)", 26 * weights)
+    for row in step["rows"]:
+        add(row["pass"], row["bytes"], row["flops"])
+    # Weight, momentum and gradient are read, the first two written; a mask byte; the bf16 copy.
+    add("masked update", (5 * 4 + 1 + 2) * step["weights"])
+    total = sum(row[3] for row in rows.values())
+    add("ranking (once per prune)", 26 * step["weights"])
     lines = ["| pass | launches of a step | MB | GFLOP | roofline (us) |", "|---|---|---|---|---|"]
-    total = 0.0
     for name, (count, moved, flops, seconds) in rows.items():
-        total += seconds if "once" not in name else 0
         lines.append(f"| {name} | {count} | {moved / 1e6:.1f} | {flops / 1e9:.2f} | "
                      f"{seconds * 1e6:.1f} |")
-    lines += ["", f"Sum without the ranking: {total * 1e3:.3f} ms a step, "
+    moved = sum(row[1] for name, row in rows.items() if "once" not in name)
+    lines += ["", f"Sum without the ranking: {moved / 1e9:.2f} GB and {total * 1e3:.3f} ms a step, "
               f"{batch / total / 1e3:.0f} thousand images/s."]
     return lines
 
@@ -153,8 +137,10 @@ def main():
     parser.add_argument("--arch", default="90", help="compute capability without the dot")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--bench", default=ROOT / "build" / "cpu" / "bin" / "sculpt_bench")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "cuda_kernels.md")
     arguments = parser.parse_args()
+    step = recorded_step(arguments.bench, "resnet20", arguments.batch)
     lines, spilling = kernel_table(arguments.arch, arguments.jobs)
     version = subprocess.run([nvcc(), "--version"], capture_output=True, text=True).stdout
     release = re.search(r"release ([\d.]+)", version)
@@ -166,8 +152,11 @@ def main():
             "Nothing here was run on a GPU.", "",
             f"## Floors of a training step: ResNet-20, batch {arguments.batch}, bf16", "",
             f"At {BANDWIDTH / 1e12:.1f} TB/s (device copy) and {TENSOR / 1e12:.0f} TFLOP/s (bf16 "
-            "matrix product), as measured on an H100. Each pass counts the bytes that our kernel "
-            "moves through memory once, caches being perfect.", "", *step_table(arguments.batch),
+            "matrix product), as measured on an H100. Each pass counts the activations that our "
+            "kernel moves through memory once, caches being perfect: batch norm reads x again where "
+            "a convolution leaves no sums, the residual, and in the backward pass dy, x and (for "
+            "ReLU's gate behind a residual) y twice. Weights and partial sums of weight gradients "
+            "are left out.", "", *step_table(step, arguments.batch),
             "", f"## Registers and spills, sm_{arguments.arch}", "",
             "Spilling: " + (", ".join(spilling) if spilling else "none") + ". The tiles of "
             "`implicit_gemm` are dynamic shared memory and not in the table.", "", *lines, ""]

@@ -90,12 +90,14 @@ class Times {
 void time_ops(Times& times, Network& network) {
   Graph& graph = network.graph();
   const int64_t batch = graph.max_batch();
+  const Storage storage = storage_of(graph);
   for (const bool forward : {true, false})
     for (const auto& node : graph.nodes()) {
       if (!forward && node->output.index < 0) continue;  // a loss makes its gradient going forward
       times.add(fmt::format("{}, {}", node->info.op, forward ? "forward" : "backward"),
                 shape_of(graph, *node), 1,
-                forward ? forward_cost(graph, *node, batch) : backward_cost(graph, *node, batch),
+                forward ? forward_cost(graph, *node, batch, storage)
+                        : backward_cost(graph, *node, batch, storage),
                 [&] { forward ? node->forward(graph.replay()) : node->backward(graph.replay()); });
     }
 }

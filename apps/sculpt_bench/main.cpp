@@ -1,9 +1,9 @@
 // sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
-// `kernels` times each kernel by itself, on any device; `sparse` compares steps of masked networks
-// on kernels that skip masked weights and on dense ones; `conv` compares Winograd convolutions
-// with direct ones; `serve` runs steps on request, so that
-// tools/bench_pytorch.py and tools/bench_sparse.py can alternate them with other engines' in one
-// run.
+// `kernels` times each kernel by itself, on any device; `floors` prints what the kernels of a GPU
+// must move and compute; `sparse` compares steps of masked networks on kernels that skip masked
+// weights and on dense ones; `conv` compares Winograd convolutions with direct ones; `serve` runs
+// steps on request, so that tools/bench_pytorch.py and tools/bench_sparse.py can alternate them
+// with other engines' in one run.
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "apps/sculpt_bench/conv_layers.h"
+#include "apps/sculpt_bench/floors.h"
 #include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
 #include "apps/sculpt_bench/sparse_step.h"
@@ -116,6 +117,8 @@ int run(int argc, char** argv) {
   conv_layers->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
   conv_layers->add_option("--seconds", block_seconds, "least length of a block")
       ->capture_default_str();
+  auto* floors = app.add_subcommand(
+      "floors", "bytes and FLOPs of a step's kernels on a GPU, as JSON; needs no GPU");
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   CLI11_PARSE(app, argc, argv);
 
@@ -127,6 +130,10 @@ int run(int argc, char** argv) {
   }
   if (*conv_layers) {
     print_conv_layers(options, rounds, block_seconds);
+    return 0;
+  }
+  if (*floors) {
+    print_floors(options);
     return 0;
   }
   const std::vector<MaskedModel> masked = make_masks(options, masks);

@@ -6,9 +6,8 @@ namespace sculpt::bench {
 
 namespace {
 
-double bytes_of(const Graph& graph, Value v, int64_t batch) {
-  return static_cast<double>(graph.shape(v).elements_per_image() * batch) *
-         static_cast<double>(graph.backend().activation_bytes);
+double bytes_of(const Graph& graph, Value v, int64_t batch, const Storage& storage) {
+  return static_cast<double>(graph.shape(v).elements_per_image() * batch) * storage.element_bytes;
 }
 
 /// Multiply-accumulates of a forward pass, without those that the mask spares.
@@ -21,41 +20,67 @@ double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
   return macs * (1 - masked / static_cast<double>(mask.size()));
 }
 
+/// What adding to a gradient reads before it writes.
+double read_before(const Graph& graph, const Node& node, size_t input, int64_t batch,
+                   const Storage& storage) {
+  return node.grad_write[input] == kernels::GradWrite::accumulate
+             ? bytes_of(graph, node.inputs[input], batch, storage)
+             : 0;
+}
+
 }  // namespace
 
-Cost forward_cost(const Graph& graph, const Node& node, int64_t batch) {
+Storage storage_of(const Graph& graph) {
+  return {static_cast<double>(graph.backend().activation_bytes), 0,
+          [](const Graph& g, Value v) { return g.replay().sums(v) != nullptr; }};
+}
+
+Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
   Cost cost;
   cost.flops = 2.0 * kept_macs(graph, node, batch);
   for (const Value v : node.inputs)
-    cost.bytes += bytes_of(graph, v, batch);
-  // Statistics need a pass of their own before anything can be written, unless x came with sums.
-  const bool reads_twice =
-      node.info.op == "batch_norm" && graph.replay().sums(node.inputs[0]) == nullptr;
-  if (reads_twice) cost.bytes += bytes_of(graph, node.inputs[0], batch);
-  if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch);
+    cost.bytes += bytes_of(graph, v, batch, storage);
+  if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch, storage);
+  const double sums = storage.sum_bytes / storage.element_bytes;
+  if (node.info.op == "batch_norm") {
+    // Statistics need a pass of their own before anything can be written, unless x came with sums.
+    const Value x = node.inputs[0];
+    cost.bytes += bytes_of(graph, x, batch, storage) * (storage.has_sums(graph, x) ? sums : 1);
+  } else if (node.output.index >= 0 && storage.has_sums(graph, node.output)) {
+    cost.bytes += bytes_of(graph, node.output, batch, storage) * sums;
+  }
   return cost;
 }
 
-Cost backward_cost(const Graph& graph, const Node& node, int64_t batch) {
+Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
+  return {2.0 * kept_macs(graph, node, batch), bytes_of(graph, node.output, batch, storage) +
+                                                   bytes_of(graph, node.inputs[0], batch, storage)};
+}
+
+Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
+  if (graph.is_input(node.inputs[0])) return {};
+  Cost cost = weight_grad_cost(graph, node, batch, storage);
+  cost.bytes += read_before(graph, node, 0, batch, storage);
+  return cost;
+}
+
+Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
   Cost cost;
   if (node.output.index < 0) return cost;
-  const double dy = bytes_of(graph, node.output, batch);
-  const bool has_weight = node.info.macs > 0;
-  const bool images = graph.is_input(node.inputs[0]);
-  if (has_weight) {
-    cost.flops = (images ? 2.0 : 4.0) * kept_macs(graph, node, batch);
-    cost.bytes = dy + bytes_of(graph, node.inputs[0], batch);                // weight gradient
-    if (!images) cost.bytes += dy + bytes_of(graph, node.inputs[0], batch);  // input gradient
-    return cost;
+  if (node.info.macs > 0)
+    return weight_grad_cost(graph, node, batch, storage) +
+           input_grad_cost(graph, node, batch, storage);
+  const double dy = bytes_of(graph, node.output, batch, storage);
+  const double y = node.backward_reads_output() ? dy : 0;
+  cost.bytes = dy + y;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const double x = bytes_of(graph, node.inputs[i], batch, storage);
+    cost.bytes += x + read_before(graph, node, i, batch, storage);
+    if (node.backward_reads_input(i)) cost.bytes += x;
   }
-  cost.bytes = dy;
-  for (const Value v : node.inputs)
-    cost.bytes += bytes_of(graph, v, batch);
-  for (size_t i = 0; i < node.inputs.size(); ++i)
-    if (node.backward_reads_input(i)) cost.bytes += bytes_of(graph, node.inputs[i], batch);
-  if (node.backward_reads_output()) cost.bytes += dy;
-  // The reductions of batch norm read gradient and input once more.
-  if (node.info.op == "batch_norm") cost.bytes += 2 * dy;
+  // The reductions of batch norm read gradient, input and, where it tells the gate, output once
+  // more.
+  if (node.info.op == "batch_norm") cost.bytes += 2 * dy + y;
   return cost;
 }
 

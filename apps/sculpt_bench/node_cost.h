@@ -12,9 +12,29 @@ namespace sculpt::bench {
 struct Cost {
   double flops = 0;
   double bytes = 0;
+
+  Cost operator+(const Cost& other) const { return {flops + other.flops, bytes + other.bytes}; }
 };
 
-Cost forward_cost(const Graph& graph, const Node& node, int64_t batch);
-Cost backward_cost(const Graph& graph, const Node& node, int64_t batch);
+/// How the activations of a backend lie in memory.
+struct Storage {
+  double element_bytes = 0;
+  /// Of the sums for batch norm that a convolution leaves beside what it writes, per element.
+  double sum_bytes = 0;
+  /// Whether batch norm finds sums beside its input, and need not read it for them.
+  bool (*has_sums)(const Graph& graph, Value v) = nullptr;
+};
+
+/// That of the graph's backend.
+Storage storage_of(const Graph& graph);
+
+Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
+/// Both gradients of a layer with a weight.
+Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
+
+/// Of a layer with a weight.
+Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
+/// Nothing if the layer reads images, which have no gradient.
+Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 
 }  // namespace sculpt::bench

@@ -111,7 +111,9 @@ void print_profile(TrainingStep& step, int steps) {
     Row row;
     row.forward = graph.profile()[n].forward / steps;
     row.backward = graph.profile()[n].backward / steps;
-    const Cost f = forward_cost(graph, node, batch), b = backward_cost(graph, node, batch);
+    const Storage storage = storage_of(graph);
+    const Cost f = forward_cost(graph, node, batch, storage);
+    const Cost b = backward_cost(graph, node, batch, storage);
     row.cost = {f.flops + b.flops, f.bytes + b.bytes};
     by_layer.emplace_back(node.info.name, row);
     all.flops += row.cost.flops;

@@ -40,6 +40,68 @@ class KernelTimes(unittest.TestCase):
         self.assertAlmostEqual(float(line.split()[4]) * 1e3, total, delta=0.02 * total)
 
 
+class Floors(unittest.TestCase):
+    def floors(self, *words):
+        finished = subprocess.run([PROGRAM, "floors", *words], capture_output=True, text=True,
+                                  timeout=600, check=False)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        return json.loads(finished.stdout)
+
+    def test_bytes_of_resnet20_are_those_counted_by_hand(self):
+        """What the kernels of kernels/cuda read and write, layer by layer."""
+        batch, element = 512, 2
+        rows = self.floors("--model", "resnet20", "--batch", str(batch), "--precision", "bf16")["rows"]
+        forward = inputs = weights = norm_forward = norm_backward = macs = 0
+        channels, size = 3, 32
+
+        def convolution(outs, kernel, stride, adds=False):
+            nonlocal inputs, weights, forward, macs
+            x = batch * element * channels * size * size
+            y = batch * element * outs * (size // stride) ** 2
+            forward += x + y + y // element // 128 * 16
+            weights += x + y
+            if channels > 3:
+                inputs += x + y + (x if adds else 0)
+            macs += batch * outs * (size // stride) ** 2 * channels * kernel * kernel
+            return y
+
+        def norm(y, residual):
+            nonlocal norm_forward, norm_backward
+            norm_forward += 2 * y + y // element // 128 * 16 + (y if residual else 0)
+            # dy and x twice, dx; y twice for the gate, dresidual.
+            norm_backward += 5 * y + (3 * y if residual else 0)
+
+        norm(convolution(16, 3, 1), False)
+        channels = 16
+        for outs in (16, 32, 64):
+            for block in range(3):
+                stride = 2 if outs > 16 and block == 0 else 1
+                # The block's input gets two gradients, of which the second is added.
+                norm(convolution(outs, 3, stride, adds=True), False)
+                if stride == 2:
+                    norm(convolution(outs, 1, 2), False)
+                channels, size = outs, size // stride
+                norm(convolution(outs, 3, 1), True)
+
+        def total(name, what="bytes"):
+            return sum(row[what] for row in rows if row["pass"] == name)
+        self.assertEqual(total("conv2d, forward"), forward)
+        self.assertEqual(total("conv2d, weight gradient"), weights)
+        self.assertEqual(total("conv2d, input gradient"), inputs)
+        self.assertEqual(total("batch_norm, forward"), norm_forward)
+        self.assertEqual(total("batch_norm, backward"), norm_backward)
+        self.assertEqual(total("conv2d, forward", "flops"), 2 * macs)
+        self.assertEqual(len([row for row in rows if row["pass"] == "conv2d, forward"]), 21)
+        self.assertEqual(len([row for row in rows if row["pass"] == "conv2d, input gradient"]), 20)
+
+    def test_bytes_grow_with_batch_and_precision(self):
+        def sizes(*words):
+            return [row["bytes"] for row in self.floors("--model", "lenet", *words)["rows"]]
+        small = sizes("--batch", "8", "--precision", "bf16")
+        self.assertEqual(sizes("--batch", "16", "--precision", "bf16"), [2 * n for n in small])
+        self.assertGreater(sum(sizes("--batch", "8", "--precision", "fp32")), 1.8 * sum(small))
+
+
 class SparseSteps(unittest.TestCase):
     TINY = ["--device", "cpu", "--model", "resnet20", "--width", "0.25", "--batch", "16"]
     SHORT = ["--rounds", "1", "--seconds", "0", "--layer-seconds", "0"]

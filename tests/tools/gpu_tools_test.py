@@ -82,13 +82,22 @@ class BenchGpu(unittest.TestCase):
 
 
 class CudaKernels(unittest.TestCase):
-    def test_layers_are_those_of_resnet20(self):
-        layers = cuda_kernels.resnet20_layers()
-        weights = sum(c * o * kernel * kernel for c, o, _, kernel, _ in layers)
-        # Of tools/pytorch_models.py: 1 + 3 x 6 convolutions and two 1x1 shortcuts.
-        self.assertEqual(len(layers), 21)
-        self.assertEqual(weights, 432 + 6 * 2304 + 4608 + 512 + 5 * 9216 + 18432 + 2048 + 5 * 36864)
-        self.assertEqual(layers[-1][2], 8)
+    def test_table_adds_up_a_recorded_step(self):
+        step = {"weights": 1000, "rows": [
+            {"pass": "conv2d, forward", "shape": "", "bytes": 3e9, "flops": 0},
+            {"pass": "conv2d, forward", "shape": "", "bytes": 0, "flops": 798e9},
+            {"pass": "add, backward", "shape": "", "bytes": 6e9, "flops": 1}]}
+        lines = cuda_kernels.step_table(step, 512)
+        self.assertIn("| conv2d, forward | 2 | 3000.0 | 798.00 | 2000.0 |", lines)
+        self.assertIn("| add, backward | 1 | 6000.0 | 0.00 | 2000.0 |", lines)
+        self.assertIn("| masked update | 1 | 0.0 | 0.00 | 0.0 |", lines)
+        self.assertEqual(lines[-1], "Sum without the ranking: 9.00 GB and 4.000 ms a step, "
+                                    "128 thousand images/s.")
+
+    def test_program_that_counts_is_missed(self):
+        done = run(TOOLS / "cuda_kernels.py", "--bench", "nowhere/sculpt_bench")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^error: nowhere/sculpt_bench does not exist: build it")
 
     def test_roofline_is_the_larger_floor(self):
         self.assertAlmostEqual(cuda_kernels.roofline(3.0e12, 1.0), 1.0)
