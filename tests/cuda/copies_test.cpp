@@ -33,20 +33,23 @@ TEST_CASE("copy_in: the host's bytes may be changed as soon as it returns") {
   }
 }
 
-TEST_CASE("copy_in: many small values one after the other") {
+TEST_CASE("copy_in: many copies of different sizes one after the other") {
   const DeviceMemory& memory = *tested_backends().front()->memory;
-  constexpr size_t kValues = 200000;  // more than fit the staging memory at once
-  auto* const device = static_cast<uint64_t*>(memory.allocate(kValues * sizeof(uint64_t)));
+  constexpr size_t kCopies = 3000, kMost = 8000;  // 12 MB in all: more than the staging memory
+  auto* const device = static_cast<uint8_t*>(memory.allocate(kCopies * kMost));
   REQUIRE(device != nullptr);
-  for (uint64_t i = 0; i < kValues; ++i) {
-    const uint64_t value = i * i + 1;
-    memory.copy_in(device + i, &value, sizeof(value));
+  const auto size_of = [](size_t copy) { return copy * 2657 % kMost + 1; };
+  std::vector<uint8_t> bytes(kMost);
+  for (size_t i = 0; i < kCopies; ++i) {
+    std::fill(bytes.begin(), bytes.end(), static_cast<uint8_t>(i % 251));
+    memory.copy_in(device + i * kMost, bytes.data(), size_of(i));
   }
-  std::vector<uint64_t> values(kValues);
-  memory.copy_out(values.data(), device, kValues * sizeof(uint64_t));
+  std::vector<uint8_t> arrived(kCopies * kMost);
+  memory.copy_out(arrived.data(), device, arrived.size());
   bool right = true;
-  for (uint64_t i = 0; i < kValues; ++i)
-    right = right && values[i] == i * i + 1;
+  for (size_t i = 0; i < kCopies; ++i)
+    for (size_t k = 0; k < size_of(i); ++k)
+      right = right && arrived[i * kMost + k] == static_cast<uint8_t>(i % 251);
   CHECK(right);
   memory.free(device);
 }
