@@ -80,7 +80,7 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
     return;
   }
   const bool plan_differs = std::ranges::any_of(
-      differences, [](const auto& line) { return keys_of_the_plan().count(line.first) > 0; });
+      differences, [](const auto& key) { return keys_of_the_plan().count(key.first) > 0; });
   try {
     require_same_config(folder, values, keys_without_effect());
   } catch (const Error& error) {

@@ -235,14 +235,14 @@ TEST_CASE("run folder: empty, used, finished, half-written") {
                                       run.checkpoints() / ("final.safetensors" + half)};
   // Files of others keep their content, whatever they are called.
   const std::vector<fs::path> foreign = {
+      run.checkpoints() / "state-1.safetensors",
+      run.checkpoints() / "state-x.safetensors",
+      run.checkpoints() / ("state-1.safetensors" + half),
+      run.checkpoints() / ("rewind-epoch-012.safetensors" + half),
+      run.checkpoints() / "state-000001.safetensors.tmp",
       run.root() / "config.toml.tmp",
       run.root() / "thesis.tmp",
-      run.root() / ("thesis" + half),
-      run.checkpoints() / ("state-1.safetensors" + half),
-      run.checkpoints() / "state-000001.safetensors.tmp",
-      run.checkpoints() / ("rewind-epoch-012.safetensors" + half),
-      run.checkpoints() / "state-1.safetensors",
-      run.checkpoints() / "state-x.safetensors"};
+      run.root() / ("thesis" + half)};
   for (const auto* list : {&ours, &foreign})
     for (const fs::path& path : *list)
       write_file(path, std::string_view("half"));
