@@ -105,9 +105,10 @@ Request make_request(const CommandLine& line) try {
                   .config_toml = "",
                   .config_hash = "",
                   .folder = RunFolder(""),
-                  .profiled_steps = steps_of(line.profile),
+                  .profiled_steps = {},
                   .extended_hash = "",
                   .lock = nullptr};
+  request.profiled_steps = steps_of(line.profile);
   const auto lock = [&] {
     if (!runs) return;
     request.lock = std::make_unique<RunLock>(request.folder.root());
