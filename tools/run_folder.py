@@ -10,7 +10,7 @@ except ImportError:  # Python 3.9 and 3.10
 
 
 class ConfigError(Exception):
-    """A config file or key that cannot be used; the text names it."""
+    """A config, key or summary that cannot be used; the text names it."""
 
 
 def _strip_comment(line):
@@ -137,5 +137,14 @@ def best_accuracy(summary):
 
 
 def read_summary(folder):
+    """What summary.json says, or None if it is not there; ConfigError if it is damaged."""
     path = Path(folder) / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        summary = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}") from None
+    if not isinstance(summary, dict) or "test_accuracy" not in summary:
+        raise ConfigError(f"{path} is damaged: it has no test_accuracy")
+    return summary

@@ -58,7 +58,12 @@ def main(folders):
             print(f"error: {path} is not there: the run has not finished", file=sys.stderr)
             return 1
         except json.JSONDecodeError as error:
-            print(f"error: {path}: {error}", file=sys.stderr)
+            print(f"error: {path} is damaged: {error}; `sculpt_run --resume {folder}` says what to "
+                  "do", file=sys.stderr)
+            return 1
+        if not isinstance(summary, dict) or "test_accuracy" not in summary:
+            print(f"error: {path} is damaged: it has no test_accuracy; `sculpt_run --resume "
+                  f"{folder}` says what to do", file=sys.stderr)
             return 1
         config = Path(folder) / "config.toml"
         try:
@@ -67,9 +72,6 @@ def main(folders):
             measured_on = "test"
         except run_folder.ConfigError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
-        if not isinstance(summary, dict):
-            print(f"error: {path} is not the summary of a run", file=sys.stderr)
             return 1
         for name, text in rows(summary, measured_on):
             print(f"{name:<20}{text}")

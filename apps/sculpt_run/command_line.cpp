@@ -10,7 +10,9 @@ Examples:
   sculpt_run configs/quickstart.toml
   sculpt_run configs/cifar10/sculpt.toml --set data.root=data/cifar10 --set seed=2
   sculpt_run configs/cifar10/imp.toml --plan
-  sculpt_run configs/quickstart.toml --out runs/first --resume
+  sculpt_run configs/quickstart.toml --out runs/first
+  sculpt_run --resume runs/first
+  sculpt_run --resume runs/first --set cycles.count=3   (more of a finished run)
 
 Every key of a config: --help-config, or docs/config.md. What a run leaves behind: docs/run-folder.md.
 
@@ -28,14 +30,23 @@ waits for every GPU kernel, so that an error names the kernel that made it.)";
 std::optional<int> parse_command_line(int argc, const char* const* argv, CommandLine& line) {
   CLI::App app{"Trains a sparse neural network as a config says.", "sculpt_run"};
   app.footer(kFooter);
-  app.add_option("config", line.config, "the config, a TOML file")->type_name("CONFIG.toml");
+  app.add_option(
+         "config", line.config,
+         "the config, a TOML file; with --resume or --restart also a run folder, which holds its "
+         "config")
+      ->type_name("CONFIG.toml");
   app.add_option("--set", line.settings, "set one key of the config; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  app.add_option("--out", line.out, "run folder (default runs/<config>-<method>-s<seed>)")
+  app.add_option("--out", line.out,
+                 "run folder (default runs/<config>-<method>-<what --set changes>-s<seed>)")
       ->type_name("DIR");
-  app.add_flag("--resume", line.resume,
-               "go on in an existing run folder; starts if there is nothing to go on with");
+  CLI::Option* resume =
+      app.add_flag("--resume", line.resume,
+                   "go on in an existing run folder; starts if the folder is missing or empty");
+  app.add_flag("--restart", line.restart,
+               "start over in an existing run folder; what it holds is kept in a folder in it")
+      ->excludes(resume);
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
   app.add_option("--threads", line.threads, "threads (default: one per processor)")

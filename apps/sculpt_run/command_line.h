@@ -15,10 +15,11 @@ inline constexpr int kExitUsage = 2;
 inline constexpr int kExitInterrupted = 75;
 
 struct CommandLine {
-  std::string config;
+  std::string config;  ///< a file, or a run folder
   std::vector<std::string> settings;
   std::string out;
   bool resume = false;
+  bool restart = false;
   bool plan = false;
   bool describe = false;
   int threads = 0;  ///< 0: one per processor

@@ -9,8 +9,10 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
 #include "engine/core/error.h"
+#include "engine/train/files.h"
 #include "engine/train/interrupt.h"
 #include "engine/train/progress.h"
+#include "engine/train/run_store.h"
 #include "kernels/common/parallel.h"
 #include "kernels/conv_library.h"
 
@@ -54,27 +56,60 @@ void say_device(const kernels::Device& device) {
              device.reason.empty() ? "" : ": ", device.reason);
 }
 
-int run(const Request& request, const kernels::Device& device, bool resume) {
-  const RunFolder& folder = request.folder;
-  if (resume && folder.finished()) {
-    fmt::print("the run has finished\n");
-    show_result(folder);
-    return kExitOk;
+/// Prints the result of a finished run, once it has been found to be whole.
+int show_finished(RunStore& store, RunLock& lock) {
+  if (!std::filesystem::exists(store.folder().summary())) {
+    store.restore_summary();
+    warn(fmt::format("{} was missing; it is written again from {}",
+                     store.folder().summary().string(), store.folder().end_state().string()));
   }
+  lock.require_held();
+  const RunSummary summary = store.check_result();
+  fmt::print("the run has finished\n");
+  show_result(store.folder(), summary);
+  return kExitOk;
+}
+
+/// Makes the run folder ready for the trainer.
+void prepare_folder(const Request& request, RunStore& store, Network& network) {
+  const RunFolder& folder = request.folder;
+  if (request.start == Start::restart)
+    fmt::print("starting over; the old run is kept in {}\n",
+               restart(folder, request.config_toml).string());
+  if (request.start == Start::extend)
+    fmt::print(
+        "extending the finished run; its results are kept in {}\n",
+        store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
+  folder.prepare(request.config_toml);
+}
+
+int run(const Request& request, const kernels::Device& device) {
+  const RunFolder& folder = request.folder;
+  RunLock& lock = *request.lock;
+  RunStore store(folder, request.config_hash, &lock);
+  if (request.start == Start::show_result) return show_finished(store, lock);
+  if (const auto& dead = lock.previous_holder())
+    fmt::print("process {} on {} has died without giving the run folder back; taking it over\n",
+               dead->pid, dead->host);
+  const bool resume = request.start == Start::go_on || request.start == Start::extend;
   if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
   Experiment experiment(request.options, device);
   warn_about_fallbacks(device);
   const RunIdentity identity = experiment.identity();
   if (resume) warn_about_environment(folder, identity);
-  folder.prepare(request.config_toml);
+  lock.require_held();
+  prepare_folder(request, store, experiment.network());
   write_file(folder.environment(), environment_json(identity));
 
-  RunStore store(folder, request.config_hash);
   Progress progress(request.plan, experiment.train().steps_per_epoch());
   Trainer trainer(
       {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
-       [&](int64_t i) { return experiment.score_batch(i); }, store, progress, interrupted,
+       [&](int64_t i) { return experiment.score_batch(i); }, store, progress,
+       [&] {
+         lock.require_not_lost();
+         return interrupted();
+       },
        device.chooser,
        [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); }},
       {request.plan, request.options.train, request.options.prune, identity,
@@ -96,7 +131,7 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
     return kExitInterrupted;
   }
   progress.close();
-  show_result(folder);
+  show_result(folder, store.check_result());
   return kExitOk;
 }
 
@@ -120,7 +155,7 @@ int main_checked(int argc, char** argv) {
   }
   catch_interrupts();
   say_device(device);
-  return run(request, device, line.resume);
+  return run(request, device);
 }
 
 }  // namespace

@@ -1,11 +1,20 @@
 #include "apps/sculpt_run/request.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+
+#include "apps/sculpt_run/run_name.h"
+#include "engine/train/earlier_run.h"
+#include "engine/train/files.h"
+#include "engine/train/run_store.h"
 
 namespace sculpt {
 
 namespace {
+
+namespace fs = std::filesystem;
+using ConfigValues = std::map<std::string, std::string>;
 
 std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   if (text.empty()) return std::nullopt;
@@ -17,25 +26,112 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   return std::pair<int64_t, int64_t>(first, last);
 }
 
+/// The run folder that stands in the place of the config; nothing if that is a file.
+std::optional<RunFolder> folder_as_config(const CommandLine& line) {
+  std::error_code error;
+  if (!fs::is_directory(line.config, error)) return std::nullopt;
+  const RunFolder folder(line.config);
+  if (!fs::exists(folder.config()))
+    fail("{} is a folder without config.toml, so not a run folder; give a config file",
+         line.config);
+  if (!line.out.empty())
+    fail("{} is a run folder, and --out names another; give {} to repeat the run there",
+         line.config, folder.config().string());
+  const bool runs = !line.plan && !line.describe;
+  if (runs && !line.resume && !line.restart)
+    fail("{} is a run folder; go on with --resume, or start over with --restart", line.config);
+  return folder;
+}
+
+/// A finished run under another config may be extended; throws Error if not.
+std::string hash_to_extend(const Request& request, const ConfigValues& values) {
+  const RunFolder& folder = request.folder;
+  std::set<std::string> ignored = keys_without_effect();
+  ignored.insert(keys_of_the_plan().begin(), keys_of_the_plan().end());
+  require_same_config(folder, values, ignored);
+  const Plan done = read_options(folder.config().string(), {}).plan();
+  const auto stored = flatten_config(read_text(folder.config()), folder.config().string());
+  const std::string hash = hash_config(stored, keys_without_effect());
+  RunStore(folder, request.config_hash).require_extensible(done, hash, request.plan);
+  return hash;
+}
+
+/// How a run folder with something in it is used.
+void choose_start(Request& request, const CommandLine& line, const ConfigValues& values) {
+  const RunFolder& folder = request.folder;
+  const std::string name = folder.root().string();
+  if (!fs::exists(folder.config()))
+    fail("{} is not empty and no run folder; choose another with --out", name);
+  if (line.restart) {
+    request.start = Start::restart;
+    return;
+  }
+  if (!line.resume)
+    fail(
+        "{} holds a run already; go on with --resume, start over with --restart, or choose "
+        "another folder with --out",
+        name);
+  RunStore store(folder, request.config_hash, request.lock.get());
+  const auto differences = config_differences(folder, values, keys_without_effect());
+  const bool same = differences.empty();
+  if (!same && folder.finished()) {
+    request.extended_hash = hash_to_extend(request, values);
+    request.start = Start::extend;
+    return;
+  }
+  const bool plan_differs = std::ranges::any_of(
+      differences, [](const auto& key) { return keys_of_the_plan().count(key.first) > 0; });
+  try {
+    require_same_config(folder, values, keys_without_effect());
+  } catch (const Error& error) {
+    fail("{}{}", error.what(),
+         plan_differs ? "; a run can be given more steps once it has finished" : "");
+  }
+  const bool lost_summary = !fs::exists(folder.summary()) && store.has_ended();
+  if (folder.finished() || lost_summary) {
+    request.start = Start::show_result;
+    return;
+  }
+  store.require_resumable();
+  request.start = Start::go_on;
+}
+
 }  // namespace
 
 Request make_request(const CommandLine& line) try {
-  Request request{
-      read_options(line.config, line.settings), {}, "", "", RunFolder(""), steps_of(line.profile)};
+  const bool runs = !line.plan && !line.describe;
+  Request request{.options = {},
+                  .plan = {},
+                  .config_toml = "",
+                  .config_hash = "",
+                  .folder = RunFolder(""),
+                  .profiled_steps = {},
+                  .extended_hash = "",
+                  .lock = nullptr};
+  request.profiled_steps = steps_of(line.profile);
+  const auto lock = [&] {
+    if (!runs) return;
+    request.lock = std::make_unique<RunLock>(request.folder.root());
+    EarlierRun::roll_back(request.folder);
+  };
   RunOptions& options = request.options;
+  if (const auto folder = folder_as_config(line)) {
+    request.folder = *folder;
+    lock();
+    options = read_options(folder->config().string(), line.settings);
+  } else {
+    options = read_options(line.config, line.settings);
+  }
   request.plan = options.plan();
   request.config_toml = write_config(options.sections());
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = hash_config(values, keys_without_effect());
-  request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
-  if (line.plan || line.describe || request.folder.empty()) return request;
-
-  const std::string name = request.folder.root().string();
-  if (!std::filesystem::exists(request.folder.config()))
-    fail("{} is not empty and no run folder; choose another with --out", name);
-  if (!line.resume)
-    fail("{} holds a run already; go on with --resume, or choose another folder with --out", name);
-  require_same_config(request.folder, values, keys_without_effect());
+  if (request.folder.root().empty()) {
+    request.folder =
+        RunFolder(line.out.empty() ? default_folder(line.config, line.settings) : line.out);
+    lock();
+  }
+  if (runs && !request.folder.empty()) choose_start(request, line, values);
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());

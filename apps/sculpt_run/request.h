@@ -1,6 +1,7 @@
 #pragma once
 // What a command line asks for, checked before any work is done.
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
 #include "engine/train/run_folder.h"
+#include "engine/train/run_lock.h"
 
 namespace sculpt {
 
@@ -18,6 +20,15 @@ class UsageError : public Error {
   using Error::Error;
 };
 
+/// What is to happen in the run folder.
+enum class Start {
+  fresh,        ///< nothing is there yet
+  go_on,        ///< from the newest state
+  show_result,  ///< the run has finished
+  extend,       ///< the run has finished a plan that the plan asked for begins with
+  restart,      ///< the run in the folder is put aside
+};
+
 struct Request {
   RunOptions options;
   Plan plan;
@@ -25,9 +36,13 @@ struct Request {
   std::string config_hash;
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
+  Start start = Start::fresh;
+  std::string extended_hash;  ///< hash of the config of the run that is extended
+  /// Of the run folder; none for --plan and --describe, which touch no folder.
+  std::unique_ptr<RunLock> lock;
 };
 
-/// Reads the config, expands the plan, and checks that the run folder may be used. Throws
+/// Reads the config, expands the plan, locks the run folder, and checks that it may be used. Throws
 /// UsageError.
 Request make_request(const CommandLine& line);
 

@@ -1,7 +1,5 @@
 #include "apps/sculpt_run/run_options.h"
 
-#include <filesystem>
-
 #include "engine/optim/lr_schedule.h"
 
 namespace sculpt {
@@ -53,6 +51,23 @@ const std::set<std::string>& keys_without_effect() {
   return keys;
 }
 
+const std::set<std::string>& keys_of_the_plan() {
+  static const std::set<std::string> keys = {"method",
+                                             "plan",
+                                             "cycles.count",
+                                             "cycles.total_epochs",
+                                             "cycles.spread",
+                                             "cycles.final",
+                                             "prune.criterion",
+                                             "prune.allocation",
+                                             "prune.sparsity",
+                                             "prune.rate",
+                                             "prune.initial_sparsity",
+                                             "wr.rewind_epoch",
+                                             "wr.schedule_restart"};
+  return keys;
+}
+
 std::string config_page() {
   RunOptions defaults;
   return "# Config reference\n\n"
@@ -61,18 +76,6 @@ std::string config_page() {
          "option structs: this page is the output of `sculpt_run --help-config markdown`, and a\n"
          "test compares the two.\n\n" +
          describe_config_markdown(defaults.sections());
-}
-
-std::string default_folder(const std::string& config_path, const RunOptions& options) {
-  const std::filesystem::path path(config_path);
-  const std::string& method = options.method.method;
-  std::string name = path.stem().string();
-  if (name.find(method) == std::string::npos) name += "-" + method;
-  // configs/cifar10/imp.toml -> cifar10-imp
-  const std::string parent = path.parent_path().filename().string();
-  if (!parent.empty() && parent != "configs" && parent != "." && parent != "..")
-    name = parent + "-" + name;
-  return "runs/" + name + "-s" + std::to_string(options.seed);
 }
 
 }  // namespace sculpt

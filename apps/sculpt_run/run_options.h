@@ -36,10 +36,10 @@ RunOptions read_options(const std::string& config_path, const std::vector<std::s
 /// Keys that do not change what a run computes; a resume may change them.
 const std::set<std::string>& keys_without_effect();
 
+/// Keys that change nothing but the plan. They may change when a finished run is extended.
+const std::set<std::string>& keys_of_the_plan();
+
 /// docs/config.md.
 std::string config_page();
-
-/// Where a run goes without --out: runs/<config>-<method>-s<seed>.
-std::string default_folder(const std::string& config_path, const RunOptions& options);
 
 }  // namespace sculpt

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
@@ -154,22 +154,20 @@ void show_network(Experiment& experiment, const RunOptions& options) {
              static_cast<double>(network.graph().planned_bytes()) / (1 << 20));
 }
 
-void show_result(const RunFolder& folder) {
-  const auto summary = nlohmann::json::parse(read_text(folder.summary()), nullptr, false);
-  const auto number = [&](const char* key) {
-    return summary.is_object() && summary.contains(key) && summary[key].is_number()
-               ? summary[key].get<double>()
-               : 0.0;
-  };
+void show_result(const RunFolder& folder, const RunSummary& summary) {
+  const std::string best =
+      std::isfinite(summary.best_test_accuracy_at_final_density)
+          ? fmt::format("{:.2f} % in epoch {}", 100 * summary.best_test_accuracy_at_final_density,
+                        summary.best_epoch_at_final_density)
+          : "not recorded";
   fmt::print(
-      "test accuracy {:.2f} % (best {:.2f} %), sparsity {:.2f} %, {} epochs, {:.3f} of one dense "
-      "cycle's training FLOPs, {}\n",
-      100 * number("test_accuracy"), 100 * number("best_test_accuracy"), 100 * number("sparsity"),
-      number("epochs"), number("train_flops_vs_dense"), duration_text(number("seconds")));
-  const double dense = number("seconds_dense");
-  if (dense > 0)
+      "test accuracy {:.2f} % (best at the final density {}), sparsity {:.2f} %, {} epochs, {:.3f} "
+      "of one dense cycle's training FLOPs, {}\n",
+      100 * summary.test_accuracy, best, 100 * summary.sparsity, summary.epochs,
+      summary.train_flops_vs_dense, duration_text(summary.seconds));
+  if (summary.seconds_dense > 0)
     fmt::print("with dense kernels {} ({:.2f} times as long, as timed on a few steps)\n",
-               duration_text(dense), dense / number("seconds"));
+               duration_text(summary.seconds_dense), summary.seconds_dense / summary.seconds);
   fmt::print("run folder {}\n", folder.root().string());
 }
 

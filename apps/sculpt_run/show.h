@@ -13,6 +13,6 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
 void show_network(Experiment& experiment, const RunOptions& options);
 
 /// What summary.json says.
-void show_result(const RunFolder& folder);
+void show_result(const RunFolder& folder, const RunSummary& summary);
 
 }  // namespace sculpt

@@ -59,14 +59,14 @@ class Output {
   int fd_;
 };
 
+}  // namespace
+
 void flush_folder(const fs::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   ::fsync(fd);  // some file systems cannot; the rename is still atomic there
   ::close(fd);
 }
-
-}  // namespace
 
 void write_file(const fs::path& path, std::span<const Bytes> parts) {
   fs::path temporary = path;
@@ -105,23 +105,8 @@ std::string read_text(const fs::path& path) {
   return text;
 }
 
-void LineFile::truncate(size_t count) {
-  const std::string text = fs::exists(path_) ? read_text(path_) : std::string();
-  size_t end = 0;
-  for (size_t line = 0; line < count; ++line) {
-    const size_t newline = text.find('\n', end);
-    if (newline == std::string::npos)
-      fail(
-          "{} has {} complete lines where the checkpoint expects {}: the file was changed; "
-          "restore it, or start again in another folder",
-          path_.string(), line, count);
-    end = newline + 1;
-  }
-  if (end != text.size()) write_file(path_, std::string_view(text).substr(0, end));
-}
-
-void LineFile::append(std::string_view text) {
-  Output output(path_, O_WRONLY | O_CREAT | O_APPEND, path_);
+void append_to_file(const fs::path& path, std::string_view text) {
+  Output output(path, O_WRONLY | O_CREAT | O_APPEND, path);
   output.write(bytes_of(text));
   output.finish();
 }

@@ -3,10 +3,14 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/core/error.h"
+
 namespace sculpt {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kBest = "best_test_accuracy_at_final_density";
 
 /// JSON has no NaN: what was not measured is null.
 Json number(double value) {
@@ -102,8 +106,8 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"kept", cost.kept},
       {"sparsity", 1 - ratio(kept, prunable)},
       {"test_accuracy", number(state.test_accuracy)},
-      {"best_test_accuracy", number(state.best_test_accuracy)},
-      {"best_epoch", state.best_epoch},
+      {kBest, number(state.best_test_accuracy_at_density)},
+      {"best_epoch_at_final_density", state.best_epoch_at_density},
       {"test_loss", number(state.test_loss)},
       {"train_loss", number(state.train_loss)},
       {"epochs", state.epochs},
@@ -126,6 +130,31 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"data", identity.data},
       {"batch", identity.batch}};
   return summary.dump(2) + "\n";
+}
+
+RunSummary parse_summary(const std::string& json, const std::string& name) {
+  const auto values = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (!values.is_object()) fail("{} is damaged: it is not a JSON object", name);
+  const auto read = [&](const char* key, auto& value, bool required) {
+    const auto found = values.find(key);
+    if (found != values.end() && found->is_number())
+      found->get_to(value);
+    else if (required)
+      fail("{} is damaged: '{}' is {}", name, key,
+           found == values.end() ? "missing" : "not a number");
+  };
+  RunSummary summary;
+  read("test_accuracy", summary.test_accuracy, true);
+  read(kBest, summary.best_test_accuracy_at_final_density, false);
+  read("best_epoch_at_final_density", summary.best_epoch_at_final_density, false);
+  read("sparsity", summary.sparsity, true);
+  read("prunable", summary.prunable, true);
+  read("kept", summary.kept, true);
+  read("epochs", summary.epochs, true);
+  read("train_flops_vs_dense", summary.train_flops_vs_dense, true);
+  read("seconds", summary.seconds, true);
+  read("seconds_dense", summary.seconds_dense, false);
+  return summary;
 }
 
 }  // namespace sculpt

@@ -69,4 +69,20 @@ struct RunCost {
 };
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost);
 
+/// What people are shown of a summary.json. Not a number: was not measured.
+struct RunSummary {
+  double test_accuracy = NAN;
+  double best_test_accuracy_at_final_density = NAN;
+  int64_t best_epoch_at_final_density = 0;
+  double sparsity = NAN;
+  int64_t prunable = 0;
+  int64_t kept = 0;
+  int64_t epochs = 0;
+  double train_flops_vs_dense = NAN;
+  double seconds = NAN;
+  double seconds_dense = NAN;
+};
+/// Throws Error naming the file if the text is not a whole summary.
+RunSummary parse_summary(const std::string& json, const std::string& name);
+
 }  // namespace sculpt

@@ -121,6 +121,18 @@ void validate(const Plan& plan) {
     fail("the plan trains nothing; it needs at least one step \"train EPOCHS\"");
 }
 
+std::string difference_from_extension(const Plan& done, const Plan& longer) {
+  const auto [mine, other] = std::mismatch(done.begin(), done.end(), longer.begin(), longer.end());
+  const auto number = 1 + std::distance(done.begin(), mine);
+  if (mine == done.end()) return other != longer.end() ? "" : "the plan has no further step";
+  if (other == longer.end())
+    return fmt::format("the plan ends before step {}, \"{}\", which was done", number,
+                       describe(*mine));
+  return fmt::format(
+      "the plans differ from step {} on: \"{}\" was done, \"{}\" is in the config now", number,
+      describe(*mine), describe(*other));
+}
+
 int64_t total_epochs(const Plan& plan) {
   int64_t epochs = 0;
   for (const auto& step : plan)

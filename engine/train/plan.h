@@ -47,6 +47,10 @@ Plan parse_plan(std::span<const std::string> steps);
 /// first cycle has not passed by then. Also if nothing is trained.
 void validate(const Plan& plan);
 
+/// Why a run that has done one plan is not a beginning of another, longer one: names the first step
+/// that differs (numbers from 1). Empty if it is one.
+std::string difference_from_extension(const Plan& done, const Plan& longer);
+
 /// Epochs that are trained, all cycles together.
 int64_t total_epochs(const Plan& plan);
 /// Number of train steps.

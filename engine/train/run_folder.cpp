@@ -1,14 +1,100 @@
 #include "engine/train/run_folder.h"
 
+#include <algorithm>
+#include <charconv>
+
 #include "engine/core/error.h"
 #include "engine/train/config.h"
+#include "engine/train/files.h"
+#include "engine/train/record_file.h"
+#include "engine/train/run_lock.h"
 
 namespace sculpt {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+constexpr std::string_view kRewind = "rewind-epoch-";
+constexpr std::string_view kState = "state-";
+constexpr std::string_view kExtension = ".safetensors";
+
+std::string rewind_name(int64_t epoch) {
+  return fmt::format("{}{}{}", kRewind, epoch, kExtension);
+}
+
+std::string state_name(int64_t number) {
+  return fmt::format("{}{:06}{}", kState, number, kExtension);
+}
+
+/// The number in a name like "state-000012.safetensors"; -1 for a name that `name_of` never makes.
+template <class NameOf>
+int64_t number_in(const std::string& name, std::string_view prefix, const NameOf& name_of) {
+  if (!name.starts_with(prefix)) return -1;
+  int64_t number = -1;
+  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  return number >= 0 && name_of(number) == name ? number : -1;
+}
+
+/// Without the suffix of a file that is being written.
+std::string complete_name(std::string name) {
+  if (name.ends_with(kTemporarySuffix)) name.resize(name.size() - kTemporarySuffix.size());
+  return name;
+}
+
+bool is_temporary(const fs::path& path) {
+  return path.filename().string().ends_with(kTemporarySuffix);
+}
+
+/// The entries of a folder whose complete name is one of ours; none if there is no such folder.
+template <class IsOurs>
+std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (is_ours(complete_name(entry.path().filename().string()))) found.push_back(entry.path());
+  return found;
+}
+
+/// Our files in a run folder, temporary ones among them.
+std::vector<fs::path> our_files(const RunFolder& run) {
+  const std::vector<fs::path> names = {run.config(), run.environment(), run.metrics(),
+                                       run.layers(), run.prunes(),      run.summary()};
+  auto found = our_entries(run.root(), [&](const std::string& name) {
+    return std::ranges::any_of(names, [&](const fs::path& p) { return p.filename() == name; });
+  });
+  const auto checkpoints = our_entries(run.checkpoints(), [&](const std::string& name) {
+    return name == run.final_checkpoint().filename() || name == run.end_state().filename() ||
+           number_in(name, kRewind, rewind_name) >= 0 || number_in(name, kState, state_name) >= 0;
+  });
+  found.insert(found.end(), checkpoints.begin(), checkpoints.end());
+  return found;
+}
+
+}  // namespace
+
 fs::path RunFolder::rewind_checkpoint(int64_t epoch) const {
-  return checkpoints() / fmt::format("rewind-epoch-{}.safetensors", epoch);
+  return checkpoints() / rewind_name(epoch);
+}
+
+fs::path RunFolder::state(int64_t number) const {
+  return checkpoints() / state_name(number);
+}
+
+std::vector<std::pair<int64_t, fs::path>> RunFolder::states() const {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  for (const fs::path& path : our_entries(checkpoints(), [](const auto&) { return true; })) {
+    const int64_t number = number_in(path.filename().string(), kState, state_name);
+    if (number >= 0) found.emplace_back(number, path);
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+std::vector<fs::path> RunFolder::files() const {
+  std::vector<fs::path> found = our_files(*this);
+  std::erase_if(found, is_temporary);
+  return found;
 }
 
 bool RunFolder::empty() const {
@@ -17,9 +103,13 @@ bool RunFolder::empty() const {
   if (!fs::exists(status)) return true;
   if (!fs::is_directory(status))
     fail("{} is not a folder; choose another with --out", root_.string());
+  const std::vector<fs::path> ours = our_files(*this);
   try {
-    for (const auto& entry : fs::directory_iterator(root_))
-      if (entry.path().extension() != kTemporarySuffix) return false;
+    for (const auto& entry : fs::directory_iterator(root_)) {
+      const bool half_written =
+          is_temporary(entry.path()) && std::ranges::find(ours, entry.path()) != ours.end();
+      if (!half_written && !RunLock::is_lock_name(entry.path().filename().string())) return false;
+    }
   } catch (const fs::filesystem_error& e) {
     fail("cannot look into {}: {}", root_.string(), e.code().message());
   }
@@ -30,28 +120,35 @@ bool RunFolder::finished() const {
   return fs::exists(summary()) && fs::exists(final_checkpoint());
 }
 
+bool RunFolder::has_records() const {
+  return !RecordFile(metrics()).empty() || !RecordFile(layers()).empty() ||
+         !RecordFile(prunes()).empty();
+}
+
 void RunFolder::prepare(const std::string& config_toml) const {
   const auto make = [](const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
     if (error) fail("cannot make the folder {}: {}", folder.string(), error.message());
-    for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().extension() == kTemporarySuffix) fs::remove(entry.path(), error);
   };
   // The config comes first: whatever else is in a run folder, it can be told whose it is.
   make(root_);
   write_file(config(), config_toml);
   make(checkpoints());
+  std::error_code ignored;  // a temporary file too many does no harm
+  for (const fs::path& path : our_files(*this))
+    if (is_temporary(path)) fs::remove(path, ignored);
 }
 
-void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
-                         const std::set<std::string>& ignored) {
+std::map<std::string, std::string> config_differences(
+    const RunFolder& folder, const std::map<std::string, std::string>& values,
+    const std::set<std::string>& ignored) {
   const auto stored = flatten_config(read_text(folder.config()), folder.config().string());
-  std::string differences;
+  std::map<std::string, std::string> differences;
   const auto compare = [&](const std::string& key, const std::string& before,
                            const std::string& now) {
     if (before != now && !ignored.count(key))
-      differences += fmt::format("\n  {}: {} in the folder, {} now", key, before, now);
+      differences[key] = fmt::format("{}: {} in the folder, {} now", key, before, now);
   };
   for (const auto& [key, now] : values) {
     const auto found = stored.find(key);
@@ -59,9 +156,17 @@ void require_same_config(const RunFolder& folder, const std::map<std::string, st
   }
   for (const auto& [key, before] : stored)
     if (!values.count(key)) compare(key, before, "unknown");
-  if (!differences.empty())
+  return differences;
+}
+
+void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
+                         const std::set<std::string>& ignored) {
+  std::string lines;
+  for (const auto& [key, line] : config_differences(folder, values, ignored))
+    lines += "\n  " + line;
+  if (!lines.empty())
     fail("{} belongs to another config:{}\ngive the same config, or another folder with --out",
-         folder.root().string(), differences);
+         folder.root().string(), lines);
 }
 
 }  // namespace sculpt

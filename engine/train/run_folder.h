@@ -1,18 +1,12 @@
 #pragma once
-// The folder a run leaves behind (docs/run-folder.md): names of its files, and its checkpoints'
-// life cycle.
+// The folder a run leaves behind (docs/run-folder.md): the names of its files, and what is there.
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
-
-#include "engine/train/checkpoint.h"
-#include "engine/train/files.h"
-#include "engine/train/metrics.h"
-#include "engine/train/run_state.h"
 
 namespace sculpt {
 
@@ -27,67 +21,40 @@ class RunFolder {
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
   std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
-  std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
-  std::filesystem::path rewind_checkpoint(int64_t epoch) const;
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
+  std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
+  /// Position and totals of a finished run, without tensors.
+  std::filesystem::path end_state() const { return checkpoints() / "end.safetensors"; }
+  std::filesystem::path rewind_checkpoint(int64_t epoch) const;
+  std::filesystem::path state(int64_t number) const;
+  /// (number, path) of the resumable states, newest first.
+  std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
 
-  /// Missing, or a folder with nothing in it (a file that a killed process never completed counts
-  /// as nothing). Throws Error if the path is something else.
+  /// The files above that are there, in no particular order.
+  std::vector<std::filesystem::path> files() const;
+  /// Missing, or a folder with nothing in it (a file that a killed process never completed and the
+  /// lock count as nothing). Throws Error if the path is something else.
   bool empty() const;
-  /// Has the run ended?
+  /// Has the run ended, and are its results there?
   bool finished() const;
-  /// Makes the folder with its config.toml, and removes what a killed process left half-written.
+  /// Is there a line in one of the record files?
+  bool has_records() const;
+  /// Makes the folder with its config.toml, and removes what a killed process left half-written
+  /// under one of the names above.
   void prepare(const std::string& config_toml) const;
 
  private:
   std::filesystem::path root_;
 };
 
-/// Throws Error listing the keys whose values differ between the folder's config and `values`
-/// ("section.key" -> TOML), except those of `ignored`, which do not change results.
+/// Keys whose values differ between the folder's config and `values` ("section.key" -> TOML),
+/// except those of `ignored`, as lines "key: before in the folder, now now".
+std::map<std::string, std::string> config_differences(
+    const RunFolder& folder, const std::map<std::string, std::string>& values,
+    const std::set<std::string>& ignored);
+
+/// Throws Error listing the differences if there are any.
 void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored);
-
-/// Writes and finds a run's checkpoints and records.
-class RunStore {
- public:
-  RunStore(RunFolder folder, std::string config_hash)
-      : folder_(std::move(folder)), config_hash_(std::move(config_hash)) {}
-
-  const RunFolder& folder() const { return folder_; }
-
-  /// Restores the newest resumable checkpoint that is not damaged, and cuts the records back to it.
-  /// Nothing if the folder has none. Damaged ones are reported in `warnings`; Error if there are
-  /// only damaged ones.
-  std::optional<RunState> restore(ParameterArena& parameters, std::vector<std::string>& warnings);
-  /// Cuts the records back to the start of the run.
-  void reset();
-
-  /// The next resumable checkpoint; the one before is kept too, older ones are removed.
-  void save(ParameterArena& parameters, RunState& state);
-  void save_rewind(ParameterArena& parameters, int64_t epoch);
-  /// Sets weights and batch-norm state; masks stay and are applied.
-  void load_rewind(ParameterArena& parameters, int64_t epoch);
-
-  void add_metrics(const EpochMetrics& metrics, RunState& state);
-  void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
-
-  void add_prune(const PruneMetrics& metrics, RunState& state);
-
-  /// final.safetensors (no wall-clock time in it), then summary.json, then removal of the resumable
-  /// checkpoints.
-  void finish(ParameterArena& parameters, const RunState& state, const RunIdentity& identity,
-              const RunCost& cost);
-
- private:
-  std::filesystem::path state_path(int64_t number) const;
-  /// (number, path), newest first.
-  std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
-  safetensors::Metadata base_metadata() const;
-  safetensors::File read(const std::filesystem::path& path) const;
-
-  RunFolder folder_;
-  std::string config_hash_;
-};
 
 }  // namespace sculpt

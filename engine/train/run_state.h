@@ -57,8 +57,9 @@ struct RunState {
   double train_loss = NAN;
   double test_loss = NAN;
   double test_accuracy = NAN;
-  double best_test_accuracy = NAN;
-  int64_t best_epoch = 0;
+  /// The best of the evaluations since the kept weights last changed, and its epoch.
+  double best_test_accuracy_at_density = NAN;
+  int64_t best_epoch_at_density = 0;
 
   // What the files beside the checkpoints held when it was written.
   int64_t metrics_lines = 0;
@@ -69,6 +70,11 @@ struct RunState {
   /// Made so far between kernels: a resumed run makes them again. (Those of a GPU are made before
   /// it is read: environment.json has them.)
   kernels::Choices kernel_choices;
+
+  void density_changes() {
+    best_test_accuracy_at_density = NAN;
+    best_epoch_at_density = 0;
+  }
 
   /// The numbers of all these.
   template <class Visitor>
@@ -96,8 +102,8 @@ struct RunState {
     v("train_loss", train_loss);
     v("test_loss", test_loss);
     v("test_accuracy", test_accuracy);
-    v("best_test_accuracy", best_test_accuracy);
-    v("best_epoch", best_epoch);
+    v("best_test_accuracy_at_density", best_test_accuracy_at_density);
+    v("best_epoch_at_density", best_epoch_at_density);
     v("metrics_lines", metrics_lines);
     v("layer_lines", layer_lines);
     v("prune_lines", prune_lines);

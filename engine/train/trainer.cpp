@@ -39,10 +39,10 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
 
 void Trainer::start() {
   parts_.network.initialise(settings_.identity.seed);
-  parts_.store.reset();
   state_ = {};
   save_rewind_if_needed();
   update_cost();
+  save();
 }
 
 void Trainer::resume(std::vector<std::string>& warnings) {
@@ -64,6 +64,9 @@ RunOutcome Trainer::run() {
     const RunOutcome outcome = std::visit([&](const auto& s) { return perform(s); }, step);
     if (outcome == RunOutcome::interrupted) return outcome;
   }
+  end_dense_timing();
+  note_choices_and_time();
+  const RunState end = state_;
   const bool trained_last =
       !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
   if (!trained_last) {
@@ -72,10 +75,10 @@ RunOutcome Trainer::run() {
         after_prune_ ? after_prune_ : evaluate(parts_.network, test_feed_, parts_.stop);
     if (!evaluation) return save_interrupted();
     record_evaluation(*evaluation);
+    note_best(state_.epochs);
   }
-  end_dense_timing();
   state_.seconds = seconds_before_ + seconds_since(session_start_);
-  parts_.store.finish(parts_.network.parameters(), state_, settings_.identity, cost());
+  parts_.store.finish(parts_.network.parameters(), end, state_, settings_.identity, cost());
   return RunOutcome::finished;
 }
 
@@ -106,7 +109,9 @@ void Trainer::prune_now(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
   end_dense_timing();
+  const int64_t kept_before = parts_.network.parameters().kept_count();
   const PruneReport report = prune(context, step);
+  if (report.kept != kept_before) state_.density_changes();
   state_.dense.masks_change();
   dense_timing_refused_ = false;
   update_cost();
@@ -144,6 +149,7 @@ RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
     const auto evaluation = evaluate(parts_.network, test_feed_, parts_.stop);
     if (!evaluation) return save_interrupted();  // all steps done; a resume evaluates again
     record_evaluation(*evaluation);
+    note_best(state_.epochs + 1);
   }
   EpochMetrics line = metrics(cycle, evaluated);
   line.seconds = state_.sums.seconds + seconds_since(evaluation_start);
@@ -316,6 +322,13 @@ void Trainer::record_evaluation(const Evaluation& evaluation) {
   state_.test_accuracy = evaluation.accuracy;
 }
 
+void Trainer::note_best(int64_t epoch) {
+  // Only a better accuracy moves the best epoch; comparisons with NaN are false.
+  if (state_.test_accuracy <= state_.best_test_accuracy_at_density) return;
+  state_.best_test_accuracy_at_density = state_.test_accuracy;
+  state_.best_epoch_at_density = epoch;
+}
+
 EpochMetrics Trainer::metrics(const TrainStep& cycle, bool evaluated) const {
   const auto images = static_cast<double>(state_.sums.images);
   const ParameterArena& parameters = parts_.network.parameters();
@@ -342,11 +355,6 @@ void Trainer::finish_epoch(const TrainStep& cycle) {
   state_.epoch_step = 0;
   ++state_.cycle_epoch;
   ++state_.epochs;
-  // Only a better accuracy moves the best epoch; comparisons with NaN are false.
-  if (!(state_.test_accuracy <= state_.best_test_accuracy) && std::isfinite(state_.test_accuracy)) {
-    state_.best_test_accuracy = state_.test_accuracy;
-    state_.best_epoch = state_.epochs;
-  }
   save_rewind_if_needed();
   const int64_t every = settings_.train.checkpoint_every;
   const bool cycle_ends = state_.cycle_epoch == cycle.epochs - cycle.first_epoch;
@@ -374,11 +382,15 @@ RunOutcome Trainer::save_interrupted() {
   return RunOutcome::interrupted;
 }
 
-void Trainer::save() {
+void Trainer::note_choices_and_time() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
   if (parts_.chooser != nullptr)
     for (const auto& [problem, choice] : parts_.chooser->made())
       state_.kernel_choices[problem] = choice;
+}
+
+void Trainer::save() {
+  note_choices_and_time();
   parts_.store.save(parts_.network.parameters(), state_);
 }
 

@@ -20,7 +20,7 @@
 #include "engine/train/observer.h"
 #include "engine/train/options.h"
 #include "engine/train/plan.h"
-#include "engine/train/run_folder.h"
+#include "engine/train/run_store.h"
 
 namespace sculpt {
 
@@ -57,7 +57,8 @@ class Trainer {
  public:
   Trainer(RunParts parts, RunSettings settings);
 
-  /// Initialises the network and starts at the first step of the plan.
+  /// Initialises the network, starts at the first step of the plan, and saves a first state, so
+  /// that no record is ever there without one. The folder holds no run yet.
   void start();
   /// Goes on where the newest good checkpoint was written; starts if there is none. Messages about
   /// damaged ones go to `warnings`.
@@ -101,7 +102,10 @@ class Trainer {
   void finish_epoch(const TrainStep& cycle);
   void finish_plan_step();
   void save_rewind_if_needed();
+  /// The last evaluation, after `epoch`, may be the best one since the density last changed.
+  void note_best(int64_t epoch);
   RunOutcome save_interrupted();
+  void note_choices_and_time();
   void save();
   void update_cost();
   double lr_at(const TrainStep& cycle, int64_t epoch_step) const;

@@ -106,7 +106,7 @@ class Run(ProgramTest):
         self.assertIn(str(out), text)
         summary = json.loads((out / "summary.json").read_text())
         for key in ("method", "seed", "prunable", "kept", "sparsity", "test_accuracy",
-                    "best_test_accuracy", "train_loss", "epochs", "train_flops",
+                    "best_test_accuracy_at_final_density", "best_epoch_at_final_density", "train_loss", "epochs", "train_flops",
                     "train_flops_vs_dense", "seconds", "images_per_second", "peak_memory_bytes",
                     "peak_device_memory_bytes", "device"):
             self.assertIn(key, summary)
@@ -124,7 +124,8 @@ class Run(ProgramTest):
         for key in ("version", "commit", "compiler", "cpu", "backend", "threads"):
             self.assertIn(key, environment)
         self.assertEqual(sorted(p.name for p in (out / "checkpoints").iterdir()),
-                         ["final.safetensors"])
+                         ["end.safetensors", "final.safetensors"])
+        self.assertIn("best at the final density", text)
 
         # The resolved config repeats the run; how often it saves does not matter.
         again = self.folder / "again"
@@ -174,33 +175,6 @@ class Run(ProgramTest):
         self.assertRegex(text, r"\r\[#*\.*\] +\d+ %  ETA ")
         self.assertIn("cycle 1/3 epoch 2/2", text)
         self.assertNotIn("\r", self.finish(self.config, "--out", self.folder / "b"))
-
-    def test_default_folder(self):
-        done = sculpt_run(self.config, "--set", "cycles.count=1", cwd=self.folder)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        made = list((self.folder / "runs").iterdir())
-        self.assertEqual(len(made), 1)
-        self.assertTrue(made[0].name.endswith("tiny-sculpt-s7"), made[0])
-
-    def test_folders(self):
-        out = self.folder / "run"
-        self.finish(self.config, "--out", out, "--resume")  # nothing there: starts
-        before = final(out)
-        self.assert_fails(2, [out, "--resume", "--out"], self.config, "--out", out)
-        self.assertIn("finished", self.finish(self.config, "--out", out, "--resume"))
-        self.assert_fails(2, [out, "train.lr: 0.1 in the folder, 0.3 now"], self.config, "--out",
-                          out, "--resume", "--set", "train.lr=0.3")
-        self.assertEqual(final(out), before)
-        busy = self.folder / "busy"
-        busy.mkdir()
-        (busy / "thesis.txt").write_text("precious")
-        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy)
-        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy, "--resume")
-        self.assertEqual([p.name for p in busy.iterdir()], ["thesis.txt"])
-        empty = self.folder / "empty"
-        empty.mkdir()
-        self.finish(self.config, "--out", empty, "--resume")
-        self.assertEqual(final(empty), before)
 
 
 if __name__ == "__main__":

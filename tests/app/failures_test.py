@@ -98,11 +98,11 @@ class Interruption(ProgramTest):
 
 
 class Damage(ProgramTest):
-    def unfinished(self):
+    def unfinished(self, setting="train.checkpoint_steps=1", condition=None):
         out = self.folder / "run"
-        process = start(self.config, "--out", out, "--set", "train.checkpoint_steps=1")
-        wait_for(lambda: len(states(out)) == 2 if (out / "checkpoints").exists() else False,
-                 process)
+        process = start(self.config, "--out", out, "--set", setting)
+        condition = condition or (lambda out: len(states(out)) == 2)
+        wait_for(lambda: condition(out) if (out / "checkpoints").exists() else False, process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 75)
@@ -130,6 +130,27 @@ class Damage(ProgramTest):
         self.assert_fails(1, ["no checkpoint in", out / "checkpoints", "damaged"], self.config,
                           "--out", out, "--resume")
         self.assertEqual(len(states(out)), 2)
+        # What the message advises helps, and keeps what was there.
+        before = [path.read_bytes() for path in states(out)]
+        self.finish("--restart", out)
+        self.assertTrue((out / "summary.json").exists())
+        self.assertEqual([path.read_bytes() for path in states(out / "earlier-1")], before)
+
+    def test_damaged_records(self):
+        whole = self.folder / "whole"
+        self.finish(self.config, "--out", whole)
+        out = self.unfinished("train.checkpoint_steps=0", lambda out: len(
+            (out / "layers.jsonl").read_text().splitlines()) > 2
+            if (out / "layers.jsonl").exists() else False)
+        text = (out / "layers.jsonl").read_text()
+        (out / "layers.jsonl").write_text(text.replace("\n", "", 1))
+        done = sculpt_run("--resume", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"warning: {out / 'layers.jsonl'}: not every record stood on a line",
+                      done.stderr)
+        self.assertEqual(final(out), final(whole))
+        for name in ("metrics.jsonl", "layers.jsonl"):
+            self.assertEqual(records(out / name), records(whole / name))
 
 
 class FullDisk(ProgramTest):
@@ -147,7 +168,8 @@ class FullDisk(ProgramTest):
         self.assertIn("cannot write", errors)
         self.assertIn("checkpoints/state-", errors)
         self.assertIn("free some space", errors)
-        self.assertEqual([p for p in out.rglob("*.tmp")], [])
+        self.assertEqual([p for p in out.rglob("*.sculpt-tmp")], [])
+        self.assertEqual([p for p in out.rglob("run.lock*")], [])
         self.assertEqual(len(states(out)), 2)
         self.finish(self.config, "--out", out, "--resume")
         self.assertEqual(final(out), final(whole))
@@ -165,8 +187,8 @@ class FullDisk(ProgramTest):
     def test_folder_that_cannot_be_made(self):
         self.write("file", "")
         self.assert_fails(2, [self.folder / "file"], self.config, "--out", self.folder / "file")
-        self.assert_fails(1, [self.folder / "file"], self.config, "--out",
-                          self.folder / "file" / "run")
+        self.assert_fails(2, ["cannot make the folder", self.folder / "file", "--out"],
+                          self.config, "--out", self.folder / "file" / "run")
 
 
 class Divergence(ProgramTest):

@@ -70,6 +70,51 @@ class Kill(ProgramTest):
             shutil.rmtree(out)
         print(f"{killed} of {2 * MOMENTS} kills hit a running process")
 
+    def test_a_killed_extension_ends_with_the_same_bytes(self):
+        draw = random.Random(SEED)
+        text = VARIANTS["wr"].replace('"wr"', '"cyclic"')
+        config = self.write("cyclic.toml", text)
+        longer = ["--set", "cycles.count=4"]
+        whole, short = self.folder / "whole", self.folder / "short"
+        begin = time.monotonic()
+        self.finish(config, "--out", whole, *longer)
+        duration = time.monotonic() - begin
+        self.finish(config, "--out", short)
+        for moment in range(8):
+            out = self.folder / f"run-{moment}"
+            shutil.copytree(short, out)
+            words = ["--resume", out, *longer]
+            killed = killed_after(draw.uniform(0, 0.6) * duration, words)
+            with self.subTest(moment=moment, killed=killed):
+                self.finish(*words)
+                self.assertTrue(final(out) == final(whole), "final.safetensors differs")
+                self.assertEqual(records(out / "metrics.jsonl"), records(whole / "metrics.jsonl"))
+                self.assertEqual(final(out / "earlier-1"), final(short))
+
+    def test_a_killed_restart_loses_nothing(self):
+        draw = random.Random(SEED)
+        old, new = self.folder / "old", self.folder / "new"
+        self.finish(self.config, "--out", old)
+        begin = time.monotonic()
+        self.finish(self.config, "--out", new, "--set", "train.lr=0.05")
+        duration = time.monotonic() - begin
+        for moment in range(8):
+            out = self.folder / f"run-{moment}"
+            shutil.copytree(old, out)
+            killed = killed_after(draw.uniform(0, 0.6) * duration,
+                                  ["--restart", out, "--set", "train.lr=0.05"])
+            with self.subTest(moment=moment, killed=killed):
+                # The old run is whole, in its place or aside.
+                kept = out / "earlier-1" if (out / "earlier-1").exists() else out
+                if kept == out:
+                    self.assertIn("finished", self.finish("--resume", out))
+                else:
+                    self.finish("--resume", out)
+                    self.assertEqual(final(out), final(new))
+                self.assertEqual(final(kept), final(old))
+                for name in ("metrics.jsonl", "summary.json", "config.toml"):
+                    self.assertEqual((kept / name).read_bytes(), (old / name).read_bytes())
+
     def test_a_resumed_run_keeps_the_kernels_that_were_measured_for_it(self):
         cache = self.folder / "cache"
         choices = cache / "sculpt" / "choices.txt"

@@ -7,7 +7,8 @@ from pathlib import Path
 from common import ROOT, TOOLS, run
 
 SUMMARY = {"method": "sculpt", "seed": 3, "prunable": 1000, "kept": 100, "sparsity": 0.9,
-           "test_accuracy": 0.5, "best_test_accuracy": 0.625, "train_loss": 1.25, "epochs": 6,
+           "test_accuracy": 0.5, "best_test_accuracy_at_final_density": 0.625,
+           "train_loss": 1.25, "epochs": 6,
            "train_flops": 1e9, "train_flops_vs_dense": 0.75, "seconds": 12.5,
            "images_per_second": 1234.5, "peak_memory_bytes": 1 << 20, "device": "cpu"}
 # Stands in for sculpt_run: finishes by writing summary.json, or fails the first time.
@@ -52,10 +53,20 @@ class Summary(unittest.TestCase):
             (Path(folder) / "summary.json").write_text(json.dumps(SUMMARY))
             result = run(TOOLS / "show_summary.py", folder)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for text in ("50.00 % in the last epoch", "62.50 % in the best epoch", "90.00 %",
+        for text in ("50.00 % in the last epoch", "62.50 % in the best epoch at the final density", "90.00 %",
                      "100 of 1,000", "0.750 x", "1e+09", "12.5 s"):
             self.assertIn(text, result.stdout)
         self.assertNotIn("dense kernels", result.stdout)
+
+    def test_damage(self):
+        for text in ("", "{", "3", "{}", '{"epochs": 6}'):
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "summary.json").write_text(text)
+                result = run(TOOLS / "show_summary.py", folder)
+            self.assertEqual(result.returncode, 1, text)
+            self.assertIn("summary.json is damaged", result.stderr)
+            self.assertNotIn("Traceback", result.stderr)
+            self.assertEqual(result.stdout, "")
 
     def test_time_on_dense_kernels(self):
         for dense, expected in ((31.25, "31.2 s, 2.50 x as long"), (None, None)):

@@ -41,7 +41,7 @@ class Quickstart(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name).resolve()
         (self.root / "tools").mkdir()
-        for name in ("quickstart", "setup_common.sh", "show_summary.py"):
+        for name in ("quickstart", "setup_common.sh", "show_summary.py", "run_folder.py"):
             shutil.copy(TOOLS / name, self.root / "tools" / name)
         (self.root / "bin").mkdir()
         cmake = self.root / "bin" / "cmake"

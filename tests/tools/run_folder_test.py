@@ -1,5 +1,7 @@
 """tools/run_folder.py reads configs also where Python has no TOML reader."""
+import tempfile
 import unittest
+from pathlib import Path
 
 import common  # noqa: F401  (finds tools/)
 import run_folder
@@ -55,6 +57,17 @@ class Config(unittest.TestCase):
                                   "a": {"b": {"c": 3}}})
         self.assertEqual(run_folder.get(config, "a.b.c"), 3)
         self.assertEqual(run_folder.get(config, "a.x.c", 5), 5)
+
+    def test_summary(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIsNone(run_folder.read_summary(folder))
+            path = Path(folder) / "summary.json"
+            path.write_text('{"test_accuracy": 0.5}')
+            self.assertEqual(run_folder.read_summary(folder), {"test_accuracy": 0.5})
+            for text in ("", "{", "3", "{}"):
+                path.write_text(text)
+                with self.assertRaisesRegex(run_folder.ConfigError, "summary.json is damaged"):
+                    run_folder.read_summary(folder)
 
 
 if __name__ == "__main__":

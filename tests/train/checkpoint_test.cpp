@@ -140,7 +140,7 @@ TEST_CASE("run state: numbers survive the text of the metadata exactly") {
     else
       value = static_cast<int64_t>((uint64_t{w[0]} << 31) ^ w[1]);
   });
-  state.best_test_accuracy = NAN;
+  state.best_test_accuracy_at_density = NAN;
   state.kernel_choices = {{"forward \"a\"", kernels::Choice::sparse},
                           {"weight_grad", kernels::Choice::native}};
   TemporaryFolder folder;
@@ -152,8 +152,8 @@ TEST_CASE("run state: numbers survive the text of the metadata exactly") {
       out.emplace_back(reinterpret_cast<const char*>(&value), sizeof(value));
     };
   };
-  CHECK(std::isnan(back.best_test_accuracy));
-  back.best_test_accuracy = state.best_test_accuracy;
+  CHECK(std::isnan(back.best_test_accuracy_at_density));
+  back.best_test_accuracy_at_density = state.best_test_accuracy_at_density;
   state.visit(collect(a));
   back.visit(collect(b));
   CHECK(a == b);

@@ -29,43 +29,22 @@ TEST_CASE("files: a failed write names the file and leaves the old one") {
   TemporaryFolder folder;
   // The temporary file is a device that is always full.
   write_file(folder / "a", std::string_view("good"));
-  fs::create_symlink("/dev/full", folder / "a.tmp");
+  fs::create_symlink("/dev/full", folder / ("a" + std::string(kTemporarySuffix)));
   const std::string message = error_of([&] { write_file(folder / "a", std::string_view("bad")); });
   CHECK(contains(message, (folder / "a").string()));
   CHECK(contains(message, "No space left on device"));
   CHECK(contains(message, "free some space"));
   CHECK(read_text(folder / "a") == "good");
-  CHECK_FALSE(fs::exists(fs::symlink_status(folder / "a.tmp")));
+  CHECK_FALSE(fs::exists(fs::symlink_status(folder / ("a" + std::string(kTemporarySuffix)))));
 
   CHECK(contains(error_of([&] { write_file(folder / "no/such/a", std::string_view("x")); }),
                  "no/such/a"));
 }
 
-TEST_CASE("files: lines grow, and are cut back to what is asked") {
-  TemporaryFolder folder;
-  LineFile lines(folder / "m.jsonl");
-  lines.truncate(0);  // a missing file has no lines
-  lines.append("one\n");
-  lines.append("two\nthree\n");
-  CHECK(read_text(folder / "m.jsonl") == "one\ntwo\nthree\n");
-  lines.truncate(3);
-  CHECK(read_text(folder / "m.jsonl") == "one\ntwo\nthree\n");
-  lines.append("half a li");  // a process killed in the middle
-  lines.truncate(3);
-  CHECK(read_text(folder / "m.jsonl") == "one\ntwo\nthree\n");
-  lines.truncate(1);
-  lines.append("2\n");
-  CHECK(read_text(folder / "m.jsonl") == "one\n2\n");
-  const std::string message = error_of([&] { lines.truncate(3); });
-  CHECK(contains(message, "m.jsonl has 2 complete lines"));
-  CHECK(contains(message, "expects 3"));
-}
-
 TEST_CASE("files: appending to a full disk names the file") {
   TemporaryFolder folder;
   fs::create_symlink("/dev/full", folder / "metrics.jsonl");
-  const std::string message =
-      error_of([&] { LineFile(folder / "metrics.jsonl").append("line\n"); });
+  const std::string message = error_of([&] { append_to_file(folder / "metrics.jsonl", "line\n"); });
   CHECK(contains(message, (folder / "metrics.jsonl").string()));
   CHECK(contains(message, "No space left on device"));
 }

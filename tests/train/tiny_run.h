@@ -70,14 +70,15 @@ inline NetworkSpec tiny_spec() {
 class TinyRun {
  public:
   TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
-          int64_t images = 22, PruneOptions pruning = tiny_pruning())
+          int64_t images = 22, PruneOptions pruning = tiny_pruning(),
+          const std::string& config_hash = "0123456789abcdef")
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1),
         test_(10, train.batch, 2),
         score_(12, 12, 3),
         statistics_(images, images, 1),
-        store_(RunFolder(folder), "0123456789abcdef") {
+        store_(RunFolder(folder), config_hash) {
     RunFolder(folder).prepare("");
     RunIdentity identity;
     identity.method = "custom";

@@ -100,10 +100,9 @@ TEST_CASE("trainer: a run executes its plan and records it") {
   CHECK(summary["epochs"] == kEpochs);
   CHECK(summary["test_accuracy"] == metrics.back()["test_accuracy"]);
   CHECK(summary["train_loss"] == metrics.back()["train_loss"]);
-  double best = 0;
-  for (const Json& line : metrics)
-    best = std::max(best, line["test_accuracy"].get<double>());
-  CHECK(summary["best_test_accuracy"] == best);
+  CHECK(summary["best_test_accuracy_at_final_density"] ==
+        std::max(metrics[3]["test_accuracy"].get<double>(),
+                 metrics[4]["test_accuracy"].get<double>()));
   CHECK(summary["peak_memory_bytes"].get<int64_t>() > 1000000);
   const bool on_device = test::tested_backends().front()->memory != nullptr;
   const auto on_gpu = summary["peak_device_memory_bytes"].get<size_t>();
@@ -131,7 +130,8 @@ TEST_CASE("trainer: a run executes its plan and records it") {
   CHECK(std::filesystem::exists(files.rewind_checkpoint(0)));
   CHECK(std::filesystem::exists(files.rewind_checkpoint(1)));
   const auto count = std::distance(std::filesystem::directory_iterator(files.checkpoints()), {});
-  CHECK(count == 3);  // resumable states are gone
+  CHECK(std::filesystem::exists(files.end_state()));
+  CHECK(count == 4);  // resumable states are gone
 }
 
 TEST_CASE("trainer: rewinding restores the kept weights and batch-norm state") {
@@ -292,13 +292,13 @@ TEST_CASE("trainer: checkpoints inside epochs and rarer than epochs change nothi
     return std::pair(final_of(folder.path()), run.trainer().state().saves);
   };
   const auto [expected, saves] = run_with(1, 0);
-  CHECK(saves == kEpochs + 2 + 2);  // epochs, prunes, rewinds
+  CHECK(saves == 1 + kEpochs + 2 + 2);  // the start, epochs, prunes, rewinds
   const auto [rare, rare_saves] = run_with(0, 0);
   CHECK(rare == expected);
-  CHECK(rare_saves == 3 + 2 + 2);  // cycles instead of epochs
+  CHECK(rare_saves == 1 + 3 + 2 + 2);  // cycles instead of epochs
   const auto [often, often_saves] = run_with(1, 1);
   CHECK(often == expected);
-  CHECK(often_saves == kEpochs * kStepsPerEpoch + 2 + 2);
+  CHECK(often_saves == 1 + kEpochs * kStepsPerEpoch + 2 + 2);
 }
 
 TEST_CASE("trainer: skipped evaluations are null, the last epoch of a cycle is evaluated") {
@@ -313,6 +313,59 @@ TEST_CASE("trainer: skipped evaluations are null, the last epoch of a cycle is e
   REQUIRE(metrics.size() == 5);
   for (size_t i = 0; i < 5; ++i)
     CHECK(metrics[i]["test_accuracy"].is_null() == (i == 0 || i == 2));
+}
+
+TEST_CASE("trainer: the best accuracy is that at the final density, the first of equal ones") {
+  // Evaluated in every second epoch, so that the first epoch after the prune has nothing of its
+  // own.
+  TrainOptions options = TinyRun::tiny_options();
+  options.eval_every = 2;
+  const auto summary_of = [&](const Plan& plan, std::vector<Json>* metrics) {
+    TemporaryFolder folder;
+    TinyRun run(folder.path(), plan, options);
+    run.trainer().start();
+    run.trainer().run();
+    const RunFolder files(folder.path());
+    if (std::filesystem::exists(files.metrics())) *metrics = lines_of(files.metrics());
+    return Json::parse(read_text(files.summary()));
+  };
+  std::vector<Json> metrics;
+  const Json pruned =
+      summary_of({TrainStep{8}, PruneStep{"magnitude", "global", 0.02}, TrainStep{6}}, &metrics);
+  REQUIRE(metrics.size() == 14);
+  double best = -1, best_before = -1;
+  int64_t best_epoch = 0, equal = 0;
+  for (size_t i = 0; i < metrics.size(); ++i) {
+    if (metrics[i]["test_accuracy"].is_null()) continue;
+    const double accuracy = metrics[i]["test_accuracy"];
+    if (i < 8) {
+      best_before = std::max(best_before, accuracy);
+    } else if (accuracy > best) {
+      best = accuracy;
+      best_epoch = static_cast<int64_t>(i) + 1;
+      equal = 1;
+    } else if (accuracy == best) {
+      ++equal;
+    }
+  }
+  REQUIRE(best_before > best);  // or the test says nothing
+  REQUIRE(equal > 1);
+  CHECK(pruned["best_test_accuracy_at_final_density"] == best);
+  CHECK(pruned["best_epoch_at_final_density"] == best_epoch);
+
+  // A plan that ends in a prune is evaluated once at its density: after the last epoch.
+  const Json ends_in_prune =
+      summary_of({TrainStep{2}, PruneStep{"magnitude", "global", 0.02}}, &metrics);
+  CHECK(ends_in_prune["best_test_accuracy_at_final_density"] == ends_in_prune["test_accuracy"]);
+  CHECK(ends_in_prune["best_epoch_at_final_density"] == 2);
+  // A prune that removes nothing changes no density.
+  const Json dense =
+      summary_of({TrainStep{8}, PruneStep{"magnitude", "global", 1.0}, TrainStep{1}}, &metrics);
+  double best_dense = 0;
+  for (const Json& line : metrics)
+    if (!line["test_accuracy"].is_null())
+      best_dense = std::max(best_dense, line["test_accuracy"].get<double>());
+  CHECK(dense["best_test_accuracy_at_final_density"] == best_dense);
 }
 
 TEST_CASE("trainer: learns, and a loss that diverges ends the run with the last state intact") {
