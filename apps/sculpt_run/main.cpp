@@ -6,11 +6,11 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/interrupt.h"
+#include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
 #include "engine/core/error.h"
-#include "engine/train/interrupt.h"
-#include "engine/train/progress.h"
 #include "kernels/common/parallel.h"
 #include "kernels/conv_library.h"
 

@@ -5,10 +5,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/sculpt_run/progress.h"
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
 #include "engine/train/plan_cost.h"
-#include "engine/train/progress.h"
 
 namespace sculpt {
 namespace {

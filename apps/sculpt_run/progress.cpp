@@ -1,4 +1,4 @@
-#include "engine/train/progress.h"
+#include "apps/sculpt_run/progress.h"
 
 #include <algorithm>
 #include <cmath>

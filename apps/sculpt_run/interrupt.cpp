@@ -1,4 +1,4 @@
-#include "engine/train/interrupt.h"
+#include "apps/sculpt_run/interrupt.h"
 
 #include <csignal>
 
