@@ -6,6 +6,7 @@
 
 #include "engine/core/buffer.h"
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/train/evaluate.h"
@@ -56,7 +57,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   update_cost();
 }
 
-RunOutcome Trainer::run() {
+RunOutcome Trainer::run() try {
   while (state_.plan_step < static_cast<int64_t>(settings_.plan.size())) {
     if (parts_.stop()) return save_interrupted();
     const PlanStep& step = settings_.plan[static_cast<size_t>(state_.plan_step)];
@@ -77,6 +78,10 @@ RunOutcome Trainer::run() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
   parts_.store.finish(parts_.network.parameters(), state_, settings_.identity, cost());
   return RunOutcome::finished;
+} catch (const Interrupted&) {
+  // Kernels were being chosen for new masks, or for those of a checkpoint that was just read. The
+  // newest checkpoint, if there is one, is from before that, and a resume does it again.
+  return RunOutcome::interrupted;
 }
 
 RunOutcome Trainer::perform(const PruneStep& step) {
@@ -106,7 +111,12 @@ void Trainer::prune_now(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
   end_dense_timing();
-  const PruneReport report = prune(context, step);
+  PruneReport report;
+  try {
+    report = prune(context, step);
+  } catch (const Interrupted&) {
+    return save_interrupted();  // prune() left everything as it was
+  }
   state_.dense.masks_change();
   dense_timing_refused_ = false;
   update_cost();
@@ -178,7 +188,11 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
-    compare_with_dense(images, seconds);
+    const bool dense_step = count_step(seconds) && !stop;
+    if (dense_step && !compare_with_dense(images, seconds)) {
+      if (on_device()) check_loss();
+      return RunOutcome::interrupted;
+    }
     parts_.observer.on_step(state_, seen_loss_);
     if (stop) return RunOutcome::interrupted;
     if (save_now) save();
@@ -209,15 +223,18 @@ void Trainer::step(int64_t images, double lr) {
   ++state_.steps;
 }
 
-void Trainer::compare_with_dense(int64_t images, double seconds) {
+bool Trainer::count_step(double seconds) {
   DenseSeconds& dense = state_.dense;
   dense.since += seconds;
   if (!parts_.network.graph().skips_masked()) {
     dense.ratio = 1;
-    return;
+    return false;
   }
   ++dense.sparse_steps;
-  if (!std::isnan(dense.ratio) || !settings_.train.dense_timing || dense_timing_refused_) return;
+  return std::isnan(dense.ratio) && settings_.train.dense_timing && !dense_timing_refused_;
+}
+
+bool Trainer::compare_with_dense(int64_t images, double seconds) try {
   const auto start = Clock::now();
   // Neither the first step, which found the kept weights, nor the first one after the network was
   // copied, which stored them anew, is a measure of the others.
@@ -226,7 +243,10 @@ void Trainer::compare_with_dense(int64_t images, double seconds) {
   else if (std::exchange(dense_timing_settled_, true))
     dense_timing_->compare(images, seconds);
   if (dense_timing_ && dense_timing_->done()) end_dense_timing();
-  dense.measuring += seconds_since(start);
+  state_.dense.measuring += seconds_since(start);
+  return true;
+} catch (const Interrupted&) {
+  return false;  // comparing touches nothing of the run
 }
 
 void Trainer::start_dense_timing() {
