@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "apps/sculpt_run/paths.h"
 #include "engine/optim/lr_schedule.h"
 
 namespace sculpt {
@@ -41,6 +42,7 @@ RunOptions read_options(const std::string& config_path, const std::vector<std::s
     document.set(setting);
   RunOptions options;
   read_config(document, options.sections());
+  options.data.root = expand_home(options.data.root);
   return options;
 }
 

@@ -124,6 +124,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"threads", identity.threads},
       {"model", identity.model},
       {"data", identity.data},
+      {"evaluated_on", identity.evaluated_on},
       {"batch", identity.batch}};
   return summary.dump(2) + "\n";
 }

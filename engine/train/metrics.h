@@ -51,6 +51,7 @@ struct RunIdentity {
   uint64_t seed = 0;
   std::string model;
   std::string data;
+  std::string evaluated_on = "test";  ///< images behind every accuracy: "test" or "validation"
   std::string device;              ///< "cpu", "cuda:0"
   std::string device_description;  ///< of a GPU
   std::string backend;             ///< "cpu-avx512"
