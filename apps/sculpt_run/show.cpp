@@ -187,8 +187,9 @@ void show_result(const RunFolder& folder) {
                   duration_text(number("seconds"))}));
   const double dense = number("seconds_dense");
   if (dense > 0)
-    say("with dense kernels {} ({:.2f} times as long, as timed on a few steps)\n",
-        duration_text(dense), dense / number("seconds"));
+    say("{}", line({fmt::format("with dense kernels {}", duration_text(dense)),
+                    fmt::format("({:.2f} times as long, as timed on a few steps)",
+                                dense / number("seconds"))}));
   say("run folder {}\n", folder.root().string());
 }
 

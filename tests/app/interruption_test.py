@@ -105,7 +105,7 @@ class Bursts(ProgramTest):
         """A run in the middle of a step of so many images; a thousand take a second or more."""
         process = start(self.config, "--out", self.folder / "run", "--threads", "1", "--set",
                         f"data.synthetic_train={images}", "--set", f"train.batch={images}", "--set",
-                        "model.width=1.0")
+                        "model.width=1.0", "--set", "train.sparse=off")
         while "pruned" not in process.stdout.readline():
             self.assertIsNone(process.poll())
         time.sleep(0.3)

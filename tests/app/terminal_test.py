@@ -45,7 +45,7 @@ def columns_of(shown):
 class Width(ProgramTest):
     def commands(self):
         config = [self.config, *SMALL]
-        wide = [*config, "--set", "model.name=mobilenet"]
+        wide = [*config, "--set", "model.name=mobilenet_v1"]
         return {"run": [*config, "--out", self.folder / "run"],
                 "validation": [*config, "--set", "data.val_split=0.25", "--out",
                                self.folder / "val"],
@@ -68,7 +68,7 @@ class Width(ProgramTest):
     def test_the_width_of_a_pipe(self):
         for words in (["--help"], [self.config, "--plan"], [self.config, "--describe"]):
             environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
-            for columns in (80, 50):
+            for columns in (80, 60):
                 if columns != 80:
                     environment["COLUMNS"] = str(columns)
                 done = sculpt_run(*words, env=environment)
