@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "data/cifar_pickle.h"
 #include "data/files.h"
 #include "engine/core/error.h"
 
@@ -9,6 +10,7 @@ namespace sculpt::data {
 namespace {
 
 constexpr int64_t kPixelBytes = 3 * 32 * 32;
+constexpr size_t kPickled = 1;  // index among the layouts below
 
 const char* const kCifar10Classes = "airplane automobile bird cat deer dog frog horse ship truck";
 const char* const kCifar100Classes =
@@ -67,28 +69,43 @@ void append_records(const Format& format, const std::string& path, int64_t recor
 
 TrainTest load_cifar10(const std::string& root, int64_t records) {
   const Format format = {"cifar10", 1, 10};
-  const std::string folder =
-      find_folder(format.dataset, root, "cifar-10-batches-bin", "data_batch_1.bin");
+  const Found found = find_layout(
+      format.dataset, root,
+      {{"cifar-10-batches-bin", "data_batch_1.bin"}, {"cifar-10-batches-py", "data_batch_1"}});
   const Dataset empty = empty_set(format, kCifar10Classes,
                                   {{0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}});
   TrainTest sets = {empty, empty};
   sets.train.images.reserve(static_cast<size_t>(5 * records * kPixelBytes));
-  for (int batch = 1; batch <= 5; ++batch) {
-    append_records(format, fmt::format("{}/data_batch_{}.bin", folder, batch), records, sets.train);
-  }
-  append_records(format, folder + "/test_batch.bin", records, sets.test);
+  const auto append = [&](const std::string& name, Dataset& set) {
+    const std::string path = found.folder + "/" + name;
+    if (found.layout == kPickled)
+      append_pickled(path, "labels", records, set);
+    else
+      append_records(format, path + ".bin", records, set);
+  };
+  for (int batch = 1; batch <= 5; ++batch)
+    append(fmt::format("data_batch_{}", batch), sets.train);
+  append("test_batch", sets.test);
   return sets;
 }
 
 TrainTest load_cifar100(const std::string& root, int64_t train_records, int64_t test_records) {
   const Format format = {"cifar100", 2, 100};
-  const std::string folder = find_folder(format.dataset, root, "cifar-100-binary", "train.bin");
+  const Found found = find_layout(
+      format.dataset, root, {{"cifar-100-binary", "train.bin"}, {"cifar-100-python", "train"}});
   const Dataset empty = empty_set(format, kCifar100Classes,
                                   {{0.5071f, 0.4865f, 0.4409f}, {0.2673f, 0.2564f, 0.2762f}});
   TrainTest sets = {empty, empty};
   sets.train.images.reserve(static_cast<size_t>(train_records * kPixelBytes));
-  append_records(format, folder + "/train.bin", train_records, sets.train);
-  append_records(format, folder + "/test.bin", test_records, sets.test);
+  const auto append = [&](const std::string& name, int64_t records, Dataset& set) {
+    const std::string path = found.folder + "/" + name;
+    if (found.layout == kPickled)
+      append_pickled(path, "fine_labels", records, set);
+    else
+      append_records(format, path + ".bin", records, set);
+  };
+  append("train", train_records, sets.train);
+  append("test", test_records, sets.test);
   return sets;
 }
 

@@ -1,16 +1,21 @@
 #include "data/files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 
 namespace sculpt::data {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kBytesAtOnce = size_t{1} << 20;  // a slow network file system is heard, too
+
 }  // namespace
 
 std::string fetch_hint(const std::string& dataset, const std::string& root) {
@@ -29,15 +34,23 @@ void require_folder(const std::string& dataset, const std::string& root) {
   }
 }
 
-std::string find_folder(const std::string& dataset, const std::string& root,
-                        const std::string& subfolder, const std::string& file) {
+Found find_layout(const std::string& dataset, const std::string& root,
+                  const std::vector<Layout>& layouts) {
   require_folder(dataset, root);
   std::error_code error;
-  for (const fs::path& folder : {fs::path(root), fs::path(root) / subfolder}) {
-    if (fs::exists(folder / file, error)) return folder.string();
+  std::string missing;
+  for (size_t l = 0; l < layouts.size(); ++l) {
+    for (const fs::path& folder : {fs::path(root), fs::path(root) / layouts[l].subfolder})
+      if (fs::exists(folder / layouts[l].file, error)) return {folder.string(), l};
+    missing += fmt::format("{}neither '{}' nor its subfolder '{}' holds {}", l > 0 ? ", and " : "",
+                           root, layouts[l].subfolder, layouts[l].file);
   }
-  fail("data.root: neither '{}' nor its subfolder '{}' holds {}; {}", root, subfolder, file,
-       fetch_hint(dataset, root));
+  fail("data.root: {}; {}", missing, fetch_hint(dataset, root));
+}
+
+std::string find_folder(const std::string& dataset, const std::string& root,
+                        const std::string& subfolder, const std::string& file) {
+  return find_layout(dataset, root, {{subfolder.c_str(), file.c_str()}}).folder;
 }
 
 std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
@@ -60,9 +73,14 @@ std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
   std::ifstream in(path, std::ios::binary);
   if (!in) fail("{}: cannot be opened: {}", path, std::strerror(errno));
   std::vector<uint8_t> bytes(size);
-  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
-  if (in.gcount() != static_cast<std::streamsize>(size)) {
-    fail("{}: read error after {} of {} bytes", path, in.gcount(), size);
+  Phase phase("reading " + path, static_cast<int64_t>(size));
+  for (size_t done = 0; done < bytes.size();) {
+    const size_t piece = std::min(kBytesAtOnce, bytes.size() - done);
+    in.read(reinterpret_cast<char*>(bytes.data() + done), static_cast<std::streamsize>(piece));
+    done += static_cast<size_t>(in.gcount());
+    if (in.gcount() != static_cast<std::streamsize>(piece))
+      fail("{}: read error after {} of {} bytes", path, done, size);
+    phase.advance(static_cast<int64_t>(piece));
   }
   return bytes;
 }

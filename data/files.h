@@ -13,8 +13,24 @@ void require_folder(const std::string& dataset, const std::string& root);
 /// "'tools/get_data NAME --to DIR' fetches it": the end of every message about a missing file.
 std::string fetch_hint(const std::string& dataset, const std::string& root);
 
-/// The folder among root and root/subfolder that holds `file`. Throws Error if
-/// neither holds it.
+/// A way in which a data set is stored: the folder that its archive makes, and a file in it.
+struct Layout {
+  const char* subfolder;
+  const char* file;
+};
+
+/// Where a data set was found.
+struct Found {
+  std::string folder;
+  size_t layout;  ///< index of the one that it is stored in
+};
+
+/// Looks in root and root/subfolder for the file of each layout in turn. Throws Error if none is
+/// there.
+Found find_layout(const std::string& dataset, const std::string& root,
+                  const std::vector<Layout>& layouts);
+
+/// The folder of a data set that is stored in one way.
 std::string find_folder(const std::string& dataset, const std::string& root,
                         const std::string& subfolder, const std::string& file);
 

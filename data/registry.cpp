@@ -4,6 +4,7 @@
 #include "data/mnist.h"
 #include "data/synthetic.h"
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 
 namespace sculpt::data {
 
@@ -20,14 +21,14 @@ const std::vector<DatasetEntry>& dataset_table() {
                                static_cast<uint64_t>(o.synthetic_seed));
        }},
       {"cifar10",
-       "CIFAR-10, binary version",
+       "CIFAR-10, binary version or as pickled for Python",
        {3, 32, 32},
        10,
        50000,
        10000,
        [](const DataOptions& o) { return load_cifar10(o.root); }},
       {"cifar100",
-       "CIFAR-100, binary version, fine labels",
+       "CIFAR-100, binary version or as pickled for Python, fine labels",
        {3, 32, 32},
        100,
        50000,
@@ -88,6 +89,7 @@ Dataset blank(const DatasetEntry& entry, int64_t size) {
 }  // namespace
 
 TrainTest load_dataset(const DataOptions& options) {
+  const Phase phase("loading " + options.name);
   return find_entry(options.name).load(options);
 }
 

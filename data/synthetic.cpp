@@ -5,7 +5,9 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/core/phase.h"
 #include "engine/core/random.h"
+#include "kernels/common/parallel.h"
 
 // Only +, -, *, / and sqrt below (exactly rounded everywhere; this file is compiled without fused
 // multiply-add): the pixels must not depend on the machine's math library.
@@ -17,6 +19,7 @@ constexpr int kSize = 32;
 constexpr int kPixels = kSize * kSize;
 constexpr int kClasses = 10;
 constexpr int kShapes = 5;
+constexpr int64_t kImagesAtOnce = 256;  // some milliseconds of work between looks at the phase
 
 using Colour = std::array<float, 3>;  // 0..255
 
@@ -269,12 +272,22 @@ Dataset make_split(uint64_t split, int64_t size, uint64_t seed) {
   set.images.resize(static_cast<size_t>(size * set.shape.count()));
   set.labels.resize(static_cast<size_t>(size));
   const RandomStream labels(seed, Purpose::synthetic_data, split);
-  for (int64_t i = 0; i < size; ++i) {
+  // Each image has random numbers of its own, so threads may share the work.
+  const auto make = [&](int64_t i) {
     const int32_t label = draw_label(labels, i);
     set.labels[static_cast<size_t>(i)] = label;
     const uint64_t sub = (static_cast<uint64_t>(i) + 1) * 2 + split;
     draw_image(RandomStream(seed, Purpose::synthetic_data, sub), label,
                set.images.data() + static_cast<size_t>(i * set.shape.count()));
+  };
+  Phase phase(split == 0 ? "making training images" : "making test images", size);
+  for (int64_t first = 0; first < size; first += kImagesAtOnce) {
+    const int64_t count = std::min(kImagesAtOnce, size - first);
+    parallel_for(count, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i)
+        make(first + i);
+    });
+    phase.advance(count);
   }
   return set;
 }

@@ -154,4 +154,11 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
 #endif
 }
 
+std::string describe_gpu() {
+  const Loaded<cuda::Module>& loaded = cuda_module();
+  if (loaded.module == nullptr) return loaded.problem;
+  const std::string problem = loaded.module->why_unusable(0);
+  return problem.empty() ? loaded.module->describe_device(0) : problem;
+}
+
 }  // namespace sculpt::kernels

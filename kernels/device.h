@@ -29,4 +29,7 @@ struct Device {
 Device open_device(const std::string& wanted, const std::string& precision,
                    const std::string& conv = "native", const Warn& warn = {});
 
+/// The first GPU that this program can use, or why there is none. For a person.
+std::string describe_gpu();
+
 }  // namespace sculpt::kernels

@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 
+#include "apps/common/option_errors.h"
 #include "apps/sculpt_bench/conv_layers.h"
 #include "apps/sculpt_bench/floors.h"
 #include "apps/sculpt_bench/kernel_times.h"
@@ -120,7 +121,14 @@ int run(int argc, char** argv) {
   auto* floors = app.add_subcommand(
       "floors", "bytes and FLOPs of a step's kernels on a GPU, as JSON; needs no GPU");
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "error: {}\n", option_error_line(app, error, "sculpt_bench"));
+    return 2;
+  }
 
   if (threads > 0) set_thread_count(threads);
   if (*sparse) {
@@ -155,7 +163,7 @@ int main(int argc, char** argv) {
   try {
     return sculpt::bench::run(argc, argv);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "sculpt_bench: error: {}\n", e.what());
+    fmt::print(stderr, "error: {}\n", e.what());
     return 1;
   }
 }

@@ -1,6 +1,12 @@
 #include "apps/sculpt_run/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "apps/common/option_errors.h"
+#include "apps/sculpt_run/paths.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
 
 namespace sculpt {
 namespace {
@@ -20,16 +26,35 @@ Exit codes:
   0   finished
   1   the run failed; the last good checkpoint is intact
   2   wrong arguments, config or run folder; nothing was changed
-  75  interrupted (Ctrl-C or SIGTERM): state saved, go on with --resume. A second Ctrl-C kills at once
+  75  interrupted (Ctrl-C, SIGTERM, SIGHUP, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
 
-Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1
-waits for every GPU kernel, so that an error names the kernel that made it.)";
+Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal.
+)";
+
+/// What --help prints, for `width` columns.
+std::string help_text(const CLI::App& app, size_t width) {
+  std::istringstream lines(app.get_footer());
+  std::string footer;
+  for (std::string line; std::getline(lines, line);)
+    footer += wrap(line, width, line.starts_with(" ") ? 4 : 0) + "\n";
+  Table table({{"", false}, {"", false, Table::Fit::wrap}});
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->nonpositional()) continue;
+    const std::string type = value_name(*option);
+    table.add({"  " + option->get_name(false, true) + (type.empty() ? "" : " " + type),
+               option->get_description()});
+  }
+  return wrap(app.get_description(), width) + "\n\n" +
+         wrap("Usage: sculpt_run CONFIG.toml [OPTIONS]", width) + "\n\n" + table.body(width) +
+         footer;
+}
 
 }  // namespace
 
 std::optional<int> parse_command_line(int argc, const char* const* argv, CommandLine& line) {
   CLI::App app{"Trains a sparse neural network as a config says.", "sculpt_run"};
   app.footer(kFooter);
+  app.set_help_flag("-h,--help", "print this text");
   app.add_option(
          "config", line.config,
          "the config, a TOML file; with --resume or --restart also a run folder, which holds its "
@@ -75,13 +100,22 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->expected(0, 1)
       ->default_str("text")
       ->check(CLI::IsMember({"text", "markdown"}));
+  app.add_flag("--version", line.version,
+               "print the version, the compiler and the backends of this program");
   try {
     app.parse(argc, argv);
     if (app.count("--help-config") > 0 && line.help_config.empty()) line.help_config = "text";
-    if (line.help_config.empty() && line.config.empty()) throw CLI::RequiredError("CONFIG.toml");
+    if (line.help_config.empty() && !line.version && line.config.empty())
+      throw CLI::RequiredError("CONFIG.toml");
+  } catch (const CLI::CallForHelp&) {
+    out().print(help_text(app, out().width()));
+    return kExitOk;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    say_error(option_error_line(app, error, "sculpt_run"));
+    return kExitUsage;
   }
+  line.config = expand_home(line.config);
+  line.out = expand_home(line.out);
   return std::nullopt;
 }
 

@@ -26,6 +26,7 @@ struct CommandLine {
   std::string device = "auto";
   std::string profile;      ///< "FIRST:LAST" or empty
   std::string help_config;  ///< "", "text" or "markdown"
+  bool version = false;
 };
 
 /// An exit code if the program is to end now (help, or arguments that are wrong).

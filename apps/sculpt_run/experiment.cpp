@@ -72,6 +72,7 @@ RunIdentity Experiment::identity() const {
       identity.conv_choices[problem] = kernels::to_string(choice);
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
+  identity.evaluated_on = data_.val.size() > 0 ? "validation" : "test";
   return identity;
 }
 

@@ -1,27 +1,30 @@
 // sculpt_run: trains a network by a plan of prune, rewind and train steps that a config decides.
 
-#include <cstdio>
+#include <cerrno>
+#include <cstring>
 #include <exception>
 
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/interrupt.h"
+#include "apps/sculpt_run/phase_display.h"
+#include "apps/sculpt_run/processors.h"
+#include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_run/version.h"
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 #include "engine/train/files.h"
-#include "engine/train/interrupt.h"
-#include "engine/train/progress.h"
 #include "engine/train/run_store.h"
 #include "kernels/common/parallel.h"
 #include "kernels/conv_library.h"
 
 namespace sculpt {
 namespace {
-
-void warn(const std::string& text) {
-  fmt::print(stderr, "warning: {}\n", text);
-}
 
 void warn_about_environment(const RunFolder& folder, const RunIdentity& identity) {
   if (!std::filesystem::exists(folder.environment())) return;
@@ -50,10 +53,10 @@ kernels::Device open(const CommandLine& line, const Request& request) try {
 }
 
 void say_device(const kernels::Device& device) {
-  fmt::print("device {} ({}{}{}{}{}){}{}\n", device.name, device.backend->name,
-             device.description.empty() ? "" : ", ", device.description,
-             device.libraries.empty() ? "" : ", ", device.libraries,
-             device.reason.empty() ? "" : ": ", device.reason);
+  say("device {} ({}{}{}{}{}){}{}\n", device.name, device.backend->name,
+      device.description.empty() ? "" : ", ", device.description,
+      device.libraries.empty() ? "" : ", ", device.libraries, device.reason.empty() ? "" : ": ",
+      device.reason);
 }
 
 /// Prints the result of a finished run, once it has been found to be whole.
@@ -65,7 +68,7 @@ int show_finished(RunStore& store, RunLock& lock) {
   }
   lock.require_held();
   const RunSummary summary = store.check_result();
-  fmt::print("the run has finished\n");
+  say("the run has finished\n");
   show_result(store.folder(), summary);
   return kExitOk;
 }
@@ -74,10 +77,10 @@ int show_finished(RunStore& store, RunLock& lock) {
 void prepare_folder(const Request& request, RunStore& store, Network& network) {
   const RunFolder& folder = request.folder;
   if (request.start == Start::restart)
-    fmt::print("starting over; the old run is kept in {}\n",
+    say("starting over; the old run is kept in {}\n",
                restart(folder, request.config_toml).string());
   if (request.start == Start::extend)
-    fmt::print(
+    say(
         "extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
   folder.prepare(request.config_toml);
@@ -89,7 +92,7 @@ int run(const Request& request, const kernels::Device& device) {
   RunStore store(folder, request.config_hash, &lock);
   if (request.start == Start::show_result) return show_finished(store, lock);
   if (const auto& dead = lock.previous_holder())
-    fmt::print("process {} on {} has died without giving the run folder back; taking it over\n",
+    say("process {} on {} has died without giving the run folder back; taking it over\n",
                dead->pid, dead->host);
   const bool resume = request.start == Start::go_on || request.start == Start::extend;
   if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
@@ -102,7 +105,7 @@ int run(const Request& request, const kernels::Device& device) {
   prepare_folder(request, store, experiment.network());
   write_file(folder.environment(), environment_json(identity));
 
-  Progress progress(request.plan, experiment.train().steps_per_epoch());
+  Progress progress(request.plan, experiment.train().steps_per_epoch(), identity.evaluated_on);
   Trainer trainer(
       {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
        [&](int64_t i) { return experiment.score_batch(i); }, store, progress,
@@ -122,12 +125,14 @@ int run(const Request& request, const kernels::Device& device) {
   for (const std::string& text : warnings)
     warn(text);
   if (trainer.state().steps > 0)
-    fmt::print("going on after epoch {}, step {}\n", trainer.state().epochs,
-               trainer.state().epoch_step);
+    say("going on after epoch {}, step {}\n", trainer.state().epochs, trainer.state().epoch_step);
 
   if (trainer.run() == RunOutcome::interrupted) {
     progress.close();
-    fmt::print("interrupted; {} is saved, go on with --resume\n", folder.root().string());
+    if (trainer.state().saves > 0)
+      say("interrupted; {} is saved, go on with --resume\n", folder.root().string());
+    else
+      say("interrupted before anything was computed; start again with --resume\n");
     return kExitInterrupted;
   }
   progress.close();
@@ -135,27 +140,64 @@ int run(const Request& request, const kernels::Device& device) {
   return kExitOk;
 }
 
-int main_checked(int argc, char** argv) {
-  CommandLine line;
-  if (const auto code = parse_command_line(argc, argv, line)) return *code;
+/// --help-config, --plan, --describe, --version: only prints.
+void show(const CommandLine& line) {
+  if (line.version) return out().print(version_text());
   if (!line.help_config.empty()) {
     RunOptions defaults;
     const bool markdown = line.help_config == "markdown";
-    fmt::print("{}", markdown ? config_page() : describe_config_text(defaults.sections()));
-    return kExitOk;
+    return out().print(markdown
+                           ? config_page()
+                           : wrap(describe_config_text(defaults.sections()), out().width(), 2));
   }
   const Request request = make_request(line);
-  if (line.threads > 0) set_thread_count(line.threads);
   const kernels::Device device = open(line, request);
-  if (line.plan || line.describe) {
-    Experiment experiment(request.options, device, Experiment::Images::blank);
-    if (line.describe) show_network(experiment, request.options);
-    if (line.plan) show_plan(experiment, request.options, request.plan);
-    return kExitOk;
+  Experiment experiment(request.options, device, Experiment::Images::blank);
+  if (line.describe) show_network(experiment, request.options);
+  if (line.plan) show_plan(experiment, request.options, request.plan);
+}
+
+void set_threads(const CommandLine& line) {
+  if (line.threads > 0) set_thread_count(line.threads);
+  const std::string problem = too_many_threads(thread_count(), available_processors());
+  if (!problem.empty()) warn(problem);
+}
+
+/// The run's records lie in its folder, so a run goes on without an output; what only prints fails.
+int exit_code(int code, bool only_prints) {
+  const int problem = out().error();
+  if (problem == 0 || (!only_prints && problem == EPIPE)) return code;
+  const std::string text =
+      fmt::format("cannot write to the standard output: {}", std::strerror(problem));
+  if (!only_prints) {
+    warn(text + "; the run's records are in its folder");
+    return code;
+  }
+  say_error(text);
+  return kExitFailed;
+}
+
+int main_checked(int argc, char** argv) {
+  CommandLine line;
+  if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
+  const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
+  if (only_prints) {
+    if (line.plan || line.describe) set_threads(line);
+    show(line);
+    return exit_code(kExitOk, true);
   }
   catch_interrupts();
-  say_device(device);
-  return run(request, device);
+  const PhaseDisplay display;
+  try {
+    const Request request = make_request(line);
+    set_threads(line);
+    const kernels::Device device = open(line, request);
+    say_device(device);
+    return exit_code(run(request, device), false);
+  } catch (const Interrupted&) {
+    say("interrupted before anything was computed; the same command starts again\n");
+    return kExitInterrupted;
+  }
 }
 
 }  // namespace
@@ -165,10 +207,10 @@ int main(int argc, char** argv) {
   try {
     return sculpt::main_checked(argc, argv);
   } catch (const sculpt::UsageError& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    sculpt::say_error(error.what());
     return sculpt::kExitUsage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    sculpt::say_error(error.what());
     return sculpt::kExitFailed;
   }
 }

@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/run_options.h"
 
+#include "apps/sculpt_run/paths.h"
 #include "engine/optim/lr_schedule.h"
 
 namespace sculpt {
@@ -39,6 +40,7 @@ RunOptions read_options(const std::string& config_path, const std::vector<std::s
     document.set(setting);
   RunOptions options;
   read_config(document, options.sections());
+  options.data.root = expand_home(options.data.root);
   return options;
 }
 

@@ -5,10 +5,12 @@
 #include <cmath>
 #include <map>
 
+#include "apps/sculpt_run/progress.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
 #include "engine/train/plan_cost.h"
-#include "engine/train/progress.h"
 
 namespace sculpt {
 namespace {
@@ -56,21 +58,17 @@ Timing time_steps(Experiment& experiment, const OptimOptions& optim) {
   return timing;
 }
 
-std::string count_text(double n) {
-  const char* const units[] = {"", " k", " M", " G", " T", " P", " E"};
-  size_t unit = 0;
-  while (n >= 1000 && unit + 1 < std::size(units)) {
-    n /= 1000;
-    ++unit;
-  }
-  return fmt::format("{:.{}f}{}", n, unit == 0 ? 0 : 2, units[unit]);
-}
-
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t n : shape)
     text += (text.empty() ? "" : "x") + std::to_string(n);
   return text;
+}
+
+void print_table(const Table& table) {
+  const size_t width = out().width();
+  out().print(out().paint(Style::heading, table.heading(width)));
+  out().print(table.body(width));
 }
 
 }  // namespace
@@ -88,37 +86,44 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
            evaluations * static_cast<double>(experiment.test().size()) * timing.test;
   };
 
-  fmt::print("method {}: {} on {}, {} training images, batch {}\n\n", options.method.method,
-             options.model.name, options.data.name, experiment.train().size(), options.train.batch);
-  const auto row = [](const std::string& number, const std::string& step,
-                      const std::string& density, const std::string& epochs,
-                      const std::string& flops, const std::string& share, const std::string& time) {
-    fmt::print("{:>4}  {:<32} {:>10} {:>7} {:>10} {:>9} {:>8}\n", number, step, density, epochs,
-               flops, share, time);
-  };
-  row("", "step", "density", "epochs", "FLOPs", "vs dense", "time");
+  const size_t width = out().width();
+  say("{}\n\n", wrap(fmt::format("method {}: {} on {}, {} training images, batch {}",
+                                 options.method.method, options.model.name, options.data.name,
+                                 experiment.train().size(), options.train.batch),
+                     width));
+  Table table({{""},
+               {"step", false, Table::Fit::wrap},
+               {"density"},
+               {"epochs"},
+               {"FLOPs"},
+               {"vs dense"},
+               {"time"}});
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlanStepCost& step = cost.steps[i];
     const std::string density = fmt::format("{:.4f} %", 100 * step.density);
     const std::string number = std::to_string(i + 1);
     if (step.epochs == 0)
-      row(number, describe(plan[i]), density, "", "", "", "");
+      table.add({number, describe(plan[i]), density, "", "", "", ""});
     else
-      row(number, describe(plan[i]), density, std::to_string(step.epochs), count_text(step.flops),
-          fmt::format("{:.3f}", step.flops / dense_cycle), duration_text(seconds(step.epochs)));
+      table.add({number, describe(plan[i]), density, std::to_string(step.epochs),
+                 count_text(step.flops), fmt::format("{:.3f}", step.flops / dense_cycle),
+                 duration_text(seconds(step.epochs))});
   }
-  row("", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
-      fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(seconds(cost.epochs)));
-  fmt::print(
-      "\nFLOPs count training steps: forward, input and weight gradients of the kept weights.\n"
-      "\"vs dense\" is the share of one dense cycle of {} epochs ({} FLOPs).\n"
-      "Times come from a few steps on this machine ({}, {} threads).\n",
-      options.train.epochs, count_text(dense_cycle), experiment.backend().name,
-      experiment.identity().threads);
+  table.add({"", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
+             fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(seconds(cost.epochs))});
+  print_table(table);
+  say("\n{}\n",
+      wrap(fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
+                       "kept weights.\n"
+                       "\"vs dense\" is the share of one dense cycle of {} epochs ({} FLOPs).\n"
+                       "Times come from a few steps on this machine ({}, {} threads).",
+                       options.train.epochs, count_text(dense_cycle), experiment.backend().name,
+                       experiment.identity().threads),
+           width));
   if (cost.estimated)
-    fmt::print(
-        "Global rankings decide the layers' densities when they run; here each layer is assumed\n"
-        "to lose the same fraction.\n");
+    say("{}\n", wrap("Global rankings decide the layers' densities when they run; here each layer "
+                     "is assumed to lose the same fraction.",
+                     width));
 }
 
 void show_network(Experiment& experiment, const RunOptions& options) {
@@ -130,45 +135,53 @@ void show_network(Experiment& experiment, const RunOptions& options) {
     macs[arena[cost.weight].name] = cost.macs;
     total_macs += cost.macs;
   }
-  size_t width = 9;
-  for (const Parameter& p : arena.parameters())
-    width = std::max(width, p.name.size());
-
   const ImageShape image = experiment.train().image_shape();
-  fmt::print("{} (width {}) for {}x{}x{} images, {} classes\n\n", options.model.name,
-             options.model.width, image.channels, image.height, image.width,
-             experiment.train().classes());
-  fmt::print("{:<{}}  {:>14} {:>12} {:>14}  {}\n", "parameter", width, "shape", "count", "MACs",
-             "prunable");
+  say("{} (width {}) for {}x{}x{} images, {} classes\n\n", options.model.name, options.model.width,
+      image.channels, image.height, image.width, experiment.train().classes());
+  Table table({{"parameter", false, Table::Fit::shorten},
+               {"shape"},
+               {"count"},
+               {"MACs"},
+               {"prunable", false}});
   for (const Parameter& p : arena.parameters()) {
     const auto found = macs.find(p.name);
-    fmt::print("{:<{}}  {:>14} {:>12} {:>14}  {}\n", p.name, width, shape_text(p.shape), p.count,
-               found == macs.end() ? "" : std::to_string(found->second), p.prunable ? "yes" : "");
+    table.add({p.name, shape_text(p.shape), grouped(p.count),
+               found == macs.end() ? "" : grouped(found->second), p.prunable ? "yes" : ""});
   }
-  fmt::print(
-      "\n{} parameters, {} of them prunable; {} MACs an image forward, {} FLOPs an image in "
-      "training\n",
-      arena.count(), arena.prunable_count(), count_text(static_cast<double>(total_macs)),
-      count_text(training_flops_per_image(network)));
-  fmt::print("activations and workspace for batch {}: {:.1f} MiB\n", network.max_batch(),
-             static_cast<double>(network.graph().planned_bytes()) / (1 << 20));
+  print_table(table);
+  say("\n{}\n",
+      wrap(fmt::format("{} parameters, {} of them prunable; {} MACs an image forward, {} FLOPs an "
+                       "image in training\n"
+                       "activations and workspace for batch {}: {:.1f} MiB",
+                       grouped(arena.count()), grouped(arena.prunable_count()),
+                       count_text(static_cast<double>(total_macs)),
+                       count_text(training_flops_per_image(network)), network.max_batch(),
+                       static_cast<double>(network.graph().planned_bytes()) / (1 << 20)),
+           out().width(), 2));
 }
 
 void show_result(const RunFolder& folder, const RunSummary& summary) {
+  const auto line = [](const std::vector<std::string>& fields) {
+    return join_fields(fields, out().redraws() ? out().width() : std::string::npos) + "\n";
+  };
   const std::string best =
       std::isfinite(summary.best_test_accuracy_at_final_density)
           ? fmt::format("{:.2f} % in epoch {}", 100 * summary.best_test_accuracy_at_final_density,
                         summary.best_epoch_at_final_density)
           : "not recorded";
-  fmt::print(
-      "test accuracy {:.2f} % (best at the final density {}), sparsity {:.2f} %, {} epochs, {:.3f} "
-      "of one dense cycle's training FLOPs, {}\n",
-      100 * summary.test_accuracy, best, 100 * summary.sparsity, summary.epochs,
-      summary.train_flops_vs_dense, duration_text(summary.seconds));
+  const std::string accuracy =
+      fmt::format("{} accuracy {:.2f} %", summary.evaluated_on, 100 * summary.test_accuracy);
+  say("{}",
+      line({out().paint(Style::good, accuracy), fmt::format("(best at the final density {}),", best),
+            fmt::format("sparsity {:.2f} %,", 100 * summary.sparsity),
+            fmt::format("{} epochs,", summary.epochs),
+            fmt::format("{:.3f} of one dense cycle's training FLOPs,", summary.train_flops_vs_dense),
+            duration_text(summary.seconds)}));
   if (summary.seconds_dense > 0)
-    fmt::print("with dense kernels {} ({:.2f} times as long, as timed on a few steps)\n",
-               duration_text(summary.seconds_dense), summary.seconds_dense / summary.seconds);
-  fmt::print("run folder {}\n", folder.root().string());
+    say("{}", line({fmt::format("with dense kernels {}", duration_text(summary.seconds_dense)),
+                    fmt::format("({:.2f} times as long, as timed on a few steps)",
+                                summary.seconds_dense / summary.seconds)}));
+  say("run folder {}\n", folder.root().string());
 }
 
 }  // namespace sculpt

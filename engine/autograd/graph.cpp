@@ -6,6 +6,7 @@
 
 #include "engine/autograd/memory_plan.h"
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
@@ -231,8 +232,11 @@ void Graph::follow_masks(const Replay& replay) {
   // Nodes have workspace for each thread.
   if (version == mask_version_ && thread_count() <= mask_threads_) return;
   std::vector<ParameterId> kept_only;
-  for (auto& node : nodes_)
+  Phase phase("choosing the layers' kernels", static_cast<int64_t>(nodes_.size()));
+  for (auto& node : nodes_) {
     if (node->follow_mask(replay)) kept_only.push_back(node->info.weight);
+    phase.advance();
+  }
   parameters_.store_kept(kept_only);
   mask_version_ = version;
   mask_threads_ = thread_count();
@@ -300,6 +304,7 @@ void Graph::run_backward(int last_node) {
 }
 
 void Graph::run_node(Pass pass, int node) {
+  check_stop();
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());

@@ -4,6 +4,7 @@
 
 #include "engine/autograd/graph.h"
 #include "engine/autograd/memory_plan.h"
+#include "engine/core/phase.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
@@ -106,6 +107,7 @@ void Graph::for_each_block(const Body& body) const {
 void Graph::run_groups(Pass pass) {
   summed_.assign(nodes_.size(), false);
   for (const StepGroup& group : pass == Pass::forward ? schedule_.forward : schedule_.backward) {
+    check_stop();
     if (group.steps.size() > 1 && ready(group)) {
       run_on_blocks(pass, group);
       continue;

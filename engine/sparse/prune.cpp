@@ -1,6 +1,7 @@
 #include "engine/sparse/prune.h"
 
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 
 namespace sculpt {
 
@@ -47,7 +48,10 @@ PruneReport prune(const ScoreContext& context, const PruneStep& step) {
   const kernels::TraceRange phase(parameters.backend().trace, "prune");
   KeptWeights kept(parameters);
   const int64_t count = count_to_keep(kept, step.density);
-  const ScoreResult result = criterion.score(context, step, kept);
+  const ScoreResult result = [&] {
+    const Phase scoring("scoring weights by " + step.criterion);
+    return criterion.score(context, step, kept);
+  }();
   kept.narrow(result.scores, allocation, count);
   kept.apply();
   PruneReport report = report_of(kept, step);

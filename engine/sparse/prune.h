@@ -32,6 +32,8 @@ struct PruneReport {
 /// those not masked; masked weights never come back. Weights and momentum of masked elements are
 /// exactly +0 afterwards. Throws Error, with everything as it was, on an unknown criterion or
 /// allocation, a density above the present one, or a score that is NaN (naming layer and element).
+/// The scoring is a phase (core/phase.h): Interrupted comes out of it with everything as it was,
+/// too.
 PruneReport prune(const ScoreContext& context, const PruneStep& step);
 
 }  // namespace sculpt

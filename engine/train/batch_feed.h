@@ -16,6 +16,8 @@ class BatchFeed {
   /// Both outlive this object.
   BatchFeed(Network& network, BatchSource& source);
 
+  /// Images of an epoch.
+  int64_t size() const { return source_.size(); }
   /// As BatchSource::start_epoch.
   void start_epoch(int64_t epoch, int64_t first_step);
   /// Moves on to the next batch of the epoch; returns its images, 0 after the last one. Batches of

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/core/phase.h"
 #include "engine/core/random.h"
 #include "engine/train/memory_use.h"
 
@@ -38,6 +39,7 @@ DenseTiming::DenseTiming(Network& network, const OptimOptions& optim, int64_t st
 
 double DenseTiming::dense_step(int64_t images) {
   using Clock = std::chrono::steady_clock;
+  const Phase phase("timing dense kernels");
   const auto start = Clock::now();
   network_->load({images_.data(), labels_.data(), images}, normalization_);
   network_->forward(Mode::train);

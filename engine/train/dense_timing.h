@@ -18,7 +18,8 @@ class DenseTiming {
  public:
   /// Copies the network, memory and all, and runs a first step on it. `steps` are expected with
   /// this mask: comparing ends when it has cost about a hundredth of them, but not before the
-  /// first.
+  /// first. Each of its steps is a phase (core/phase.h) that may be interrupted; the object is of
+  /// no use after that.
   DenseTiming(Network& network, const OptimOptions& optim, int64_t steps);
 
   /// After a step of the run that took `seconds` for a batch of `images`.

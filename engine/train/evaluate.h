@@ -13,7 +13,8 @@ struct Evaluation {
   double accuracy = 0;  ///< fraction
 };
 
-/// Nothing if `stop` became true on the way. Changes the network's loss sums.
+/// Nothing if `stop` became true on the way, or if its phase (core/phase.h) was interrupted.
+/// Changes the network's loss sums.
 std::optional<Evaluation> evaluate(Network& network, BatchFeed& feed,
                                    const std::function<bool()>& stop);
 

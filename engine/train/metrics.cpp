@@ -128,6 +128,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"threads", identity.threads},
       {"model", identity.model},
       {"data", identity.data},
+      {"evaluated_on", identity.evaluated_on},
       {"batch", identity.batch}};
   return summary.dump(2) + "\n";
 }
@@ -144,6 +145,8 @@ RunSummary parse_summary(const std::string& json, const std::string& name) {
            found == values.end() ? "missing" : "not a number");
   };
   RunSummary summary;
+  if (const auto found = values.find("evaluated_on"); found != values.end() && found->is_string())
+    found->get_to(summary.evaluated_on);
   read("test_accuracy", summary.test_accuracy, true);
   read(kBest, summary.best_test_accuracy_at_final_density, false);
   read("best_epoch_at_final_density", summary.best_epoch_at_final_density, false);

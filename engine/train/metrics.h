@@ -51,6 +51,7 @@ struct RunIdentity {
   uint64_t seed = 0;
   std::string model;
   std::string data;
+  std::string evaluated_on = "test";  ///< images behind every accuracy: "test" or "validation"
   std::string device;              ///< "cpu", "cuda:0"
   std::string device_description;  ///< of a GPU
   std::string backend;             ///< "cpu-avx512"
@@ -71,6 +72,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
 
 /// What people are shown of a summary.json. Not a number: was not measured.
 struct RunSummary {
+  std::string evaluated_on = "test";  ///< "test" or "validation"; older summaries do not say it
   double test_accuracy = NAN;
   double best_test_accuracy_at_final_density = NAN;
   int64_t best_epoch_at_final_density = 0;

@@ -6,6 +6,7 @@
 
 #include "engine/core/buffer.h"
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/train/evaluate.h"
@@ -56,7 +57,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   update_cost();
 }
 
-RunOutcome Trainer::run() {
+RunOutcome Trainer::run() try {
   while (state_.plan_step < static_cast<int64_t>(settings_.plan.size())) {
     if (parts_.stop()) return save_interrupted();
     const PlanStep& step = settings_.plan[static_cast<size_t>(state_.plan_step)];
@@ -80,10 +81,15 @@ RunOutcome Trainer::run() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
   parts_.store.finish(parts_.network.parameters(), end, state_, settings_.identity, cost());
   return RunOutcome::finished;
+} catch (const Interrupted&) {
+  // Kernels were being chosen for new masks, or for those of a checkpoint that was just read. The
+  // newest checkpoint, if there is one, is from before that, and a resume does it again.
+  return RunOutcome::interrupted;
 }
 
 RunOutcome Trainer::perform(const PruneStep& step) {
-  if (state_.pruned == 0) prune_now(step);
+  if (state_.pruned == 0 && prune_now(step) == RunOutcome::interrupted)
+    return RunOutcome::interrupted;
   parts_.observer.on_evaluate();
   const auto measured = measure_after_prune(parts_.network, test_feed_, parts_.statistics_images,
                                             settings_.prune.reestimate_batch_norm,
@@ -105,12 +111,17 @@ RunOutcome Trainer::perform(const PruneStep& step) {
   return RunOutcome::finished;
 }
 
-void Trainer::prune_now(const PruneStep& step) {
+RunOutcome Trainer::prune_now(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
   end_dense_timing();
   const int64_t kept_before = parts_.network.parameters().kept_count();
-  const PruneReport report = prune(context, step);
+  PruneReport report;
+  try {
+    report = prune(context, step);
+  } catch (const Interrupted&) {
+    return save_interrupted();  // prune() left everything as it was
+  }
   if (report.kept != kept_before) state_.density_changes();
   state_.dense.masks_change();
   dense_timing_refused_ = false;
@@ -119,6 +130,7 @@ void Trainer::prune_now(const PruneStep& step) {
   parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
   parts_.observer.on_prune(report);
   state_.pruned = 1;
+  return RunOutcome::finished;
 }
 
 RunOutcome Trainer::perform(const RewindStep& step) {
@@ -184,7 +196,11 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
-    compare_with_dense(images, seconds);
+    const bool dense_step = count_step(seconds) && !stop;
+    if (dense_step && !compare_with_dense(images, seconds)) {
+      if (on_device()) check_loss();
+      return RunOutcome::interrupted;
+    }
     parts_.observer.on_step(state_, seen_loss_);
     if (stop) return RunOutcome::interrupted;
     if (save_now) save();
@@ -215,15 +231,18 @@ void Trainer::step(int64_t images, double lr) {
   ++state_.steps;
 }
 
-void Trainer::compare_with_dense(int64_t images, double seconds) {
+bool Trainer::count_step(double seconds) {
   DenseSeconds& dense = state_.dense;
   dense.since += seconds;
   if (!parts_.network.graph().skips_masked()) {
     dense.ratio = 1;
-    return;
+    return false;
   }
   ++dense.sparse_steps;
-  if (!std::isnan(dense.ratio) || !settings_.train.dense_timing || dense_timing_refused_) return;
+  return std::isnan(dense.ratio) && settings_.train.dense_timing && !dense_timing_refused_;
+}
+
+bool Trainer::compare_with_dense(int64_t images, double seconds) try {
   const auto start = Clock::now();
   // Neither the first step, which found the kept weights, nor the first one after the network was
   // copied, which stored them anew, is a measure of the others.
@@ -232,7 +251,10 @@ void Trainer::compare_with_dense(int64_t images, double seconds) {
   else if (std::exchange(dense_timing_settled_, true))
     dense_timing_->compare(images, seconds);
   if (dense_timing_ && dense_timing_->done()) end_dense_timing();
-  dense.measuring += seconds_since(start);
+  state_.dense.measuring += seconds_since(start);
+  return true;
+} catch (const Interrupted&) {
+  return false;  // comparing touches nothing of the run
 }
 
 void Trainer::start_dense_timing() {

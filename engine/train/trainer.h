@@ -64,7 +64,8 @@ class Trainer {
   /// damaged ones go to `warnings`.
   void resume(std::vector<std::string>& warnings);
 
-  /// Runs to the end of the plan, or until stop() says so; then a resumable checkpoint is on disk.
+  /// Runs to the end of the plan, or until stop() says so or a phase (core/phase.h) is interrupted;
+  /// then a resumable checkpoint is on disk, unless state().saves is 0: then nothing was computed.
   /// Throws Error, the last good checkpoint being intact, if the loss is no number or a file cannot
   /// be written.
   RunOutcome run();
@@ -77,15 +78,18 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   RunOutcome perform(const PruneStep& step);
-  void prune_now(const PruneStep& step);
+  RunOutcome prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const TrainStep& cycle);
   RunOutcome train_epoch(const TrainStep& cycle);
   RunOutcome run_steps(const TrainStep& cycle);
   void step(int64_t images, double lr);
   bool profiled(int64_t step) const;
-  /// After a step: what would it have taken on dense kernels?
-  void compare_with_dense(int64_t images, double seconds);
+  /// Counts a step's time among those on sparse or on dense kernels. Returns whether it is still to
+  /// be measured what such a step takes on dense kernels.
+  bool count_step(double seconds);
+  /// After a step: what would it have taken on dense kernels? False if that was interrupted.
+  bool compare_with_dense(int64_t images, double seconds);
   void start_dense_timing();
   void end_dense_timing();
   int64_t steps_with_this_mask() const;

@@ -1,13 +1,16 @@
 #include "kernels/tuning/choice_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -18,13 +21,18 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kVersionLine = "sculpt choices 1";
 
-/// Held while the file is read, extended and replaced. File systems that cannot lock lose at most
-/// lines, which are then measured again.
+/// Held while the file is read, extended and replaced, which takes milliseconds. A process that was
+/// stopped meanwhile may hold it for ever, so it is not waited for long; without it, and on file
+/// systems that cannot lock, at most lines are lost, which are then measured again.
 class FileLock {
  public:
   explicit FileLock(const fs::path& path)
       : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (fd_ >= 0) ::flock(fd_, LOCK_EX);
+    using namespace std::chrono_literals;
+    const auto end = std::chrono::steady_clock::now() + 1s;
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(10ms);
   }
   ~FileLock() {
     if (fd_ >= 0) ::close(fd_);

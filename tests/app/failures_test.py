@@ -39,24 +39,6 @@ class Interruption(ProgramTest):
             self.assertEqual(final(out), final(whole))
             self.assertEqual(records(out / "metrics.jsonl"), records(whole / "metrics.jsonl"))
 
-    def test_second_ctrl_c_kills_at_once(self):
-        # A step of a second or so: the second signal comes while the first waits for its end.
-        words = ["--set", "data.synthetic_train=1024", "--set", "train.batch=1024", "--set",
-                 "model.width=1.0", "--threads", "1"]
-        for attempt in range(5):
-            out = self.folder / f"run-{attempt}"
-            process = start(self.config, "--out", out, *words)
-            wait_for((out / "layers.jsonl").exists, process)
-            time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=TIMEOUT)
-            if process.returncode == -signal.SIGINT:
-                return
-            self.assertEqual(process.returncode, 75)  # the step was just over
-        self.fail("never killed by the second signal")
-
     def test_other_threads_are_allowed_with_a_warning(self):
         out, code, text = self.interrupt(signal.SIGINT, "--threads", "2")
         self.assertEqual(code, 75, text)

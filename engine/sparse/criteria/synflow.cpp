@@ -24,6 +24,7 @@
 #include <optional>
 
 #include "engine/core/error.h"
+#include "engine/core/phase.h"
 #include "engine/sparse/criteria.h"
 #include "kernels/backend.h"
 
@@ -124,12 +125,14 @@ std::optional<ScoreResult> prune_step_by_step(Flow& flow, const ScoreContext& co
   KeptWeights left(flow.parameters());
   const auto total = static_cast<double>(left.total());
   const double present = static_cast<double>(left.kept()) / total;
+  Phase rounds("synflow rounds", n);
   for (int64_t k = 1; k < n; ++k) {
     const double density =
         present * std::pow(step.density / present, static_cast<double>(k) / static_cast<double>(n));
     if (!score(flow)) return std::nullopt;
     left.narrow(flow.scores(), allocation, kept_for_density(density, left.total()));
     left.apply();
+    rounds.advance();
   }
   if (!score(flow)) return std::nullopt;
   const kernels::Backend& from = flow.parameters().backend();

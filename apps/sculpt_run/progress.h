@@ -2,7 +2,6 @@
 // A run's progress for a person: a bar in one line on a terminal, else one line per epoch.
 
 #include <chrono>
-#include <cstdio>
 #include <string>
 
 #include "engine/train/observer.h"
@@ -12,10 +11,14 @@ namespace sculpt {
 /// "1h02m", "3m12s", "4.2s"
 std::string duration_text(double seconds);
 
+/// "[######..........]" for a share in [0, 1], with `width` characters between the brackets.
+std::string bar_text(double share, size_t width = 16);
+
 class Progress : public RunObserver {
  public:
-  /// Writes to stdout. `steps_per_epoch` is that of the training set.
-  Progress(const Plan& plan, int64_t steps_per_epoch);
+  /// Writes to standard output. `steps_per_epoch` is that of the training set; `measured_on` names
+  /// what accuracy is measured on, "test" or "validation".
+  Progress(const Plan& plan, int64_t steps_per_epoch, std::string measured_on);
   ~Progress() override;
 
   void on_plan_step(const PlanStep& step, const RunState& state) override;
@@ -29,11 +32,10 @@ class Progress : public RunObserver {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void line(const std::string& text);
   void draw(const std::string& what);
   std::string eta() const;
 
-  const bool terminal_;
+  const std::string measured_on_;
   int64_t total_steps_ = 0;
   int64_t cycles_ = 0;
   int64_t cycle_epochs_ = 0;  // of the present cycle
@@ -42,7 +44,6 @@ class Progress : public RunObserver {
   RunState now_;
   Clock::time_point session_start_, last_draw_;
   std::string accuracy_;  // of the last evaluation
-  bool drawn_ = false;    // is the bar on the present line?
 };
 
 }  // namespace sculpt

@@ -1,23 +1,17 @@
-#include "engine/train/progress.h"
+#include "apps/sculpt_run/progress.h"
 
 #include <algorithm>
 #include <cmath>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include <utility>
 
-#include "engine/core/error.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
 
 namespace sculpt {
 namespace {
 
 constexpr double kSecondsBetweenDraws = 0.1;
-constexpr int kBarWidth = 16;
-
-size_t terminal_width() {
-  winsize size{};
-  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : 80;
-}
+constexpr size_t kLeastBar = 4, kMostBar = 16;
 
 std::string percent(double fraction) {
   return std::isfinite(fraction) ? fmt::format("{:.2f} %", 100 * fraction) : "-";
@@ -33,9 +27,13 @@ std::string duration_text(double seconds) {
   return fmt::format("{}h{:02}m", total / 3600, total % 3600 / 60);
 }
 
-Progress::Progress(const Plan& plan, int64_t steps_per_epoch)
-    : terminal_(isatty(STDOUT_FILENO) != 0),
+std::string bar_text(double share, size_t width) {
+  const auto full = static_cast<size_t>(std::clamp(share, 0.0, 1.0) * static_cast<double>(width));
+  return "[" + std::string(full, '#') + std::string(width - full, '.') + "]";
+}
 
+Progress::Progress(const Plan& plan, int64_t steps_per_epoch, std::string measured_on)
+    : measured_on_(std::move(measured_on)),
       total_steps_(total_epochs(plan) * steps_per_epoch),
       cycles_(cycle_count(plan)),
       session_start_(Clock::now()),
@@ -46,9 +44,7 @@ Progress::~Progress() {
 }
 
 void Progress::close() {
-  if (drawn_) std::printf("\r\033[K");
-  std::fflush(stdout);
-  drawn_ = false;
+  out().clear_status();
 }
 
 void Progress::on_plan_step(const PlanStep& step, const RunState& state) {
@@ -61,15 +57,17 @@ void Progress::on_plan_step(const PlanStep& step, const RunState& state) {
   if (const auto* train = std::get_if<TrainStep>(&step))
     cycle_epochs_ = train->epochs - train->first_epoch;
   else
-    line(fmt::format("{}", describe(step)));
+    say("{}\n", wrap(describe(step), out().width(), 2));
 }
 
 void Progress::on_prune(const PruneReport& report) {
-  line(fmt::format("pruned: {} of {} weights kept (sparsity {})", report.kept, report.prunable,
-                   percent(1 - double(report.kept) / double(report.prunable))));
-  if (!report.note.empty()) line("note: " + report.note);
+  const auto line = [](const std::string& text) { return wrap(text, out().width(), 2) + "\n"; };
+  out().print(
+      line(fmt::format("pruned: {} of {} weights kept (sparsity {})", report.kept, report.prunable,
+                       percent(1 - double(report.kept) / double(report.prunable)))));
+  if (!report.note.empty()) out().print(line("note: " + report.note));
   for (const std::string& warning : report.warnings)
-    line("warning: " + warning);
+    warn(warning);
 }
 
 void Progress::on_prune_measured(const PruneMetrics& m) {
@@ -94,38 +92,38 @@ void Progress::on_evaluate() {
 void Progress::on_epoch(const EpochMetrics& m) {
   if (std::isfinite(m.test_accuracy)) accuracy_ = percent(m.test_accuracy);
   // On a terminal the bar shows epochs; cycles leave a line.
-  if (terminal_ && m.cycle_epoch != cycle_epochs_) return;
-  line(fmt::format(
-      "cycle {}/{} epoch {}/{}  lr {:.4g}  train {:.4f} {}  test {} {}  density {}  "
-      "{:.0f} images/s  ETA {}",
-      m.cycle, cycles_, m.cycle_epoch, cycle_epochs_, m.lr, m.train_loss, percent(m.train_accuracy),
-      std::isfinite(m.test_loss) ? fmt::format("{:.4f}", m.test_loss) : "-",
-      percent(m.test_accuracy), percent(m.density), m.images_per_second, eta()));
-}
-
-void Progress::line(const std::string& text) {
-  std::printf("%s%s\n", drawn_ ? "\r\033[K" : "", text.c_str());
-  std::fflush(stdout);
-  drawn_ = false;
+  const bool log = !out().redraws();
+  if (!log && m.cycle_epoch != cycle_epochs_) return;
+  const std::string test_loss =
+      std::isfinite(m.test_loss) ? fmt::format("{:.4f}", m.test_loss) : "-";
+  // A log has one line for each epoch, so that it can be searched; a terminal has columns.
+  const size_t width = log ? std::string::npos : out().width();
+  say("{}\n",
+      join_fields(
+          {fmt::format("cycle {}/{} epoch {}/{}", m.cycle, cycles_, m.cycle_epoch, cycle_epochs_),
+           fmt::format("lr {:.4g}", m.lr),
+           fmt::format("train {:.4f} {}", m.train_loss, percent(m.train_accuracy)),
+           fmt::format("{} {} {}", measured_on_, test_loss, percent(m.test_accuracy)),
+           fmt::format("density {}", percent(m.density)),
+           fmt::format("{:.0f} images/s", m.images_per_second), fmt::format("ETA {}", eta())},
+          width));
 }
 
 void Progress::draw(const std::string& what) {
-  if (!terminal_) return;
+  if (!out().redraws()) return;
   const auto time = Clock::now();
   if (std::chrono::duration<double>(time - last_draw_).count() < kSecondsBetweenDraws) return;
   last_draw_ = time;
   const double done = total_steps_ > 0 ? double(now_.steps) / double(total_steps_) : 0;
-  const int filled = static_cast<int>(done * kBarWidth);
   // What matters most comes first: a narrow terminal cuts the end off.
-  std::string text = fmt::format("[{}{}] {:3.0f} %  ETA {}  cycle {}/{} epoch {}/{}  {}  test {}",
-                                 std::string(static_cast<size_t>(filled), '#'),
-                                 std::string(static_cast<size_t>(kBarWidth - filled), '.'),
-                                 100 * done, eta(), now_.cycle + 1, cycles_, now_.cycle_epoch + 1,
-                                 cycle_epochs_, what, accuracy_.empty() ? "-" : accuracy_);
-  text.resize(std::min(text.size(), terminal_width() - 1));
-  std::printf("\r%s\033[K", text.c_str());
-  std::fflush(stdout);
-  drawn_ = true;
+  std::string text =
+      fmt::format("{:3.0f} %  ETA {}  cycle {}/{} epoch {}/{}  {}  {} {}", 100 * done, eta(),
+                  now_.cycle + 1, cycles_, now_.cycle_epoch + 1, cycle_epochs_, what, measured_on_,
+                  accuracy_.empty() ? "-" : accuracy_);
+  // The bar takes the room that is left: two brackets, a space, and the column of the cursor.
+  const size_t room = out().width() - std::min(out().width(), text.size() + 4);
+  text = bar_text(done, std::clamp(room, kLeastBar, kMostBar)) + " " + text;
+  out().status(std::move(text));
 }
 
 std::string Progress::eta() const {

@@ -1,0 +1,96 @@
+#include "apps/common/option_errors.h"
+
+#include <fmt/format.h>
+#include <vector>
+
+#include "engine/train/config_document.h"
+
+namespace sculpt {
+namespace {
+
+/// "--out" for an option, "CONFIG.toml" for a positional argument.
+std::string name_of(const CLI::Option& option) {
+  return option.nonpositional() ? option.get_name() : value_name(option);
+}
+
+void collect(const CLI::App& app, std::vector<const CLI::Option*>& options,
+             std::vector<std::string>& names) {
+  for (const CLI::Option* option : app.get_options()) {
+    options.push_back(option);
+    for (const std::string& name : option->get_lnames())
+      names.push_back("--" + name);
+    for (const std::string& name : option->get_snames())
+      names.push_back("-" + name);
+  }
+  for (const CLI::App* part : app.get_subcommands({})) {
+    if (!part->get_name().empty()) names.push_back(part->get_name());
+    collect(*part, options, names);
+  }
+}
+
+/// "--out=x" -> "--out"
+std::string without_value(const std::string& word) {
+  return word.substr(0, word.find('='));
+}
+
+}  // namespace
+
+std::string value_name(const CLI::Option& option) {
+  const std::string name = option.get_type_name();  // "N:INT in [1 - 4096]" where it is checked
+  return name.substr(0, name.find(':'));
+}
+
+std::string option_error_line(const CLI::App& app, const CLI::ParseError& error,
+                              const std::string& program) {
+  const std::string text = option_error_text(app, error);
+  return fmt::format("{}{} {} --help", text, text.ends_with("?") ? " Run" : "; run", program);
+}
+
+std::string option_error_text(const CLI::App& app, const CLI::ParseError& error) {
+  std::vector<const CLI::Option*> options;
+  std::vector<std::string> names;
+  collect(app, options, names);
+  const std::string what = error.what();
+
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> words = app.remaining(true);
+    std::string word = words.empty() ? what : words.front();
+    for (const std::string& candidate : words)
+      if (candidate.starts_with("-")) {
+        word = candidate;
+        break;
+      }
+    const std::string near = nearest(without_value(word), names);
+    if (word.starts_with("-"))
+      return fmt::format("there is no option {}{}", without_value(word),
+                         near.empty() ? "" : fmt::format("; did you mean {}?", near));
+    return fmt::format("'{}' is one argument too many", word);
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    // "Could not convert: --threads = many"
+    const size_t begin = what.find(": "), middle = what.rfind(" = ");
+    if (begin != std::string::npos && middle != std::string::npos && begin < middle)
+      return fmt::format("{} must be a number, not '{}'",
+                         what.substr(begin + 2, middle - begin - 2), what.substr(middle + 3));
+  }
+  for (const CLI::Option* option : options) {
+    const std::string name = name_of(*option);
+    if (!what.starts_with(option->get_name() + ":") && !what.starts_with(option->get_name() + " "))
+      continue;
+    if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr)
+      return fmt::format("{} needs a value ({})", name, value_name(*option));
+    if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
+      return fmt::format("{} is missing", name);
+    // "--threads: Value 0 not in range [1 - 4096]"
+    const size_t reason = what.find(": ");
+    if (reason == std::string::npos) continue;
+    std::string text = what.substr(reason + 2);
+    if (text.starts_with("Value ")) text.erase(0, 6);
+    const size_t is_not = text.find(" not in ");
+    if (is_not != std::string::npos) text.insert(is_not, " is");
+    return fmt::format("{}: {}", name, text);
+  }
+  return what;
+}
+
+}  // namespace sculpt

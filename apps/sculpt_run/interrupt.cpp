@@ -1,0 +1,83 @@
+#include "apps/sculpt_run/interrupt.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <string_view>
+#include <unistd.h>
+
+namespace sculpt {
+namespace {
+
+constexpr int64_t kNanoseconds = 1'000'000'000;
+constexpr int64_t kBurst = 2 * kNanoseconds;
+
+// When the process was asked to end, in nanoseconds of CLOCK_MONOTONIC; 0: not yet. One number, so
+// that handlers in two threads agree about which signal was the first.
+std::atomic<int64_t> asked_at{0};
+std::atomic<bool> stop_requested{false};  // by the program itself
+static_assert(std::atomic<int64_t>::is_always_lock_free, "handlers must not wait for a lock");
+
+// On a terminal the line replaces the one that is being redrawn.
+constexpr std::string_view kLine =
+    "stopping after this step; a second Ctrl-C at least two seconds later ends it at once\n";
+std::string_view before_line;
+
+int64_t now() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return std::max<int64_t>(1, time.tv_sec * kNanoseconds + time.tv_nsec);
+}
+
+void write_all(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+    if (written <= 0) return;  // nobody can be told
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+// Uses only what POSIX allows in a handler.
+extern "C" void on_interrupt(int signal) {
+  const int saved_errno = errno;
+  int64_t first = 0;
+  if (asked_at.compare_exchange_strong(first, now())) {
+    write_all(before_line);
+    write_all(kLine);
+  } else if (now() - first >= kBurst) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);  // delivered when this handler returns
+  }
+  errno = saved_errno;
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  if (isatty(STDERR_FILENO) != 0) before_line = "\r\033[K";
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    sigaction(signal, nullptr, &before);
+    if (signal == SIGHUP && before.sa_handler == SIG_IGN) continue;
+    sigaction(signal, &action, nullptr);
+  }
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+void request_stop() {
+  stop_requested = true;
+}
+
+bool interrupted() {
+  return asked_at != 0 || stop_requested;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,54 @@
+#pragma once
+// Text laid out for a given number of columns.
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sculpt {
+
+/// Breaks each line of `text` at spaces so that it has at most `width` columns. Continued lines
+/// begin with `indent` spaces more than their first one. A word longer than that stays whole.
+std::string wrap(const std::string& text, size_t width, size_t indent = 0);
+
+/// Joins `fields` with two spaces and starts a new line, indented by two, where `width` is reached.
+std::string join_fields(const std::vector<std::string>& fields, size_t width);
+
+/// At most `width` columns: the middle of a longer text is replaced by "..".
+std::string shorten(const std::string& text, size_t width);
+
+/// "1.5 M", "12", "3.20 G"
+std::string count_text(double n);
+/// "1,234,567"
+std::string grouped(long long n);
+
+/// Rows of cells in columns two spaces apart.
+class Table {
+ public:
+  /// What happens to cells where the table is too wide.
+  enum class Fit { keep, shorten, wrap };
+  struct Column {
+    std::string heading;
+    bool right = true;  ///< numbers end in one column
+    Fit fit = Fit::keep;
+  };
+
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  /// One cell for each column.
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
+  std::string heading(size_t width) const;
+  /// The rows, without the heading.
+  std::string body(size_t width) const;
+
+ private:
+  std::vector<size_t> widths(size_t width) const;
+  std::string line(const std::vector<std::string>& cells, const std::vector<size_t>& widths) const;
+
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace sculpt

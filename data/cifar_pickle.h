@@ -1,0 +1,19 @@
+#pragma once
+// CIFAR as pickled for Python (cifar-10-batches-py, cifar-100-python): what torchvision downloads.
+// A file is a dictionary with "data", a numpy array [records][3072] of bytes, each row planar RGB
+// as in the binary version, and lists of labels.
+
+#include <cstdint>
+#include <string>
+
+#include "data/dataset.h"
+
+namespace sculpt::data {
+
+/// Appends the records of the file to `set`, whose name, shape and classes are set. `label_key`:
+/// "labels" or "fine_labels". Throws Error naming the file if it is not a pickle of exactly
+/// `records` records or if a label is out of range.
+void append_pickled(const std::string& path, const std::string& label_key, int64_t records,
+                    Dataset& set);
+
+}  // namespace sculpt::data

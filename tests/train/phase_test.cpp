@@ -1,0 +1,136 @@
+// Phases: what a watcher sees, and runs that are interrupted within phases and then resumed.
+
+#include "engine/core/phase.h"
+
+#include <doctest/doctest.h>
+#include <thread>
+
+#include "engine/sparse/criteria.h"
+#include "tests/train/tiny_run.h"
+
+using namespace sculpt;
+using namespace sculpt::testing;
+
+namespace {
+
+/// Counts looks, and interrupts at the one with number `moment`; -1: never.
+class Looks : public PhaseWatcher {
+ public:
+  explicit Looks(int64_t moment = -1) : moment_(moment), before_(watch_phases(this)) {}
+  ~Looks() override { watch_phases(before_); }
+
+  void on_phase(const PhaseState& phase) override {
+    names.insert(phase.name);
+    last = phase;
+    if (looks++ == moment_) throw Interrupted();
+  }
+  void on_phase_end(const PhaseState&) override { ++ends; }
+
+  int64_t looks = 0, ends = 0;
+  PhaseState last;
+  std::set<std::string> names;
+
+ private:
+  const int64_t moment_;
+  PhaseWatcher* const before_;
+};
+
+std::vector<std::byte> final_of(const std::filesystem::path& folder) {
+  return read_file(RunFolder(folder).final_checkpoint());
+}
+
+}  // namespace
+
+TEST_CASE("phase: the watcher sees the innermost phase and its parts") {
+  Looks looks;
+  check_stop();  // outside of a phase
+  CHECK(looks.looks == 0);
+  {
+    Phase outer("outer", 10);
+    outer.advance(3);
+    CHECK(looks.last.name == "outer");
+    CHECK(looks.last.done == 3);
+    CHECK(looks.last.total == 10);
+    {
+      const Phase inner("inner");
+      check_stop();
+      CHECK(looks.last.name == "inner");
+      CHECK(looks.last.total == 0);
+    }
+    check_stop();
+    CHECK(looks.last.name == "outer");
+    CHECK(looks.last.done == 3);
+    std::thread([] { check_stop(); }).join();  // a phase belongs to its thread
+  }
+  CHECK(looks.looks == 3);
+  CHECK(looks.ends == 2);
+  check_stop();
+  CHECK(looks.looks == 3);
+}
+
+TEST_CASE("phase: an interrupted phase ends, and the one around it counts again") {
+  Looks looks(0);
+  Phase outer("outer", 2);
+  CHECK_THROWS_AS(
+      [] {
+        Phase inner("inner", 2);
+        inner.advance();
+      }(),
+      Interrupted);
+  CHECK(looks.ends == 1);
+  outer.advance();
+  CHECK(looks.last.name == "outer");
+}
+
+// Every look in the run is a moment at which a signal may be heard. The interrupted session and the
+// one that goes on give the bytes of a run that nobody disturbed.
+TEST_CASE("phase: a run interrupted within any phase and resumed ends with the same bytes") {
+  for (const Criterion& criterion : criteria()) {
+    CAPTURE(criterion.name);
+    for (const bool prune_first : {true, false}) {
+      CAPTURE(prune_first);
+      Plan plan = {PruneStep{std::string(criterion.name), "erk", 0.5}, TrainStep{1},
+                   PruneStep{std::string(criterion.name), "erk", 0.25}};
+      if (!prune_first) plan.insert(plan.begin(), TrainStep{1});
+      const auto session = [&](const std::filesystem::path& folder, bool resume) {
+        TinyRun run(folder, plan);
+        run.network().graph().replay().sparse = SparseKernels::on;  // with timing of dense kernels
+        std::vector<std::string> warnings;
+        resume ? run.trainer().resume(warnings) : run.trainer().start();
+        CHECK(warnings.empty());
+        const bool interrupted = run.trainer().run() == RunOutcome::interrupted;
+        // What is on disk agrees with what is said.
+        if (interrupted && run.trainer().state().saves == 0)
+          CHECK(std::filesystem::is_empty(RunFolder(folder).checkpoints()));
+        return interrupted;
+      };
+      TemporaryFolder whole;
+      int64_t looks = 0;
+      {
+        const Looks counter;
+        REQUIRE_FALSE(session(whole.path(), false));
+        looks = counter.looks;
+        CHECK(counter.names.count("evaluating") == 1);
+        if (criterion.name == "synflow") CHECK(counter.names.count("synflow rounds") == 1);
+      }
+      REQUIRE(looks > 10);
+      const auto expected = final_of(whole.path());
+      const std::string layers = read_text(RunFolder(whole.path()).layers());
+      for (int64_t moment = 0; moment < looks; moment += 1 + looks / 12) {
+        CAPTURE(moment);
+        TemporaryFolder folder;
+        {
+          const Looks stop(moment);
+          // Timing of dense kernels takes as many steps as there is time for, so the last looks may
+          // be missing.
+          if (!session(folder.path(), false)) continue;
+          CHECK(stop.looks == moment + 1);  // nothing long went on after it
+        }
+        CHECK_FALSE(std::filesystem::exists(RunFolder(folder.path()).summary()));
+        REQUIRE_FALSE(session(folder.path(), true));
+        CHECK((final_of(folder.path()) == expected));
+        CHECK((read_text(RunFolder(folder.path()).layers()) == layers));
+      }
+    }
+  }
+}
