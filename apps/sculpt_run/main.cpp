@@ -6,6 +6,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
 #include "engine/core/error.h"
@@ -65,18 +66,25 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
   Experiment experiment(request.options, device);
   warn_about_fallbacks(device);
-  const RunIdentity identity = experiment.identity();
-  if (resume) warn_about_environment(folder, identity);
+  RunIdentity identity = experiment.identity();
+  add_initial(request, identity.inputs);
+  if (resume) {
+    follow_recorded_inputs(folder, identity.inputs);
+    warn_about_environment(folder, identity);
+  } else {
+    require_start(request, experiment.network());
+  }
   folder.prepare(request.config_toml);
   write_file(folder.environment(), environment_json(identity));
 
-  RunStore store(folder, request.config_hash);
+  RunStore store(folder, request.config_hash, identity.inputs);
   Progress progress(request.plan, experiment.train().steps_per_epoch());
   Trainer trainer(
       {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
        [&](int64_t i) { return experiment.score_batch(i); }, store, progress, interrupted,
        device.chooser,
-       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); }},
+       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
+       [&](ParameterArena& parameters) { load_initial(request, parameters); }},
       {request.plan, request.options.train, request.options.prune, identity,
        request.profiled_steps});
   std::vector<std::string> warnings;
@@ -115,6 +123,7 @@ int main_checked(int argc, char** argv) {
   if (line.plan || line.describe) {
     Experiment experiment(request.options, device, Experiment::Images::blank);
     if (line.describe) show_network(experiment, request.options);
+    if (line.plan) require_start(request, experiment.network());
     if (line.plan) show_plan(experiment, request.options, request.plan);
     return kExitOk;
   }
@@ -130,6 +139,9 @@ int main(int argc, char** argv) {
   try {
     return sculpt::main_checked(argc, argv);
   } catch (const sculpt::UsageError& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return sculpt::kExitUsage;
+  } catch (const sculpt::OtherInputs& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return sculpt::kExitUsage;
   } catch (const std::exception& error) {

@@ -17,17 +17,37 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   return std::pair<int64_t, int64_t>(first, last);
 }
 
+std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, bool resume) {
+  if (model.init_from.empty()) return std::nullopt;
+  std::error_code error;
+  if (!std::filesystem::exists(model.init_from, error)) {
+    if (resume) return std::nullopt;
+    fail("model.init_from: there is no file {}; give the path of a safetensors file",
+         model.init_from);
+  }
+  const InitialParts parts = model.init_parts == "weights" ? InitialParts::weights
+                             : model.init_parts == "masks" ? InitialParts::masks
+                                                           : InitialParts::both;
+  return InitialNetwork::read(model.init_from, parts);
+}
+
 }  // namespace
 
 Request make_request(const CommandLine& line) try {
-  Request request{
-      read_options(line.config, line.settings), {}, "", "", RunFolder(""), steps_of(line.profile)};
+  Request request{read_options(line.config, line.settings),
+                  {},
+                  "",
+                  "",
+                  RunFolder(""),
+                  steps_of(line.profile),
+                  {}};
   RunOptions& options = request.options;
   request.plan = options.plan();
   request.config_toml = write_config(options.sections());
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = hash_config(values, keys_without_effect());
   request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
+  request.initial = read_initial(options.model, line.resume);
   if (line.plan || line.describe || request.folder.empty()) return request;
 
   const std::string name = request.folder.root().string();

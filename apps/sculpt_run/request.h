@@ -8,6 +8,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
+#include "engine/train/initial_network.h"
 #include "engine/train/run_folder.h"
 
 namespace sculpt {
@@ -25,6 +26,9 @@ struct Request {
   std::string config_hash;
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
+  /// The file of model.init_from. None if that is not set, or if the file of a run that is resumed
+  /// is not there any more: the run needs only what it says in its checkpoints.
+  std::optional<InitialNetwork> initial;
 };
 
 /// Reads the config, expands the plan, and checks that the run folder may be used. Throws

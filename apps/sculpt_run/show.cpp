@@ -77,7 +77,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan) {
   const PlanCost cost = plan_cost(plan, experiment.network(), experiment.train().size());
-  const double dense_cycle = training_flops_per_image(experiment.network()) *
+  const double dense_cycle = dense_training_flops_per_image(experiment.network()) *
                              static_cast<double>(experiment.train().size()) *
                              static_cast<double>(options.train.epochs);
   const Timing timing = time_steps(experiment, options.train.optim);

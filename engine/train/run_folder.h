@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/error.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/files.h"
 #include "engine/train/metrics.h"
@@ -48,18 +49,32 @@ class RunFolder {
 void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored);
 
+/// A run folder was started with other data, or from another file, than there are now.
+class OtherInputs : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws OtherInputs naming what differs, both fingerprints and the fix. What either side does not
+/// know is taken as equal.
+void require_same_inputs(const RunInputs& recorded, const RunInputs& now);
+
 /// Writes and finds a run's checkpoints and records.
 class RunStore {
  public:
-  RunStore(RunFolder folder, std::string config_hash)
-      : folder_(std::move(folder)), config_hash_(std::move(config_hash)) {}
+  RunStore(RunFolder folder, std::string config_hash, RunInputs inputs = {})
+      : folder_(std::move(folder)),
+        config_hash_(std::move(config_hash)),
+        inputs_(std::move(inputs)) {}
 
   const RunFolder& folder() const { return folder_; }
 
   /// Restores the newest resumable checkpoint that is not damaged, and cuts the records back to it.
   /// Nothing if the folder has none. Damaged ones are reported in `warnings`; Error if there are
-  /// only damaged ones.
+  /// only damaged ones; OtherInputs if it is of a run on other data.
   std::optional<RunState> restore(ParameterArena& parameters, std::vector<std::string>& warnings);
+  /// The newest resumable checkpoint that is not damaged, and what it says; for messages.
+  std::optional<std::pair<std::filesystem::path, RunState>> newest_good_state() const;
   /// Cuts the records back to the start of the run.
   void reset();
 
@@ -88,6 +103,7 @@ class RunStore {
 
   RunFolder folder_;
   std::string config_hash_;
+  RunInputs inputs_;
 };
 
 }  // namespace sculpt

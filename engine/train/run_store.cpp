@@ -12,6 +12,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kFormat = "sculpt-checkpoint-2";
 constexpr std::string_view kStatePrefix = "state-";
 constexpr std::string_view kExtension = ".safetensors";
+constexpr std::string_view kDataFingerprint = "data_fingerprint";
+constexpr std::string_view kInitialFingerprint = "init_from_fingerprint";
 constexpr CheckpointContent kResumable{.masks = true, .momentum = true};
 constexpr CheckpointContent kFinal{.masks = true, .momentum = false};
 constexpr CheckpointContent kRewind{.masks = false, .momentum = false};
@@ -24,6 +26,17 @@ int64_t state_number(const std::string& name) {
   int64_t number = -1;
   const auto result = std::from_chars(begin, end, number);
   return result.ec == std::errc() && result.ptr == end ? number : -1;
+}
+
+RunInputs inputs_of(const safetensors::File& file) {
+  const auto value = [&](std::string_view key) {
+    const auto found = file.metadata().find(std::string(key));
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  RunInputs inputs;
+  inputs.data = value(kDataFingerprint);
+  inputs.initial = value(kInitialFingerprint);
+  return inputs;
 }
 
 }  // namespace
@@ -44,7 +57,11 @@ std::vector<std::pair<int64_t, fs::path>> RunStore::states() const {
 }
 
 safetensors::Metadata RunStore::base_metadata() const {
-  return {{"format", std::string(kFormat)}, {"config_hash", config_hash_}};
+  safetensors::Metadata metadata = {{"format", std::string(kFormat)},
+                                    {"config_hash", config_hash_}};
+  if (!inputs_.data.empty()) metadata[std::string(kDataFingerprint)] = inputs_.data;
+  if (!inputs_.initial.empty()) metadata[std::string(kInitialFingerprint)] = inputs_.initial;
+  return metadata;
 }
 
 safetensors::File RunStore::read(const fs::path& path) const {
@@ -64,11 +81,17 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
     try {
       const safetensors::File file = read(path);
       const RunState state = state_from(file);
+      const RunInputs recorded = inputs_of(file);
+      require_same_inputs(recorded, inputs_);
       read_checkpoint(file, parameters, kResumable);
       LineFile(folder_.metrics()).truncate(static_cast<size_t>(state.metrics_lines));
       LineFile(folder_.layers()).truncate(static_cast<size_t>(state.layer_lines));
       LineFile(folder_.prunes()).truncate(static_cast<size_t>(state.prune_lines));
+      // The file of model.init_from need not be there any more.
+      if (inputs_.initial.empty()) inputs_.initial = recorded.initial;
       return state;
+    } catch (const OtherInputs&) {
+      throw;
     } catch (const Error& error) {
       last = error.what();
       warnings.push_back(fmt::format("{}; going back to the checkpoint before it", last));
@@ -78,6 +101,16 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
   warnings.clear();
   fail("no checkpoint in {} can be used: {}; delete {} and start again",
        folder_.checkpoints().string(), last, folder_.root().string());
+}
+
+std::optional<std::pair<fs::path, RunState>> RunStore::newest_good_state() const {
+  for (const auto& [number, path] : states()) {
+    try {
+      return std::pair(path, state_from(read(path)));
+    } catch (const Error&) {  // then the one before it
+    }
+  }
+  return std::nullopt;
 }
 
 void RunStore::reset() {
