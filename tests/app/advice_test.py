@@ -109,7 +109,7 @@ class Settings(ProgramTest):
 class Environment(ProgramTest):
     def test_instruction_set(self):
         wrong = {**os.environ, "SCULPT_CPU_ISA": "sse"}
-        done = self.assert_fails(1, ["use avx512, avx2 or portable"], self.config, "--plan",
+        done = self.assert_fails(2, ["use avx512, avx2 or portable"], self.config, "--plan",
                                  env=wrong)
         self.assertIn("SCULPT_CPU_ISA", done.stderr)
         good = sculpt_run(self.config, "--plan", env={**wrong, "SCULPT_CPU_ISA": "portable"})
@@ -195,15 +195,21 @@ class Training(ProgramTest):
         self.finish(*words, "--out", self.folder / "more", "--set", "prune.sparsity=0.99")
 
     def test_layer_without_weights(self):
-        words = [self.config, *sets("method=pai", "prune.criterion=magnitude",
-                                    "prune.allocation=global", "prune.sparsity=0.999",
-                                    "train.epochs=1")]
-        text = self.finish(*words, "--out", self.folder / "run")
-        said = text + sculpt_run(*words, "--out", self.folder / "again").stderr
-        self.assertIn("A higher density or allocation erk or balanced keeps some", said)
-        for name, more in (("higher", "prune.sparsity=0.5"), ("erk", "prune.allocation=erk"),
-                           ("balanced", "prune.allocation=balanced")):
-            done = sculpt_run(*words, "--out", self.folder / name, "--set", more)
+        words = [self.config, *sets("method=pai", "prune.criterion=magnitude", "train.epochs=1",
+                                    "prune.allocation=global", "prune.sparsity=0.998")]
+        higher = sets("prune.sparsity=0.5")
+        for name, allocation, more, advice in (
+                ("global", "global", sets("prune.allocation=balanced"),
+                 "a higher density or the allocation balanced keeps some"),
+                ("balanced", "balanced", higher, "; a higher density keeps some"),
+                ("erk", "erk", higher, "; a higher density keeps some")):
+            # Fewer weights than layers.
+            few = [] if name == "global" else sets("prune.sparsity=0.9995")
+            done = sculpt_run(*words, *sets(f"prune.allocation={allocation}"), *few, "--out",
+                              self.folder / name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(advice, done.stdout + done.stderr)
+            done = sculpt_run(*words, *more, "--out", self.folder / f"{name}-mended")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("has no weight left", done.stdout + done.stderr)
 
