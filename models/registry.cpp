@@ -56,6 +56,12 @@ void ModelOptions::visit(OptionVisitor& v) {
             "whether the first convolution takes part in pruning");
   v.boolean("prune_classifier", prune_classifier,
             "whether the last linear layer takes part in pruning");
+  v.text("init_from", init_from,
+         "safetensors file that the run starts from: a checkpoint of a run folder, or a file with "
+         "the names and shapes of the usual PyTorch model; empty: the initialisation above");
+  v.choice("init_parts", init_parts, {"both", "weights", "masks"},
+           "what is taken from model.init_from: weights with batch-norm statistics, masks, or both "
+           "(a file without masks then masks nothing)");
 }
 
 int64_t ModelContext::scaled(int64_t channels) const {

@@ -11,6 +11,9 @@
 namespace sculpt {
 namespace {
 
+constexpr const char* kDataFingerprint = "data_fingerprint";
+constexpr const char* kInitialFingerprint = "init_from_fingerprint";
+
 std::string system_name() {
   utsname name{};
   if (uname(&name) != 0) return "";
@@ -37,7 +40,22 @@ std::string environment_json(const RunIdentity& identity) {
                                         {"threads", identity.threads}};
   if (!identity.libraries.empty()) environment["libraries"] = identity.libraries;
   if (!identity.conv_choices.empty()) environment["conv_choices"] = identity.conv_choices;
+  const RunInputs& inputs = identity.inputs;
+  if (!inputs.data.empty()) environment[kDataFingerprint] = inputs.data;
+  if (!inputs.initial.empty()) environment[kInitialFingerprint] = inputs.initial;
   return environment.dump(2) + "\n";
+}
+
+RunInputs recorded_inputs(const std::string& json) {
+  const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const auto text = [&](const char* key) {
+    const auto found = environment.is_object() ? environment.find(key) : environment.end();
+    return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  RunInputs inputs;
+  inputs.data = text(kDataFingerprint);
+  inputs.initial = text(kInitialFingerprint);
+  return inputs;
 }
 
 kernels::Choices recorded_choices(const std::string& json) {

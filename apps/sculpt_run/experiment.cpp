@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/experiment.h"
 
+#include "data/fingerprint.h"
 #include "data/loader.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
@@ -37,14 +38,21 @@ uint64_t seed_of(const RunOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
 
+data::TrainTest load_data(const data::DataOptions& options, Experiment::Images images,
+                          std::string& fingerprint) {
+  if (images == Experiment::Images::blank) return data::blank_dataset(options);
+  data::TrainTest sets = data::load_dataset(options);
+  fingerprint = data::fingerprint(sets);
+  return sets;
+}
+
 }  // namespace
 
 Experiment::Experiment(const RunOptions& options, kernels::Device device, Images images)
     : options_(options),
       device_(std::move(device)),
-      data_(data::split(images == Images::real ? data::load_dataset(options.data)
-                                               : data::blank_dataset(options.data),
-                        options.data, seed_of(options))),
+      data_(data::split(load_data(options.data, images, data_fingerprint_), options.data,
+                        seed_of(options))),
       train_(data::make_train_loader(data_.train, options.data, options.train.batch,
                                      seed_of(options))),
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),
@@ -73,6 +81,8 @@ RunIdentity Experiment::identity() const {
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
   identity.evaluated_on = data_.val.size() > 0 ? "validation" : "test";
+  identity.inputs.data_name = options_.data.name;
+  identity.inputs.data = data_fingerprint_;
   return identity;
 }
 

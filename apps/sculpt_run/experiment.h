@@ -2,6 +2,7 @@
 // The things a run works with, made from its options: data, network, backend.
 
 #include <memory>
+#include <string>
 
 #include "apps/sculpt_run/run_options.h"
 #include "data/split.h"
@@ -32,6 +33,7 @@ class Experiment {
  private:
   const RunOptions options_;
   const kernels::Device device_;
+  std::string data_fingerprint_;
   data::DataSplits data_;
   std::unique_ptr<BatchSource> train_, test_;
   std::unique_ptr<Network> network_;

@@ -7,6 +7,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/interrupt.h"
 #include "apps/sculpt_run/phase_display.h"
 #include "apps/sculpt_run/processors.h"
@@ -99,8 +100,15 @@ int run(const Request& request, const kernels::Device& device) {
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
   Experiment experiment(request.options, device);
   warn_about_fallbacks(device);
-  const RunIdentity identity = experiment.identity();
-  if (resume) warn_about_environment(folder, identity);
+  RunIdentity identity = experiment.identity();
+  add_initial(request, identity.inputs);
+  if (resume) {
+    follow_recorded_inputs(folder, identity.inputs);
+    warn_about_environment(folder, identity);
+  } else {
+    require_start(request, experiment.network());
+  }
+  store.set_inputs(identity.inputs);
   lock.require_held();
   prepare_folder(request, store, experiment.network());
   write_file(folder.environment(), environment_json(identity));
@@ -114,7 +122,8 @@ int run(const Request& request, const kernels::Device& device) {
          return interrupted();
        },
        device.chooser,
-       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); }},
+       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
+       [&](ParameterArena& parameters) { load_initial(request, parameters); }},
       {request.plan, request.options.train, request.options.prune, identity,
        request.profiled_steps});
   std::vector<std::string> warnings;
@@ -154,6 +163,7 @@ void show(const CommandLine& line) {
   const kernels::Device device = open(line, request);
   Experiment experiment(request.options, device, Experiment::Images::blank);
   if (line.describe) show_network(experiment, request.options);
+  if (line.plan) require_start(request, experiment.network());
   if (line.plan) show_plan(experiment, request.options, request.plan);
 }
 
@@ -207,6 +217,9 @@ int main(int argc, char** argv) {
   try {
     return sculpt::main_checked(argc, argv);
   } catch (const sculpt::UsageError& error) {
+    sculpt::say_error(error.what());
+    return sculpt::kExitUsage;
+  } catch (const sculpt::OtherInputs& error) {
     sculpt::say_error(error.what());
     return sculpt::kExitUsage;
   } catch (const std::exception& error) {

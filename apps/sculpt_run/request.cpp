@@ -96,6 +96,21 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
   request.start = Start::go_on;
 }
 
+/// The file of model.init_from. A run that goes on does not need the file any more.
+std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, Start start) {
+  if (model.init_from.empty()) return std::nullopt;
+  std::error_code error;
+  if (!fs::exists(model.init_from, error)) {
+    if (start != Start::fresh && start != Start::restart) return std::nullopt;
+    fail("model.init_from: there is no file {}; give the path of a safetensors file",
+         model.init_from);
+  }
+  const InitialParts parts = model.init_parts == "weights" ? InitialParts::weights
+                             : model.init_parts == "masks" ? InitialParts::masks
+                                                           : InitialParts::both;
+  return InitialNetwork::read(model.init_from, parts);
+}
+
 }  // namespace
 
 Request make_request(const CommandLine& line) try {
@@ -107,7 +122,8 @@ Request make_request(const CommandLine& line) try {
                   .folder = RunFolder(""),
                   .profiled_steps = {},
                   .extended_hash = "",
-                  .lock = nullptr};
+                  .lock = nullptr,
+                  .initial = {}};
   request.profiled_steps = steps_of(line.profile);
   const auto lock = [&] {
     if (!runs) return;
@@ -132,6 +148,7 @@ Request make_request(const CommandLine& line) try {
     lock();
   }
   if (runs && !request.folder.empty()) choose_start(request, line, values);
+  request.initial = read_initial(options.model, request.start);
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());

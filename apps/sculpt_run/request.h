@@ -9,6 +9,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
+#include "engine/train/initial_network.h"
 #include "engine/train/run_folder.h"
 #include "engine/train/run_lock.h"
 
@@ -40,6 +41,9 @@ struct Request {
   std::string extended_hash;  ///< hash of the config of the run that is extended
   /// Of the run folder; none for --plan and --describe, which touch no folder.
   std::unique_ptr<RunLock> lock;
+  /// The file of model.init_from. None if that is not set, or if the file of a run that is resumed
+  /// is not there any more: the run needs only what it says in its checkpoints.
+  std::optional<InitialNetwork> initial;
 };
 
 /// Reads the config, expands the plan, locks the run folder, and checks that it may be used. Throws

@@ -75,7 +75,7 @@ void print_table(const Table& table) {
 
 void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan) {
   const PlanCost cost = plan_cost(plan, experiment.network(), experiment.train().size());
-  const double dense_cycle = training_flops_per_image(experiment.network()) *
+  const double dense_cycle = dense_training_flops_per_image(experiment.network()) *
                              static_cast<double>(experiment.train().size()) *
                              static_cast<double>(options.train.epochs);
   const Timing timing = time_steps(experiment, options.train.optim);

@@ -15,16 +15,31 @@ std::vector<LayerCost> layer_costs(const Network& network) {
   return costs;
 }
 
-double training_flops_per_image(const Network& network) {
+namespace {
+
+/// `density` of a weight decides its layer's share.
+template <class Density>
+double training_flops(const Network& network, Density&& density) {
   double flops = 0;
   for (const auto& layer : layer_costs(network)) {
-    const auto& parameters = network.parameters();
-    const double density = static_cast<double>(parameters.kept_count(layer.weight)) /
-                           static_cast<double>(parameters[layer.weight].count);
     const double passes = layer.reads_images ? 2 : 3;
-    flops += 2 * passes * static_cast<double>(layer.macs) * density;
+    flops += 2 * passes * static_cast<double>(layer.macs) * density(layer.weight);
   }
   return flops;
+}
+
+}  // namespace
+
+double training_flops_per_image(const Network& network) {
+  const ParameterArena& parameters = network.parameters();
+  return training_flops(network, [&](ParameterId weight) {
+    return static_cast<double>(parameters.kept_count(weight)) /
+           static_cast<double>(parameters[weight].count);
+  });
+}
+
+double dense_training_flops_per_image(const Network& network) {
+  return training_flops(network, [](ParameterId) { return 1.0; });
 }
 
 }  // namespace sculpt

@@ -20,5 +20,7 @@ std::vector<LayerCost> layer_costs(const Network& network);
 /// FLOPs of one training step per image at the masks' present densities: 2 FLOPs per MAC; forward +
 /// input gradient + weight gradient, each scaled by the layer's density (methods.md, section 6).
 double training_flops_per_image(const Network& network);
+/// The same with no weight masked.
+double dense_training_flops_per_image(const Network& network);
 
 }  // namespace sculpt

@@ -1,5 +1,7 @@
 #include "engine/sparse/prune.h"
 
+#include <string_view>
+
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
 
@@ -23,19 +25,28 @@ int64_t count_to_keep(const KeptWeights& kept, double density) {
   return count;
 }
 
+/// What keeps some weights of every layer. The balanced allocation does if there is one for each.
+std::string_view help_for_empty_layers(const PruneReport& report) {
+  const bool enough = report.kept >= static_cast<int64_t>(report.layers.size());
+  return report.step.allocation != "balanced" && enough
+             ? "a higher density or the allocation balanced keeps some"
+             : "a higher density keeps some";
+}
+
 PruneReport report_of(const KeptWeights& kept, const PruneStep& step) {
   PruneReport report;
   report.step = step;
   report.prunable = kept.total();
   report.kept = kept.kept();
-  for (const auto& layer : kept.layers()) {
+  for (const auto& layer : kept.layers())
     report.layers.push_back({layer.name, layer.shape, layer.count, layer.present});
-    if (layer.present == 0)
-      report.warnings.push_back(
-          fmt::format("layer '{}' has no weight left ({} of {} pruned by {}, {}); nothing flows "
-                      "through it. A higher density or allocation erk or balanced keeps some",
-                      layer.name, layer.count, layer.count, step.criterion, step.allocation));
-  }
+  for (const LayerKept& layer : report.layers)
+    if (layer.kept == 0)
+      report.warnings.push_back(fmt::format(
+          "layer '{}' has no weight left ({} of {} pruned by {}, {}), and nothing flows "
+          "through it; {}",
+          layer.name, layer.count, layer.count, step.criterion, step.allocation,
+          help_for_empty_layers(report)));
   return report;
 }
 

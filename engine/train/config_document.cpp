@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 
 #include "engine/core/error.h"
+#include "engine/train/config_text.h"
 #include "engine/train/files.h"
 
 namespace sculpt {
@@ -32,6 +33,11 @@ ConfigValue convert(const toml::node& node, const std::string& name, bool lines,
     for (const toml::node& item : *array)
       items.push_back(convert(item, name, lines, key));
     v.value = std::move(items);
+  } else if (node.is_table()) {
+    fail(
+        "{}: {} holds a table; a section is written [{}], with single brackets, and a value is a "
+        "number, a text, true, false or a list of these",
+        v.source, key, key);
   } else {
     std::ostringstream kind;
     kind << node.type();
@@ -42,14 +48,15 @@ ConfigValue convert(const toml::node& node, const std::string& name, bool lines,
 }
 
 void flatten(const toml::table& table, const std::string& prefix, const std::string& name,
-             bool lines, std::map<std::string, ConfigValue>& out) {
+             std::map<std::string, ConfigValue>& out, std::map<std::string, std::string>& tables) {
   for (const auto& [key, node] : table) {
     const std::string full = prefix + std::string(std::string_view(key));
     if (const toml::table* inner = node.as_table()) {
-      flatten(*inner, full + ".", name, lines, out);
+      tables[full] = place(name, inner->source());
+      flatten(*inner, full + ".", name, out, tables);
       continue;
     }
-    ConfigValue value = convert(node, name, lines, full);
+    ConfigValue value = convert(node, name, /*lines=*/true, full);
     const std::string source = value.source;
     if (!out.emplace(full, std::move(value)).second) fail("{}: {} is set twice", source, full);
   }
@@ -94,7 +101,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string ConfigValue::describe() const {
   if (const auto* integer = std::get_if<int64_t>(&value)) return fmt::format("{}", *integer);
-  if (const auto* real = std::get_if<double>(&value)) return fmt::format("{}", *real);
+  if (const auto* real = std::get_if<double>(&value)) return toml_text(*real);
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
   if (const auto* words = std::get_if<std::string>(&value)) return fmt::format("\"{}\"", *words);
   return "a list";
@@ -106,7 +113,7 @@ ConfigDocument ConfigDocument::from_file(const std::string& path) {
 
 ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name) {
   ConfigDocument document;
-  flatten(parse_toml(toml, name), "", name, true, document.values_);
+  flatten(parse_toml(toml, name), "", name, document.values_, document.tables_);
   return document;
 }
 

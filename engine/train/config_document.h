@@ -18,7 +18,7 @@ struct ConfigValue {
   std::string source;  ///< "cifar.toml:12" or "--set train.lr=0.1"
   std::string text;    ///< as written after --set, else empty
 
-  /// For messages: "the text 'abc'", "the number 3".
+  /// For messages, as TOML: "abc", 3, 3.0; "a list" for lists.
   std::string describe() const;
 };
 
@@ -34,10 +34,13 @@ class ConfigDocument {
   void set(const std::string& assignment);
 
   const std::map<std::string, ConfigValue>& values() const { return values_; }
+  /// Name ("train", "train.inner") -> place of every table of the file, empty ones included.
+  const std::map<std::string, std::string>& tables() const { return tables_; }
   const ConfigValue* find(std::string_view key) const;
 
  private:
   std::map<std::string, ConfigValue> values_;
+  std::map<std::string, std::string> tables_;
 };
 
 /// The candidate nearest to `word` by edit distance (insert, delete, replace, swap neighbours), or

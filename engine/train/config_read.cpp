@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/error.h"
@@ -18,7 +19,7 @@ class Reader : public OptionVisitor {
     const ConfigValue* given = find(name);
     if (!given) return;
     const auto* number = std::get_if<int64_t>(&given->value);
-    if (!number) wrong(name, *given, "a whole number", range_text(range));
+    if (!number) wrong(name, *given, "a whole number", range_text(range), without_point(*given));
     if (*number < range.low || *number > range.high) out_of_range(name, *given, range_text(range));
     value = *number;
   }
@@ -82,9 +83,15 @@ class Reader : public OptionVisitor {
   const ConfigValue* find(std::string_view name) const { return document_.find(key(name)); }
 
   [[noreturn]] void wrong(std::string_view name, const ConfigValue& given, std::string_view wanted,
-                          const std::string& range) const {
-    fail("{}: {} must be {}{}, not {}", given.source, key(name), wanted,
-         range.empty() ? "" : " " + range, given.describe());
+                          const std::string& range, const std::string& hint = "") const {
+    fail("{}: {} must be {}{}, not {}{}", given.source, key(name), wanted,
+         range.empty() ? "" : " " + range, given.describe(), hint);
+  }
+  /// 10.0 is a whole number to a person, and none to TOML.
+  static std::string without_point(const ConfigValue& given) {
+    const auto* real = std::get_if<double>(&given.value);
+    const bool whole = real != nullptr && *real == std::round(*real) && std::abs(*real) < 1e15;
+    return whole ? fmt::format("; write {:.0f}, without a decimal point", *real) : "";
   }
   [[noreturn]] void out_of_range(std::string_view name, const ConfigValue& given,
                                  const std::string& range) const {
@@ -132,6 +139,21 @@ std::string suggestion(const std::string& key, const ConfigSections& sections) {
   return near.empty() ? "" : fmt::format(", did you mean {}?", near);
 }
 
+/// Tables without values have no unknown keys that would give them away.
+void require_known_tables(const ConfigDocument& document, const ConfigSections& sections,
+                          const std::set<std::string>& keys) {
+  std::vector<std::string> names;
+  for (const ConfigSection& section : sections)
+    if (!section.name.empty()) names.push_back(section.name);
+  for (const auto& [table, source] : document.tables()) {
+    if (std::find(names.begin(), names.end(), table) != names.end()) continue;
+    if (keys.count(table)) fail("{}: {} is a key; write {} = VALUE", source, table, table);
+    const std::string near = nearest(table, names);
+    fail("{}: unknown section [{}]{}; the sections are {}", source, table,
+         near.empty() ? "" : fmt::format(", did you mean [{}]?", near), list_text(names));
+  }
+}
+
 }  // namespace
 
 void read_config(const ConfigDocument& document, const ConfigSections& sections) {
@@ -141,6 +163,7 @@ void read_config(const ConfigDocument& document, const ConfigSections& sections)
     if (!names.count(key))
       fail("{}: unknown key {}{} (sculpt_run --help-config lists all keys)", value.source, key,
            suggestion(key, sections));
+  require_known_tables(document, sections, names);
   for (const ConfigSection& section : sections) {
     Reader reader(document, section.name);
     section.visit(reader);

@@ -45,17 +45,18 @@ double seconds_dense(const RunState& state) {
 }  // namespace
 
 std::string to_json_line(const EpochMetrics& m) {
-  const Json line = {{"cycle", m.cycle},
-                     {"cycle_epoch", m.cycle_epoch},
-                     {"epoch", m.epoch},
-                     {"lr", m.lr},
-                     {"train_loss", number(m.train_loss)},
-                     {"train_accuracy", m.train_accuracy},
-                     {"test_loss", number(m.test_loss)},
-                     {"test_accuracy", number(m.test_accuracy)},
-                     {"density", m.density},
-                     {"images_per_second", m.images_per_second},
-                     {"seconds", m.seconds}};
+  Json line = {{"cycle", m.cycle},
+               {"cycle_epoch", m.cycle_epoch},
+               {"epoch", m.epoch},
+               {"lr", m.lr},
+               {"train_loss", number(m.train_loss)},
+               {"train_accuracy", number(m.train_accuracy)},
+               {"test_loss", number(m.test_loss)},
+               {"test_accuracy", number(m.test_accuracy)},
+               {"density", m.density},
+               {"images_per_second", m.images_per_second},
+               {"seconds", m.seconds}};
+  if (m.diverged) line["diverged"] = true;
   return line.dump() + "\n";
 }
 

@@ -13,17 +13,18 @@ namespace sculpt {
 
 /// One epoch, a line of metrics.jsonl. Accuracies are fractions; not a number = not evaluated.
 struct EpochMetrics {
-  int64_t cycle = 0;        ///< from 1
-  int64_t cycle_epoch = 0;  ///< from 1, within the cycle
-  int64_t epoch = 0;        ///< from 1, since the start of the run
-  double lr = 0;            ///< of the epoch's last step
-  double train_loss = 0;
-  double train_accuracy = 0;
+  int64_t cycle = 0;          ///< from 1
+  int64_t cycle_epoch = 0;    ///< from 1, within the cycle
+  int64_t epoch = 0;          ///< from 1, since the start of the run
+  double lr = 0;              ///< of the epoch's last step
+  double train_loss = 0;      ///< not a number if that is what it became
+  double train_accuracy = 0;  ///< likewise
   double test_loss = NAN;
   double test_accuracy = NAN;
   double density = 1;
   double images_per_second = 0;  ///< training steps only
   double seconds = 0;            ///< steps and evaluation
+  bool diverged = false;         ///< the epoch's training diverged, and the run ended with it
 };
 std::string to_json_line(const EpochMetrics& metrics);
 
@@ -60,6 +61,7 @@ struct RunIdentity {
       conv_choices;  ///< where a library may: problem to implementation
   int64_t threads = 1;
   int64_t batch = 0;
+  RunInputs inputs;
 };
 struct RunCost {
   int64_t prunable = 0;

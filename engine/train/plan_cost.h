@@ -24,7 +24,7 @@ struct PlanCost {
   bool estimated = false;
 };
 
-/// `network` unpruned; `train_images` per epoch.
+/// The plan begins at the masks of `network`; `train_images` per epoch.
 PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_images);
 
 }  // namespace sculpt

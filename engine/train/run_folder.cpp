@@ -169,4 +169,18 @@ void require_same_config(const RunFolder& folder, const std::map<std::string, st
          folder.root().string(), lines);
 }
 
+void require_same_inputs(const RunInputs& recorded, const RunInputs& now) {
+  const auto compare = [](const std::string& what, const std::string& before,
+                          const std::string& after, const std::string& files) {
+    if (before.empty() || after.empty() || before == after) return;
+    throw OtherInputs(fmt::format(
+        "{} is not what the run was started with: its fingerprint is {} now and was {} then; "
+        "restore {}, or start a new run in another folder with --out",
+        what, after, before, files));
+  };
+  compare("the data set " + now.data_name, recorded.data, now.data, "the files in data.root");
+  compare("the file of model.init_from, " + now.initial_path + ",", recorded.initial, now.initial,
+          "the file");
+}
+
 }  // namespace sculpt

@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/error.h"
+#include "engine/train/metrics.h"
+
 namespace sculpt {
 
 class RunFolder {
@@ -56,5 +59,15 @@ std::map<std::string, std::string> config_differences(
 /// Throws Error listing the differences if there are any.
 void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored);
+
+/// A run folder was started with other data, or from another file, than there are now.
+class OtherInputs : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws OtherInputs naming what differs, both fingerprints and the fix. What either side does not
+/// know is taken as equal.
+void require_same_inputs(const RunInputs& recorded, const RunInputs& now);
 
 }  // namespace sculpt

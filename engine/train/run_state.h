@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 
 #include "engine/train/safetensors.h"
 #include "kernels/tuning/chooser.h"
@@ -33,6 +34,15 @@ struct DenseSeconds {
   }
   /// Not a number if some steps were not measured.
   double total() const { return since > 0 ? earlier + since * ratio : earlier; }
+};
+
+/// What a run reads, as fingerprints of 16 hexadecimal digits: a resumed run must read the same. An
+/// empty fingerprint is not known, or there is nothing that it could be of.
+struct RunInputs {
+  std::string data_name;     ///< data.name; for messages
+  std::string data;          ///< of the data set
+  std::string initial_path;  ///< model.init_from; for messages
+  std::string initial;       ///< of that file
 };
 
 struct RunState {

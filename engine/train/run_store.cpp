@@ -20,6 +20,8 @@ constexpr std::string_view kWeightsFormat = "sculpt-checkpoint-2";
 constexpr std::string_view kStateFormat = "sculpt-state-3";
 constexpr const char* kExtends = "extends";
 constexpr const char* kSummary = "summary";
+constexpr const char* kDataFingerprint = "data_fingerprint";
+constexpr const char* kInitialFingerprint = "init_from_fingerprint";
 constexpr CheckpointContent kResumable{.masks = true, .momentum = true};
 constexpr CheckpointContent kFinal{.masks = true, .momentum = false};
 constexpr CheckpointContent kRewind{.masks = false, .momentum = false};
@@ -35,6 +37,17 @@ std::vector<std::string> extended_by(const safetensors::File& file) {
 constexpr const char* kRestart =
     "start over with --restart, which keeps the old run in a folder of its own";
 
+RunInputs inputs_of(const safetensors::File& file) {
+  const auto value = [&](std::string_view key) {
+    const auto found = file.metadata().find(std::string(key));
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  RunInputs inputs;
+  inputs.data = value(kDataFingerprint);
+  inputs.initial = value(kInitialFingerprint);
+  return inputs;
+}
+
 }  // namespace
 
 void RunStore::require_held() const {
@@ -42,7 +55,10 @@ void RunStore::require_held() const {
 }
 
 safetensors::Metadata RunStore::base_metadata(std::string_view format) const {
-  return {{"format", std::string(format)}, {"config_hash", config_hash_}};
+  safetensors::Metadata metadata = {{"format", std::string(format)}, {"config_hash", config_hash_}};
+  if (!inputs_.data.empty()) metadata[kDataFingerprint] = inputs_.data;
+  if (!inputs_.initial.empty()) metadata[kInitialFingerprint] = inputs_.initial;
+  return metadata;
 }
 
 safetensors::Metadata RunStore::state_metadata(const RunState& state) const {
@@ -89,8 +105,14 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
     try {
       const safetensors::File file = read(path, kStateFormat, {config_hash_});
       state = state_from(file);
+      const RunInputs recorded = inputs_of(file);
+      require_same_inputs(recorded, inputs_);
       read_checkpoint(file, parameters, kResumable);
       extended_hashes_ = extended_by(file);
+      // The file of model.init_from need not be there any more.
+      if (inputs_.initial.empty()) inputs_.initial = recorded.initial;
+    } catch (const OtherInputs&) {
+      throw;
     } catch (const Error& error) {
       last = error.what();
       warnings.push_back(fmt::format("{}; going back to the checkpoint before it", last));
@@ -119,6 +141,16 @@ void RunStore::require_resumable() const {
         "{} holds records of a run, but none of its states (checkpoints/state-<n>.safetensors), "
         "from which it could go on; put one back, or {}",
         folder_.root().string(), kRestart);
+}
+
+std::optional<std::pair<fs::path, RunState>> RunStore::newest_good_state() const {
+  for (const auto& [number, path] : folder_.states()) {
+    try {
+      return std::pair(path, state_from(read(path, kStateFormat, {config_hash_})));
+    } catch (const Error&) {  // then the one before it
+    }
+  }
+  return std::nullopt;
 }
 
 void RunStore::save(ParameterArena& parameters, RunState& state) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/train/checkpoint.h"
@@ -22,15 +23,21 @@ class RunStore {
 
   const RunFolder& folder() const { return folder_; }
 
+  /// What the run reads: checkpoints record it, and restore() compares it with what they recorded.
+  void set_inputs(RunInputs inputs) { inputs_ = std::move(inputs); }
+
   /// Restores the newest resumable checkpoint that is not damaged, and cuts the records back to it.
   /// Nothing if the folder holds no run yet. Damaged checkpoints and records are reported in
   /// `warnings`. Error if there are only damaged checkpoints, or none beside something that would
-  /// be lost if the run started again.
+  /// be lost if the run started again; OtherInputs if the run was started on other inputs.
   std::optional<RunState> restore(ParameterArena& parameters, std::vector<std::string>& warnings);
 
   /// Throws Error that says what is missing if there is no resumable checkpoint, but something that
   /// would be lost if the run started again.
   void require_resumable() const;
+
+  /// The newest resumable checkpoint that is not damaged, and what it says; for messages.
+  std::optional<std::pair<std::filesystem::path, RunState>> newest_good_state() const;
 
   /// The next resumable checkpoint; the one before is kept too, older ones are removed.
   void save(ParameterArena& parameters, RunState& state);
@@ -78,6 +85,7 @@ class RunStore {
   RunFolder folder_;
   std::string config_hash_;
   RunLock* lock_;
+  RunInputs inputs_;
   /// Of the shorter runs that this one extends, whose rewind checkpoints it uses.
   std::vector<std::string> extended_hashes_;
 };

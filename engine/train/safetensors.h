@@ -17,7 +17,7 @@
 
 namespace sculpt::safetensors {
 
-enum class Dtype { u8, i32, i64, f32, f64 };
+enum class Dtype { u8, f16, bf16, i32, i64, f32, f64 };
 
 size_t element_bytes(Dtype dtype);
 
@@ -60,6 +60,8 @@ class File {
   const Metadata& metadata() const { return metadata_; }
   /// Throws Error if there is no such tensor, or if its dtype or shape differ from what is wanted.
   const Tensor& get(std::string_view tensor, Dtype dtype, const std::vector<int64_t>& shape) const;
+  /// The same for any dtype and shape.
+  const Tensor& get(std::string_view tensor) const;
   bool has(std::string_view tensor) const;
   /// Throws Error if there is no such key.
   const std::string& metadata(const std::string& key) const;

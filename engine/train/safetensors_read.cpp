@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/core/checksum.h"
 #include "engine/core/error.h"
 #include "engine/train/safetensors_common.h"
 
@@ -75,7 +76,8 @@ constexpr std::array kOtherTypes = std::to_array<std::string_view>(
      "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "U32", "C64", "U64"});
 
 Dtype dtype_of(const std::string& name, const std::string& tensor, const std::string& text) {
-  for (const Dtype d : {Dtype::u8, Dtype::i32, Dtype::i64, Dtype::f32, Dtype::f64})
+  for (const Dtype d :
+       {Dtype::u8, Dtype::f16, Dtype::bf16, Dtype::i32, Dtype::i64, Dtype::f32, Dtype::f64})
     if (text == name_of(d)) return d;
   if (std::find(kOtherTypes.begin(), kOtherTypes.end(), text) != kOtherTypes.end())
     fail("{}: tensor '{}' has the type '{}', which is not supported; convert it to F32", name,
@@ -202,11 +204,15 @@ bool File::has(std::string_view tensor) const {
   return index_.find(tensor) != index_.end();
 }
 
-const Tensor& File::get(std::string_view tensor, Dtype dtype,
-                        const std::vector<int64_t>& shape) const {
+const Tensor& File::get(std::string_view tensor) const {
   const auto found = index_.find(tensor);
   if (found == index_.end()) fail("{} has no tensor '{}'", name_, tensor);
-  const Tensor& t = tensors_[found->second];
+  return tensors_[found->second];
+}
+
+const Tensor& File::get(std::string_view tensor, Dtype dtype,
+                        const std::vector<int64_t>& shape) const {
+  const Tensor& t = get(tensor);
   if (t.dtype != dtype || t.shape != shape)
     fail("{}: tensor '{}' is {} with {} elements, not the {} of this model", name_, tensor,
          name_of(t.dtype), t.count(), name_of(dtype));

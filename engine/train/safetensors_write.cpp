@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/core/checksum.h"
 #include "engine/core/error.h"
 #include "engine/train/safetensors_common.h"
 
@@ -49,6 +49,9 @@ size_t element_bytes(Dtype dtype) {
   switch (dtype) {
     case Dtype::u8:
       return 1;
+    case Dtype::f16:
+    case Dtype::bf16:
+      return 2;
     case Dtype::i32:
     case Dtype::f32:
       return 4;
@@ -63,6 +66,10 @@ std::string_view name_of(Dtype dtype) {
   switch (dtype) {
     case Dtype::u8:
       return "U8";
+    case Dtype::f16:
+      return "F16";
+    case Dtype::bf16:
+      return "BF16";
     case Dtype::i32:
       return "I32";
     case Dtype::i64:
@@ -86,20 +93,6 @@ void Tensor::copy_to(std::span<std::byte> destination) const {
   SCULPT_CHECK(destination.size() == data.size(), "tensor {} has {} bytes, not {}", name,
                data.size(), destination.size());
   std::copy(data.begin(), data.end(), destination.begin());
-}
-
-void Checksum::add(Bytes part) {
-  // The length keeps parts apart; the last word is filled with zeros.
-  mix(part.size());
-  for (size_t i = 0; i < part.size(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, part.data() + i, std::min<size_t>(8, part.size() - i));
-    mix(word);
-  }
-}
-
-std::string Checksum::digits() const {
-  return fmt::format("{:016x}", state_);
 }
 
 void write(const std::filesystem::path& path, std::vector<Tensor> tensors,

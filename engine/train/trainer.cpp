@@ -9,6 +9,7 @@
 #include "engine/core/phase.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/train/divergence.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/memory_use.h"
 
@@ -23,6 +24,11 @@ double per(double a, double b) {
   return b > 0 ? a / b : 0;
 }
 
+void require_finite(const char* what, double loss) {
+  if (!std::isfinite(loss))
+    throw Divergence(fmt::format("{} is {}", what, std::isnan(loss) ? "not a number" : "infinite"));
+}
+
 }  // namespace
 
 Trainer::Trainer(RunParts parts, RunSettings settings)
@@ -35,15 +41,21 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
       session_start_(Clock::now()) {
   const std::vector<int64_t> epochs = rewind_epochs(settings_.plan);
   rewind_epochs_.insert(epochs.begin(), epochs.end());
-  dense_flops_per_image_ = training_flops_per_image(parts_.network);
+  dense_flops_per_image_ = dense_training_flops_per_image(parts_.network);
 }
 
 void Trainer::start() {
   parts_.network.initialise(settings_.identity.seed);
+  if (parts_.load_initial) parts_.load_initial(parts_.network.parameters());
   state_ = {};
   save_rewind_if_needed();
   update_cost();
-  save();
+  try {
+    save();
+  } catch (const Divergence&) {
+    // A network that starts with a value that is not finite leaves no state that counts as good; its
+    // first steps report the value.
+  }
 }
 
 void Trainer::resume(std::vector<std::string>& warnings) {
@@ -85,6 +97,8 @@ RunOutcome Trainer::run() try {
   // Kernels were being chosen for new masks, or for those of a checkpoint that was just read. The
   // newest checkpoint, if there is one, is from before that, and a resume does it again.
   return RunOutcome::interrupted;
+} catch (const Divergence& divergence) {
+  end_diverged(divergence);
 }
 
 RunOutcome Trainer::perform(const PruneStep& step) {
@@ -155,6 +169,7 @@ RunOutcome Trainer::perform(const TrainStep& cycle) {
 RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
   if (run_steps(cycle) == RunOutcome::interrupted) return save_interrupted();
   const auto evaluation_start = Clock::now();
+  require_finite(parts_.network.parameters());
   const bool evaluated = evaluate_now(cycle);
   if (evaluated) {
     parts_.observer.on_evaluate();
@@ -300,10 +315,10 @@ void Trainer::record_for_profiler(bool before_step) {
 
 void Trainer::check_loss() {
   const kernels::LossSums sums = parts_.network.loss_sums();
-  require_finite(sums.loss, state_.epoch_step);
   state_.sums.loss = sums.loss;
   state_.sums.correct = sums.correct;
   seen_loss_ = sums.loss / static_cast<double>(state_.sums.images);
+  require_finite("the training loss", sums.loss);
 }
 
 // The loss of so many steps ago has long arrived: the device is not waited for, and the host does
@@ -314,19 +329,27 @@ void Trainer::look_at_loss() {
   if (state_.epoch_step % kStepsBetweenLooks != 0) return;
   if (look_) {
     const kernels::LossSums sums = look_->sums.get();
-    require_finite(sums.loss, look_->step);
+    state_.sums.loss = sums.loss;  // check_loss() puts the present one there before it is used
+    require_finite("the training loss", sums.loss);
     seen_loss_ = sums.loss / static_cast<double>(look_->images);
   }
-  look_ = Look{state_.epoch_step, state_.sums.images, parts_.network.read_loss_sums()};
+  look_ = Look{state_.sums.images, parts_.network.read_loss_sums()};
 }
 
-void Trainer::require_finite(double loss, int64_t step) const {
-  if (std::isfinite(loss)) return;
-  fail(
-      "the training loss is {} in epoch {}, step {} (learning rate {:.3g}): training diverged; "
-      "lower train.lr or set train.clip_norm. The last good checkpoint is in {}",
-      std::isnan(loss) ? "not a number" : "infinite", state_.epochs + 1, step, lr_,
-      parts_.store.folder().checkpoints().string());
+void Trainer::end_diverged(const Divergence& divergence) {
+  DivergencePlace place{state_.epochs, 0, lr_, settings_.train.optim.lr};
+  // In an epoch; else the evaluation after the last prune or rewind is what failed.
+  if (state_.epoch_step > 0) {
+    const auto& cycle = std::get<TrainStep>(settings_.plan[static_cast<size_t>(state_.plan_step)]);
+    place.epoch = state_.epochs + 1;
+    place.step = state_.epoch_step;
+    EpochMetrics line = metrics(cycle, false);
+    line.diverged = true;
+    line.lr = lr_;
+    line.seconds = state_.sums.seconds;
+    parts_.store.add_metrics(line, state_);
+  }
+  throw Error(divergence_message(divergence, place, parts_.store));
 }
 
 bool Trainer::evaluate_now(const TrainStep& cycle) {
@@ -335,11 +358,7 @@ bool Trainer::evaluate_now(const TrainStep& cycle) {
 }
 
 void Trainer::record_evaluation(const Evaluation& evaluation) {
-  if (!std::isfinite(evaluation.loss))
-    fail(
-        "the test loss is not a number after epoch {}: training diverged; lower train.lr or set "
-        "train.clip_norm. The last good checkpoint is in {}",
-        state_.epochs + 1, parts_.store.folder().checkpoints().string());
+  require_finite("the test loss", evaluation.loss);
   state_.test_loss = evaluation.loss;
   state_.test_accuracy = evaluation.accuracy;
 }
@@ -360,7 +379,8 @@ EpochMetrics Trainer::metrics(const TrainStep& cycle, bool evaluated) const {
   line.epoch = state_.epochs + 1;
   line.lr = lr_at(cycle, parts_.train.steps_per_epoch() - 1);
   line.train_loss = state_.sums.loss / images;
-  line.train_accuracy = static_cast<double>(state_.sums.correct) / images;
+  line.train_accuracy =
+      std::isfinite(line.train_loss) ? static_cast<double>(state_.sums.correct) / images : NAN;
   if (evaluated) {
     line.test_loss = state_.test_loss;
     line.test_accuracy = state_.test_accuracy;
@@ -412,6 +432,7 @@ void Trainer::note_choices_and_time() {
 }
 
 void Trainer::save() {
+  require_finite(parts_.network.parameters());  // else it would not be a good checkpoint
   note_choices_and_time();
   parts_.store.save(parts_.network.parameters(), state_);
 }

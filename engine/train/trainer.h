@@ -16,6 +16,7 @@
 #include "engine/train/after_prune.h"
 #include "engine/train/batch_feed.h"
 #include "engine/train/dense_timing.h"
+#include "engine/train/divergence.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/observer.h"
 #include "engine/train/options.h"
@@ -40,6 +41,8 @@ struct RunParts {
   kernels::Chooser* chooser = nullptr;
   /// For prune.reestimate_batch_norm.
   StatisticsImages statistics_images = {};
+  /// Puts other weights and masks over the initialisation of a run that starts; may be empty.
+  std::function<void(ParameterArena&)> load_initial = {};
 };
 
 struct RunSettings {
@@ -66,8 +69,9 @@ class Trainer {
 
   /// Runs to the end of the plan, or until stop() says so or a phase (core/phase.h) is interrupted;
   /// then a resumable checkpoint is on disk, unless state().saves is 0: then nothing was computed.
-  /// Throws Error, the last good checkpoint being intact, if the loss is no number or a file cannot
-  /// be written.
+  /// Throws Error, the last good checkpoint being intact, if training diverges (a loss, a weight or
+  /// a statistic is not finite; the epoch then has its line in the records) or a file cannot be
+  /// written.
   RunOutcome run();
 
   const RunState& state() const { return state_; }
@@ -98,7 +102,8 @@ class Trainer {
   void check_loss();
   /// Of some steps ago.
   void look_at_loss();
-  void require_finite(double loss, int64_t step) const;
+  /// Records the epoch and throws the whole message.
+  [[noreturn]] void end_diverged(const Divergence& divergence);
   void record_for_profiler(bool before_step);
   bool evaluate_now(const TrainStep& cycle);
   void record_evaluation(const Evaluation& evaluation);
@@ -122,7 +127,6 @@ class Trainer {
   StepRecorder recorder_;
   /// The loss after some step of the epoch, on its way.
   struct Look {
-    int64_t step;
     int64_t images;  ///< up to then
     Readback<kernels::LossSums> sums;
   };

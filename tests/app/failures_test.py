@@ -174,16 +174,39 @@ class FullDisk(ProgramTest):
 
 
 class Divergence(ProgramTest):
-    def test_nan_loss(self):
-        out = self.folder / "run"
-        words = [self.config, "--out", out, "--set", "train.lr=1000", "--set",
-                 "train.weight_decay=1", "--set", "train.schedule=constant", "--set",
-                 "train.epochs=40", "--set", "train.checkpoint_steps=1"]
-        self.assert_fails(1, ["epoch", "lower train.lr", out / "checkpoints"], *words)
-        self.assertEqual(len(states(out)), 2)
-        # The states are good ones: the run goes on from them, and fails in the same way.
-        self.assert_fails(1, ["lower train.lr"], *words, "--resume")
+    # |1 - lr * decay| is about 1000: weights grow by that factor in each step.
+    WORDS = ["--set", "train.lr=1000", "--set", "train.weight_decay=1", "--set",
+             "train.schedule=constant", "--set", "train.epochs=40"]
+
+    def diverge(self, out, parts, *words):
+        done = self.assert_fails(1, ["training diverged in epoch", "lower train.lr", *parts],
+                                 self.config, "--out", out, *self.WORDS, *words)
+        last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+        self.assertTrue(last["diverged"])
         self.assertFalse((out / "summary.json").exists())
+        return done.stderr
+
+    def test_with_and_without_a_checkpoint(self):
+        for number, settings in enumerate((["train.eval_every=1000"], ["train.eval_every=1"])):
+            none = self.folder / f"none-{number}"
+            words = [word for s in settings for word in ("--set", s)]
+            # The prune at the beginning leaves a state.
+            self.diverge(none, ["written after epoch 0"], *words, "--set",
+                         "train.checkpoint_every=0")
+            self.assertEqual(len(states(none)), 1)
+            self.diverge(self.folder / f"dense-{number}", ["there is no checkpoint to resume from"],
+                         *words, "--set", "train.checkpoint_every=0", "--set", "method=dense")
+            self.assertEqual(states(self.folder / f"dense-{number}"), [])
+
+    def test_the_checkpoint_is_good_and_a_resume_diverges_again(self):
+        out = self.folder / "run"
+        errors = self.diverge(out, ["after step"], "--set", "train.checkpoint_steps=1")
+        self.assertEqual(len(states(out)), 2)
+        self.assertIn(str(states(out)[-1]), errors)
+        lines = len((out / "metrics.jsonl").read_text().splitlines())
+        again = self.diverge(out, [], "--set", "train.checkpoint_steps=1", "--resume")
+        self.assertEqual(again, errors)
+        self.assertEqual(len((out / "metrics.jsonl").read_text().splitlines()), lines)
         self.assertIsInstance(json.loads((out / "environment.json").read_text()), dict)
 
 

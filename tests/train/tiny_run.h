@@ -1,7 +1,9 @@
 #pragma once
 // A network and a data set small enough to run whole plans in a test.
 
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/core/random.h"
@@ -69,9 +71,12 @@ inline NetworkSpec tiny_spec() {
 /// One process's view of a run: a fresh network and trainer on a folder.
 class TinyRun {
  public:
+  static constexpr const char* kHash = "0123456789abcdef";
+
   TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
           int64_t images = 22, PruneOptions pruning = tiny_pruning(),
-          const std::string& config_hash = "0123456789abcdef")
+          const std::string& config_hash = kHash,
+          std::function<void(ParameterArena&)> load_initial = {})
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1),
@@ -91,8 +96,8 @@ class TinyRun {
                    return score_.next();
                  },
                  store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; },
-                 nullptr,
-                 [this](int64_t first, int64_t count) { return statistics(first, count); }},
+                 nullptr, [this](int64_t first, int64_t count) { return statistics(first, count); },
+                 std::move(load_initial)},
         RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
   }
 

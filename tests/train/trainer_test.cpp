@@ -368,7 +368,7 @@ TEST_CASE("trainer: the best accuracy is that at the final density, the first of
   CHECK(dense["best_test_accuracy_at_final_density"] == best_dense);
 }
 
-TEST_CASE("trainer: learns, and a loss that diverges ends the run with the last state intact") {
+TEST_CASE("trainer: learns") {
   TemporaryFolder folder;
   TrainOptions options = TinyRun::tiny_options();
   options.epochs = 8;
@@ -378,22 +378,4 @@ TEST_CASE("trainer: learns, and a loss that diverges ends the run with the last 
   const auto metrics = lines_of(RunFolder(folder.path()).metrics());
   CHECK(metrics.back()["train_loss"].get<double>() < 0.7 * metrics[0]["train_loss"].get<double>());
   CHECK(metrics.back()["test_accuracy"].get<double>() > 0.5);
-
-  TemporaryFolder diverging;
-  options.checkpoint_steps = 1;
-  options.optim.schedule = "constant";
-  options.optim.lr = 1e3;
-  options.optim.weight_decay = 1;  // |1 - lr * decay| > 1: weights grow geometrically
-  TinyRun bad(diverging.path(), {TrainStep{50}}, options);
-  bad.trainer().start();
-  const std::string message = error_of([&] { bad.trainer().run(); });
-  CAPTURE(message);
-  CHECK(contains(message, "loss is"));
-  CHECK(contains(message, "lower train.lr"));
-  CHECK(contains(message, (diverging.path() / "checkpoints").string()));
-  TinyRun again(diverging.path(), {TrainStep{50}}, options);
-  std::vector<std::string> warnings;
-  again.trainer().resume(warnings);
-  CHECK(warnings.empty());
-  CHECK(again.trainer().state().saves == bad.trainer().state().saves);
 }

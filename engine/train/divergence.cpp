@@ -1,0 +1,99 @@
+#include "engine/train/divergence.h"
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <cmath>
+#include <span>
+#include <string_view>
+
+namespace sculpt {
+namespace {
+
+bool all_finite(std::span<const float> values) {
+  constexpr uint32_t kExponent = 0x7F800000;
+  uint32_t largest = 0;  // exponent; all ones: infinite or not a number
+  for (const float value : values)
+    largest = std::max(largest, std::bit_cast<uint32_t>(value) & kExponent);
+  return largest != kExponent;
+}
+
+void require_finite(std::span<const float> values, const std::string& what) {
+  if (all_finite(values)) return;
+  for (const float value : values)
+    if (!std::isfinite(value))
+      throw Divergence(fmt::format("{} has a value that is {}", what,
+                                   std::isnan(value) ? "not a number" : "infinite"));
+}
+
+/// A word of a command line, quoted where a shell would take it apart.
+std::string shell_word(const std::string& text) {
+  const auto safe = [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("/._-+=:,@%").find(c) != std::string_view::npos;
+  };
+  if (!text.empty() && std::ranges::all_of(text, safe)) return text;
+  std::string quoted = "'";
+  for (const char c : text)
+    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+/// A folder beside `root` that a run can use.
+std::string folder_for(const std::filesystem::path& root, const std::string& lr) {
+  const std::filesystem::path name = root.has_filename() ? root : root.parent_path();
+  const std::string first = fmt::format("{}-lr{}", name.string(), lr);
+  std::string folder = first;
+  std::error_code error;
+  for (int number = 2; std::filesystem::exists(folder, error); ++number)
+    folder = fmt::format("{}-{}", first, number);
+  return folder;
+}
+
+std::string checkpoint_text(const RunStore& store) {
+  const auto good = store.newest_good_state();
+  if (!good) return "there is no checkpoint to resume from";
+  const auto& [path, state] = *good;
+  const std::string when =
+      state.steps == 0        ? std::string("written before the first step")
+      : state.epoch_step == 0 ? fmt::format("written after epoch {}", state.epochs)
+                              : fmt::format("written in epoch {} after step {}", state.epochs + 1,
+                                            state.epoch_step);
+  return fmt::format(
+      "the last good checkpoint is {}, {}; --resume would go on from it and diverge "
+      "again",
+      path.string(), when);
+}
+
+}  // namespace
+
+void require_finite(ParameterArena& parameters) {
+  for (const auto& [values, prefix] :
+       {std::pair<std::span<const float>, const char*>(parameters.weights<float>(), ""),
+        std::pair<std::span<const float>, const char*>(parameters.momentum<float>(),
+                                                       "the momentum of ")}) {
+    if (all_finite(values)) continue;
+    for (const Parameter& p : parameters.parameters())
+      require_finite(ParameterArena::slice(values, p), prefix + p.name);
+  }
+  const std::span<const float> states = parameters.state_values<float>();
+  if (all_finite(states)) return;
+  for (const StateArray& s : parameters.states())
+    require_finite(states.subspan(static_cast<size_t>(s.offset), static_cast<size_t>(s.count)),
+                   s.name);
+}
+
+std::string divergence_message(const Divergence& divergence, const DivergencePlace& place,
+                               const RunStore& store) {
+  const std::string lr = fmt::format("{:.4g}", place.peak_lr / 10);
+  const std::filesystem::path& root = store.folder().root();
+  return fmt::format(
+      "training diverged in epoch {}{} (learning rate {:.4g}): {}\n"
+      "{}\n"
+      "start again with a lower train.lr, or with train.clip_norm set:\n"
+      "  sculpt_run {} --set train.lr={} --out {}",
+      place.epoch, place.step > 0 ? fmt::format(", step {}", place.step) : "", place.lr,
+      divergence.what(), checkpoint_text(store), shell_word(store.folder().config().string()), lr,
+      shell_word(folder_for(root, lr)));
+}
+
+}  // namespace sculpt

@@ -1,0 +1,218 @@
+"""Every message that gives advice is provoked, its advice is followed, and that must help.
+
+A case has the words of a command that fails, the advice as the message words it, and what a person
+does who follows it. Settings are taken from the message where it names them.
+"""
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+
+from common import PROGRAM, TIMEOUT, ProgramTest, main, sculpt_run, start, states
+
+
+def sets(*settings):
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def plan(*steps):
+    return sets("method=custom", "plan=" + json.dumps(steps))
+
+
+# (settings that fail, the advice in the message, settings that follow it: one list for each way).
+# A function takes the match of the advice, a regular expression, and returns the settings.
+SETTINGS = [
+    (sets("train.epochs=10.0"), r"write (\d+), without a decimal point",
+     [lambda m: sets(f"train.epochs={m[1]}")]),
+    (sets("train.epoch=3"), r"did you mean (\S+)\?", [lambda m: sets(f"{m[1]}=3")]),
+    (sets("method=sculp"), r'did you mean "(\w+)"\?', [lambda m: sets(f"method={m[1]}")]),
+    (sets("train=3"), r"its keys are train\.<key>", [sets("train.epochs=3")]),
+    (sets("prune.sparsity=1.5"), r"it must be at least 0 and below 1", [sets("prune.sparsity=0.9")]),
+    (["--set", "train.lr"], r"write it as --set key=value, for example (.*)",
+     [lambda m: m[1].split()]),
+    (["--set", "model.name=3.5"], r"it is one of (\w+)", [lambda m: sets(f"model.name={m[1]}")]),
+    (sets("train.batch=many"), r"must be a whole number from 1", [sets("train.batch=16")]),
+    (sets("method=wr", "wr.rewind_epoch=2"), r"set wr.rewind_epoch below train.epochs",
+     [sets("method=wr", "wr.rewind_epoch=1"),
+      sets("method=wr", "wr.rewind_epoch=2", "train.epochs=3")]),
+    (sets("prune.sparsity=0.3"), r"the first must be lower",
+     [sets("prune.sparsity=0.3", "prune.initial_sparsity=0.2")]),
+    (sets("method=custom"), r"needs a plan, e\.g\. plan = (\[.*\])",
+     [lambda m: sets("method=custom", f"plan={m[1]}")]),
+    (sets('plan=["train 2"]'), r'`plan` is only for method = "custom"',
+     [sets('plan=["train 2"]', "method=custom"), []]),
+    (plan("prune magnitude global 0.5"), r'needs at least one step "train EPOCHS"',
+     [plan("prune magnitude global 0.5", "train 2")]),
+    (plan("trian 2"), r'a step is "prune CRITERION ALLOCATION DENSITY", "rewind EPOCH", '
+     r'"train EPOCHS" or "train EPOCHS from EPOCH"',
+     [plan("prune magnitude erk 0.5", "rewind 0", "train 2", "train 3 from 1")]),
+    (plan("rewind 1", "train 2"), r"train first, or rewind 0",
+     [plan("rewind 0", "train 2"), plan("train 2", "rewind 1", "train 2")]),
+    (sets("cycles.total_epochs=1", "cycles.count=2"),
+     r"raise cycles.total_epochs or lower cycles.count",
+     [sets("cycles.total_epochs=2", "cycles.count=2"),
+      sets("cycles.total_epochs=1", "cycles.count=1")]),
+    (sets("train.schedule=trapezoidal", "train.warmup=0.9", "train.cooldown=0.9"), r"lower one",
+     [sets("train.schedule=trapezoidal", "train.warmup=0.1", "train.cooldown=0.9"),
+      sets("train.schedule=trapezoidal", "train.warmup=0.9", "train.cooldown=0.1")]),
+    (sets("train.nesterov=true", "train.momentum=0"), r"needs train.momentum above 0",
+     [sets("train.nesterov=true", "train.momentum=0.5")]),
+    (sets("train.precision=bf16") + ["--device", "cpu"], r"use (\w+) or (\w+)",
+     [lambda m: sets(f"train.precision={m[1]}"), lambda m: sets(f"train.precision={m[2]}")]),
+    (["--device", "cpu", "--conv", "cudnn"], r"use (\w+) or (\w+)",
+     [lambda m: ["--conv", m[1]], lambda m: ["--conv", m[2]]]),
+    (["--device", "gpu"], r"use auto, cpu, ", [["--device", "auto"], ["--device", "cpu"]]),
+    (sets("model.name=vgg11_bn", "data.name=mnist"), r"use larger images or a model with",
+     [sets("model.name=lenet", "data.name=mnist"), sets("model.name=vgg11_bn")]),
+    (sets("data.val_split=0.999"), r"choose a smaller fraction", [sets("data.val_split=0.2")]),
+    (sets("model.init_from=none.safetensors"), r"give the path of a safetensors file", [[]]),
+]
+
+
+class Settings(ProgramTest):
+    """Advice about settings: --plan must then find nothing wrong."""
+
+    def test_every_case(self):
+        for words, advice, ways in SETTINGS:
+            with self.subTest(words):
+                done = sculpt_run(self.config, *words, "--plan")
+                self.assertIn(done.returncode, (1, 2), done.stderr)
+                self.assertEqual(done.stderr.count("error: "), 1, done.stderr)
+                found = re.search(advice, done.stderr)
+                self.assertIsNotNone(found, done.stderr)
+                for way in ways:
+                    self.finish(self.config, *(way(found) if callable(way) else way), "--plan")
+
+    def test_sections(self):
+        for text, advice, follow in (
+                ("[trian]\n", r"did you mean \[(\w+)\]\?", lambda m: f"[{m[1]}]\n"),
+                ("[train]\n[prunes]\n", r"did you mean \[(\w+)\]\?", lambda m: f"[{m[1]}]\n"),
+                ("[train.optimizer]\n", r"the sections are (\w+)", lambda m: f"[{m[1]}]\n"),
+                ("trian = {}\n", r"did you mean \[(\w+)\]\?", lambda m: f"[{m[1]}]\n"),
+                ("[seed]\n", r"write (\w+) = VALUE", lambda m: f"{m[1]} = 3\n"),
+                ("[[train]]\nepochs = 3\n", r"written (\[train\]), with single brackets",
+                 lambda m: f"{m[1]}\nepochs = 3\n"),
+                ("[[trian]]\n", r"written (\[trian\]), with single brackets", None)):
+            with self.subTest(text):
+                path = self.write("bad.toml", text)
+                done = self.assert_fails(2, ["bad.toml:"], path, "--plan")
+                found = re.search(advice, done.stderr)
+                self.assertIsNotNone(found, done.stderr)
+                if follow:
+                    path.write_text(follow(found))
+                    self.finish(path, "--plan", *sets("data.synthetic_train=96", "model.width=0.25"))
+
+
+class Environment(ProgramTest):
+    def test_instruction_set(self):
+        wrong = {**os.environ, "SCULPT_CPU_ISA": "sse"}
+        done = self.assert_fails(2, ["use avx512, avx2 or portable"], self.config, "--plan",
+                                 env=wrong)
+        self.assertIn("SCULPT_CPU_ISA", done.stderr)
+        good = sculpt_run(self.config, "--plan", env={**wrong, "SCULPT_CPU_ISA": "portable"})
+        self.assertEqual(good.returncode, 0, good.stderr)
+
+
+class Folders(ProgramTest):
+    def test_folder_of_something_else(self):
+        self.write("notes.txt", "mine")
+        self.assert_fails(2, ["choose another with --out"], self.config, "--out", self.folder)
+        self.finish(self.config, "--out", self.folder / "other")
+        self.assert_fails(2, ["choose another with --out"], self.config, "--out",
+                          self.folder / "notes.txt")
+
+    def test_folder_of_another_config(self):
+        out = self.folder / "run"
+        self.finish(self.config, "--out", out)
+        self.assert_fails(2, ["go on with --resume, or choose another folder with --out"],
+                          self.config, "--out", out)
+        self.finish(self.config, "--out", out, "--resume")
+        self.assert_fails(2, ["give the same config, or another folder with --out"], self.config,
+                          "--out", out, "--resume", "--set", "train.lr=0.05")
+        self.finish(self.config, "--out", self.folder / "other", "--set", "train.lr=0.05")
+
+    def test_damaged_checkpoints(self):
+        out = self.folder / "run"
+        process = start(self.config, "--out", out, *sets("train.checkpoint_steps=1"))
+        end = time.monotonic() + TIMEOUT
+        while process.poll() is None and time.monotonic() < end:
+            if (out / "checkpoints").exists() and len(states(out)) == 2:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TIMEOUT)
+        for path in states(out):
+            os.truncate(path, 100)
+        done = sculpt_run(self.config, "--out", out, "--resume")
+        self.assertIn(done.returncode, (1, 2), done.stderr)
+        self.assertIn("no checkpoint in", done.stderr)
+        self.follow_restart(done.stderr, out)
+
+    def follow_restart(self, errors, out):
+        self.assertIn(f"delete {out} and start again", errors)
+        out.rename(self.folder / "deleted")
+        self.finish(self.config, "--out", out)
+
+
+class Training(ProgramTest):
+    def test_divergence(self):
+        """The command that the message names, as a shell reads it, in a folder with a blank."""
+        out = self.folder / "a run"
+        done = self.assert_fails(1, ["start again with a lower train.lr"], self.config, "--out",
+                                 out, *sets("method=dense", "cycles.count=1", "train.lr=20",
+                                            "train.weight_decay=0.9", "train.schedule=constant",
+                                            "train.epochs=15"))
+        command = shlex.split(done.stderr.strip().splitlines()[-1])
+        self.assertEqual(command[0], "sculpt_run")
+        again = subprocess.run([PROGRAM, *command[1:]], capture_output=True, text=True,
+                               timeout=TIMEOUT, check=False)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        # A resume cannot change the learning rate: the message does not say so.
+        self.assertNotIn("go on with --resume", done.stderr)
+
+    def test_divergence_with_clipping(self):
+        words = [self.config, *sets("train.lr=1000", "train.weight_decay=0", "model.name=mlp",
+                                    "train.schedule=constant", "train.epochs=3")]
+        self.assert_fails(1, ["or with train.clip_norm set"], *words, "--out", self.folder / "run")
+        self.finish(*words, "--out", self.folder / "clipped", "--set", "train.clip_norm=0.001")
+
+    def test_too_few_images_of_a_class(self):
+        words = [self.config, *sets("prune.criterion=snip", "prune.score_images_per_class=12")]
+        done = sculpt_run(*words, "--out", self.folder / "run")
+        self.assertIn(done.returncode, (1, 2), done.stderr)
+        self.assertIn("raise data.train_limit or use fewer images per class", done.stderr)
+        self.finish(*words, "--out", self.folder / "fewer", "--set",
+                    "prune.score_images_per_class=2")
+
+    def test_density_that_keeps_nothing(self):
+        words = [self.config, *sets("method=pai", "prune.sparsity=0.9999999")]
+        done = sculpt_run(*words, "--out", self.folder / "run")
+        self.assertIn(done.returncode, (1, 2), done.stderr)
+        self.assertRegex(done.stderr, "keeps none of the .* weights; raise it")
+        self.finish(*words, "--out", self.folder / "more", "--set", "prune.sparsity=0.99")
+
+    def test_layer_without_weights(self):
+        words = [self.config, *sets("method=pai", "prune.criterion=magnitude", "train.epochs=1",
+                                    "prune.allocation=global", "prune.sparsity=0.998")]
+        higher = sets("prune.sparsity=0.5")
+        for name, allocation, more, advice in (
+                ("global", "global", sets("prune.allocation=balanced"),
+                 "a higher density or the allocation balanced keeps some"),
+                ("balanced", "balanced", higher, "; a higher density keeps some"),
+                ("erk", "erk", higher, "; a higher density keeps some")):
+            # Fewer weights than layers.
+            few = [] if name == "global" else sets("prune.sparsity=0.9995")
+            done = sculpt_run(*words, *sets(f"prune.allocation={allocation}"), *few, "--out",
+                              self.folder / name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(advice, done.stdout + done.stderr)
+            done = sculpt_run(*words, *more, "--out", self.folder / f"{name}-mended")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn("has no weight left", done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    main()
