@@ -72,11 +72,11 @@ void Progress::on_prune(const PruneReport& report) {
 
 void Progress::on_prune_measured(const PruneMetrics& m) {
   accuracy_ = percent(m.measured.now.accuracy);
-  std::string text = "after the prune: test " + accuracy_;
+  std::string text = fmt::format("after the prune: {} {}", measured_on_, accuracy_);
   if (const auto& before = m.measured.before_reestimation)
     text += fmt::format(" with batch norm estimated on {} images, {} without",
                         m.measured.reestimated_on, percent(before->accuracy));
-  line(text);
+  say("{}\n", wrap(text, out().width(), 2));
 }
 
 void Progress::on_step(const RunState& state, double mean_loss) {

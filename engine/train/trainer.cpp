@@ -102,8 +102,7 @@ RunOutcome Trainer::run() try {
 }
 
 RunOutcome Trainer::perform(const PruneStep& step) {
-  if (state_.pruned == 0 && prune_now(step) == RunOutcome::interrupted)
-    return RunOutcome::interrupted;
+  if (state_.pruned == 0 && !prune_now(step)) return save_interrupted();
   parts_.observer.on_evaluate();
   const auto measured = measure_after_prune(parts_.network, test_feed_, parts_.statistics_images,
                                             settings_.prune.reestimate_batch_norm,
@@ -125,7 +124,7 @@ RunOutcome Trainer::perform(const PruneStep& step) {
   return RunOutcome::finished;
 }
 
-RunOutcome Trainer::prune_now(const PruneStep& step) {
+bool Trainer::prune_now(const PruneStep& step) {
   const ScoreContext context{parts_.network, settings_.identity.seed, settings_.prune,
                              parts_.score_batch, parts_.train.normalization()};
   end_dense_timing();
@@ -134,7 +133,7 @@ RunOutcome Trainer::prune_now(const PruneStep& step) {
   try {
     report = prune(context, step);
   } catch (const Interrupted&) {
-    return save_interrupted();  // prune() left everything as it was
+    return false;  // prune() left everything as it was
   }
   if (report.kept != kept_before) state_.density_changes();
   state_.dense.masks_change();
@@ -144,7 +143,7 @@ RunOutcome Trainer::prune_now(const PruneStep& step) {
   parts_.store.add_layers(report, parts_.network.pass_kernels(), state_);
   parts_.observer.on_prune(report);
   state_.pruned = 1;
-  return RunOutcome::finished;
+  return true;
 }
 
 RunOutcome Trainer::perform(const RewindStep& step) {

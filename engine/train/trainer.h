@@ -82,7 +82,8 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   RunOutcome perform(const PruneStep& step);
-  RunOutcome prune_now(const PruneStep& step);
+  /// False if its scoring was interrupted.
+  bool prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const TrainStep& cycle);
   RunOutcome train_epoch(const TrainStep& cycle);
