@@ -153,4 +153,12 @@ std::vector<int64_t> rewind_epochs(const Plan& plan) {
   return epochs;
 }
 
+int64_t rewind_epoch_after(const Plan& plan, int64_t trained) {
+  if (trained == 0) return 0;
+  for (const auto& step : plan)
+    if (const auto* first_cycle = std::get_if<TrainStep>(&step))
+      return first_cycle->first_epoch + trained;
+  fail("the plan trains nothing");
+}
+
 }  // namespace sculpt

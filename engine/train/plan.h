@@ -14,8 +14,9 @@
 
 namespace sculpt {
 
-/// Kept weights and batch-norm state go back to the state after `epoch` epochs of the first cycle
-/// (0 = initialisation); momentum is zeroed; masks stay.
+/// Kept weights and batch-norm state go back to their state at epoch `epoch` of the first cycle's
+/// schedule; momentum is zeroed; masks stay. If the first cycle enters its schedule late ("train 8
+/// from 2"), epoch 5 is the state after 3 trained epochs. Epoch 0 is always the initialisation.
 struct RewindStep {
   int64_t epoch = 0;
   bool operator==(const RewindStep&) const = default;
@@ -53,8 +54,11 @@ int64_t total_epochs(const Plan& plan);
 int64_t cycle_count(const Plan& plan);
 /// Density after each step.
 std::vector<double> densities(const Plan& plan);
-/// Epochs of the first cycle whose state later steps rewind to, ascending, without duplicates; 0 is
-/// the initialisation. The trainer stores exactly these.
+/// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
+/// duplicates; 0 is the initialisation. The trainer stores exactly these.
 std::vector<int64_t> rewind_epochs(const Plan& plan);
+/// The epoch by which a rewind names the state after `trained` epochs of the first cycle: the epoch
+/// of the cycle's schedule; 0 before training.
+int64_t rewind_epoch_after(const Plan& plan, int64_t trained);
 
 }  // namespace sculpt

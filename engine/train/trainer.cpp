@@ -364,9 +364,9 @@ void Trainer::finish_plan_step() {
 }
 
 void Trainer::save_rewind_if_needed() {
-  // All of them lie in the first cycle, so epochs of the run and of the cycle are the same there.
-  if (state_.cycle == 0 && rewind_epochs_.count(state_.epochs))
-    parts_.store.save_rewind(parts_.network.parameters(), state_.epochs);
+  if (state_.cycle > 0) return;  // all of them lie in the first cycle
+  const int64_t epoch = rewind_epoch_after(settings_.plan, state_.epochs);
+  if (rewind_epochs_.count(epoch)) parts_.store.save_rewind(parts_.network.parameters(), epoch);
 }
 
 RunOutcome Trainer::save_interrupted() {

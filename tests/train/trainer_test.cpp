@@ -167,6 +167,43 @@ TEST_CASE("trainer: rewinding restores the kept weights and batch-norm state") {
   CHECK(arena.batches_tracked == kStepsPerEpoch);
 }
 
+TEST_CASE("trainer: a rewind names an epoch of the schedule, however late that is entered") {
+  // The last epoch of a late schedule can be rewound to.
+  TemporaryFolder late;
+  TinyRun to_the_end(late.path(), parse_plan(std::vector<std::string>{
+                                      "train 4 from 2", "prune magnitude global 0.5", "rewind 4",
+                                      "train 2"}));
+  to_the_end.trainer().start();
+  CHECK(to_the_end.trainer().run() == RunOutcome::finished);
+  CHECK(std::filesystem::exists(RunFolder(late.path()).rewind_checkpoint(4)));
+
+  TemporaryFolder folder;
+  TinyRun run(folder.path(), {TrainStep{8, 2}, PruneStep{"magnitude", "global", 0.5},
+                              RewindStep{5}});
+  run.trainer().start();
+  REQUIRE(run.trainer().run() == RunOutcome::finished);
+  CHECK(std::filesystem::exists(RunFolder(folder.path()).rewind_checkpoint(5)));
+
+  // Epochs 3, 4 and 5 of the same schedule, from a run that stops there.
+  std::unique_ptr<TinyRun> composed;
+  for (int64_t moment = 0; !composed; ++moment) {
+    TemporaryFolder other;
+    auto partial = std::make_unique<TinyRun>(other.path(), Plan{TrainStep{8, 2}});
+    partial->stop_after(moment);
+    partial->trainer().start();
+    REQUIRE(partial->trainer().run() == RunOutcome::interrupted);
+    const RunState& state = partial->trainer().state();
+    if (state.epochs == 2 && state.epoch_step == kStepsPerEpoch) composed = std::move(partial);
+  }
+  ParameterArena& rewound = run.network().parameters();
+  ParameterArena& expected = composed->network().parameters();
+  CHECK(rewound.batches_tracked == 3 * kStepsPerEpoch);
+  const auto weights = rewound.weights<float>(), before = expected.weights<float>();
+  for (size_t i = 0; i < weights.size(); ++i)
+    CHECK(weights[i] == (std::as_const(rewound).masks()[i] ? before[i] : 0.f));
+  CHECK(std::ranges::equal(rewound.state_values<float>(), expected.state_values<float>()));
+}
+
 TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same bytes") {
   TemporaryFolder whole;
   TinyRun reference(whole.path(), kPlan);
