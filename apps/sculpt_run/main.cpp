@@ -6,6 +6,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/preflight.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/show.h"
 #include "engine/core/error.h"
@@ -54,6 +55,36 @@ void say_device(const kernels::Device& device) {
              device.reason.empty() ? "" : ": ", device.reason);
 }
 
+/// Data, network and checks before anything is written: what is wrong with them has changed
+/// nothing.
+std::unique_ptr<Experiment> checked_experiment(const Request& request,
+                                               const kernels::Device& device) try {
+  auto experiment = std::make_unique<Experiment>(request.options, device);
+  for (const std::string& text : check_before_run(request, *experiment, true))
+    warn(text);
+  return experiment;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void show_planned(const Request& request, const kernels::Device& device, const CommandLine& line) {
+  const PlannedExperiment planned = [&] {
+    try {
+      PlannedExperiment made = experiment_for_plan(request, device);
+      if (line.plan)
+        for (const auto& text : check_before_run(request, *made.experiment, made.labels_known))
+          warn(text);
+      return made;
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+  }();
+  if (line.describe) show_network(*planned.experiment, request.options);
+  if (!line.plan) return;
+  show_plan(*planned.experiment, request.options, request.plan);
+  fmt::print("{}", planned.note);
+}
+
 int run(const Request& request, const kernels::Device& device, bool resume) {
   const RunFolder& folder = request.folder;
   if (resume && folder.finished()) {
@@ -63,7 +94,8 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
   }
   if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
-  Experiment experiment(request.options, device);
+  const auto made = checked_experiment(request, device);
+  Experiment& experiment = *made;
   warn_about_fallbacks(device);
   const RunIdentity identity = experiment.identity();
   if (resume) warn_about_environment(folder, identity);
@@ -113,9 +145,7 @@ int main_checked(int argc, char** argv) {
   if (line.threads > 0) set_thread_count(line.threads);
   const kernels::Device device = open(line, request);
   if (line.plan || line.describe) {
-    Experiment experiment(request.options, device, Experiment::Images::blank);
-    if (line.describe) show_network(experiment, request.options);
-    if (line.plan) show_plan(experiment, request.options, request.plan);
+    show_planned(request, device, line);
     return kExitOk;
   }
   catch_interrupts();

@@ -28,6 +28,7 @@ Request make_request(const CommandLine& line) try {
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = hash_config(values, keys_without_effect());
   request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
+  if (!line.describe) request.folder.require_writable();
   if (line.plan || line.describe || request.folder.empty()) return request;
 
   const std::string name = request.folder.root().string();

@@ -1,10 +1,10 @@
 #include "apps/sculpt_run/show.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/sculpt_run/plan_timing.h"
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
 #include "engine/train/plan_cost.h"
@@ -12,49 +12,6 @@
 
 namespace sculpt {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// Seconds per image of training and of evaluation, from a few batches after one to warm up. The
-/// network's weights are spoilt.
-struct Timing {
-  double train = 0;
-  double test = 0;
-};
-Timing time_steps(Experiment& experiment, const OptimOptions& optim) {
-  constexpr int kSteps = 3;
-  Network& network = experiment.network();
-  network.initialise(0);
-  Sgd sgd(network.parameters(), optim);
-  BatchSource& source = experiment.train();
-  const auto seconds_per_image = [&](const auto& body) {
-    int64_t images = 0;
-    auto start = std::chrono::steady_clock::now();
-    source.start_epoch(0, 0);
-    for (int step = 0; step <= kSteps; ++step) {
-      const Batch batch = source.next();
-      if (batch.count == 0) break;
-      network.load(batch, source.normalization());
-      body();
-      images += batch.count;
-      if (step == 0 && source.steps_per_epoch() > 1) {
-        images = 0;
-        start = std::chrono::steady_clock::now();
-      }
-    }
-    return seconds_since(start) / static_cast<double>(std::max<int64_t>(images, 1));
-  };
-  Timing timing;
-  timing.train = seconds_per_image([&] {
-    network.forward(Mode::train);
-    network.backward();
-    sgd.step(0);
-  });
-  timing.test = seconds_per_image([&] { network.forward(Mode::eval); });
-  return timing;
-}
 
 std::string count_text(double n) {
   const char* const units[] = {"", " k", " M", " G", " T", " P", " E"};
@@ -76,20 +33,21 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 }  // namespace
 
 void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan) {
-  const PlanCost cost = plan_cost(plan, experiment.network(), experiment.train().size());
+  const int64_t images = experiment.train().images_per_epoch();
+  const PlanCost cost = plan_cost(plan, experiment.network(), images);
   const double dense_cycle = training_flops_per_image(experiment.network()) *
-                             static_cast<double>(experiment.train().size()) *
+                             static_cast<double>(images) *
                              static_cast<double>(options.train.epochs);
-  const Timing timing = time_steps(experiment, options.train.optim);
-  const auto seconds = [&](int64_t epochs) {
-    const double evaluations =
-        static_cast<double>(epochs) / static_cast<double>(options.train.eval_every);
-    return static_cast<double>(epochs * experiment.train().size()) * timing.train +
-           evaluations * static_cast<double>(experiment.test().size()) * timing.test;
+  const PlanTiming timing = time_plan(experiment, options.train.optim, cost);
+  const auto seconds = [&](size_t step) {
+    const auto epochs = static_cast<double>(cost.steps[step].epochs);
+    const double evaluations = epochs / static_cast<double>(options.train.eval_every);
+    return epochs * static_cast<double>(images) * timing.steps[step].train +
+           evaluations * static_cast<double>(experiment.test().size()) * timing.steps[step].test;
   };
 
   fmt::print("method {}: {} on {}, {} training images, batch {}\n\n", options.method.method,
-             options.model.name, options.data.name, experiment.train().size(), options.train.batch);
+             options.model.name, options.data.name, images, options.train.batch);
   const auto row = [](const std::string& number, const std::string& step,
                       const std::string& density, const std::string& epochs,
                       const std::string& flops, const std::string& share, const std::string& time) {
@@ -97,6 +55,7 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                flops, share, time);
   };
   row("", "step", "density", "epochs", "FLOPs", "vs dense", "time");
+  double total_seconds = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlanStepCost& step = cost.steps[i];
     const std::string density = fmt::format("{:.4f} %", 100 * step.density);
@@ -105,16 +64,20 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
       row(number, describe(plan[i]), density, "", "", "", "");
     else
       row(number, describe(plan[i]), density, std::to_string(step.epochs), count_text(step.flops),
-          fmt::format("{:.3f}", step.flops / dense_cycle), duration_text(seconds(step.epochs)));
+          fmt::format("{:.3f}", step.flops / dense_cycle), duration_text(seconds(i)));
+    total_seconds += seconds(i);
   }
   row("", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
-      fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(seconds(cost.epochs)));
+      fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(total_seconds));
   fmt::print(
       "\nFLOPs count training steps: forward, input and weight gradients of the kept weights.\n"
       "\"vs dense\" is the share of one dense cycle of {} epochs ({} FLOPs).\n"
-      "Times come from a few steps on this machine ({}, {} threads).\n",
+      "Times come from a few steps at each cycle's density on this machine ({}, {} threads).\n",
       options.train.epochs, count_text(dense_cycle), experiment.backend().name,
       experiment.identity().threads);
+  if (timing.timed < timing.densities)
+    fmt::print("{} of {} densities were timed; times of the others lie between.\n", timing.timed,
+               timing.densities);
   if (cost.estimated)
     fmt::print(
         "Global rankings decide the layers' densities when they run; here each layer is assumed\n"

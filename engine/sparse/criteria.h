@@ -50,6 +50,7 @@ struct Criterion {
   ScoreResult (*score)(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
   bool needs_data = false;  ///< calls score_batch
   std::string_view help;
+  std::string_view reads;  ///< config keys it depends on, separated by spaces
 };
 
 std::span<const Criterion> criteria();

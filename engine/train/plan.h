@@ -30,6 +30,11 @@ struct TrainStep {
   bool operator==(const TrainStep&) const = default;
 };
 
+/// What a plan may hold. Within these bounds no count of steps or images overflows, since a data
+/// set has at most 2^30 images.
+inline constexpr int64_t kMostPlanSteps = 100'000;
+inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< all cycles together
+
 using PlanStep = std::variant<PruneStep, RewindStep, TrainStep>;
 using Plan = std::vector<PlanStep>;
 
@@ -45,7 +50,8 @@ Plan parse_plan(std::span<const std::string> steps);
 
 /// Throws Error naming the first step that cannot work: unknown criterion or allocation, a density
 /// outside (0, 1] or above what is left, a train step without epochs, a rewind to an epoch that the
-/// first cycle has not passed by then. Also if nothing is trained.
+/// first cycle has not passed by then. Also if nothing is trained, or the plan is longer than
+/// kMostPlanSteps or kMostEpochs.
 void validate(const Plan& plan);
 
 /// Epochs that are trained, all cycles together.

@@ -1,5 +1,8 @@
 #include "engine/train/run_folder.h"
 
+#include <cerrno>
+#include <unistd.h>
+
 #include "engine/core/error.h"
 #include "engine/train/config.h"
 
@@ -28,6 +31,24 @@ bool RunFolder::empty() const {
 
 bool RunFolder::finished() const {
   return fs::exists(summary()) && fs::exists(final_checkpoint());
+}
+
+void RunFolder::require_writable() const {
+  fs::path nearest = fs::absolute(root_);
+  std::error_code error;
+  while (!fs::exists(fs::symlink_status(nearest, error)) && nearest.has_relative_path()) {
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+      fail("cannot make the folder {}: {}; choose another with --out", root_.string(),
+           error.message());
+    nearest = nearest.parent_path();
+  }
+  if (!fs::is_directory(nearest, error))
+    fail("cannot make the folder {}: {} is not a folder; choose another with --out", root_.string(),
+         nearest.string());
+  if (access(nearest.c_str(), W_OK | X_OK) != 0)
+    fail("cannot write to the folder {}: {}; choose another with --out", nearest.string(),
+         std::generic_category().message(errno));
 }
 
 void RunFolder::prepare(const std::string& config_toml) const {

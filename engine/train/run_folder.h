@@ -12,6 +12,7 @@
 #include "engine/train/checkpoint.h"
 #include "engine/train/files.h"
 #include "engine/train/metrics.h"
+#include "engine/train/plan.h"
 #include "engine/train/run_state.h"
 
 namespace sculpt {
@@ -36,6 +37,9 @@ class RunFolder {
   bool empty() const;
   /// Has the run ended?
   bool finished() const;
+  /// Throws Error if the folder is missing and could not be made, or could not be written to.
+  /// Changes nothing.
+  void require_writable() const;
   /// Makes the folder with its config.toml, and removes what a killed process left half-written.
   void prepare(const std::string& config_toml) const;
 
@@ -69,6 +73,10 @@ class RunStore {
   /// Sets weights and batch-norm state; masks stay and are applied.
   void load_rewind(ParameterArena& parameters, int64_t epoch);
 
+  /// Throws Error if a rewind that is still to come, seen from the newest good checkpoint, should
+  /// find a file that is missing or damaged. Changes nothing.
+  void check_rewinds(const Plan& plan) const;
+
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
 
@@ -85,6 +93,7 @@ class RunStore {
   std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
   safetensors::Metadata base_metadata() const;
   safetensors::File read(const std::filesystem::path& path) const;
+  safetensors::File read_rewind(int64_t epoch) const;
 
   RunFolder folder_;
   std::string config_hash_;

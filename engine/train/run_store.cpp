@@ -102,15 +102,40 @@ void RunStore::save_rewind(ParameterArena& parameters, int64_t epoch) {
   write_checkpoint(folder_.rewind_checkpoint(epoch), parameters, kRewind, metadata);
 }
 
-void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
-  const fs::path path = folder_.rewind_checkpoint(epoch);
+safetensors::File RunStore::read_rewind(int64_t epoch) const {
   try {
-    read_checkpoint(read(path), parameters, kRewind);
+    return read(folder_.rewind_checkpoint(epoch));
   } catch (const Error& error) {
     fail("cannot rewind to epoch {}: {}; delete {} and start again", epoch, error.what(),
          folder_.root().string());
   }
+}
+
+void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
+  read_checkpoint(read_rewind(epoch), parameters, kRewind);
   parameters.apply_masks();
+}
+
+void RunStore::check_rewinds(const Plan& plan) const {
+  const auto newest = [&]() -> std::optional<RunState> {
+    for (const auto& [number, path] : states()) {
+      try {
+        return state_from(read(path));
+      } catch (const Error&) {
+        // restore() says what is wrong with it
+      }
+    }
+    return std::nullopt;
+  };
+  const std::optional<RunState> state = newest();
+  if (!state) return;
+  for (auto i = static_cast<size_t>(state->plan_step); i < plan.size(); ++i) {
+    const auto* rewind = std::get_if<RewindStep>(&plan[i]);
+    if (rewind == nullptr) continue;
+    const bool stored =
+        state->cycle > 0 || rewind->epoch <= rewind_epoch_after(plan, state->epochs);
+    if (stored) read_rewind(rewind->epoch);
+  }
 }
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {

@@ -396,7 +396,8 @@ RunCost Trainer::cost() const {
   RunCost cost;
   cost.prunable = parts_.network.parameters().prunable_count();
   cost.kept = parts_.network.parameters().kept_count();
-  cost.dense_cycle_flops = dense_flops_per_image_ * static_cast<double>(parts_.train.size()) *
+  cost.dense_cycle_flops = dense_flops_per_image_ *
+                           static_cast<double>(parts_.train.images_per_epoch()) *
                            static_cast<double>(settings_.train.epochs);
   cost.peak_memory_bytes = std::max(peak_memory_before_, peak_memory_bytes());
   cost.peak_device_memory_bytes = static_cast<int64_t>(peak_device_bytes());

@@ -165,7 +165,7 @@ class FullDisk(ProgramTest):
     def test_folder_that_cannot_be_made(self):
         self.write("file", "")
         self.assert_fails(2, [self.folder / "file"], self.config, "--out", self.folder / "file")
-        self.assert_fails(1, [self.folder / "file"], self.config, "--out",
+        self.assert_fails(2, [self.folder / "file"], self.config, "--out",
                           self.folder / "file" / "run")
 
 

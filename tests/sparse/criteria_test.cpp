@@ -389,7 +389,8 @@ TEST_CASE("a criterion that needs data says so") {
   CHECK_THROWS_WITH_AS(find_criterion("magnitud"), doctest::Contains("synflow"), Error);
 }
 
-TEST_CASE("criteria: no piece of a score batch is left with one image, which batch norm cannot take") {
+TEST_CASE(
+    "criteria: no piece of a score batch is left with one image, which batch norm cannot take") {
   NetworkSpec spec;
   spec.image = {3, 4, 4};
   spec.classes = 3;
@@ -409,9 +410,13 @@ TEST_CASE("criteria: no piece of a score batch is left with one image, which bat
       for (int64_t p = 0; p < spec.image.count(); ++p)
         pixels.push_back(static_cast<uint8_t>(random.word(pixels.size())));
     }
-    const ScoreContext context{
-        network, 1, {}, [&](int64_t) { return Batch{pixels.data(), labels.data(), 5}; },
-        {{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}}};
+    const ScoreContext context{network,
+                               1,
+                               {},
+                               [&](int64_t) {
+                                 return Batch{pixels.data(), labels.data(), 5};
+                               },
+                               {{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}}};
     double sum = 0;
     for (const double score : scores_of("snip", context))
       sum += score;
