@@ -20,7 +20,7 @@ bool needs_data(const Plan& plan) {
   });
 }
 
-/// The node of the network that takes the fewest images least well.
+/// The node that needs the most images in a batch of training.
 const Node& most_demanding(const Network& network) {
   const auto least = [](const auto& node) { return node->least_training_batch(); };
   return **std::ranges::max_element(network.graph().nodes(), {}, least);
