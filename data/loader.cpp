@@ -71,7 +71,7 @@ void Loader::fill(int64_t step, Slot& slot) {
   const Dataset& set = *subset_.dataset;
   if (options_.shuffle && order_.empty()) order_ = epoch_order(size(), options_.seed, epoch_);
   const int64_t first = step * options_.batch;
-  slot.count = std::min(options_.batch, size() - first);
+  slot.count = std::min(options_.batch, images_per_epoch() - first);
   slot.images.resize(static_cast<size_t>(slot.count * set.shape.count()));
   slot.labels.resize(static_cast<size_t>(slot.count));
   for (int64_t k = 0; k < slot.count; ++k) {
@@ -91,10 +91,10 @@ void Loader::fill(int64_t step, Slot& slot) {
 }
 
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
-                                               int64_t batch, uint64_t seed) {
+                                               int64_t batch, uint64_t seed, bool drop_last) {
   const bool flip = options.flip && subset.dataset->mirror_safe;
-  return std::make_unique<Loader>(
-      subset, LoaderOptions{batch, seed, true, {options.crop_padding, flip, options.cutout}});
+  const AugmentOptions augment = {options.crop_padding, flip, options.cutout};
+  return std::make_unique<Loader>(subset, LoaderOptions{batch, seed, true, augment, drop_last});
 }
 
 std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch) {

@@ -18,6 +18,7 @@ struct LoaderOptions {
   uint64_t seed = 0;
   bool shuffle = false;
   AugmentOptions augment;
+  bool drop_last = false;  ///< see BatchSource::drops_last()
 };
 
 /// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]] (indices[p] without
@@ -32,6 +33,7 @@ class Loader : public BatchSource {
   const Normalization& normalization() const override { return subset_.dataset->normalization; }
   int64_t size() const override { return subset_.size(); }
   int64_t batch_size() const override { return options_.batch; }
+  bool drops_last() const override { return options_.drop_last; }
   /// first_step in [0, steps_per_epoch()]; the upper end is an epoch that is over.
   void start_epoch(int64_t epoch, int64_t first_step) override;
   Batch next() override;
@@ -57,7 +59,8 @@ class Loader : public BatchSource {
 
 /// Shuffled and augmented as the options say; mirrored only if the data set allows it.
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
-                                               int64_t batch, uint64_t seed);
+                                               int64_t batch, uint64_t seed,
+                                               bool drop_last = false);
 
 /// In the order of the subset, as stored.
 std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch);

@@ -19,6 +19,10 @@ const std::vector<DatasetEntry>& dataset_table() {
        [](const DataOptions& o) {
          return load_synthetic(o.synthetic_train, o.synthetic_test,
                                static_cast<uint64_t>(o.synthetic_seed));
+       },
+       "data.synthetic_train data.synthetic_test data.synthetic_seed data.flip",
+       [](const DataOptions& o) {
+         return synthetic_train_labels(o.synthetic_train, static_cast<uint64_t>(o.synthetic_seed));
        }},
       {"cifar10",
        "CIFAR-10, binary version or as pickled for Python",
@@ -26,28 +30,32 @@ const std::vector<DatasetEntry>& dataset_table() {
        10,
        50000,
        10000,
-       [](const DataOptions& o) { return load_cifar10(o.root); }},
+       [](const DataOptions& o) { return load_cifar10(o.root); },
+       "data.root data.flip"},
       {"cifar100",
        "CIFAR-100, binary version or as pickled for Python, fine labels",
        {3, 32, 32},
        100,
        50000,
        10000,
-       [](const DataOptions& o) { return load_cifar100(o.root); }},
+       [](const DataOptions& o) { return load_cifar100(o.root); },
+       "data.root data.flip"},
       {"mnist",
        "MNIST, IDX files",
        {1, 28, 28},
        10,
        60000,
        10000,
-       [](const DataOptions& o) { return load_mnist(o.root); }},
+       [](const DataOptions& o) { return load_mnist(o.root); },
+       "data.root"},
       {"fashion_mnist",
        "Fashion-MNIST, IDX files",
        {1, 28, 28},
        10,
        60000,
        10000,
-       [](const DataOptions& o) { return load_fashion_mnist(o.root); }},
+       [](const DataOptions& o) { return load_fashion_mnist(o.root); },
+       "data.root data.flip"},
   };
   return table;
 }
@@ -95,8 +103,14 @@ TrainTest load_dataset(const DataOptions& options) {
 
 TrainTest blank_dataset(const DataOptions& options) {
   const DatasetEntry& entry = find_entry(options.name);
-  return {blank(entry, entry.train_size > 0 ? entry.train_size : options.synthetic_train),
-          blank(entry, entry.test_size > 0 ? entry.test_size : options.synthetic_test)};
+  TrainTest sets = {blank(entry, entry.train_size > 0 ? entry.train_size : options.synthetic_train),
+                    blank(entry, entry.test_size > 0 ? entry.test_size : options.synthetic_test)};
+  if (entry.train_labels != nullptr) sets.train.labels = entry.train_labels(options);
+  return sets;
+}
+
+bool labels_without_files(const DataOptions& options) {
+  return find_entry(options.name).train_labels != nullptr;
 }
 
 }  // namespace sculpt::data

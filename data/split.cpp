@@ -86,8 +86,22 @@ std::vector<int32_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch) {
   return order;
 }
 
+void require_images_of_each_class(const Subset& subset, int64_t per_class) {
+  const Dataset& set = *subset.dataset;
+  std::vector<int64_t> counts(static_cast<size_t>(set.classes));
+  for (const int32_t index : subset.indices)
+    ++counts[static_cast<size_t>(set.labels[static_cast<size_t>(index)])];
+  for (size_t c = 0; c < counts.size(); ++c)
+    if (counts[c] < per_class)
+      fail(
+          "a class-balanced batch needs {} images of each class, but class {} ({}) has {} in the "
+          "training set of {}; raise data.train_limit or lower prune.score_images_per_class",
+          per_class, c, set.class_names[c], counts[c], set.name);
+}
+
 OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_t seed,
                                 int64_t draw) {
+  require_images_of_each_class(subset, per_class);
   const Dataset& set = *subset.dataset;
   const RandomStream stream(seed, Purpose::score_batch, static_cast<uint64_t>(draw));
   std::vector<std::vector<std::pair<uint32_t, int32_t>>> members(static_cast<size_t>(set.classes));
@@ -95,15 +109,8 @@ OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_
     const auto label = static_cast<size_t>(set.labels[static_cast<size_t>(index)]);
     members[label].emplace_back(stream.word(static_cast<uint64_t>(index)), index);
   }
-  for (size_t c = 0; c < members.size(); ++c) {
-    if (static_cast<int64_t>(members[c].size()) < per_class) {
-      fail(
-          "a class-balanced batch needs {} images of each class, but class {} ({}) has {} in the "
-          "training set of {}; raise data.train_limit or use fewer images per class",
-          per_class, c, set.class_names[c], members[c].size(), set.name);
-    }
-    std::sort(members[c].begin(), members[c].end());
-  }
+  for (auto& of_class : members)
+    std::sort(of_class.begin(), of_class.end());
   OwnedBatch batch;
   batch.images.reserve(static_cast<size_t>(per_class * set.classes * set.shape.count()));
   for (size_t i = 0; i < static_cast<size_t>(per_class); ++i) {

@@ -245,6 +245,14 @@ int32_t draw_label(const RandomStream& labels, int64_t index) {
   return order[static_cast<size_t>(index % kClasses)];
 }
 
+std::vector<int32_t> draw_labels(uint64_t split, int64_t size, uint64_t seed) {
+  const RandomStream stream(seed, Purpose::synthetic_data, split);
+  std::vector<int32_t> labels(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i)
+    labels[static_cast<size_t>(i)] = draw_label(stream, i);
+  return labels;
+}
+
 void draw_image(const RandomStream& stream, int label, uint8_t* out) {
   Draws draws(stream, 0);
   Canvas canvas;
@@ -269,15 +277,13 @@ Dataset make_split(uint64_t split, int64_t size, uint64_t seed) {
     }
   }
   set.normalization = {{0.5f, 0.5f, 0.5f}, {0.224f, 0.224f, 0.224f}};
+  set.labels = draw_labels(split, size, seed);
   // Memory is touched as it is filled: to clear gigabytes first would take seconds in which nothing
   // is heard.
   set.images.reserve(static_cast<size_t>(size * set.shape.count()));
-  set.labels.resize(static_cast<size_t>(size));
-  const RandomStream labels(seed, Purpose::synthetic_data, split);
   // Each image has random numbers of its own, so threads may share the work.
   const auto make = [&](int64_t i) {
-    const int32_t label = draw_label(labels, i);
-    set.labels[static_cast<size_t>(i)] = label;
+    const int32_t label = set.labels[static_cast<size_t>(i)];
     const uint64_t sub = (static_cast<uint64_t>(i) + 1) * 2 + split;
     draw_image(RandomStream(seed, Purpose::synthetic_data, sub), label,
                set.images.data() + static_cast<size_t>(i * set.shape.count()));
@@ -296,6 +302,10 @@ Dataset make_split(uint64_t split, int64_t size, uint64_t seed) {
 }
 
 }  // namespace
+
+std::vector<int32_t> synthetic_train_labels(int64_t train_size, uint64_t seed) {
+  return draw_labels(0, train_size, seed);
+}
 
 TrainTest load_synthetic(int64_t train_size, int64_t test_size, uint64_t seed) {
   return {make_split(0, train_size, seed), make_split(1, test_size, seed)};

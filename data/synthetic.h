@@ -2,6 +2,7 @@
 // A built-in data set: ten classes of procedural 32x32 colour images. It needs no file.
 
 #include <cstdint>
+#include <vector>
 
 #include "data/dataset.h"
 
@@ -17,5 +18,8 @@ namespace sculpt::data {
 /// class is drawn so that any 10 consecutive images starting at a multiple of 10 hold each class
 /// once. About 60 microseconds an image.
 TrainTest load_synthetic(int64_t train_size, int64_t test_size, uint64_t seed);
+
+/// The labels of its training images, without making these.
+std::vector<int32_t> synthetic_train_labels(int64_t train_size, uint64_t seed);
 
 }  // namespace sculpt::data

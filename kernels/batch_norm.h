@@ -82,9 +82,9 @@ struct BatchNormKernels {
                        const Launch& launch);
 
   /// Gradient of forward_train. y, its output, is given where a residual took part and null
-  /// otherwise: the ReLU's gate is then recomputed from x. dx (=, +=); dresidual (=, +=), null if
-  /// there was none or it needs no gradient; dgamma, dbeta are overwritten. Padded lanes of dx are
-  /// written as exactly 0.
+  /// otherwise: the ReLU's gate is then recomputed from x. dx (=, +=) and dresidual (=, +=) are
+  /// null where there is none or it needs no gradient; dgamma, dbeta are overwritten. Padded lanes
+  /// of dx are written as exactly 0.
   void (*backward_train)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
                          void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
                          const void* saved_mean, const void* saved_inv_std, const void* gamma,

@@ -10,21 +10,31 @@ namespace sculpt::models {
 
 namespace {
 
+constexpr std::string_view kConvolutions =
+    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv";
+constexpr std::string_view kStem =
+    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv "
+    "model.stem";
+constexpr std::string_view kDropout =
+    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv "
+    "model.dropout";
+
 constexpr ModelEntry kModels[] = {
-    {"resnet20", resnet20, "CIFAR ResNet, 20 layers, 0.27 M parameters"},
-    {"resnet32", resnet32, "CIFAR ResNet, 32 layers"},
-    {"resnet44", resnet44, "CIFAR ResNet, 44 layers"},
-    {"resnet56", resnet56, "CIFAR ResNet, 56 layers"},
-    {"resnet110", resnet110, "CIFAR ResNet, 110 layers"},
-    {"resnet18", resnet18, "ResNet-18, 11 M parameters; see model.stem"},
-    {"resnet34", resnet34, "ResNet-34; see model.stem"},
-    {"resnet50", resnet50, "ResNet-50 (bottlenecks); see model.stem"},
-    {"vgg11_bn", vgg11_bn, "VGG-11 with batch norm and one classifier layer"},
-    {"vgg16_bn", vgg16_bn, "VGG-16 with batch norm and one classifier layer"},
-    {"vgg19_bn", vgg19_bn, "VGG-19 with batch norm and one classifier layer"},
-    {"mobilenet_v1", mobilenet_v1, "MobileNet v1 (depthwise convolutions), CIFAR strides"},
-    {"mlp", mlp, "LeNet-300-100: three linear layers"},
-    {"lenet", lenet, "LeNet-5 with ReLU and max pooling"},
+    {"resnet20", resnet20, "CIFAR ResNet, 20 layers, 0.27 M parameters", kConvolutions},
+    {"resnet32", resnet32, "CIFAR ResNet, 32 layers", kConvolutions},
+    {"resnet44", resnet44, "CIFAR ResNet, 44 layers", kConvolutions},
+    {"resnet56", resnet56, "CIFAR ResNet, 56 layers", kConvolutions},
+    {"resnet110", resnet110, "CIFAR ResNet, 110 layers", kConvolutions},
+    {"resnet18", resnet18, "ResNet-18, 11 M parameters; see model.stem", kStem},
+    {"resnet34", resnet34, "ResNet-34; see model.stem", kStem},
+    {"resnet50", resnet50, "ResNet-50 (bottlenecks); see model.stem", kStem},
+    {"vgg11_bn", vgg11_bn, "VGG-11 with batch norm and one classifier layer", kDropout},
+    {"vgg16_bn", vgg16_bn, "VGG-16 with batch norm and one classifier layer", kDropout},
+    {"vgg19_bn", vgg19_bn, "VGG-19 with batch norm and one classifier layer", kDropout},
+    {"mobilenet_v1", mobilenet_v1, "MobileNet v1 (depthwise convolutions), CIFAR strides",
+     kConvolutions},
+    {"mlp", mlp, "LeNet-300-100: three linear layers", "model.dropout"},
+    {"lenet", lenet, "LeNet-5 with ReLU and max pooling", kDropout},
 };
 
 // torch.nn.init.calculate_gain

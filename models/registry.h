@@ -39,6 +39,7 @@ struct ModelEntry {
   std::string_view name;
   Value (*record)(Builder&, Value images, const ModelContext&);
   std::string_view summary;
+  std::string_view reads;  ///< config keys that only some models read, separated by spaces
 };
 
 /// All models, in the order of the documentation.

@@ -58,7 +58,7 @@ Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const
 }
 
 Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
-  if (graph.is_input(node.inputs[0])) return {};
+  if (!graph.needs_grad(node.inputs[0])) return {};
   Cost cost = weight_grad_cost(graph, node, batch, storage);
   cost.bytes += read_before(graph, node, 0, batch, storage);
   return cost;
@@ -66,7 +66,7 @@ Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const 
 
 Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
   Cost cost;
-  if (node.output.index < 0) return cost;
+  if (node.output.index < 0 || !graph.needs_grad(node.output)) return cost;
   if (node.info.macs > 0)
     return weight_grad_cost(graph, node, batch, storage) +
            input_grad_cost(graph, node, batch, storage);
@@ -75,7 +75,8 @@ Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const St
   cost.bytes = dy + y;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const double x = bytes_of(graph, node.inputs[i], batch, storage);
-    cost.bytes += x + read_before(graph, node, i, batch, storage);
+    if (graph.needs_grad(node.inputs[i]))
+      cost.bytes += x + read_before(graph, node, i, batch, storage);
     if (node.backward_reads_input(i)) cost.bytes += x;
   }
   // The reductions of batch norm read gradient, input and, where it tells the gate, output once

@@ -25,7 +25,7 @@ Every key of a config: --help-config, or docs/config.md. What a run leaves behin
 Exit codes:
   0   finished
   1   the run failed; the last good checkpoint is intact
-  2   wrong arguments, config or run folder; nothing was changed
+  2   wrong arguments, config, data or run folder; nothing was changed
   75  interrupted (Ctrl-C, SIGTERM, SIGHUP, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
 
 Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal.

@@ -54,7 +54,7 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
       data_(data::split(load_data(options.data, images, data_fingerprint_), options.data,
                         seed_of(options))),
       train_(data::make_train_loader(data_.train, options.data, options.train.batch,
-                                     seed_of(options))),
+                                     seed_of(options), options.train.drop_last)),
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
@@ -84,6 +84,10 @@ RunIdentity Experiment::identity() const {
   identity.inputs.data_name = options_.data.name;
   identity.inputs.data = data_fingerprint_;
   return identity;
+}
+
+void Experiment::require_images_of_each_class(int64_t per_class) const {
+  data::require_images_of_each_class(data_.train, per_class);
 }
 
 Batch Experiment::score_batch(int64_t index) {

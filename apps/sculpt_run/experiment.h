@@ -29,6 +29,8 @@ class Experiment {
   Batch score_batch(int64_t index);
   /// For prune.reestimate_batch_norm; see StatisticsImages.
   Batch statistics_images(int64_t first, int64_t count);
+  /// Throws Error naming the class if one has fewer training images.
+  void require_images_of_each_class(int64_t per_class) const;
 
  private:
   const RunOptions options_;

@@ -10,6 +10,7 @@
 #include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/interrupt.h"
 #include "apps/sculpt_run/phase_display.h"
+#include "apps/sculpt_run/preflight.h"
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/request.h"
@@ -60,6 +61,39 @@ void say_device(const kernels::Device& device) {
       device.reason);
 }
 
+/// Data, network and checks before anything is written: what is wrong with them has changed
+/// nothing.
+std::unique_ptr<Experiment> checked_experiment(const Request& request,
+                                               const kernels::Device& device) try {
+  auto experiment = std::make_unique<Experiment>(request.options, device);
+  if (!resumes(request.start)) require_start(request, experiment->network());
+  for (const std::string& text : check_before_run(request, *experiment, true))
+    warn(text);
+  return experiment;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void show_planned(const Request& request, const kernels::Device& device, const CommandLine& line) {
+  const PlannedExperiment planned = [&] {
+    try {
+      PlannedExperiment made = experiment_for_plan(request, device);
+      if (line.plan) {
+        require_start(request, made.experiment->network());
+        for (const auto& text : check_before_run(request, *made.experiment, made.labels_known))
+          warn(text);
+      }
+      return made;
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+  }();
+  if (line.describe) show_network(*planned.experiment, request.options);
+  if (!line.plan) return;
+  show_plan(*planned.experiment, request.options, request.plan);
+  say("{}", planned.note);
+}
+
 /// Prints the result of a finished run, once it has been found to be whole.
 int show_finished(RunStore& store, RunLock& lock) {
   if (!std::filesystem::exists(store.folder().summary())) {
@@ -95,18 +129,17 @@ int run(const Request& request, const kernels::Device& device) {
   if (const auto& dead = lock.previous_holder())
     say("process {} on {} has died without giving the run folder back; taking it over\n",
                dead->pid, dead->host);
-  const bool resume = request.start == Start::go_on || request.start == Start::extend;
+  const bool resume = resumes(request.start);
   if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
     device.chooser->recall(recorded_choices(read_text(folder.environment())));
-  Experiment experiment(request.options, device);
+  const auto made = checked_experiment(request, device);
+  Experiment& experiment = *made;
   warn_about_fallbacks(device);
   RunIdentity identity = experiment.identity();
   add_initial(request, identity.inputs);
   if (resume) {
     follow_recorded_inputs(folder, identity.inputs);
     warn_about_environment(folder, identity);
-  } else {
-    require_start(request, experiment.network());
   }
   store.set_inputs(identity.inputs);
   lock.require_held();
@@ -161,10 +194,7 @@ void show(const CommandLine& line) {
   }
   const Request request = make_request(line);
   const kernels::Device device = open(line, request);
-  Experiment experiment(request.options, device, Experiment::Images::blank);
-  if (line.describe) show_network(experiment, request.options);
-  if (line.plan) require_start(request, experiment.network());
-  if (line.plan) show_plan(experiment, request.options, request.plan);
+  show_planned(request, device, line);
 }
 
 void set_threads(const CommandLine& line) {

@@ -149,6 +149,7 @@ Request make_request(const CommandLine& line) try {
   }
   if (runs && !request.folder.empty()) choose_start(request, line, values);
   request.initial = read_initial(options.model, request.start);
+  if (line.plan) request.folder.require_writable();
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());

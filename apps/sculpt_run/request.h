@@ -30,6 +30,11 @@ enum class Start {
   restart,      ///< the run in the folder is put aside
 };
 
+/// Does the run go on from what an earlier process trained?
+inline bool resumes(Start start) {
+  return start == Start::go_on || start == Start::extend;
+}
+
 struct Request {
   RunOptions options;
   Plan plan;

@@ -1,10 +1,10 @@
 #include "apps/sculpt_run/show.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 
+#include "apps/sculpt_run/plan_timing.h"
 #include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
@@ -14,49 +14,6 @@
 
 namespace sculpt {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// Seconds per image of training and of evaluation, from a few batches after one to warm up. The
-/// network's weights are spoilt.
-struct Timing {
-  double train = 0;
-  double test = 0;
-};
-Timing time_steps(Experiment& experiment, const OptimOptions& optim) {
-  constexpr int kSteps = 3;
-  Network& network = experiment.network();
-  network.initialise(0);
-  Sgd sgd(network.parameters(), optim);
-  BatchSource& source = experiment.train();
-  const auto seconds_per_image = [&](const auto& body) {
-    int64_t images = 0;
-    auto start = std::chrono::steady_clock::now();
-    source.start_epoch(0, 0);
-    for (int step = 0; step <= kSteps; ++step) {
-      const Batch batch = source.next();
-      if (batch.count == 0) break;
-      network.load(batch, source.normalization());
-      body();
-      images += batch.count;
-      if (step == 0 && source.steps_per_epoch() > 1) {
-        images = 0;
-        start = std::chrono::steady_clock::now();
-      }
-    }
-    return seconds_since(start) / static_cast<double>(std::max<int64_t>(images, 1));
-  };
-  Timing timing;
-  timing.train = seconds_per_image([&] {
-    network.forward(Mode::train);
-    network.backward();
-    sgd.step(0);
-  });
-  timing.test = seconds_per_image([&] { network.forward(Mode::eval); });
-  return timing;
-}
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
@@ -74,22 +31,23 @@ void print_table(const Table& table) {
 }  // namespace
 
 void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan) {
-  const PlanCost cost = plan_cost(plan, experiment.network(), experiment.train().size());
+  const int64_t images = experiment.train().images_per_epoch();
+  const PlanCost cost = plan_cost(plan, experiment.network(), images);
   const double dense_cycle = dense_training_flops_per_image(experiment.network()) *
-                             static_cast<double>(experiment.train().size()) *
+                             static_cast<double>(images) *
                              static_cast<double>(options.train.epochs);
-  const Timing timing = time_steps(experiment, options.train.optim);
-  const auto seconds = [&](int64_t epochs) {
-    const double evaluations =
-        static_cast<double>(epochs) / static_cast<double>(options.train.eval_every);
-    return static_cast<double>(epochs * experiment.train().size()) * timing.train +
-           evaluations * static_cast<double>(experiment.test().size()) * timing.test;
+  const PlanTiming timing = time_plan(experiment, options.train.optim, cost);
+  const auto seconds = [&](size_t step) {
+    const auto epochs = static_cast<double>(cost.steps[step].epochs);
+    const double evaluations = epochs / static_cast<double>(options.train.eval_every);
+    return epochs * static_cast<double>(images) * timing.steps[step].train +
+           evaluations * static_cast<double>(experiment.test().size()) * timing.steps[step].test;
   };
 
   const size_t width = out().width();
   say("{}\n\n", wrap(fmt::format("method {}: {} on {}, {} training images, batch {}",
                                  options.method.method, options.model.name, options.data.name,
-                                 experiment.train().size(), options.train.batch),
+                                 images, options.train.batch),
                      width));
   Table table({{""},
                {"step", false, Table::Fit::wrap},
@@ -98,6 +56,7 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                {"FLOPs"},
                {"vs dense"},
                {"time"}});
+  double total_seconds = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlanStepCost& step = cost.steps[i];
     const std::string density = fmt::format("{:.4f} %", 100 * step.density);
@@ -107,19 +66,25 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
     else
       table.add({number, describe(plan[i]), density, std::to_string(step.epochs),
                  count_text(step.flops), fmt::format("{:.3f}", step.flops / dense_cycle),
-                 duration_text(seconds(step.epochs))});
+                 duration_text(seconds(i))});
+    total_seconds += seconds(i);
   }
   table.add({"", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
-             fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(seconds(cost.epochs))});
+             fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(total_seconds)});
   print_table(table);
   say("\n{}\n",
       wrap(fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
                        "kept weights.\n"
                        "\"vs dense\" is the share of one dense cycle of {} epochs ({} FLOPs).\n"
-                       "Times come from a few steps on this machine ({}, {} threads).",
+                       "Times come from a few steps at each cycle's density on this machine ({}, "
+                       "{} threads).",
                        options.train.epochs, count_text(dense_cycle), experiment.backend().name,
                        experiment.identity().threads),
            width));
+  if (timing.timed < timing.densities)
+    say("{}\n", wrap(fmt::format("{} of {} densities were timed; times of the others lie between.",
+                                 timing.timed, timing.densities),
+                     width));
   if (cost.estimated)
     say("{}\n", wrap("Global rankings decide the layers' densities when they run; here each layer "
                      "is assumed to lose the same fraction.",

@@ -24,10 +24,11 @@ Value Graph::input(int64_t channels, int64_t height, int64_t width, bool needs_g
 Value Graph::add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width) {
   SCULPT_CHECK(!finished_, "the graph is finished");
   const int index = static_cast<int>(nodes_.size());
+  const bool has_parameters = std::exchange(next_has_parameters_, false);
+  has_backward_.push_back(
+      has_parameters || std::ranges::any_of(node->inputs, [&](Value v) { return needs_grad(v); }));
   if (channels > 0) {
-    // Everything computed may need a gradient: every network starts with a layer that has
-    // parameters.
-    values_.push_back({ActivationShape{channels, height, width, 0}, index, true});
+    values_.push_back({ActivationShape{channels, height, width, 0}, index, has_backward_.back()});
     node->output = {static_cast<int>(values_.size()) - 1};
   }
   nodes_.push_back(std::move(node));
@@ -68,12 +69,13 @@ void Graph::claim(ParameterId id) {
   if (claimed_[id])
     fail("parameter '{}' is used by two layers; sharing weights is not supported",
          parameters_[id].name);
-  claimed_[id] = true;
+  claimed_[id] = next_has_parameters_ = true;
 }
 
 void Graph::finish() {
   SCULPT_CHECK(!finished_, "the graph is finished already");
   SCULPT_CHECK(!nodes_.empty(), "the graph has no ops");
+  SCULPT_CHECK(!next_has_parameters_, "a parameter was claimed after its node had been added");
   finished_ = true;
   settle_halos();
   size_t workspace = 0;
@@ -129,6 +131,7 @@ void Graph::plan_memory() {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
       data[v].extend(forward_time(n));
+      if (!has_backward_[n]) continue;
       if (node.backward_reads_input(i)) data[v].extend(backward_time(n));
       if (!values_[v].needs_grad) continue;
       if (has_consumer[v]) {
@@ -140,7 +143,7 @@ void Graph::plan_memory() {
       // An input's gradient stays readable after the last backward pass.
       grad[v].extend(backward_time(values_[v].producer));
     }
-    if (node.output.index >= 0 && node.backward_reads_output())
+    if (node.output.index >= 0 && has_backward_[n] && node.backward_reads_output())
       data[node.output.index].extend(backward_time(n));
   }
 
@@ -305,6 +308,7 @@ void Graph::run_backward(int last_node) {
 
 void Graph::run_node(Pass pass, int node) {
   check_stop();
+  if (pass == Pass::backward && !has_backward_[node]) return;
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());

@@ -34,19 +34,23 @@ class Graph {
   int64_t max_batch() const { return max_batch_; }
   /// An activation that is filled from outside. Images need no gradient.
   Value input(int64_t channels, int64_t height, int64_t width, bool needs_grad = false);
-  /// Appends a node. With channels == 0 it has no output (a loss).
+  /// Appends a node. With channels == 0 it has no output (a loss). The node's output needs a
+  /// gradient if the node has claimed a parameter or one of its inputs needs one.
   Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
   /// Raises the zero border of v to at least `halo`.
   void require_halo(Value v, int64_t halo);
   /// Ties the zero borders of these values: elementwise kernels walk all of them alike.
   void require_same_halo(const std::vector<Value>& values);
-  /// Marks a parameter as used; using one twice is an error (gradients are overwritten).
+  /// Marks a parameter as used by the node that is added next; using one twice is an error
+  /// (gradients are overwritten).
   void claim(ParameterId id);
   /// Sizes of v; its halo is final after finish().
   const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
 
   size_t value_count() const { return values_.size(); }
-  bool is_input(Value v) const { return values_[v.index].producer < 0; }
+  /// Whether the backward pass computes the gradient of v: a parameter was used on the way to v, or
+  /// v was recorded as an input that needs a gradient.
+  bool needs_grad(Value v) const { return values_[v.index].needs_grad; }
 
   /// Plans memory and allocates everything. Nothing may be recorded afterwards.
   void finish();
@@ -61,7 +65,8 @@ class Graph {
   void follow_masks();
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);
-  /// Back from the last node; after forward() in train or frozen mode.
+  /// Back from the last node; after forward() in train or frozen mode. Nodes on which no parameter
+  /// depends (a pooling of images) take no part.
   void backward();
   /// Back from the gradient of v, which the caller has written to replay().grad(v).
   void backward_from(Value v);
@@ -130,7 +135,9 @@ class Graph {
   int64_t max_batch_;
   std::vector<ValueRecord> values_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<bool> has_backward_;  ///< per node: whether the backward pass runs it
   std::vector<bool> claimed_;
+  bool next_has_parameters_ = false;  ///< claimed for a node that is not added yet
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
   std::vector<bool> whole_;   ///< per value: false if the forward pass left it in locals only

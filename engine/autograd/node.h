@@ -199,6 +199,8 @@ class Node {
   /// order before max pooling). None: the node is smooth.
   virtual Value gate() const { return {}; }
   virtual size_t workspace_bytes() const { return 0; }
+  /// The fewest images that forward() takes in training; after prepare().
+  virtual int64_t least_training_batch() const { return 1; }
 
   /// Bytes of channel sums that forward() in training can leave beside its output; 0: it cannot.
   virtual size_t output_sums_bytes() const { return 0; }

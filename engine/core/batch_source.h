@@ -48,11 +48,15 @@ class BatchSource {
   virtual ImageShape image_shape() const = 0;
   virtual int64_t classes() const = 0;
   virtual const Normalization& normalization() const = 0;
-  /// Images per epoch.
+  /// Images of the set.
   virtual int64_t size() const = 0;
   virtual int64_t batch_size() const = 0;
-  /// Batches per epoch: ceil(size / batch_size); the last may be short.
-  int64_t steps_per_epoch() const { return (size() + batch_size() - 1) / batch_size(); }
+  /// Whether an epoch leaves out its last batch where that has fewer images than batch_size().
+  virtual bool drops_last() const { return false; }
+  /// Images per epoch: size(), less those of a batch that is left out.
+  int64_t images_per_epoch() const { return size() - (drops_last() ? size() % batch_size() : 0); }
+  /// Batches per epoch; the last may be short unless drops_last().
+  int64_t steps_per_epoch() const { return (images_per_epoch() + batch_size() - 1) / batch_size(); }
 
   /// Makes next() deliver step `first_step` of `epoch` and what follows it in that epoch. `epoch`
   /// counts from the start of the run: order and augmentation depend only on (seed, epoch, index).

@@ -1,16 +1,13 @@
 #include "engine/nn/cost.h"
 
-#include <algorithm>
-
 namespace sculpt {
 
 std::vector<LayerCost> layer_costs(const Network& network) {
   std::vector<LayerCost> costs;
   for (const auto& node : network.graph().nodes()) {
     if (node->info.macs == 0) continue;
-    const bool first =
-        std::ranges::any_of(node->inputs, [&](Value v) { return network.graph().is_input(v); });
-    costs.push_back({node->info.name, node->info.weight, node->info.macs, first});
+    const bool input_gradient = network.graph().needs_grad(node->inputs[0]);
+    costs.push_back({node->info.name, node->info.weight, node->info.macs, input_gradient});
   }
   return costs;
 }
@@ -22,8 +19,7 @@ template <class Density>
 double training_flops(const Network& network, Density&& density) {
   double flops = 0;
   for (const auto& layer : layer_costs(network)) {
-    const double passes = layer.reads_images ? 2 : 3;
-    flops += 2 * passes * static_cast<double>(layer.macs) * density(layer.weight);
+    flops += layer.training_flops(density(layer.weight));
   }
   return flops;
 }

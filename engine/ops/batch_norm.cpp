@@ -122,7 +122,7 @@ class BatchNorm final : public Node, private BlockPasses {
     const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
     kernels_->on_blocks.apply_grad(
         block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
-        has_residual() && block.streams_grad(inputs[1]), arena_->gradient(parameters_.gamma),
+        dresidual != nullptr && block.streams_grad(inputs[1]), arena_->gradient(parameters_.gamma),
         arena_->gradient(parameters_.beta), block.grad(output), x, relu_output(block),
         saved_mean_.data(), saved_inv_std_.data(), gamma, beta, block.images(), shape_, options_,
         rows, block.launch);
@@ -132,6 +132,8 @@ class BatchNorm final : public Node, private BlockPasses {
   // Without a residual the ReLU's mask is recomputed from x, which spares reading y.
   bool backward_reads_output() const override { return options_.relu && has_residual(); }
   size_t workspace_bytes() const override { return workspace_bytes_; }
+  // The statistics of a channel need two values.
+  int64_t least_training_batch() const override { return shape_.height * shape_.width > 1 ? 1 : 2; }
   bool takes_sums(size_t i) const override { return i == 0; }
 
  private:

@@ -69,13 +69,16 @@ double linear(int64_t step, int64_t steps, const OptimOptions& o) {
 }
 
 constexpr auto kSchedules = std::to_array<LrSchedule>({
-    {"step_warmup", step_warmup, "linear warm-up, then a drop at each milestone"},
-    {"triangular", triangular, "up from 0.2 lr for a fifth of the cycle, then down to 0"},
-    {"cosine", cosine, "linear warm-up, then half a cosine to 0"},
-    {"one_cycle", one_cycle, "cosine up for 30 % of the cycle, cosine down to almost 0"},
-    {"trapezoidal", trapezoidal, "linear warm-up, constant, linear cool-down to 0"},
-    {"constant", constant, "always lr"},
-    {"linear", linear, "from lr down to 0"},
+    {"step_warmup", step_warmup, "linear warm-up, then a drop at each milestone",
+     "train.warmup train.warmup_start train.milestones train.decay_factor"},
+    {"triangular", triangular, "up from 0.2 lr for a fifth of the cycle, then down to 0", ""},
+    {"cosine", cosine, "linear warm-up, then half a cosine to 0",
+     "train.warmup train.warmup_start"},
+    {"one_cycle", one_cycle, "cosine up for 30 % of the cycle, cosine down to almost 0", ""},
+    {"trapezoidal", trapezoidal, "linear warm-up, constant, linear cool-down to 0",
+     "train.warmup train.warmup_start train.cooldown"},
+    {"constant", constant, "always lr", ""},
+    {"linear", linear, "from lr down to 0", ""},
 });
 
 }  // namespace

@@ -29,6 +29,7 @@ struct LrSchedule {
   std::string_view name;
   LrScheduleFunction function;
   std::string_view help;
+  std::string_view reads;  ///< config keys it depends on besides train.lr, separated by spaces
 };
 
 std::span<const LrSchedule> lr_schedules();

@@ -99,6 +99,21 @@ int64_t kept_for_density(double density, int64_t n) {
   return std::llround(density * static_cast<double>(n));
 }
 
+int64_t count_to_keep(double density, int64_t n, int64_t present) {
+  if (!(density > 0 && density <= 1))
+    fail("cannot prune to density {}; it must be above 0 and at most 1", density);
+  if (n == 0)
+    fail("no weight can be pruned; set model.prune_first_conv or model.prune_classifier = true");
+  const int64_t count = kept_for_density(density, n);
+  if (count < 1) fail("density {} keeps none of the {} prunable weights; raise it", density, n);
+  if (count > present)
+    fail(
+        "cannot prune to density {} ({} weights): only {} of {} are left. Masked weights do not "
+        "come back; choose a density of at most {}",
+        density, count, present, n, static_cast<double>(present) / static_cast<double>(n));
+  return count;
+}
+
 std::vector<int64_t> allocate(const Allocation& allocation, std::span<const PrunableLayer> layers,
                               int64_t kept) {
   SCULPT_CHECK(allocation.share != nullptr, "{} has no layer budgets", allocation.name);

@@ -47,6 +47,10 @@ const Allocation& find_allocation(std::string_view name);
 /// round(density * n), the count that "density" means everywhere.
 int64_t kept_for_density(double density, int64_t n);
 
+/// The same for a prune that leaves `present` of n weights at most. Throws Error if there is
+/// nothing to prune, if none is kept, or if more are kept than are present.
+int64_t count_to_keep(double density, int64_t n, int64_t present);
+
 /// Kept weights of each layer; the sum is exactly `kept`, no layer above its `present`. Not for
 /// `global`. Throws Error if kept is more than is present.
 std::vector<int64_t> allocate(const Allocation& allocation, std::span<const PrunableLayer> layers,

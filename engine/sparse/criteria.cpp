@@ -10,13 +10,15 @@ namespace sculpt {
 
 namespace {
 
+constexpr std::string_view kReadForData = "prune.score_images_per_class prune.score_batches";
+
 constexpr auto kCriteria = std::to_array<Criterion>({
-    {"magnitude", score_magnitude, false, "abs(w)"},
-    {"random", score_random, false, "uniform random, from the seed"},
-    {"snip", score_snip, true, "abs(w * gradient) (Lee et al. 2019)"},
-    {"grasp", score_grasp, true, "w * (Hessian * gradient) (Wang et al. 2020)"},
-    {"synflow", score_synflow, false,
-     "synaptic flow, iterative, without data (Tanaka et al. 2020)"},
+    {"magnitude", score_magnitude, false, "abs(w)", ""},
+    {"random", score_random, false, "uniform random, from the seed", ""},
+    {"snip", score_snip, true, "abs(w * gradient) (Lee et al. 2019)", kReadForData},
+    {"grasp", score_grasp, true, "w * (Hessian * gradient) (Wang et al. 2020)", kReadForData},
+    {"synflow", score_synflow, false, "synaptic flow, iterative, without data (Tanaka et al. 2020)",
+     "prune.synflow_iterations"},
 });
 
 }  // namespace

@@ -32,7 +32,8 @@ struct ScoreContext {
   PruneOptions options;  ///< score_batches, synflow_iterations
   /// For criteria that need data: class-balanced batch `index` in [0, options.score_batches), the
   /// same images whenever it is asked for, valid until the next call. It may be larger than
-  /// network.max_batch(): it is then scored in pieces, each with batch statistics of its own.
+  /// network.max_batch(): it is then scored in pieces of even size, each with batch statistics of
+  /// its own.
   std::function<Batch(int64_t index)> score_batch = {};
   Normalization normalization = {};
 };
@@ -49,6 +50,7 @@ struct Criterion {
   ScoreResult (*score)(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
   bool needs_data = false;  ///< calls score_batch
   std::string_view help;
+  std::string_view reads;  ///< config keys it depends on, separated by spaces
 };
 
 std::span<const Criterion> criteria();

@@ -18,8 +18,11 @@ void for_each_piece(const MeanLoss& loss, const std::function<void(double share)
   for (int64_t index = 0; index < loss.batches; ++index) {
     const Batch batch = loss.batch(index);
     if (batch.count <= 0) fail("score batch {} is empty; check the training set", index);
-    for (int64_t first = 0; first < batch.count; first += network.max_batch()) {
-      const int64_t count = std::min(network.max_batch(), batch.count - first);
+    // Even pieces: 100 images in a network for 99 are 50 and 50, since batch norm cannot take one.
+    const int64_t pieces = kernels::ceil_div(batch.count, network.max_batch());
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t first = batch.count * piece / pieces;
+      const int64_t count = batch.count * (piece + 1) / pieces - first;
       network.load({batch.images + first * image, batch.labels + first, count}, loss.normalization);
       const double share = static_cast<double>(count) / static_cast<double>(batch.count);
       body(share / static_cast<double>(loss.batches));

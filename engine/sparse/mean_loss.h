@@ -18,7 +18,7 @@ struct MeanLoss {
   Network& network;
   int64_t batches = 1;
   /// Batch `index` in [0, batches): the same images whenever it is asked for, valid until the next
-  /// call. A batch larger than network.max_batch() is computed in pieces, each with batch
+  /// call. A batch larger than network.max_batch() is computed in even pieces, each with batch
   /// statistics of its own.
   std::function<Batch(int64_t index)> batch = {};
   Normalization normalization = {};

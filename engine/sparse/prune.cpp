@@ -9,22 +9,6 @@ namespace sculpt {
 
 namespace {
 
-/// What density means in weights. Throws Error if `kept` has fewer, or if that is none at all.
-int64_t count_to_keep(const KeptWeights& kept, double density) {
-  if (!(density > 0 && density <= 1))
-    fail("cannot prune to density {}; it must be above 0 and at most 1", density);
-  const int64_t count = kept_for_density(density, kept.total());
-  if (count < 1)
-    fail("density {} keeps none of the {} prunable weights; raise it", density, kept.total());
-  if (count > kept.kept())
-    fail(
-        "cannot prune to density {} ({} weights): only {} of {} are left. Masked weights do not "
-        "come back; choose a density of at most {}",
-        density, count, kept.kept(), kept.total(),
-        static_cast<double>(kept.kept()) / static_cast<double>(kept.total()));
-  return count;
-}
-
 /// What keeps some weights of every layer. The balanced allocation does if there is one for each.
 std::string_view help_for_empty_layers(const PruneReport& report) {
   const bool enough = report.kept >= static_cast<int64_t>(report.layers.size());
@@ -58,7 +42,7 @@ PruneReport prune(const ScoreContext& context, const PruneStep& step) {
   ParameterArena& parameters = context.network.parameters();
   const kernels::TraceRange phase(parameters.backend().trace, "prune");
   KeptWeights kept(parameters);
-  const int64_t count = count_to_keep(kept, step.density);
+  const int64_t count = count_to_keep(step.density, kept.total(), kept.kept());
   const ScoreResult result = [&] {
     const Phase scoring("scoring weights by " + step.criterion);
     return criterion.score(context, step, kept);

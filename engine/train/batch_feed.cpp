@@ -71,7 +71,7 @@ int64_t BatchFeed::next() {
     if (batch.count > 0) network_.load(batch, source_.normalization());
     return batch.count;
   }
-  count_ = std::clamp<int64_t>(source_.size() - position_, 0, source_.batch_size());
+  count_ = std::clamp<int64_t>(source_.images_per_epoch() - position_, 0, source_.batch_size());
   if (count_ > 0) on_device_->batch.set({static_cast<uint64_t>(epoch_), position_});
   position_ += count_;
   return count_;

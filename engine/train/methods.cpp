@@ -99,22 +99,33 @@ Plan custom(const MethodSettings& s) {
   return parse_plan(s.method.plan);
 }
 
+constexpr std::string_view kReadByCycles = "cycles.count cycles.spread cycles.total_epochs";
+constexpr std::string_view kReadByLadder = "prune.sparsity prune.allocation prune.rate";
+
 constexpr auto kMethods = std::to_array<Method>({
-    {"dense", dense, "train cycles.count cycles, no pruning", ""},
-    {"oneshot", oneshot, "train, prune by magnitude once, train", "Han et al. 2015"},
+    {"dense", dense, "train cycles.count cycles, no pruning", "", kReadByCycles},
+    {"oneshot", oneshot, "train, prune by magnitude once, train", "Han et al. 2015",
+     "prune.sparsity prune.allocation"},
     {"imp", imp, "train; per level prune by magnitude, rewind to the initialisation, train",
-     "Frankle & Carbin 2019"},
+     "Frankle & Carbin 2019", kReadByLadder},
     {"wr", wr, "as imp, but rewind to the state after wr.rewind_epoch epochs",
-     "Frankle et al. 2020; Renda et al. 2020"},
-    {"lrr", lrr, "as imp without rewinding: learning-rate rewinding", "Renda et al. 2020"},
-    {"pai", pai, "prune at initialisation, train once", "Lee et al. 2019 and others"},
+     "Frankle et al. 2020; Renda et al. 2020",
+     "prune.sparsity prune.allocation prune.rate wr.rewind_epoch wr.schedule_restart"},
+    {"lrr", lrr, "as imp without rewinding: learning-rate rewinding", "Renda et al. 2020",
+     kReadByLadder},
+    {"pai", pai, "prune at initialisation, train once", "Lee et al. 2019 and others",
+     "prune.criterion prune.allocation prune.sparsity"},
     {"cyclic", cyclic, "prune at initialisation, train cycles.count cycles",
-     "Gadhikar, Nelaturu & Burkholz 2024"},
+     "Gadhikar, Nelaturu & Burkholz 2024",
+     "prune.criterion prune.allocation prune.sparsity cycles.count cycles.spread "
+     "cycles.total_epochs"},
     {"sculpt", sculpt,
      "prune a little at initialisation, train cycles.count cycles, prune by magnitude once, train "
      "cycles.final cycles",
-     "Gadhikar, Nelaturu & Burkholz 2024"},
-    {"custom", custom, "the steps written in `plan`", ""},
+     "Gadhikar, Nelaturu & Burkholz 2024",
+     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity cycles.count "
+     "cycles.spread cycles.total_epochs cycles.final"},
+    {"custom", custom, "the steps written in `plan`", "", "plan"},
 });
 
 }  // namespace
@@ -132,6 +143,13 @@ std::vector<std::string> method_names() {
 
 std::vector<double> density_ladder(double rate, double target) {
   SCULPT_CHECK(rate > 0 && rate < 1 && target > 0, "rate {}, target density {}", rate, target);
+  const double levels = std::log(target) / std::log1p(-rate);
+  const auto most = static_cast<double>(kMostPlanSteps) / 3;  // prune, rewind, train
+  if (!(levels < most))
+    fail(
+        "prune.rate {} takes {:.0f} levels to prune.sparsity {}, but a plan has at most {:.0f}; "
+        "raise prune.rate",
+        rate, std::ceil(levels), 1 - target, most);
   std::vector<double> ladder;
   double density = 1 - rate;
   for (int k = 1; density > target * (1 + 1e-9); density = std::pow(1 - rate, ++k))

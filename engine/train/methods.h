@@ -60,6 +60,7 @@ struct Method {
   Plan (*expand)(const MethodSettings& settings);
   std::string_view help;
   std::string_view source;
+  std::string_view reads;  ///< config keys that the plan depends on, separated by spaces
 };
 
 /// dense, oneshot, imp, wr, lrr, pai, cyclic, sculpt, custom.
@@ -69,7 +70,7 @@ std::span<const Method> methods();
 Plan expand_method(const MethodSettings& settings);
 
 /// Densities of imp, wr and lrr: (1 - rate)^k for k = 1, 2, ... while above `target`, then exactly
-/// `target`.
+/// `target`. Throws Error if that is more levels than a plan can hold.
 std::vector<double> density_ladder(double rate, double target);
 
 }  // namespace sculpt

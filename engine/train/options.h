@@ -12,6 +12,7 @@ namespace sculpt {
 struct TrainOptions {
   int64_t epochs = 10;
   int64_t batch = 128;
+  bool drop_last = false;
   std::string precision = "auto";
   std::string conv = "native";
   bool step_graph = true;
@@ -27,6 +28,9 @@ struct TrainOptions {
   void visit(OptionVisitor& v) {
     v.integer("epochs", epochs, {1, 1000000}, "epochs of one cycle");
     v.integer("batch", batch, {1, 65536}, "images per step; an epoch's last step may have fewer");
+    v.boolean("drop_last", drop_last,
+              "leave out an epoch's last step where it has fewer images than train.batch; which "
+              "images these are changes from epoch to epoch");
     v.choice(
         "precision", precision, {"auto", "fp32", "tf32", "bf16"},
         "arithmetic of convolutions and activations; auto: bf16 on a GPU, fp32 on a CPU, which "

@@ -30,6 +30,8 @@ template <class T>
 T parse_number(std::string_view word, std::string_view what, std::string_view text) {
   T value{};
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  if (error == std::errc::result_out_of_range)
+    fail("plan step \"{}\": {} is {}, which is too large", text, what, word);
   if (error != std::errc() || end != word.data() + word.size())
     fail("plan step \"{}\": {} should be a number, but is '{}'", text, what, word);
   return value;
@@ -38,6 +40,7 @@ T parse_number(std::string_view word, std::string_view what, std::string_view te
 struct Validator {
   double density = 1;
   const TrainStep* first_cycle = nullptr;
+  int64_t epochs = 0;
 
   void operator()(const PruneStep& step) {
     find_criterion(step.criterion);
@@ -63,6 +66,9 @@ struct Validator {
     if (step.epochs < 1) fail("a cycle needs at least 1 epoch");
     if (step.first_epoch < 0 || step.first_epoch >= step.epochs)
       fail("a cycle of {} epochs cannot start after epoch {}", step.epochs, step.first_epoch);
+    if (step.epochs > kMostEpochs || step.trained_epochs() > kMostEpochs - epochs)
+      fail("with this cycle the plan has more than {} epochs", kMostEpochs);
+    epochs += step.trained_epochs();
     if (!first_cycle) first_cycle = &step;
   }
 };
@@ -109,6 +115,8 @@ Plan parse_plan(std::span<const std::string> steps) {
 }
 
 void validate(const Plan& plan) {
+  if (std::ssize(plan) > kMostPlanSteps)
+    fail("the plan has {} steps, but may have at most {}", plan.size(), kMostPlanSteps);
   Validator validator;
   for (size_t i = 0; i < plan.size(); ++i) {
     try {
@@ -163,6 +171,14 @@ std::vector<int64_t> rewind_epochs(const Plan& plan) {
   const auto repeated = std::ranges::unique(epochs);
   epochs.erase(repeated.begin(), repeated.end());
   return epochs;
+}
+
+int64_t rewind_epoch_after(const Plan& plan, int64_t trained) {
+  if (trained == 0) return 0;
+  for (const auto& step : plan)
+    if (const auto* first_cycle = std::get_if<TrainStep>(&step))
+      return first_cycle->first_epoch + trained;
+  fail("the plan trains nothing");
 }
 
 }  // namespace sculpt

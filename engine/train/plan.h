@@ -14,8 +14,9 @@
 
 namespace sculpt {
 
-/// Kept weights and batch-norm state go back to the state after `epoch` epochs of the first cycle
-/// (0 = initialisation); momentum is zeroed; masks stay.
+/// Kept weights and batch-norm state go back to their state at epoch `epoch` of the first cycle's
+/// schedule; momentum is zeroed; masks stay. If the first cycle enters its schedule late ("train 8
+/// from 2"), epoch 5 is the state after 3 trained epochs. Epoch 0 is always the initialisation.
 struct RewindStep {
   int64_t epoch = 0;
   bool operator==(const RewindStep&) const = default;
@@ -28,6 +29,11 @@ struct TrainStep {
   int64_t trained_epochs() const { return epochs - first_epoch; }
   bool operator==(const TrainStep&) const = default;
 };
+
+/// What a plan may hold. Within these bounds no count of steps or images overflows, since a data
+/// set has at most 2^30 images.
+inline constexpr int64_t kMostPlanSteps = 100'000;
+inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< all cycles together
 
 using PlanStep = std::variant<PruneStep, RewindStep, TrainStep>;
 using Plan = std::vector<PlanStep>;
@@ -44,7 +50,8 @@ Plan parse_plan(std::span<const std::string> steps);
 
 /// Throws Error naming the first step that cannot work: unknown criterion or allocation, a density
 /// outside (0, 1] or above what is left, a train step without epochs, a rewind to an epoch that the
-/// first cycle has not passed by then. Also if nothing is trained.
+/// first cycle has not passed by then. Also if nothing is trained, or the plan is longer than
+/// kMostPlanSteps or kMostEpochs.
 void validate(const Plan& plan);
 
 /// Why a run that has done one plan is not a beginning of another, longer one: names the first step
@@ -57,8 +64,11 @@ int64_t total_epochs(const Plan& plan);
 int64_t cycle_count(const Plan& plan);
 /// Density after each step.
 std::vector<double> densities(const Plan& plan);
-/// Epochs of the first cycle whose state later steps rewind to, ascending, without duplicates; 0 is
-/// the initialisation. The trainer stores exactly these.
+/// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
+/// duplicates; 0 is the initialisation. The trainer stores exactly these.
 std::vector<int64_t> rewind_epochs(const Plan& plan);
+/// The epoch by which a rewind names the state after `trained` epochs of the first cycle: the epoch
+/// of the cycle's schedule; 0 before training.
+int64_t rewind_epoch_after(const Plan& plan, int64_t trained);
 
 }  // namespace sculpt

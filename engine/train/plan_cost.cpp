@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "engine/core/error.h"
 #include "engine/nn/cost.h"
 #include "engine/sparse/allocation.h"
 
@@ -23,7 +24,7 @@ class Layers {
 
   /// Returns whether the split over layers is an assumption.
   bool prune(const PruneStep& step) {
-    const int64_t kept = kept_for_density(step.density, total_);
+    const int64_t kept = count_to_keep(step.density, total_, present());
     const Allocation& allocation = find_allocation(step.allocation);
     // Shares in proportion to what is left, for lack of scores.
     const Allocation proportional{"proportional",
@@ -35,6 +36,19 @@ class Layers {
     return global;
   }
 
+  std::vector<int64_t> kept() const {
+    std::vector<int64_t> counts;
+    for (const PrunableLayer& layer : layers_)
+      counts.push_back(layer.present);
+    return counts;
+  }
+  std::vector<std::string> empty() const {
+    std::vector<std::string> names;
+    for (const PrunableLayer& layer : layers_)
+      if (layer.present == 0) names.push_back(layer.name);
+    return names;
+  }
+
   double training_flops_per_image() const {
     std::map<std::string, double> density;
     for (const PrunableLayer& l : layers_)
@@ -43,8 +57,7 @@ class Layers {
     for (const LayerCost& cost : costs_) {
       const std::string& weight = network_.parameters()[cost.weight].name;
       const auto found = density.find(weight);
-      const int passes = cost.reads_images ? 2 : 3;  // the images need no gradient
-      flops += 2.0 * passes * double(cost.macs) * (found == density.end() ? 1 : found->second);
+      flops += cost.training_flops(found == density.end() ? 1 : found->second);
     }
     return flops;
   }
@@ -68,15 +81,23 @@ class Layers {
 PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_images) {
   Layers layers(network);
   PlanCost total;
-  for (const PlanStep& step : plan) {
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const PlanStep& step = plan[i];
     PlanStepCost cost;
-    if (const auto* prune = std::get_if<PruneStep>(&step))
-      total.estimated = layers.prune(*prune) || total.estimated;
+    if (const auto* prune = std::get_if<PruneStep>(&step)) {
+      try {
+        total.estimated = layers.prune(*prune) || total.estimated;
+      } catch (const Error& error) {
+        fail("step {} of the plan, \"{}\": {}", i + 1, describe(step), error.what());
+      }
+      if (!total.estimated) cost.empty_layers = layers.empty();
+    }
     if (const auto* train = std::get_if<TrainStep>(&step)) {
       cost.epochs = train->epochs - train->first_epoch;
       cost.flops = layers.training_flops_per_image() * double(train_images) * double(cost.epochs);
     }
     cost.density = layers.density();
+    cost.kept = layers.kept();
     total.epochs += cost.epochs;
     total.flops += cost.flops;
     total.steps.push_back(cost);

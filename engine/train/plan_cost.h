@@ -1,7 +1,7 @@
 #pragma once
-// What a plan costs, before it runs (methods.md, section 6, counted per image at each step's
-// densities).
+// What a plan costs, before it runs: the FLOPs of nn/cost.h at the densities of each step.
 
+#include <string>
 #include <vector>
 
 #include "engine/nn/network.h"
@@ -13,6 +13,10 @@ struct PlanStepCost {
   double density = 1;  ///< after the step
   int64_t epochs = 0;  ///< trained by it
   double flops = 0;    ///< of training
+  /// Kept weights of each prunable layer after the step, in the order of the parameters.
+  std::vector<int64_t> kept;
+  /// After a prune whose shares are known beforehand: layers that keep no weight.
+  std::vector<std::string> empty_layers;
 };
 
 struct PlanCost {
@@ -24,7 +28,8 @@ struct PlanCost {
   bool estimated = false;
 };
 
-/// The plan begins at the masks of `network`; `train_images` per epoch.
+/// The plan begins at the masks of `network`; `train_images` per epoch. Throws Error naming the step
+/// if a prune keeps no weight or cannot keep as many as it should.
 PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_images);
 
 }  // namespace sculpt

@@ -1,7 +1,9 @@
 #include "engine/train/run_folder.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <unistd.h>
 
 #include "engine/core/error.h"
 #include "engine/train/config.h"
@@ -123,6 +125,24 @@ bool RunFolder::finished() const {
 bool RunFolder::has_records() const {
   return !RecordFile(metrics()).empty() || !RecordFile(layers()).empty() ||
          !RecordFile(prunes()).empty();
+}
+
+void RunFolder::require_writable() const {
+  fs::path nearest = fs::absolute(root_);
+  std::error_code error;
+  while (!fs::exists(fs::symlink_status(nearest, error)) && nearest.has_relative_path()) {
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+      fail("cannot make the folder {}: {}; choose another with --out", root_.string(),
+           error.message());
+    nearest = nearest.parent_path();
+  }
+  if (!fs::is_directory(nearest, error))
+    fail("cannot make the folder {}: {} is not a folder; choose another with --out", root_.string(),
+         nearest.string());
+  if (access(nearest.c_str(), W_OK | X_OK) != 0)
+    fail("cannot write to the folder {}: {}; choose another with --out", nearest.string(),
+         std::generic_category().message(errno));
 }
 
 void RunFolder::prepare(const std::string& config_toml) const {

@@ -42,6 +42,9 @@ class RunFolder {
   bool finished() const;
   /// Is there a line in one of the record files?
   bool has_records() const;
+  /// Throws Error if the folder is missing and could not be made, or could not be written to.
+  /// Changes nothing.
+  void require_writable() const;
   /// Makes the folder with its config.toml, and removes what a killed process left half-written
   /// under one of the names above.
   void prepare(const std::string& config_toml) const;

@@ -169,17 +169,46 @@ void RunStore::save_rewind(ParameterArena& parameters, int64_t epoch) {
   write_checkpoint(folder_.rewind_checkpoint(epoch), parameters, kRewind, metadata);
 }
 
-void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
-  const fs::path path = folder_.rewind_checkpoint(epoch);
-  std::vector<std::string> hashes = extended_hashes_;
+safetensors::File RunStore::read_rewind(int64_t epoch,
+                                        const std::vector<std::string>& extended) const {
+  std::vector<std::string> hashes = extended;
   hashes.push_back(config_hash_);
   try {
-    read_checkpoint(read(path, kWeightsFormat, hashes), parameters, kRewind);
+    return read(folder_.rewind_checkpoint(epoch), kWeightsFormat, hashes);
   } catch (const Error& error) {
     fail("cannot rewind to epoch {}: {}; put a good copy of the file back and give --resume, or {}",
          epoch, error.what(), kRestart);
   }
+}
+
+void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
+  read_checkpoint(read_rewind(epoch, extended_hashes_), parameters, kRewind);
   parameters.apply_masks();
+}
+
+void RunStore::check_rewinds(const Plan& plan) const {
+  std::vector<std::string> extended;
+  const auto newest = [&]() -> std::optional<RunState> {
+    for (const auto& [number, path] : folder_.states()) {
+      try {
+        const safetensors::File file = read(path, kStateFormat, {config_hash_});
+        extended = extended_by(file);
+        return state_from(file);
+      } catch (const Error&) {
+        // restore() says what is wrong with the state
+      }
+    }
+    return std::nullopt;
+  };
+  const std::optional<RunState> state = newest();
+  if (!state) return;
+  for (auto i = static_cast<size_t>(state->plan_step); i < plan.size(); ++i) {
+    const auto* rewind = std::get_if<RewindStep>(&plan[i]);
+    if (rewind == nullptr) continue;
+    const bool stored =
+        state->cycle > 0 || rewind->epoch <= rewind_epoch_after(plan, state->epochs);
+    if (stored) read_rewind(rewind->epoch, extended);
+  }
 }
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {

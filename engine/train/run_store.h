@@ -45,6 +45,10 @@ class RunStore {
   /// Sets weights and batch-norm state; masks stay and are applied.
   void load_rewind(ParameterArena& parameters, int64_t epoch);
 
+  /// Throws Error if a rewind that is still to come, seen from the newest good checkpoint, should
+  /// find a file that is missing or damaged. Changes nothing.
+  void check_rewinds(const Plan& plan) const;
+
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
 
@@ -80,6 +84,8 @@ class RunStore {
   safetensors::Metadata state_metadata(const RunState& state) const;
   safetensors::File read(const std::filesystem::path& path, std::string_view format,
                          const std::vector<std::string>& hashes) const;
+  /// `extended`: hashes of the shorter runs whose checkpoints are good, too.
+  safetensors::File read_rewind(int64_t epoch, const std::vector<std::string>& extended) const;
   void cut_records(RunState& state, std::vector<std::string>& warnings) const;
 
   RunFolder folder_;

@@ -413,9 +413,9 @@ void Trainer::finish_plan_step() {
 }
 
 void Trainer::save_rewind_if_needed() {
-  // All of them lie in the first cycle, so epochs of the run and of the cycle are the same there.
-  if (state_.cycle == 0 && rewind_epochs_.count(state_.epochs))
-    parts_.store.save_rewind(parts_.network.parameters(), state_.epochs);
+  if (state_.cycle > 0) return;  // all of them lie in the first cycle
+  const int64_t epoch = rewind_epoch_after(settings_.plan, state_.epochs);
+  if (rewind_epochs_.count(epoch)) parts_.store.save_rewind(parts_.network.parameters(), epoch);
 }
 
 RunOutcome Trainer::save_interrupted() {
@@ -450,7 +450,8 @@ RunCost Trainer::cost() const {
   RunCost cost;
   cost.prunable = parts_.network.parameters().prunable_count();
   cost.kept = parts_.network.parameters().kept_count();
-  cost.dense_cycle_flops = dense_flops_per_image_ * static_cast<double>(parts_.train.size()) *
+  cost.dense_cycle_flops = dense_flops_per_image_ *
+                           static_cast<double>(parts_.train.images_per_epoch()) *
                            static_cast<double>(settings_.train.epochs);
   cost.peak_memory_bytes = std::max(peak_memory_before_, peak_memory_bytes());
   cost.peak_device_memory_bytes = static_cast<int64_t>(peak_device_bytes());

@@ -134,7 +134,7 @@ class Trainer {
   std::optional<Look> look_;
   double lr_ = 0;                    // of the last step
   double seen_loss_ = NAN;           // mean over the images of the epoch that a look has seen
-  std::set<int64_t> rewind_epochs_;  // epochs that the plan rewinds to
+  std::set<int64_t> rewind_epochs_;  // see rewind_epochs()
   RunState state_;
   std::optional<Evaluation> after_prune_;  // if a prune was the last step performed
   double flops_per_image_ = 0;             // of a training step, at the present masks

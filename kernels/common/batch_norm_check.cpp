@@ -8,7 +8,7 @@ void check_batch_norm_count(const ActivationShape& shape, int64_t batch) {
   if (batch * shape.height * shape.width > 1) return;
   fail(
       "batch norm in training needs more than one value per channel, but the batch has {} image(s) "
-      "of {}x{} pixels; use a larger batch or drop the last short one",
+      "of {}x{} pixels; change train.batch, or set train.drop_last = true",
       batch, shape.height, shape.width);
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 /// Arguments of backward_train and backward_eval.
 struct BatchNormBackward {
-  float* dx;
+  float* dx;  ///< this one and dresidual may be null
   GradWrite write_dx;
   float* dresidual;
   GradWrite write_dresidual;
@@ -91,7 +91,7 @@ void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& 
         const Vec g = gated<kGate>(to.dy + i, to.y + i, x, map);
         prefetch(to.x + i + runs.ahead);
         prefetch(to.dy + i + runs.ahead);
-        prefetch_to_write(to.dx + i + runs.ahead);
+        if (to.dx != nullptr) prefetch_to_write(to.dx + i + runs.ahead);
         if constexpr (kGate == Gate::from_y) prefetch(to.y + i + runs.ahead);
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
@@ -100,7 +100,7 @@ void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& 
           stream(to.dresidual + i, g);
         else if (to.dresidual != nullptr)
           write_grad(to.dresidual + i, g, to.write_dresidual);
-        write_grad(to.dx + i, keep[v] ? dx : zero_vec(), to.write_dx);
+        if (to.dx != nullptr) write_grad(to.dx + i, keep[v] ? dx : zero_vec(), to.write_dx);
       }
     }
   }
@@ -140,6 +140,7 @@ struct BackwardPlanes {
   /// values_per_channel: M, or 0 when statistics are constants.
   void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
              int64_t values_per_channel) const {
+    if (args.dx == nullptr && args.dresidual == nullptr) return;
     DxTerms terms;
     if (values_per_channel > 0) {
       const auto m = static_cast<float>(values_per_channel);

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   dgamma[c] = static_cast<float>(total.at[1] * static_cast<double>(statistics.inv_std_of(c)));
 }
 
-/// Where write_gradients puts its results; dresidual may be null.
+/// Where write_gradients puts its results; either may be null.
 template <class T>
 struct GradientsTo {
   T* dx;
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = 0; i < N; ++i)
       dx.at[i] = map.scale[i] * (g.at[i] - mean_g[i] - (value.at[i] - map.mean[i]) * slope[i]);
     if (to.dresidual != nullptr) write_floats(to.dresidual + offset, g, to.accumulate_dresidual);
-    write_floats(to.dx + offset, dx, to.accumulate_dx);
+    if (to.dx != nullptr) write_floats(to.dx + offset, dx, to.accumulate_dx);
   }
 }
 
@@ -129,6 +129,7 @@ void backward_gated(const BackwardArgs<T>& args, bool constant_statistics,
   SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
                 launch.stream, args.dgamma, args.dbeta, partials, static_cast<int>(tiling.chunks()),
                 args.affine.statistics);
+  if (args.to.dx == nullptr && args.to.dresidual == nullptr) return;
   const float inv_count = constant_statistics ? 0 : 1.0f / static_cast<float>(tiling.rows);
   SCULPT_LAUNCH((write_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
                 launch.stream, args.to, args.dy, args.x, args.y, args.dgamma, args.dbeta, inv_count,

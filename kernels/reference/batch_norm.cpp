@@ -104,7 +104,8 @@ void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWri
     const double through_statistics =
         constant_statistics ? 0.0 : sum_g / count + normalised(i) * sum_gx / count;
     if (dresidual != nullptr) write_grad(dresidual + i, g, write_dresidual);
-    write_grad(dx + i, gamma * stats.inv_std * (g - through_statistics), write_dx);
+    if (dx != nullptr)
+      write_grad(dx + i, gamma * stats.inv_std * (g - through_statistics), write_dx);
   });
   dbeta[c] = sum_g;
   dgamma[c] = sum_gx;

@@ -61,7 +61,7 @@ class Arguments(ProgramTest):
         self.assert_fails(2, ["--set train.lrr=1", "train.lr"], self.config, "--set", "train.lrr=1")
 
     def test_missing_data_names_the_fix(self):
-        self.assert_fails(1, ["cifar10", "get_data"], self.config, "--set", "data.name=cifar10",
+        self.assert_fails(2, ["cifar10", "get_data"], self.config, "--set", "data.name=cifar10",
                           "--set", f"data.root={self.folder}/none", "--out", self.folder / "run")
 
     def test_plan_and_describe_run_nothing(self):

@@ -45,6 +45,24 @@ LoaderOptions training(int64_t batch, uint64_t seed) {
   return {batch, seed, true, {2, true, 3}};
 }
 
+TEST_CASE("drop_last leaves out the last batch, and other images in each epoch") {
+  const Subset subset = odd_subset();
+  Loader whole(subset, {16, 3, true, {}}), loader(subset, {16, 3, true, {}, true});
+  CHECK(loader.size() == 113);
+  CHECK(loader.images_per_epoch() == 112);
+  CHECK(loader.steps_per_epoch() == 7);
+  std::set<std::vector<uint8_t>> left_out;
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    auto expected = batches(whole, epoch);
+    left_out.insert(expected.back().images);
+    expected.pop_back();
+    CHECK(batches(loader, epoch) == expected);
+  }
+  CHECK(left_out.size() == 3);
+  // Nothing is left out where nothing is short.
+  CHECK(Loader(subset, {113, 3, true, {}, true}).steps_per_epoch() == 1);
+}
+
 TEST_CASE("an epoch holds every image once, the last batch is short") {
   const Subset subset = odd_subset();
   Loader loader(subset, {16, 3, true, {}});

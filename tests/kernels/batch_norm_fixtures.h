@@ -69,11 +69,13 @@ struct Mode {
   GradWrite write_dx = GradWrite::overwrite;
   GradWrite write_dresidual = GradWrite::overwrite;
   bool residual_needs_grad = true;
+  bool input_needs_grad = true;
 
   std::string name() const {
-    return fmt::format("training {} relu {} residual {} (gradient {}) writes {}{}", training, relu,
-                       with_residual, residual_needs_grad, static_cast<int>(write_dx),
-                       static_cast<int>(write_dresidual));
+    return fmt::format(
+        "training {} relu {} residual {} (gradient {}) input gradient {} writes {}{}", training,
+        relu, with_residual, residual_needs_grad, input_needs_grad, static_cast<int>(write_dx),
+        static_cast<int>(write_dresidual));
   }
 };
 
@@ -102,7 +104,7 @@ inline Backward run_backward(const Backend& backend, const Case& c, const Inputs
   Array dgamma(backend, blank), dbeta(backend, blank);
   const auto backward =
       mode.training ? backend.batch_norm.backward_train : backend.batch_norm.backward_eval;
-  backward(dx.data(), mode.write_dx,
+  backward(mode.input_needs_grad ? dx.data() : nullptr, mode.write_dx,
            mode.with_residual && mode.residual_needs_grad ? dresidual.data() : nullptr,
            mode.write_dresidual, dgamma.data(), dbeta.data(), grad.data(), x.data(),
            mode.with_residual ? f.y.data() : nullptr,

@@ -219,15 +219,16 @@ Values gradient_away_from_kinks(const Case& c, const Inputs& in, const Mode& mod
 
 TEST_CASE("batch norm: every backend's gradients against the reference's") {
   for (const Case& c : kCases) {
-    for (int variant = 0; variant < 32; ++variant) {
+    for (int variant = 0; variant < 48; ++variant) {
       Mode mode;
       mode.training = variant & 1;
       mode.relu = variant & 2;
       mode.with_residual = variant & 4;
       mode.write_dx = kWrites[variant / 8 % 2];
-      mode.write_dresidual = kWrites[variant / 16];
-      if (!mode.with_residual && variant >= 16) continue;
-      mode.residual_needs_grad = variant < 28;
+      mode.write_dresidual = kWrites[variant / 16 % 2];
+      if (!mode.with_residual && variant >= 16 && variant < 40) continue;
+      mode.residual_needs_grad = variant < 28 || (variant >= 32 && variant < 40);
+      mode.input_needs_grad = variant < 32;
       CAPTURE(c.name());
       CAPTURE(mode.name());
       const Inputs in = make_inputs(c, 51);

@@ -42,13 +42,15 @@ std::vector<size_t> prunable_indices(const ParameterArena& arena) {
 }
 
 /// The loss whose gradient is meant: mean over batches of the mean over images, batch statistics
-/// per piece of at most kMaxBatch images.
+/// per piece, of even pieces of at most kMaxBatch images.
 double score_loss(Network& network, RandomBatches& batches) {
   double loss = 0;
   for (int64_t index = 0; index < 2; ++index) {
     const Batch batch = batches(index);
-    for (int64_t first = 0; first < batch.count; first += kMaxBatch) {
-      const int64_t count = std::min(kMaxBatch, batch.count - first);
+    const int64_t pieces = (batch.count + kMaxBatch - 1) / kMaxBatch;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t first = batch.count * piece / pieces;
+      const int64_t count = batch.count * (piece + 1) / pieces - first;
       network.load(
           {batch.images + first * network.spec().image.count(), batch.labels + first, count},
           batches.normalization);
@@ -385,4 +387,39 @@ TEST_CASE("a criterion that needs data says so") {
       CHECK_NOTHROW(prune(context, step));
   }
   CHECK_THROWS_WITH_AS(find_criterion("magnitud"), doctest::Contains("synflow"), Error);
+}
+
+TEST_CASE(
+    "criteria: no piece of a score batch is left with one image, which batch norm cannot take") {
+  NetworkSpec spec;
+  spec.image = {3, 4, 4};
+  spec.classes = 3;
+  spec.model = [](Builder& b, Value x) {
+    x = b.batch_norm("bn", b.conv("conv", b.global_average_pool(x), 5, {.kernel = 1, .padding = 0}),
+                     {.relu = true});
+    return b.linear("fc", x, 3);
+  };
+  for (const kernels::Backend* backend : test::tested_backends()) {
+    Network network(spec, *backend, kMaxBatch);
+    network.initialise(3);
+    const RandomStream random(8, Purpose::test);
+    std::vector<uint8_t> pixels;
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < kMaxBatch + 1; ++i) {
+      labels.push_back(static_cast<int32_t>(i % 3));
+      for (int64_t p = 0; p < spec.image.count(); ++p)
+        pixels.push_back(static_cast<uint8_t>(random.word(pixels.size())));
+    }
+    const ScoreContext context{network,
+                               1,
+                               {},
+                               [&](int64_t) {
+                                 return Batch{pixels.data(), labels.data(), 5};
+                               },
+                               {{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}}};
+    double sum = 0;
+    for (const double score : scores_of("snip", context))
+      sum += score;
+    CHECK(sum > 0);
+  }
 }

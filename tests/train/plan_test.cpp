@@ -143,6 +143,9 @@ TEST_CASE("what the trainer asks of a plan") {
   CHECK(cycle_count(plan) == 4);
   CHECK(rewind_epochs(plan) == std::vector<int64_t>{0, 12});
   CHECK(densities(plan) == std::vector<double>{0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2});
+  CHECK(rewind_epoch_after(plan, 12) == 12);
+  CHECK(rewind_epoch_after(parse_plan(Texts{"train 8 from 2"}), 3) == 5);
+  CHECK(rewind_epoch_after(parse_plan(Texts{"train 8 from 2"}), 0) == 0);
 }
 
 TEST_CASE("steps read with any spacing, and densities keep every bit") {

@@ -16,7 +16,8 @@ namespace sculpt::testing {
 /// Random images whose mean brightness tells the class; order and pixels depend on (epoch, index).
 class TinySource : public BatchSource {
  public:
-  TinySource(int64_t size, int64_t batch, uint64_t seed) : size_(size), batch_(batch), seed_(seed) {
+  TinySource(int64_t size, int64_t batch, uint64_t seed, bool drop_last = false)
+      : size_(size), batch_(batch), drop_last_(drop_last), seed_(seed) {
     normalization_.mean = {0.4f, 0.5f};
     normalization_.std = {0.2f, 0.3f};
   }
@@ -25,13 +26,14 @@ class TinySource : public BatchSource {
   const Normalization& normalization() const override { return normalization_; }
   int64_t size() const override { return size_; }
   int64_t batch_size() const override { return batch_; }
+  bool drops_last() const override { return drop_last_; }
   void start_epoch(int64_t epoch, int64_t first_step) override {
     epoch_ = epoch;
     step_ = first_step;
   }
   Batch next() override {
     const int64_t begin = step_++ * batch_;
-    const int64_t count = std::min(batch_, size_ - begin);
+    const int64_t count = std::min(batch_, images_per_epoch() - begin);
     if (count <= 0) return {};
     const RandomStream random(seed_, Purpose::test, static_cast<uint64_t>(epoch_));
     const int64_t pixels = image_shape().count();
@@ -48,7 +50,9 @@ class TinySource : public BatchSource {
   }
 
  private:
-  int64_t size_, batch_, epoch_ = 0, step_ = 0;
+  int64_t size_, batch_;
+  bool drop_last_;
+  int64_t epoch_ = 0, step_ = 0;
   uint64_t seed_;
   Normalization normalization_;
   std::vector<uint8_t> images_;
@@ -79,7 +83,7 @@ class TinyRun {
           std::function<void(ParameterArena&)> load_initial = {})
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
-        source_(images, train.batch, 1),
+        source_(images, train.batch, 1, train.drop_last),
         test_(10, train.batch, 2),
         score_(12, 12, 3),
         statistics_(images, images, 1),

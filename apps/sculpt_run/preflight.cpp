@@ -1,0 +1,136 @@
+#include "apps/sculpt_run/preflight.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "apps/sculpt_run/unused_settings.h"
+#include "data/registry.h"
+#include "engine/core/error.h"
+#include "engine/sparse/criteria.h"
+#include "engine/train/plan_cost.h"
+#include "engine/train/run_store.h"
+#include "kernels/common/layout.h"
+
+namespace sculpt {
+namespace {
+
+bool needs_data(const Plan& plan) {
+  return std::ranges::any_of(plan, [](const PlanStep& step) {
+    const auto* prune = std::get_if<PruneStep>(&step);
+    return prune != nullptr && find_criterion(prune->criterion).needs_data;
+  });
+}
+
+/// The node that needs the most images in a batch of training.
+const Node& most_demanding(const Network& network) {
+  const auto least = [](const auto& node) { return node->least_training_batch(); };
+  return **std::ranges::max_element(network.graph().nodes(), {}, least);
+}
+
+void check_epochs(const TrainOptions& train, const BatchSource& source) {
+  if (source.steps_per_epoch() > 0) return;
+  fail(
+      "an epoch has no step: train.drop_last leaves out batches of fewer than train.batch = {} "
+      "images, and there are {}; lower train.batch",
+      train.batch, source.size());
+}
+
+/// The smallest batch of an epoch, and of what is scored, must suffice for every layer.
+void check_batches(const Request& request, Experiment& experiment) {
+  const Network& network = experiment.network();
+  const Node& node = most_demanding(network);
+  const int64_t least = node.least_training_batch();
+  const auto what = [&] {
+    const kernels::ActivationShape& shape = network.graph().shape(node.output);
+    return fmt::format(
+        "but batch norm '{}' has planes of {}x{} and needs {} images for its statistics",
+        node.info.name, shape.height, shape.width, least);
+  };
+  const BatchSource& source = experiment.train();
+  const int64_t batch = source.batch_size(), rest = source.images_per_epoch() % batch;
+  if (std::min(batch, source.size()) < least)
+    fail("a step has {} image, {}; raise train.batch", std::min(batch, source.size()), what());
+  if (rest > 0 && rest < least)
+    fail(
+        "the last batch of an epoch has {} image ({} images in batches of {}), {}; set "
+        "train.drop_last = true or change train.batch",
+        rest, source.size(), batch, what());
+
+  if (!needs_data(request.plan)) return;
+  const int64_t scored = request.options.prune.score_images_per_class * source.classes();
+  const int64_t pieces = kernels::ceil_div(scored, network.max_batch());
+  if (scored / pieces < least)
+    fail("a batch of {} images to score is cut into pieces of {}, {}; raise train.batch", scored,
+         scored / pieces, what());
+}
+
+void check_score_images(const Request& request, Experiment& experiment, bool labels_known) {
+  if (!needs_data(request.plan)) return;
+  const int64_t per_class = request.options.prune.score_images_per_class;
+  if (labels_known) return experiment.require_images_of_each_class(per_class);
+  const BatchSource& source = experiment.train();
+  if (per_class * source.classes() > source.size())
+    fail(
+        "prune.score_images_per_class = {} needs {} images of {} classes, but there are {} to "
+        "train on; lower it or raise data.train_limit",
+        per_class, per_class * source.classes(), source.classes(), source.size());
+}
+
+void check_profile(const Request& request, const BatchSource& source) {
+  if (!request.profiled_steps) return;
+  const int64_t steps = total_epochs(request.plan) * source.steps_per_epoch();
+  if (request.profiled_steps->first >= steps)
+    fail("--profile begins at step {}, but the run has {} steps, counted from 0",
+         request.profiled_steps->first, steps);
+}
+
+}  // namespace
+
+std::vector<std::string> check_before_run(const Request& request, Experiment& experiment,
+                                          bool labels_known) {
+  const TrainOptions& train = request.options.train;
+  const BatchSource& source = experiment.train();
+  check_epochs(train, source);
+  check_batches(request, experiment);
+  check_score_images(request, experiment, labels_known);
+  check_profile(request, source);
+  if (request.start == Start::go_on)
+    RunStore(request.folder, request.config_hash).check_rewinds(request.plan);
+
+  std::vector<std::string> warnings = unused_settings_warning(request.options, request.plan);
+  const PlanCost cost = plan_cost(request.plan, experiment.network(), source.images_per_epoch());
+  std::vector<std::string> empty;
+  for (size_t i = 0; i < request.plan.size(); ++i) {
+    if (cost.steps[i].empty_layers.size() <= empty.size()) continue;
+    empty = cost.steps[i].empty_layers;
+    warnings.push_back(fmt::format("step {} of the plan, \"{}\", leaves no weight in {}", i + 1,
+                                   describe(request.plan[i]), fmt::join(empty, ", ")));
+  }
+  if (train.batch > source.size())
+    warnings.push_back(
+        fmt::format("train.batch = {} is more than the {} training images: an epoch is one step",
+                    train.batch, source.size()));
+  return warnings;
+}
+
+PlannedExperiment experiment_for_plan(const Request& request, const kernels::Device& device) {
+  using Images = Experiment::Images;
+  const data::DataOptions& data = request.options.data;
+  PlannedExperiment planned;
+  planned.labels_known = data::labels_without_files(data);
+  if (needs_data(request.plan) && !planned.labels_known) {
+    try {
+      planned.experiment = std::make_unique<Experiment>(request.options, device, Images::real);
+      planned.labels_known = true;
+      return planned;
+    } catch (const Error&) {
+      planned.note =
+          "The data set could not be read: whether each class has enough images to score is not "
+          "checked.\n";
+    }
+  }
+  planned.experiment = std::make_unique<Experiment>(request.options, device, Images::blank);
+  return planned;
+}
+
+}  // namespace sculpt

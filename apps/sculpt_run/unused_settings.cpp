@@ -1,0 +1,197 @@
+#include "apps/sculpt_run/unused_settings.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "data/registry.h"
+#include "engine/core/error.h"
+#include "engine/optim/lr_schedule.h"
+#include "engine/sparse/criteria.h"
+#include "engine/train/config_text.h"
+
+namespace sculpt {
+namespace {
+
+using Keys = std::set<std::string, std::less<>>;
+
+Keys words_of(std::string_view text) {
+  Keys words;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    if (end > 0) words.emplace(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+/// A table one or some of whose rows a run uses: a key that rows read is read if a used one does.
+struct TableUse {
+  Keys by_any;
+  Keys by_used;
+  std::string reason;  ///< why the others are not
+};
+
+template <class Rows, class Used>
+TableUse table_use(const Rows& rows, const Used& used, std::string reason) {
+  TableUse use;
+  use.reason = std::move(reason);
+  for (const auto& row : rows) {
+    const Keys keys = words_of(row.reads);
+    use.by_any.insert(keys.begin(), keys.end());
+    if (used(row)) use.by_used.insert(keys.begin(), keys.end());
+  }
+  return use;
+}
+
+bool prunes_by(const Plan& plan, std::string_view criterion) {
+  return std::ranges::any_of(plan, [&](const PlanStep& step) {
+    const auto* prune = std::get_if<PruneStep>(&step);
+    return prune != nullptr && prune->criterion == criterion;
+  });
+}
+
+std::string criteria_of(const Plan& plan) {
+  Keys names;
+  for (const PlanStep& step : plan)
+    if (const auto* prune = std::get_if<PruneStep>(&step)) names.insert(prune->criterion);
+  if (names.empty()) return "the plan prunes nothing";
+  return fmt::format("the plan prunes by {}", fmt::join(names, ", "));
+}
+
+std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
+  const auto named = [](const std::string& name) {
+    return [&name](const auto& row) { return row.name == name; };
+  };
+  const auto is = [](const char* key, const std::string& value) {
+    return fmt::format("{} = {}", key, toml_text(value));
+  };
+  const std::string& method = options.method.method;
+  return {
+      table_use(methods(), named(method), is("method", method)),
+      table_use(
+          criteria(), [&](const Criterion& row) { return prunes_by(plan, row.name); },
+          criteria_of(plan)),
+      table_use(lr_schedules(), named(options.train.optim.schedule),
+                is("train.schedule", options.train.optim.schedule)),
+      table_use(data::dataset_table(), named(options.data.name),
+                is("data.name", options.data.name)),
+      table_use(models::model_table(), named(options.model.name),
+                is("model.name", options.model.name)),
+  };
+}
+
+/// A key that another setting switches off.
+struct Rule {
+  std::string_view key;
+  bool (*read)(const RunOptions& options, const Plan& plan);
+  std::string_view reason;
+};
+
+bool prunes(const RunOptions&, const Plan& plan) {
+  return std::ranges::any_of(
+      plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+}
+
+bool measures_on_test_images(const RunOptions& options, const Plan&) {
+  return options.data.val_split == 0;
+}
+
+constexpr std::string_view kHeldOut = "data.val_split holds images out, which are measured instead";
+constexpr std::string_view kNoPrune = "the plan prunes nothing";
+
+constexpr Rule kRules[] = {
+    {"cycles.spread", [](const RunOptions& o, const Plan&) { return o.cycles.count > 1; },
+     "cycles.count = 1"},
+    {"data.test_limit", measures_on_test_images, kHeldOut},
+    {"data.synthetic_test", measures_on_test_images, kHeldOut},
+    {"prune.reestimate_batch_norm", prunes, kNoPrune},
+    {"model.prune_first_conv", prunes, kNoPrune},
+    {"model.prune_classifier", prunes, kNoPrune},
+    {"train.dense_timing", [](const RunOptions& o, const Plan&) { return o.train.sparse != "off"; },
+     "train.sparse = \"off\""},
+    {"train.warmup_start",
+     [](const RunOptions& o, const Plan&) { return o.train.optim.warmup > 0; }, "train.warmup = 0"},
+    {"train.decay_factor",
+     [](const RunOptions& o, const Plan&) { return !o.train.optim.milestones.empty(); },
+     "train.milestones = []"},
+    {"train.decay_norm_and_bias",
+     [](const RunOptions& o, const Plan&) { return o.train.optim.weight_decay > 0; },
+     "train.weight_decay = 0"},
+};
+
+/// Why nothing reads the key; nothing if something does.
+std::optional<std::string> why_unused(const std::string& key, const RunOptions& options,
+                                      const Plan& plan, const std::vector<TableUse>& tables) {
+  for (const TableUse& table : tables)
+    if (table.by_any.contains(key) && !table.by_used.contains(key)) return table.reason;
+  for (const Rule& rule : kRules)
+    if (rule.key == key && !rule.read(options, plan)) return std::string(rule.reason);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<UnusedSetting> unused_settings(const RunOptions& options, const Plan& plan) {
+  // sections() refers to an object that it may change.
+  RunOptions present = options, defaults;
+  const auto values = flatten_config(write_config(present.sections()), "config");
+  const auto usual = flatten_config(write_config(defaults.sections()), "config");
+  const std::vector<TableUse> tables = table_uses(options, plan);
+  std::vector<UnusedSetting> unused;
+  for (const std::string& key : config_keys(present.sections())) {
+    if (values.at(key) == usual.at(key)) continue;
+    if (auto reason = why_unused(key, options, plan, tables))
+      unused.push_back({key, std::move(*reason)});
+  }
+  return unused;
+}
+
+std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan) {
+  std::string list;
+  for (const auto& [key, reason] : unused_settings(options, plan))
+    list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", key, reason);
+  if (list.empty()) return {};
+  return {"without effect: " + list};
+}
+
+bool read_conditionally(std::string_view key) {
+  for (const TableUse& table : table_uses({}, {}))
+    if (table.by_any.contains(key)) return true;
+  return std::ranges::find(kRules, key, &Rule::key) != std::end(kRules);
+}
+
+const std::vector<std::string_view>& keys_always_read() {
+  static const std::vector<std::string_view> keys = {
+      "method",
+      "seed",
+      "model.name",
+      "model.width",
+      "data.name",
+      "data.train_limit",
+      "data.val_split",
+      "data.crop_padding",
+      "data.cutout",
+      "train.epochs",
+      "train.batch",
+      "train.drop_last",
+      "train.precision",
+      "train.conv",
+      "train.sparse",
+      "train.winograd",
+      "train.step_graph",
+      "train.lr",
+      "train.schedule",
+      "train.momentum",
+      "train.nesterov",
+      "train.weight_decay",
+      "train.clip_norm",
+      "train.label_smoothing",
+      "train.eval_every",
+      "train.checkpoint_every",
+      "train.checkpoint_steps",
+  };
+  return keys;
+}
+
+}  // namespace sculpt
