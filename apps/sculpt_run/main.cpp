@@ -21,10 +21,22 @@ void warn(const std::string& text) {
   fmt::print(stderr, "warning: {}\n", text);
 }
 
-void warn_about_environment(const RunFolder& folder, const RunIdentity& identity) {
-  if (!std::filesystem::exists(folder.environment())) return;
-  const std::string change = change_of_environment(read_text(folder.environment()), identity);
-  if (!change.empty())
+void replay_kernel_choices(const Request& request, const kernels::Device& device) {
+  if (device.chooser == nullptr || request.kernel_choices_file.empty()) return;
+  device.chooser->recall(request.kernel_choices);
+  fmt::print("kernels as recorded in {}\n", request.kernel_choices_file.string());
+}
+
+void warn_about_environment(const Request& request, const RunIdentity& identity,
+                            const kernels::Device& device) {
+  const std::filesystem::path path = request.folder.environment();
+  if (!std::filesystem::exists(path)) return;
+  std::vector<std::string> changes = changes_of_environment(read_text(path), identity);
+  if (device.chooser != nullptr) {
+    const std::string change = change_of_choices(request.kernel_choices, device.chooser->made());
+    if (!change.empty()) changes.push_back(change);
+  }
+  for (const std::string& change : changes)
     warn(change + ": the result can differ in the last bits from an uninterrupted one");
 }
 
@@ -38,8 +50,8 @@ void warn_about_fallbacks(const kernels::Device& device) {
 /// A device that cannot be had is an error of the arguments.
 kernels::Device open(const CommandLine& line, const Request& request) try {
   const TrainOptions& train = request.options.train;
-  const kernels::Device device =
-      kernels::open_device(line.device, train.precision, train.conv, warn);
+  kernels::Device device = kernels::open_device(line.device, train.precision, train.conv, warn);
+  if (train.sparse == "tuned") kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
   return device;
@@ -61,12 +73,11 @@ int run(const Request& request, const kernels::Device& device, bool resume) {
     show_result(folder);
     return kExitOk;
   }
-  if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
-    device.chooser->recall(recorded_choices(read_text(folder.environment())));
+  replay_kernel_choices(request, device);
   Experiment experiment(request.options, device);
   warn_about_fallbacks(device);
   const RunIdentity identity = experiment.identity();
-  if (resume) warn_about_environment(folder, identity);
+  if (resume) warn_about_environment(request, identity, device);
   folder.prepare(request.config_toml);
   write_file(folder.environment(), environment_json(identity));
 

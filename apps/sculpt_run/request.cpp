@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "engine/train/kernel_choices.h"
+
 namespace sculpt {
 
 namespace {
@@ -17,17 +19,38 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   return std::pair<int64_t, int64_t>(first, last);
 }
 
+/// Only where the config has kernels timed: a rule needs no record.
+void find_kernel_choices(const CommandLine& line, Request& request) {
+  const TrainOptions& train = request.options.train;
+  if (train.sparse != "tuned" && train.conv != "auto") return;
+  const std::filesystem::path beside_config =
+      std::filesystem::path(line.config).parent_path() / request.folder.kernel_choices().filename();
+  for (const std::filesystem::path& path : {request.folder.kernel_choices(), beside_config}) {
+    if (!std::filesystem::exists(path)) continue;
+    request.kernel_choices = read_kernel_choices(path);
+    request.kernel_choices_file = path;
+    return;
+  }
+}
+
 }  // namespace
 
 Request make_request(const CommandLine& line) try {
-  Request request{
-      read_options(line.config, line.settings), {}, "", "", RunFolder(""), steps_of(line.profile)};
+  Request request{read_options(line.config, line.settings),
+                  {},
+                  "",
+                  "",
+                  RunFolder(""),
+                  steps_of(line.profile),
+                  {},
+                  ""};
   RunOptions& options = request.options;
   request.plan = options.plan();
   request.config_toml = write_config(options.sections());
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = hash_config(values, keys_without_effect());
   request.folder = RunFolder(line.out.empty() ? default_folder(line.config, options) : line.out);
+  find_kernel_choices(line, request);
   if (line.plan || line.describe || request.folder.empty()) return request;
 
   const std::string name = request.folder.root().string();

@@ -9,6 +9,7 @@
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
 #include "engine/train/run_folder.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -25,6 +26,10 @@ struct Request {
   std::string config_hash;
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
+  /// Choices between kernels to make again where they are timed: those of the run to resume, else
+  /// those beside the config; and where they come from, empty if there are none.
+  kernels::Choices kernel_choices;
+  std::filesystem::path kernel_choices_file;
 };
 
 /// Reads the config, expands the plan, and checks that the run folder may be used. Throws

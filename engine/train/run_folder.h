@@ -13,6 +13,7 @@
 #include "engine/train/files.h"
 #include "engine/train/metrics.h"
 #include "engine/train/run_state.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -23,6 +24,7 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
   std::filesystem::path environment() const { return root_ / "environment.json"; }
+  std::filesystem::path kernel_choices() const { return root_ / "kernel_choices.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
   std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }
@@ -69,6 +71,9 @@ class RunStore {
   /// Sets weights and batch-norm state; masks stay and are applied.
   void load_rewind(ParameterArena& parameters, int64_t epoch);
 
+  /// Writes kernel_choices.json if these choices are not in it yet. Called before save(), so that
+  /// the file holds the choices of every state.
+  void save_kernel_choices(const kernels::Choices& choices);
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
 
@@ -88,6 +93,7 @@ class RunStore {
 
   RunFolder folder_;
   std::string config_hash_;
+  kernels::Choices saved_choices_;
 };
 
 }  // namespace sculpt

@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "engine/train/safetensors.h"
-#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -65,10 +64,6 @@ struct RunState {
   int64_t layer_lines = 0;
   int64_t prune_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
-
-  /// Made so far between kernels: a resumed run makes them again. (Those of a GPU are made before
-  /// it is read: environment.json has them.)
-  kernels::Choices kernel_choices;
 
   /// The numbers of all these.
   template <class Visitor>

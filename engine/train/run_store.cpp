@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "engine/core/error.h"
+#include "engine/train/kernel_choices.h"
 #include "engine/train/run_folder.h"
 
 namespace sculpt {
@@ -111,6 +112,12 @@ void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
          folder_.root().string());
   }
   parameters.apply_masks();
+}
+
+void RunStore::save_kernel_choices(const kernels::Choices& choices) {
+  if (choices == saved_choices_) return;
+  write_file(folder_.kernel_choices(), kernel_choices_json(choices));
+  saved_choices_ = choices;
 }
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {

@@ -41,6 +41,7 @@ void Trainer::start() {
   parts_.network.initialise(settings_.identity.seed);
   parts_.store.reset();
   state_ = {};
+  save_kernel_choices();
   save_rewind_if_needed();
   update_cost();
 }
@@ -51,7 +52,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   const auto restored = parts_.store.restore(parts_.network.parameters(), warnings);
   if (!restored) return start();
   state_ = *restored;
-  if (parts_.chooser != nullptr) parts_.chooser->recall(state_.kernel_choices);
+  save_kernel_choices();
   seconds_before_ = state_.seconds;
   update_cost();
 }
@@ -74,6 +75,7 @@ RunOutcome Trainer::run() {
     record_evaluation(*evaluation);
   }
   end_dense_timing();
+  save_kernel_choices();
   state_.seconds = seconds_before_ + seconds_since(session_start_);
   parts_.store.finish(parts_.network.parameters(), state_, settings_.identity, cost());
   return RunOutcome::finished;
@@ -376,10 +378,12 @@ RunOutcome Trainer::save_interrupted() {
 
 void Trainer::save() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
-  if (parts_.chooser != nullptr)
-    for (const auto& [problem, choice] : parts_.chooser->made())
-      state_.kernel_choices[problem] = choice;
+  save_kernel_choices();
   parts_.store.save(parts_.network.parameters(), state_);
+}
+
+void Trainer::save_kernel_choices() {
+  if (parts_.chooser != nullptr) parts_.store.save_kernel_choices(parts_.chooser->to_record());
 }
 
 void Trainer::update_cost() {

@@ -103,6 +103,7 @@ class Trainer {
   void save_rewind_if_needed();
   RunOutcome save_interrupted();
   void save();
+  void save_kernel_choices();
   void update_cost();
   double lr_at(const TrainStep& cycle, int64_t epoch_step) const;
   RunCost cost() const;
