@@ -380,7 +380,7 @@ TEST_CASE("sparse layers: compact storage changes no bit, through changes of the
 }
 
 TEST_CASE("sparse layers: memory of parameters falls with density and stays so in evaluation") {
-  Training training(SparseKernels::automatic);
+  Training training(SparseKernels::on);
   training.step();
   ParameterArena& arena = training.parameters();
   const auto values = [&] {  // bytes of the arenas that are floats; a mask is a byte
