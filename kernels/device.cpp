@@ -84,8 +84,7 @@ Chooser* measured(const std::string& machine, const Warn& warn) {
   return chooser;
 }
 
-Device cpu_device(const std::string& precision, const std::string& conv, std::string reason,
-                  const Warn& warn) {
+Device cpu_device(const std::string& precision, const std::string& conv, std::string reason) {
   const auto needs_gpu = [&](const char* key, const std::string& value, const char* instead) {
     fail("{} = {} needs a GPU, and the device is the CPU{}{}; use {} or auto", key, value,
          reason.empty() ? "" : ": ", reason, instead);
@@ -96,10 +95,6 @@ Device cpu_device(const std::string& precision, const std::string& conv, std::st
   device.backend = &cpu_backend();
   device.name = "cpu";
   device.reason = std::move(reason);
-  device.chooser =
-      measured(fmt::format("{}; {}; {} threads; build {}", cpu_name(), device.backend->name,
-                           thread_count(), build_id(device.backend)),
-               warn);
   return device;
 }
 
@@ -135,7 +130,7 @@ void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::st
 
 Device open_device(const std::string& wanted, const std::string& precision, const std::string& conv,
                    const Warn& warn) {
-  if (wanted == "cpu") return cpu_device(precision, conv, "", warn);
+  if (wanted == "cpu") return cpu_device(precision, conv, "");
   const std::optional<int> index = index_of(wanted);
   if (!index) fail("unknown device '{}'; use auto, cpu, cuda or cuda:N, N counted from 0", wanted);
   const Loaded<cuda::Module>& loaded = cuda_module();
@@ -148,9 +143,9 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
   }
   if (wanted != "auto") fail("--device {}: {}; use --device cpu", wanted, problem);
 #if defined(SCULPT_HAVE_CUDA)
-  return cpu_device(precision, conv, problem, warn);
+  return cpu_device(precision, conv, problem);
 #else
-  return cpu_device(precision, conv, "", warn);  // nobody expects a GPU of a build without CUDA
+  return cpu_device(precision, conv, "");  // nobody expects a GPU of a build without CUDA
 #endif
 }
 
@@ -159,6 +154,14 @@ std::string describe_gpu() {
   if (loaded.module == nullptr) return loaded.problem;
   const std::string problem = loaded.module->why_unusable(0);
   return problem.empty() ? loaded.module->describe_device(0) : problem;
+}
+
+void time_sparse_kernels(Device& device, const Warn& warn) {
+  if (device.backend != &cpu_backend()) return;
+  device.chooser =
+      measured(fmt::format("{}; {}; {} threads; build {}", cpu_name(), device.backend->name,
+                           thread_count(), build_id(device.backend)),
+               warn);
 }
 
 }  // namespace sculpt::kernels

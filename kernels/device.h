@@ -15,8 +15,8 @@ struct Device {
   std::string description;  ///< of the hardware; empty for the CPU
   std::string reason;       ///< why it was chosen, where that was left to us
   std::string libraries;    ///< that may compute its convolutions, with versions; empty: only ours
-  /// On a GPU: which convolutions they compute; null: none. On the CPU: where kernels that skip
-  /// masked weights are used. Lives as long as the process.
+  /// On a GPU: which convolutions they compute; null: none. On the CPU: null unless
+  /// time_sparse_kernels() was asked for. Lives as long as the process.
   Chooser* chooser = nullptr;
 };
 
@@ -24,12 +24,16 @@ struct Device {
 /// `precision`: "fp32", "tf32", "bf16", or "auto": bf16 on a GPU, fp32 on the CPU, which knows no
 /// other. `conv`: whose convolutions and linear layers a GPU runs: "native", ours; "cudnn", those
 /// of cuDNN and cuBLAS; "auto", the faster of the two for each shape and pass, measured once and
-/// kept in default_choice_file(), as the CPU's choices are; its troubles are told to `warn`. Throws
-/// Error saying what is missing and what to do.
+/// kept in default_choice_file(); its troubles are told to `warn`. Throws Error saying what is
+/// missing and what to do.
 Device open_device(const std::string& wanted, const std::string& precision,
                    const std::string& conv = "native", const Warn& warn = {});
 
 /// The first GPU that this program can use, or why there is none. For a person.
 std::string describe_gpu();
+
+/// For train.sparse = "tuned": gives a CPU a chooser that times dense kernels and kernels that skip
+/// masked weights, and keeps the faster ones in default_choice_file(). Leaves a GPU as it is.
+void time_sparse_kernels(Device& device, const Warn& warn = {});
 
 }  // namespace sculpt::kernels

@@ -1,22 +1,22 @@
 #include "apps/sculpt_bench/comparison.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
+
+#include "kernels/common/stopwatch.h"
 
 namespace sculpt::bench {
 
 namespace {
 
 double seconds_per_call(const std::function<void()>& body, double least_seconds) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
+  const double start = working_seconds();
   double seconds = 0;
   int64_t calls = 0;
   while (calls == 0 || seconds < least_seconds) {
     body();
     ++calls;
-    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    seconds = working_seconds() - start;
   }
   return seconds / static_cast<double>(calls);
 }

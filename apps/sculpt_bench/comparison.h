@@ -8,7 +8,8 @@
 namespace sculpt::bench {
 
 struct Timed {
-  std::vector<double> usual, other;  ///< seconds of a call, per round
+  /// Seconds of a call, per round: wall time, or CPU time with --threads 1 (stopwatch.h).
+  std::vector<double> usual, other;
 
   double usual_seconds() const;  ///< median
   double other_seconds() const;

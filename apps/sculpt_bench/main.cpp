@@ -13,6 +13,8 @@
 #include <string>
 
 #include "apps/common/option_errors.h"
+#include "apps/sculpt_bench/break_even.h"
+#include "apps/sculpt_bench/choices.h"
 #include "apps/sculpt_bench/conv_layers.h"
 #include "apps/sculpt_bench/floors.h"
 #include "apps/sculpt_bench/kernel_times.h"
@@ -52,8 +54,10 @@ void serve(TrainingStep& step, int64_t batch) {
 }
 
 std::map<std::string, SparseKernels> sparse_kernels_by_name() {
-  return {
-      {"auto", SparseKernels::automatic}, {"on", SparseKernels::on}, {"off", SparseKernels::off}};
+  return {{"auto", SparseKernels::automatic},
+          {"tuned", SparseKernels::tuned},
+          {"on", SparseKernels::on},
+          {"off", SparseKernels::off}};
 }
 
 int run(int argc, char** argv) {
@@ -96,7 +100,7 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.9999));
   app.add_option("--mask-training", masks.training, "steps that magnitude trains for")
       ->capture_default_str();
-  app.add_option("--sparse", options.sparse, "as train.sparse: auto, on or off")
+  app.add_option("--sparse", options.sparse, "as train.sparse: auto, tuned, on or off")
       ->transform(CLI::CheckedTransformer(sparse_kernels_by_name()));
   SparseStepOptions comparison;
   auto* sparse = app.add_subcommand(
@@ -120,6 +124,24 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   auto* floors = app.add_subcommand(
       "floors", "bytes and FLOPs of a step's kernels on a GPU, as JSON; needs no GPU");
+  int choice_rounds = 9;
+  double choice_seconds = 0.5;
+  auto* choices = app.add_subcommand(
+      "choices", "steps of masked networks, with kernels chosen by timing and by the rule");
+  choices->add_option("--rounds", choice_rounds, "blocks of each, in turn")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  choices->add_option("--seconds", choice_seconds, "least length of a block")
+      ->capture_default_str();
+  BreakEvenOptions break_even;
+  auto* rule = app.add_subcommand(
+      "rule", "densities up to which kernels that skip masked weights win, by layer and pass");
+  rule->add_option("--densities", break_even.densities, "kept fractions that are timed")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0001, 0.9999));
+  rule->add_option("--repeats", break_even.repeats, "timings of each, of which the least counts")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   try {
     app.parse(argc, argv);
@@ -134,6 +156,15 @@ int run(int argc, char** argv) {
   if (*sparse) {
     if (masks.sparsities.empty()) masks.sparsities = {0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99};
     print_sparse_steps(make_masks(options, masks), comparison);
+    return 0;
+  }
+  if (*choices) {
+    if (masks.sparsities.empty()) masks.sparsities = {0.8, 0.9, 0.95, 0.99};
+    print_choices(make_masks(options, masks), choice_rounds, choice_seconds);
+    return 0;
+  }
+  if (*rule) {
+    print_break_even(options, break_even);
     return 0;
   }
   if (*conv_layers) {

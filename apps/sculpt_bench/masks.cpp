@@ -141,6 +141,15 @@ void apply_mask(Network& network, const MaskedModel& masked) {
   parameters.apply_masks();
 }
 
+TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels) {
+  StepOptions options = model.step;
+  options.sparse = kernels;
+  TrainingStep step(options);
+  apply_mask(step.network(), model);
+  step.run();
+  return step;
+}
+
 Sparsity sparsity_of(const ParameterArena& parameters) {
   Sparsity sparsity{1 - static_cast<double>(parameters.kept_count()) /
                             static_cast<double>(parameters.prunable_count()),

@@ -32,6 +32,9 @@ std::vector<MaskedModel> make_masks(const StepOptions& step, const MaskOptions& 
 /// Sets the masks, and masked weights to zero.
 void apply_mask(Network& network, const MaskedModel& masked);
 
+/// A step of the model under its masks, on these kernels; it has run once and found them.
+TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels);
+
 /// Masked share of the prunable weights of all layers together; of the layer with the most and with
 /// the fewest of its weights left.
 struct Sparsity {

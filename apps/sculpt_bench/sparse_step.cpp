@@ -9,15 +9,6 @@ namespace sculpt::bench {
 
 namespace {
 
-TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels) {
-  StepOptions options = model.step;
-  options.sparse = kernels;
-  TrainingStep step(options);
-  apply_mask(step.network(), model);
-  step.run();  // finds the kept weights
-  return step;
-}
-
 void print_header() {
   fmt::print(
       "| model | batch | masks | sparsity | of layers | dense kernels, ms | sparse kernels, ms | "

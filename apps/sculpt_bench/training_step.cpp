@@ -50,6 +50,10 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   warn_about_fallbacks(device);
   network_->initialise(1);
   network_->graph().replay().chooser = device.chooser;
+  if (options.sparse == SparseKernels::tuned && device.chooser == nullptr) {
+    tuned_ = std::make_unique<kernels::Chooser>(kernels::ChoiceFile({}, "", warn));
+    network_->graph().replay().chooser = tuned_.get();
+  }
   network_->graph().replay().sparse = options.sparse;
   optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);

@@ -22,6 +22,8 @@ struct StepOptions {
   std::string device = "cpu";      ///< as sculpt_run's --device
   std::string precision = "auto";  ///< as train.precision
   std::string conv = "native";     ///< as train.conv
+  /// As train.sparse. SparseKernels::tuned times kernels anew: no earlier choices are read, and
+  /// none are kept.
   SparseKernels sparse = SparseKernels::automatic;
   bool winograd = true;  ///< as train.winograd
 };
@@ -43,6 +45,7 @@ class TrainingStep {
 
  private:
   StepOptions options_;
+  std::unique_ptr<kernels::Chooser> tuned_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Sgd> optimizer_;
   std::unique_ptr<StepRecorder> recorder_;

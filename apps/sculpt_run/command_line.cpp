@@ -88,7 +88,7 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_option_function<std::string>(
          "--sparse",
          [&line](const std::string& sparse) { line.settings.push_back("train.sparse=" + sparse); },
-         "the same as --set train.sparse=NAME: auto (default), on or off")
+         "the same as --set train.sparse=NAME: auto (default), tuned, on or off")
       ->type_name("NAME");
   app.add_option("--profile", line.profile,
                  "let a profiler record these steps of a run on a GPU, counted from 0 "

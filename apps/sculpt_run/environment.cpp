@@ -1,12 +1,16 @@
 #include "apps/sculpt_run/environment.h"
 
 #include <fmt/format.h>
+#include <gnu/libc-version.h>
 #include <nlohmann/json.hpp>
 #include <sys/utsname.h>
 #include <thread>
 
 #include "build_info.h"
+#include "engine/ops/kernel_rule.h"
+#include "kernels/common/cpu_caches.h"
 #include "kernels/common/cpu_name.h"
+#include "kernels/tuning/build_id.h"
 
 namespace sculpt {
 namespace {
@@ -20,6 +24,29 @@ std::string system_name() {
   return std::string(name.sysname) + " " + name.release + " " + name.machine;
 }
 
+std::string c_library() {
+  return std::string("glibc ") + gnu_get_libc_version();
+}
+
+/// Identifies the linked program. A commit does not: the tree may have had changes.
+std::string this_build() {
+  return kernels::build_id(reinterpret_cast<const void*>(&environment_json));
+}
+
+/// The text under a key; empty if there is none.
+std::string text_of(const nlohmann::json& environment, const char* key) {
+  const auto found = environment.find(key);
+  return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+/// Bytes of the L2 cache; -1 if they are not recorded.
+int64_t l2_of(const nlohmann::json& environment) {
+  const auto caches = environment.find("caches");
+  if (caches == environment.end() || !caches->is_object()) return -1;
+  const auto l2 = caches->find("l2");
+  return l2 != caches->end() && l2->is_number_integer() ? l2->get<int64_t>() : -1;
+}
+
 std::string name_of(const std::string& libraries) {
   return libraries.empty() ? "our kernels alone" : libraries;
 }
@@ -27,19 +54,23 @@ std::string name_of(const std::string& libraries) {
 }  // namespace
 
 std::string environment_json(const RunIdentity& identity) {
-  nlohmann::ordered_json environment = {{"version", SCULPT_VERSION},
-                                        {"commit", SCULPT_COMMIT},
-                                        {"build_type", SCULPT_BUILD_TYPE},
-                                        {"compiler", __VERSION__},
-                                        {"system", system_name()},
-                                        {"cpu", kernels::cpu_name()},
-                                        {"processors", std::thread::hardware_concurrency()},
-                                        {"device", identity.device},
-                                        {"device_description", identity.device_description},
-                                        {"backend", identity.backend},
-                                        {"threads", identity.threads}};
+  const kernels::CpuCaches& caches = kernels::cpu_caches();
+  nlohmann::ordered_json environment = {
+      {"version", SCULPT_VERSION},
+      {"commit", SCULPT_COMMIT},
+      {"build_type", SCULPT_BUILD_TYPE},
+      {"compiler", __VERSION__},
+      {"build", this_build()},
+      {"c_library", c_library()},
+      {"system", system_name()},
+      {"cpu", kernels::cpu_name()},
+      {"processors", std::thread::hardware_concurrency()},
+      {"caches", {{"l1_data", caches.l1_data}, {"l2", caches.l2}, {"l3", caches.l3}}},
+      {"device", identity.device},
+      {"device_description", identity.device_description},
+      {"backend", identity.backend},
+      {"threads", identity.threads}};
   if (!identity.libraries.empty()) environment["libraries"] = identity.libraries;
-  if (!identity.conv_choices.empty()) environment["conv_choices"] = identity.conv_choices;
   const RunInputs& inputs = identity.inputs;
   if (!inputs.data.empty()) environment[kDataFingerprint] = inputs.data;
   if (!inputs.initial.empty()) environment[kInitialFingerprint] = inputs.initial;
@@ -58,43 +89,59 @@ RunInputs recorded_inputs(const std::string& json) {
   return inputs;
 }
 
-kernels::Choices recorded_choices(const std::string& json) {
-  kernels::Choices choices;
+std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now) {
+  std::vector<std::string> changes;
   const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (!environment.is_object()) return choices;
-  const auto recorded = environment.find("conv_choices");
-  if (recorded == environment.end() || !recorded->is_object()) return choices;
-  for (const auto& [problem, word] : recorded->items())
-    if (word.is_string())
-      if (const auto choice = kernels::choice_from(word.get_ref<const std::string&>()))
-        choices[problem] = *choice;
-  return choices;
+  // A value that is missing, or that someone edited into another type, says nothing.
+  const auto compare = [&](const char* key, const auto& now_value, const auto& describe) {
+    using T = std::decay_t<decltype(now_value)>;
+    try {
+      const T before = environment.value(key, now_value);
+      if (before != now_value) changes.push_back(describe(before, now_value));
+    } catch (const nlohmann::json::exception&) {
+    }
+  };
+  const auto sentence = [](const char* text) {
+    return [text](const auto& before, const auto& after) {
+      return fmt::format(fmt::runtime(text), before, after);
+    };
+  };
+  using std::string;
+  compare("build", this_build(), [&](const string&, const string&) {
+    return fmt::format(
+        "the run was started with another build of the program (commit {}, compiler "
+        "{}) and goes on with commit {}, compiler {}",
+        text_of(environment, "commit"), text_of(environment, "compiler"), SCULPT_COMMIT,
+        __VERSION__);
+  });
+  compare("c_library", c_library(),
+          sentence("the run was started with the C library {} and goes on with {}"));
+  compare("device_description", now.device_description,
+          sentence("the run was started on the device '{}' and goes on on '{}'"));
+  compare("backend", now.backend, sentence("the run was started on {} and goes on on {}"));
+  compare("libraries", now.libraries, [](const string& before, const string& after) {
+    return fmt::format("the run was started with {} and goes on with {}", name_of(before),
+                       name_of(after));
+  });
+  compare("threads", now.threads,
+          sentence("the run was started with {} threads and goes on with {}"));
+  const int64_t l2_before = l2_of(environment), l2_now = kernels::cpu_caches().l2;
+  if (l2_before >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
+    changes.push_back(
+        fmt::format("the run was started with an L2 cache of {} KiB and goes on with "
+                    "{} KiB",
+                    l2_before >> 10, l2_now >> 10));
+  return changes;
 }
 
-std::string change_of_environment(const std::string& json, const RunIdentity& now) try {
-  const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (!environment.is_object()) return "";
-  const std::string backend = environment.value("backend", std::string(now.backend));
-  if (backend != now.backend)
-    return fmt::format("the run was started on {} and goes on on {}", backend, now.backend);
-  const std::string libraries = environment.value("libraries", std::string());
-  if (libraries != now.libraries)
-    return fmt::format("the run was started with {} and goes on with {}", name_of(libraries),
-                       name_of(now.libraries));
-  const kernels::Choices choices = recorded_choices(json);
-  for (const auto& [problem, choice] : now.conv_choices) {
-    const auto recorded = choices.find(problem);
-    if (recorded != choices.end() && kernels::to_string(recorded->second) != choice)
+std::string change_of_choices(const kernels::Choices& recorded, const kernels::Choices& made) {
+  for (const auto& [problem, choice] : made) {
+    const auto before = recorded.find(problem);
+    if (before != recorded.end() && before->second != choice)
       return fmt::format("the run was started with {} kernels and goes on with {} ones ({})",
-                         kernels::to_string(recorded->second), choice, problem);
+                         kernels::to_string(before->second), kernels::to_string(choice), problem);
   }
-  const int64_t threads = environment.value("threads", int64_t{now.threads});
-  if (threads != now.threads)
-    return fmt::format("the run was started with {} threads and goes on with {}", threads,
-                       now.threads);
   return "";
-} catch (const nlohmann::json::type_error&) {
-  return "";  // edited by hand; it only informs
 }
 
 }  // namespace sculpt

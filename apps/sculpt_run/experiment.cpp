@@ -21,9 +21,10 @@ NetworkSpec spec_of(const RunOptions& options, const BatchSource& source) {
 }
 
 SparseKernels sparse_kernels(const std::string& name) {
-  return name == "on"    ? SparseKernels::on
-         : name == "off" ? SparseKernels::off
-                         : SparseKernels::automatic;
+  return name == "on"      ? SparseKernels::on
+         : name == "off"   ? SparseKernels::off
+         : name == "tuned" ? SparseKernels::tuned
+                           : SparseKernels::automatic;
 }
 
 void require_statistics_images(int64_t count, int64_t training_images) {
@@ -75,9 +76,6 @@ RunIdentity Experiment::identity() const {
   identity.device_description = device_.description;
   identity.backend = std::string(device_.backend->name);
   identity.libraries = device_.libraries;
-  if (device_.chooser != nullptr)
-    for (const auto& [problem, choice] : device_.chooser->made())
-      identity.conv_choices[problem] = kernels::to_string(choice);
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
   identity.evaluated_on = data_.val.size() > 0 ? "validation" : "test";

@@ -28,10 +28,22 @@
 namespace sculpt {
 namespace {
 
-void warn_about_environment(const RunFolder& folder, const RunIdentity& identity) {
-  if (!std::filesystem::exists(folder.environment())) return;
-  const std::string change = change_of_environment(read_text(folder.environment()), identity);
-  if (!change.empty())
+void replay_kernel_choices(const Request& request, const kernels::Device& device) {
+  if (device.chooser == nullptr || request.kernel_choices_file.empty()) return;
+  device.chooser->recall(request.kernel_choices);
+  say("kernels as recorded in {}\n", request.kernel_choices_file.string());
+}
+
+void warn_about_environment(const Request& request, const RunIdentity& identity,
+                            const kernels::Device& device) {
+  const std::filesystem::path path = request.folder.environment();
+  if (!std::filesystem::exists(path)) return;
+  std::vector<std::string> changes = changes_of_environment(read_text(path), identity);
+  if (device.chooser != nullptr) {
+    const std::string change = change_of_choices(request.kernel_choices, device.chooser->made());
+    if (!change.empty()) changes.push_back(change);
+  }
+  for (const std::string& change : changes)
     warn(change + ": the result can differ in the last bits from an uninterrupted one");
 }
 
@@ -45,8 +57,8 @@ void warn_about_fallbacks(const kernels::Device& device) {
 /// A device that cannot be had is an error of the arguments.
 kernels::Device open(const CommandLine& line, const Request& request) try {
   const TrainOptions& train = request.options.train;
-  const kernels::Device device =
-      kernels::open_device(line.device, train.precision, train.conv, warn);
+  kernels::Device device = kernels::open_device(line.device, train.precision, train.conv, warn);
+  if (train.sparse == "tuned") kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
   return device;
@@ -130,8 +142,7 @@ int run(const Request& request, const kernels::Device& device) {
     say("process {} on {} has died without giving the run folder back; taking it over\n",
                dead->pid, dead->host);
   const bool resume = resumes(request.start);
-  if (resume && device.chooser != nullptr && std::filesystem::exists(folder.environment()))
-    device.chooser->recall(recorded_choices(read_text(folder.environment())));
+  replay_kernel_choices(request, device);
   const auto made = checked_experiment(request, device);
   Experiment& experiment = *made;
   warn_about_fallbacks(device);
@@ -139,7 +150,7 @@ int run(const Request& request, const kernels::Device& device) {
   add_initial(request, identity.inputs);
   if (resume) {
     follow_recorded_inputs(folder, identity.inputs);
-    warn_about_environment(folder, identity);
+    warn_about_environment(request, identity, device);
   }
   store.set_inputs(identity.inputs);
   lock.require_held();

@@ -7,6 +7,7 @@
 #include "apps/sculpt_run/run_name.h"
 #include "engine/train/earlier_run.h"
 #include "engine/train/files.h"
+#include "engine/train/kernel_choices.h"
 #include "engine/train/run_store.h"
 
 namespace sculpt {
@@ -111,6 +112,20 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
   return InitialNetwork::read(model.init_from, parts);
 }
 
+/// Only where the config has kernels timed: a rule needs no record.
+void find_kernel_choices(const CommandLine& line, Request& request) {
+  const TrainOptions& train = request.options.train;
+  if (train.sparse != "tuned" && train.conv != "auto") return;
+  const fs::path beside_config =
+      fs::path(line.config).parent_path() / request.folder.kernel_choices().filename();
+  for (const fs::path& path : {request.folder.kernel_choices(), beside_config}) {
+    if (!fs::exists(path)) continue;
+    request.kernel_choices = read_kernel_choices(path);
+    request.kernel_choices_file = path;
+    return;
+  }
+}
+
 }  // namespace
 
 Request make_request(const CommandLine& line) try {
@@ -123,7 +138,9 @@ Request make_request(const CommandLine& line) try {
                   .profiled_steps = {},
                   .extended_hash = "",
                   .lock = nullptr,
-                  .initial = {}};
+                  .initial = {},
+                  .kernel_choices = {},
+                  .kernel_choices_file = {}};
   request.profiled_steps = steps_of(line.profile);
   const auto lock = [&] {
     if (!runs) return;
@@ -148,6 +165,7 @@ Request make_request(const CommandLine& line) try {
     lock();
   }
   if (runs && !request.folder.empty()) choose_start(request, line, values);
+  find_kernel_choices(line, request);
   request.initial = read_initial(options.model, request.start);
   if (line.plan) request.folder.require_writable();
   return request;

@@ -12,6 +12,7 @@
 #include "engine/train/initial_network.h"
 #include "engine/train/run_folder.h"
 #include "engine/train/run_lock.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -49,6 +50,10 @@ struct Request {
   /// The file of model.init_from. None if that is not set, or if the file of a run that is resumed
   /// is not there any more: the run needs only what it says in its checkpoints.
   std::optional<InitialNetwork> initial;
+  /// Choices between kernels to make again where they are timed: those of the run to resume, else
+  /// those beside the config; and where they come from, empty if there are none.
+  kernels::Choices kernel_choices;
+  std::filesystem::path kernel_choices_file;
 };
 
 /// Reads the config, expands the plan, locks the run folder, and checks that it may be used. Throws

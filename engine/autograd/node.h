@@ -34,9 +34,10 @@ struct Value {
 /// (SynFlow).
 enum class Mode { train, eval, frozen };
 
-/// Which layers run on kernels that skip masked weights, where the backend has them: those where
-/// that is faster, all that have a masked weight, none. Results differ in the last bits.
-enum class SparseKernels { automatic, on, off };
+/// Which layers run on kernels that skip masked weights, where the backend has them. `automatic`:
+/// the rule of engine/ops/kernel_rule.h decides for each pass. `tuned`: each pass is timed. `on`:
+/// all layers with a masked weight. `off`: none. Results differ in the last bits.
+enum class SparseKernels { automatic, on, off, tuned };
 
 /// What the three passes of a layer with a weight run on: Choice::native, dense kernels, or
 /// Choice::sparse.
@@ -52,7 +53,7 @@ class Replay {
  public:
   Mode mode = Mode::train;
   SparseKernels sparse = SparseKernels::automatic;
-  /// Measures for SparseKernels::automatic, and remembers. Null: densities decide.
+  /// Times kernels for SparseKernels::tuned and remembers the faster ones. Null: the rule decides.
   kernels::Chooser* chooser = nullptr;
   /// Dense 3x3 convolutions by Winograd's algorithm, where the backend holds it to be faster.
   /// Rounding errors are larger (kernels/winograd.h).

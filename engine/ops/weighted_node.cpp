@@ -1,10 +1,8 @@
 #include "engine/ops/weighted_node.h"
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstring>
-#include <fmt/format.h>
+
+#include "engine/ops/kernel_rule.h"
 
 namespace sculpt::ops {
 
@@ -13,54 +11,11 @@ using kernels::Timing;
 
 namespace {
 
-// Where nothing may be measured, and what measuring is expected to find: the largest density at
-// which sparse kernels were faster than direct ones on the convolutions of ResNet-18 and ResNet-20
-// (AVX-512, two threads).
-constexpr double kActivationDensity = 0.5;
-constexpr double kWeightDensity = 0.4;
-constexpr double kWinogradDensity = 0.2;  // the same against Winograd's algorithm
-
-// Where it may: above this density sparse kernels lose by far, and their lists would be long.
-constexpr double kWorthTrying = 0.7;
+// Above this density kernels that skip masked weights lose by far, and their lists would be long:
+// nothing is timed.
+constexpr double kWorthTiming = 0.7;
 
 constexpr PassKernels kAllSparse = {Choice::sparse, Choice::sparse, Choice::sparse};
-
-/// Densities of one quarter octave share a choice, which spares measuring and keeps the number of
-/// remembered choices small.
-double rounded(double density) {
-  return std::exp2(std::round(4 * std::log2(density)) / 4);
-}
-
-template <class Run>
-double microseconds(const Run& run) {
-  const auto start = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
-      .count();
-}
-
-/// Both in turn, the least of their times. Other work may stand in the way of either for a while,
-/// and the answer is remembered: only one that is clear and `expected` ends this early.
-template <class Native, class Sparse>
-Timing time_in_turn(Choice expected, const Native& native, const Sparse& sparse) {
-  constexpr int kLeastRounds = 2, kMostRounds = 12;
-  constexpr double kClear = 1.5, kMostMicroseconds = 250e3;
-  native();  // finds memory and caches as a step does
-  sparse();
-  Timing best = {HUGE_VAL, HUGE_VAL, Choice::sparse};
-  double spent = 0;
-  for (int round = 1; round <= kMostRounds; ++round) {
-    const double of_native = microseconds(native), of_sparse = microseconds(sparse);
-    spent += of_native + of_sparse;
-    best.native = std::min(best.native, of_native);
-    best.other = std::min(best.other, of_sparse);
-    const auto [less, more] = std::minmax(best.native, best.other);
-    const bool clear = more > kClear * less && best.faster() == expected;
-    if (round >= kLeastRounds && clear) break;
-    if (round > kLeastRounds && spent > kMostMicroseconds) break;
-  }
-  return best;
-}
 
 }  // namespace
 
@@ -166,10 +121,12 @@ bool WeightedNode::follow_mask(const Replay& r) {
 void WeightedNode::choose_kernels(const Replay& r) {
   pass_kernels_ = {};
   if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
-  if (r.sparse == SparseKernels::automatic && sparse_.density() > kWorthTrying) return;
-  sparse_.build();
+  const bool timed = r.sparse == SparseKernels::tuned && r.chooser != nullptr;
+  if (timed && sparse_.density() > kWorthTiming) return;
+  if (timed) sparse_.build();  // timing runs on the lists
   pass_kernels_ = choose(r);
-  if (pass_kernels_ == PassKernels{}) sparse_.drop();
+  if (pass_kernels_ == PassKernels{}) return sparse_.drop();
+  if (!timed) sparse_.build();
   if (pass_kernels_ == kAllSparse) sparse_.keep_only(block_passes() != nullptr);
 }
 
@@ -178,23 +135,21 @@ PassKernels WeightedNode::choose(const Replay& r) {
   PassKernels chosen;
   chosen.forward = choose_faster(LayerPass::forward, r);
   chosen.weight_grad = choose_faster(LayerPass::weight_grad, r);
-  // An input without a gradient goes along with the forward pass.
+  // A layer without an input gradient reports the choice of its forward pass.
   chosen.input_grad =
       r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(LayerPass::input_grad, r);
   return chosen;
 }
 
 Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
-  if (r.chooser != nullptr)
-    return r.chooser->choose(problem(pass, r), [&] { return measure(pass, r); });
-  return expected(pass, r);
+  const PassProblem problem = pass_problem(pass, r);
+  if (r.sparse == SparseKernels::tuned && r.chooser != nullptr)
+    return r.chooser->choose(choice_key(problem), [&] { return measure(problem, r); });
+  return choose_by_rule(problem, this_machine(arena_->backend().name));
 }
 
-Choice WeightedNode::expected(LayerPass pass, const Replay& r) const {
-  const double limit = by_winograd(pass, r)             ? kWinogradDensity
-                       : pass == LayerPass::weight_grad ? kWeightDensity
-                                                        : kActivationDensity;
-  return sparse_.density() <= limit ? Choice::sparse : Choice::native;
+PassProblem WeightedNode::pass_problem(LayerPass pass, const Replay& r) const {
+  return {pass, sparse_.shape(), max_batch_, by_winograd(pass, r), sparse_.density()};
 }
 
 /// Memory that was never written reads as one page of zeros, from cache.
@@ -204,8 +159,8 @@ void WeightedNode::touch(void* activation, const kernels::ActivationShape& shape
   std::memset(activation, 0, static_cast<size_t>(cells * backend.lanes) * backend.activation_bytes);
 }
 
-/// On the network's own activations: the next step writes them anew.
-Timing WeightedNode::measure(LayerPass pass, const Replay& r) {
+/// Runs on the network's own activations: the next step overwrites them.
+Timing WeightedNode::measure(const PassProblem& problem, const Replay& r) {
   Replay trial = r;
   trial.mode = Mode::train;
   trial.launch.batch = max_batch_;
@@ -215,22 +170,16 @@ Timing WeightedNode::measure(LayerPass pass, const Replay& r) {
   Buffer dweight(static_cast<size_t>((*arena_)[weight_].count) * arena_->element_bytes(),
                  "a trial gradient", arena_->backend().memory);
   const auto with = [&](Choice choice) {
-    return [this, pass, choice, &trial, &dweight] { run(pass, choice, trial, dweight.data()); };
+    return [this, pass = problem.pass, choice, &trial, &dweight] {
+      run(pass, choice, trial, dweight.data());
+    };
   };
-  return time_in_turn(expected(pass, r), with(Choice::native), with(Choice::sparse));
+  return time_alternately(choose_by_rule(problem, this_machine(arena_->backend().name)),
+                          with(Choice::native), with(Choice::sparse));
 }
 
-std::string WeightedNode::problem(LayerPass pass, const Replay& r) const {
-  const kernels::Conv2dShape& s = sparse_.shape();
-  const char* const name = pass == LayerPass::forward      ? "forward"
-                           : pass == LayerPass::input_grad ? "input_grad"
-                                                           : "weight_grad";
-  return fmt::format(
-      "sparse {}{} {}x{}x{} to {}, {}x{} stride {} padding {} groups {}, batch {}, "
-      "{:.2g} % kept",
-      name, by_winograd(pass, r) ? " against winograd" : "", s.in.channels, s.in.height, s.in.width,
-      s.out.channels, s.kernel_h, s.kernel_w, s.stride, s.padding, s.groups, max_batch_,
-      100 * rounded(sparse_.density()));
+const WeightedNode* weighted_node(const Node& node) {
+  return dynamic_cast<const WeightedNode*>(&node);
 }
 
 }  // namespace sculpt::ops

@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "engine/ops/kernel_choice.h"
 #include "engine/ops/sparse_layer.h"
 
 namespace sculpt::ops {
@@ -21,6 +22,9 @@ class WeightedNode : public Node, private BlockPasses {
   BlockPasses* block_passes() final;
   bool backward_reads_input(size_t) const final { return true; }
 
+  /// What a choice of kernels for this pass depends on, under the present mask.
+  PassProblem pass_problem(LayerPass pass, const Replay& r) const;
+
  protected:
   /// Of prepare(). `shape`: see SparseLayer.
   void prepare_sparse(const Graph& graph, const kernels::Conv2dShape& shape);
@@ -34,7 +38,6 @@ class WeightedNode : public Node, private BlockPasses {
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
   void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
 
-  enum class LayerPass { forward, input_grad, weight_grad };
   /// Whether the dense kernels of this pass spare multiplications.
   virtual bool by_winograd(LayerPass, const Replay&) const { return false; }
 
@@ -52,11 +55,8 @@ class WeightedNode : public Node, private BlockPasses {
   void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(LayerPass pass, const Replay& r);
-  /// By density alone.
-  kernels::Choice expected(LayerPass pass, const Replay& r) const;
-  kernels::Timing measure(LayerPass pass, const Replay& r);
+  kernels::Timing measure(const PassProblem& problem, const Replay& r);
   void touch(void* activation, const kernels::ActivationShape& shape) const;
-  std::string problem(LayerPass pass, const Replay& r) const;
 
   ParameterId weight_;
   std::optional<ParameterId> bias_;
@@ -65,5 +65,8 @@ class WeightedNode : public Node, private BlockPasses {
   SparseLayer sparse_;
   PassKernels pass_kernels_;
 };
+
+/// The node as a layer with a weight; null for other nodes.
+const WeightedNode* weighted_node(const Node& node);
 
 }  // namespace sculpt::ops

@@ -57,8 +57,6 @@ struct RunIdentity {
   std::string device_description;  ///< of a GPU
   std::string backend;             ///< "cpu-avx512"
   std::string libraries;           ///< that may compute its convolutions, with versions
-  std::map<std::string, std::string>
-      conv_choices;  ///< where a library may: problem to implementation
   int64_t threads = 1;
   int64_t batch = 0;
   RunInputs inputs;

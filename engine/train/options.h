@@ -37,12 +37,13 @@ struct TrainOptions {
         "knows no other. Weights, statistics and updates are fp32 always");
     v.choice("conv", conv, {"native", "cudnn", "auto"},
              "whose convolutions and linear layers a GPU runs: ours, those of cuDNN and cuBLAS, or "
-             "the faster for each shape and pass, measured once and remembered");
-    v.choice(
-        "sparse", sparse, {"auto", "on", "off"},
-        "kernels that skip masked weights, on a CPU: for each layer and pass the faster ones, "
-        "measured when its mask changes and remembered; in every layer with a masked weight; or "
-        "nowhere");
+             "the faster for each shape and pass, timed once, remembered, and recorded in the run "
+             "folder");
+    v.choice("sparse", sparse, {"auto", "tuned", "on", "off"},
+             "kernels that skip masked weights, on a CPU. auto: each layer and pass by a rule, so "
+             "that the same config gives the same bits; tuned: the faster ones, timed when a "
+             "layer's mask changes and recorded in the run folder; on: in every layer with a "
+             "masked weight; off: nowhere");
     v.boolean("dense_timing", dense_timing,
               "where layers skip masked weights, also time a few steps on dense kernels, on a "
               "copy of the network, and say in summary.json what the run would have taken");

@@ -20,6 +20,7 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path config() const { return root_ / "config.toml"; }
   std::filesystem::path environment() const { return root_ / "environment.json"; }
+  std::filesystem::path kernel_choices() const { return root_ / "kernel_choices.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
   std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }

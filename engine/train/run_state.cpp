@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
 
@@ -36,40 +35,17 @@ struct FromText {
   }
 };
 
-constexpr const char* kChoices = "kernel_choices";
-
-std::string to_text(const kernels::Choices& choices) {
-  nlohmann::json words = nlohmann::json::object();
-  for (const auto& [problem, choice] : choices)
-    words[problem] = kernels::to_string(choice);
-  return words.dump();
-}
-
-kernels::Choices choices_from(const safetensors::File& file) {
-  kernels::Choices choices;
-  const auto words = nlohmann::json::parse(file.metadata(kChoices), nullptr, false);
-  if (!words.is_object()) fail("{}: metadata '{}' is no JSON object", file.name(), kChoices);
-  for (const auto& [problem, word] : words.items()) {
-    const auto choice = kernels::choice_from(word.is_string() ? word.get<std::string>() : "");
-    if (!choice) fail("{}: metadata '{}' chooses {}", file.name(), kChoices, word.dump());
-    choices[problem] = *choice;
-  }
-  return choices;
-}
-
 }  // namespace
 
 safetensors::Metadata to_metadata(RunState state) {
   safetensors::Metadata metadata;
   state.visit(ToText{metadata});
-  metadata[kChoices] = to_text(state.kernel_choices);
   return metadata;
 }
 
 RunState state_from(const safetensors::File& file) {
   RunState state;
   state.visit(FromText{file});
-  state.kernel_choices = choices_from(file);
   return state;
 }
 

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "engine/train/safetensors.h"
-#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -76,10 +75,6 @@ struct RunState {
   int64_t layer_lines = 0;
   int64_t prune_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
-
-  /// Made so far between kernels: a resumed run makes them again. (Those of a GPU are made before
-  /// it is read: environment.json has them.)
-  kernels::Choices kernel_choices;
 
   void density_changes() {
     best_test_accuracy_at_density = NAN;

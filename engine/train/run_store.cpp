@@ -8,6 +8,7 @@
 #include "engine/core/error.h"
 #include "engine/train/earlier_run.h"
 #include "engine/train/files.h"
+#include "engine/train/kernel_choices.h"
 #include "engine/train/record_file.h"
 
 namespace sculpt {
@@ -209,6 +210,13 @@ void RunStore::check_rewinds(const Plan& plan) const {
         state->cycle > 0 || rewind->epoch <= rewind_epoch_after(plan, state->epochs);
     if (stored) read_rewind(rewind->epoch, extended);
   }
+}
+
+void RunStore::save_kernel_choices(const kernels::Choices& choices) {
+  if (choices == saved_choices_) return;
+  require_held();
+  write_file(folder_.kernel_choices(), kernel_choices_json(choices));
+  saved_choices_ = choices;
 }
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {

@@ -12,6 +12,7 @@
 #include "engine/train/run_folder.h"
 #include "engine/train/run_lock.h"
 #include "engine/train/run_state.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt {
 
@@ -49,6 +50,9 @@ class RunStore {
   /// find a file that is missing or damaged. Changes nothing.
   void check_rewinds(const Plan& plan) const;
 
+  /// Writes kernel_choices.json if these choices are not in it yet. Called before save(), so that
+  /// the file holds the choices of every state.
+  void save_kernel_choices(const kernels::Choices& choices);
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
 
@@ -92,6 +96,7 @@ class RunStore {
   std::string config_hash_;
   RunLock* lock_;
   RunInputs inputs_;
+  kernels::Choices saved_choices_;
   /// Of the shorter runs that this one extends, whose rewind checkpoints it uses.
   std::vector<std::string> extended_hashes_;
 };

@@ -48,6 +48,7 @@ void Trainer::start() {
   parts_.network.initialise(settings_.identity.seed);
   if (parts_.load_initial) parts_.load_initial(parts_.network.parameters());
   state_ = {};
+  save_kernel_choices();
   save_rewind_if_needed();
   update_cost();
   try {
@@ -64,7 +65,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   const auto restored = parts_.store.restore(parts_.network.parameters(), warnings);
   if (!restored) return start();
   state_ = *restored;
-  if (parts_.chooser != nullptr) parts_.chooser->recall(state_.kernel_choices);
+  save_kernel_choices();
   seconds_before_ = state_.seconds;
   update_cost();
 }
@@ -78,7 +79,8 @@ RunOutcome Trainer::run() try {
     if (outcome == RunOutcome::interrupted) return outcome;
   }
   end_dense_timing();
-  note_choices_and_time();
+  note_time();
+  save_kernel_choices();
   const RunState end = state_;
   const bool trained_last =
       !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
@@ -423,17 +425,19 @@ RunOutcome Trainer::save_interrupted() {
   return RunOutcome::interrupted;
 }
 
-void Trainer::note_choices_and_time() {
+void Trainer::note_time() {
   state_.seconds = seconds_before_ + seconds_since(session_start_);
-  if (parts_.chooser != nullptr)
-    for (const auto& [problem, choice] : parts_.chooser->made())
-      state_.kernel_choices[problem] = choice;
 }
 
 void Trainer::save() {
   require_finite(parts_.network.parameters());  // else it would not be a good checkpoint
-  note_choices_and_time();
+  note_time();
+  save_kernel_choices();
   parts_.store.save(parts_.network.parameters(), state_);
+}
+
+void Trainer::save_kernel_choices() {
+  if (parts_.chooser != nullptr) parts_.store.save_kernel_choices(parts_.chooser->to_record());
 }
 
 void Trainer::update_cost() {

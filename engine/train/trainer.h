@@ -115,8 +115,9 @@ class Trainer {
   /// The last evaluation, after `epoch`, may be the best one since the density last changed.
   void note_best(int64_t epoch);
   RunOutcome save_interrupted();
-  void note_choices_and_time();
+  void note_time();
   void save();
+  void save_kernel_choices();
   void update_cost();
   double lr_at(const TrainStep& cycle, int64_t epoch_step) const;
   RunCost cost() const;

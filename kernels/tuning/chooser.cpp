@@ -8,6 +8,12 @@ Choice Chooser::choose(const std::string& problem, const Measure& measure) {
   return made_[problem] = decide(problem, measure);
 }
 
+Choices Chooser::to_record() const {
+  Choices choices = made_;
+  choices.insert(recorded_.begin(), recorded_.end());
+  return choices;
+}
+
 void Chooser::refuse(const std::string& problem, const std::string& reason) {
   made_[problem] = Choice::native;
   refusals_.push_back({problem, reason});
@@ -20,6 +26,7 @@ Choice Chooser::decide(const std::string& problem, const Measure& measure) {
   if (const auto known = file_->find(problem)) return *known;
   const std::optional<Timing> timing = measure();
   if (!timing) return Choice::native;
+  timings_[problem] = *timing;
   return file_->add(problem, *timing);
 }
 

@@ -31,7 +31,8 @@ class Chooser {
 
   bool measures() const { return file_.has_value(); }
 
-  /// Choices that must be made again where they are measured: those of the run that is resumed.
+  /// Choices that must be made again where they are measured: those of the run that is resumed or
+  /// repeated.
   void recall(const Choices& recorded) { recorded_ = recorded; }
 
   /// The choice made before: in this process, in the run that is resumed, in the file. Else
@@ -43,7 +44,12 @@ class Chooser {
 
   /// All choices of this process.
   const Choices& made() const { return made_; }
+  /// All choices of this process, and those recalled: what a run must record in order that it can
+  /// be resumed and repeated.
+  Choices to_record() const;
   const std::vector<Refusal>& refusals() const { return refusals_; }
+  /// What was measured in this process.
+  const std::map<std::string, Timing>& timings() const { return timings_; }
 
  private:
   Choice decide(const std::string& problem, const Measure& measure);
@@ -52,6 +58,7 @@ class Chooser {
   Choices recorded_;
   Choices made_;
   std::vector<Refusal> refusals_;
+  std::map<std::string, Timing> timings_;
 };
 
 }  // namespace sculpt::kernels

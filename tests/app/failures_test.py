@@ -62,7 +62,6 @@ class Interruption(ProgramTest):
         path = out / "environment.json"
         environment = json.loads(path.read_text())
         environment["libraries"] = "cuDNN 9.1.0"
-        environment["conv_choices"] = {"some convolution": "library", "other": 3}
         path.write_text(json.dumps(environment))
         done = sculpt_run(self.config, "--out", out, "--resume", "--conv", "auto")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -115,11 +115,11 @@ class Kill(ProgramTest):
                 for name in ("metrics.jsonl", "summary.json", "config.toml"):
                     self.assertEqual((kept / name).read_bytes(), (old / name).read_bytes())
 
-    def test_a_resumed_run_keeps_the_kernels_that_were_measured_for_it(self):
+    def test_a_resumed_run_keeps_the_kernels_that_were_timed_for_it(self):
         cache = self.folder / "cache"
         choices = cache / "sculpt" / "choices.txt"
         environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-        config = self.write("sculpt.toml", TINY.replace("epochs = 2", "epochs = 8"))
+        config = self.write("sculpt.toml", TINY.replace("epochs = 2", 'epochs = 8\nsparse = "tuned"'))
 
         def train(out):
             done = sculpt_run(config, "--out", out, "--resume", env=environment)

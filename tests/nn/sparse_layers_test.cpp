@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "engine/ops/kernel_rule.h"
+#include "engine/ops/weighted_node.h"
 #include "engine/optim/sgd.h"
 #include "engine/sparse/prune.h"
 #include "kernels/common/parallel.h"
@@ -89,6 +91,27 @@ class Training : public testing::NoiseNetwork {
       if (std::exchange(has_input_grad, true)) choices.insert(kernels->input_grad);
     }
     return choices;
+  }
+
+  /// Checks that all passes run on the kernels that the rule names; returns how many there are.
+  int passes_by_rule() {
+    const Replay& replay = network_.graph().replay();
+    const ops::Machine machine = ops::this_machine(network_.graph().backend().name);
+    int passes = 0;
+    for (const auto& node : network_.graph().nodes()) {
+      const ops::WeightedNode* weighted = ops::weighted_node(*node);
+      if (weighted == nullptr) continue;
+      const PassKernels kernels = weighted->pass_kernels().value();
+      const auto check = [&](ops::LayerPass pass, kernels::Choice choice) {
+        CHECK(choice == choose_by_rule(weighted->pass_problem(pass, replay), machine));
+        ++passes;
+      };
+      check(ops::LayerPass::forward, kernels.forward);
+      check(ops::LayerPass::weight_grad, kernels.weight_grad);
+      if (replay.grad(node->inputs[0]) != nullptr)
+        check(ops::LayerPass::input_grad, kernels.input_grad);
+    }
+    return passes;
   }
 
   bool same_weights(Training& other) {
@@ -357,7 +380,7 @@ TEST_CASE("sparse layers: compact storage changes no bit, through changes of the
 }
 
 TEST_CASE("sparse layers: memory of parameters falls with density and stays so in evaluation") {
-  Training training(SparseKernels::automatic);
+  Training training(SparseKernels::on);
   training.step();
   ParameterArena& arena = training.parameters();
   const auto values = [&] {  // bytes of the arenas that are floats; a mask is a byte
@@ -395,7 +418,7 @@ TEST_CASE("sparse layers: kernels of one kind give the same bits again") {
 
 TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be faster") {
   kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
-  Training measured(SparseKernels::automatic, "lenet"), again(SparseKernels::automatic, "lenet"),
+  Training measured(SparseKernels::tuned, "lenet"), again(SparseKernels::tuned, "lenet"),
       dense(SparseKernels::off, "lenet");
   CHECK(measured.choices(chooser) == std::multiset<kernels::Choice>{});
   for (Training* training : {&measured, &again, &dense})
@@ -422,7 +445,7 @@ TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be
 
 TEST_CASE("sparse layers: choices of a resumed run are made again") {
   kernels::Chooser first(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
-  Training training(SparseKernels::automatic, "lenet");
+  Training training(SparseKernels::tuned, "lenet");
   training.mask(0.2, 4);
   training.choices(first);
   kernels::Choices other = first.made();  // not what a measurement gives: they differ throughout
@@ -430,11 +453,24 @@ TEST_CASE("sparse layers: choices of a resumed run are made again") {
     choice = choice == kernels::Choice::sparse ? kernels::Choice::native : kernels::Choice::sparse;
   kernels::Chooser second(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
   second.recall(other);
-  Training resumed(SparseKernels::automatic, "lenet");
+  Training resumed(SparseKernels::tuned, "lenet");
   resumed.mask(0.2, 4);
   const auto sparse = [](const auto& choices) { return choices.count(kernels::Choice::sparse); };
   CHECK(sparse(training.choices(first)) + sparse(resumed.choices(second)) == 14);
   CHECK(second.made() == other);
+}
+
+TEST_CASE("sparse layers: by the rule, no choice is timed or recalled") {
+  Training ruled(SparseKernels::automatic), other(SparseKernels::automatic);
+  for (Training* training : {&ruled, &other})
+    training->mask(0.2, 4);
+  kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
+  ruled.choices(chooser);
+  CHECK(chooser.made().empty());
+  CHECK(ruled.passes_by_rule() > 40);
+  for (int step = 0; step < 2; ++step)
+    CHECK(ruled.step() == other.step());
+  CHECK(ruled.same_weights(other));
 }
 
 }  // namespace

@@ -1,0 +1,83 @@
+#pragma once
+// The table behind the rule: break-even densities, up to which kernels that skip masked weights
+// beat dense kernels. `sculpt_bench rule` measures them and prints them beside what stands here:
+//
+//   sculpt_bench rule --threads 1 --model resnet20 --batch 128
+//   sculpt_bench rule --threads 1 --model resnet18 --batch 64
+//
+// With one thread the benchmark counts CPU time. A row holds for a class of layers; a value between
+// those of the measured layers stands for the class. Where the times cross slowly, the value is at
+// the upper end, because layers that are sparse in all passes also run block by block, which the
+// benchmark of single passes does not show; `sculpt_bench choices` does.
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "engine/ops/kernel_rule.h"
+
+namespace sculpt::ops {
+
+/// Layers whose dense kernels are alike.
+enum class LayerKind {
+  image,      ///< at most 4 input channels in a group: first layers, and depthwise ones
+  pointwise,  ///< 1x1 windows and linear layers
+  strided,    ///< larger windows with a stride
+  spatial,    ///< larger windows without a stride, direct kernels
+  winograd,   ///< the same on Winograd's algorithm
+};
+
+/// Break-even densities of one class of layers.
+struct RuleRow {
+  LayerKind kind;
+  int64_t most_channels;  ///< the smaller of the input channels in a group and the output channels
+  int64_t most_pixels;    ///< of the output
+  double forward, input_grad, weight_grad;
+};
+
+/// The rows of one class of machines. The first row that fits a layer counts; the last one of each
+/// kind fits all.
+struct RuleSection {
+  std::string_view backend;
+  CacheClass cache;
+  bool measured;  ///< by the benchmark, on a machine of this class
+  std::span<const RuleRow> rows;
+};
+
+inline constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+
+// Measured on an AMD EPYC of the third generation (family 25, model 1; AVX2, L2 of 512 KiB, L3 of
+// 32 MiB), one thread, 2026-11-28. Layers of ResNet-18 and ResNet-20; depthwise layers were not
+// measured.
+inline constexpr RuleRow kAvx2HalfMib[] = {
+    {LayerKind::image, kAny, kAny, 0.50, 0.50, 0.22},
+    {LayerKind::pointwise, kAny, kAny, 0.70, 0.70, 0.60},
+    {LayerKind::strided, 32, kAny, 0.56, 0.70, 0.57},
+    {LayerKind::strided, kAny, kAny, 0.42, 0.70, 0.60},
+    {LayerKind::spatial, 16, kAny, 0.52, 0.52, 0.47},
+    {LayerKind::spatial, kAny, kAny, 0.45, 0.46, 0.60},
+    {LayerKind::winograd, 32, kAny, 0.38, 0.38, 0.24},
+    {LayerKind::winograd, 64, 64, 0.22, 0.22, 0.24},
+    {LayerKind::winograd, 64, kAny, 0.22, 0.22, 0.17},
+    {LayerKind::winograd, kAny, kAny, 0.22, 0.22, 0.14},
+};
+
+// Not measured by the benchmark: the three limits that timing with two threads had found on the
+// convolutions of ResNet-18 and ResNet-20 (an AMD EPYC with AVX-512, November 2026).
+inline constexpr RuleRow kAvx512[] = {
+    {LayerKind::image, kAny, kAny, 0.5, 0.5, 0.4},
+    {LayerKind::pointwise, kAny, kAny, 0.5, 0.5, 0.4},
+    {LayerKind::strided, kAny, kAny, 0.5, 0.5, 0.4},
+    {LayerKind::spatial, kAny, kAny, 0.5, 0.5, 0.4},
+    {LayerKind::winograd, kAny, kAny, 0.2, 0.2, 0.2},
+};
+
+/// Machines without a section of their own use the first section of their instruction set, or the
+/// first of all.
+inline constexpr RuleSection kRuleSections[] = {
+    {"cpu-avx2", CacheClass::half_mib, true, kAvx2HalfMib},
+    {"cpu-avx512", CacheClass::one_mib, false, kAvx512},
+};
+
+}  // namespace sculpt::ops

@@ -1,0 +1,121 @@
+"""What decides the kernels of a run, and with them the bits of its result."""
+import json
+import os
+import re
+import unittest
+
+from common import TINY, ProgramTest, final, main, sculpt_run
+
+FLIPPED = {"\tsparse\t": "\tnative\t", "\tnative\t": "\tsparse\t"}
+
+
+class Kernels(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.cache = self.folder / "cache"
+
+    def train(self, config, out, *words, cache=None):
+        """The bytes of the finished network."""
+        done = sculpt_run(config, "--out", self.folder / out, *words,
+                          env={**os.environ, "XDG_CACHE_HOME": str(cache or self.cache)})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return final(self.folder / out)
+
+    def choices_of(self, cache):
+        return cache / "sculpt" / "choices.txt"
+
+    def turn_round(self, cache):
+        """Makes the user's file choose the opposite of everything that was timed."""
+        path = self.choices_of(cache)
+        text = re.sub("\t(sparse|native)\t", lambda word: FLIPPED[word[0]], path.read_text())
+        path.write_text(text)
+        return text
+
+    def test_by_the_rule_no_cache_changes_a_bit(self):
+        # A cache that changes the bits of a run that is tuned.
+        tuned = self.train(self.config, "tuned", "--sparse", "tuned")
+        poison = self.turn_round(self.cache)
+        self.assertNotEqual(self.train(self.config, "otherwise", "--sparse", "tuned"), tuned)
+        poison = self.choices_of(self.cache).read_text()
+
+        empty = self.folder / "empty"
+        empty.mkdir()
+        first = self.train(self.config, "first", cache=empty)
+        second = self.train(self.config, "second")
+        self.assertTrue(first == second, "final.safetensors differs")
+        self.assertEqual(list(empty.iterdir()), [])
+        self.assertEqual(self.choices_of(self.cache).read_text(), poison)
+        self.assertFalse((self.folder / "first" / "kernel_choices.json").exists())
+
+    def test_a_tuned_run_is_repeated_from_its_folder(self):
+        first = self.train(self.config, "first", "--sparse", "tuned")
+        recorded = (self.folder / "first" / "kernel_choices.json").read_text()
+        self.assertGreater(len(json.loads(recorded)), 10)
+        self.turn_round(self.cache)
+        self.assertNotEqual(self.train(self.config, "otherwise", "--sparse", "tuned"), first)
+        again = self.train(self.folder / "first" / "config.toml", "again")
+        self.assertTrue(again == first, "final.safetensors differs")
+        self.assertEqual((self.folder / "again" / "kernel_choices.json").read_text(), recorded)
+        # And so is its repetition, from which the first cycle's choices cannot be missing either.
+        third = self.train(self.folder / "again" / "config.toml", "third")
+        self.assertTrue(third == first, "final.safetensors differs")
+
+    def test_damaged_choices_are_an_error_before_the_run(self):
+        self.train(self.config, "first", "--sparse", "tuned")
+        path = self.folder / "first" / "kernel_choices.json"
+        path.write_text('{"a pass": "quick"}')
+        config = self.folder / "first" / "config.toml"
+        self.assert_fails(2, [path, "'a pass'", "quick", "delete it"], config, "--out",
+                          self.folder / "second")
+        self.assertFalse((self.folder / "second").exists())
+        # By the rule nothing is read.
+        self.finish(config, "--out", self.folder / "third", "--sparse", "auto")
+
+    def test_the_environment_says_what_decides_the_bits(self):
+        self.train(self.config, "run")
+        environment = json.loads((self.folder / "run" / "environment.json").read_text())
+        for key in ("commit", "compiler", "build", "c_library", "device", "backend", "threads",
+                    "caches"):
+            self.assertIn(key, environment)
+        self.assertTrue(environment["build"])
+        self.assertGreaterEqual(environment["caches"]["l2"], 0)
+
+    def test_a_resume_warns_of_each_change(self):
+        out = self.folder / "run"
+        stopped = self.stop_early(out)
+        path = out / "environment.json"
+        recorded = json.loads(path.read_text())
+        changes = {
+            "build": ("0123", "another build of the program"),
+            "c_library": ("glibc 1.0", "the C library glibc 1.0"),
+            "backend": ("cpu-vax", "on cpu-vax"),
+            "threads": (99, "with 99 threads"),
+            "caches": ({"l2": 64 << 20 if recorded["caches"]["l2"] < 1 << 20 else 1},
+                       "an L2 cache of"),
+        }
+        path.write_text(json.dumps({**recorded, **{key: now for key, (now, _) in changes.items()}}))
+        done = sculpt_run(self.config, "--out", out, "--resume", *stopped)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+        self.assertEqual(len(warnings), len(changes), done.stderr)
+        for _, text in changes.values():
+            self.assertEqual(sum(text in line for line in warnings), 1, (text, done.stderr))
+
+    def test_a_resume_on_the_same_machine_does_not_warn(self):
+        out = self.folder / "run"
+        stopped = self.stop_early(out)
+        done = sculpt_run(self.config, "--out", out, "--resume", *stopped)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("warning", done.stderr)
+
+    def stop_early(self, out):
+        """Makes a folder whose run has not finished; returns the options it was given."""
+        self.finish(self.config, "--out", out)
+        # As after a kill before the first state.
+        for path in [*(out / "checkpoints").iterdir(), *out.glob("*.jsonl"), out / "summary.json"]:
+            path.unlink()
+        return []
+
+
+if __name__ == "__main__":
+    main()
