@@ -125,10 +125,9 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
   const RunFolder& folder = request.folder;
   if (request.start == Start::restart)
     say("starting over; the old run is kept in {}\n",
-               restart(folder, request.config_toml).string());
+        restart(folder, request.config_toml).string());
   if (request.start == Start::extend)
-    say(
-        "extending the finished run; its results are kept in {}\n",
+    say("extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
   folder.prepare(request.config_toml);
 }
@@ -139,8 +138,8 @@ int run(const Request& request, const kernels::Device& device) {
   RunStore store(folder, request.config_hash, &lock);
   if (request.start == Start::show_result) return show_finished(store, lock);
   if (const auto& dead = lock.previous_holder())
-    say("process {} on {} has died without giving the run folder back; taking it over\n",
-               dead->pid, dead->host);
+    say("process {} on {} has died without giving the run folder back; taking it over\n", dead->pid,
+        dead->host);
   const bool resume = resumes(request.start);
   replay_kernel_choices(request, device);
   const auto made = checked_experiment(request, device);

@@ -45,10 +45,10 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
   };
 
   const size_t width = out().width();
-  say("{}\n\n", wrap(fmt::format("method {}: {} on {}, {} training images, batch {}",
-                                 options.method.method, options.model.name, options.data.name,
-                                 images, options.train.batch),
-                     width));
+  say("{}\n\n",
+      wrap(fmt::format("method {}: {} on {}, {} training images, batch {}", options.method.method,
+                       options.model.name, options.data.name, images, options.train.batch),
+           width));
   Table table({{""},
                {"step", false, Table::Fit::wrap},
                {"density"},
@@ -137,11 +137,12 @@ void show_result(const RunFolder& folder, const RunSummary& summary) {
   const std::string accuracy =
       fmt::format("{} accuracy {:.2f} %", summary.evaluated_on, 100 * summary.test_accuracy);
   say("{}",
-      line({out().paint(Style::good, accuracy), fmt::format("(best at the final density {}),", best),
-            fmt::format("sparsity {:.2f} %,", 100 * summary.sparsity),
-            fmt::format("{} epochs,", summary.epochs),
-            fmt::format("{:.3f} of one dense cycle's training FLOPs,", summary.train_flops_vs_dense),
-            duration_text(summary.seconds)}));
+      line(
+          {out().paint(Style::good, accuracy), fmt::format("(best at the final density {}),", best),
+           fmt::format("sparsity {:.2f} %,", 100 * summary.sparsity),
+           fmt::format("{} epochs,", summary.epochs),
+           fmt::format("{:.3f} of one dense cycle's training FLOPs,", summary.train_flops_vs_dense),
+           duration_text(summary.seconds)}));
   if (summary.seconds_dense > 0)
     say("{}", line({fmt::format("with dense kernels {}", duration_text(summary.seconds_dense)),
                     fmt::format("({:.2f} times as long, as timed on a few steps)",

@@ -54,10 +54,10 @@ std::string checkpoint_text(const RunStore& store) {
   if (!good) return "there is no checkpoint to resume from";
   const auto& [path, state] = *good;
   const std::string when =
-      state.steps == 0        ? std::string("written before the first step")
-      : state.epoch_step == 0 ? fmt::format("written after epoch {}", state.epochs)
-                              : fmt::format("written in epoch {} after step {}", state.epochs + 1,
-                                            state.epoch_step);
+      state.steps == 0 ? std::string("written before the first step")
+      : state.epoch_step == 0
+          ? fmt::format("written after epoch {}", state.epochs)
+          : fmt::format("written in epoch {} after step {}", state.epochs + 1, state.epoch_step);
   return fmt::format(
       "the last good checkpoint is {}, {}; --resume would go on from it and diverge "
       "again",

@@ -53,10 +53,10 @@ struct RunIdentity {
   std::string model;
   std::string data;
   std::string evaluated_on = "test";  ///< images behind every accuracy: "test" or "validation"
-  std::string device;              ///< "cpu", "cuda:0"
-  std::string device_description;  ///< of a GPU
-  std::string backend;             ///< "cpu-avx512"
-  std::string libraries;           ///< that may compute its convolutions, with versions
+  std::string device;                 ///< "cpu", "cuda:0"
+  std::string device_description;     ///< of a GPU
+  std::string backend;                ///< "cpu-avx512"
+  std::string libraries;              ///< that may compute its convolutions, with versions
   int64_t threads = 1;
   int64_t batch = 0;
   RunInputs inputs;

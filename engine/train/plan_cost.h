@@ -28,8 +28,8 @@ struct PlanCost {
   bool estimated = false;
 };
 
-/// The plan begins at the masks of `network`; `train_images` per epoch. Throws Error naming the step
-/// if a prune keeps no weight or cannot keep as many as it should.
+/// The plan begins at the masks of `network`; `train_images` per epoch. Throws Error naming the
+/// step if a prune keeps no weight or cannot keep as many as it should.
 PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_images);
 
 }  // namespace sculpt

@@ -60,8 +60,8 @@ std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours)
 
 /// Our files in a run folder, temporary ones among them.
 std::vector<fs::path> our_files(const RunFolder& run) {
-  const std::vector<fs::path> names = {run.config(), run.environment(), run.metrics(),
-                                       run.layers(), run.prunes(),      run.summary(),
+  const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
+                                       run.layers(),        run.prunes(),      run.summary(),
                                        run.kernel_choices()};
   auto found = our_entries(run.root(), [&](const std::string& name) {
     return std::ranges::any_of(names, [&](const fs::path& p) { return p.filename() == name; });

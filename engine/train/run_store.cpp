@@ -349,7 +349,8 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   earlier.move(folder_.end_state());
   earlier.copy(folder_.final_checkpoint());
   earlier.copy(folder_.config());
-  if (fs::exists(folder_.environment())) earlier.copy(folder_.environment());
+  for (const fs::path& path : {folder_.environment(), folder_.kernel_choices()})
+    if (fs::exists(path)) earlier.copy(path);
   write_file(folder_.config(), config_toml);
   return earlier.keep();
 }

@@ -54,8 +54,8 @@ void Trainer::start() {
   try {
     save();
   } catch (const Divergence&) {
-    // A network that starts with a value that is not finite leaves no state that counts as good; its
-    // first steps report the value.
+    // A network that starts with a value that is not finite leaves no state that counts as good;
+    // its first steps report the value.
   }
 }
 

@@ -134,8 +134,8 @@ TEST_CASE("divergence: a finite loss over weights that are not is no good state"
     const auto load = [](ParameterArena& arena) {
       spoil(arena, "conv1.weight", std::numeric_limits<float>::quiet_NaN());
     };
-    TinyRun run(folder / "run", {TrainStep{2}}, options, 22, TinyRun::tiny_pruning(), TinyRun::kHash,
-                load);
+    TinyRun run(folder / "run", {TrainStep{2}}, options, 22, TinyRun::tiny_pruning(),
+                TinyRun::kHash, load);
     const std::string message = run_to_error(run);
     CAPTURE(message);
     CHECK(contains(message, "training diverged in epoch 1"));

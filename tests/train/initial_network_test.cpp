@@ -312,8 +312,8 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
     InitialNetwork::read(path, InitialParts::both).load_into(arena);
   };
   const Plan plan = {TrainStep{1}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0}};
-  TinyRun run(folder / "run", plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash,
-                load);
+  TinyRun run(folder / "run", plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
+              TinyRun::kHash, load);
   run.trainer().start();
   check_loaded(run.network().parameters(), tensors, true, true, 5);
   REQUIRE(run.trainer().run() == RunOutcome::finished);
@@ -332,16 +332,16 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
 
   const Plan longer = {TrainStep{2}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0},
                        TrainStep{2}};
-  TinyRun whole(folder / "whole", longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash,
-                load);
+  TinyRun whole(folder / "whole", longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
+                TinyRun::kHash, load);
   whole.trainer().start();
   REQUIRE(whole.trainer().run() == RunOutcome::finished);
   for (const int64_t moment : {0, 3, 8, 13}) {
     CAPTURE(moment);
     const auto root = folder / fmt::format("run{}", moment);
     {
-      TinyRun first(root, longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash,
-                load);
+      TinyRun first(root, longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
+                    TinyRun::kHash, load);
       first.stop_after(moment);
       first.trainer().start();
       REQUIRE(first.trainer().run() == RunOutcome::interrupted);
