@@ -9,6 +9,7 @@
 #include "data/split.h"
 #include "engine/core/error.h"
 #include "engine/sparse/prune.h"
+#include "engine/train/checkpoint.h"
 #include "engine/train/config.h"
 #include "engine/train/run_folder.h"
 

@@ -41,6 +41,7 @@ RunOptions read_options(const std::string& config_path, const std::vector<std::s
   RunOptions options;
   read_config(document, options.sections());
   options.data.root = expand_home(options.data.root);
+  options.model.init_from = expand_home(options.model.init_from);
   return options;
 }
 

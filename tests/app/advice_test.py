@@ -127,9 +127,10 @@ class Folders(ProgramTest):
     def test_folder_of_another_config(self):
         out = self.folder / "run"
         self.finish(self.config, "--out", out)
-        self.assert_fails(2, ["go on with --resume, or choose another folder with --out"],
-                          self.config, "--out", out)
+        self.assert_fails(2, ["go on with --resume, start over with --restart, or choose another folder "
+                              "with --out"], self.config, "--out", out)
         self.finish(self.config, "--out", out, "--resume")
+        self.finish(self.config, "--out", out, "--restart")
         self.assert_fails(2, ["give the same config, or another folder with --out"], self.config,
                           "--out", out, "--resume", "--set", "train.lr=0.05")
         self.finish(self.config, "--out", self.folder / "other", "--set", "train.lr=0.05")
@@ -152,9 +153,8 @@ class Folders(ProgramTest):
         self.follow_restart(done.stderr, out)
 
     def follow_restart(self, errors, out):
-        self.assertIn(f"delete {out} and start again", errors)
-        out.rename(self.folder / "deleted")
-        self.finish(self.config, "--out", out)
+        self.assertIn("start over with --restart", errors)
+        self.finish(self.config, "--out", out, "--restart")
 
 
 class Training(ProgramTest):
@@ -183,7 +183,7 @@ class Training(ProgramTest):
         words = [self.config, *sets("prune.criterion=snip", "prune.score_images_per_class=12")]
         done = sculpt_run(*words, "--out", self.folder / "run")
         self.assertIn(done.returncode, (1, 2), done.stderr)
-        self.assertIn("raise data.train_limit or use fewer images per class", done.stderr)
+        self.assertIn("raise data.train_limit or lower prune.score_images_per_class", done.stderr)
         self.finish(*words, "--out", self.folder / "fewer", "--set",
                     "prune.score_images_per_class=2")
 

@@ -209,6 +209,7 @@ class HeldLock(ProgramTest):
         with open(cache / "choices.txt.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = sculpt_run(self.config, "--out", self.folder / "run", "--set", "train.epochs=1",
+                              "--sparse", "tuned",
                               env={**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("sparse", (cache / "choices.txt").read_text())
