@@ -4,7 +4,8 @@
 
 #include <doctest/doctest.h>
 
-#include "engine/train/run_folder.h"
+#include "engine/train/files.h"
+#include "engine/train/run_store.h"
 #include "tests/train/temporary_folder.h"
 
 namespace sculpt {
