@@ -162,12 +162,13 @@ Request make_request(const CommandLine& line) try {
   if (request.folder.root().empty()) {
     request.folder =
         RunFolder(line.out.empty() ? default_folder(line.config, line.settings) : line.out);
+    if (!line.describe) request.folder.require_writable();
     lock();
   }
+  if (line.plan && line.resume && !request.folder.empty()) request.start = Start::go_on;
   if (runs && !request.folder.empty()) choose_start(request, line, values);
   find_kernel_choices(line, request);
   request.initial = read_initial(options.model, request.start);
-  if (line.plan) request.folder.require_writable();
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());

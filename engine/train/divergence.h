@@ -1,6 +1,8 @@
 #pragma once
 // Training that diverged: how it is found, and what the message about it says.
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/autograd/parameters.h"
@@ -12,7 +14,14 @@ namespace sculpt {
 /// Thrown where a number that must be finite is not; what() says which.
 class Divergence : public Error {
  public:
-  using Error::Error;
+  explicit Divergence(const std::string& text, std::optional<int64_t> step = std::nullopt)
+      : Error(text), step_(step) {}
+  /// The step of the epoch that the number belongs to, where that is not the last step: a device is
+  /// asked for its loss some steps later.
+  std::optional<int64_t> step() const { return step_; }
+
+ private:
+  std::optional<int64_t> step_;
 };
 
 /// Throws Divergence naming the first weight, momentum or running statistic that is infinite or not

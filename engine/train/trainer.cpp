@@ -24,9 +24,10 @@ double per(double a, double b) {
   return b > 0 ? a / b : 0;
 }
 
-void require_finite(const char* what, double loss) {
+void require_finite(const char* what, double loss, std::optional<int64_t> step = std::nullopt) {
   if (!std::isfinite(loss))
-    throw Divergence(fmt::format("{} is {}", what, std::isnan(loss) ? "not a number" : "infinite"));
+    throw Divergence(fmt::format("{} is {}", what, std::isnan(loss) ? "not a number" : "infinite"),
+                     step);
 }
 
 }  // namespace
@@ -331,10 +332,10 @@ void Trainer::look_at_loss() {
   if (look_) {
     const kernels::LossSums sums = look_->sums.get();
     state_.sums.loss = sums.loss;  // check_loss() puts the present one there before it is used
-    require_finite("the training loss", sums.loss);
+    require_finite("the training loss", sums.loss, look_->step);
     seen_loss_ = sums.loss / static_cast<double>(look_->images);
   }
-  look_ = Look{state_.sums.images, parts_.network.read_loss_sums()};
+  look_ = Look{state_.epoch_step, state_.sums.images, parts_.network.read_loss_sums()};
 }
 
 void Trainer::end_diverged(const Divergence& divergence) {
@@ -343,7 +344,7 @@ void Trainer::end_diverged(const Divergence& divergence) {
   if (state_.epoch_step > 0) {
     const auto& cycle = std::get<TrainStep>(settings_.plan[static_cast<size_t>(state_.plan_step)]);
     place.epoch = state_.epochs + 1;
-    place.step = state_.epoch_step;
+    place.step = divergence.step().value_or(state_.epoch_step);
     EpochMetrics line = metrics(cycle, false);
     line.diverged = true;
     line.lr = lr_;

@@ -129,6 +129,7 @@ class Trainer {
   StepRecorder recorder_;
   /// The loss after some step of the epoch, on its way.
   struct Look {
+    int64_t step;    ///< of the epoch
     int64_t images;  ///< up to then
     Readback<kernels::LossSums> sums;
   };

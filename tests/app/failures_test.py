@@ -189,13 +189,13 @@ class Divergence(ProgramTest):
         for number, settings in enumerate((["train.eval_every=1000"], ["train.eval_every=1"])):
             none = self.folder / f"none-{number}"
             words = [word for s in settings for word in ("--set", s)]
-            # The prune at the beginning leaves a state.
-            self.diverge(none, ["written after epoch 0"], *words, "--set",
+            # The start and the prune at the beginning leave states.
+            self.diverge(none, ["written before the first step"], *words, "--set",
                          "train.checkpoint_every=0")
-            self.assertEqual(len(states(none)), 1)
-            self.diverge(self.folder / f"dense-{number}", ["there is no checkpoint to resume from"],
+            self.assertEqual(len(states(none)), 2)
+            self.diverge(self.folder / f"dense-{number}", ["written before the first step"],
                          *words, "--set", "train.checkpoint_every=0", "--set", "method=dense")
-            self.assertEqual(states(self.folder / f"dense-{number}"), [])
+            self.assertEqual(len(states(self.folder / f"dense-{number}")), 1)
 
     def test_the_checkpoint_is_good_and_a_resume_diverges_again(self):
         out = self.folder / "run"

@@ -118,7 +118,7 @@ class Locks(ProgramTest):
             winner[0].communicate(timeout=TIMEOUT)
 
     def test_an_error_before_the_run_leaves_no_folder(self):
-        self.assert_fails(1, ["get_data"], self.config, "--set", "data.name=cifar10", "--set",
+        self.assert_fails(2, ["get_data"], self.config, "--set", "data.name=cifar10", "--set",
                           f"data.root={self.folder}/none", "--out", self.folder / "a" / "b")
         self.assertFalse((self.folder / "a").exists())
 
@@ -245,7 +245,7 @@ class Resume(ProgramTest):
         # What was put aside is a run folder.
         self.assertIn("finished", self.finish("--resume", out / "earlier-1"))
         # An error before the run starts puts nothing aside.
-        self.assert_fails(1, ["get_data"], "--restart", out, "--set", "data.name=cifar10", "--set",
+        self.assert_fails(2, ["get_data"], "--restart", out, "--set", "data.name=cifar10", "--set",
                           f"data.root={self.folder}/none")
         self.assertFalse((out / "earlier-2").exists())
 

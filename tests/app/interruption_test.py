@@ -108,7 +108,7 @@ class Bursts(ProgramTest):
                         f"data.synthetic_train={images}", "--set", f"train.batch={images}", "--set",
                         "model.width=1.0", "--set", "model.name=resnet18", "--set",
                         "train.sparse=off")
-        while "pruned" not in process.stdout.readline():
+        while "after the prune" not in process.stdout.readline():
             self.assertIsNone(process.poll())
         time.sleep(0.3)
         return process

@@ -157,7 +157,7 @@ class Messages(ProgramTest):
         self.assertEqual(done.returncode, 2)
         self.assertIn("~nobody-of-that-name", done.stderr)
         config = self.write("missing.toml", '[data]\nname = "cifar10"\nroot = "~/nothing"\n')
-        self.assert_fails(1, [f"{home}/nothing"], config, env=environment, cwd=self.folder)
+        self.assert_fails(2, [f"{home}/nothing"], config, env=environment, cwd=self.folder)
 
     def test_too_many_threads(self):
         available = len(os.sched_getaffinity(0))

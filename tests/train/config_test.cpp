@@ -124,7 +124,7 @@ TEST_CASE("config: each mistake gets a message with place, key and fix") {
       {"[data]\nflip = 1\n", {}, {"data.flip must be true or false, not 1"}},
       {"[data]\nroot = 2024-01-01\n", {}, {"x.toml:2", "data.root is a date"}},
       {"plan = ['a', 3]\n", {}, {"plan must be a text in quotes, not 3"}},
-      {"[[plan]]\ntrain = 3\n", {}, {"plan is a table"}},
+      {"[[plan]]\ntrain = 3\n", {}, {"plan holds a table", "[plan]"}},
       {"lr = 1\nlr = 2\n", {}, {"x.toml:2"}},
       {"[train\n", {}, {"x.toml:1"}},
       {"a = \n", {}, {"x.toml:1"}},

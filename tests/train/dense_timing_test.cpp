@@ -115,9 +115,9 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
   DenseSeconds before;
   {
     TinyRun run(folder.path(), kPlan);
-    // Asked before each step of the plan, after each training step, and for each test batch: here
-    // after the fifth step of the first mask.
-    run.stop_after(1 + kDenseSteps + 2 + 1 + 1 + 3 + 2 + 1);
+    // Asked before each step of the plan, after each training step, and for each test batch, those
+    // after a prune among them: here after the fifth step of the first mask.
+    run.stop_after(1 + kDenseSteps + 2 + 1 + 2 + 1 + 3 + 2 + 1);
     run.trainer().start();
     REQUIRE(run.trainer().run() == RunOutcome::interrupted);
     REQUIRE(run.trainer().state().steps == kDenseSteps + 5);

@@ -61,11 +61,9 @@ std::vector<std::byte> content_of(const Json& test) {
 
 /// The tensors of a file as the corpus has them; nothing if it is refused, and why.
 std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& why) {
-  const std::map<Dtype, std::string> names = {{Dtype::u8, "U8"},
-                                              {Dtype::i32, "I32"},
-                                              {Dtype::i64, "I64"},
-                                              {Dtype::f32, "F32"},
-                                              {Dtype::f64, "F64"}};
+  const std::map<Dtype, std::string> names = {
+      {Dtype::u8, "U8"},     {Dtype::i32, "I32"}, {Dtype::i64, "I64"}, {Dtype::f16, "F16"},
+      {Dtype::bf16, "BF16"}, {Dtype::f32, "F32"}, {Dtype::f64, "F64"}};
   try {
     const File file = File::parse("f", std::move(content), false);
     std::vector<Json> tensors;
@@ -82,7 +80,7 @@ std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& wh
 
 /// Does this program have the types and the range of sizes of these tensors?
 bool supported(const Json& tensors) {
-  const std::set<std::string> types = {"U8", "I32", "I64", "F32", "F64"};
+  const std::set<std::string> types = {"U8", "I32", "I64", "F16", "BF16", "F32", "F64"};
   for (const Json& tensor : tensors) {
     if (types.count(tensor[1].get<std::string>()) == 0) return false;
     for (const Json& size : tensor[2])
@@ -143,11 +141,11 @@ TEST_CASE("safetensors headers: changed ones end in an error or in tensors insid
 }
 
 TEST_CASE("safetensors headers: a type of the format that is not supported is not called damage") {
-  const Json test = {{"header", R"({"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}})"},
+  const Json test = {{"header", R"({"a":{"dtype":"I16","shape":[2],"data_offsets":[0,4]}})"},
                      {"data", 4}};
   std::string why;
   CHECK_FALSE(read_tensors(content_of(test), why).has_value());
-  CHECK(why == "f: tensor 'a' has the type 'BF16', which is not supported; convert it to F32");
+  CHECK(why == "f: tensor 'a' has the type 'I16', which is not supported; convert it to F32");
 }
 
 TEST_CASE("safetensors: tensors are written aligned, whatever their order was") {
