@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from common import PROGRAM, TIMEOUT, ProgramTest, final, main, sculpt_run, start
+from common import PROGRAM, TIMEOUT, ProgramTest, final, main, sculpt_run, start, states
 
 SEED = 20261128
 # The promise is two seconds. Tests share machines, and sanitizers are ten times slower.
@@ -108,9 +108,11 @@ class Bursts(ProgramTest):
                         f"data.synthetic_train={images}", "--set", f"train.batch={images}", "--set",
                         "model.width=1.0", "--set", "model.name=resnet18", "--set",
                         "train.sparse=off")
-        while "after the prune" not in process.stdout.readline():
+        # The prune and its evaluation are over once their state is there, the second one.
+        while len(states(self.folder / "run")) < 2:
             self.assertIsNone(process.poll())
-        time.sleep(0.3)
+            time.sleep(0.05)
+        time.sleep(0.5)
         return process
 
     def test_a_burst_is_one_signal(self):
