@@ -1,5 +1,5 @@
 #pragma once
-// What a person reads when the arguments of a program are wrong. The parser's own texts speak of
+// Messages for wrong arguments of a program. The option parser's own texts speak of
 // its inside ("1 required DIR missing"); these are sentences like the program's other errors.
 
 #include <CLI/CLI.hpp>
@@ -14,7 +14,7 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
 std::string option_error_line(const CLI::App& app, const CLI::ParseError& error,
                               const std::string& program);
 
-/// What a value of the option is called in texts: "DIR". Empty for a flag.
+/// Name of the option's value in texts, such as "DIR". The name is empty for a flag.
 std::string value_name(const CLI::Option& option);
 
 }  // namespace sculpt

@@ -64,8 +64,8 @@ void time_passes(Network& network, double density, std::vector<Sweep>& sweeps) {
       }
 }
 
-/// Where the line through neighbouring times crosses the dense kernels' time; 0 or 1 if the sparse
-/// kernels lost, or won, at all densities.
+/// The density at which the interpolated sparse times cross the dense kernels' time; 0 or 1 if the
+/// sparse kernels lost, or won, at all densities.
 double break_even(const Sweep& sweep) {
   double before_density = 0, before = 0;
   for (const auto& [density, time] : sweep.sparse) {

@@ -23,7 +23,7 @@ bool is_narrow(const Graph& graph, const Node& convolution) {
   return groups > 1 && std::min(weight[1], weight[0] / groups) < kNarrowGroup;
 }
 
-/// Whether a convolution on a GPU leaves sums beside v.
+/// True if a convolution on a GPU leaves sums beside v.
 bool has_sums(const Graph& graph, Value v) {
   const auto makes = [&](const auto& node) {
     return node->output == v && node->info.op == "conv2d" && !is_narrow(graph, *node);

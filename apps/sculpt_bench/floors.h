@@ -1,5 +1,5 @@
 #pragma once
-// What the launches of a training step on a GPU must move and compute, without one.
+// Counts what the launches of a training step on a GPU must move and compute; no GPU is needed.
 
 #include "apps/sculpt_bench/training_step.h"
 

@@ -20,7 +20,7 @@ double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
   return macs * (1 - masked / static_cast<double>(mask.size()));
 }
 
-/// What adding to a gradient reads before it writes.
+/// Bytes that adding to a gradient reads before it writes.
 double read_before(const Graph& graph, const Node& node, size_t input, int64_t batch,
                    const Storage& storage) {
   return node.grad_write[input] == kernels::GradWrite::accumulate

@@ -19,20 +19,20 @@ struct Cost {
 /// How the activations of a backend lie in memory.
 struct Storage {
   double element_bytes = 0;
-  /// Of the sums for batch norm that a convolution leaves beside what it writes, per element.
+  /// Bytes per element of the batch-norm sums that a convolution leaves beside its output.
   double sum_bytes = 0;
-  /// Whether batch norm finds sums beside its input, and need not read it for them.
+  /// True if batch norm finds the sums beside its input and does not read the input for them.
   bool (*has_sums)(const Graph& graph, Value v) = nullptr;
 };
 
-/// That of the graph's backend.
+/// Storage of the graph's backend.
 Storage storage_of(const Graph& graph);
 
 Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 /// Both gradients of a layer with a weight.
 Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 
-/// Of a layer with a weight.
+/// The gradient of the weight of a layer that has one.
 Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 /// Nothing if the layer reads images, which have no gradient.
 Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);

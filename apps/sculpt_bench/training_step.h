@@ -22,8 +22,8 @@ struct StepOptions {
   std::string device = "cpu";      ///< as sculpt_run's --device
   std::string precision = "auto";  ///< as train.precision
   std::string conv = "native";     ///< as train.conv
-  /// As train.sparse. SparseKernels::tuned times kernels anew: no earlier choices are read, and
-  /// none are kept.
+  /// The same choices as train.sparse. SparseKernels::tuned times kernels anew: no earlier choices
+  /// are read, and none are kept.
   SparseKernels sparse = SparseKernels::automatic;
   bool winograd = true;  ///< as train.winograd
 };

@@ -27,7 +27,7 @@ class Experiment {
   RunIdentity identity() const;
   /// Class-balanced batch `index` for criteria that need data; valid until the next call.
   Batch score_batch(int64_t index);
-  /// For prune.reestimate_batch_norm; see StatisticsImages.
+  /// Images for prune.reestimate_batch_norm; see StatisticsImages.
   Batch statistics_images(int64_t first, int64_t count);
   /// Throws Error naming the class if one has fewer training images.
   void require_images_of_each_class(int64_t per_class) const;
