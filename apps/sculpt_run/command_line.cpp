@@ -14,11 +14,11 @@ namespace {
 constexpr const char* kFooter = R"(
 Examples:
   sculpt_run configs/quickstart.toml
-  sculpt_run configs/cifar10/sculpt.toml --set data.root=data/cifar10 --set seed=2
+  sculpt_run configs/cifar10/sculpt.toml --set data.root=datasets/cifar10 --set seed=2
   sculpt_run configs/cifar10/imp.toml --plan
   sculpt_run configs/quickstart.toml --out runs/first
   sculpt_run --resume runs/first
-  sculpt_run --resume runs/first --set cycles.count=3   (more of a finished run)
+  sculpt_run --resume runs/cyclic --set cycles.count=8   (more cycles of a finished run of method cyclic)
 
 Every key of a config: --help-config, or docs/config.md. What a run leaves behind: docs/run-folder.md.
 

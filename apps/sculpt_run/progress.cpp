@@ -54,7 +54,9 @@ void Progress::on_plan_step(const PlanStep& step, const RunState& state) {
     session_start_ = Clock::now();
   }
   now_ = state;
-  if (const auto* train = std::get_if<TrainStep>(&step))
+  const auto* train = std::get_if<TrainStep>(&step);
+  in_cycle_ = train != nullptr;
+  if (train != nullptr)
     cycle_epochs_ = train->epochs - train->first_epoch;
   else
     say("{}\n", wrap(describe(step), out().width(), 2));
@@ -116,10 +118,12 @@ void Progress::draw(const std::string& what) {
   last_draw_ = time;
   const double done = total_steps_ > 0 ? double(now_.steps) / double(total_steps_) : 0;
   // What matters most comes first: a narrow terminal cuts the end off.
-  std::string text =
-      fmt::format("{:3.0f} %  ETA {}  cycle {}/{} epoch {}/{}  {}  {} {}", 100 * done, eta(),
-                  now_.cycle + 1, cycles_, now_.cycle_epoch + 1, cycle_epochs_, what, measured_on_,
-                  accuracy_.empty() ? "-" : accuracy_);
+  // Between cycles, while a prune is evaluated, there is no epoch to name.
+  const std::string place = in_cycle_ ? fmt::format("cycle {}/{} epoch {}/{}  ", now_.cycle + 1,
+                                                    cycles_, now_.cycle_epoch + 1, cycle_epochs_)
+                                      : "";
+  std::string text = fmt::format("{:3.0f} %  ETA {}  {}{}  {} {}", 100 * done, eta(), place, what,
+                                 measured_on_, accuracy_.empty() ? "-" : accuracy_);
   // The bar takes the room that is left: two brackets, a space, and the column of the cursor.
   const size_t room = out().width() - std::min(out().width(), text.size() + 4);
   text = bar_text(done, std::clamp(room, kLeastBar, kMostBar)) + " " + text;

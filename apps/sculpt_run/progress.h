@@ -39,6 +39,7 @@ class Progress : public RunObserver {
   int64_t total_steps_ = 0;
   int64_t cycles_ = 0;
   int64_t cycle_epochs_ = 0;  // of the present cycle
+  bool in_cycle_ = false;     // is the present step of the plan a cycle?
   bool started_ = false;
   RunState first_;  // where this session began
   RunState now_;

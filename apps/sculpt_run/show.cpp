@@ -140,7 +140,7 @@ void show_result(const RunFolder& folder, const RunSummary& summary) {
       line(
           {out().paint(Style::good, accuracy), fmt::format("(best at the final density {}),", best),
            fmt::format("sparsity {:.2f} %,", 100 * summary.sparsity),
-           fmt::format("{} epochs,", summary.epochs),
+           fmt::format("{} {},", summary.epochs, summary.epochs == 1 ? "epoch" : "epochs"),
            fmt::format("{:.3f} of one dense cycle's training FLOPs,", summary.train_flops_vs_dense),
            duration_text(summary.seconds)}));
   if (summary.seconds_dense > 0)
