@@ -1,5 +1,5 @@
 #pragma once
-// What can be known about a run before it starts: one check for runs and for --plan.
+// Checks of a run before it starts. Runs and --plan share them.
 
 #include <string>
 #include <vector>
@@ -25,7 +25,7 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
 struct PlannedExperiment {
   std::unique_ptr<Experiment> experiment;
   bool labels_known = false;
-  /// For people, if something was not checked; else empty.
+  /// A note for the user about what was not checked; empty if everything was.
   std::string note;
 };
 PlannedExperiment experiment_for_plan(const Request& request, const kernels::Device& device);

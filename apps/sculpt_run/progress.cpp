@@ -117,7 +117,7 @@ void Progress::draw(const std::string& what) {
   if (std::chrono::duration<double>(time - last_draw_).count() < kSecondsBetweenDraws) return;
   last_draw_ = time;
   const double done = total_steps_ > 0 ? double(now_.steps) / double(total_steps_) : 0;
-  // What matters most comes first: a narrow terminal cuts the end off.
+  // The most important fields come first, because a narrow terminal cuts the end off.
   // Between cycles, while a prune is evaluated, there is no epoch to name.
   const std::string place = in_cycle_ ? fmt::format("cycle {}/{} epoch {}/{}  ", now_.cycle + 1,
                                                     cycles_, now_.cycle_epoch + 1, cycle_epochs_)

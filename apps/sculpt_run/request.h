@@ -22,7 +22,7 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-/// What is to happen in the run folder.
+/// The way in which a run uses its folder.
 enum class Start {
   fresh,        ///< nothing is there yet
   go_on,        ///< from the newest state
@@ -45,7 +45,7 @@ struct Request {
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
   Start start = Start::fresh;
   std::string extended_hash;  ///< hash of the config of the run that is extended
-  /// Of the run folder; none for --plan and --describe, which touch no folder.
+  /// Lock of the run folder; none for --plan and --describe, which change no folder.
   std::unique_ptr<RunLock> lock;
   /// The file of model.init_from. None if that is not set, or if the file of a run that is resumed
   /// is not there any more: the run needs only what it says in its checkpoints.

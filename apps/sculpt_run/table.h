@@ -26,7 +26,7 @@ std::string grouped(long long n);
 /// Rows of cells in columns two spaces apart.
 class Table {
  public:
-  /// What happens to cells where the table is too wide.
+  /// The treatment of cells where the table is too wide.
   enum class Fit { keep, shorten, wrap };
   struct Column {
     std::string heading;

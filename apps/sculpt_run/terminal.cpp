@@ -117,7 +117,7 @@ Terminal& err() {
 
 namespace {
 
-/// In a log a message is one line.
+/// A message in a log is one line.
 void print_message(Style style, const std::string& label, const std::string& text) {
   out().clear_status();
   const std::string message = label + " " + text;

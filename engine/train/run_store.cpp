@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of final and rewind checkpoints, and of states, which hold a RunState.
+/// Formats of final and rewind checkpoints, and of states, which hold a RunState.
 constexpr std::string_view kWeightsFormat = "sculpt-checkpoint-2";
 constexpr std::string_view kStateFormat = "sculpt-state-3";
 constexpr const char* kExtends = "extends";
