@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <vector>
 
-#include "engine/train/config_document.h"
+#include "engine/core/nearest_name.h"
 
 namespace sculpt {
 namespace {

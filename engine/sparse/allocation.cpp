@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 #include "engine/sparse/options.h"
 
 namespace sculpt {
@@ -92,7 +93,8 @@ std::vector<std::string> allocation_names() {
 const Allocation& find_allocation(std::string_view name) {
   for (const auto& row : kAllocations)
     if (row.name == name) return row;
-  fail("there is no allocation '{}'; known: {}", name, fmt::join(allocation_names(), ", "));
+  fail("there is no allocation '{}'{}; known: {}", name, did_you_mean(name, allocation_names()),
+       fmt::join(allocation_names(), ", "));
 }
 
 int64_t kept_for_density(double density, int64_t n) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 
 namespace sculpt {
 
@@ -37,7 +38,8 @@ std::vector<std::string> criterion_names() {
 const Criterion& find_criterion(std::string_view name) {
   for (const auto& row : kCriteria)
     if (row.name == name) return row;
-  fail("there is no criterion '{}'; known: {}", name, fmt::join(criterion_names(), ", "));
+  fail("there is no criterion '{}'{}; known: {}", name, did_you_mean(name, criterion_names()),
+       fmt::join(criterion_names(), ", "));
 }
 
 MeanLoss mean_loss(const ScoreContext& context, Network& network) {

@@ -7,6 +7,7 @@
 #include "engine/core/error.h"
 #include "engine/train/config_text.h"
 #include "engine/train/files.h"
+#include "engine/train/number_meant.h"
 
 namespace sculpt {
 namespace {
@@ -62,14 +63,6 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
   }
 }
 
-toml::table parse_toml(std::string_view text, const std::string& name) {
-  try {
-    return toml::parse(text, name);
-  } catch (const toml::parse_error& error) {
-    fail("{}: {}", place(name, error.source()), error.description());
-  }
-}
-
 std::string_view trim(std::string_view text) {
   const auto blank = [](char c) { return c == ' ' || c == '\t'; };
   while (!text.empty() && blank(text.front()))
@@ -79,22 +72,29 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-/// Optimal string alignment distance.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i)
-    d[i][0] = i;
-  for (size_t j = 0; j <= b.size(); ++j)
-    d[0][j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min(
-          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
-    }
+/// "; write lr = 0.1" for the line "lr = .1  # comment"; "" if the line's value is not a number
+/// that TOML writes in another way.
+std::string number_hint(std::string_view text, const toml::source_region& region) {
+  for (auto line = region.begin.line; line > 1; --line)
+    text.remove_prefix(std::min(text.find('\n') + 1, text.size()));
+  text = text.substr(0, text.find('\n'));
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return "";
+  std::string_view value = text.substr(equals + 1);
+  value = value.substr(0, value.find_first_of("#\r"));
+  const bool list = value.find('[') != std::string_view::npos;
+  const std::string meant = list ? numbers_meant(value) : number_meant(value);
+  if (meant.empty()) return "";
+  return fmt::format("; write {} = {}", trim(text.substr(0, equals)), meant);
+}
+
+toml::table parse_toml(std::string_view text, const std::string& name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    fail("{}: {}{}", place(name, error.source()), error.description(),
+         number_hint(text, error.source()));
   }
-  return d[a.size()][b.size()];
 }
 
 }  // namespace
@@ -145,19 +145,6 @@ void ConfigDocument::set(const std::string& assignment) {
 const ConfigValue* ConfigDocument::find(std::string_view key) const {
   const auto found = values_.find(std::string(key));
   return found == values_.end() ? nullptr : &found->second;
-}
-
-std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  std::string best;
-  size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 }  // namespace sculpt

@@ -43,8 +43,4 @@ class ConfigDocument {
   std::map<std::string, std::string> tables_;
 };
 
-/// The candidate nearest to `word` by edit distance (insert, delete, replace, swap neighbours), or
-/// "" if none is near enough to be what was meant.
-std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
-
 }  // namespace sculpt

@@ -2,8 +2,10 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 #include "engine/train/config.h"
 #include "engine/train/config_text.h"
+#include "engine/train/number_meant.h"
 
 namespace sculpt {
 namespace {
@@ -19,7 +21,7 @@ class Reader : public OptionVisitor {
     const ConfigValue* given = find(name);
     if (!given) return;
     const auto* number = std::get_if<int64_t>(&given->value);
-    if (!number) wrong(name, *given, "a whole number", range_text(range), without_point(*given));
+    if (!number) wrong(name, *given, "a whole number", range_text(range), whole_number(*given));
     if (*number < range.low || *number > range.high) out_of_range(name, *given, range_text(range));
     value = *number;
   }
@@ -52,9 +54,8 @@ class Reader : public OptionVisitor {
         value = word;
         return;
       }
-    const std::string near = nearest(word, allowed);
     fail("{}: {} = \"{}\" is not known{}; it is one of {}", given->source, key(name), word,
-         near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near), list_text(allowed));
+         did_you_mean(word, allowed), list_text(allowed));
   }
 
   void reals(std::string_view name, std::vector<double>& values, RealRange range,
@@ -62,7 +63,7 @@ class Reader : public OptionVisitor {
     const ConfigValue* given = find(name);
     if (!given) return;
     const auto* array = std::get_if<ConfigValue::Array>(&given->value);
-    if (!array) wrong(name, *given, "a list of numbers", range_text(range));
+    if (!array) wrong(name, *given, "a list of numbers", range_text(range), list_hint(*given));
     values.clear();
     for (const ConfigValue& item : *array)
       values.push_back(real_of(name, item, range));
@@ -87,11 +88,31 @@ class Reader : public OptionVisitor {
     fail("{}: {} must be {}{}, not {}{}", given.source, key(name), wanted,
          range.empty() ? "" : " " + range, given.describe(), hint);
   }
-  /// 10.0 is a whole number to a person, and none to TOML.
-  static std::string without_point(const ConfigValue& given) {
+  static std::string advice(const std::string& meant) {
+    return meant.empty() ? "" : "; write " + meant;
+  }
+  /// 10.0 is a whole number to a person, and none to TOML. So is "10".
+  static std::string whole_number(const ConfigValue& given) {
+    const auto* words = std::get_if<std::string>(&given.value);
+    if (words != nullptr) {
+      std::string meant = number_meant(*words);
+      if (meant.ends_with(".0")) meant.resize(meant.size() - 2);
+      return meant.find_first_of(".e") == std::string::npos ? advice(meant) : "";
+    }
     const auto* real = std::get_if<double>(&given.value);
     const bool whole = real != nullptr && *real == std::round(*real) && std::abs(*real) < 1e15;
     return whole ? fmt::format("; write {:.0f}, without a decimal point", *real) : "";
+  }
+  static std::string number_hint(const ConfigValue& given) {
+    const auto* words = std::get_if<std::string>(&given.value);
+    return words == nullptr ? "" : advice(number_meant(*words));
+  }
+  static std::string list_hint(const ConfigValue& given) {
+    if (const auto* words = std::get_if<std::string>(&given.value))
+      return advice(numbers_meant(*words));
+    const bool number =
+        std::holds_alternative<int64_t>(given.value) || std::holds_alternative<double>(given.value);
+    return number ? advice("[" + given.describe() + "]") : "";
   }
   [[noreturn]] void out_of_range(std::string_view name, const ConfigValue& given,
                                  const std::string& range) const {
@@ -106,7 +127,7 @@ class Reader : public OptionVisitor {
     else if (const auto* integer = std::get_if<int64_t>(&given.value))
       number = static_cast<double>(*integer);
     else
-      wrong(name, given, "a number", range_text(range));
+      wrong(name, given, "a number", range_text(range), number_hint(given));
     const bool low = range.low_open ? number > range.low : number >= range.low;
     const bool high = range.high_open ? number < range.high : number <= range.high;
     if (!std::isfinite(number) || !low || !high) out_of_range(name, given, range_text(range));
@@ -128,12 +149,12 @@ class Reader : public OptionVisitor {
 std::string suggestion(const std::string& key, const ConfigSections& sections) {
   const std::vector<std::string> known = config_keys(sections);
   for (const ConfigSection& s : sections)
-    if (!s.name.empty() && key == s.name)
+    if (!s.name.empty() && same_but_for_case(key, s.name))
       return fmt::format("; [{0}] is a section, its keys are {0}.<key>", s.name);
   // The right key in a wrong or missing section is the likelier slip.
   const std::string leaf = key.substr(key.rfind('.') + 1);
   for (const std::string& candidate : known)
-    if (candidate.substr(candidate.rfind('.') + 1) == leaf)
+    if (same_but_for_case(candidate.substr(candidate.rfind('.') + 1), leaf))
       return fmt::format(", did you mean {}?", candidate);
   const std::string near = nearest(key, known);
   return near.empty() ? "" : fmt::format(", did you mean {}?", near);

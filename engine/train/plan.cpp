@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 #include "engine/sparse/allocation.h"
 #include "engine/sparse/criteria.h"
 
@@ -98,7 +99,10 @@ PlanStep parse_plan_step(std::string_view text) {
   if (verb == "train" && words.size() == 4 && words[2] == "from")
     return TrainStep{parse_number<int64_t>(words[1], "the number of epochs", text),
                      parse_number<int64_t>(words[3], "the first epoch", text)};
-  fail("plan step \"{}\" is not understood; a step is {}", text, kForms);
+  const std::vector<std::string> verbs = {"prune", "rewind", "train"};
+  const bool known = std::ranges::find(verbs, verb) != verbs.end();
+  fail("plan step \"{}\" is not understood{}; a step is {}", text,
+       known ? "" : did_you_mean(verb, verbs), kForms);
 }
 
 Plan parse_plan(std::span<const std::string> steps) {

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "engine/core/nearest_name.h"
+#include "engine/train/number_meant.h"
 #include "engine/train/options.h"
 #include "tests/train/temporary_folder.h"
 
@@ -205,4 +207,41 @@ TEST_CASE("config: the nearest word") {
   CHECK(nearest("prune.rat", words) == "prune.rate");
   CHECK(nearest("zzzzzzzzz", words) == "");
   CHECK(nearest("", words) == "");
+}
+
+TEST_CASE("config: the nearest word whatever the case") {
+  const std::vector<std::string> words = {"snip", "synflow", "resnet20", "resnet50"};
+  CHECK(nearest("SNIP", words) == "snip");
+  CHECK(nearest("SYNFLOWS", words) == "synflow");
+  CHECK(nearest("ResNet20", words) == "resnet20");
+  CHECK(nearest("ResNet5O", words) == "resnet50");
+  CHECK(nearest("MOBILENET", words) == "");
+  // Two that differ in nothing but the case: the one that is nearer with it.
+  CHECK(nearest("Aa", {"aA", "Aa", "aa"}) == "Aa");
+  CHECK(did_you_mean("SNIP", words) == ", did you mean \"snip\"?");
+  CHECK(did_you_mean("MOBILENET", words).empty());
+  CHECK(same_but_for_case("LR", "lr"));
+  CHECK_FALSE(same_but_for_case("LR", "lrr"));
+  CHECK_FALSE(same_but_for_case("[", "{"));  // 'A' and 'a' differ by as much
+}
+
+TEST_CASE("config: numbers that TOML writes in another way") {
+  CHECK(number_meant(".1") == "0.1");
+  CHECK(number_meant("1.") == "1.0");
+  CHECK(number_meant("+.5") == "0.5");
+  CHECK(number_meant("-.5e-3") == "-0.0005");
+  CHECK(number_meant(" 1.e3 ") == "1000.0");
+  CHECK(number_meant("0,5") == "0.5");
+  CHECK(number_meant("\"0.25\"") == "0.25");
+  CHECK(number_meant("007") == "7");
+  for (const char* text : {"", "e", "1e", "high", "1.2.3", "1,2,3", "0.1x", "inf", "nan", "++1"}) {
+    CAPTURE(text);
+    CHECK(number_meant(text).empty());
+  }
+  CHECK(numbers_meant("[.5, 1.]") == "[0.5, 1.0]");
+  CHECK(numbers_meant(".5,.75") == "[0.5, 0.75]");
+  for (const char* text : {"", "[]", "[.5, x]", "train 3"}) {
+    CAPTURE(text);
+    CHECK(numbers_meant(text).empty());
+  }
 }
