@@ -98,12 +98,22 @@ LockHolder this_process() {
   return self;
 }
 
+std::string path_in_lock(const std::filesystem::path& folder) {
+  std::error_code error;
+  LockHolder holder;
+  holder.token = "0";
+  holder.folder = std::filesystem::canonical(folder, error).string();
+  const auto recorded = parse_holder(to_json(holder));
+  return recorded ? recorded->folder : "";
+}
+
 std::string to_json(const LockHolder& holder) {
   const nlohmann::ordered_json json = {
       {"sculpt_lock", 1},          {"host", holder.host},       {"pid", holder.pid},
       {"started", holder.started}, {"machine", holder.machine}, {"start_tick", holder.start_tick},
-      {"token", holder.token}};
-  return json.dump(2) + "\n";
+      {"token", holder.token},     {"folder", holder.folder}};
+  // A path need not be UTF-8.
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::optional<LockHolder> parse_holder(const std::string& json) try {
@@ -116,6 +126,7 @@ std::optional<LockHolder> parse_holder(const std::string& json) try {
   values.at("start_tick").get_to(holder.start_tick);
   values.at("started").get_to(holder.started);
   values.at("token").get_to(holder.token);
+  holder.folder = values.value("folder", "");
   // The token becomes a part of a file's name.
   if (holder.token.empty() ||
       holder.token.find_first_not_of("0123456789abcdef") != std::string::npos)

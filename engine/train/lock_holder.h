@@ -1,6 +1,7 @@
 #pragma once
 // Who holds a lock: this process as a record, the record as text, and whether its process lives.
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -10,6 +11,10 @@ namespace sculpt {
 
 /// This process, with a new token.
 LockHolder this_process();
+
+/// The absolute path of a folder as a lock records it: what is not UTF-8 is replaced. "" if there
+/// is no such folder.
+std::string path_in_lock(const std::filesystem::path& folder);
 
 std::string to_json(const LockHolder& holder);
 /// Nothing if the text is not a lock of ours.

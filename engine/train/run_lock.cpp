@@ -71,6 +71,21 @@ std::optional<Seen> read_lock(int fd) {
   return seen;
 }
 
+/// Throws Error if something else than a file stands where the lock belongs. Nothing is opened: a
+/// pipe would wait for its writer.
+void require_lock_file(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (!fs::exists(status) || fs::is_regular_file(status)) return;
+  fail(
+      "{} is a {}, but a run needs this name for its lock, which is a file; move it away, or "
+      "choose another folder with --out",
+      path.string(),
+      fs::is_directory(status) ? "folder"
+      : fs::is_symlink(status) ? "symbolic link"
+                               : "device or a pipe");
+}
+
 /// Makes a file that does not exist; false, with errno set, if it exists or cannot be made.
 bool create(const fs::path& path, const std::string& text) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -150,10 +165,13 @@ class Taking {
       if (own.link_to(path)) return Outcome::taken;
       if (errno == ENOENT) return Outcome::changed;
       if (errno != EEXIST) fail_to_lock(folder_, errno);
+      require_lock_file(path);
       const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
       const auto seen = read_lock(file.get());
       if (!seen && (errno == ENOENT || errno == ESTALE)) return Outcome::changed;
-      if (!seen) fail_to_lock(folder_, errno);
+      if (!seen)
+        fail("cannot read the lock {}: {}; make it readable, or choose another folder with --out",
+             path.string(), std::strerror(errno));
       silence = own.now() - seen->touched;
       if (!is_dead(path, *seen)) return Outcome::held;
     }
@@ -181,7 +199,8 @@ class Taking {
             "{} is not a lock of a run; remove it if it is not needed, or choose another folder "
             "with --out",
             path.string());
-      holder = LockHolder{.host = "unknown", .machine = "", .started = "unknown", .token = "0"};
+      holder = LockHolder{
+          .host = "unknown", .machine = "", .started = "unknown", .token = "0", .folder = ""};
       return silence > timing_.stale;
     }
     holder = *seen.holder;
@@ -204,8 +223,8 @@ class Taking {
   const LockTiming& timing_;
 };
 
-[[noreturn]] void fail_because_held(const fs::path& folder, const Taking& taking,
-                                    const LockTiming& timing) {
+[[noreturn]] void fail_because_held(const fs::path& folder, const std::string& folder_in_lock,
+                                    const Taking& taking, const LockTiming& timing) {
   using std::chrono::duration_cast;
   using std::chrono::seconds;
   const LockHolder& holder = taking.holder;
@@ -219,6 +238,11 @@ class Taking {
         "from now",
         duration_cast<seconds>(taking.silence).count(), std::max<int64_t>(left.count(), 0) + 1);
   }
+  // One folder may have two paths, on two hosts or by a mount: only the user knows.
+  if (!holder.folder.empty() && holder.folder != folder_in_lock)
+    text += fmt::format(
+        ". That process works in {}: if {} is a copy of that folder, remove the copied lock, {}",
+        holder.folder, folder.string(), (folder / RunLock::kName).string());
   fail("{}", text);
 }
 
@@ -291,6 +315,7 @@ void RunLock::acquire() {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(kPause);
     make_folder();
+    self_.folder = path_in_lock(folder_);
     taking.holder = {};
     const Taking::Outcome outcome = taking.take(path_);
     if (outcome == Taking::Outcome::held) break;
@@ -298,7 +323,7 @@ void RunLock::acquire() {
     if (!taking.holder.token.empty()) previous_ = taking.holder;
     return;
   }
-  fail_because_held(folder_, taking, timing_);
+  fail_because_held(folder_, self_.folder, taking, timing_);
 }
 
 void RunLock::remove_leftovers() const {

@@ -25,6 +25,7 @@ struct LockHolder {
   int64_t start_tick = 0;  ///< start of the process in ticks since the boot: pids are used again
   std::string started;     ///< start of the process for people, in UTC
   std::string token;       ///< random, one for each lock that was ever taken
+  std::string folder;      ///< the locked folder, an absolute path on `host`; "" if not recorded
 };
 
 /// Times of a lock. Tests shorten them.

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <doctest/doctest.h>
 #include <memory>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -64,16 +65,79 @@ TEST_CASE("run lock: a second one is refused, and names host, process and start 
     REQUIRE(holder);
     CHECK(holder->pid == ::getpid());
     CHECK(life_of(*holder) == Life::alive);
+    CHECK(holder->folder == fs::canonical(folder).string());
     const std::string message = error_of([&] { RunLock second(folder); });
     CHECK(contains(message, folder.string()));
     CHECK(contains(message, "process " + std::to_string(::getpid()) + " on " + holder->host));
     CHECK(contains(message, "started " + holder->started));
     CHECK(contains(message, "--out"));
+    CHECK_FALSE(contains(message, "copy"));
     CHECK(names_in(folder) == std::vector<std::string>{RunLock::kName});
     first.require_held();
   }
   // Nothing was put into the folders that the lock had made: they are gone.
   CHECK_FALSE(fs::exists(parent / "runs"));
+}
+
+TEST_CASE("run lock: that of a copied folder is refused, and the message says what to remove") {
+  TemporaryFolder parent;
+  const RunLock first(parent / "run");
+  fs::copy(parent / "run", parent / "copy");
+  const std::string message = error_of([&] { RunLock second(parent / "copy"); });
+  CHECK(contains(message, "works in " + fs::canonical(parent / "run").string()));
+  CHECK(contains(message, "remove the copied lock, " + (parent / "copy/run.lock").string()));
+  fs::remove(parent / "copy/run.lock");
+  const RunLock second(parent / "copy");
+}
+
+TEST_CASE("run lock: by another path to the same folder it is held, and not a copy") {
+  TemporaryFolder parent;
+  const RunLock first(parent / "run");
+  fs::create_directory_symlink(parent / "run", parent / "link");
+  const std::string message = error_of([&] { RunLock second(parent / "link"); });
+  CHECK(contains(message, "in use by process"));
+  CHECK_FALSE(contains(message, "copy"));
+}
+
+TEST_CASE("run lock: a folder whose name is not UTF-8, and a lock of an earlier version") {
+  TemporaryFolder parent;
+  const fs::path folder = parent / "run-\xff";
+  {
+    const RunLock first(folder);
+    const std::string message = error_of([&] { RunLock second(folder); });
+    CHECK(contains(message, "in use by process"));
+    CHECK_FALSE(contains(message, "copy"));
+  }
+  LockHolder earlier = this_process();
+  std::string json = to_json(earlier);
+  const size_t begin = json.find(",\n  \"folder\"");
+  REQUIRE(begin != std::string::npos);
+  json.erase(begin, json.rfind('\n', json.size() - 2) - begin);
+  const auto holder = parse_holder(json);
+  REQUIRE(holder);
+  CHECK(holder->folder.empty());
+  fs::create_directory(parent / "old");
+  write_file(parent / "old/run.lock", json);
+  const std::string message = error_of([&] { RunLock second(parent / "old"); });
+  CHECK(contains(message, "in use by process"));
+  CHECK_FALSE(contains(message, "copy"));
+}
+
+TEST_CASE("run lock: something else than a file in its place is named") {
+  TemporaryFolder parent;
+  const fs::path lock = parent / RunLock::kName;
+  const auto message = [&] { return error_of([&] { RunLock second(parent.path()); }); };
+  fs::create_directory(lock);
+  CHECK(contains(message(), lock.string() + " is a folder"));
+  CHECK(contains(message(), "move it away, or choose another folder with --out"));
+  fs::remove(lock);
+  REQUIRE(::mkfifo(lock.c_str(), 0600) == 0);
+  CHECK(contains(message(), lock.string() + " is a device or a pipe"));
+  fs::remove(lock);
+  fs::create_symlink("nowhere", lock);
+  CHECK(contains(message(), lock.string() + " is a symbolic link"));
+  fs::remove(lock);
+  CHECK(message().empty());
 }
 
 TEST_CASE("run lock: giving it back leaves what a run has written") {
