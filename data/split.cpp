@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "data/registry.h"
+#include "data/score_images.h"
 #include "engine/core/error.h"
 #include "engine/core/random.h"
 
@@ -84,19 +85,6 @@ std::vector<int32_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch) {
   std::vector<int32_t> order = iota(size);
   shuffle(order, RandomStream(seed, Purpose::shuffle, static_cast<uint64_t>(epoch)));
   return order;
-}
-
-void require_images_of_each_class(const Subset& subset, int64_t per_class) {
-  const Dataset& set = *subset.dataset;
-  std::vector<int64_t> counts(static_cast<size_t>(set.classes));
-  for (const int32_t index : subset.indices)
-    ++counts[static_cast<size_t>(set.labels[static_cast<size_t>(index)])];
-  for (size_t c = 0; c < counts.size(); ++c)
-    if (counts[c] < per_class)
-      fail(
-          "a class-balanced batch needs {} images of each class, but class {} ({}) has {} in the "
-          "training set of {}; raise data.train_limit or lower prune.score_images_per_class",
-          per_class, c, set.class_names[c], counts[c], set.name);
 }
 
 OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_t seed,

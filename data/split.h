@@ -39,9 +39,6 @@ struct OwnedBatch {
   Batch view() const { return {images.data(), labels.data(), static_cast<int64_t>(labels.size())}; }
 };
 
-/// Throws Error naming the class if one has fewer than per_class images in the subset.
-void require_images_of_each_class(const Subset& subset, int64_t per_class);
-
 /// per_class images of every class, chosen at random by (seed, draw) and not augmented, for
 /// criteria that score weights on data (SNIP, GraSP). Classes take turns: labels are 0, 1, ...,
 /// classes-1, 0, 1, ..., so that any slice is nearly balanced. Throws Error if a class has fewer

@@ -3,6 +3,7 @@
 #include "data/fingerprint.h"
 #include "data/loader.h"
 #include "data/registry.h"
+#include "data/score_images.h"
 #include "engine/core/error.h"
 #include "kernels/common/parallel.h"
 
@@ -84,8 +85,8 @@ RunIdentity Experiment::identity() const {
   return identity;
 }
 
-void Experiment::require_images_of_each_class(int64_t per_class) const {
-  data::require_images_of_each_class(data_.train, per_class);
+void Experiment::require_images_to_score(int64_t per_class, bool labels_known) const {
+  data::require_images_to_score(data_, options_.data, per_class, labels_known);
 }
 
 Batch Experiment::score_batch(int64_t index) {

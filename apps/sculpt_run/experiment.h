@@ -29,8 +29,9 @@ class Experiment {
   Batch score_batch(int64_t index);
   /// Images for prune.reestimate_batch_norm; see StatisticsImages.
   Batch statistics_images(int64_t first, int64_t count);
-  /// Throws Error naming the class if one has fewer training images.
-  void require_images_of_each_class(int64_t per_class) const;
+  /// Throws Error naming the class and the fix if one has fewer training images. Without labels
+  /// only the number of all images is checked.
+  void require_images_to_score(int64_t per_class, bool labels_known) const;
 
  private:
   const RunOptions options_;

@@ -35,6 +35,18 @@ void check_epochs(const TrainOptions& train, const BatchSource& source) {
       train.batch, source.size());
 }
 
+/// Fewer images than these tell two networks apart by luck.
+constexpr int64_t kFewValidationImages = 100;
+
+/// A share is easily set without a thought to the number of images that it makes.
+std::string few_validation_images(const data::DataOptions& data, int64_t images) {
+  if (data.val_split == 0 || images >= kFewValidationImages) return "";
+  return fmt::format(
+      "data.val_split = {} holds out only {} image{}, so that every accuracy is a multiple of "
+      "{:.3g} %; raise it",
+      data.val_split, images, images == 1 ? "" : "s", 100.0 / static_cast<double>(images));
+}
+
 /// The smallest batch of an epoch, and of what is scored, must suffice for every layer.
 void check_batches(const Request& request, Experiment& experiment) {
   const Network& network = experiment.network();
@@ -66,14 +78,7 @@ void check_batches(const Request& request, Experiment& experiment) {
 
 void check_score_images(const Request& request, Experiment& experiment, bool labels_known) {
   if (!needs_data(request.plan)) return;
-  const int64_t per_class = request.options.prune.score_images_per_class;
-  if (labels_known) return experiment.require_images_of_each_class(per_class);
-  const BatchSource& source = experiment.train();
-  if (per_class * source.classes() > source.size())
-    fail(
-        "prune.score_images_per_class = {} needs {} images of {} classes, but there are {} to "
-        "train on; lower it or raise data.train_limit",
-        per_class, per_class * source.classes(), source.classes(), source.size());
+  experiment.require_images_to_score(request.options.prune.score_images_per_class, labels_known);
 }
 
 void check_profile(const Request& request, const BatchSource& source) {
@@ -110,6 +115,8 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
     warnings.push_back(
         fmt::format("train.batch = {} is more than the {} training images: an epoch is one step",
                     train.batch, source.size()));
+  const std::string few = few_validation_images(request.options.data, experiment.test().size());
+  if (!few.empty()) warnings.push_back(few);
   return warnings;
 }
 

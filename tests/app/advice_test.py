@@ -203,7 +203,7 @@ class Training(ProgramTest):
         words = [self.config, *sets("prune.criterion=snip", "prune.score_images_per_class=12")]
         done = sculpt_run(*words, "--out", self.folder / "run")
         self.assertIn(done.returncode, (1, 2), done.stderr)
-        self.assertIn("raise data.train_limit or lower prune.score_images_per_class", done.stderr)
+        self.assertIn("raise data.synthetic_train or lower prune.score_images_per_class", done.stderr)
         self.finish(*words, "--out", self.folder / "fewer", "--set",
                     "prune.score_images_per_class=2")
 

@@ -60,6 +60,40 @@ class Preflight(ProgramTest):
         text = self.finish(self.config, "--plan", *plan, *cifar, *sets("data.train_limit=200"))
         self.assertIn("not checked", text)
 
+    def test_the_advice_about_images_to_score_is_followed(self):
+        def words(*settings):
+            return [self.config, "--plan", *sets("prune.criterion=snip", *settings)]
+
+        # Whether each class has an image, so that fewer can be scored.
+        for settings, advice, few, mended in (
+                (["data.val_split=0.7"], "lower data.val_split or raise data.synthetic_train", True,
+                 ["data.val_split=0.2"]),
+                (["data.train_limit=40"], "raise data.train_limit", True, ["data.train_limit=90"]),
+                (["data.train_limit=9"], "raise data.train_limit", False, ["data.train_limit=90"]),
+                (["data.train_limit=9", "data.val_split=0.7"],
+                 "lower data.val_split and raise data.train_limit or raise data.synthetic_train and "
+                 "data.train_limit", False, ["data.train_limit=90", "data.val_split=0.1"]),
+                (["data.synthetic_train=30"], "raise data.synthetic_train", True,
+                 ["data.synthetic_train=200"])):
+            scored = "prune.score_images_per_class=6"
+            with self.subTest(settings):
+                lower = " or lower prune.score_images_per_class" if few else ""
+                done = self.assert_fails(2, [], *words(scored, *settings))
+                self.assertTrue(done.stderr.endswith(f"; {advice}{lower}\n"), done.stderr)
+                self.finish(*words(scored, *mended))
+                if few:
+                    self.finish(*words("prune.score_images_per_class=1", *settings))
+
+    def test_few_validation_images(self):
+        warning = "warning: data.val_split = 0.1 holds out only 10 images"
+        done = sculpt_run(self.config, "--plan", *sets("data.val_split=0.1"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr.count(warning), 1, done.stderr)
+        self.assertIn("a multiple of 10 %", done.stderr)
+        for settings in (["data.val_split=0.1", "data.synthetic_train=1000"], ["data.test_limit=10"]):
+            done = sculpt_run(self.config, "--plan", *sets(*settings))
+            self.assertNotIn("holds out", done.stderr)
+
     def test_last_batch_of_one_image(self):
         self.assert_refused(["layer4.0.bn1", "1x1", "train.drop_last"], *ONE_PIXEL,
                             *sets("train.batch=64", "method=dense"))
