@@ -16,6 +16,10 @@ namespace sculpt {
 /// Comparisons of one mask.
 class DenseTiming {
  public:
+  /// Steps of the run that are needed after the one at which the object is made: one settles, one
+  /// is compared.
+  static constexpr int64_t kStepsNeeded = 2;
+
   /// Copies the network, memory and all, and runs a first step on it. `steps` are expected with
   /// this mask: comparing ends when it has cost about a hundredth of them, but not before the
   /// first. Each of its steps is a phase (core/phase.h) that may be interrupted; the object is of

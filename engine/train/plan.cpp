@@ -167,6 +167,16 @@ std::vector<double> densities(const Plan& plan) {
   return result;
 }
 
+std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first) {
+  std::vector<int64_t> epochs = {0};
+  for (size_t i = first; i < plan.size(); ++i) {
+    if (std::holds_alternative<PruneStep>(plan[i])) epochs.push_back(0);
+    if (const auto* train = std::get_if<TrainStep>(&plan[i]))
+      epochs.back() += train->trained_epochs();
+  }
+  return epochs;
+}
+
 std::vector<int64_t> rewind_epochs(const Plan& plan) {
   std::vector<int64_t> epochs;
   for (const auto& step : plan)

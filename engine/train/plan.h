@@ -64,6 +64,9 @@ int64_t total_epochs(const Plan& plan);
 int64_t cycle_count(const Plan& plan);
 /// Density after each step.
 std::vector<double> densities(const Plan& plan);
+/// Epochs trained from step `first` on: up to the next prune, from there to the one after it, and
+/// so on to the end.
+std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first);
 /// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
 /// duplicates; 0 is the initialisation. The trainer stores exactly these.
 std::vector<int64_t> rewind_epochs(const Plan& plan);

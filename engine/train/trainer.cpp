@@ -267,6 +267,7 @@ bool Trainer::compare_with_dense(int64_t images, double seconds) try {
     start_dense_timing();
   else if (std::exchange(dense_timing_settled_, true))
     dense_timing_->compare(images, seconds);
+  if (dense_timing_refused_) return true;
   if (dense_timing_ && dense_timing_->done()) end_dense_timing();
   state_.dense.measuring += seconds_since(start);
   return true;
@@ -275,13 +276,13 @@ bool Trainer::compare_with_dense(int64_t images, double seconds) try {
 }
 
 void Trainer::start_dense_timing() {
-  if (!can_copy(parts_.network)) {
+  if (!dense_time_can_be_known() || !can_copy(parts_.network)) {
     dense_timing_refused_ = true;
     return;
   }
   dense_timing_settled_ = false;
   peak_memory_before_ = std::max(peak_memory_before_, peak_memory_bytes());
-  dense_timing_.emplace(parts_.network, settings_.train.optim, steps_with_this_mask());
+  dense_timing_.emplace(parts_.network, settings_.train.optim, steps_with_masks().front());
 }
 
 void Trainer::end_dense_timing() {
@@ -291,14 +292,24 @@ void Trainer::end_dense_timing() {
   restart_peak_memory();  // the copy's memory is not the run's
 }
 
-int64_t Trainer::steps_with_this_mask() const {
-  int64_t epochs = -state_.cycle_epoch;
-  for (auto i = static_cast<size_t>(state_.plan_step); i < settings_.plan.size(); ++i) {
-    if (std::holds_alternative<PruneStep>(settings_.plan[i])) break;
-    if (const auto* train = std::get_if<TrainStep>(&settings_.plan[i]))
-      epochs += train->trained_epochs();
-  }
-  return epochs * parts_.train.steps_per_epoch() - state_.epoch_step;
+std::vector<int64_t> Trainer::steps_with_masks() const {
+  const auto first = static_cast<size_t>(state_.plan_step);
+  std::vector<int64_t> steps = epochs_between_prunes(settings_.plan, first);
+  for (int64_t& count : steps)
+    count *= parts_.train.steps_per_epoch();
+  steps.front() -= state_.cycle_epoch * parts_.train.steps_per_epoch() + state_.epoch_step;
+  return steps;
+}
+
+bool Trainer::dense_time_can_be_known() const {
+  if (std::isnan(state_.dense.earlier)) return false;
+  const std::vector<int64_t> steps = steps_with_masks();
+  if (steps.front() < DenseTiming::kStepsNeeded) return false;
+  // Later masks keep fewer weights, so that their layers skip some, too. The first step with a mask
+  // makes the object.
+  return std::ranges::all_of(steps.begin() + 1, steps.end(), [](int64_t count) {
+    return count == 0 || count > DenseTiming::kStepsNeeded;
+  });
 }
 
 bool Trainer::profiled(int64_t step) const {

@@ -97,7 +97,11 @@ class Trainer {
   bool compare_with_dense(int64_t images, double seconds);
   void start_dense_timing();
   void end_dense_timing();
-  int64_t steps_with_this_mask() const;
+  /// Steps that are left with the present masks, and those with each of the later masks.
+  std::vector<int64_t> steps_with_masks() const;
+  /// Can the time on dense kernels become known? Not if there were steps that were not compared, or
+  /// if there are masks with too few steps for a comparison.
+  bool dense_time_can_be_known() const;
   bool on_device() const { return parts_.backend.memory != nullptr; }
   /// Of the epoch so far; waits for a device.
   void check_loss();
@@ -143,7 +147,7 @@ class Trainer {
   double dense_flops_per_image_ = 0;
   std::optional<DenseTiming> dense_timing_;  // while it measures
   bool dense_timing_settled_ = false;        // has a step been run since the network was copied?
-  bool dense_timing_refused_ = false;        // there was no memory, with these masks
+  bool dense_timing_refused_ = false;        // with these masks: no memory, or too few steps
   int64_t peak_memory_before_ = 0;           // at the last start of dense_timing_
   double seconds_before_ = 0;                // wall time of earlier sessions
   Clock::time_point session_start_;

@@ -100,6 +100,36 @@ TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows
   CHECK(plain.summary["seconds_measuring_dense"] == 0);
 }
 
+TEST_CASE("dense timing: nothing is timed where the sum could not become known") {
+  if (!backend_skips()) return;
+  const PruneStep first{"magnitude", "uniform", 0.4}, second{"magnitude", "uniform", 0.2};
+  // 2 steps an epoch; 3 are needed with each mask.
+  const auto state_after = [](const Plan& plan) {
+    TemporaryFolder folder;
+    TinyRun run(folder.path(), plan, TinyRun::tiny_options(), 16);
+    run.network().graph().replay().sparse = SparseKernels::on;
+    run.trainer().start();
+    REQUIRE(run.trainer().run() == RunOutcome::finished);
+    return run.trainer().state();
+  };
+  for (const Plan& plan :
+       {Plan{first, TrainStep{1}},                           // too few steps at once
+        Plan{first, TrainStep{2}, second, TrainStep{1}},     // with a later mask
+        Plan{first, TrainStep{1}, second, TrainStep{2}}}) {  // with an earlier one
+    const RunState state = state_after(plan);
+    CHECK(state.dense.sparse_steps == 2 * total_epochs(plan));
+    CHECK(state.dense.measuring == 0);
+    CHECK(std::isnan(state.dense.total()));
+  }
+  for (const Plan& plan :
+       {Plan{first, TrainStep{1}, TrainStep{1}}, Plan{first, TrainStep{2}, second, TrainStep{2}},
+        Plan{TrainStep{1}, first, second, TrainStep{2}}, Plan{first, TrainStep{2}, second}}) {
+    const RunState state = state_after(plan);
+    CHECK(state.dense.measuring > 0);
+    CHECK(state.dense.total() > 0);
+  }
+}
+
 TEST_CASE("dense timing: without sparse kernels there is nothing to compare") {
   const Finished dense = finish(true, SparseKernels::off);
   CHECK(dense.state.dense.sparse_steps == 0);

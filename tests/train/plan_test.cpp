@@ -202,3 +202,12 @@ TEST_CASE("settings that contradict each other are refused") {
   CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("custom"), Error);
   CHECK_THROWS_WITH_AS(expand_method(settings_for("lr")), doctest::Contains("lrr"), Error);
 }
+
+TEST_CASE("plan: epochs between prunes") {
+  const PruneStep prune{"magnitude", "global", 0.5};
+  const Plan plan = {TrainStep{3}, prune, RewindStep{0}, TrainStep{5, 2}, TrainStep{1}, prune};
+  CHECK(epochs_between_prunes(plan, 0) == std::vector<int64_t>{3, 4, 0});
+  CHECK(epochs_between_prunes(plan, 1) == std::vector<int64_t>{0, 4, 0});
+  CHECK(epochs_between_prunes(plan, 4) == std::vector<int64_t>{1, 0});
+  CHECK(epochs_between_prunes(plan, 6) == std::vector<int64_t>{0});
+}
