@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "engine/core/error.h"
-#include "engine/train/config.h"
 #include "engine/train/files.h"
 #include "engine/train/record_file.h"
 #include "engine/train/run_lock.h"
+#include "engine/train/stored_config.h"
 
 namespace sculpt {
 
@@ -164,7 +164,7 @@ void RunFolder::prepare(const std::string& config_toml) const {
 std::map<std::string, std::string> config_differences(
     const RunFolder& folder, const std::map<std::string, std::string>& values,
     const std::set<std::string>& ignored) {
-  const auto stored = flatten_config(read_text(folder.config()), folder.config().string());
+  const auto stored = stored_config(folder);
   std::map<std::string, std::string> differences;
   const auto compare = [&](const std::string& key, const std::string& before,
                            const std::string& now) {

@@ -124,12 +124,25 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
     return state;
   }
   warnings.clear();
+  fail_without_good_state(last);
+}
+
+void RunStore::fail_without_good_state(const std::string& reason) const {
   fail("no checkpoint in {} can be used: {}; put a good copy of one back, or {}",
-       folder_.checkpoints().string(), last, kRestart);
+       folder_.checkpoints().string(), reason, kRestart);
 }
 
 void RunStore::require_resumable() const {
-  if (!folder_.states().empty()) return;
+  std::string reason;
+  for (const auto& [number, path] : folder_.states()) {
+    try {
+      state_from(read(path, kStateFormat, {config_hash_}));
+      return;
+    } catch (const Error& error) {
+      reason = error.what();
+    }
+  }
+  if (!reason.empty()) fail_without_good_state(reason);
   std::string missing;
   for (const fs::path& path : {folder_.final_checkpoint(), folder_.summary()})
     if (!fs::exists(path))
@@ -276,15 +289,25 @@ void RunStore::restore_summary() {
              read(folder_.end_state(), kStateFormat, {config_hash_}).metadata(kSummary));
 }
 
-RunSummary RunStore::check_result() const {
-  std::string final_kept, final_prunable;
+safetensors::File RunStore::read_final() const {
   try {
-    const safetensors::File file = read(folder_.final_checkpoint(), kWeightsFormat, {config_hash_});
-    final_kept = file.metadata("kept");
-    final_prunable = file.metadata("prunable");
+    safetensors::File file = read(folder_.final_checkpoint(), kWeightsFormat, {config_hash_});
+    for (const char* key : {"kept", "prunable"})
+      file.metadata(key);  // throws if it is missing
+    return file;
   } catch (const Error& error) {
     fail("{}; put a good copy of the file back, or {}", error.what(), kRestart);
   }
+}
+
+void RunStore::check_final_checkpoint() const {
+  read_final();
+}
+
+RunSummary RunStore::check_result() const {
+  const safetensors::File final = read_final();
+  const std::string final_kept = final.metadata("kept"),
+                    final_prunable = final.metadata("prunable");
   try {
     const RunSummary summary =
         parse_summary(read_text(folder_.summary()), folder_.summary().string());

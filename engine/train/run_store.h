@@ -33,8 +33,8 @@ class RunStore {
   /// be lost if the run started again; OtherInputs if the run was started on other inputs.
   std::optional<RunState> restore(ParameterArena& parameters, std::vector<std::string>& warnings);
 
-  /// Throws Error that says what is missing if there is no resumable checkpoint, but something that
-  /// would be lost if the run started again.
+  /// Throws Error that says what is missing or damaged if there is no resumable checkpoint that can
+  /// be used, but something that would be lost if the run started again. Changes nothing.
   void require_resumable() const;
 
   /// The newest resumable checkpoint that is not damaged, and what it says; for messages.
@@ -72,6 +72,8 @@ class RunStore {
   /// Throws Error, with what to do, if summary.json or the final checkpoint of a finished run is
   /// damaged.
   RunSummary check_result() const;
+  /// The same for a run whose summary.json was lost, which restore_summary() can write again.
+  void check_final_checkpoint() const;
 
   /// Throws Error that says why if the finished run in the folder cannot be extended to the plan.
   /// `done` is its plan; `done_hash` the hash of its config.
@@ -88,6 +90,8 @@ class RunStore {
   safetensors::Metadata state_metadata(const RunState& state) const;
   safetensors::File read(const std::filesystem::path& path, std::string_view format,
                          const std::vector<std::string>& hashes) const;
+  safetensors::File read_final() const;
+  [[noreturn]] void fail_without_good_state(const std::string& reason) const;
   /// `extended`: hashes of the shorter runs whose checkpoints are good, too.
   safetensors::File read_rewind(int64_t epoch, const std::vector<std::string>& extended) const;
   void cut_records(RunState& state, std::vector<std::string>& warnings) const;
