@@ -25,11 +25,23 @@ Every key of a config: --help-config, or docs/config.md. What a run leaves behin
 Exit codes:
   0   finished
   1   the run failed; the last good checkpoint is intact
-  2   wrong arguments, config, data or run folder; nothing was changed
+  2   wrong arguments, config, data or run folder (in use, damaged, incomplete); nothing was changed
   75  interrupted (Ctrl-C, SIGTERM, SIGHUP, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
 
 Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal.
 )";
+
+constexpr const char* kUsage[] = {"sculpt_run CONFIG.toml [OPTIONS]",
+                                  "sculpt_run --resume RUN_FOLDER [OPTIONS]"};
+
+/// The message where the positional argument is missing.
+std::string missing_config(const CommandLine& line) {
+  const char* missing = line.resume    ? "the run folder to go on in"
+                        : line.restart ? "the run folder to start over in"
+                                       : "the config";
+  return fmt::format("{} is missing; write {}, or {}; run sculpt_run --help", missing, kUsage[0],
+                     kUsage[1]);
+}
 
 /// What --help prints, for `width` columns.
 std::string help_text(const CLI::App& app, size_t width) {
@@ -45,8 +57,8 @@ std::string help_text(const CLI::App& app, size_t width) {
                option->get_description()});
   }
   return wrap(app.get_description(), width) + "\n\n" +
-         wrap("Usage: sculpt_run CONFIG.toml [OPTIONS]", width) + "\n\n" + table.body(width) +
-         footer;
+         wrap(fmt::format("Usage: {}\n       {}", kUsage[0], kUsage[1]), width) + "\n\n" +
+         table.body(width) + footer;
 }
 
 }  // namespace
@@ -64,7 +76,8 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--out", line.out,
-                 "run folder (default runs/<config>-<method>-<what --set changes>-s<seed>)")
+                 "run folder (default runs/<config>-<method>-<changes>-s<seed>; the changes are "
+                 "what --set, --threads, --device and --conv change)")
       ->type_name("DIR");
   CLI::Option* resume =
       app.add_flag("--resume", line.resume,
@@ -105,8 +118,10 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   try {
     app.parse(argc, argv);
     if (app.count("--help-config") > 0 && line.help_config.empty()) line.help_config = "text";
-    if (line.help_config.empty() && !line.version && line.config.empty())
-      throw CLI::RequiredError("CONFIG.toml");
+    if (line.help_config.empty() && !line.version && line.config.empty()) {
+      say_error(missing_config(line));
+      return kExitUsage;
+    }
   } catch (const CLI::CallForHelp&) {
     out().print(help_text(app, out().width()));
     return kExitOk;

@@ -106,15 +106,26 @@ void show_planned(const Request& request, const kernels::Device& device, const C
   say("{}", planned.note);
 }
 
+/// Writes the summary.json of a finished run again if it was lost.
+void restore_lost_summary(RunStore& store) {
+  if (std::filesystem::exists(store.folder().summary())) return;
+  store.restore_summary();
+  warn(fmt::format("{} was missing; it is written again from {}", store.folder().summary().string(),
+                   store.folder().end_state().string()));
+}
+
+/// A damaged result is an error of the run folder, and nothing has been changed.
+RunSummary checked_result(const RunStore& store) try {
+  return store.check_result();
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
 /// Prints the result of a finished run, once it has been found to be whole.
 int show_finished(RunStore& store, RunLock& lock) {
-  if (!std::filesystem::exists(store.folder().summary())) {
-    store.restore_summary();
-    warn(fmt::format("{} was missing; it is written again from {}",
-                     store.folder().summary().string(), store.folder().end_state().string()));
-  }
+  restore_lost_summary(store);
   lock.require_held();
-  const RunSummary summary = store.check_result();
+  const RunSummary summary = checked_result(store);
   say("the run has finished\n");
   show_result(store.folder(), summary);
   return kExitOk;
@@ -126,9 +137,12 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
   if (request.start == Start::restart)
     say("starting over; the old run is kept in {}\n",
         restart(folder, request.config_toml).string());
-  if (request.start == Start::extend)
+  if (request.start == Start::extend) {
+    RunStore finished(folder, request.extended_hash, request.lock.get());
+    restore_lost_summary(finished);
     say("extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
+  }
   folder.prepare(request.config_toml);
 }
 
@@ -240,6 +254,8 @@ int main_checked(int argc, char** argv) {
   const PhaseDisplay display;
   try {
     const Request request = make_request(line);
+    if (line.resume && request.start == Start::fresh)
+      say("there is no run in {} yet; starting one\n", request.folder.root().string());
     set_threads(line);
     const kernels::Device device = open(line, request);
     say_device(device);

@@ -5,10 +5,12 @@
 #include <filesystem>
 
 #include "apps/sculpt_run/run_name.h"
+#include "engine/core/nearest_name.h"
 #include "engine/train/earlier_run.h"
 #include "engine/train/files.h"
 #include "engine/train/kernel_choices.h"
 #include "engine/train/run_store.h"
+#include "engine/train/stored_config.h"
 
 namespace sculpt {
 
@@ -27,6 +29,25 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   return std::pair<int64_t, int64_t>(first, last);
 }
 
+/// Throws Error with a hint if there is no file or folder of the name that stands in the place of
+/// the config.
+void require_config_exists(const CommandLine& line) {
+  const fs::path path(line.config);
+  std::error_code error;
+  if (fs::exists(fs::status(path, error)) || error == std::errc::permission_denied) return;
+  std::vector<std::string> names;
+  const fs::path parent = path.parent_path().empty() ? "." : path.parent_path();
+  for (const auto& entry : fs::directory_iterator(parent, error))
+    names.push_back((path.parent_path() / entry.path().filename()).string());
+  const std::string near = did_you_mean(line.config, names);
+  if (!line.resume && !line.restart)
+    fail("there is no config {}{}; give the path of a TOML file", line.config, near);
+  fail(
+      "there is no run folder {}{}; give the folder that the run was started in (its last line "
+      "names it), or start a run with sculpt_run CONFIG.toml --out {}",
+      line.config, near, line.config);
+}
+
 /// The run folder that stands in the place of the config; nothing if that is a file.
 std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   std::error_code error;
@@ -41,20 +62,43 @@ std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   const bool runs = !line.plan && !line.describe;
   if (runs && !line.resume && !line.restart)
     fail("{} is a run folder; go on with --resume, or start over with --restart", line.config);
+  stored_config(folder);  // throws if the file is empty or damaged
   return folder;
 }
 
-/// A finished run under another config may be extended; throws Error if not.
-std::string hash_to_extend(const Request& request, const ConfigValues& values) {
+/// The run that the folder holds, under the config of the folder.
+struct PresentRun {
+  std::string hash;  ///< of its config
+  RunStore store;
+  bool ended;  ///< its results are there, or all but a summary.json that can be written again
+  bool lost_summary;  ///< that is the case
+};
+
+/// Throws Error if config.toml is not the one of the run, or if something is missing or damaged
+/// without which the run can neither go on nor show its result.
+PresentRun present_run(const RunFolder& folder, const ConfigValues& values) {
+  const ConfigValues stored = stored_config(folder);
+  const std::string hash = hash_config(stored, keys_without_effect());
+  require_config_of_checkpoints(folder, hash, stored, values);
+  PresentRun run{hash, RunStore(folder, hash), false, false};
+  run.lost_summary = !fs::exists(folder.summary()) && run.store.has_ended();
+  run.ended = folder.finished() || run.lost_summary;
+  if (!run.ended) run.store.require_resumable();
+  return run;
+}
+
+/// A finished run may be extended under another config; throws Error if not.
+void require_extensible(const PresentRun& run, const Request& request, const ConfigValues& values) {
   const RunFolder& folder = request.folder;
   std::set<std::string> ignored = keys_without_effect();
   ignored.insert(keys_of_the_plan().begin(), keys_of_the_plan().end());
   require_same_config(folder, values, ignored);
+  if (run.lost_summary)
+    run.store.check_final_checkpoint();
+  else
+    run.store.check_result();
   const Plan done = read_options(folder.config().string(), {}).plan();
-  const auto stored = flatten_config(read_text(folder.config()), folder.config().string());
-  const std::string hash = hash_config(stored, keys_without_effect());
-  RunStore(folder, request.config_hash).require_extensible(done, hash, request.plan);
-  return hash;
+  run.store.require_extensible(done, run.hash, request.plan);
 }
 
 /// How a run folder with something in it is used.
@@ -72,11 +116,11 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
         "{} holds a run already; go on with --resume, start over with --restart, or choose "
         "another folder with --out",
         name);
-  RunStore store(folder, request.config_hash, request.lock.get());
+  const PresentRun run = present_run(folder, values);
   const auto differences = config_differences(folder, values, keys_without_effect());
-  const bool same = differences.empty();
-  if (!same && folder.finished()) {
-    request.extended_hash = hash_to_extend(request, values);
+  if (!differences.empty() && run.ended) {
+    require_extensible(run, request, values);
+    request.extended_hash = run.hash;
     request.start = Start::extend;
     return;
   }
@@ -88,13 +132,7 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
     fail("{}{}", error.what(),
          plan_differs ? "; a run can be given more steps once it has finished" : "");
   }
-  const bool lost_summary = !fs::exists(folder.summary()) && store.has_ended();
-  if (folder.finished() || lost_summary) {
-    request.start = Start::show_result;
-    return;
-  }
-  store.require_resumable();
-  request.start = Start::go_on;
+  request.start = run.ended ? Start::show_result : Start::go_on;
 }
 
 /// The file of model.init_from. A run that goes on does not need the file any more.
@@ -148,6 +186,7 @@ Request make_request(const CommandLine& line) try {
     EarlierRun::roll_back(request.folder);
   };
   RunOptions& options = request.options;
+  require_config_exists(line);
   if (const auto folder = folder_as_config(line)) {
     request.folder = *folder;
     lock();
@@ -160,8 +199,7 @@ Request make_request(const CommandLine& line) try {
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = hash_config(values, keys_without_effect());
   if (request.folder.root().empty()) {
-    request.folder =
-        RunFolder(line.out.empty() ? default_folder(line.config, line.settings) : line.out);
+    request.folder = RunFolder(line.out.empty() ? default_folder(line) : line.out);
     if (!line.describe) request.folder.require_writable();
     lock();
   }

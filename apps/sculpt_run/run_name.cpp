@@ -1,6 +1,8 @@
 #include "apps/sculpt_run/run_name.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 
@@ -46,7 +48,7 @@ std::string item(const std::string& key, const std::string& toml,
       all_keys, [&](const auto& entry) { return last_part(entry.first) == last; });
   std::string label = alike > 1 ? safe(key) : last;
   std::string text = safe(value);
-  if (key == "method" || key == "model.name" || key == "data.name")
+  if (key == "model.name" || key == "data.name")
     label.clear();  // the value speaks for itself
   else if (quoted || toml == "true" || toml == "false")
     label += '-';
@@ -63,7 +65,8 @@ std::string changes(const std::map<std::string, std::string>& before,
   for (const auto& [key, value] : now) {
     const auto found = before.find(key);
     const bool same = found != before.end() && found->second == value;
-    if (same || key == "seed" || keys_without_effect().count(key)) continue;
+    const bool no_effect = keys_without_effect().count(key) > 0 && key != "train.conv";
+    if (same || key == "seed" || key == "method" || no_effect) continue;
     text += "-" + item(key, value, now);
     all += key + "=" + value + "\n";
   }
@@ -71,23 +74,51 @@ std::string changes(const std::map<std::string, std::string>& before,
   return text.substr(0, kLongestChanges - 9) + "-" + short_hash(all);
 }
 
+/// Is the method one of the words of the config's name? "imp" is one of "imp-triangular", and not
+/// one of "simple".
+bool names_method(const std::string& stem, const std::string& method) {
+  const auto is_letter = [&](size_t i) {
+    return i < stem.size() && std::isalnum(static_cast<unsigned char>(stem[i])) != 0;
+  };
+  for (size_t at = stem.find(method); at != std::string::npos; at = stem.find(method, at + 1))
+    if ((at == 0 || !is_letter(at - 1)) && !is_letter(at + method.size())) return true;
+  return false;
+}
+
+std::string config_and_method(const std::string& stem, const std::string& of_file,
+                              const std::string& method) {
+  if (names_method(stem, method)) return stem;
+  // A folder must not be called after a method that the run does not use.
+  if (names_method(stem, of_file)) return method + "-from-" + stem;
+  return stem + "-" + method;
+}
+
+/// What the command line and the environment say about the machine, as far as it decides bits. What
+/// they leave open is left out, so that the name does not depend on the machine.
+std::string machine_changes(const CommandLine& line) {
+  std::string text;
+  if (line.threads > 0) text += fmt::format("-threads{}", line.threads);
+  if (line.device != "auto") text += "-" + safe(line.device);
+  if (const char* isa = std::getenv("SCULPT_CPU_ISA"); isa != nullptr && *isa != '\0')
+    text += "-" + safe(isa);
+  return text;
+}
+
 }  // namespace
 
-std::string default_folder(const std::string& config_path,
-                           const std::vector<std::string>& settings) {
-  RunOptions from_file = read_options(config_path, {}),
-             options = read_options(config_path, settings);
-  const std::filesystem::path path(config_path);
-  const std::string& method = from_file.method.method;
-  std::string name = path.stem().string();
-  if (name.find(method) == std::string::npos && method == options.method.method)
-    name += "-" + method;
+std::string default_folder(const CommandLine& line) {
+  RunOptions from_file = read_options(line.config, {}),
+             options = read_options(line.config, line.settings);
+  const std::filesystem::path path(line.config);
+  const std::string stem = path.stem().string();
+  std::string name = config_and_method(stem, from_file.method.method, options.method.method);
   // configs/cifar10/imp.toml -> cifar10-imp
   const std::string parent = path.parent_path().filename().string();
   if (!parent.empty() && parent != "configs" && parent != "." && parent != "..")
     name = parent + "-" + name;
   name += changes(flatten_config(write_config(from_file.sections()), "config"),
                   flatten_config(write_config(options.sections()), "config"));
+  name += machine_changes(line);
   return fmt::format("runs/{}-s{}", name, options.seed);
 }
 

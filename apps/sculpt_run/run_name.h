@@ -2,15 +2,18 @@
 // The name of a run's folder, for runs without --out.
 
 #include <string>
-#include <vector>
 
+#include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
 
 namespace sculpt {
 
-/// runs/<config>-<method>[-<what --set changes>]-s<seed>. Two commands whose settings differ in
-/// anything that changes results get two names.
-std::string default_folder(const std::string& config_path,
-                           const std::vector<std::string>& settings);
+/// runs/<config>-<method>[-<changes>]-s<seed>. The changes are those of --set, and threads, device,
+/// libraries and instruction set where the command names them. Two commands on one config that
+/// differ in anything that changes the bits of the result get two names.
+///
+/// Where --set changes the method, the name begins with the new one: imp.toml run as pai is
+/// pai-from-imp.
+std::string default_folder(const CommandLine& line);
 
 }  // namespace sculpt

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/sculpt_run/table.h"
 #include "build_info.h"
 #include "kernels/backend.h"
 #include "kernels/device.h"
@@ -22,7 +23,8 @@ std::string version_text() {
   std::string cpu;
   for (const kernels::Backend* backend : kernels::available_cpu_backends())
     cpu += fmt::format("{}{}", cpu.empty() ? "" : ", ", backend->name);
-  return fmt::format(
+  constexpr size_t kWidth = 80, kIndent = 11;
+  const std::string text = fmt::format(
       "sculpt_run {}\n"
       "commit     {}\n"
       "build      {}\n"
@@ -31,6 +33,7 @@ std::string version_text() {
       "GPU        {}\n",
       SCULPT_VERSION, commit.empty() ? "unknown" : commit, SCULPT_BUILD_TYPE, kCompiler, cpu,
       kernels::describe_gpu());
+  return wrap(text, kWidth, kIndent);
 }
 
 }  // namespace sculpt

@@ -27,6 +27,31 @@ class Arguments(ProgramTest):
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertNotEqual(done.stderr, "")
 
+    def test_both_forms_of_a_command_are_shown(self):
+        forms = ["sculpt_run CONFIG.toml [OPTIONS]", "sculpt_run --resume RUN_FOLDER [OPTIONS]"]
+        text = self.finish("--help")
+        for form in forms:
+            self.assertIn(form, text)
+        self.assert_fails(2, [*forms, "the run folder to go on in is missing"], "--resume")
+        self.assert_fails(2, [*forms, "the run folder to start over in is missing"], "--restart")
+        self.assert_fails(2, [*forms, "the config is missing"], "--plan")
+
+    def test_files_and_folders_that_are_not_there(self):
+        for word, message in (("--resume", "no run folder"), ("--restart", "no run folder"),
+                              ("--plan", "no config")):
+            self.assert_fails(2, [message, f'did you mean "{self.config}"?'], word,
+                              self.folder / "tinny.toml")
+            done = self.assert_fails(2, [message, self.folder / "no" / "name"], word,
+                                     self.folder / "no" / "name")
+            self.assertNotIn("did you mean", done.stderr)
+
+    def test_version_fits_a_terminal(self):
+        text = self.finish("--version")
+        for part in ("sculpt_run ", "commit ", "build ", "compiler ", "CPU ", "GPU "):
+            self.assertIn("\n" + part if part != "sculpt_run " else part, text)
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), 80)
+
     def test_documentation_is_up_to_date(self):
         expected = self.finish("--help-config", "markdown")
         self.assertEqual((ROOT / "docs" / "config.md").read_text(), expected,

@@ -7,6 +7,8 @@ import time
 
 from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start, states
 
+# What extends a finished run of the tiny config.
+LONGER = ["--set", "cycles.final=2"]
 # A run that is still at work when the test is done with it.
 LONG = ["--set", "train.epochs=100000"]
 
@@ -117,6 +119,27 @@ class Locks(ProgramTest):
             winner[0].kill()
             winner[0].communicate(timeout=TIMEOUT)
 
+    def test_a_copy_of_a_live_folder(self):
+        out, copy = self.folder / "run", self.folder / "copy"
+        process = self.running(out)
+        shutil.copytree(out, copy)
+        self.assert_fails(2, [f"in use by process {process.pid}", f"works in {out.resolve()}",
+                              f"remove the copied lock, {copy / 'run.lock'}"], "--resume", copy)
+        (copy / "run.lock").unlink()  # the advice, followed
+        second = start("--resume", copy)
+        self.addCleanup(second.communicate)
+        self.addCleanup(second.kill)
+        wait_for((copy / "run.lock").exists, second)
+        self.assertIsNone(second.poll())
+        self.assertIsNone(process.poll())
+
+    def test_something_else_in_the_place_of_the_lock(self):
+        out = self.folder / "run"
+        (out / "run.lock").mkdir(parents=True)
+        self.assert_fails(2, [f"{out / 'run.lock'} is a folder", "move it away", "--out"],
+                          self.config, "--out", out)
+        self.assertEqual([p.name for p in out.iterdir()], ["run.lock"])
+
     def test_an_error_before_the_run_leaves_no_folder(self):
         self.assert_fails(2, ["get_data"], self.config, "--set", "data.name=cifar10", "--set",
                           f"data.root={self.folder}/none", "--out", self.folder / "a" / "b")
@@ -139,6 +162,30 @@ class Names(ProgramTest):
                          sorted([f"{stem}-sculpt-count1-s7", f"{stem}-sculpt-count1-lr0.3-s7",
                                  f"{stem}-sculpt-lenet-width1.0-sparsity0.95-s8"]))
 
+    def test_method_and_machine(self):
+        """The name tells the method that ran, and what decides the bits where it was given."""
+        (self.folder / "imp").mkdir()
+        imp = TINY.replace('"sculpt"', '"imp"').replace("epochs = 2", "epochs = 1").replace(
+            "sparsity = 0.8", "sparsity = 0.2")
+        config = self.write("imp/imp-small.toml", imp)
+        simple = self.write("imp/simple.toml", imp)
+        isa = {**os.environ, "SCULPT_CPU_ISA": "portable"}
+        cases = {
+            "imp-imp-small-s7": ([config], None),
+            "imp-pai-from-imp-small-s7": ([config, "--set", "method=pai"], None),
+            "imp-simple-imp-s7": ([simple], None),
+            "imp-simple-pai-lr0.3-s7": ([simple, "--set", "train.lr=0.3", "--set", "method=pai"],
+                                        None),
+            "imp-imp-small-threads1-s7": ([config, "--threads", "1"], None),
+            "imp-imp-small-cpu-s7": ([config, "--device", "cpu"], None),
+            "imp-imp-small-conv-auto-s7": ([config, "--conv", "auto"], None),
+            "imp-imp-small-portable-s7": ([config], isa),
+        }
+        for words, env in cases.values():
+            done = sculpt_run(*words, cwd=self.folder, env=env)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(sorted(p.name for p in (self.folder / "runs").iterdir()), sorted(cases))
+
     def test_long_and_strange_values(self):
         plans = [["train 1", f"prune magnitude global {d}", "train 1"] for d in (0.5, 0.25)]
         for plan in plans:
@@ -155,7 +202,8 @@ class Names(ProgramTest):
 class Resume(ProgramTest):
     def test_folders(self):
         out = self.folder / "run"
-        self.finish(self.config, "--out", out, "--resume")  # nothing there: starts
+        text = self.finish(self.config, "--out", out, "--resume")  # nothing there: starts
+        self.assertIn(f"there is no run in {out} yet", text)
         before = final(out)
         self.assert_fails(2, [out, "--resume", "--restart", "--out"], self.config, "--out", out)
         self.assertIn("finished", self.finish(self.config, "--out", out, "--resume"))
@@ -192,6 +240,8 @@ class Resume(ProgramTest):
         self.finish(out, "--resume", "--set", "train.checkpoint_every=2")
         self.assertEqual(final(out), final(whole))
         self.assertIn("finished", self.finish("--resume", out))
+        self.assert_fails(2, ["no run folder", f'did you mean "{out}"?', "--out"], "--resume",
+                          self.folder / "runn")
         nothing = self.folder / "nothing"
         nothing.mkdir()
         self.assert_fails(2, [nothing, "not a run folder"], "--resume", nothing)
@@ -278,9 +328,11 @@ class Results(ProgramTest):
                     good.replace('"kept": ', '"kept": 1')):
             with self.subTest(bad=bad[:20]):
                 path.write_text(bad)
-                done = self.assert_fails(1, [path, "move the file away and give --resume"],
-                                         "--resume", self.out)
-                self.assertNotIn("%", done.stdout)
+                for more in ([], LONGER):
+                    done = self.assert_fails(2, [path, "move the file away and give --resume"],
+                                             "--resume", self.out, *more)
+                    self.assertNotIn("%", done.stdout)
+                self.assertEqual(path.read_text(), bad)
         path.rename(self.folder / "away.json")  # the advice, followed
         text = self.finish("--resume", self.out)
         self.assertIn(next(line for line in self.shown.splitlines() if "accuracy" in line), text)
@@ -293,10 +345,56 @@ class Results(ProgramTest):
             bad = bytearray(good)
             bad[place] ^= 1
             path.write_bytes(bad)
-            self.assert_fails(1, [f"{path} is damaged", "--restart"], "--resume", self.out)
+            for more in ([], LONGER):
+                self.assert_fails(2, [f"{path} is damaged", "--restart"], "--resume", self.out,
+                                  *more)
         self.finish("--restart", self.out)
         self.assertEqual(path.read_bytes(), good)
         path.write_bytes(good)
+
+    def test_a_final_checkpoint_that_is_missing(self):
+        (self.out / "checkpoints" / "final.safetensors").unlink()
+        for more in ([], LONGER):
+            done = self.assert_fails(2, ["final.safetensors is missing", "--restart"], "--resume",
+                                     self.out, *more)
+            self.assertNotIn("another config", done.stderr)
+
+    def test_an_extension_writes_a_lost_summary_again(self):
+        good = (self.out / "summary.json").read_text()
+        (self.out / "summary.json").unlink()
+        done = sculpt_run("--resume", self.out, *LONGER)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("summary.json was missing; it is written again", done.stderr)
+        self.assertEqual((self.out / "earlier-1" / "summary.json").read_text(), good)
+        whole = self.folder / "whole"
+        self.finish(self.config, "--out", whole, *LONGER)
+        self.assertEqual(final(self.out), final(whole))
+
+    def test_a_config_that_is_not_the_run_s(self):
+        path = self.out / "config.toml"
+        good = path.read_text()
+        lines = good.splitlines(keepends=True)
+        damages = {
+            "edited": (good.replace("\nlr = 0.1\n", "\nlr = 0.2\n"), "is not the config that"),
+            "cut": ("".join(lines[:len(lines) // 2]), "are missing"),
+            "cut in a line": (good[:good.index("lr =") + 4], "is damaged"),
+            "empty": ("", "is empty"),
+        }
+        for name, (bad, message) in damages.items():
+            with self.subTest(name):
+                self.assertNotEqual(bad, good)
+                path.write_text(bad)
+                for words in (["--resume", self.out], ["--resume", self.out, *LONGER],
+                              [self.config, "--out", self.out, "--resume"],
+                              [self.config, "--out", self.out, "--resume", *LONGER]):
+                    done = self.assert_fails(2, [path, message, "start over with"], *words)
+                    self.assertNotIn("another config", done.stderr)
+                self.assertEqual(path.read_text(), bad)
+        self.assert_fails(2, [path, "is empty"], "--restart", self.out)
+        # Both ways that the message names.
+        self.finish(self.config, "--out", self.out, "--restart")
+        path.write_text(good)
+        self.assertIn("finished", self.finish("--resume", self.out))
 
     def test_a_half_finished_end(self):
         """A kill between the files of the end: the summary is written, nothing is trained."""
@@ -354,6 +452,10 @@ class Extension(ProgramTest):
         self.assertEqual(process.returncode, 75)
         self.assert_fails(2, ["cycles.final: 1 in the folder, 2 now", "once it has finished"],
                           "--resume", out, "--set", "cycles.final=2")
+        good = (out / "config.toml").read_text()
+        (out / "config.toml").write_text(good.replace("final = 1", "final = 2"))
+        self.assert_fails(2, [out / "config.toml", "is not the config that", "--set"], "--resume", out)
+        (out / "config.toml").write_text(good)
         self.finish("--resume", out)
         self.finish("--resume", out, "--set", "cycles.final=2")
 
