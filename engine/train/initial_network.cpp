@@ -185,12 +185,13 @@ void require_density_left(const Plan& plan, const ParameterArena& parameters) {
   for (size_t i = 0; i < plan.size(); ++i) {
     const auto* prune = std::get_if<PruneStep>(&plan[i]);
     if (prune == nullptr) continue;
+    const double left = static_cast<double>(kept) / static_cast<double>(prunable);
     if (kept_for_density(prune->density, prunable) > kept)
       fail(
           "step {} of the plan, \"{}\": the masks of model.init_from keep {:.6g} of the weights, "
-          "and masked weights do not come back; set model.init_parts = \"weights\", or prune to "
-          "less",
-          i + 1, describe(plan[i]), static_cast<double>(kept) / static_cast<double>(prunable));
+          "and masked weights do not come back; prune to a density below {:.6g}, or set "
+          "model.init_parts = \"weights\"",
+          i + 1, describe(plan[i]), left, left);
     return;  // the later ones are lower
   }
 }

@@ -302,6 +302,9 @@ TEST_CASE("initial network: a plan begins at the density of the masks, to the we
       error_of([&] { require_density_left(plan(0.3 + 1.5 / static_cast<double>(n)), arena); });
   CHECK(contains(message, "step 2 of the plan"));
   CHECK(contains(message, "model.init_parts = \"weights\""));
+  const double left = static_cast<double>(arena.kept_count()) / static_cast<double>(n);
+  CHECK(contains(message, fmt::format("prune to a density below {:.6g}", left)));
+  CHECK(error_of([&] { require_density_left(plan(left), arena); }) == "");
 }
 
 TEST_CASE("initial network: runs start there, rewind there, and resume to the same bytes") {
