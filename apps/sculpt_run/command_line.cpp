@@ -76,8 +76,8 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--out", line.out,
-                 "run folder (default runs/<config>-<method>-<changes>-s<seed>; the changes are "
-                 "what --set, --threads, --device and --conv change)")
+                 "run folder (default: one in runs/ that is named after the config, the method, "
+                 "what the command changes, and the seed)")
       ->type_name("DIR");
   CLI::Option* resume =
       app.add_flag("--resume", line.resume,

@@ -129,7 +129,7 @@ class Messages(ProgramTest):
             ([self.config, "--threads", "0"], "--threads: 0 is not in range"),
             ([self.config, "--threads", "many"], "--threads: many is not in range"),
             (["--help-config", "html"], "--help-config: html is not in {text,markdown}"),
-            ([], "CONFIG.toml is required"),
+            ([], "the config is missing; write sculpt_run CONFIG.toml"),
         ]
         for words, text in cases:
             with self.subTest(words):
