@@ -62,7 +62,7 @@ void require_config_of_checkpoints(const RunFolder& folder, const std::string& n
   for (const fs::path& path : checkpoints) {
     const std::string hash = config_hash_of(path);
     if (hash == now) return;
-    if (!hash.empty()) other = path.string();
+    if (!hash.empty() && other.empty()) other = path.string();
   }
   if (other.empty()) return;
   fail("{} is not the config that {} was written under: it was edited or damaged{}; {}",
