@@ -1,5 +1,6 @@
 #include "apps/common/option_errors.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <vector>
 
@@ -36,8 +37,13 @@ std::string without_value(const std::string& word) {
 }  // namespace
 
 std::string value_name(const CLI::Option& option) {
-  const std::string name = option.get_type_name();  // "N:INT in [1 - 4096]" where it is checked
-  return name.substr(0, name.find(':'));
+  // "N:INT in [1 - 4096]" or "[FORMAT]:{text,markdown}" where it is checked, but "FIRST:LAST" is a
+  // name.
+  const std::string name = option.get_type_name();
+  const size_t colon = name.find(':');
+  return name.find_first_of(" {", std::min(colon, name.size())) == std::string::npos
+             ? name
+             : name.substr(0, colon);
 }
 
 std::string option_error_line(const CLI::App& app, const CLI::ParseError& error,

@@ -13,7 +13,7 @@ METHODS = ["dense", "oneshot", "imp", "wr", "lrr", "pai", "cyclic", "sculpt"]
 class Arguments(ProgramTest):
     def test_help(self):
         text = self.finish("--help")
-        for part in ("--set", "--resume", "--plan", "--describe", "--threads", "75", "CONFIG.toml"):
+        for part in ("--set", "--profile FIRST:LAST ", "--threads N ", "[FORMAT] ", "--resume", "--plan", "--describe", "--threads", "75", "CONFIG.toml"):
             self.assertIn(part, text)
 
     def test_wrong_arguments(self):
