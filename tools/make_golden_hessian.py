@@ -2,11 +2,12 @@
 """Writes the golden file of products with the Hessian: PyTorch's double backward to compare with.
 
 usage: tools/make_golden_hessian.py [--out tests/golden/hessian_products.safetensors]
+                                    [--width W] [--images N]
 
-Five networks at a fraction of their widths, one batch of 20 seeded images, batch norm with batch
-statistics, mean cross-entropy. For each network: H g and H v over all prunable weights, H being the
-Hessian by them, g the gradient and v a vector of random numbers. Computed in float64 by
-differentiating the backward pass.
+Five networks at a fraction of their widths (at the width W, if given), one batch of 20 (or N) seeded
+images, batch norm with batch statistics, mean cross-entropy. For each network: H g and H v over all
+prunable weights, H being the Hessian by them, g the gradient and v a vector of random numbers.
+Computed in float64 by differentiating the backward pass.
 
 Weights, biases and v are functions of a number (see uniform()), so that the file need not hold
 them: element i of tensor t of network n is uniform(1000 * n + t, i) times the bound of the tensor.
@@ -15,7 +16,7 @@ The bound is sqrt(6 / fan out) for convolutions (the variance of Kaiming's norma
 of v, counted over all prunable weights, is uniform(1000 * n + 999, i).
 
 Contents:
-  images [20,3,32,32] uint8, labels [20] uint8, mean [3], std [3]
+  images [N,3,32,32] uint8, labels [N] uint8, mean [3], std [3]
   <network>.hessian_gradient.<parameter>  H g, float32
   <network>.hessian_random.<parameter>    H v, float32
 `__metadata__` holds format ("sculpt-golden-hessian"), version, networks ("name width" each, separated
@@ -33,7 +34,7 @@ import make_golden
 import pytorch_models
 import safetensors_io
 
-NETWORKS = [("mlp", 0.04), ("lenet", 0.5), ("resnet20", 0.25), ("vgg11_bn", 0.0625),
+NETWORKS = [("mlp", 0.02), ("lenet", 0.3), ("resnet20", 0.25), ("vgg11_bn", 0.04),
             ("mobilenet_v1", 0.0625)]
 IMAGES, CLASSES, SEED = 20, 10, 3
 DIRECTION = 999
@@ -97,19 +98,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path,
                         default=root / "tests" / "golden" / "hessian_products.safetensors")
+    parser.add_argument("--width", type=float, help="of all networks; 1 makes a file of 110 MB")
+    parser.add_argument("--images", type=int, default=IMAGES)
     arguments = parser.parse_args()
+    networks = [(name, arguments.width or width) for name, width in NETWORKS]
 
     torch.use_deterministic_algorithms(True)
     generator = np.random.Generator(np.random.Philox(SEED))
-    images, labels = make_golden.make_images(generator, IMAGES, CLASSES)
+    images, labels = make_golden.make_images(generator, arguments.images, CLASSES)
     mean, std = (np.array(v, np.float32) for v in image_data.NORMALIZATION["cifar10"])
     tensors = {"images": images, "labels": labels, "mean": mean, "std": std}
     metadata = {"format": "sculpt-golden-hessian", "version": "1", "torch": torch.__version__,
-                "networks": ",".join(f"{name} {width}" for name, width in NETWORKS)}
+                "networks": ",".join(f"{name} {width}" for name, width in networks)}
     x = torch.from_numpy(images).double() / 255
     x = (x - torch.tensor(mean).double().view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     y = torch.from_numpy(labels).long()
-    for n, (name, width) in enumerate(NETWORKS):
+    for n, (name, width) in enumerate(networks):
         model = pytorch_models.build(name, CLASSES, width).double()
         fill(model, n)
         metadata[f"parameters.{name}"] = ",".join(key for key, _ in model.named_parameters())
