@@ -36,6 +36,7 @@ struct Format {
   const char* dataset;
   int64_t label_bytes;  // the last of them is the label
   int64_t classes;
+  std::string hint;  ///< how to get the files
 };
 
 Dataset empty_set(const Format& format, const char* class_names, Normalization normalization) {
@@ -50,15 +51,15 @@ Dataset empty_set(const Format& format, const char* class_names, Normalization n
 
 void append_records(const Format& format, const std::string& path, int64_t records, Dataset& set) {
   const int64_t record_bytes = format.label_bytes + kPixelBytes;
-  const std::vector<uint8_t> bytes = read_file(path, records * record_bytes, format.dataset);
+  const std::vector<uint8_t> bytes = read_file(path, records * record_bytes, format.hint);
   for (int64_t i = 0; i < records; ++i) {
     const uint8_t* record = bytes.data() + i * record_bytes;
     const int32_t label = record[format.label_bytes - 1];
     if (label >= format.classes) {
       fail(
           "{}: record {} has label {}, but {} has classes 0 to {}; the file is damaged or not "
-          "{}: fetch it again with tools/get_data",
-          path, i, label, format.dataset, format.classes - 1, format.dataset);
+          "{}; delete it, and {}",
+          path, i, label, format.dataset, format.classes - 1, format.dataset, format.hint);
     }
     set.labels.push_back(label);
     set.images.insert(set.images.end(), record + format.label_bytes, record + record_bytes);
@@ -68,7 +69,7 @@ void append_records(const Format& format, const std::string& path, int64_t recor
 }  // namespace
 
 TrainTest load_cifar10(const std::string& root, int64_t records) {
-  const Format format = {"cifar10", 1, 10};
+  const Format format = {"cifar10", 1, 10, fetch_hint("cifar10", root)};
   const Found found = find_layout(
       format.dataset, root,
       {{"cifar-10-batches-bin", "data_batch_1.bin"}, {"cifar-10-batches-py", "data_batch_1"}});
@@ -79,7 +80,7 @@ TrainTest load_cifar10(const std::string& root, int64_t records) {
   const auto append = [&](const std::string& name, Dataset& set) {
     const std::string path = found.folder + "/" + name;
     if (found.layout == kPickled)
-      append_pickled(path, "labels", records, set);
+      append_pickled(path, "labels", records, format.hint, set);
     else
       append_records(format, path + ".bin", records, set);
   };
@@ -90,7 +91,7 @@ TrainTest load_cifar10(const std::string& root, int64_t records) {
 }
 
 TrainTest load_cifar100(const std::string& root, int64_t train_records, int64_t test_records) {
-  const Format format = {"cifar100", 2, 100};
+  const Format format = {"cifar100", 2, 100, fetch_hint("cifar100", root)};
   const Found found = find_layout(
       format.dataset, root, {{"cifar-100-binary", "train.bin"}, {"cifar-100-python", "train"}});
   const Dataset empty = empty_set(format, kCifar100Classes,
@@ -100,7 +101,7 @@ TrainTest load_cifar100(const std::string& root, int64_t train_records, int64_t 
   const auto append = [&](const std::string& name, int64_t records, Dataset& set) {
     const std::string path = found.folder + "/" + name;
     if (found.layout == kPickled)
-      append_pickled(path, "fine_labels", records, set);
+      append_pickled(path, "fine_labels", records, format.hint, set);
     else
       append_records(format, path + ".bin", records, set);
   };

@@ -42,8 +42,8 @@ void append(const PickleValue& batch, const std::string& label_key, int64_t reco
 }  // namespace
 
 void append_pickled(const std::string& path, const std::string& label_key, int64_t records,
-                    Dataset& set) {
-  const std::vector<uint8_t> bytes = read_file(path, -1, set.name);
+                    const std::string& hint, Dataset& set) {
+  const std::vector<uint8_t> bytes = read_file(path, -1, hint);
   const std::string_view view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   // A record has some ten values at most: labels, and a file name.
   const auto most_values = static_cast<size_t>(16 * records + 1000);
@@ -52,9 +52,9 @@ void append_pickled(const std::string& path, const std::string& label_key, int64
     append(pickle.value(), label_key, records, set);
   } catch (const Error& error) {
     fail(
-        "{}: not {} as pickled for Python: {}; the file is damaged or another one: fetch it again "
-        "with tools/get_data",
-        path, set.name, error.what());
+        "{}: not {} as pickled for Python: {}; the file is damaged or another one; delete it, "
+        "and {}",
+        path, set.name, error.what(), hint);
   }
 }
 

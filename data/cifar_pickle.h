@@ -12,8 +12,8 @@ namespace sculpt::data {
 
 /// Appends the records of the file to `set`, whose name, shape and classes are set. `label_key`:
 /// "labels" or "fine_labels". Throws Error naming the file if it is not a pickle of exactly
-/// `records` records or if a label is out of range.
+/// `records` records or if a label is out of range; `hint` is fetch_hint().
 void append_pickled(const std::string& path, const std::string& label_key, int64_t records,
-                    Dataset& set);
+                    const std::string& hint, Dataset& set);
 
 }  // namespace sculpt::data

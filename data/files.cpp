@@ -8,6 +8,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
+#include "engine/core/shell_word.h"
 
 namespace sculpt::data {
 namespace {
@@ -19,8 +20,8 @@ constexpr size_t kBytesAtOnce = size_t{1} << 20;  // a slow network file system 
 }  // namespace
 
 std::string fetch_hint(const std::string& dataset, const std::string& root) {
-  return fmt::format("'tools/get_data {} --to {}' fetches it", dataset,
-                     root.empty() ? "DIR" : root);
+  return fmt::format("`tools/get_data {} --to {}` fetches it", dataset,
+                     root.empty() ? "DIR" : shell_word(root));
 }
 
 void require_folder(const std::string& dataset, const std::string& root) {
@@ -54,21 +55,15 @@ std::string find_folder(const std::string& dataset, const std::string& root,
 }
 
 std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
-                               const std::string& dataset) {
+                               const std::string& hint) {
   std::error_code error;
-  if (!fs::exists(path, error)) {
-    fail("{}: file not found; {}", path,
-         fetch_hint(dataset, fs::path(path).parent_path().string()));
-  }
+  if (!fs::exists(path, error)) fail("{}: file not found; {}", path, hint);
   if (!fs::is_regular_file(path, error)) fail("{}: not a regular file", path);
   const uintmax_t size = fs::file_size(path, error);
   if (error) fail("{}: cannot be read: {}", path, error.message());
   if (expected_bytes >= 0 && size != static_cast<uintmax_t>(expected_bytes)) {
-    fail(
-        "{}: {} bytes where {} are expected ({}); delete it and fetch {} again with "
-        "tools/get_data",
-        path, size, expected_bytes,
-        size < static_cast<uintmax_t>(expected_bytes) ? "truncated?" : "another file?", dataset);
+    fail("{}: {} bytes where {} are expected ({}); delete it, and {}", path, size, expected_bytes,
+         size < static_cast<uintmax_t>(expected_bytes) ? "truncated?" : "another file?", hint);
   }
   std::ifstream in(path, std::ios::binary);
   if (!in) fail("{}: cannot be opened: {}", path, std::strerror(errno));

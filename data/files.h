@@ -10,7 +10,9 @@ namespace sculpt::data {
 /// Throws Error unless root is a folder; the message says how to get the data set.
 void require_folder(const std::string& dataset, const std::string& root);
 
-/// "'tools/get_data NAME --to DIR' fetches it": the end of every message about a missing file.
+/// "`tools/get_data NAME --to DIR` fetches it", with the folder as a shell reads it: the end of
+/// every message about a missing file. Files that lie in `root` itself are found before those of
+/// any subfolder, so the command helps wherever a missing or damaged file lies.
 std::string fetch_hint(const std::string& dataset, const std::string& root);
 
 /// A way in which a data set is stored: the folder that its archive makes, and a file in it.
@@ -34,8 +36,8 @@ Found find_layout(const std::string& dataset, const std::string& root,
 std::string find_folder(const std::string& dataset, const std::string& root,
                         const std::string& subfolder, const std::string& file);
 
-/// The whole file. If expected_bytes >= 0, any other size is an error.
+/// The whole file. If expected_bytes >= 0, any other size is an error. `hint` is fetch_hint().
 std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
-                               const std::string& dataset);
+                               const std::string& hint);
 
 }  // namespace sculpt::data

@@ -4,6 +4,7 @@
 
 #include "data/files.h"
 #include "engine/core/error.h"
+#include "engine/core/shell_word.h"
 
 namespace sculpt::data {
 namespace {
@@ -18,6 +19,8 @@ constexpr int64_t kClasses = 10;
 struct Source {
   const char* dataset;
   std::string root;
+
+  std::string hint() const { return fetch_hint(dataset, root); }
 };
 
 /// Path of e.g. "train-images" + "idx3-ubyte" in either spelling.
@@ -27,11 +30,10 @@ std::string find_idx(const Source& source, const std::string& stem, const std::s
     const std::string path = source.root + "/" + stem + separator + suffix;
     if (fs::exists(path, error)) return path;
     if (fs::exists(path + ".gz", error)) {
-      fail("{}.gz is packed: unpack it with 'gunzip -k {}.gz'", path, path);
+      fail("{}.gz is packed; unpack it with `gunzip -k {}.gz`", path, shell_word(path));
     }
   }
-  fail("data.root: '{}' holds no {}-{}; {}", source.root, stem, suffix,
-       fetch_hint(source.dataset, source.root));
+  fail("data.root: '{}' holds no {}-{}; {}", source.root, stem, suffix, source.hint());
 }
 
 uint32_t big_endian(const uint8_t* bytes) {
@@ -48,20 +50,18 @@ struct Idx {
 /// Reads a file whose header must have `magic` and whose payload must have the header's size.
 Idx read_idx(const Source& source, const std::string& path, uint32_t magic) {
   Idx idx;
-  idx.bytes = read_file(path, -1, source.dataset);
+  idx.bytes = read_file(path, -1, source.hint());
   const size_t rank = magic & 0xffu;
   idx.header_bytes = 4 + 4 * rank;
   if (idx.bytes.size() < idx.header_bytes) {
-    fail(
-        "{}: {} bytes are too few for an IDX header (truncated?); fetch {} again with "
-        "tools/get_data",
-        path, idx.bytes.size(), source.dataset);
+    fail("{}: {} bytes are too few for an IDX header (truncated?); delete it, and {}", path,
+         idx.bytes.size(), source.hint());
   }
   if (big_endian(idx.bytes.data()) != magic) {
     fail(
-        "{}: starts with {:#010x}, an IDX file of this kind with {:#010x}; another file under "
-        "this name?",
-        path, big_endian(idx.bytes.data()), magic);
+        "{}: starts with {:#010x}, an IDX file of this kind with {:#010x} (another "
+        "file?); delete it, and {}",
+        path, big_endian(idx.bytes.data()), magic, source.hint());
   }
   uint64_t expected = idx.header_bytes;
   uint64_t items = 1;
@@ -76,9 +76,9 @@ Idx read_idx(const Source& source, const std::string& path, uint32_t magic) {
   }
   expected += items;
   if (idx.bytes.size() != expected) {
-    fail("{}: {} bytes where its header promises {} ({}); fetch {} again with tools/get_data", path,
+    fail("{}: {} bytes where its header promises {} ({}); delete it, and {}", path,
          idx.bytes.size(), expected, idx.bytes.size() < expected ? "truncated?" : "damaged?",
-         source.dataset);
+         source.hint());
   }
   return idx;
 }
@@ -101,9 +101,10 @@ Dataset read_split(const Source& source, const std::string& split) {
   for (size_t i = labels.header_bytes; i < labels.bytes.size(); ++i) {
     if (labels.bytes[i] >= kClasses) {
       fail(
-          "{}: label {} is {}, but {} has classes 0 to {}; the file is damaged: fetch it again "
-          "with tools/get_data",
-          label_path, i - labels.header_bytes, labels.bytes[i], source.dataset, kClasses - 1);
+          "{}: label {} is {}, but {} has classes 0 to {}; the file is damaged; delete it, and "
+          "{}",
+          label_path, i - labels.header_bytes, labels.bytes[i], source.dataset, kClasses - 1,
+          source.hint());
     }
     set.labels.push_back(labels.bytes[i]);
   }

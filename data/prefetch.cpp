@@ -3,12 +3,13 @@
 #include <utility>
 
 #include "engine/core/error.h"
+#include "kernels/common/start_thread.h"
 
 namespace sculpt::data {
 
 Prefetcher::Prefetcher(int slots, Fill fill) : slots_(slots), fill_(std::move(fill)) {
   SCULPT_CHECK(slots >= 2, "a prefetcher needs 2 slots or more, not {}", slots);
-  thread_ = std::thread([this] { run(); });
+  thread_ = start_thread("loads images", [this] { run(); });
 }
 
 Prefetcher::~Prefetcher() {

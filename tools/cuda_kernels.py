@@ -98,8 +98,8 @@ def roofline(bytes_moved, flops=0):
 def recorded_step(bench, model, batch):
     """What `sculpt_bench floors` prints of a step in bf16."""
     if not Path(bench).exists():
-        sys.exit(f"error: {bench} does not exist: build it (cmake --build build/cpu --target "
-                 "sculpt_bench) or name another one with --bench")
+        sys.exit(f"error: {bench} does not exist: build it (cmake --preset cpu && cmake --build --preset cpu "
+                 "--target sculpt_bench) or name another one with --bench")
     done = subprocess.run([bench, "floors", "--model", model, "--batch", str(batch), "--precision",
                            "bf16"], capture_output=True, text=True)
     if done.returncode != 0:

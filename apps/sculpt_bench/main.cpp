@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 
+#include "apps/common/failure_text.h"
 #include "apps/common/option_errors.h"
 #include "apps/sculpt_bench/break_even.h"
 #include "apps/sculpt_bench/choices.h"
@@ -60,6 +61,16 @@ std::map<std::string, SparseKernels> sparse_kernels_by_name() {
           {"off", SparseKernels::off}};
 }
 
+/// CLI::PositiveNumber prints the largest number there is, in all of its digits.
+CLI::Validator above_zero() {
+  return {[](std::string& text) {
+            double value = 0;
+            const bool good = CLI::detail::lexical_cast(text, value) && value > 0;
+            return good ? std::string() : fmt::format("{} is not a number above 0", text);
+          },
+          "POSITIVE"};
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Times training steps of Sculpt's networks"};
   app.require_subcommand(1);
@@ -67,9 +78,15 @@ int run(int argc, char** argv) {
   StepOptions options;
   int threads = 0, steps = 20;
   app.add_option("--model", options.model, "a model of sculpt_run")->capture_default_str();
-  app.add_option("--width", options.width, "channel multiplier")->capture_default_str();
-  app.add_option("--batch", options.batch, "images per step")->capture_default_str();
-  app.add_option("--image-size", options.image_size, "height and width")->capture_default_str();
+  app.add_option("--width", options.width, "channel multiplier")
+      ->check(above_zero())
+      ->capture_default_str();
+  app.add_option("--batch", options.batch, "images per step")
+      ->check(above_zero())
+      ->capture_default_str();
+  app.add_option("--image-size", options.image_size, "height and width")
+      ->check(above_zero())
+      ->capture_default_str();
   app.add_option("--threads", threads, "0: all cores")->capture_default_str();
   app.add_option("--device", options.device, "as in sculpt_run")->capture_default_str();
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
@@ -106,7 +123,7 @@ int run(int argc, char** argv) {
   auto* sparse = app.add_subcommand(
       "sparse", "steps of masked networks, on kernels that skip masked weights and on dense ones");
   sparse->add_option("--rounds", comparison.rounds, "blocks of each, in turn")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   sparse->add_option("--seconds", comparison.least_seconds, "least length of a block")
       ->capture_default_str();
@@ -129,7 +146,7 @@ int run(int argc, char** argv) {
   auto* choices = app.add_subcommand(
       "choices", "steps of masked networks, with kernels chosen by timing and by the rule");
   choices->add_option("--rounds", choice_rounds, "blocks of each, in turn")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   choices->add_option("--seconds", choice_seconds, "least length of a block")
       ->capture_default_str();
@@ -140,7 +157,7 @@ int run(int argc, char** argv) {
       ->delimiter(',')
       ->check(CLI::Range(0.0001, 0.9999));
   rule->add_option("--repeats", break_even.repeats, "timings of each, of which the least counts")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   try {
@@ -194,7 +211,7 @@ int main(int argc, char** argv) {
   try {
     return sculpt::bench::run(argc, argv);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
+    fmt::print(stderr, "error: {}\n", sculpt::failure_text(e));
     return 1;
   }
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "apps/common/failure_text.h"
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
@@ -279,7 +280,7 @@ int main(int argc, char** argv) {
     sculpt::say_error(error.what());
     return sculpt::kExitUsage;
   } catch (const std::exception& error) {
-    sculpt::say_error(error.what());
+    sculpt::say_error(sculpt::failure_text(error));
     return sculpt::kExitFailed;
   }
 }

@@ -60,8 +60,9 @@ void check_batches(const Request& request, Experiment& experiment) {
   };
   const BatchSource& source = experiment.train();
   const int64_t batch = source.batch_size(), rest = source.images_per_epoch() % batch;
-  if (std::min(batch, source.size()) < least)
-    fail("a step has {} image, {}; raise train.batch", std::min(batch, source.size()), what());
+  if (source.size() < least)
+    fail("there is {} image to train on, {}; raise data.train_limit", source.size(), what());
+  if (batch < least) fail("a step has {} image, {}; raise train.batch", batch, what());
   if (rest > 0 && rest < least)
     fail(
         "the last batch of an epoch has {} image ({} images in batches of {}), {}; set "

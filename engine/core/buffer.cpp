@@ -114,8 +114,10 @@ Buffer::Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memo
   if (bytes == 0) return;
   data_ = memory ? static_cast<std::byte*>(memory->allocate(bytes)) : allocate_host(bytes);
   if (!data_)
-    fail("out of {}memory: {} needs {:.1f} MiB; in use are {}. Use a smaller train.batch or model",
-         memory ? "GPU " : "", what, Live::mebibytes(bytes), live().describe(memory != nullptr));
+    fail(
+        "out of {}memory: there are not {:.1f} MiB for {}; in use are {}; use a smaller batch "
+        "(train.batch) or a smaller model",
+        memory ? "GPU " : "", Live::mebibytes(bytes), what, live().describe(memory != nullptr));
   bytes_ = bytes;
   live().add(memory_ != nullptr, what, bytes);
   if (memory_) zero();

@@ -110,8 +110,8 @@ Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
       kernels::conv2d_output_size(in.width, w[3], options.stride, options.padding);
   if (in.height + 2 * options.padding < w[2] || in.width + 2 * options.padding < w[3])
     fail(
-        "conv2d '{}': input {} is smaller than the {}x{} kernel; use larger images or fewer "
-        "strides",
+        "conv2d '{}': input {} is smaller than the {}x{} kernel; use larger images or a "
+        "model with fewer strides and pooling steps",
         name, to_string(in), w[2], w[3]);
 
   Conv2dShape shape;

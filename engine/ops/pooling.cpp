@@ -80,8 +80,7 @@ Value record(Graph& graph, const char* op, const std::string& name, Value x, Poo
   if (std::min(in.height, in.width) + 2 * options.padding < options.kernel)
     fail(
         "{} '{}': input {} is smaller than the window of {}; use larger images or a model with "
-        "fewer "
-        "pooling steps",
+        "fewer strides and pooling steps",
         op, name, to_string(in), options.kernel);
   auto out = [&](int64_t size) {
     return kernels::conv2d_output_size(size, options.kernel, options.stride, options.padding);

@@ -179,8 +179,8 @@ Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
   if (length == 0) return product;
   if (!(weight_norm > 0) || !std::isfinite(weight_norm) || !std::isfinite(length))
     fail(
-        "cannot multiply by the Hessian: the norm of the weights is {}, of the direction {}; check "
-        "the data and the initialisation",
+        "cannot multiply by the Hessian: the norm of the weights is {}, of the direction {}; start "
+        "from other weights, or use another criterion",
         weight_norm, length);
 
   double h = longest_step(parameters) * weight_norm / length;
@@ -200,7 +200,9 @@ Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
   if (backend.pruning.first_not_finite(product.as<double>(), parameters.prunable_count(),
                                        workspace.data(), backend.stream) >= 0)
     fail(
-        "cannot multiply by the Hessian: a gradient is not finite; check the data and the weights");
+        "cannot multiply by the Hessian: a gradient is not finite; start from other weights, or "
+        "use "
+        "another criterion");
   return product;
 }
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cctype>
 #include <cmath>
 #include <span>
-#include <string_view>
+
+#include "engine/core/shell_word.h"
 
 namespace sculpt {
 namespace {
@@ -24,18 +24,6 @@ void require_finite(std::span<const float> values, const std::string& what) {
     if (!std::isfinite(value))
       throw Divergence(fmt::format("{} has a value that is {}", what,
                                    std::isnan(value) ? "not a number" : "infinite"));
-}
-
-/// A word of a command line, quoted where a shell would take it apart.
-std::string shell_word(const std::string& text) {
-  const auto safe = [](unsigned char c) {
-    return std::isalnum(c) != 0 || std::string_view("/._-+=:,@%").find(c) != std::string_view::npos;
-  };
-  if (!text.empty() && std::ranges::all_of(text, safe)) return text;
-  std::string quoted = "'";
-  for (const char c : text)
-    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
 }
 
 /// A folder beside `root` that a run can use.

@@ -11,6 +11,7 @@
 
 #include "engine/core/error.h"
 #include "engine/train/lock_holder.h"
+#include "kernels/common/start_thread.h"
 
 namespace sculpt {
 namespace {
@@ -252,7 +253,7 @@ std::thread thread_without_signals(const Body& body) {
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(body);
+  std::thread thread = start_thread("renews the lock of the run folder", body);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread;
 }

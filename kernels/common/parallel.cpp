@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/common/check.h"
+#include "kernels/common/start_thread.h"
 
 namespace sculpt {
 namespace {
@@ -37,20 +38,16 @@ constexpr int kSpins = 4000;
 class Pool {
  public:
   explicit Pool(int count) : count_(count) {
-    for (int thread = 1; thread < count; ++thread)
-      workers_.emplace_back([this, thread] { work(thread); });
+    try {
+      for (int thread = 1; thread < count; ++thread)
+        workers_.push_back(start_thread("computes", [this, thread] { work(thread); }));
+    } catch (...) {
+      stop();  // those that were started wait for work, and no destructor will run
+      throw;
+    }
   }
 
-  ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (auto& worker : workers_)
-      worker.join();
-  }
+  ~Pool() { stop(); }
 
   int count() const { return count_; }
 
@@ -74,6 +71,17 @@ class Pool {
   }
 
  private:
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_)
+      worker.join();
+  }
+
   void run_share(int thread) {
     const int64_t begin = items_ * thread / count_;
     const int64_t end = items_ * (thread + 1) / count_;

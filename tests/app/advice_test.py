@@ -22,6 +22,9 @@ def plan(*steps):
     return sets("method=custom", "plan=" + json.dumps(steps))
 
 
+# Its last batch norm sees a single pixel.
+ONE_PIXEL = sets("model.name=resnet18", "model.stem=imagenet", "model.width=0.05")
+
 # (settings that fail, the advice in the message, settings that follow it: one list for each way).
 # A function takes the match of the advice, a regular expression, and returns the settings.
 SETTINGS = [
@@ -83,6 +86,20 @@ SETTINGS = [
     (["--device", "gpu"], r"use auto, cpu, ", [["--device", "auto"], ["--device", "cpu"]]),
     (sets("model.name=vgg11_bn", "data.name=mnist"), r"use larger images or a model with",
      [sets("model.name=lenet", "data.name=mnist"), sets("model.name=vgg11_bn")]),
+    (["--device", "cuda"], r"use (--device cpu)$", [lambda m: m[1].split()]),
+    (sets("train.batch=97", "train.drop_last=true"), r"lower train.batch",
+     [sets("train.batch=96", "train.drop_last=true")]),
+    (ONE_PIXEL + sets("data.train_limit=1"), r"raise data.train_limit",
+     [ONE_PIXEL + sets("data.train_limit=2")]),
+    (ONE_PIXEL + sets("train.batch=1"), r"raise train.batch", [ONE_PIXEL + sets("train.batch=2")]),
+    (ONE_PIXEL + sets("data.train_limit=33"), r"set train.drop_last = true or change train.batch",
+     [ONE_PIXEL + sets("data.train_limit=33", "train.drop_last=true"),
+      ONE_PIXEL + sets("data.train_limit=33", "train.batch=31")]),
+    (sets("prune.reestimate_batch_norm=1"), r"use 0 \(off\), or 2 to (\d+)",
+     [sets("prune.reestimate_batch_norm=0"), sets("prune.reestimate_batch_norm=2"),
+      lambda m: sets(f"prune.reestimate_batch_norm={m[1]}")]),
+    (plan("prune random erk 0.00001", "train 1"), r"keeps none of the \d+ prunable weights; raise it",
+     [plan("prune random erk 0.1", "train 1")]),
     (sets("data.val_split=0.999"), r"choose a smaller fraction", [sets("data.val_split=0.2")]),
     (sets("model.init_from=none.safetensors"), r"give the path of a safetensors file", [[]]),
 ]
@@ -134,6 +151,20 @@ class Environment(ProgramTest):
         self.assertIn("SCULPT_CPU_ISA", done.stderr)
         good = sculpt_run(self.config, "--plan", env={**wrong, "SCULPT_CPU_ISA": "portable"})
         self.assertEqual(good.returncode, 0, good.stderr)
+
+
+    def test_profile_on_the_cpu(self):
+        words = [self.config, "--device", "cpu", "--out", self.folder / "run"]
+        done = self.assert_fails(2, ["write FIRST:LAST"], *words, "--profile", "3:")
+        steps = re.search(r"e\.g\. (\d+:\d+)$", done.stderr.strip())[1]
+        done = self.assert_fails(2, ["--profile needs a GPU"], *words, "--profile", steps)
+        command = re.search(r"on the CPU `(sculpt_bench \w+)` times the ops", done.stderr)[1].split()
+        bench = os.environ.get("SCULPT_BENCH", PROGRAM.replace("sculpt_run", "sculpt_bench"))
+        done = subprocess.run([bench, *command[1:], "--model", "resnet20", "--width", "0.25",
+                               "--batch", "16", "--steps", "1"], capture_output=True, text=True,
+                              timeout=TIMEOUT, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("layer1.0.conv1", done.stdout)
 
 
 class Folders(ProgramTest):

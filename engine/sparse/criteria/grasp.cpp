@@ -27,7 +27,8 @@ ScoreResult score_grasp(const ScoreContext& context, const PruneStep&, KeptWeigh
       gradient.as<double>(), parameters.prunable_count(), workspace.data(), backend.stream);
   if (!(gradient_norm > 0) || !std::isfinite(gradient_norm))
     fail(
-        "grasp cannot score: the norm of the gradient is {}; check the data and the initialisation",
+        "grasp cannot score: the norm of the gradient is {}; start from other weights, or use "
+        "another criterion",
         gradient_norm);
 
   Buffer scores = hessian_product(loss, gradient);

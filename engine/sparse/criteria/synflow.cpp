@@ -149,7 +149,8 @@ std::optional<ScoreResult> prune_step_by_step(Flow& flow, const ScoreContext& co
     if (index < p.count)
       fail(
           "synflow: the score of element {} of '{}' is {}; the network is too deep or its "
-          "weights too large for the range of double; use another criterion",
+          "weights too large for the range of double; start from other weights, or "
+          "use another criterion",
           index, p.name, score);
     index -= p.count;
   }
