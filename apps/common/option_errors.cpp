@@ -83,6 +83,8 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
     const std::string name = name_of(*option);
     if (!what.starts_with(option->get_name() + ":") && !what.starts_with(option->get_name() + " "))
       continue;
+    if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr && option->count() > 1)
+      return fmt::format("{} is given {} times; give it once", name, option->count());
     if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr)
       return fmt::format("{} needs a value ({})", name, value_name(*option));
     if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)

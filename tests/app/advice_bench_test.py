@@ -39,6 +39,8 @@ CASES = [
      [[*PROFILE, *SMALL]]),
     ([*PROFILE, "--batch", "0"], r"0 is not a number above 0;", [[*PROFILE, *SMALL]]),
     (["profile", "--nonsense"], r"run sculpt_bench (--help)$", [lambda m: [m[1]]]),
+    ([*PROFILE, *SMALL, "--batch", "8"], r"--batch is given 2 times; give it once",
+     [[*PROFILE, *SMALL]]),
     ([], r"run sculpt_bench (--help)$", [lambda m: [m[1]]]),
     ([*PROFILE, "--model", "resnet21"], r"the models are: (\w+)",
      [lambda m: [*PROFILE, "--model", m[1], "--width", "0.25", "--batch", "16"]]),

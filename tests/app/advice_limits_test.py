@@ -50,7 +50,7 @@ class Limits(ProgramTest):
         self.assert_helps(self.limited(300_000, *words, *sets("data.synthetic_train=96")))
 
     def test_threads(self):
-        words = [*SMALL, "--threads", "12"]
+        words = [*SMALL, "--threads=12"]
         for kibibytes, thread in ((100_000, "computes"), (130_000, None)):
             done = self.limited(kibibytes, *words, "--out", self.folder / f"run{kibibytes}")
             if thread is None and done.returncode == 0:
@@ -59,7 +59,7 @@ class Limits(ProgramTest):
             self.assertRegex(done.stderr, r"error: cannot start a thread that "
                              + (thread or r"\w+") + r".*; use fewer threads \(--threads\), or allow "
                              r"this program more processes and memory \(ulimit -u, ulimit -v\)")
-        self.assert_helps(self.limited(100_000, *words, "--threads", "1", "--out",
+        self.assert_helps(self.limited(100_000, *SMALL, "--threads=1", "--out",
                                        self.folder / "fewer"))
         self.assert_helps(self.limited("unlimited", *words, "--out", self.folder / "more"))
 
