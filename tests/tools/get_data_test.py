@@ -183,7 +183,14 @@ class GetData(unittest.TestCase):
     def test_wrong_checksum(self):
         self.server.files["set.tar.gz"] = self.archive[:-1] + b"x"
         self.assert_failed(self.run_tool(), "set.tar.gz", "wrong SHA-256", "expected", "got",
-                           hashlib.sha256(self.archive).hexdigest())
+                           hashlib.sha256(self.archive).hexdigest(),
+                           "try again, or get the file in another way and give it with --from FILE")
+        got = self.base / "another.way"
+        got.write_bytes(self.archive)
+        self.assert_complete(self.run_tool("--from", got))
+        self.to = self.base / "again"
+        self.server.files["set.tar.gz"] = self.archive
+        self.assert_complete(self.run_tool())
 
     def test_dead_server_and_missing_file(self):
         self.assert_failed(self.run_tool("--from", "http://127.0.0.1:1/x"),
@@ -224,8 +231,15 @@ class GetData(unittest.TestCase):
     def test_from_truncated_local_archive(self):
         archive = self.base / "set.tar.gz"
         archive.write_bytes(self.archive[:-20])
-        self.assert_failed(self.run_tool("--from", archive), str(archive), "wrong SHA-256")
+        self.assert_failed(self.run_tool("--from", archive), str(archive), "wrong SHA-256",
+                           "if you trust it, unpack it yourself and give the folder")
         self.assertTrue(archive.exists())
+        archive.write_bytes(tar_gz([*((n, b) for n, b in self.files.items()), ("more", b"1")]))
+        self.assert_failed(self.run_tool("--from", archive), "unpack it yourself")
+        (self.base / "unpacked").mkdir()
+        with tarfile.open(archive) as tar:
+            tar.extractall(self.base / "unpacked")
+        self.assert_complete(self.run_tool("--from", self.base / "unpacked"))
 
     def test_from_folders(self):
         for sub in ("", "batches"):

@@ -285,6 +285,22 @@ class Pack(unittest.TestCase):
         with self.assertRaisesRegex(self.binaries.PackError, "not a pack"):
             self.binaries.collect(self.source, self.folder / "mine", "90")
         self.assertTrue((self.folder / "mine" / "thesis.txt").exists())
+        with contextlib.redirect_stdout(io.StringIO()):  # the advice: another folder
+            self.binaries.collect(self.source, self.folder / "other", "90")
+
+    def test_a_tree_that_changes_while_it_is_built(self):
+        class Options:
+            archs, jobs, cmake, out = "90", 0, [], self.folder / "pack"
+        for name, stand_in in (("_call", lambda words: None), ("BUILD_FOLDER", self.folder),
+                               ("_output", lambda words: "")):
+            self.addCleanup(setattr, self.binaries, name, getattr(self.binaries, name))
+            setattr(self.binaries, name, stand_in)
+        commits = iter(["a", "b"])
+        self.addCleanup(setattr, self.binaries, "commit_of_tree", self.binaries.commit_of_tree)
+        self.binaries.commit_of_tree = lambda: next(commits)
+        with self.assertRaisesRegex(self.binaries.PackError, "changed while it was built.*run it again"):
+            self.binaries.pack(Options)
+        self.assertFalse(Options.out.exists())
 
     def test_libraries_that_a_bare_system_lacks(self):
         listed = ("\tlinux-vdso.so.1 (0x1)\n\tlibfmt.so.9 => /lib/libfmt.so.9 (0x2)\n"

@@ -139,13 +139,24 @@ def file_digest(path):
 
 def pack(options):
     """Builds for `options.archs` and fills `options.out`; returns a line that says what is there."""
+    commit = commit_of_tree()
     _call(["cmake", "--preset", "cuda", f"-DSCULPT_CUDA_ARCHS={options.archs}", *options.cmake])
     parallel = ["--parallel", str(options.jobs)] if options.jobs else []
     _call(["cmake", "--build", "--preset", "cuda", *parallel, "--target", *TARGETS])
     listed = _output(["cmake", "--build", "--preset", "cuda", "--target", "help"])
     if "sculpt_cudnn:" in listed:
         _call(["cmake", "--build", "--preset", "cuda", *parallel, "--target", "sculpt_cudnn"])
+    if commit_of_tree() != commit:
+        raise PackError("the tree was changed while it was built, so that nobody could say of which "
+                        "commit the programs are; run it again")
     return collect(BUILD_FOLDER / "bin", options.out, options.archs)
+
+
+def commit_of_tree():
+    """The commit that is checked out, and whether files differ from it."""
+    changed = _output(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no"])
+    return (_output(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).strip()
+            + (" with local changes" if changed.strip() else ""))
 
 
 def collect(source, out, archs):
@@ -170,10 +181,7 @@ def collect(source, out, archs):
         raise PackError(f"the pack has {size >> 20} MiB, more than the {MAX_PACK_BYTES >> 20} that "
                         "may be carried; name fewer architectures with --archs")
     manifest = {
-        "commit": _output(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).strip()
-        + (" with local changes" if _output(["git", "-C", str(ROOT), "status", "--porcelain",
-                                             "--untracked-files=no"]).strip() else ""),
-        "archs": archs, "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": commit_of_tree(), "archs": archs, "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "nvcc": (_output(["nvcc", "--version"]).strip().splitlines() or ["nvcc unknown"])[-1],
         "glibc_needed": needed_glibc([out / name for name in names]),
         "sha256": {str(path.relative_to(out)): file_digest(path) for path in files},
