@@ -40,7 +40,8 @@ def _idx_file(root, stem):
             content = path.read_bytes()
             break
     else:
-        raise DataError(f"{root / stem} is not there (nor {stem}.gz)")
+        raise DataError(f"{root / stem} is not there (nor {stem}.gz); tools/get_data fetches it, "
+                        "--data names its folder")
     try:
         if path.suffix == ".gz":
             content = gzip.decompress(content)

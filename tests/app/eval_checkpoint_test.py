@@ -180,6 +180,21 @@ class Tools(ProgramTest):
         self.assertTrue((held_x.numpy() == images[chosen["val"]]).all())
         self.assertTrue((train_x.numpy() == images[chosen["train"]]).all())
 
+    def test_advice_is_followed(self):
+        with self.assertRaisesRegex(train_pytorch.RecipeError, "lower train.batch$"):
+            self.trained_by_pytorch("train.drop_last=true", f"train.batch={TRAIN + 1}")
+        self.trained_by_pytorch("train.drop_last=true", f"train.batch={TRAIN}")
+        folder = self.trained([], "moved")
+        images = self.folder / "t10k-images-idx3-ubyte"
+        (self.folder / "elsewhere").mkdir()
+        for file in self.folder.glob("*-ubyte"):
+            file.rename(self.folder / "elsewhere" / file.name)
+        with self.assertRaisesRegex(eval_checkpoint.image_data.DataError,
+                                    images.name + ".*--data names its folder"):
+            self.call(eval_checkpoint, folder)
+        status, output = self.call(eval_checkpoint, folder, "--data", self.folder / "elsewhere")
+        self.assertEqual(status, 0, output)
+
     def test_cutout_and_mirroring(self):
         torch = train_pytorch.torch
         images = torch.full((200, 1, 28, 28), 200, dtype=torch.uint8)
