@@ -5,10 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "data/augment.h"
+#include "data/data_options.h"
 #include "data/dataset.h"
-#include "data/options.h"
 #include "data/prefetch.h"
+#include "data/transforms/augment.h"
 #include "engine/core/batch_source.h"
 
 namespace sculpt::data {

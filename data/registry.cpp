@@ -1,8 +1,8 @@
 #include "data/registry.h"
 
-#include "data/cifar.h"
-#include "data/mnist.h"
-#include "data/synthetic.h"
+#include "data/sets/cifar.h"
+#include "data/sets/mnist.h"
+#include "data/sets/synthetic.h"
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
 

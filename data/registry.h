@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "data/data_options.h"
 #include "data/dataset.h"
-#include "data/options.h"
 
 namespace sculpt::data {
 

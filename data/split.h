@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "data/data_options.h"
 #include "data/dataset.h"
-#include "data/options.h"
 
 namespace sculpt::data {
 

@@ -35,8 +35,8 @@ struct InputKernels {
   void (*store_f32)(float* values, const void* x, const ActivationShape& shape,
                     const Launch& launch);
   /// x[n] := image order[first + n] of the set, augmented for the epoch (the bytes that
-  /// data/augment.h makes) and normalised as by load_u8; labels[n] := its label. labels: [batch].
-  /// Null where batches are made by the host.
+  /// data/transforms/augment.h makes) and normalised as by load_u8; labels[n] := its label. labels:
+  /// [batch]. Null where batches are made by the host.
   void (*load_resident)(void* x, int32_t* labels, const ResidentSet& set,
                         const ResidentBatch* batch, const ActivationShape& shape,
                         const Launch& launch) = nullptr;

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/core/options.h"
+#include "engine/core/option_visitor.h"
 #include "engine/nn/network.h"
 
 namespace sculpt::models {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: every #include "..." of the source folders against the table below.
+"""Checks who includes whom: every #include "..." of the source folders against the table below, and
+the libraries that CMake links against the same table.
 
-usage: tools/check_includes.py [--root DIR] [--graph text|dot]
+usage: tools/check_includes.py [--root DIR] [--graph text|dot|markdown]
 
 The rule in one sentence: a folder includes folders below it, kernels know no engine, and nothing
 includes tests/ or tools/. Prints violations as file:line: message and exits with 1 if there is one.
---graph prints which folder includes which instead.
+--graph prints which folder includes which instead; docs/architecture.md shows what `markdown` prints.
 """
 import argparse
 import re
@@ -13,24 +14,41 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-# Folder -> folders that its files may include besides their own. Longest prefix wins on both sides.
-KERNEL_API = ["kernels"]  # kernels/*.h and kernels/common, not the implementations (see INTERNAL)
+# Folder -> folders that its files include besides their own, from the bottom to the top. A file belongs
+# to the longest row that it lies in. Each row is as short as the code allows: `check` reports an entry
+# that no file uses.
+KERNELS = ["kernels", "kernels/common", "kernels/device"]
 ALLOWED = {
-    "kernels": [],
-    "engine/core": KERNEL_API,
-    "engine/autograd": ["engine/core", *KERNEL_API],
-    "engine/ops": ["engine/autograd", "engine/core", *KERNEL_API],
-    "engine/nn": ["engine/ops", "engine/autograd", "engine/core", *KERNEL_API],
-    "engine/optim": ["engine/nn", "engine/autograd", "engine/core", *KERNEL_API],
-    "engine/sparse": ["engine/optim", "engine/nn", "engine/autograd", "engine/core", *KERNEL_API],
-    "engine/train": ["engine/sparse", "engine/optim", "engine/nn", "engine/ops", "engine/autograd",
-                     "engine/core", *KERNEL_API],
-    "models": ["engine/nn", "engine/ops", "engine/core"],
+    "kernels/common": [],
+    "kernels": ["kernels/common"],
+    "kernels/tuning": [],
+    "kernels/device": ["kernels", "kernels/common", "kernels/tuning"],
+    "kernels/host": ["kernels", "kernels/common"],
+    "kernels/reference": ["kernels/common", "kernels/device", "kernels/host"],
+    "kernels/cpu": [*KERNELS, "kernels/host"],
+    "kernels/cuda": [*KERNELS, "kernels/tuning"],
+    "kernels/cudnn": ["kernels/common", "kernels/device"],
+    "engine/core": ["kernels/common", "kernels/device"],
+    "engine/config": ["engine/core"],
+    "engine/formats": ["engine/core"],
+    "engine/parameters": ["engine/core", "kernels/device"],
+    "engine/autograd": ["engine/parameters", "engine/core", "kernels/common", "kernels/device",
+                        "kernels/tuning"],
+    "engine/ops": ["engine/autograd", "engine/core", "kernels", "kernels/common", "kernels/tuning"],
+    "engine/nn": ["engine/ops", "engine/autograd", "engine/parameters", "engine/core", "kernels"],
+    "engine/optim": ["engine/parameters", "engine/core", "kernels"],
+    "engine/sparse": ["engine/nn", "engine/parameters", "engine/core", "kernels/device"],
+    "engine/plan": ["engine/sparse", "engine/optim", "engine/nn", "engine/core"],
+    "engine/run": ["engine/plan", "engine/sparse", "engine/parameters", "engine/formats",
+                   "engine/config", "engine/core", "kernels/tuning"],
+    "engine/train": ["engine/run", "engine/plan", "engine/sparse", "engine/optim", "engine/nn",
+                     "engine/parameters", "engine/core"],
+    "models": ["engine/nn", "engine/core"],
     "data": ["engine/core", "kernels/common"],
-    "apps": ["models", "data", "engine", "kernels"],
+    "apps": ["models", "data", "engine/train", "engine/run", "engine/plan", "engine/sparse",
+             "engine/optim", "engine/nn", "engine/ops", "engine/autograd", "engine/config",
+             "engine/core", "kernels/common", "kernels/device", "kernels/tuning"],
 }
-# Implementations behind the kernel headers: used within kernels/ only.
-INTERNAL = ["kernels/cpu", "kernels/reference", "kernels/cuda", "kernels/cudnn"]
 # Headers that CMake writes into the build folder.
 GENERATED = {"build_info.h"}
 # Where source lies; tests may include anything and are not looked at.
@@ -59,9 +77,7 @@ def violation(path, included):
         if top in ("tests", "tools"):
             return f'includes "{included}": nothing includes {top}/'
         return f'includes "{included}": not a path from the repository root of a known folder'
-    if not inside(path, "kernels") and any(inside(included, folder) for folder in INTERNAL):
-        return f'includes "{included}": implementations of kernels are private to kernels/'
-    if layer == target or any(inside(included, folder) for folder in ALLOWED[layer]):
+    if layer == target or target in ALLOWED[layer]:
         return None
     allowed = ", ".join(ALLOWED[layer]) or "itself only"
     return f'includes "{included}": {layer} may include {allowed}'
@@ -81,7 +97,7 @@ def includes(root):
 
 def check(root):
     """All violations as printable lines, and the number of includes looked at."""
-    problems, count = [], 0
+    problems, used, count = [], set(), 0
     for path, number, included in includes(root):
         count += 1
         if included in GENERATED:
@@ -91,7 +107,46 @@ def check(root):
             reason = f'includes "{included}": there is no such file'
         if reason:
             problems.append(f"{path}:{number}: {reason}")
-    return problems, count
+        used.add((layer_of(path), layer_of(included)))
+    return problems, used, count
+
+
+def unused_rules(used):
+    """Entries of the table that no include needs, as printable lines."""
+    return [f"{Path(__file__).name}: no file of {layer} includes {target}: take it out of the table"
+            for layer, targets in ALLOWED.items() for target in targets
+            if (layer, target) not in used]
+
+
+LIBRARY = re.compile(r"sculpt_library\((\w+)\s+FOLDER\s+(\S+)\s+LINK\s*([^)]*)\)")
+
+
+def linked(root):
+    """{folder: (library, folders of the libraries that it links)} of every sculpt_library() in CMake."""
+    found = {"kernels": ("sculpt_kernels", set())}
+    lines = []
+    for folder in ("engine", "models", "data"):
+        file = root / folder / "CMakeLists.txt"
+        if file.is_file():
+            for name, sub, links in LIBRARY.findall(file.read_text(encoding="utf-8")):
+                lines.append((folder if sub == "." else f"{folder}/{sub}", name, links.split()))
+    folder_of = {name: folder for folder, name, _ in lines} | {"sculpt_kernels": "kernels"}
+    for folder, name, links in lines:
+        found[folder] = (name, {folder_of[link] for link in links if link in folder_of})
+    return found
+
+
+def link_problems(root):
+    """Where CMake links other libraries than the table says."""
+    problems = []
+    for folder, (name, links) in linked(root).items():
+        if folder == "kernels":
+            continue
+        wanted = {"kernels" if inside(target, "kernels") else target for target in ALLOWED[folder]}
+        if links != wanted:
+            problems.append(f"{name} (CMake) links {', '.join(sorted(links))}, but its folder may "
+                            f"include {', '.join(sorted(wanted))}")
+    return problems
 
 
 def print_graph(root, style):
@@ -105,21 +160,27 @@ def print_graph(root, style):
         for (source, target), count in sorted(edges.items()):
             print(f'  "{source}" -> "{target}" [label={count}];')
         print("}")
-    else:
-        for layer in reversed(ALLOWED):
-            targets = [f"{t} ({n})" for (s, t), n in sorted(edges.items()) if s == layer]
-            print(f"{layer:<16} -> {', '.join(targets) or '-'}")
+        return
+    for layer in reversed(ALLOWED):
+        targets = [t for (s, t) in sorted(edges) if s == layer]
+        if style == "markdown":
+            print(f"| `{layer}` | {', '.join(f'`{t}`' for t in targets) or 'nothing'} |")
+        else:
+            print(f"{layer:<18} -> {', '.join(f'{t} ({edges[layer, t]})' for t in targets) or '-'}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
-    parser.add_argument("--graph", choices=("text", "dot"))
+    parser.add_argument("--graph", choices=("text", "dot", "markdown"))
     arguments = parser.parse_args()
     if arguments.graph:
         print_graph(arguments.root, arguments.graph)
         return 0
-    problems, count = check(arguments.root)
+    problems, used, count = check(arguments.root)
+    problems += link_problems(arguments.root)
+    if not problems:
+        problems += unused_rules(used)
     for problem in problems:
         print(problem)
     if count == 0:

@@ -4,7 +4,7 @@
 usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--bench build/cpu/bin/sculpt_bench]
                              [--out docs/results/cuda_kernels.md]
 
-Compiles kernels/cuda/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
+Compiles kernels/cuda/**/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
 reports them; needs nvcc and c++filt, no GPU. The second table adds up the bytes and FLOPs that
 `sculpt_bench floors` counts for the ops of a recorded training step, and gives the roofline time:
 the larger of bytes / bandwidth and FLOPs / peak, with the rates of an H100 as measured by others.
@@ -76,7 +76,8 @@ def short_names(mangled):
 
 
 def kernel_table(arch, jobs):
-    sources = sorted((ROOT / "kernels" / "cuda").glob("*.cu"))
+    folder = ROOT / "kernels" / "cuda"
+    sources = sorted(folder.rglob("*.cu"))
     with ThreadPoolExecutor(jobs) as pool:
         per_file = list(pool.map(lambda source: kernels_of(source, arch), sources))
     lines = ["| file | kernel | registers | shared, static (bytes) | spills (bytes) |",
@@ -85,7 +86,7 @@ def kernel_table(arch, jobs):
     for source, kernels in zip(sources, per_file):
         for name, (_, registers, shared, spills) in zip(short_names([k[0] for k in kernels]),
                                                         kernels):
-            lines.append(f"| {source.name} | `{name}` | {registers} | {shared} | {spills} |")
+            lines.append(f"| {source.relative_to(folder)} | `{name}` | {registers} | {shared} | {spills} |")
             if spills:
                 spilling.append(f"`{name}` ({spills} bytes)")
     return lines, spilling

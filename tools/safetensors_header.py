@@ -4,7 +4,7 @@ A file is 8 bytes with the little-endian length of the header, the header, and t
 tensors without a gap. The header is a JSON object {name: {dtype, shape, data_offsets}};
 `__metadata__` in it maps strings to strings. Needs the standard library only.
 
-engine/train/safetensors_read.cpp follows the same rules. Both are compared with the verdicts of the
+engine/formats/safetensors_read.cpp follows the same rules. Both are compared with the verdicts of the
 package `safetensors` (tests/golden/safetensors_headers.json). Two rules follow the description of
 the format where the package is more lenient: a name that appears twice in an object is an error,
 and the entry of a tensor is an object (the package also takes a list of its three fields).

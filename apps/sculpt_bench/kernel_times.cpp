@@ -142,7 +142,7 @@ void time_pruning(Times& times, Network& network) {
     first += layer.count;
   }
   std::vector<kernels::RankingSegment> global = {{0, runs.count, kept.kept() / 10}};
-  // Five passes over scores and candidates, one byte of mask (kernels/cuda/ranking.cu).
+  // Five passes over scores and candidates, one byte of mask (kernels/cuda/ranking/ranking.cu).
   const Cost cost{0, n * (5 * (static_cast<double>(element) + 1) + 1)};
   for (const auto* segments : {&global, &per_layer})
     times.add(segments == &global ? "ranking, global" : "ranking, per layer",

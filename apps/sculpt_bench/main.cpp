@@ -23,7 +23,7 @@
 #include "apps/sculpt_bench/sparse_step.h"
 #include "apps/sculpt_bench/training_step.h"
 #include "engine/core/error.h"
-#include "engine/train/memory_use.h"
+#include "engine/core/memory_use.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt::bench {

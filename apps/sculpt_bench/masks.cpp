@@ -7,11 +7,11 @@
 #include "data/loader.h"
 #include "data/registry.h"
 #include "data/split.h"
+#include "engine/config/config.h"
 #include "engine/core/error.h"
+#include "engine/run/checkpoint.h"
+#include "engine/run/run_folder.h"
 #include "engine/sparse/prune.h"
-#include "engine/train/checkpoint.h"
-#include "engine/train/config.h"
-#include "engine/train/run_folder.h"
 
 namespace sculpt::bench {
 

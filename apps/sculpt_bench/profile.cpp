@@ -8,7 +8,7 @@
 
 #include "apps/sculpt_bench/node_cost.h"
 #include "engine/core/buffer.h"
-#include "engine/train/memory_use.h"
+#include "engine/core/memory_use.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt::bench {

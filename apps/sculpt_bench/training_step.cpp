@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <string>
 
-#include "kernels/conv_library.h"
-#include "kernels/device.h"
+#include "kernels/device/conv_library.h"
+#include "kernels/device/device.h"
 #include "models/registry.h"
 
 namespace sculpt::bench {

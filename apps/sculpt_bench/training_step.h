@@ -7,9 +7,9 @@
 
 #include "apps/sculpt_bench/random_images.h"
 #include "engine/core/step_recorder.h"
+#include "engine/nn/batch_feed.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
-#include "engine/train/batch_feed.h"
 
 namespace sculpt::bench {
 

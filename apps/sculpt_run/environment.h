@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/train/metrics.h"
+#include "engine/run/records.h"
 #include "kernels/tuning/chooser.h"
 
 namespace sculpt {

@@ -8,7 +8,7 @@
 #include "data/split.h"
 #include "engine/nn/network.h"
 #include "engine/train/trainer.h"
-#include "kernels/device.h"
+#include "kernels/device/device.h"
 
 namespace sculpt {
 

@@ -4,7 +4,7 @@
 
 #include "apps/sculpt_run/request.h"
 #include "engine/nn/network.h"
-#include "engine/train/run_folder.h"
+#include "engine/run/run_folder.h"
 
 namespace sculpt {
 

@@ -20,11 +20,11 @@
 #include "apps/sculpt_run/terminal.h"
 #include "apps/sculpt_run/version.h"
 #include "engine/core/error.h"
+#include "engine/core/files.h"
 #include "engine/core/phase.h"
-#include "engine/train/files.h"
-#include "engine/train/run_store.h"
+#include "engine/run/run_store.h"
 #include "kernels/common/parallel.h"
-#include "kernels/conv_library.h"
+#include "kernels/device/conv_library.h"
 
 namespace sculpt {
 namespace {

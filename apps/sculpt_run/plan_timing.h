@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "apps/sculpt_run/experiment.h"
-#include "engine/train/plan_cost.h"
+#include "engine/plan/plan_cost.h"
 
 namespace sculpt {
 

@@ -6,9 +6,9 @@
 #include "apps/sculpt_run/unused_settings.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
+#include "engine/plan/plan_cost.h"
+#include "engine/run/run_store.h"
 #include "engine/sparse/criteria.h"
-#include "engine/train/plan_cost.h"
-#include "engine/train/run_store.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt {

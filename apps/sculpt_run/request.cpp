@@ -5,12 +5,12 @@
 #include <filesystem>
 
 #include "apps/sculpt_run/run_name.h"
+#include "engine/core/files.h"
 #include "engine/core/nearest_name.h"
-#include "engine/train/earlier_run.h"
-#include "engine/train/files.h"
-#include "engine/train/kernel_choices.h"
-#include "engine/train/run_store.h"
-#include "engine/train/stored_config.h"
+#include "engine/run/earlier_run.h"
+#include "engine/run/kernel_choices.h"
+#include "engine/run/run_store.h"
+#include "engine/run/stored_config.h"
 
 namespace sculpt {
 

@@ -9,9 +9,9 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
-#include "engine/train/initial_network.h"
-#include "engine/train/run_folder.h"
-#include "engine/train/run_lock.h"
+#include "engine/run/initial_network.h"
+#include "engine/run/run_folder.h"
+#include "engine/run/run_lock.h"
 #include "kernels/tuning/chooser.h"
 
 namespace sculpt {

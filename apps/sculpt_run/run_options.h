@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "data/options.h"
-#include "engine/train/config.h"
-#include "engine/train/methods.h"
-#include "engine/train/options.h"
+#include "data/data_options.h"
+#include "engine/config/config.h"
+#include "engine/plan/methods.h"
+#include "engine/train/train_options.h"
 #include "models/registry.h"
 
 namespace sculpt {

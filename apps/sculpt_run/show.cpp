@@ -10,7 +10,7 @@
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
 #include "engine/nn/cost.h"
-#include "engine/train/plan_cost.h"
+#include "engine/plan/plan_cost.h"
 
 namespace sculpt {
 namespace {

@@ -5,10 +5,10 @@
 #include <set>
 
 #include "data/registry.h"
+#include "engine/config/config_text.h"
 #include "engine/core/error.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/criteria.h"
-#include "engine/train/config_text.h"
 
 namespace sculpt {
 namespace {

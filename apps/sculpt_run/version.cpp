@@ -4,8 +4,8 @@
 
 #include "apps/sculpt_run/table.h"
 #include "build_info.h"
-#include "kernels/backend.h"
-#include "kernels/device.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/device.h"
 
 namespace sculpt {
 namespace {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "engine/autograd/activation_patterns.h"
-#include "engine/autograd/block_schedule.h"
+#include "engine/autograd/blocks/schedule.h"
 #include "engine/autograd/node.h"
 #include "engine/core/buffer.h"
 #include "engine/core/device_value.h"

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/autograd/parameters.h"
-#include "engine/autograd/row_bands.h"
-#include "kernels/backend.h"
+#include "engine/autograd/blocks/row_bands.h"
+#include "engine/parameters/parameter_arena.h"
+#include "kernels/device/backend.h"
 #include "kernels/tuning/chooser.h"
 
 namespace sculpt {

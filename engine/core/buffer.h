@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace sculpt {
 

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace sculpt {
 

@@ -6,7 +6,7 @@
 #include <functional>
 #include <map>
 
-#include "kernels/recording.h"
+#include "kernels/device/recording.h"
 
 namespace sculpt {
 

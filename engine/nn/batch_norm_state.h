@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/autograd/parameters.h"
+#include "engine/parameters/parameter_arena.h"
 
 namespace sculpt {
 

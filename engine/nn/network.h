@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "engine/autograd/graph.h"
-#include "engine/autograd/parameters.h"
 #include "engine/core/batch_source.h"
 #include "engine/core/readback.h"
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
+#include "engine/parameters/parameter_arena.h"
 #include "kernels/loss.h"
 
 namespace sculpt {

@@ -18,7 +18,7 @@
 #include <span>
 #include <string_view>
 
-#include "engine/optim/options.h"
+#include "engine/optim/optim_options.h"
 
 namespace sculpt {
 

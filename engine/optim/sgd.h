@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/autograd/parameters.h"
 #include "engine/core/device_value.h"
-#include "engine/optim/options.h"
+#include "engine/optim/optim_options.h"
+#include "engine/parameters/parameter_arena.h"
 #include "kernels/masked_sgd.h"
 
 namespace sculpt {

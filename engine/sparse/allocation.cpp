@@ -8,7 +8,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
-#include "engine/sparse/options.h"
+#include "engine/sparse/prune_options.h"
 
 namespace sculpt {
 

@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/autograd/parameters.h"
+#include "engine/parameters/parameter_arena.h"
 
 namespace sculpt {
 

@@ -17,10 +17,10 @@
 #include <string_view>
 
 #include "engine/core/batch_source.h"
+#include "engine/nn/mean_loss.h"
 #include "engine/nn/network.h"
 #include "engine/sparse/kept_weights.h"
-#include "engine/sparse/mean_loss.h"
-#include "engine/sparse/options.h"
+#include "engine/sparse/prune_options.h"
 
 namespace sculpt {
 

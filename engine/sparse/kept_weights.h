@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/autograd/parameters.h"
 #include "engine/core/mirrored_buffer.h"
+#include "engine/parameters/parameter_arena.h"
 #include "engine/sparse/allocation.h"
 
 namespace sculpt {

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/core/memory_use.h"
 #include "engine/core/phase.h"
 #include "engine/core/random.h"
-#include "engine/train/memory_use.h"
 
 namespace sculpt {
 namespace {

@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "engine/autograd/parameters.h"
 #include "engine/core/error.h"
-#include "engine/train/run_store.h"
+#include "engine/parameters/parameter_arena.h"
+#include "engine/run/run_store.h"
 
 namespace sculpt {
 

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "engine/plan/plan.h"
+#include "engine/run/records.h"
 #include "engine/sparse/prune.h"
-#include "engine/train/metrics.h"
-#include "engine/train/plan.h"
 
 namespace sculpt {
 

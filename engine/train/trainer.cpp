@@ -6,12 +6,12 @@
 
 #include "engine/core/buffer.h"
 #include "engine/core/error.h"
+#include "engine/core/memory_use.h"
 #include "engine/core/phase.h"
 #include "engine/nn/cost.h"
+#include "engine/nn/evaluate.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/train/divergence.h"
-#include "engine/train/evaluate.h"
-#include "engine/train/memory_use.h"
 
 namespace sculpt {
 namespace {

@@ -11,17 +11,17 @@
 
 #include "engine/core/readback.h"
 #include "engine/core/step_recorder.h"
+#include "engine/nn/batch_feed.h"
+#include "engine/nn/evaluate.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
-#include "engine/train/after_prune.h"
-#include "engine/train/batch_feed.h"
+#include "engine/plan/plan.h"
+#include "engine/run/run_store.h"
+#include "engine/sparse/after_prune.h"
 #include "engine/train/dense_timing.h"
 #include "engine/train/divergence.h"
-#include "engine/train/evaluate.h"
 #include "engine/train/observer.h"
-#include "engine/train/options.h"
-#include "engine/train/plan.h"
-#include "engine/train/run_store.h"
+#include "engine/train/train_options.h"
 
 namespace sculpt {
 

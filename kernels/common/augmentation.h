@@ -1,6 +1,6 @@
 #pragma once
 // What is drawn for one image of the training set: a pure function of (key, epoch, index), computed
-// alike on the host (data/augment.h) and on devices.
+// alike on the host (data/transforms/augment.h) and on devices.
 
 #include <cstdint>
 

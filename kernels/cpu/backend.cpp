@@ -1,6 +1,6 @@
 // Picks among the instruction sets that kernels/cpu was compiled for. Compiled without any of them.
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 #include <cstdlib>
 #include <string>

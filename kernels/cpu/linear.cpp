@@ -2,8 +2,8 @@
 
 #include "kernels/cpu/linear.h"
 
-#include "kernels/cpu/conv2d_taps.h"
-#include "kernels/cpu/conv2d_weight_grad.h"
+#include "kernels/cpu/conv2d/taps.h"
+#include "kernels/cpu/conv2d/weight_grad.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // A sum over the threads of a block.
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/device/launch.h"
 
 namespace sculpt::kernels::cuda {
 

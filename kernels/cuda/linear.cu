@@ -1,7 +1,7 @@
 // A fully connected layer is a convolution of 1 x 1 images: the same GEMMs, the same weight order.
 
-#include "kernels/cuda/conv2d_parts.h"
-#include "kernels/cuda/conv2d_passes.h"
+#include "kernels/cuda/conv2d/parts.h"
+#include "kernels/cuda/conv2d/passes.h"
 
 namespace sculpt::kernels::cuda {
 namespace {

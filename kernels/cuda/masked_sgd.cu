@@ -3,8 +3,8 @@
 // float); nothing else moves, so the bound is memory bandwidth.
 
 #include "kernels/cuda/block_sum.h"
+#include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/element.h"
-#include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
 
 namespace sculpt::kernels::cuda {

@@ -10,8 +10,8 @@
 
 #include "kernels/common/layout.h"
 #include "kernels/cuda/block_sum.h"
+#include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/element.h"
-#include "kernels/cuda/launch.h"
 
 namespace sculpt::kernels::cuda {
 

@@ -2,16 +2,10 @@
 // The kernel families of the CUDA backend, one .cu file each; backend.cpp puts them into
 // kernels::Backend tables.
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
+#include "kernels/device/precision.h"
 
 namespace sculpt::kernels::cuda {
-
-/// How convolutions and linear layers multiply.
-enum class Precision {
-  fp32,  ///< float activations, float multiply-adds
-  tf32,  ///< float activations, tensor cores with inputs rounded to 10 bits
-  bf16,  ///< bf16 activations and weights, tensor cores, float sums
-};
 
 Conv2dKernels conv2d_kernels(Precision precision);
 LinearKernels linear_kernels(Precision precision);

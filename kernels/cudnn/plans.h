@@ -1,10 +1,10 @@
 #pragma once
-// Plans of cuDNN and cuBLAS for the problems of kernels/cuda/library.h.
+// Plans of cuDNN and cuBLAS for the problems of kernels/device/library_interface.h.
 
 #include <optional>
 
-#include "kernels/cuda/library.h"
 #include "kernels/cudnn/descriptor.h"
+#include "kernels/device/library_interface.h"
 
 namespace sculpt::kernels::cudnn {
 

@@ -1,5 +1,5 @@
-#include "kernels/cpu/pruning.h"
-#include "kernels/cpu/ranking.h"
+#include "kernels/host/pruning.h"
+#include "kernels/host/ranking.h"
 #include "kernels/reference/reference.h"
 
 namespace sculpt::kernels {

@@ -2,8 +2,8 @@
 // The reference backend: plain loops in double on the layout of kernels/common/layout.h with one
 // lane, i.e. NCHW with a border. No kernel reads the halo: bounds are tested where they matter.
 
-#include "kernels/backend.h"
 #include "kernels/common/parallel.h"
+#include "kernels/device/backend.h"
 
 namespace sculpt::kernels::reference {
 

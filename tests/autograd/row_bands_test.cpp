@@ -1,6 +1,6 @@
 // Steps that run some rows at a time, against what each row reads, row by row.
 
-#include "engine/autograd/row_bands.h"
+#include "engine/autograd/blocks/row_bands.h"
 
 #include <algorithm>
 #include <doctest/doctest.h>

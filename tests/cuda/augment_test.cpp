@@ -1,6 +1,7 @@
-// Augmentation on the device against data/augment.h on the host: the same images, bit for bit.
+// Augmentation on the device against data/transforms/augment.h on the host: the same images, bit
+// for bit.
 
-#include "data/augment.h"
+#include "data/transforms/augment.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 // Batches that a device makes from a resident data set against those that the host makes and
 // copies: the same training, bit for bit.
 
-#include "engine/train/batch_feed.h"
+#include "engine/nn/batch_feed.h"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include "engine/core/step_recorder.h"
 #include "engine/optim/sgd.h"
 #include "tests/support/tested_backends.h"
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 namespace {
 

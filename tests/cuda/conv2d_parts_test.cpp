@@ -2,8 +2,7 @@
 
 #if defined(SCULPT_CUDA_ON_HOST)  // functions within the backend's library
 
-#include "kernels/cuda/conv2d_parts.h"
-
+#include "kernels/cuda/conv2d/parts.h"
 #include "kernels/cuda/element.h"
 #include "tests/kernels/kernel_test_util.h"
 

@@ -18,7 +18,7 @@ KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^()]*\)\s*)?(\w
 def kernels_of_sources():
     """{(file, kernel)}"""
     found = set()
-    for path in sorted((ROOT / "kernels" / "cuda").glob("*.[ch]*")):
+    for path in sorted((ROOT / "kernels" / "cuda").rglob("*.[ch]*")):
         for name in KERNEL.findall(path.read_text()):
             found.add((path.name, name))
     return found

@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/tested_backends.h"
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 namespace {
 

@@ -1,8 +1,8 @@
 // What SCULPT_LAUNCH needs besides a kernel, for test programs that have no backend.
 
 #include "kernels/common/check.h"
-#include "kernels/cuda/device_guard.h"
-#include "kernels/cuda/status.h"
+#include "kernels/cuda/device/device_guard.h"
+#include "kernels/cuda/device/status.h"
 
 namespace sculpt::kernels::cuda {
 

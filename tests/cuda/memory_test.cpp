@@ -9,7 +9,7 @@
 #include "engine/core/error.h"
 #include "engine/nn/network.h"
 #include "tests/support/tested_backends.h"
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
-// In place of kernels/cuda/tracing.cpp where there is no CUDA: ranges must nest.
+// In place of kernels/cuda/device/tracing.cpp where there is no CUDA: ranges must nest.
 
 #include "kernels/common/check.h"
-#include "kernels/cuda/tracing.h"
+#include "kernels/cuda/device/tracing.h"
 
 namespace sculpt::kernels::cuda {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/common/philox.h"
-#include "kernels/cuda/library.h"
+#include "kernels/device/library_interface.h"
 #include "tests/kernels/conv2d_case.h"
 
 namespace sculpt::kernels::test {

@@ -10,10 +10,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
 CALL = re.compile(r"\b(cuda[A-Z]\w*)\s*\(")
-MAY_CALL = {"backend.cpp", "device_guard.cpp", "device_memory.cpp", "recording.cpp", "timing.cpp",
-            "tracing.cpp"}
+MAY_CALL = {f"device/{name}.cpp" for name in ("backend", "device_guard", "device_memory", "recording",
+                                              "timing", "tracing")}
 # Pageable memory may be read after an asynchronous copy's call: copy_in() and copy_out() know.
-COPIES = {"device_memory.cpp"}
+COPIES = {"device/device_memory.cpp"}
 
 
 def without_comments(text):
@@ -23,19 +23,19 @@ def without_comments(text):
 def problems(name, text):
     for call in sorted(set(CALL.findall(without_comments(text)))):
         if name not in MAY_CALL:
-            yield f"{name} calls {call}(): use kernels/cuda/device_memory.h or launch.h"
+            yield f"{name} calls {call}(): use kernels/cuda/device/device_memory.h or launch.h"
         elif call.startswith("cudaMemcpy") and name not in COPIES:
-            yield f"{name} calls {call}(): use copy_in() or copy_out() of kernels/cuda/device_memory.h"
+            yield f"{name} calls {call}(): use copy_in() or copy_out() of kernels/cuda/device/device_memory.h"
 
 
 def main():
-    files = {path.name: path.read_text() for path in sorted(FOLDER.iterdir())
+    files = {path.relative_to(FOLDER).as_posix(): path.read_text() for path in sorted(FOLDER.rglob("*"))
              if path.suffix in (".cpp", ".cu", ".h")}
     assert MAY_CALL <= files.keys(), MAY_CALL - files.keys()
     # The test itself can fail.
-    assert list(problems("ranking.cu", "check(cudaMemsetAsync(p, 0, 4, stream));"))
-    assert list(problems("timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
-    assert not list(problems("ranking.cu", "// cudaMemsetAsync(...)"))
+    assert list(problems("ranking/ranking.cu", "check(cudaMemsetAsync(p, 0, 4, stream));"))
+    assert list(problems("device/timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
+    assert not list(problems("ranking/ranking.cu", "// cudaMemsetAsync(...)"))
     found = [problem for name, text in files.items() for problem in problems(name, text)]
     print("\n".join(found) or f"{len(files)} files: runtime calls are where they should be")
     return 1 if found else 0

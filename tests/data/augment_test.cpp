@@ -1,4 +1,4 @@
-#include "data/augment.h"
+#include "data/transforms/augment.h"
 
 #include <array>
 #include <doctest/doctest.h>

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <doctest/doctest.h>
 
-#include "data/cifar.h"
-#include "data/pickle.h"
+#include "data/sets/cifar.h"
+#include "data/sets/pickle.h"
 #include "tests/data/fixtures.h"
 
 using namespace sculpt;

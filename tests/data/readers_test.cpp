@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 #include <vector>
 
-#include "data/cifar.h"
-#include "data/mnist.h"
 #include "data/registry.h"
+#include "data/sets/cifar.h"
+#include "data/sets/mnist.h"
 #include "tests/data/fixtures.h"
 
 namespace sculpt::data {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "engine/core/error.h"
+#include "engine/formats/safetensors.h"
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
-#include "engine/train/safetensors.h"
 #include "models/registry.h"
 
 namespace sculpt {

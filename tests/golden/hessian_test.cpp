@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "engine/core/error.h"
+#include "engine/formats/safetensors.h"
+#include "engine/nn/hessian_product.h"
 #include "engine/sparse/criteria.h"
-#include "engine/sparse/hessian_product.h"
-#include "engine/train/safetensors.h"
 #include "models/registry.h"
 
 namespace sculpt {

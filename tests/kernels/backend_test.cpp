@@ -1,4 +1,4 @@
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 #include <algorithm>
 #include <doctest/doctest.h>

@@ -9,10 +9,10 @@
 #include <unistd.h>
 #include <vector>
 
-#include "kernels/conv_library.h"
+#include "kernels/device/conv_library.h"
 #include "kernels/tuning/build_id.h"
 #include "kernels/tuning/chooser.h"
-#include "tests/train/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace {
 

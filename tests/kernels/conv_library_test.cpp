@@ -1,6 +1,6 @@
 // What becomes of a library of convolutions that is missing, too old, or does not start.
 
-#include "kernels/conv_library.h"
+#include "kernels/device/conv_library.h"
 
 #include <doctest/doctest.h>
 #include <vector>

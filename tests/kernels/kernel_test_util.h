@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/philox.h"
+#include "kernels/device/backend.h"
 #include "tests/support/device_array.h"
 #include "tests/support/tested_backends.h"
 

@@ -8,7 +8,7 @@
 #include "engine/core/random.h"
 #include "engine/nn/cost.h"
 #include "engine/ops/ops.h"
-#include "engine/train/plan_cost.h"
+#include "engine/plan/plan_cost.h"
 #include "models/registry.h"
 #include "tests/support/tested_backends.h"
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "engine/core/random.h"
-#include "kernels/backend.h"
 #include "kernels/common/cpu_caches.h"
 #include "kernels/common/parallel.h"
+#include "kernels/device/backend.h"
 #include "kernels/winograd.h"
 
 namespace sculpt::ops {

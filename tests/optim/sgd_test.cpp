@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/core/random.h"
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 #include "tests/support/tested_backends.h"
 
 using namespace sculpt;

@@ -9,8 +9,8 @@
 
 #include "engine/core/error.h"
 #include "engine/optim/sgd.h"
-#include "kernels/backend.h"
-#include "tests/sparse/fixtures.h"
+#include "kernels/device/backend.h"
+#include "tests/support/scored_networks.h"
 #include "tests/support/tested_backends.h"
 
 using namespace sculpt;

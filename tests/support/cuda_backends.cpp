@@ -1,4 +1,4 @@
-#include "kernels/cuda/backend.h"
+#include "kernels/cuda/device/backend.h"
 #include "tests/support/more_backends.h"
 
 namespace sculpt::test {

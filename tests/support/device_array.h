@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/core/mirrored_buffer.h"
-#include "kernels/backend.h"
 #include "kernels/common/check.h"
+#include "kernels/device/backend.h"
 
 namespace sculpt::test {
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "kernels/device.h"
+#include "kernels/device/device.h"
 #include "tests/support/more_backends.h"
 
 namespace sculpt::test {

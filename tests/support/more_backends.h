@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 #include "kernels/tuning/chooser.h"
 
 namespace sculpt::test {

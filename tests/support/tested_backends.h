@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 namespace sculpt::test {
 

@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
 
-#include "engine/train/memory_use.h"
-#include "tests/train/tiny_run.h"
+#include "engine/core/memory_use.h"
+#include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;

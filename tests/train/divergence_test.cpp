@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;

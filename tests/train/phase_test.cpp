@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "engine/sparse/criteria.h"
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;

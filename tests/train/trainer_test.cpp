@@ -10,7 +10,7 @@
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/criteria.h"
-#include "tests/train/tiny_run.h"
+#include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;

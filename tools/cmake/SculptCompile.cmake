@@ -16,9 +16,11 @@ if(SCULPT_SANITIZE)
   target_link_options(sculpt_settings INTERFACE -fsanitize=${SCULPT_SANITIZE})
 endif()
 
-# sculpt_library(NAME SOURCES ... LINK ...): one static library per layer of the architecture.
+# sculpt_library(NAME FOLDER folder LINK library...): one static library of all sources of a folder and of
+# the folders in it. tools/check_includes.py compares LINK with its table.
 function(sculpt_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
-  add_library(${name} STATIC ${ARG_SOURCES})
+  cmake_parse_arguments(ARG "" "FOLDER" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_FOLDER}/*.cpp)
+  add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC sculpt_settings ${ARG_LINK})
 endfunction()

@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/nn/hessian_product.h"
 #include "engine/sparse/criteria.h"
-#include "engine/sparse/hessian_product.h"
 
 namespace sculpt {
 

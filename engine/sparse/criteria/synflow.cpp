@@ -26,7 +26,7 @@
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
 #include "engine/sparse/criteria.h"
-#include "kernels/backend.h"
+#include "kernels/device/backend.h"
 
 namespace sculpt {
 

@@ -1,15 +1,14 @@
 // Which passes of a convolution a library is given, and with what workspace. That the results are
 // right is tested by tests/kernels/conv2d_test.cpp and linear_test.cpp on the same tables.
 
-#include "kernels/cuda/conv2d_library.h"
-
 #include <cuda_runtime.h>
 #include <deque>
 
 #include "kernels/common/check.h"
-#include "kernels/conv_library.h"
-#include "kernels/cuda/backend.h"
-#include "kernels/cuda/conv2d_parts.h"
+#include "kernels/cuda/conv2d/library.h"
+#include "kernels/cuda/conv2d/parts.h"
+#include "kernels/cuda/device/backend.h"
+#include "kernels/device/conv_library.h"
 #include "tests/cuda/on_host/loop_library.h"
 #include "tests/kernels/kernel_test_util.h"
 

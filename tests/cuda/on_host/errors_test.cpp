@@ -5,9 +5,9 @@
 #include <string>
 
 #include "kernels/common/check.h"
-#include "kernels/cuda/backend.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/stream.h"
+#include "kernels/cuda/device/backend.h"
+#include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/stream.h"
 
 namespace {
 

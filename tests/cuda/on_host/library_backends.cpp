@@ -1,6 +1,6 @@
 // The backends whose convolutions are a library's, for suites on the host layer.
 
-#include "kernels/cuda/backend.h"
+#include "kernels/cuda/device/backend.h"
 #include "tests/cuda/on_host/loop_library.h"
 #include "tests/support/more_backends.h"
 

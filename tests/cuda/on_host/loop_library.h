@@ -1,11 +1,11 @@
 #pragma once
 // A library of convolutions that stands in for cuDNN on the host layer: plain loops behind the
-// interface of kernels/cuda/library.h. It counts what it is asked for, spoils all of its workspace,
-// and can be told to refuse.
+// interface of kernels/device/library_interface.h. It counts what it is asked for, spoils all of
+// its workspace, and can be told to refuse.
 
 #include <functional>
 
-#include "kernels/cuda/library.h"
+#include "kernels/device/library_interface.h"
 #include "kernels/tuning/chooser.h"
 
 namespace sculpt::test {

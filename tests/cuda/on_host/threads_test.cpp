@@ -5,10 +5,10 @@
 
 #include "engine/core/buffer.h"
 #include "kernels/common/check.h"
-#include "kernels/cuda/backend.h"
-#include "kernels/cuda/device_guard.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/timing.h"
+#include "kernels/cuda/device/backend.h"
+#include "kernels/cuda/device/device_guard.h"
+#include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/timing.h"
 #include "tests/cuda/on_host/loop_library.h"
 
 namespace {

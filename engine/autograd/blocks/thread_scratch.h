@@ -1,0 +1,25 @@
+#pragma once
+// The part of schedule_blocks() that decides what is local to the threads while a group runs.
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/autograd/blocks/schedule.h"
+
+namespace sculpt::schedule {
+
+using Nodes = std::vector<ScheduledNode>;
+using Values = std::vector<ScheduledValue>;
+
+inline const ScheduledNode& node_of(const Nodes& nodes, const Step& step) {
+  return nodes[static_cast<size_t>(step.node)];
+}
+inline bool contains(const std::vector<int>& values, int value) {
+  return std::ranges::find(values, value) != values.end();
+}
+
+/// Fills StepGroup::locals and streamed, and puts Work::remake in front of groups that read what
+/// the forward pass does not leave whole.
+void find_locals(BlockSchedule& schedule, const Nodes& nodes, const Values& values);
+
+}  // namespace sculpt::schedule

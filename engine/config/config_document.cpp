@@ -1,0 +1,150 @@
+#include "engine/config/config_document.h"
+
+#include <algorithm>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "engine/config/config_text.h"
+#include "engine/config/number_meant.h"
+#include "engine/core/error.h"
+#include "engine/core/files.h"
+
+namespace sculpt {
+namespace {
+
+std::string place(const std::string& name, const toml::source_region& region) {
+  return region.begin ? fmt::format("{}:{}", name, region.begin.line) : name;
+}
+
+/// TOML node -> value. `name` is a file, or a --set argument (which has no lines).
+ConfigValue convert(const toml::node& node, const std::string& name, bool lines,
+                    const std::string& key) {
+  ConfigValue v;
+  v.source = lines ? place(name, node.source()) : name;
+  if (const auto* integer = node.as_integer()) {
+    v.value = integer->get();
+  } else if (const auto* real = node.as_floating_point()) {
+    v.value = real->get();
+  } else if (const auto* boolean = node.as_boolean()) {
+    v.value = boolean->get();
+  } else if (const auto* text = node.as_string()) {
+    v.value = text->get();
+  } else if (const auto* array = node.as_array()) {
+    ConfigValue::Array items;
+    for (const toml::node& item : *array)
+      items.push_back(convert(item, name, lines, key));
+    v.value = std::move(items);
+  } else if (node.is_table()) {
+    fail(
+        "{}: {} holds a table; a section is written [{}], with single brackets, and a value is a "
+        "number, a text, true, false or a list of these",
+        v.source, key, key);
+  } else {
+    std::ostringstream kind;
+    kind << node.type();
+    fail("{}: {} is a {}; configs have numbers, texts, true, false and lists of these", v.source,
+         key, kind.str());
+  }
+  return v;
+}
+
+void flatten(const toml::table& table, const std::string& prefix, const std::string& name,
+             std::map<std::string, ConfigValue>& out, std::map<std::string, std::string>& tables) {
+  for (const auto& [key, node] : table) {
+    const std::string full = prefix + std::string(std::string_view(key));
+    if (const toml::table* inner = node.as_table()) {
+      tables[full] = place(name, inner->source());
+      flatten(*inner, full + ".", name, out, tables);
+      continue;
+    }
+    ConfigValue value = convert(node, name, /*lines=*/true, full);
+    const std::string source = value.source;
+    if (!out.emplace(full, std::move(value)).second) fail("{}: {} is set twice", source, full);
+  }
+}
+
+std::string_view trim(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && blank(text.front()))
+    text.remove_prefix(1);
+  while (!text.empty() && blank(text.back()))
+    text.remove_suffix(1);
+  return text;
+}
+
+/// "; write lr = 0.1" for the line "lr = .1  # comment"; "" if the line's value is not a number
+/// that TOML writes in another way.
+std::string number_hint(std::string_view text, const toml::source_region& region) {
+  for (auto line = region.begin.line; line > 1; --line)
+    text.remove_prefix(std::min(text.find('\n') + 1, text.size()));
+  text = text.substr(0, text.find('\n'));
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return "";
+  std::string_view value = text.substr(equals + 1);
+  value = value.substr(0, value.find_first_of("#\r"));
+  const bool list = value.find('[') != std::string_view::npos;
+  const std::string meant = list ? numbers_meant(value) : number_meant(value);
+  if (meant.empty()) return "";
+  return fmt::format("; write {} = {}", trim(text.substr(0, equals)), meant);
+}
+
+toml::table parse_toml(std::string_view text, const std::string& name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    fail("{}: {}{}", place(name, error.source()), error.description(),
+         number_hint(text, error.source()));
+  }
+}
+
+}  // namespace
+
+std::string ConfigValue::describe() const {
+  if (const auto* integer = std::get_if<int64_t>(&value)) return fmt::format("{}", *integer);
+  if (const auto* real = std::get_if<double>(&value)) return toml_text(*real);
+  if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  if (const auto* words = std::get_if<std::string>(&value)) return fmt::format("\"{}\"", *words);
+  return "a list";
+}
+
+ConfigDocument ConfigDocument::from_file(const std::string& path) {
+  return from_text(read_text(path), path);
+}
+
+ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name) {
+  ConfigDocument document;
+  flatten(parse_toml(toml, name), "", name, document.values_, document.tables_);
+  return document;
+}
+
+void ConfigDocument::set(const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  const std::string source = "--set " + assignment;
+  const std::string key(trim(std::string_view(assignment).substr(0, equals)));
+  if (equals == std::string::npos || key.empty())
+    fail("{}: write it as --set key=value, for example --set train.lr=0.1", source);
+  const std::string text(trim(std::string_view(assignment).substr(equals + 1)));
+
+  ConfigValue value;
+  value.value = text;
+  value.source = source;
+  try {
+    const toml::table parsed = toml::parse("value = " + text);
+    const toml::node* node = parsed.get("value");
+    // More than one key: the text held a line break.
+    if (node && parsed.size() == 1 && !node->is_table() && !node->is_date() && !node->is_time() &&
+        !node->is_date_time())
+      value = convert(*node, source, false, key);
+  } catch (const toml::parse_error&) {
+    // A bare word.
+  }
+  value.text = text;
+  values_[key] = std::move(value);
+}
+
+const ConfigValue* ConfigDocument::find(std::string_view key) const {
+  const auto found = values_.find(std::string(key));
+  return found == values_.end() ? nullptr : &found->second;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <cmath>
+
+#include "engine/config/config.h"
+#include "engine/config/config_text.h"
+#include "engine/config/number_meant.h"
+#include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
+
+namespace sculpt {
+namespace {
+
+/// Takes each visited option's value from the document.
+class Reader : public OptionVisitor {
+ public:
+  Reader(const ConfigDocument& document, const std::string& section)
+      : document_(document), prefix_(section.empty() ? "" : section + ".") {}
+
+  void integer(std::string_view name, int64_t& value, IntegerRange range,
+               std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    const auto* number = std::get_if<int64_t>(&given->value);
+    if (!number) wrong(name, *given, "a whole number", range_text(range), whole_number(*given));
+    if (*number < range.low || *number > range.high) out_of_range(name, *given, range_text(range));
+    value = *number;
+  }
+
+  void real(std::string_view name, double& value, RealRange range, std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (given) value = real_of(name, *given, range);
+  }
+
+  void boolean(std::string_view name, bool& value, std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    const auto* flag = std::get_if<bool>(&given->value);
+    if (!flag) wrong(name, *given, "true or false", "");
+    value = *flag;
+  }
+
+  void text(std::string_view name, std::string& value, std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (given) value = text_of(name, *given);
+  }
+
+  void choice(std::string_view name, std::string& value, const std::vector<std::string>& allowed,
+              std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    const std::string word = text_of(name, *given);
+    for (const std::string& candidate : allowed)
+      if (word == candidate) {
+        value = word;
+        return;
+      }
+    fail("{}: {} = \"{}\" is not known{}; it is one of {}", given->source, key(name), word,
+         did_you_mean(word, allowed), list_text(allowed));
+  }
+
+  void reals(std::string_view name, std::vector<double>& values, RealRange range,
+             std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    const auto* array = std::get_if<ConfigValue::Array>(&given->value);
+    if (!array) wrong(name, *given, "a list of numbers", range_text(range), list_hint(*given));
+    values.clear();
+    for (const ConfigValue& item : *array)
+      values.push_back(real_of(name, item, range));
+  }
+
+  void texts(std::string_view name, std::vector<std::string>& values, std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    const auto* array = std::get_if<ConfigValue::Array>(&given->value);
+    if (!array) wrong(name, *given, "a list of texts", "");
+    values.clear();
+    for (const ConfigValue& item : *array)
+      values.push_back(text_of(name, item));
+  }
+
+ private:
+  std::string key(std::string_view name) const { return prefix_ + std::string(name); }
+  const ConfigValue* find(std::string_view name) const { return document_.find(key(name)); }
+
+  [[noreturn]] void wrong(std::string_view name, const ConfigValue& given, std::string_view wanted,
+                          const std::string& range, const std::string& hint = "") const {
+    fail("{}: {} must be {}{}, not {}{}", given.source, key(name), wanted,
+         range.empty() ? "" : " " + range, given.describe(), hint);
+  }
+  static std::string advice(const std::string& meant) {
+    return meant.empty() ? "" : "; write " + meant;
+  }
+  /// 10.0 is a whole number to a person, and none to TOML. So is "10".
+  static std::string whole_number(const ConfigValue& given) {
+    const auto* words = std::get_if<std::string>(&given.value);
+    if (words != nullptr) {
+      std::string meant = number_meant(*words);
+      if (meant.ends_with(".0")) meant.resize(meant.size() - 2);
+      return meant.find_first_of(".e") == std::string::npos ? advice(meant) : "";
+    }
+    const auto* real = std::get_if<double>(&given.value);
+    const bool whole = real != nullptr && *real == std::round(*real) && std::abs(*real) < 1e15;
+    return whole ? fmt::format("; write {:.0f}, without a decimal point", *real) : "";
+  }
+  static std::string number_hint(const ConfigValue& given) {
+    const auto* words = std::get_if<std::string>(&given.value);
+    return words == nullptr ? "" : advice(number_meant(*words));
+  }
+  static std::string list_hint(const ConfigValue& given) {
+    if (const auto* words = std::get_if<std::string>(&given.value))
+      return advice(numbers_meant(*words));
+    const bool number =
+        std::holds_alternative<int64_t>(given.value) || std::holds_alternative<double>(given.value);
+    return number ? advice("[" + given.describe() + "]") : "";
+  }
+  [[noreturn]] void out_of_range(std::string_view name, const ConfigValue& given,
+                                 const std::string& range) const {
+    fail("{}: {} = {} is out of range; it must be {}", given.source, key(name), given.describe(),
+         range);
+  }
+
+  double real_of(std::string_view name, const ConfigValue& given, RealRange range) const {
+    double number = 0;
+    if (const auto* real = std::get_if<double>(&given.value))
+      number = *real;
+    else if (const auto* integer = std::get_if<int64_t>(&given.value))
+      number = static_cast<double>(*integer);
+    else
+      wrong(name, given, "a number", range_text(range), number_hint(given));
+    const bool low = range.low_open ? number > range.low : number >= range.low;
+    const bool high = range.high_open ? number < range.high : number <= range.high;
+    if (!std::isfinite(number) || !low || !high) out_of_range(name, given, range_text(range));
+    return number;
+  }
+
+  std::string text_of(std::string_view name, const ConfigValue& given) const {
+    if (const auto* words = std::get_if<std::string>(&given.value)) return *words;
+    // --set data.root=2024: a text that looks like something else.
+    if (!given.text.empty() && !std::get_if<ConfigValue::Array>(&given.value)) return given.text;
+    wrong(name, given, "a text in quotes", "");
+  }
+
+  const ConfigDocument& document_;
+  std::string prefix_;
+};
+
+/// "did you mean ...?" for a key that does not exist.
+std::string suggestion(const std::string& key, const ConfigSections& sections) {
+  const std::vector<std::string> known = config_keys(sections);
+  for (const ConfigSection& s : sections)
+    if (!s.name.empty() && same_but_for_case(key, s.name))
+      return fmt::format("; [{0}] is a section, its keys are {0}.<key>", s.name);
+  // The right key in a wrong or missing section is the likelier slip.
+  const std::string leaf = key.substr(key.rfind('.') + 1);
+  for (const std::string& candidate : known)
+    if (same_but_for_case(candidate.substr(candidate.rfind('.') + 1), leaf))
+      return fmt::format(", did you mean {}?", candidate);
+  const std::string near = nearest(key, known);
+  return near.empty() ? "" : fmt::format(", did you mean {}?", near);
+}
+
+/// Tables without values have no unknown keys that would give them away.
+void require_known_tables(const ConfigDocument& document, const ConfigSections& sections,
+                          const std::set<std::string>& keys) {
+  std::vector<std::string> names;
+  for (const ConfigSection& section : sections)
+    if (!section.name.empty()) names.push_back(section.name);
+  for (const auto& [table, source] : document.tables()) {
+    if (std::find(names.begin(), names.end(), table) != names.end()) continue;
+    if (keys.count(table)) fail("{}: {} is a key; write {} = VALUE", source, table, table);
+    const std::string near = nearest(table, names);
+    fail("{}: unknown section [{}]{}; the sections are {}", source, table,
+         near.empty() ? "" : fmt::format(", did you mean [{}]?", near), list_text(names));
+  }
+}
+
+}  // namespace
+
+void read_config(const ConfigDocument& document, const ConfigSections& sections) {
+  const std::vector<std::string> known = config_keys(sections);
+  const std::set<std::string> names(known.begin(), known.end());
+  for (const auto& [key, value] : document.values())
+    if (!names.count(key))
+      fail("{}: unknown key {}{} (sculpt_run --help-config lists all keys)", value.source, key,
+           suggestion(key, sections));
+  require_known_tables(document, sections, names);
+  for (const ConfigSection& section : sections) {
+    Reader reader(document, section.name);
+    section.visit(reader);
+  }
+}
+
+}  // namespace sculpt

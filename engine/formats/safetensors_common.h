@@ -1,0 +1,20 @@
+#pragma once
+// What the safetensors reader and writer agree on.
+
+#include <string_view>
+
+#include "engine/formats/safetensors.h"
+
+namespace sculpt::safetensors {
+
+inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  ///< the format's own limit
+inline constexpr std::string_view kMetadataKey = "__metadata__";
+inline constexpr std::string_view kChecksumKey = "checksum";
+/// Stands where the checksum will be while it is computed.
+inline constexpr std::string_view kNoChecksum = "0000000000000000";
+/// How the checksum appears in the header's text; the header is written without blanks.
+inline constexpr std::string_view kChecksumField = R"("checksum":")";
+
+std::string_view name_of(Dtype dtype);
+
+}  // namespace sculpt::safetensors

@@ -1,0 +1,209 @@
+#include "engine/nn/hessian_product.h"
+
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+#include <utility>
+
+#include "engine/core/error.h"
+
+namespace sculpt {
+
+namespace {
+
+double norm(const Buffer& values, const kernels::Backend& backend) {
+  Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
+  const auto count = static_cast<int64_t>(values.bytes() / sizeof(double));
+  return backend.pruning.norm(values.as<double>(), count, workspace.data(), backend.stream);
+}
+
+/// The prunable weights, and moves from where they were.
+class WeightLine {
+ public:
+  explicit WeightLine(ParameterArena& parameters)
+      : parameters_(parameters), origin_(zeroed_scores(parameters)) {
+    const kernels::Backend& backend = parameters.backend();
+    backend.pruning.gather(origin_.as<double>(), std::as_const(parameters).weight_array(),
+                           parameters.prunable_runs(), backend.stream);
+  }
+  ~WeightLine() {
+    try {
+      if (away_) return_to_origin();
+    } catch (const Error&) {  // the error that led here says more
+    }
+  }
+  WeightLine(const WeightLine&) = delete;
+  WeightLine& operator=(const WeightLine&) = delete;
+
+  /// weights = origin + distance * direction.
+  void move(const Buffer& direction, double distance) { write(origin_, direction, distance); }
+  /// To its very bits.
+  void return_to_origin() {
+    write(origin_, origin_, 0);
+    away_ = false;
+  }
+
+  /// The direction in the type of the weights, zero where masked. The weights lend it their memory.
+  Buffer masked(const Buffer& direction) {
+    Buffer result = zeroed_scores(parameters_);
+    const kernels::Backend& backend = parameters_.backend();
+    write(direction, direction, 0);
+    backend.pruning.add_scaled(result.as<double>(), 1, std::as_const(parameters_).weight_array(),
+                               parameters_.mask_array(), parameters_.prunable_runs(),
+                               backend.stream);
+    return_to_origin();
+    return result;
+  }
+  const Buffer& origin() const { return origin_; }
+
+ private:
+  void write(const Buffer& from, const Buffer& direction, double distance) {
+    away_ = true;
+    const kernels::Backend& backend = parameters_.backend();
+    backend.pruning.move(parameters_.mutable_weight_array(), from.as<double>(),
+                         direction.as<double>(), distance, parameters_.prunable_runs(),
+                         backend.stream);
+  }
+
+  ParameterArena& parameters_;
+  Buffer origin_;
+  bool away_ = false;
+};
+
+/// Lets go of a graph's patterns when it goes out of scope.
+class HeldPatterns {
+ public:
+  explicit HeldPatterns(Graph& graph) : graph_(graph) {}
+  ~HeldPatterns() { graph_.release_patterns(); }
+  HeldPatterns(const HeldPatterns&) = delete;
+  HeldPatterns& operator=(const HeldPatterns&) = delete;
+
+  void record() { graph_.record_patterns(); }
+  void hold() { graph_.hold_patterns(); }
+
+ private:
+  Graph& graph_;
+};
+
+/// The longest step: it moves the weights by this fraction of their norm. Were curvature changing
+/// on the scale of the weights, it would balance the truncation error, which grows with the square
+/// of the step, against the rounding of gradients, which grows with its inverse.
+double longest_step(const ParameterArena& parameters) {
+  return std::cbrt(parameters.element_bytes() == sizeof(double)
+                       ? std::numeric_limits<double>::epsilon()
+                       : static_cast<double>(std::numeric_limits<float>::epsilon()));
+}
+
+/// Difference quotients of the gradient of one piece, whose patterns are held.
+class Quotients {
+ public:
+  Quotients(const MeanLoss& loss, WeightLine& line, const Buffer& direction)
+      : loss_(loss), line_(line), direction_(direction) {}
+
+  /// sum += factor * quotient of step h, for each of `sums`.
+  struct Sum {
+    double factor;
+    Buffer* sum;
+  };
+  void add(double h, std::initializer_list<Sum> sums) {
+    for (const double side : {h, -h}) {
+      line_.move(direction_, side);
+      loss_.network.forward(loss_.mode);
+      loss_.network.backward();
+      for (const Sum& to : sums)
+        if (to.sum != nullptr) add_present_gradient(to.factor / (2 * side), *to.sum);
+    }
+    line_.return_to_origin();
+  }
+
+  /// Finds the step: shortens `h` until the quotient no longer changes, and returns the quotient,
+  /// multiplied by `share`. Batch norm behind few values bends so sharply that the best steps of
+  /// two networks, and of two directions, differ by a factor of a thousand.
+  Buffer find_step(double& h, double share) {
+    constexpr double kShorter = 0.25;
+    constexpr double kSame = 1e-3;        // relative change that is good enough
+    constexpr double kSettled = 0.1;      // changes that grow again below this are rounding errors
+    constexpr int kMostShortenings = 10;  // by 1e-6
+    const ParameterArena& parameters = loss_.network.parameters();
+    const kernels::Backend& backend = parameters.backend();
+    Buffer quotient = zeroed_scores(parameters), change = zeroed_scores(parameters);
+    add(h, {{share, &quotient}, {share, &change}});
+    double last = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < kMostShortenings; ++i) {
+      Buffer next = zeroed_scores(parameters), next_change = zeroed_scores(parameters);
+      add(kShorter * h, {{share, &next}, {-share, &change}, {share, &next_change}});
+      const double size = norm(next, backend), moved = norm(change, backend);
+      const double relative = moved > 0 ? moved / size : 0;
+      if (relative >= last && last < kSettled) return quotient;
+      h *= kShorter;
+      quotient = std::move(next);
+      change = std::move(next_change);
+      if (relative <= kSame) return quotient;
+      last = relative;
+    }
+    return quotient;
+  }
+
+ private:
+  void add_present_gradient(double factor, Buffer& sum) {
+    const ParameterArena& parameters = loss_.network.parameters();
+    const kernels::Backend& backend = parameters.backend();
+    backend.pruning.add_scaled(sum.as<double>(), factor, parameters.gradient_array(),
+                               parameters.mask_array(), parameters.prunable_runs(), backend.stream);
+  }
+
+  const MeanLoss& loss_;
+  WeightLine& line_;
+  const Buffer& direction_;
+};
+
+}  // namespace
+
+Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
+  if (const auto copy = in_full_precision(loss.network))
+    return hessian_product({*copy, loss.batches, loss.batch, loss.normalization, loss.mode},
+                           direction);
+  Network& network = loss.network;
+  ParameterArena& parameters = network.parameters();
+  const kernels::Backend& backend = parameters.backend();
+  SCULPT_CHECK(
+      direction.bytes() == static_cast<size_t>(parameters.prunable_count()) * sizeof(double),
+      "a direction of {} bytes for {} prunable weights", direction.bytes(),
+      parameters.prunable_count());
+
+  Buffer product = zeroed_scores(parameters);
+  WeightLine line(parameters);
+  const Buffer masked = line.masked(direction);
+  const double weight_norm = norm(line.origin(), backend);
+  const double length = norm(masked, backend);
+  if (length == 0) return product;
+  if (!(weight_norm > 0) || !std::isfinite(weight_norm) || !std::isfinite(length))
+    fail(
+        "cannot multiply by the Hessian: the norm of the weights is {}, of the direction {}; start "
+        "from other weights, or use another criterion",
+        weight_norm, length);
+
+  double h = longest_step(parameters) * weight_norm / length;
+  Quotients quotients(loss, line, masked);
+  HeldPatterns patterns(network.graph());
+  bool first = true;
+  for_each_piece(loss, [&](double share) {
+    patterns.record();
+    network.forward(loss.mode);
+    patterns.hold();
+    if (std::exchange(first, false))
+      product = quotients.find_step(h, share);
+    else
+      quotients.add(h, {{share, &product}});
+  });
+  Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
+  if (backend.pruning.first_not_finite(product.as<double>(), parameters.prunable_count(),
+                                       workspace.data(), backend.stream) >= 0)
+    fail(
+        "cannot multiply by the Hessian: a gradient is not finite; start from other weights, or "
+        "use "
+        "another criterion");
+  return product;
+}
+
+}  // namespace sculpt

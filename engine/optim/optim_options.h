@@ -1,0 +1,70 @@
+#pragma once
+// Settings of one training cycle (learning rate, optimizer) and of how cycles share the epochs.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/core/option_visitor.h"
+
+namespace sculpt {
+
+/// Names of the tables in lr_schedule.cpp and epoch_budget.cpp.
+std::vector<std::string> lr_schedule_names();
+std::vector<std::string> epoch_budget_names();
+
+/// SGD and its learning-rate schedule. Config section: train.
+struct OptimOptions {
+  double lr = 0.1;
+  std::string schedule = "step_warmup";
+  double warmup = 10.0 / 150;
+  double warmup_start = 0.1;
+  std::vector<double> milestones = {60.0 / 150, 120.0 / 150};
+  double decay_factor = 0.1;
+  double cooldown = 0.2;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 5e-4;
+  bool decay_norm_and_bias = true;
+  double clip_norm = 0;
+
+  void visit(OptionVisitor& v) {
+    v.real("lr", lr, {0, 1e3}, "peak learning rate of a cycle");
+    v.choice("schedule", schedule, lr_schedule_names(), "learning-rate schedule within a cycle");
+    v.real("warmup", warmup, {0, 1},
+           "fraction of a cycle spent warming up (step_warmup, cosine, trapezoidal)");
+    v.real("warmup_start", warmup_start, {0, 1}, "first learning rate of the warm-up, times lr");
+    v.reals("milestones", milestones, {0, 1},
+            "fractions of a cycle at which step_warmup multiplies the learning rate by "
+            "decay_factor");
+    v.real("decay_factor", decay_factor, {0, 1}, "factor at each milestone of step_warmup");
+    v.real("cooldown", cooldown, {0, 1}, "fraction of a cycle in which trapezoidal falls to 0");
+    v.real("momentum", momentum, {0, 1, false, true}, "momentum of SGD");
+    v.boolean("nesterov", nesterov, "Nesterov momentum");
+    v.real("weight_decay", weight_decay, {0, 1}, "L2 coefficient added to the gradient");
+    v.boolean("decay_norm_and_bias", decay_norm_and_bias,
+              "false exempts biases and batch norm from weight decay");
+    v.real("clip_norm", clip_norm, {0, 1e30},
+           "largest L2 norm of all gradients together; 0 does not clip");
+  }
+};
+
+/// How many cycles a method trains and how long each is. Config section: cycles.
+struct CycleOptions {
+  int64_t count = 3;
+  int64_t final = 1;
+  std::string spread = "constant";
+  int64_t total_epochs = 0;
+
+  void visit(OptionVisitor& v) {
+    v.integer("count", count, {1, 10000},
+              "training cycles of dense and cyclic, and of sculpt before its prune");
+    v.integer("final", final, {1, 10000}, "training cycles of sculpt after its prune");
+    v.choice("spread", spread, epoch_budget_names(),
+             "how the epochs are shared between the `count` cycles");
+    v.integer("total_epochs", total_epochs, {0, 100000000},
+              "epochs of the `count` cycles together; 0: train.epochs for each");
+  }
+};
+
+}  // namespace sculpt

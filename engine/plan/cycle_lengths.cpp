@@ -1,0 +1,109 @@
+#include "engine/plan/cycle_lengths.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "engine/core/error.h"
+#include "engine/optim/optim_options.h"
+
+namespace sculpt {
+
+namespace {
+
+double rising(int64_t cycle, int64_t cycles) {
+  return cycles == 1 ? 1.0
+                     : std::pow(8.0, static_cast<double>(cycle) / static_cast<double>(cycles - 1));
+}
+
+constexpr auto kBudgets = std::to_array<EpochBudget>({
+    {"constant", [](int64_t, int64_t) { return 1.0; }, "all cycles alike"},
+    {"linear_increase", [](int64_t k, int64_t) { return static_cast<double>(k + 1); },
+     "cycle k gets k shares"},
+    {"linear_decrease", [](int64_t k, int64_t n) { return static_cast<double>(n - k); },
+     "linear_increase backwards"},
+    {"exponential_increase", rising, "the last cycle is 8 times the first"},
+    {"exponential_decrease", [](int64_t k, int64_t n) { return rising(n - 1 - k, n); },
+     "exponential_increase backwards"},
+    {"peak", [](int64_t k, int64_t n) { return static_cast<double>(std::min(k + 1, n - k)); },
+     "longest in the middle"},
+    {"alternating", [](int64_t k, int64_t) { return k % 2 == 0 ? 1.0 : 2.0; },
+     "short and long, 1 : 2"},
+    {"plateau",
+     [](int64_t k, int64_t n) { return static_cast<double>(std::min(k + 1, (n + 1) / 2)); },
+     "grows for half of the cycles, then constant"},
+});
+
+const EpochBudget& find_budget(std::string_view name) {
+  for (const auto& row : kBudgets)
+    if (row.name == name) return row;
+  fail("there is no epoch budget '{}'; cycles.spread is one of: {}", name,
+       fmt::join(epoch_budget_names(), ", "));
+}
+
+/// Real-valued quotas in proportion to `shares` that sum to `total`, none below 1.
+std::vector<double> quotas_at_least_one(const std::vector<double>& shares, int64_t total) {
+  const size_t n = shares.size();
+  std::vector<double> quota(n, 1.0);
+  std::vector<bool> fixed(n, false);
+  for (bool changed = true; changed;) {
+    changed = false;
+    double rest = static_cast<double>(total), sum = 0;
+    for (size_t k = 0; k < n; ++k)
+      fixed[k] ? rest -= 1 : sum += shares[k];
+    for (size_t k = 0; k < n; ++k)
+      if (!fixed[k]) quota[k] = rest * shares[k] / sum;
+    for (size_t k = 0; k < n; ++k)
+      if (!fixed[k] && quota[k] < 1) {
+        quota[k] = 1;
+        fixed[k] = changed = true;
+      }
+  }
+  return quota;
+}
+
+}  // namespace
+
+std::span<const EpochBudget> epoch_budgets() {
+  return kBudgets;
+}
+
+std::vector<std::string> epoch_budget_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kBudgets)
+    names.emplace_back(row.name);
+  return names;
+}
+
+std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t cycles) {
+  const EpochBudget& budget = find_budget(name);
+  SCULPT_CHECK(cycles >= 1, "{} cycles", cycles);
+  if (total < cycles)
+    fail(
+        "a budget of {} epochs is too small for {} cycles of at least 1 epoch; raise "
+        "cycles.total_epochs or lower cycles.count",
+        total, cycles);
+  std::vector<double> shares;
+  for (int64_t k = 0; k < cycles; ++k)
+    shares.push_back(budget.share(k, cycles));
+
+  const std::vector<double> quota = quotas_at_least_one(shares, total);
+  std::vector<int64_t> epochs;
+  // The small slack keeps a quota like 2.9999999999 at 3, and its remainder out of the contest.
+  for (const double q : quota)
+    epochs.push_back(static_cast<int64_t>(std::floor(q + 1e-9)));
+  const int64_t rest = total - std::accumulate(epochs.begin(), epochs.end(), int64_t{0});
+  SCULPT_CHECK(rest >= 0 && rest <= cycles, "{} epochs left over for {} cycles", rest, cycles);
+
+  std::vector<size_t> order(epochs.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater<>(),
+                           [&](size_t k) { return quota[k] - static_cast<double>(epochs[k]); });
+  for (int64_t i = 0; i < rest; ++i)
+    ++epochs[order[static_cast<size_t>(i)]];
+  return epochs;
+}
+
+}  // namespace sculpt

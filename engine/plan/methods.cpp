@@ -1,0 +1,174 @@
+#include "engine/plan/methods.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "engine/core/error.h"
+#include "engine/plan/cycle_lengths.h"
+
+namespace sculpt {
+
+namespace {
+
+/// Twelve decimals: 1 - 0.9 should read 0.1 in a plan, not 0.09999999999999998.
+double tidy(double density) {
+  return std::round(density * 1e12) / 1e12;
+}
+
+double target_density(const MethodSettings& s) {
+  return tidy(1 - s.prune.sparsity);
+}
+
+void add_cycles(Plan& plan, const MethodSettings& s) {
+  const int64_t count = s.cycles.count;
+  const int64_t total = s.cycles.total_epochs > 0 ? s.cycles.total_epochs : s.epochs * count;
+  for (const int64_t epochs : spread_epochs(s.cycles.spread, total, count))
+    plan.push_back(TrainStep{epochs});
+}
+
+/// Train, then prune, rewind (maybe) and train again per level.
+Plan iterative(const MethodSettings& s, std::optional<RewindStep> rewind, int64_t first_epoch) {
+  Plan plan = {TrainStep{s.epochs}};
+  for (const double density : density_ladder(s.prune.rate, target_density(s))) {
+    plan.push_back(PruneStep{"magnitude", s.prune.allocation, density});
+    if (rewind) plan.push_back(*rewind);
+    plan.push_back(TrainStep{s.epochs, first_epoch});
+  }
+  return plan;
+}
+
+Plan dense(const MethodSettings& s) {
+  Plan plan;
+  add_cycles(plan, s);
+  return plan;
+}
+
+Plan oneshot(const MethodSettings& s) {
+  return {TrainStep{s.epochs}, PruneStep{"magnitude", s.prune.allocation, target_density(s)},
+          TrainStep{s.epochs}};
+}
+
+Plan imp(const MethodSettings& s) {
+  return iterative(s, RewindStep{0}, 0);
+}
+
+Plan wr(const MethodSettings& s) {
+  const int64_t r = s.wr.rewind_epoch;
+  if (r >= s.epochs)
+    fail("wr.rewind_epoch is {}, but a cycle has {} epochs; set wr.rewind_epoch below train.epochs",
+         r, s.epochs);
+  return iterative(s, RewindStep{r}, s.wr.schedule_restart == "rewind_epoch" ? r : 0);
+}
+
+Plan lrr(const MethodSettings& s) {
+  return iterative(s, std::nullopt, 0);
+}
+
+Plan pai(const MethodSettings& s) {
+  return {PruneStep{s.prune.criterion, s.prune.allocation, target_density(s)}, TrainStep{s.epochs}};
+}
+
+Plan cyclic(const MethodSettings& s) {
+  Plan plan = {PruneStep{s.prune.criterion, s.prune.allocation, target_density(s)}};
+  add_cycles(plan, s);
+  return plan;
+}
+
+Plan sculpt(const MethodSettings& s) {
+  if (s.prune.initial_sparsity >= s.prune.sparsity)
+    fail(
+        "sculpt starts from prune.initial_sparsity {} and prunes to prune.sparsity {}; the first "
+        "must be lower",
+        s.prune.initial_sparsity, s.prune.sparsity);
+  Plan plan = {
+      PruneStep{s.prune.criterion, s.prune.allocation, tidy(1 - s.prune.initial_sparsity)}};
+  add_cycles(plan, s);
+  plan.push_back(PruneStep{"magnitude", "global", target_density(s)});
+  for (int64_t k = 0; k < s.cycles.final; ++k)
+    plan.push_back(TrainStep{s.epochs});
+  return plan;
+}
+
+Plan custom(const MethodSettings& s) {
+  if (s.method.plan.empty())
+    fail(
+        "method = \"custom\" needs a plan, e.g. plan = [\"train 30\", \"prune magnitude global "
+        "0.2\", \"train 30\"]");
+  return parse_plan(s.method.plan);
+}
+
+constexpr std::string_view kReadByCycles = "cycles.count cycles.spread cycles.total_epochs";
+constexpr std::string_view kReadByLadder = "prune.sparsity prune.allocation prune.rate";
+
+constexpr auto kMethods = std::to_array<Method>({
+    {"dense", dense, "train cycles.count cycles, no pruning", "", kReadByCycles},
+    {"oneshot", oneshot, "train, prune by magnitude once, train", "Han et al. 2015",
+     "prune.sparsity prune.allocation"},
+    {"imp", imp, "train; per level prune by magnitude, rewind to the initialisation, train",
+     "Frankle & Carbin 2019", kReadByLadder},
+    {"wr", wr, "as imp, but rewind to the state after wr.rewind_epoch epochs",
+     "Frankle et al. 2020; Renda et al. 2020",
+     "prune.sparsity prune.allocation prune.rate wr.rewind_epoch wr.schedule_restart"},
+    {"lrr", lrr, "as imp without rewinding: learning-rate rewinding", "Renda et al. 2020",
+     kReadByLadder},
+    {"pai", pai, "prune at initialisation, train once", "Lee et al. 2019 and others",
+     "prune.criterion prune.allocation prune.sparsity"},
+    {"cyclic", cyclic, "prune at initialisation, train cycles.count cycles",
+     "Gadhikar, Nelaturu & Burkholz 2024",
+     "prune.criterion prune.allocation prune.sparsity cycles.count cycles.spread "
+     "cycles.total_epochs"},
+    {"sculpt", sculpt,
+     "prune a little at initialisation, train cycles.count cycles, prune by magnitude once, train "
+     "cycles.final cycles",
+     "Gadhikar, Nelaturu & Burkholz 2024",
+     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity cycles.count "
+     "cycles.spread cycles.total_epochs cycles.final"},
+    {"custom", custom, "the steps written in `plan`", "", "plan"},
+});
+
+}  // namespace
+
+std::span<const Method> methods() {
+  return kMethods;
+}
+
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kMethods)
+    names.emplace_back(row.name);
+  return names;
+}
+
+std::vector<double> density_ladder(double rate, double target) {
+  SCULPT_CHECK(rate > 0 && rate < 1 && target > 0, "rate {}, target density {}", rate, target);
+  const double levels = std::log(target) / std::log1p(-rate);
+  const auto most = static_cast<double>(kMostPlanSteps) / 3;  // prune, rewind, train
+  if (!(levels < most))
+    fail(
+        "prune.rate {} takes {:.0f} levels to prune.sparsity {}, but a plan has at most {:.0f}; "
+        "raise prune.rate",
+        rate, std::ceil(levels), 1 - target, most);
+  std::vector<double> ladder;
+  double density = 1 - rate;
+  for (int k = 1; density > target * (1 + 1e-9); density = std::pow(1 - rate, ++k))
+    ladder.push_back(tidy(density));
+  ladder.push_back(target);
+  return ladder;
+}
+
+Plan expand_method(const MethodSettings& settings) {
+  const std::string& name = settings.method.method;
+  if (name != "custom" && !settings.method.plan.empty())
+    fail("`plan` is only for method = \"custom\", but method is \"{}\"; remove one of them", name);
+  if (settings.epochs < 1) fail("train.epochs is {}, but must be at least 1", settings.epochs);
+  const auto row = std::ranges::find(kMethods, name, &Method::name);
+  if (row == kMethods.end())
+    fail("there is no method '{}'; known: {}", name, fmt::join(method_names(), ", "));
+  Plan plan = row->expand(settings);
+  validate(plan);
+  return plan;
+}
+
+}  // namespace sculpt

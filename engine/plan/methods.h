@@ -1,0 +1,76 @@
+#pragma once
+// Methods: names that expand to plans (plan.h).
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/option_visitor.h"
+#include "engine/optim/optim_options.h"
+#include "engine/plan/plan.h"
+#include "engine/sparse/prune_options.h"
+
+namespace sculpt {
+
+/// Names of the methods table.
+std::vector<std::string> method_names();
+
+/// Top level of a config.
+struct MethodOptions {
+  std::string method = "sculpt";
+  std::vector<std::string> plan;
+
+  void visit(OptionVisitor& v) {
+    v.choice("method", method, method_names(), "what the run does; each is a plan, see --plan");
+    v.texts("plan", plan,
+            "steps of method = \"custom\", e.g. [\"train 30\", \"prune magnitude global 0.2\", "
+            "\"train 30\"]");
+  }
+};
+
+/// Config section: wr.
+struct WeightRewindOptions {
+  int64_t rewind_epoch = 10;
+  std::string schedule_restart = "zero";
+
+  void visit(OptionVisitor& v) {
+    v.integer("rewind_epoch", rewind_epoch, {1, 1000000},
+              "wr rewinds to the state after this many epochs of the first cycle; below "
+              "train.epochs");
+    v.choice(
+        "schedule_restart", schedule_restart, {"zero", "rewind_epoch"},
+        "where the schedule restarts after a rewind: at 0, or at wr.rewind_epoch (the cycle is "
+        "then shorter by that much)");
+  }
+};
+
+/// All that decides a plan.
+struct MethodSettings {
+  MethodOptions method;
+  int64_t epochs = 10;  ///< of one cycle: train.epochs
+  PruneOptions prune;
+  CycleOptions cycles;
+  WeightRewindOptions wr;
+};
+
+struct Method {
+  std::string_view name;
+  Plan (*expand)(const MethodSettings& settings);
+  std::string_view help;
+  std::string_view source;
+  std::string_view reads;  ///< config keys that the plan depends on, separated by spaces
+};
+
+/// dense, oneshot, imp, wr, lrr, pai, cyclic, sculpt, custom.
+std::span<const Method> methods();
+
+/// The plan of settings.method.method, validated. Throws Error naming the key and the fix.
+Plan expand_method(const MethodSettings& settings);
+
+/// Densities of imp, wr and lrr: (1 - rate)^k for k = 1, 2, ... while above `target`, then exactly
+/// `target`. Throws Error if that is more levels than a plan can hold.
+std::vector<double> density_ladder(double rate, double target);
+
+}  // namespace sculpt

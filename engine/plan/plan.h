@@ -1,0 +1,77 @@
+#pragma once
+// A run is a plan of three verbs: Prune, Rewind, Train. A method name expands to a plan
+// (methods.h); nothing else decides what happens. A plan is data: printable with its cost before
+// anything runs, resumable at any step, writable by hand in a config.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "engine/sparse/prune_options.h"  // IWYU pragma: export  (PruneStep)
+
+namespace sculpt {
+
+/// Kept weights and batch-norm state go back to their state at epoch `epoch` of the first cycle's
+/// schedule; momentum is zeroed; masks stay. If the first cycle enters its schedule late ("train 8
+/// from 2"), epoch 5 is the state after 3 trained epochs. Epoch 0 is always the initialisation.
+struct RewindStep {
+  int64_t epoch = 0;
+  bool operator==(const RewindStep&) const = default;
+};
+
+/// One cycle: the schedule runs over `epochs` epochs from a zeroed momentum.
+struct TrainStep {
+  int64_t epochs = 0;       ///< length of the schedule
+  int64_t first_epoch = 0;  ///< where in the schedule training starts (weight rewinding may skip)
+  int64_t trained_epochs() const { return epochs - first_epoch; }
+  bool operator==(const TrainStep&) const = default;
+};
+
+/// What a plan may hold. Within these bounds no count of steps or images overflows, since a data
+/// set has at most 2^30 images.
+inline constexpr int64_t kMostPlanSteps = 100'000;
+inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< all cycles together
+
+using PlanStep = std::variant<PruneStep, RewindStep, TrainStep>;
+using Plan = std::vector<PlanStep>;
+
+/// A step as text, as a config writes it:
+///   "prune magnitude global 0.5" · "rewind 10" · "train 30" · "train 30 from 10"
+/// (the last: a schedule of 30 epochs, entered after epoch 10). Densities are written so that
+/// parsing gives back the same number.
+std::string describe(const PlanStep& step);
+/// Throws Error that quotes the text and says what was expected.
+PlanStep parse_plan_step(std::string_view text);
+/// Parses and validates; errors name the step by number (from 1).
+Plan parse_plan(std::span<const std::string> steps);
+
+/// Throws Error naming the first step that cannot work: unknown criterion or allocation, a density
+/// outside (0, 1] or above what is left, a train step without epochs, a rewind to an epoch that the
+/// first cycle has not passed by then. Also if nothing is trained, or the plan is longer than
+/// kMostPlanSteps or kMostEpochs.
+void validate(const Plan& plan);
+
+/// Why a run that has done one plan is not a beginning of another, longer one: names the first step
+/// that differs (numbers from 1). Empty if it is one.
+std::string difference_from_extension(const Plan& done, const Plan& longer);
+
+/// Epochs that are trained, all cycles together.
+int64_t total_epochs(const Plan& plan);
+/// Number of train steps.
+int64_t cycle_count(const Plan& plan);
+/// Density after each step.
+std::vector<double> densities(const Plan& plan);
+/// Epochs trained from step `first` on: up to the next prune, from there to the one after it, and
+/// so on to the end.
+std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first);
+/// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
+/// duplicates; 0 is the initialisation. The trainer stores exactly these.
+std::vector<int64_t> rewind_epochs(const Plan& plan);
+/// The epoch by which a rewind names the state after `trained` epochs of the first cycle: the epoch
+/// of the cycle's schedule; 0 before training.
+int64_t rewind_epoch_after(const Plan& plan, int64_t trained);
+
+}  // namespace sculpt

@@ -1,0 +1,122 @@
+#include "engine/run/record_file.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/core/error.h"
+#include "engine/core/files.h"
+
+namespace sculpt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kBlank = " \t\r\n";
+
+/// Length of the JSON object at the start of the text; 0 if it does not end on its line.
+size_t object_length(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n') return 0;
+    if (quoted) {
+      if (c == '\\') ++i;
+      if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{') {
+      ++depth;
+    } else if (c == '}' && --depth == 0) {
+      return i + 1;
+    }
+  }
+  return 0;
+}
+
+struct Record {
+  std::string_view text;
+  nlohmann::json value;
+  bool after_damage = false;  ///< something that is not a record stands before it
+};
+
+/// The records of a text. Several may share a line, because a line break was lost; what is not a
+/// record is skipped up to the end of its line.
+std::vector<Record> records_of(std::string_view text) {
+  std::vector<Record> records;
+  bool damage = false;
+  size_t place = 0;
+  while ((place = text.find_first_not_of(kBlank, place)) != std::string_view::npos) {
+    const std::string_view rest = text.substr(place);
+    const size_t length = rest[0] == '{' ? object_length(rest) : 0;
+    auto value = nlohmann::json::parse(rest.substr(0, length), nullptr, /*allow_exceptions=*/false);
+    if (length > 0 && value.is_object()) {
+      records.push_back({rest.substr(0, length), std::move(value), damage});
+      place += length;
+    } else {
+      damage = true;
+      place = std::min(text.find('\n', place), text.size());
+    }
+  }
+  return records;
+}
+
+bool belongs(const Record& record, const RecordFile::Extent& extent) {
+  const auto found = record.value.find(extent.key);
+  return found == record.value.end() || !found->is_number_integer() ||
+         found->get<int64_t>() <= extent.last;
+}
+
+/// metrics.jsonl -> the first free one of metrics.damaged-1.jsonl, metrics.damaged-2.jsonl, ...
+fs::path damaged_name(const fs::path& path) {
+  for (int number = 1;; ++number) {
+    fs::path name = path.parent_path() / fmt::format("{}.damaged-{}{}", path.stem().string(),
+                                                     number, path.extension().string());
+    if (!fs::exists(name)) return name;
+  }
+}
+
+}  // namespace
+
+bool RecordFile::empty() const {
+  return !fs::exists(path_) || read_text(path_).find_first_not_of(kBlank) == std::string::npos;
+}
+
+void RecordFile::append(std::string_view lines) {
+  append_to_file(path_, lines);
+}
+
+int64_t RecordFile::keep(const Extent& extent, std::vector<std::string>& warnings) {
+  const bool exists = fs::exists(path_);
+  const std::string text = exists ? read_text(path_) : std::string();
+  int64_t count = 0;
+  bool damage = false;
+  std::string kept;
+  const auto records = records_of(text);
+  for (const Record& record : records) {
+    if (count == extent.count) break;
+    if (!belongs(record, extent)) continue;
+    kept += std::string(record.text) + "\n";
+    damage = record.after_damage;
+    ++count;
+  }
+  if (count < extent.count && !exists) {
+    warnings.push_back(
+        fmt::format("{} is missing, and with it {} records; the run goes on without them",
+                    path_.string(), extent.count));
+  } else if (count < extent.count || damage) {
+    const fs::path aside = damaged_name(path_);
+    write_file(aside, text);
+    warnings.push_back(fmt::format(
+        "{} is damaged: {} of the {} records written before the checkpoint can be read. The file "
+        "as it was is kept as {}; the run goes on with the records that can be read",
+        path_.string(), count, extent.count, aside.string()));
+  } else if (!text.starts_with(kept)) {
+    warnings.push_back(
+        fmt::format("{}: not every record stood on a line of its own; the line breaks are repaired",
+                    path_.string()));
+  }
+  if (kept != text) write_file(path_, kept);
+  return count;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,164 @@
+#include "engine/run/records.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/error.h"
+
+namespace sculpt {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kBest = "best_test_accuracy_at_final_density";
+
+/// JSON has no NaN: what was not measured is null.
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+double ratio(double a, double b) {
+  return b > 0 ? a / b : 0;
+}
+
+std::string_view kernel_name(kernels::Choice choice) {
+  return choice == kernels::Choice::sparse ? "sparse" : "dense";
+}
+
+Json to_json(const PassKernels& kernels) {
+  return {{"forward", kernel_name(kernels.forward)},
+          {"input_grad", kernel_name(kernels.input_grad)},
+          {"weight_grad", kernel_name(kernels.weight_grad)}};
+}
+
+/// Of training steps, had all been on dense kernels. Not a number if none was on others, or if it
+/// was not measured.
+double train_seconds_dense(const RunState& state) {
+  return state.dense.sparse_steps > 0 ? state.dense.total() : NAN;
+}
+
+/// The same of the whole run.
+double seconds_dense(const RunState& state) {
+  return state.seconds - state.dense.measuring - state.train_seconds + train_seconds_dense(state);
+}
+
+}  // namespace
+
+std::string to_json_line(const EpochMetrics& m) {
+  Json line = {{"cycle", m.cycle},
+               {"cycle_epoch", m.cycle_epoch},
+               {"epoch", m.epoch},
+               {"lr", m.lr},
+               {"train_loss", number(m.train_loss)},
+               {"train_accuracy", number(m.train_accuracy)},
+               {"test_loss", number(m.test_loss)},
+               {"test_accuracy", number(m.test_accuracy)},
+               {"density", m.density},
+               {"images_per_second", m.images_per_second},
+               {"seconds", m.seconds}};
+  if (m.diverged) line["diverged"] = true;
+  return line.dump() + "\n";
+}
+
+std::string to_json_line(const PruneMetrics& m) {
+  Json line = {{"plan_step", m.plan_step},
+               {"epoch", m.epoch},
+               {"criterion", m.step.criterion},
+               {"allocation", m.step.allocation},
+               {"density", m.step.density},
+               {"prunable", m.prunable},
+               {"kept", m.kept},
+               {"test_loss", number(m.measured.now.loss)},
+               {"test_accuracy", number(m.measured.now.accuracy)}};
+  if (const auto& before = m.measured.before_reestimation) {
+    line["reestimated_on"] = m.measured.reestimated_on;
+    line["test_loss_before_reestimation"] = number(before->loss);
+    line["test_accuracy_before_reestimation"] = number(before->accuracy);
+  }
+  return line.dump() + "\n";
+}
+
+std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
+                        int64_t epoch) {
+  std::string lines;
+  for (const LayerKept& layer : report.layers) {
+    Json line = {{"plan_step", plan_step},
+                 {"epoch", epoch},
+                 {"criterion", report.step.criterion},
+                 {"allocation", report.step.allocation},
+                 {"density", report.step.density},
+                 {"layer", layer.name},
+                 {"shape", layer.shape},
+                 {"count", layer.count},
+                 {"kept", layer.kept}};
+    const auto of_layer = kernels.find(layer.name);
+    if (of_layer != kernels.end()) line["kernels"] = to_json(of_layer->second);
+    lines += line.dump() + "\n";
+  }
+  return lines;
+}
+
+std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost) {
+  const double kept = static_cast<double>(cost.kept), prunable = static_cast<double>(cost.prunable);
+  const Json summary = {
+      {"method", identity.method},
+      {"seed", identity.seed},
+      {"prunable", cost.prunable},
+      {"kept", cost.kept},
+      {"sparsity", 1 - ratio(kept, prunable)},
+      {"test_accuracy", number(state.test_accuracy)},
+      {kBest, number(state.best_test_accuracy_at_density)},
+      {"best_epoch_at_final_density", state.best_epoch_at_density},
+      {"test_loss", number(state.test_loss)},
+      {"train_loss", number(state.train_loss)},
+      {"epochs", state.epochs},
+      {"steps", state.steps},
+      {"train_flops", state.flops},
+      {"train_flops_vs_dense", ratio(state.flops, cost.dense_cycle_flops)},
+      {"seconds", state.seconds},
+      {"seconds_dense", number(seconds_dense(state))},
+      {"seconds_measuring_dense", state.dense.measuring},
+      {"train_seconds", state.train_seconds},
+      {"train_seconds_dense", number(train_seconds_dense(state))},
+      {"sparse_steps", state.dense.sparse_steps},
+      {"images_per_second", ratio(static_cast<double>(state.images), state.train_seconds)},
+      {"peak_memory_bytes", cost.peak_memory_bytes},
+      {"peak_device_memory_bytes", cost.peak_device_memory_bytes},
+      {"device", identity.device},
+      {"backend", identity.backend},
+      {"threads", identity.threads},
+      {"model", identity.model},
+      {"data", identity.data},
+      {"evaluated_on", identity.evaluated_on},
+      {"batch", identity.batch}};
+  return summary.dump(2) + "\n";
+}
+
+RunSummary parse_summary(const std::string& json, const std::string& name) {
+  const auto values = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (!values.is_object()) fail("{} is damaged: it is not a JSON object", name);
+  const auto read = [&](const char* key, auto& value, bool required) {
+    const auto found = values.find(key);
+    if (found != values.end() && found->is_number())
+      found->get_to(value);
+    else if (required)
+      fail("{} is damaged: '{}' is {}", name, key,
+           found == values.end() ? "missing" : "not a number");
+  };
+  RunSummary summary;
+  if (const auto found = values.find("evaluated_on"); found != values.end() && found->is_string())
+    found->get_to(summary.evaluated_on);
+  read("test_accuracy", summary.test_accuracy, true);
+  read(kBest, summary.best_test_accuracy_at_final_density, false);
+  read("best_epoch_at_final_density", summary.best_epoch_at_final_density, false);
+  read("sparsity", summary.sparsity, true);
+  read("prunable", summary.prunable, true);
+  read("kept", summary.kept, true);
+  read("epochs", summary.epochs, true);
+  read("train_flops_vs_dense", summary.train_flops_vs_dense, true);
+  read("seconds", summary.seconds, true);
+  read("seconds_dense", summary.seconds_dense, false);
+  return summary;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,207 @@
+#include "engine/run/run_folder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <unistd.h>
+
+#include "engine/core/error.h"
+#include "engine/core/files.h"
+#include "engine/run/record_file.h"
+#include "engine/run/run_lock.h"
+#include "engine/run/stored_config.h"
+
+namespace sculpt {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kRewind = "rewind-epoch-";
+constexpr std::string_view kState = "state-";
+constexpr std::string_view kExtension = ".safetensors";
+
+std::string rewind_name(int64_t epoch) {
+  return fmt::format("{}{}{}", kRewind, epoch, kExtension);
+}
+
+std::string state_name(int64_t number) {
+  return fmt::format("{}{:06}{}", kState, number, kExtension);
+}
+
+/// The number in a name like "state-000012.safetensors"; -1 for a name that `name_of` never makes.
+template <class NameOf>
+int64_t number_in(const std::string& name, std::string_view prefix, const NameOf& name_of) {
+  if (!name.starts_with(prefix)) return -1;
+  int64_t number = -1;
+  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  return number >= 0 && name_of(number) == name ? number : -1;
+}
+
+/// Without the suffix of a file that is being written.
+std::string complete_name(std::string name) {
+  if (name.ends_with(kTemporarySuffix)) name.resize(name.size() - kTemporarySuffix.size());
+  return name;
+}
+
+bool is_temporary(const fs::path& path) {
+  return path.filename().string().ends_with(kTemporarySuffix);
+}
+
+/// The entries of a folder whose complete name is one of ours; none if there is no such folder.
+template <class IsOurs>
+std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (is_ours(complete_name(entry.path().filename().string()))) found.push_back(entry.path());
+  return found;
+}
+
+/// Our files in a run folder, temporary ones among them.
+std::vector<fs::path> our_files(const RunFolder& run) {
+  const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
+                                       run.layers(),        run.prunes(),      run.summary(),
+                                       run.kernel_choices()};
+  auto found = our_entries(run.root(), [&](const std::string& name) {
+    return std::ranges::any_of(names, [&](const fs::path& p) { return p.filename() == name; });
+  });
+  const auto checkpoints = our_entries(run.checkpoints(), [&](const std::string& name) {
+    return name == run.final_checkpoint().filename() || name == run.end_state().filename() ||
+           number_in(name, kRewind, rewind_name) >= 0 || number_in(name, kState, state_name) >= 0;
+  });
+  found.insert(found.end(), checkpoints.begin(), checkpoints.end());
+  return found;
+}
+
+}  // namespace
+
+fs::path RunFolder::rewind_checkpoint(int64_t epoch) const {
+  return checkpoints() / rewind_name(epoch);
+}
+
+fs::path RunFolder::state(int64_t number) const {
+  return checkpoints() / state_name(number);
+}
+
+std::vector<std::pair<int64_t, fs::path>> RunFolder::states() const {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  for (const fs::path& path : our_entries(checkpoints(), [](const auto&) { return true; })) {
+    const int64_t number = number_in(path.filename().string(), kState, state_name);
+    if (number >= 0) found.emplace_back(number, path);
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+std::vector<fs::path> RunFolder::files() const {
+  std::vector<fs::path> found = our_files(*this);
+  std::erase_if(found, is_temporary);
+  return found;
+}
+
+bool RunFolder::empty() const {
+  std::error_code error;
+  const fs::file_status status = fs::status(root_, error);
+  if (!fs::exists(status)) return true;
+  if (!fs::is_directory(status))
+    fail("{} is not a folder; choose another with --out", root_.string());
+  const std::vector<fs::path> ours = our_files(*this);
+  try {
+    for (const auto& entry : fs::directory_iterator(root_)) {
+      const bool half_written =
+          is_temporary(entry.path()) && std::ranges::find(ours, entry.path()) != ours.end();
+      if (!half_written && !RunLock::is_lock_name(entry.path().filename().string())) return false;
+    }
+  } catch (const fs::filesystem_error& e) {
+    fail("cannot look into {}: {}", root_.string(), e.code().message());
+  }
+  return true;
+}
+
+bool RunFolder::finished() const {
+  return fs::exists(summary()) && fs::exists(final_checkpoint());
+}
+
+bool RunFolder::has_records() const {
+  return !RecordFile(metrics()).empty() || !RecordFile(layers()).empty() ||
+         !RecordFile(prunes()).empty();
+}
+
+void RunFolder::require_writable() const {
+  fs::path nearest = fs::absolute(root_);
+  std::error_code error;
+  while (!fs::exists(fs::symlink_status(nearest, error)) && nearest.has_relative_path()) {
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+      fail("cannot make the folder {}: {}; choose another with --out", root_.string(),
+           error.message());
+    nearest = nearest.parent_path();
+  }
+  if (!fs::is_directory(nearest, error))
+    fail("cannot make the folder {}: {} is not a folder; choose another with --out", root_.string(),
+         nearest.string());
+  if (access(nearest.c_str(), W_OK | X_OK) != 0)
+    fail("cannot write to the folder {}: {}; choose another with --out", nearest.string(),
+         std::generic_category().message(errno));
+}
+
+void RunFolder::prepare(const std::string& config_toml) const {
+  const auto make = [](const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) fail("cannot make the folder {}: {}", folder.string(), error.message());
+  };
+  // The config comes first: whatever else is in a run folder, it can be told whose it is.
+  make(root_);
+  write_file(config(), config_toml);
+  make(checkpoints());
+  std::error_code ignored;  // a temporary file too many does no harm
+  for (const fs::path& path : our_files(*this))
+    if (is_temporary(path)) fs::remove(path, ignored);
+}
+
+std::map<std::string, std::string> config_differences(
+    const RunFolder& folder, const std::map<std::string, std::string>& values,
+    const std::set<std::string>& ignored) {
+  const auto stored = stored_config(folder);
+  std::map<std::string, std::string> differences;
+  const auto compare = [&](const std::string& key, const std::string& before,
+                           const std::string& now) {
+    if (before != now && !ignored.count(key))
+      differences[key] = fmt::format("{}: {} in the folder, {} now", key, before, now);
+  };
+  for (const auto& [key, now] : values) {
+    const auto found = stored.find(key);
+    compare(key, found == stored.end() ? "not set" : found->second, now);
+  }
+  for (const auto& [key, before] : stored)
+    if (!values.count(key)) compare(key, before, "unknown");
+  return differences;
+}
+
+void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
+                         const std::set<std::string>& ignored) {
+  std::string lines;
+  for (const auto& [key, line] : config_differences(folder, values, ignored))
+    lines += "\n  " + line;
+  if (!lines.empty())
+    fail("{} belongs to another config:{}\ngive the same config, or another folder with --out",
+         folder.root().string(), lines);
+}
+
+void require_same_inputs(const RunInputs& recorded, const RunInputs& now) {
+  const auto compare = [](const std::string& what, const std::string& before,
+                          const std::string& after, const std::string& files) {
+    if (before.empty() || after.empty() || before == after) return;
+    throw OtherInputs(fmt::format(
+        "{} is not what the run was started with: its fingerprint is {} now and was {} then; "
+        "restore {}, or start a new run in another folder with --out",
+        what, after, before, files));
+  };
+  compare("the data set " + now.data_name, recorded.data, now.data, "the files in data.root");
+  compare("the file of model.init_from, " + now.initial_path + ",", recorded.initial, now.initial,
+          "the file");
+}
+
+}  // namespace sculpt

@@ -1,0 +1,73 @@
+#include "engine/run/stored_config.h"
+
+#include <vector>
+
+#include "engine/config/config.h"
+#include "engine/core/files.h"
+#include "engine/formats/safetensors.h"
+
+namespace sculpt {
+namespace {
+
+namespace fs = std::filesystem;
+using Values = std::map<std::string, std::string>;
+
+/// The way to go on, for the messages below.
+std::string fix(const RunFolder& folder, const char* put_back) {
+  return fmt::format("{}, or start over with sculpt_run CONFIG.toml --out {} --restart", put_back,
+                     folder.root().string());
+}
+
+/// The hash of the config that a checkpoint was written under; "" if it cannot be read.
+std::string config_hash_of(const fs::path& checkpoint) try {
+  return safetensors::File::read(checkpoint, /*require_checksum=*/true).metadata("config_hash");
+} catch (const Error&) {
+  return "";
+}
+
+std::string missing_keys(const Values& values, const Values& expected) {
+  std::string first;
+  int count = 0;
+  for (const auto& [key, value] : expected)
+    if (values.count(key) == 0 && count++ == 0) first = key;
+  if (count == 0) return "";
+  return fmt::format(" ({} {}, {} among them)", count,
+                     count == 1 ? "key is missing" : "keys are missing", first);
+}
+
+}  // namespace
+
+Values stored_config(const RunFolder& folder) {
+  const std::string name = folder.config().string();
+  const std::string what_to_do = fix(folder, "put a good copy of the file back");
+  Values values;
+  try {
+    values = flatten_config(read_text(folder.config()), name);
+  } catch (const Error& error) {
+    fail("the config of the run folder is damaged: {}; {}", error.what(), what_to_do);
+  }
+  if (values.empty())
+    fail("{} is empty, but should hold the config of the run; {}", name, what_to_do);
+  return values;
+}
+
+void require_config_of_checkpoints(const RunFolder& folder, const std::string& now,
+                                   const Values& values, const Values& expected) {
+  // One that can be read quickly comes first, and the rest is looked at only if it does not fit.
+  std::vector<fs::path> checkpoints = {folder.end_state()};
+  for (const auto& [number, path] : folder.states())
+    checkpoints.push_back(path);
+  checkpoints.push_back(folder.final_checkpoint());
+  std::string other;
+  for (const fs::path& path : checkpoints) {
+    const std::string hash = config_hash_of(path);
+    if (hash == now) return;
+    if (!hash.empty() && other.empty()) other = path.string();
+  }
+  if (other.empty()) return;
+  fail("{} is not the config that {} was written under: it was edited or damaged{}; {}",
+       folder.config().string(), other, missing_keys(values, expected),
+       fix(folder, "put the file back as it was and give changes with --set"));
+}
+
+}  // namespace sculpt

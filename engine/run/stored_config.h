@@ -1,0 +1,23 @@
+#pragma once
+// The config.toml of a run folder as it is: is it whole, and is it the one that the run was trained
+// with?
+
+#include <map>
+#include <string>
+
+#include "engine/run/run_folder.h"
+
+namespace sculpt {
+
+/// "section.key" -> TOML text of the folder's config.toml. Throws Error naming the file and the fix
+/// if it is empty or not TOML.
+std::map<std::string, std::string> stored_config(const RunFolder& folder);
+
+/// Checkpoints record the hash of their config. Throws Error naming config.toml if the folder has
+/// checkpoints that can be read, and none was written under a config with the hash `now`: the file
+/// was edited or damaged. `values` are its values; keys of `expected` that they lack are named.
+void require_config_of_checkpoints(const RunFolder& folder, const std::string& now,
+                                   const std::map<std::string, std::string>& values,
+                                   const std::map<std::string, std::string>& expected);
+
+}  // namespace sculpt

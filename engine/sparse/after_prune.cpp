@@ -1,0 +1,77 @@
+#include "engine/sparse/after_prune.h"
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+#include "engine/nn/batch_norm_state.h"
+#include "engine/nn/without_dropout.h"
+
+namespace sculpt {
+
+namespace {
+
+/// While it lives, a forward pass in training mode replaces running statistics by their mean with
+/// those of its batch.
+class CumulativeStatistics {
+ public:
+  explicit CumulativeStatistics(Network& network)
+      : replay_(network.graph().replay()), parameters_(network.parameters()) {
+    // Whatever the statistics were, infinities included, has the weight 0 in what follows.
+    if (parameters_.element_bytes() == sizeof(double))
+      std::ranges::fill(parameters_.state_values<double>(), 0.0);
+    else
+      std::ranges::fill(parameters_.state_values<float>(), 0.0f);
+  }
+  ~CumulativeStatistics() {
+    replay_.statistics_momentum.reset();
+    parameters_.batches_tracked = batches_tracked_;
+  }
+  CumulativeStatistics(const CumulativeStatistics&) = delete;
+  CumulativeStatistics& operator=(const CumulativeStatistics&) = delete;
+
+  /// The next batch has `count` images and is preceded by `seen` ones.
+  void next_batch(int64_t count, int64_t seen) {
+    replay_.statistics_momentum = static_cast<float>(count) / static_cast<float>(seen + count);
+  }
+
+ private:
+  Replay& replay_;
+  ParameterArena& parameters_;
+  const int64_t batches_tracked_ = parameters_.batches_tracked;  // counts training batches only
+};
+
+}  // namespace
+
+bool reestimate_batch_norm(Network& network, const StatisticsImages& images, int64_t count,
+                           const Normalization& normalization, const std::function<bool()>& stop) {
+  if (network.parameters().states().empty()) return true;
+  SCULPT_CHECK(count >= 2, "batch norm cannot be estimated on {} images", count);
+  const WithoutDropout without_dropout(network);
+  CumulativeStatistics statistics(network);
+  const int64_t pieces = kernels::ceil_div(count, network.max_batch());
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    if (stop()) return false;
+    const int64_t first = count * piece / pieces;
+    const int64_t size = count * (piece + 1) / pieces - first;
+    statistics.next_batch(size, first);
+    network.load(images(first, size), normalization);
+    network.forward(Mode::train);
+  }
+  return true;
+}
+
+std::optional<AfterPrune> measure_after_prune(Network& network, BatchFeed& test,
+                                              const StatisticsImages& images, int64_t count,
+                                              const Normalization& normalization,
+                                              const std::function<bool()>& stop) {
+  const auto before = evaluate(network, test, stop);
+  if (!before) return std::nullopt;
+  if (count == 0 || network.parameters().states().empty()) return AfterPrune{*before, {}, 0};
+  const BatchNormState aside(network.parameters());
+  if (reestimate_batch_norm(network, images, count, normalization, stop))
+    if (const auto now = evaluate(network, test, stop)) return AfterPrune{*now, before, count};
+  aside.restore(network.parameters());
+  return std::nullopt;
+}
+
+}  // namespace sculpt

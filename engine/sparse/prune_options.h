@@ -1,0 +1,61 @@
+#pragma once
+// Settings of pruning.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/core/option_visitor.h"
+
+namespace sculpt {
+
+/// Names of the tables in criteria.cpp and allocation.cpp.
+std::vector<std::string> criterion_names();
+std::vector<std::string> allocation_names();
+
+/// One of a plan's verbs: score all weights that are not masked, keep round(density * N) of them.
+struct PruneStep {
+  std::string criterion;   ///< row of the criteria table
+  std::string allocation;  ///< row of the allocation table
+  double density = 1;      ///< kept / N over all prunable weights, in (0, 1]
+  bool operator==(const PruneStep&) const = default;
+};
+
+/// Config section: prune.
+struct PruneOptions {
+  std::string criterion = "random";
+  std::string allocation = "global";
+  double sparsity = 0.9;
+  double initial_sparsity = 0.5;
+  double rate = 0.2;
+  int64_t score_images_per_class = 10;
+  int64_t score_batches = 1;
+  int64_t synflow_iterations = 100;
+  int64_t reestimate_batch_norm = 0;
+
+  void visit(OptionVisitor& v) {
+    v.choice("criterion", criterion, criterion_names(),
+             "score behind the initial mask of pai, cyclic and sculpt");
+    v.choice("allocation", allocation, allocation_names(),
+             "how kept weights are shared between layers (sculpt's second prune: always global); "
+             "with random, global is a uniform density in expectation");
+    v.real("sparsity", sparsity, {0, 1, false, true},
+           "fraction of prunable weights that is "
+           "removed in the end");
+    v.real("initial_sparsity", initial_sparsity, {0, 1, false, true},
+           "sparsity of sculpt's initial mask; below prune.sparsity");
+    v.real("rate", rate, {0, 1, true, true},
+           "fraction of the remaining weights that imp, wr and lrr remove per level");
+    v.integer("score_images_per_class", score_images_per_class, {1, 100000},
+              "training images of each class in a batch that snip and grasp score with");
+    v.integer("score_batches", score_batches, {1, 100000},
+              "batches that snip and grasp average the gradient over");
+    v.integer("synflow_iterations", synflow_iterations, {1, 10000},
+              "prunes in which synflow reaches its density");
+    v.integer("reestimate_batch_norm", reestimate_batch_norm, {0, 1000000000},
+              "training images on which batch norm's running statistics are estimated anew after "
+              "each prune, without augmentation and dropout; 0: the statistics stay");
+  }
+};
+
+}  // namespace sculpt

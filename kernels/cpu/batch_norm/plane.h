@@ -1,0 +1,217 @@
+#pragma once
+// What the passes of CPU batch norm share: sums over a plane, the channel's affine map, and the
+// order in which channels and blocks are visited.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/batch_norm.h"
+#include "kernels/common/check.h"
+#include "kernels/cpu/plane.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+
+/// z = (x - mean) * scale + beta, with scale = gamma * inv_std.
+struct ChannelMap {
+  float mean = 0;
+  float scale = 0;
+  float beta = 0;
+
+  /// The only place that computes z: the backward pass calls it again to see where ReLU cut, and
+  /// must get the same bits.
+  Vec operator()(Vec x) const { return (x - broadcast(mean)) * broadcast(scale) + broadcast(beta); }
+};
+
+inline float running_inv_std(float var, float eps) {
+  return 1.0f / std::sqrt(var + eps);
+}
+
+/// Two sums over the values of one chunk: a band of rows (band_rows()) of one channel in one block.
+struct PlaneSums {
+  double first = 0;
+  double second = 0;
+};
+
+/// Sums two quantities over the first `used` lanes of some rows: add(i, a, b) adds those of the
+/// vector at offset i to a and b. Floats within a short stretch of cells, doubles across.
+template <class Add>
+inline PlaneSums sum_rows(const PlaneRuns& runs, int64_t used, const Add& add) {
+  constexpr int kChains = 4;  // hides the latency of additions; a multiple of kVecsPerCell
+  constexpr int64_t kStretch = 64 * kLanes;
+  double lane_a[kLanes] = {};
+  double lane_b[kLanes] = {};
+  Vec a[kChains] = {};
+  Vec b[kChains] = {};
+  auto flush = [&] {
+    for (int v = 0; v < kVecsPerCell; ++v) {
+      Vec sum_a = a[v];
+      Vec sum_b = b[v];
+      for (int c = v + kVecsPerCell; c < kChains; c += kVecsPerCell) {
+        sum_a += a[c];
+        sum_b += b[c];
+      }
+      for (int j = 0; j < kVecWidth; ++j) {
+        lane_a[v * kVecWidth + j] += static_cast<double>(sum_a[j]);
+        lane_b[v * kVecWidth + j] += static_cast<double>(sum_b[j]);
+      }
+    }
+    for (int c = 0; c < kChains; ++c)
+      a[c] = b[c] = Vec{};
+  };
+  int64_t pending = 0;
+  for (int64_t run = 0; run < runs.count; ++run) {
+    const int64_t run_end = run * runs.stride + runs.length;
+    for (int64_t i = run * runs.stride; i < run_end;) {
+      const int64_t end = run_end - i > kStretch ? i + kStretch : run_end;
+      pending += end - i;
+      for (; i + kChains * kVecWidth <= end; i += kChains * kVecWidth)
+        for (int c = 0; c < kChains; ++c)
+          add(i + c * kVecWidth, a[c], b[c]);
+      for (; i < end; i += kLanes)
+        for (int c = 0; c < kVecsPerCell; ++c)
+          add(i + c * kVecWidth, a[c], b[c]);
+      if (pending >= kStretch) {
+        flush();
+        pending = 0;
+      }
+    }
+  }
+  flush();
+  for (int64_t lane = used; lane < kLanes; ++lane)
+    lane_a[lane] = lane_b[lane] = 0;
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) {
+      lane_a[lane] += lane_a[lane + half];
+      lane_b[lane] += lane_b[lane + half];
+    }
+  return {lane_a[0], lane_b[0]};
+}
+
+/// The chunks of a batch, and where their sums are: chunk band of block b of channel c at
+/// (c * blocks + b) * bands + band.
+class SumChunks {
+ public:
+  SumChunks(const ActivationShape& shape, int64_t blocks)
+      : shape_(shape), blocks_(blocks), bands_(bands_of(shape)) {}
+
+  int64_t per_channel() const { return blocks_ * bands_; }
+
+  /// sums of (channel, block) = sum(rows) for each band of `rows`, which holds whole bands.
+  template <class Sum>
+  void fill(PlaneSums* sums, int64_t channel, int64_t block, const RowRange& rows,
+            const Sum& sum) const {
+    PlaneSums* const of_plane = sums + (channel * blocks_ + block) * bands_;
+    for (int64_t first = rows.begin; first < rows.end; first += band_rows(shape_)) {
+      const int64_t end = std::min(first + band_rows(shape_), rows.end);
+      of_plane[first / band_rows(shape_)] = sum(RowRange{first, end});
+    }
+  }
+
+  /// Calls visit(sums, block, rows) for the channel's chunks, in order; `rows` counts them.
+  template <class Visit>
+  void visit(const PlaneSums* sums, int64_t channel, const Visit& visit) const {
+    sums += channel * per_channel();
+    for (int64_t block = 0; block < blocks_; ++block)
+      for (int64_t band = 0; band < bands_; ++band)
+        visit(*sums++, block,
+              std::min(band_rows(shape_), shape_.height - band * band_rows(shape_)));
+  }
+
+  PlaneSums total(const PlaneSums* sums, int64_t channel) const {
+    PlaneSums total;
+    visit(sums, channel, [&](const PlaneSums& chunk, int64_t /*block*/, int64_t /*rows*/) {
+      total.first += chunk.first;
+      total.second += chunk.second;
+    });
+    return total;
+  }
+
+ private:
+  const ActivationShape& shape_;
+  int64_t blocks_, bands_;
+};
+
+/// Runs reduce(channel, block) for all blocks, then finish(channel), then apply(channel, block) for
+/// all blocks, of every channel. Where channels spread evenly over the threads, a thread does all
+/// of a channel's work in a row, so that `apply` finds in cache what `reduce` read; otherwise
+/// planes are spread. Both give the same bits.
+template <class Reduce, class Finish, class Apply>
+inline void two_passes(int64_t channels, int64_t blocks, const Reduce& reduce, const Finish& finish,
+                       const Apply& apply) {
+  const int64_t threads = thread_count();
+  if (channels % threads == 0 || channels >= 8 * threads) {
+    parallel_for(channels, [&](int64_t begin, int64_t end, int) {
+      for (int64_t channel = begin; channel < end; ++channel) {
+        for (int64_t block = 0; block < blocks; ++block)
+          reduce(channel, block);
+        finish(channel);
+        // Last read first: it is the most likely to be cached still.
+        for (int64_t block = blocks - 1; block >= 0; --block)
+          apply(channel, block);
+      }
+    });
+    return;
+  }
+  parallel_for(channels * blocks, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      reduce(i / blocks, i % blocks);
+  });
+  parallel_for(channels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t channel = begin; channel < end; ++channel)
+      finish(channel);
+  });
+  parallel_for(channels * blocks, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      apply(i / blocks, i % blocks);
+  });
+}
+
+/// Floats from the data pointer to a row of plane (block, channel).
+inline int64_t row_offset(const ActivationShape& s, int64_t channel, int64_t block, int64_t row) {
+  return ((block * s.channels + channel) * s.plane_stride() + row * s.row_stride()) * kLanes;
+}
+
+/// Partial sums as batch norm on blocks keeps them.
+inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
+  static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
+  return reinterpret_cast<PlaneSums*>(sums.partials);
+}
+inline SumChunks chunks_of(const ChannelSums& sums, const ActivationShape& shape) {
+  SCULPT_CHECK(sums.chunks % bands_of(shape) == 0, "{} chunks of sums for {} bands", sums.chunks,
+               bands_of(shape));
+  return {shape, sums.chunks / bands_of(shape)};
+}
+
+/// kernels/cpu/batch_norm/backward.cpp. `stats(channel)` come from saved or running statistics;
+/// `constant_stats` says whether they depend on x (training) or not.
+void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
+                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
+                               const void* x, const void* y, const void* saved_mean,
+                               const void* saved_inv_std, const void* gamma, const void* beta,
+                               const ActivationShape& shape, const BatchNormOptions& options,
+                               void* workspace, const Launch& launch);
+
+void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
+                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
+                              const void* x, const void* y, const void* running_mean,
+                              const void* running_var, const void* gamma, const void* beta,
+                              const ActivationShape& shape, const BatchNormOptions& options,
+                              void* workspace, const Launch& launch);
+
+/// The backward part of BatchNormBlockKernels.
+void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
+                         const void* x, const void* y, const void* saved_mean,
+                         const void* saved_inv_std, const void* gamma, const void* beta,
+                         const ActivationShape& shape, const BatchNormOptions& options,
+                         const RowRange& rows, const Launch& launch);
+void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
+                            const void* saved_inv_std, const ActivationShape& shape);
+void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
+                           bool stream_dresidual, const void* dgamma, const void* dbeta,
+                           const void* dy, const void* x, const void* y, const void* saved_mean,
+                           const void* saved_inv_std, const void* gamma, const void* beta,
+                           int64_t batch, const ActivationShape& shape,
+                           const BatchNormOptions& options, const RowRange& rows,
+                           const Launch& launch);
+
+}  // namespace SCULPT_ISA_NAMESPACE

@@ -1,0 +1,120 @@
+#include "kernels/cpu/conv2d/zones.h"
+
+#include <algorithm>
+
+namespace SCULPT_ISA_NAMESPACE {
+namespace {
+
+// Along longer axes the border is a small part, and the zeros of the halo are multiplied instead.
+constexpr int64_t kLongRow = 32;
+
+/// How targets depend on sources along one axis, in cells: target i, stored in cell y + i * y_step,
+/// meets source x + i * x_step + t at tap t, whose weight is w + t * w_step.
+struct Line {
+  int64_t count, y, y_step;
+  int64_t x, x_step, x_size;
+  int64_t tap_count, w, w_step;
+};
+
+/// Cuts a line into zones. Returns the end of what it wrote.
+Zone* add_zones(const Line& line, int64_t y_cell, int64_t x_cell, bool skip_padding, Zone* zones) {
+  struct Taps {
+    int64_t begin, end;
+    bool operator==(const Taps&) const = default;
+  };
+  auto taps_of = [&](int64_t i) -> Taps {
+    if (!skip_padding) return {0, line.tap_count};
+    const int64_t x = line.x + i * line.x_step;
+    const int64_t begin = std::max<int64_t>(0, -x);
+    const int64_t end = std::min(line.tap_count, line.x_size - x);
+    return begin < end ? Taps{begin, end} : Taps{0, 0};
+  };
+  for (int64_t i = 0; i < line.count;) {
+    const Taps taps = taps_of(i);
+    int64_t next = i + 1;
+    while (next < line.count && taps_of(next) == taps)
+      ++next;
+    *zones++ = {.count = next - i,
+                .y = (line.y + i * line.y_step) * y_cell,
+                .y_step = line.y_step * y_cell,
+                .x = (line.x + i * line.x_step + taps.begin) * x_cell,
+                .x_step = line.x_step * x_cell,
+                .tap_count = taps.end - taps.begin,
+                .tap_step = x_cell,
+                .w = line.w + taps.begin * line.w_step,
+                .w_step = line.w_step};
+    i = next;
+  }
+  return zones;
+}
+
+/// One axis of an input gradient. Input pixel i meets output pixel (i + padding - r) / stride at
+/// tap r where that is whole, so the pixels of one residue mod stride share their taps.
+Zone* add_input_grad_zones(const Conv2dShape& shape, int64_t in, int64_t out, int64_t kernel,
+                           int64_t weight, int64_t dx_cell, int64_t dy_cell, bool skip_padding,
+                           Zone* zones) {
+  for (int64_t first = 0; first < std::min(shape.stride, in); ++first) {
+    const int64_t lowest = (first + shape.padding) % shape.stride;
+    const int64_t taps = lowest < kernel ? (kernel - 1 - lowest) / shape.stride + 1 : 0;
+    // From the highest tap down, so that dy is read upwards.
+    const int64_t highest = lowest + (taps - 1) * shape.stride;
+    const Line line = {.count = ceil_div(in - first, shape.stride),
+                       .y = first,
+                       .y_step = shape.stride,
+                       .x = (first + shape.padding - highest) / shape.stride,
+                       .x_step = 1,
+                       .x_size = out,
+                       .tap_count = taps,
+                       .w = highest * weight,
+                       .w_step = -shape.stride * weight};
+    zones = add_zones(line, dx_cell, dy_cell, skip_padding, zones);
+  }
+  return zones;
+}
+
+}  // namespace
+
+Strides activation_strides(const ActivationShape& shape, int64_t groups) {
+  const int64_t plane = shape.plane_stride() * kLanes;
+  return {.block = shape.block_stride() * kLanes,
+          .group = shape.channels / groups * plane,
+          .channel = plane};
+}
+
+int64_t max_zones(const Conv2dShape& shape) {
+  // Each tap begins and ends at most one zone per residue, and one lies between.
+  return 2 * (shape.kernel_h + shape.stride) + 2 * (shape.kernel_w + shape.stride);
+}
+
+void forward_zones(const Conv2dShape& shape, Zone* zones, TapConv& conv) {
+  Line line = {.count = shape.out.height,
+               .y = 0,
+               .y_step = 1,
+               .x = -shape.padding,
+               .x_step = shape.stride,
+               .x_size = shape.in.height,
+               .tap_count = shape.kernel_h,
+               .w = 0,
+               .w_step = shape.kernel_w};
+  Zone* columns =
+      add_zones(line, shape.out.row_stride() * kLanes, shape.in.row_stride() * kLanes, true, zones);
+  line.count = shape.out.width;
+  line.x_size = shape.in.width;
+  line.tap_count = shape.kernel_w;
+  line.w_step = 1;
+  Zone* end = add_zones(line, kLanes, kLanes, shape.out.width < kLongRow, columns);
+  conv.rows = {zones, columns - zones};
+  conv.columns = {columns, end - columns};
+}
+
+void input_grad_zones(const Conv2dShape& shape, Zone* zones, TapConv& conv) {
+  Zone* columns = add_input_grad_zones(shape, shape.in.height, shape.out.height, shape.kernel_h,
+                                       shape.kernel_w, shape.in.row_stride() * kLanes,
+                                       shape.out.row_stride() * kLanes, true, zones);
+  Zone* end = add_input_grad_zones(shape, shape.in.width, shape.out.width, shape.kernel_w, 1,
+                                   kLanes, kLanes, shape.in.width < kLongRow, columns);
+  conv.rows = {zones, columns - zones};
+  conv.columns = {columns, end - columns};
+}
+
+}  // namespace SCULPT_ISA_NAMESPACE

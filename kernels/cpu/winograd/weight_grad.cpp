@@ -1,0 +1,262 @@
+// Gradient of the weight by F(3x3, 4x4): a tile of 4x4 cells of dy plays the weight, the 6x6 cells
+// of x under it the input, and the sum over tiles and images is taken at the points, where it is a
+// matrix product (outputs x images of tiles) * (images of tiles x inputs). Only the sums are
+// transformed to gradients.
+//
+// All threads go through the stages together, a chunk of tiles at a time, which the last-level
+// cache holds. Points of x are written with input channels innermost, so that a product
+// broadcasts dy and needs no sum over lanes.
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/common/parallel.h"
+#include "kernels/cpu/conv2d/passes.h"
+#include "kernels/cpu/winograd/passes.h"
+#include "kernels/cpu/winograd/tiles.h"
+#include "kernels/winograd.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+namespace {
+
+// Register block: kOuts x kVecs sums.
+constexpr int kOuts = 6;
+constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
+constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
+// Points of x and dy of one chunk of tiles.
+constexpr int64_t kChunkBytes = 10 << 20;
+// As in winograd.cpp; the points of x are transposed besides.
+constexpr int64_t kLeastChannels = 64;
+
+/// Sizes of the scratch arrays; they depend on the shape only.
+struct Plan {
+  Plan(const Conv2dShape& s, int64_t batch)
+      : tiles(s.in, s.out, s.padding, ceil_div(batch, kLanes)),
+        ins(ceil_div(s.in.channels, kVecWidth) * kVecWidth),
+        outs(s.out.channels),
+        out_blocks(ceil_div(outs, kOuts)),
+        panels(ceil_div(ins, kPanel)) {
+    const int64_t tile_bytes = kPoints * (ins + outs) * kLanes * int64_t{sizeof(float)};
+    chunk_tiles =
+        std::clamp<int64_t>(kChunkBytes / tile_bytes, 1, std::max<int64_t>(1, tiles.count()));
+    // Some cells more, lest powers of two put all points into the same sets of the caches.
+    x_stride = ins * chunk_tiles * kLanes + 5 * kLanes;
+    dy_stride = outs * chunk_tiles * kLanes + 5 * kLanes;
+    sum_stride = out_blocks * kOuts * ins + 5 * kLanes;
+  }
+
+  int64_t floats() const { return kPoints * (x_stride + dy_stride + sum_stride); }
+
+  WinogradTiles tiles;
+  int64_t ins;  ///< input channels, rounded up to registers
+  int64_t outs;
+  int64_t out_blocks, panels;
+  int64_t chunk_tiles = 1;
+  int64_t x_stride = 0;    ///< [point][panel][tile][lane][input of the panel]
+  int64_t dy_stride = 0;   ///< [point][output][tile][lane]
+  int64_t sum_stride = 0;  ///< [point][output][input]
+};
+
+/// The problem and its scratch arrays.
+struct Pass {
+  const Conv2dShape& shape;
+  const Plan& plan;
+  const float* x;
+  const float* dy;
+  float* x_points;
+  float* dy_points;
+  float* sums;
+};
+
+/// Transposes a square of kVecWidth registers.
+template <int Distance = kVecWidth / 2>
+[[gnu::always_inline]] inline void transpose(Vec* v) {
+  VecInt low, high;
+  for (int i = 0; i < kVecWidth; ++i) {
+    const bool upper = (i & Distance) != 0;
+    low[i] = upper ? kVecWidth + i - Distance : i;
+    high[i] = upper ? kVecWidth + i : i + Distance;
+  }
+  for (int i = 0; i < kVecWidth; ++i) {
+    if ((i & Distance) != 0) continue;
+    const Vec a = v[i], b = v[i + Distance];
+    v[i] = __builtin_shuffle(a, b, low);
+    v[i + Distance] = __builtin_shuffle(a, b, high);
+  }
+  if constexpr (Distance > 1) transpose<Distance / 2>(v);
+}
+
+/// Points of a tile of kVecWidth input channels from `channel`, in place `slot` of the chunk.
+void transform_x(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) {
+  const Plan& plan = pass.plan;
+  const ActivationShape& in = pass.shape.in;
+  alignas(64) float points[kPoints][kVecWidth][kLanes];
+  const TileCells cells = plan.tiles.in(tile);
+  const int64_t channels = std::min<int64_t>(kVecWidth, in.channels - channel);
+  for (int64_t c = 0; c < channels; ++c)
+    transform_cells<kTileIn>(
+        pass.x + (channel + c) * in.plane_stride() * kLanes, cells, in.row_stride() * kLanes,
+        points[0][c], kVecWidth * kLanes,
+        [](const Vec(&from)[kTileIn], Vec(&to)[kTileIn])
+            __attribute__((always_inline)) { transform_input(from, to); });
+
+  const int64_t panel = channel / kPanel * kPanel;
+  const int64_t width = std::min(kPanel, plan.ins - panel);
+  float* out =
+      pass.x_points + panel * plan.chunk_tiles * kLanes + slot * kLanes * width + (channel - panel);
+  for (int point = 0; point < kPoints; ++point)
+    for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+      Vec square[kVecWidth];
+      for (int c = 0; c < kVecWidth; ++c)
+        square[c] = c < channels ? load(points[point][c] + lane) : Vec{};
+      transpose(square);
+      for (int i = 0; i < kVecWidth; ++i)
+        store(out + point * plan.x_stride + (lane + i) * width, square[i]);
+    }
+}
+
+void transform_dy(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) {
+  const Plan& plan = pass.plan;
+  const ActivationShape& out = pass.shape.out;
+  transform_cells<kTile>(
+      pass.dy + channel * out.plane_stride() * kLanes, plan.tiles.out(tile),
+      out.row_stride() * kLanes, pass.dy_points + (channel * plan.chunk_tiles + slot) * kLanes,
+      plan.dy_stride, [](const auto& from, Vec(&to)[kTileIn]) __attribute__((always_inline)) {
+        transform_output_grad(from, to);
+      });
+}
+
+/// Points of the tiles [first, last) of x and dy.
+void transform_tiles(const Pass& pass, int64_t first, int64_t last) {
+  const int64_t tiles = last - first;
+  const int64_t groups = pass.plan.ins / kVecWidth;
+  parallel_for(groups * tiles, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      transform_x(pass, i / tiles * kVecWidth, first + i % tiles, i % tiles);
+  });
+  parallel_for(pass.plan.outs * tiles, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      transform_dy(pass, i / tiles, first + i % tiles, i % tiles);
+  });
+}
+
+/// sums[o] (=, +=) sum over k < count of dy[o][k] * x[k], for kOuts outputs and Count registers of
+/// inputs.
+template <int Count>
+void multiply(const float* const (&dy)[kOuts], const float* x, int64_t count, float* sums,
+              int64_t sums_row, bool add) {
+  Vec sum[kOuts][Count] = {};
+  for (int64_t k = 0; k < count; ++k) {
+    Vec cells[Count];
+    for (int i = 0; i < Count; ++i)
+      cells[i] = load(x + i * kVecWidth);
+    for (int o = 0; o < kOuts; ++o) {
+      const Vec factor = broadcast(dy[o][k]);
+      for (int i = 0; i < Count; ++i)
+        sum[o][i] += factor * cells[i];
+    }
+    x += Count * kVecWidth;
+  }
+  for (int o = 0; o < kOuts; ++o)
+    for (int i = 0; i < Count; ++i) {
+      float* const to = sums + o * sums_row + i * kVecWidth;
+      store(to, add ? load(to) + sum[o][i] : sum[o][i]);
+    }
+}
+
+using MultiplyFunction = void (*)(const float* const (&)[kOuts], const float*, int64_t, float*,
+                                  int64_t, bool);
+
+template <size_t... Counts>
+constexpr std::array<MultiplyFunction, sizeof...(Counts)> multiply_functions(
+    std::index_sequence<Counts...>) {
+  return {multiply<static_cast<int>(Counts) + 1>...};
+}
+
+/// Adds the products of a chunk of `tiles` tiles to the sums, or begins them.
+void multiply_points(const Pass& pass, int64_t tiles, bool add) {
+  static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
+  const Plan& plan = pass.plan;
+  const int64_t blocks = plan.panels * plan.out_blocks;
+  parallel_for(kPoints * blocks, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t point = item / blocks;
+      const int64_t panel = item % blocks / plan.out_blocks * kPanel;
+      const int64_t out = item % plan.out_blocks * kOuts;
+      const float* dy[kOuts];  // outputs beyond the last: its sums again, which nobody reads
+      for (int64_t o = 0; o < kOuts; ++o)
+        dy[o] = pass.dy_points + point * plan.dy_stride +
+                std::min(out + o, plan.outs - 1) * plan.chunk_tiles * kLanes;
+      const int64_t vecs = std::min(kPanel, plan.ins - panel) / kVecWidth;
+      kMultiply[static_cast<size_t>(vecs - 1)](
+          dy, pass.x_points + point * plan.x_stride + panel * plan.chunk_tiles * kLanes,
+          tiles * kLanes, pass.sums + point * plan.sum_stride + out * plan.ins + panel, plan.ins,
+          add);
+    }
+  });
+}
+
+/// The gradients of one output's weights for the input channels [channel, channel + kVecWidth).
+void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t channel,
+                    GradWrite write) {
+  const Plan& plan = pass.plan;
+  const float* sums = pass.sums + out * plan.ins + channel;
+  Vec by_column[3][kTileIn];
+  for (int j = 0; j < kTileIn; ++j) {
+    Vec column[kTileIn], values[3];
+    for (int i = 0; i < kTileIn; ++i)
+      column[i] = load(sums + (i * kTileIn + j) * plan.sum_stride);
+    transform_weight_grad(column, values);
+    for (int r = 0; r < 3; ++r)
+      by_column[r][j] = values[r];
+  }
+  const int64_t channels = std::min<int64_t>(kVecWidth, pass.shape.in.channels - channel);
+  float* const gradient = dweight + (out * pass.shape.in.channels + channel) * 9;
+  for (int r = 0; r < 3; ++r) {
+    Vec values[3];
+    transform_weight_grad(by_column[r], values);
+    for (int s = 0; s < 3; ++s)
+      for (int64_t c = 0; c < channels; ++c) {
+        float& element = gradient[c * 9 + r * 3 + s];
+        element = values[s][c] + (write == GradWrite::accumulate ? element : 0.0f);
+      }
+  }
+}
+
+}  // namespace
+
+bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch) {
+  return winograd_spares_work(shape, batch) &&
+         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
+}
+
+size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  return static_cast<size_t>(Plan(shape, max_batch).floats()) * sizeof(float);
+}
+
+void winograd_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                          const Conv2dShape& shape, GradWrite write, void* workspace,
+                          const Launch& launch) {
+  const Plan plan(shape, launch.batch);
+  auto* const x_points = static_cast<float*>(workspace);
+  auto* const dy_points = x_points + kPoints * plan.x_stride;
+  auto* const sums = dy_points + kPoints * plan.dy_stride;
+  const Pass pass = {
+      shape,     plan, static_cast<const float*>(x), static_cast<const float*>(dy), x_points,
+      dy_points, sums};
+  for (int64_t first = 0; first < plan.tiles.count(); first += plan.chunk_tiles) {
+    const int64_t last = std::min(plan.tiles.count(), first + plan.chunk_tiles);
+    transform_tiles(pass, first, last);
+    multiply_points(pass, last - first, first > 0);
+  }
+  const int64_t groups = plan.ins / kVecWidth;
+  parallel_for(plan.outs * groups, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item)
+      transform_sums(pass, static_cast<float*>(dweight), item / groups, item % groups * kVecWidth,
+                     write);
+  });
+  if (dbias != nullptr) conv2d_bias_grad(dbias, dy, shape, write, launch);
+}
+
+}  // namespace SCULPT_ISA_NAMESPACE

@@ -1,0 +1,307 @@
+// Forward pass and input gradient. The weights are transformed once; then a thread takes a few
+// tiles through all stages, so that their points stay in its L2 cache: transform the input tiles of
+// all channels, a matrix product per point (weights stream by, in the order they are read), and
+// transform the sums into cells of the output.
+
+#include "kernels/cpu/winograd/winograd.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "kernels/common/parallel.h"
+#include "kernels/cpu/winograd/passes.h"
+#include "kernels/cpu/winograd/tiles.h"
+
+namespace SCULPT_ISA_NAMESPACE {
+namespace {
+
+// Register block: kOuts x kVecs sums, a broadcast weight and kVecs registers of points.
+constexpr int kOuts = 6;
+constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
+// Tiles that a thread takes at a time. Their points are read from L2; fewer tiles read weights more
+// often.
+constexpr int kChunkTiles = 4;
+constexpr int64_t kChunkFloats = kChunkTiles * kLanes;
+
+/// y (=, +=) bias + convolution of x. The weight of output o and input c is at o * weight_out + c *
+/// weight_in, and turned by 180 degrees if `flip`.
+struct Conv {
+  ActivationShape x_shape, y_shape;
+  int64_t padding = 0;
+  int64_t weight_out = 0, weight_in = 0;
+  bool flip = false;
+  int64_t blocks = 0;
+
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  const float* bias = nullptr;  ///< or null
+  float* y = nullptr;
+  bool accumulate = false;
+};
+
+Conv forward_conv(const Conv2dShape& s, int64_t batch) {
+  return {.x_shape = s.in,
+          .y_shape = s.out,
+          .padding = s.padding,
+          .weight_out = s.in.channels * 9,
+          .weight_in = 9,
+          .blocks = ceil_div(batch, kLanes)};
+}
+
+Conv input_grad_conv(const Conv2dShape& s, int64_t batch) {
+  return {.x_shape = s.out,
+          .y_shape = s.in,
+          .padding = 2 - s.padding,
+          .weight_out = 9,
+          .weight_in = s.in.channels * 9,
+          .flip = true,
+          .blocks = ceil_div(batch, kLanes)};
+}
+
+/// Floats from one point to the next, for `count` at each: a few cells more, lest powers of two put
+/// all points into the same sets of the caches.
+int64_t point_stride(int64_t count) {
+  return ceil_div(count, kLanes) * kLanes + 5 * kLanes;
+}
+
+/// Sizes of the scratch arrays, and how the work is shared out. Only out_splits and split_outs
+/// depend on the thread count, and no sum depends on them.
+struct Plan {
+  explicit Plan(const Conv& conv)
+      : tiles(conv.x_shape, conv.y_shape, conv.padding, conv.blocks),
+        ins(conv.x_shape.channels),
+        outs(conv.y_shape.channels),
+        chunks(ceil_div(tiles.count(), kChunkTiles)) {
+    // Few chunks are shared out together with their output channels.
+    const int64_t out_blocks = ceil_div(outs, kOuts);
+    const int64_t wanted =
+        thread_count() > 1 ? ceil_div(4 * thread_count(), std::max<int64_t>(1, chunks)) : 1;
+    split_outs = ceil_div(out_blocks, std::min(out_blocks, wanted)) * kOuts;
+    out_splits = ceil_div(outs, split_outs);
+    u_stride = point_stride(out_blocks * kOuts * ins);
+    v_stride = point_stride(ins * kChunkFloats);
+    m_stride = point_stride(split_outs * kChunkFloats);
+  }
+
+  int64_t u_floats() const { return kPoints * u_stride; }
+  int64_t thread_floats() const { return kPoints * (v_stride + m_stride); }
+
+  WinogradTiles tiles;
+  int64_t ins, outs, chunks;
+  int64_t out_splits = 1, split_outs = 0;
+  int64_t u_stride = 0;  ///< transformed weights: [point][out / kOuts][in][kOuts]
+  int64_t v_stride = 0;  ///< transformed inputs: [point][in][kChunkTiles][kLanes]
+  int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
+};
+
+/// A number for each output channel of a register block, and two that are zero.
+using OutVec = float __attribute__((vector_size(32)));
+
+/// The points of the weights of kOuts output channels, written `stride` floats apart.
+void transform_weights_of(const OutVec (&w)[9], float* u, int64_t stride) {
+  OutVec by_column[kTileIn][3];
+  for (int s = 0; s < 3; ++s) {
+    const OutVec column[3] = {w[s], w[3 + s], w[6 + s]};
+    OutVec values[kTileIn];
+    transform_weight(column, values);
+    for (int i = 0; i < kTileIn; ++i)
+      by_column[i][s] = values[i];
+  }
+  for (int i = 0; i < kTileIn; ++i) {
+    OutVec values[kTileIn];
+    transform_weight(by_column[i], values);
+    for (int j = 0; j < kTileIn; ++j)
+      std::memcpy(u + (i * kTileIn + j) * stride, &values[j], kOuts * sizeof(float));
+  }
+}
+
+void transform_weights(const Conv& conv, const Plan& plan, float* u) {
+  parallel_for(ceil_div(plan.outs, kOuts) * plan.ins, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t out = item / plan.ins * kOuts, in = item % plan.ins;
+      const float* weight = conv.weight + out * conv.weight_out + in * conv.weight_in;
+      OutVec w[9] = {};
+      for (int o = 0; o < kOuts && out + o < plan.outs; ++o)
+        for (int k = 0; k < 9; ++k)
+          w[k][o] = weight[o * conv.weight_out + (conv.flip ? 8 - k : k)];
+      transform_weights_of(w, u + item * kOuts, plan.u_stride);
+    }
+  });
+}
+
+/// v := points of the tiles [begin, end) of all input channels.
+void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t end, float* v) {
+  const int64_t row = conv.x_shape.row_stride() * kLanes;
+  for (int64_t tile = begin; tile < end; ++tile) {
+    const TileCells cells = plan.tiles.in(tile);
+    const float* x = conv.x;
+    float* points = v + (tile - begin) * kLanes;
+    for (int64_t c = 0; c < plan.ins; ++c) {
+      transform_cells<kTileIn>(
+          x, cells, row, points, plan.v_stride,
+          [](const Vec(&in)[kTileIn], Vec(&out)[kTileIn])
+              __attribute__((always_inline)) { transform_input(in, out); });
+      x += conv.x_shape.plane_stride() * kLanes;
+      points += kChunkFloats;
+    }
+  }
+}
+
+/// Sums of kOuts output channels in Count registers: m[o] = sum over c of u[c][o] * v[c].
+template <int Count>
+void multiply(const float* u, const float* v, int64_t ins, float* m) {
+  Vec sum[kOuts][Count] = {};
+  for (int64_t c = 0; c < ins; ++c) {
+    Vec cells[Count];
+    for (int i = 0; i < Count; ++i)
+      cells[i] = load(v + i * kVecWidth);
+    for (int o = 0; o < kOuts; ++o) {
+      const Vec weight = broadcast(u[o]);
+      for (int i = 0; i < Count; ++i)
+        sum[o][i] += weight * cells[i];
+    }
+    u += kOuts;
+    v += kChunkFloats;
+  }
+  for (int o = 0; o < kOuts; ++o)
+    for (int i = 0; i < Count; ++i)
+      store(m + o * kChunkFloats + i * kVecWidth, sum[o][i]);
+}
+
+using MultiplyFunction = void (*)(const float*, const float*, int64_t, float*);
+
+template <size_t... Counts>
+constexpr std::array<MultiplyFunction, sizeof...(Counts)> multiply_functions(
+    std::index_sequence<Counts...>) {
+  return {multiply<static_cast<int>(Counts) + 1>...};
+}
+
+/// m := sums over the input channels at every point, for `outs` output channels from `out`.
+void multiply_points(const Plan& plan, const float* u, const float* v, int64_t out, int64_t outs,
+                     int64_t tiles, float* m) {
+  static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
+  const int64_t vecs = tiles * kVecsPerCell;
+  for (int64_t point = 0; point < kPoints; ++point)
+    for (int64_t o = 0; o < outs; o += kOuts)
+      for (int64_t i = 0; i < vecs; i += kVecs)
+        kMultiply[static_cast<size_t>(std::min<int64_t>(kVecs, vecs - i) - 1)](
+            u + point * plan.u_stride + (out + o) * plan.ins,
+            v + point * plan.v_stride + i * kVecWidth, plan.ins,
+            m + point * plan.m_stride + o * kChunkFloats + i * kVecWidth);
+}
+
+/// The cells of one tile from its sums.
+[[gnu::always_inline]] inline void transform_sums(const float* m, int64_t stride,
+                                                  Vec (&y)[kTile][kTile]) {
+  Vec by_column[kTile][kTileIn];
+  for (int j = 0; j < kTileIn; ++j) {
+    Vec column[kTileIn], values[kTile];
+    for (int i = 0; i < kTileIn; ++i)
+      column[i] = load(m + (i * kTileIn + j) * stride);
+    transform_output(column, values);
+    for (int i = 0; i < kTile; ++i)
+      by_column[i][j] = values[i];
+  }
+  for (int i = 0; i < kTile; ++i)
+    transform_output(by_column[i], y[i]);
+}
+
+/// Writes the cells of `outs` output channels from `out`, tiles [begin, end).
+void transform_outputs(const Conv& conv, const Plan& plan, const float* m, int64_t out,
+                       int64_t outs, int64_t begin, int64_t end) {
+  const int64_t row = conv.y_shape.row_stride() * kLanes;
+  for (int64_t tile = begin; tile < end; ++tile) {
+    const TileCells cells = plan.tiles.out(tile);
+    for (int64_t o = 0; o < outs; ++o) {
+      float* first = conv.y + (out + o) * conv.y_shape.plane_stride() * kLanes + cells.first;
+      const float bias = conv.bias ? conv.bias[out + o] : 0.0f;
+      for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+        Vec y[kTile][kTile];
+        transform_sums(m + o * kChunkFloats + (tile - begin) * kLanes + lane, plan.m_stride, y);
+        for (int i = 0; i < kTile && i < cells.rows; ++i)
+          for (int j = 0; j < kTile && j < cells.columns; ++j) {
+            float* cell = first + i * row + j * kLanes + lane;
+            store(cell, (conv.accumulate ? load(cell) : broadcast(bias)) + y[i][j]);
+          }
+      }
+    }
+  }
+}
+
+void run(const Conv& conv, void* workspace) {
+  const Plan plan(conv);
+  float* u = static_cast<float*>(workspace);
+  transform_weights(conv, plan, u);
+  parallel_for(plan.chunks * plan.out_splits, [&](int64_t begin, int64_t end, int thread) {
+    float* v = u + plan.u_floats() + thread * plan.thread_floats();
+    float* m = v + kPoints * plan.v_stride;
+    int64_t transformed = -1;  // chunk whose points are in v
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t chunk = item / plan.out_splits;
+      const int64_t first = chunk * kChunkTiles;
+      const int64_t last = std::min(plan.tiles.count(), first + kChunkTiles);
+      const int64_t out = item % plan.out_splits * plan.split_outs;
+      const int64_t outs = std::min(plan.split_outs, plan.outs - out);
+      if (chunk != transformed) transform_inputs(conv, plan, first, last, v);
+      transformed = chunk;
+      multiply_points(plan, u, v, out, outs, last - first, m);
+      transform_outputs(conv, plan, m, out, outs, first, last);
+    }
+  });
+}
+
+size_t workspace_of(const Conv& conv) {
+  const Plan plan(conv);
+  return static_cast<size_t>(plan.u_floats() + thread_count() * plan.thread_floats()) *
+         sizeof(float);
+}
+
+size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  return std::max({workspace_of(forward_conv(shape, max_batch)),
+                   workspace_of(input_grad_conv(shape, max_batch)),
+                   winograd_weight_grad_bytes(shape, max_batch)});
+}
+
+// Measured with AVX-512 and two threads (docs/results/winograd.md). Fewer channels do not pay for
+// the transforms.
+constexpr int64_t kLeastChannels = 32;
+
+bool pays(const Conv2dShape& shape, int64_t batch) {
+  return winograd_spares_work(shape, batch) &&
+         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
+}
+
+void forward(void* y, const void* x, const void* weight, const void* bias, const Conv2dShape& shape,
+             void* workspace, const Launch& launch) {
+  Conv conv = forward_conv(shape, launch.batch);
+  conv.y = static_cast<float*>(y);
+  conv.x = static_cast<const float*>(x);
+  conv.weight = static_cast<const float*>(weight);
+  conv.bias = static_cast<const float*>(bias);
+  run(conv, workspace);
+}
+
+void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
+                GradWrite write, void* workspace, const Launch& launch) {
+  Conv conv = input_grad_conv(shape, launch.batch);
+  conv.y = static_cast<float*>(dx);
+  conv.x = static_cast<const float*>(dy);
+  conv.weight = static_cast<const float*>(weight);
+  conv.accumulate = write == GradWrite::accumulate;
+  run(conv, workspace);
+}
+
+}  // namespace
+
+WinogradKernels winograd_kernels() {
+  return {.pays = pays,
+          .weight_grad_pays = winograd_weight_grad_pays,
+          .workspace_bytes = workspace_bytes,
+          .forward = forward,
+          .input_grad = input_grad,
+          .weight_grad = winograd_weight_grad};
+}
+
+}  // namespace SCULPT_ISA_NAMESPACE

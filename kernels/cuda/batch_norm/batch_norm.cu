@@ -1,0 +1,171 @@
+// Batch norm, forward, bound by memory bandwidth. Bytes moved per element of type T (no FLOPs worth
+// counting):
+//
+//   forward, training     x twice, y once (+ residual once)
+//     given sums of x     x once, y once (+ residual once)
+//   forward, evaluation   x once, y once (+ residual once)
+//
+// Training runs in three kernels: two sums per channel and chunk of rows, into the workspace,
+// unless the convolution before has left them (ChannelSums); one block per channel adds the chunks
+// and finishes the statistics; one pass writes the output. Sums are float within a thread, double
+// across threads, in an order that only the shape decides.
+
+#include "kernels/common/batch_norm_check.h"
+#include "kernels/cuda/batch_norm/channels.h"
+#include "kernels/cuda/tables.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+/// Sums of x and x^2. A thread sums in float what is left after subtracting its first value, so
+/// that x^2 does not swamp the variance, and undoes that in double.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads)
+    sum_values(SumPair* partials, const T* __restrict__ x, const Tiling tiling) {
+  const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
+  double sums[2 * N] = {};
+  if (at.row < at.row_end) {
+    const Floats<N> shift = load_floats<N>(x + at.row * tiling.channels + at.channel);
+    Floats<N> sum = {}, squares = {};
+    int count = 0;
+    SCULPT_UNROLL_BY(4)
+    for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
+      const Floats<N> value = load_floats<N>(x + row * tiling.channels + at.channel);
+      for (int i = 0; i < N; ++i) {
+        const float centred = value.at[i] - shift.at[i];
+        sum.at[i] += centred;
+        squares.at[i] = fmaf(centred, centred, squares.at[i]);
+      }
+      ++count;
+    }
+    for (int i = 0; i < N; ++i) {
+      const double s = shift.at[i], first = sum.at[i];
+      sums[i] = count * s + first;
+      sums[N + i] = (count * s + 2 * first) * s + static_cast<double>(squares.at[i]);
+    }
+  }
+  write_partials<N>(partials, sums, tiling, at.channel);
+}
+
+/// One block per channel.
+__global__ void __launch_bounds__(kThreads)
+    finish_statistics(float* saved_mean, float* saved_inv_std, float* running_mean,
+                      float* running_var, const SumPair* partials, int chunks, double count,
+                      double eps, double momentum) {
+  const SumPair total = sum_chunks(partials, chunks);
+  if (threadIdx.x != 0) return;
+  const int c = static_cast<int>(blockIdx.x);
+  const double mean = total.at[0] / count;
+  double squares = total.at[1] - total.at[0] * mean;
+  squares = squares < 0 ? 0 : squares;
+  saved_mean[c] = static_cast<float>(mean);
+  saved_inv_std[c] = static_cast<float>(1 / sqrt(squares / count + eps));
+  running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
+  running_var[c] =
+      static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count - 1));
+}
+
+/// residual may be null.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads)
+    normalise(T* y, const T* __restrict__ x, const T* __restrict__ residual, const Affine affine,
+              bool relu, const Tiling tiling) {
+  const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
+  if (at.row >= at.row_end) return;
+  const ChannelMap<N> map(affine, at.channel);
+  for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
+    const int64_t offset = row * tiling.channels + at.channel;
+    Floats<N> z = load_floats<N>(x + offset);
+    for (int i = 0; i < N; ++i)
+      z.at[i] = map(i, z.at[i]);
+    if (residual != nullptr) {
+      const Floats<N> extra = load_floats<N>(residual + offset);
+      for (int i = 0; i < N; ++i)
+        z.at[i] += extra.at[i];
+    }
+    if (relu)
+      for (int i = 0; i < N; ++i)
+        z.at[i] = z.at[i] < 0 ? 0 : z.at[i];  // NaN stays NaN
+    store_floats(y + offset, z);
+  }
+}
+
+template <class T>
+size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
+  size_t bytes = 0;
+  with_vector<T>(shape.channels, [&](auto vector) {
+    // A smaller batch has at most as many chunks, or as many as fit kBlocks blocks.
+    const Tiling t = tiling_for(shape, max_batch, vector);
+    const int64_t most = kBlocks / grid_of(t, vector).y + 1;
+    const int64_t chunks = t.chunks() > most ? t.chunks() : most;
+    bytes = static_cast<size_t>(shape.channels * chunks) * sizeof(SumPair);
+  });
+  return bytes;
+}
+
+/// y := the normalised x; residual may be null.
+template <class T>
+void normalise_all(void* y, const void* x, const void* residual, const Affine& affine,
+                   const ActivationShape& shape, bool relu, const Launch& launch) {
+  with_vector<T>(shape.channels, [&](auto vector) {
+    const Tiling tiling = tiling_for(shape, launch.batch, vector);
+    SCULPT_LAUNCH((normalise<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0, launch.stream,
+                  static_cast<T*>(y), static_cast<const T*>(x), static_cast<const T*>(residual),
+                  affine, relu, tiling);
+  });
+}
+
+/// The sums of x's channels, by a pass over x.
+template <class T>
+ChannelSums read_sums(const void* x, const ActivationShape& shape, void* workspace,
+                      const Launch& launch) {
+  ChannelSums sums = {static_cast<double*>(workspace)};
+  with_vector<T>(shape.channels, [&](auto vector) {
+    const Tiling tiling = tiling_for(shape, launch.batch, vector);
+    SCULPT_LAUNCH((sum_values<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
+                  launch.stream, static_cast<SumPair*>(workspace), static_cast<const T*>(x),
+                  tiling);
+    sums.chunks = tiling.chunks();
+  });
+  return sums;
+}
+
+template <class T>
+void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
+                   void* running_var, const void* x, const ChannelSums* given, const void* residual,
+                   const void* gamma, const void* beta, const ActivationShape& shape,
+                   const BatchNormOptions& options, void* workspace, const Launch& launch) {
+  check_batch_norm_count(shape, launch.batch);
+  const bool has_sums = given != nullptr && given->chunks > 0;
+  const ChannelSums sums = has_sums ? *given : read_sums<T>(x, shape, workspace, launch);
+  const int64_t count = launch.batch * shape.height * shape.width;
+  SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
+                launch.stream, floats(saved_mean), floats(saved_inv_std), floats(running_mean),
+                floats(running_var), reinterpret_cast<const SumPair*>(sums.partials),
+                static_cast<int>(sums.chunks), static_cast<double>(count),
+                static_cast<double>(options.eps), static_cast<double>(options.momentum));
+  const Statistics statistics = {floats(saved_mean), floats(saved_inv_std), nullptr, 0};
+  normalise_all<T>(y, x, residual, {statistics, floats(gamma), floats(beta)}, shape, options.relu,
+                   launch);
+}
+
+template <class T>
+void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
+                  const void* running_mean, const void* running_var, const ActivationShape& shape,
+                  const BatchNormOptions& options, const Launch& launch) {
+  const Statistics statistics = {floats(running_mean), nullptr, floats(running_var), options.eps};
+  normalise_all<T>(y, x, residual, {statistics, floats(gamma), floats(beta)}, shape, options.relu,
+                   launch);
+}
+
+}  // namespace
+
+template <class T>
+BatchNormKernels batch_norm_kernels() {
+  return {workspace_bytes<T>, forward_train<T>, forward_eval<T>, batch_norm_backward_train<T>,
+          batch_norm_backward_eval<T>};
+}
+template BatchNormKernels batch_norm_kernels<float>();
+template BatchNormKernels batch_norm_kernels<bf16>();
+
+}  // namespace sculpt::kernels::cuda

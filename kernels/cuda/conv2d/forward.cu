@@ -1,0 +1,89 @@
+// Convolution, forward. Rows of the GEMM are output pixels, columns output channels, k = (r, s, c).
+// 2 * macs * batch FLOPs; x, the weight and y pass once through memory (x, up to kernel_h *
+// kernel_w times through the caches). Sums of y's channels add 16 bytes per channel and block of
+// rows.
+
+#include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/operands.h"
+#include "kernels/cuda/conv2d/passes.h"
+#include "kernels/cuda/gemm/tiles.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+template <class T>
+struct ForwardPass {
+  static constexpr bool kAAlongK = true;
+  static constexpr bool kBAlongK = true;
+
+  struct Work {
+    PixelGather<T> a;
+    PlainMatrix<T> b;
+    int m, n, k_begin, k_end;
+    GemmOutput<T, PlainRows> out;
+    ColumnSums sums;
+  };
+
+  Work first;  ///< of group 0
+  int group_ins;
+
+  __device__ Work work(int group) const {
+    Work w = first;
+    w.a.data += group * group_ins;
+    w.b.data += group * w.n * w.b.pitch;
+    w.out.data += group * w.n;
+    if (w.out.bias != nullptr) w.out.bias += group * w.n;
+    w.sums.first_column = group * w.n;
+    return w;
+  }
+};
+
+}  // namespace
+
+size_t conv2d_output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  if (prefers_direct(shape)) return 0;
+  const int64_t most_chunks =
+      ceil_div(max_batch * shape.out.height * shape.out.width, kMinPixelRows);
+  return static_cast<size_t>(shape.out.channels * most_chunks) * sizeof(SumPair);
+}
+
+template <class Math>
+void conv2d_forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
+                    const Conv2dShape& shape, void* /*workspace*/, const Launch& launch) {
+  using T = typename Math::Element;
+  if (prefers_direct(shape)) return direct_forward<T>(y, x, weight, bias, shape, launch);
+
+  const int64_t ins = shape.in_channels_per_group();
+  const int64_t outs = shape.out_channels_per_group();
+  ForwardPass<T> pass;
+  pass.group_ins = static_cast<int>(ins);
+  auto& work = pass.first;
+  work.a = input_windows<T>(x, shape, launch.batch);
+  work.m = work.a.rows;
+  work.n = static_cast<int>(outs);
+  work.k_begin = 0;
+  work.k_end = work.a.columns;
+  work.b.data = static_cast<const T*>(weight);
+  work.b.rows = work.n;
+  work.b.columns = work.k_end;
+  work.b.pitch = work.k_end;
+  work.out = {.data = static_cast<T*>(y),
+              .row_offset = {shape.out.channels},
+              .bias = static_cast<const float*>(bias),
+              .accumulate = false,
+              .vectors = has_vectors<T>(y, outs)};
+  work.sums.partials = sums == nullptr ? nullptr : reinterpret_cast<SumPair*>(sums->partials);
+  const bool vectors = has_vectors<T>(x, ins) && has_vectors<T>(weight, ins);
+  const int64_t row_blocks =
+      launch_pixel_gemm<Math>(pass, work.m, outs, shape.groups, vectors, launch.stream);
+  if (sums != nullptr) sums->chunks = row_blocks;
+}
+
+template void conv2d_forward<Fp32>(void*, ChannelSums*, const void*, const void*, const void*,
+                                   const Conv2dShape&, void*, const Launch&);
+template void conv2d_forward<Tf32>(void*, ChannelSums*, const void*, const void*, const void*,
+                                   const Conv2dShape&, void*, const Launch&);
+template void conv2d_forward<Bf16>(void*, ChannelSums*, const void*, const void*, const void*,
+                                   const Conv2dShape&, void*, const Launch&);
+
+}  // namespace sculpt::kernels::cuda

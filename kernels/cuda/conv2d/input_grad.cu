@@ -1,0 +1,163 @@
+// Convolution, gradient of the input. Rows of the GEMM are input pixels, columns input channels,
+// k = (r, s, o). With stride > 1 an input pixel meets only the taps of its residue class: there is
+// one GEMM per class (y mod stride, x mod stride), a convolution of stride 1 with every stride-th
+// tap, and no product with zero. 2 * macs * batch FLOPs; dy, the weight and dx pass once through
+// memory (dx twice if it is added to).
+
+#include <algorithm>
+
+#include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/operands.h"
+#include "kernels/cuda/conv2d/passes.h"
+#include "kernels/cuda/gemm/tiles.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+constexpr int64_t kMaxStride = 4;  // parameters of all classes fit a kernel's arguments
+
+/// One residue class along one axis: input pixels p + stride * i, i < size; they meet the taps
+/// first_tap + stride * t, t < taps, of output pixels i + shift - t.
+struct AxisClass {
+  AxisClass() = default;
+  AxisClass(int64_t p, int64_t in, int64_t kernel, int64_t stride, int64_t padding)
+      : size(static_cast<int>(ceil_div(std::max<int64_t>(in - p, 0), stride))),
+        first_tap(static_cast<int>((p + padding) % stride)),
+        taps(static_cast<int>(ceil_div(std::max<int64_t>(kernel - first_tap, 0), stride))),
+        shift(static_cast<int>((p + padding) / stride)),
+        by_size(std::max(size, 1)),
+        by_taps(std::max(taps, 1)) {}
+
+  int size;
+  int first_tap;
+  int taps;
+  int shift;
+  FastDivide by_size;
+  FastDivide by_taps;
+};
+
+/// Rows are the pixels (first_y + step * y, first_x + step * x) of a grid (y, x).
+struct StridedRows {
+  PixelGrid grid;
+  int first_y, first_x, step;
+  int height, width;
+  int64_t channels;
+
+  __device__ int64_t operator()(int index) const {
+    const PixelGrid::Pixel p = grid.pixel(index);
+    const int64_t row = static_cast<int64_t>(p.image) * height + first_y + p.y * step;
+    return (row * width + first_x + p.x * step) * channels;
+  }
+};
+
+template <class T>
+struct InputGradPass {
+  static constexpr bool kAAlongK = true;
+  static constexpr bool kBAlongK = false;
+
+  struct Work {
+    PixelGather<T> a;
+    TapRows<T> b;
+    int m, n, k_begin, k_end;
+    GemmOutput<T, StridedRows> out;
+  };
+
+  Work first;  ///< of group 0, without what depends on the class
+  int batch;
+  int group_outs;
+  AxisClass y_classes[kMaxStride];
+  AxisClass x_classes[kMaxStride];
+
+  __device__ Work work(int z) const {
+    Work w = first;
+    const int stride = w.b.step;
+    const int group = z / (stride * stride);
+    w.out.row_offset.first_y = z / stride % stride;
+    w.out.row_offset.first_x = z % stride;
+    const AxisClass& y = y_classes[w.out.row_offset.first_y];
+    const AxisClass& x = x_classes[w.out.row_offset.first_x];
+    w.m = batch * y.size * x.size;
+    w.k_end = y.taps * x.taps * group_outs;
+    if (w.k_end == 0 && w.out.accumulate) w.m = 0;  // nothing to add
+
+    w.a.data += group * group_outs;
+    w.a.grid.by_height = y.by_size;
+    w.a.grid.by_width = x.by_size;
+    w.a.rows = w.m;
+    w.a.columns = w.k_end;
+    w.a.shift_y = y.shift;
+    w.a.shift_x = x.shift;
+    w.a.by_taps_x = x.by_taps;
+
+    w.b.data += static_cast<int64_t>(group) * group_outs * w.b.taps * w.b.columns;
+    w.b.rows = w.k_end;
+    w.b.by_taps_x = x.by_taps;
+    w.b.first_r = y.first_tap;
+    w.b.first_s = x.first_tap;
+
+    w.out.data += group * w.n;
+    w.out.row_offset.grid = w.a.grid;
+    return w;
+  }
+};
+
+}  // namespace
+
+template <class Math>
+void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
+                       GradWrite write, void* /*workspace*/, const Launch& launch) {
+  using T = typename Math::Element;
+  const int64_t stride = shape.stride;
+  if (prefers_direct(shape) || stride > kMaxStride)
+    return direct_input_grad<T>(dx, dy, weight, shape, write, launch);
+
+  const int64_t ins = shape.in_channels_per_group();
+  const int64_t outs = shape.out_channels_per_group();
+  InputGradPass<T> pass;
+  index_count(launch.batch * shape.in.height * shape.in.width);
+  index_count(shape.out.elements_per_image());
+  pass.batch = static_cast<int>(launch.batch);
+  pass.group_outs = static_cast<int>(outs);
+  for (int64_t p = 0; p < stride; ++p) {
+    pass.y_classes[p] = {p, shape.in.height, shape.kernel_h, stride, shape.padding};
+    pass.x_classes[p] = {p, shape.in.width, shape.kernel_w, stride, shape.padding};
+  }
+  auto& work = pass.first;
+  work.n = static_cast<int>(ins);
+  work.k_begin = 0;
+  work.a.data = static_cast<const T*>(dy);
+  work.a.scale = 1;
+  work.a.tap_step = -1;
+  work.a.by_channels = FastDivide(outs);
+  work.a.height = static_cast<int>(shape.out.height);
+  work.a.width = static_cast<int>(shape.out.width);
+  work.a.channels = static_cast<int>(shape.out.channels);
+  work.b.data = static_cast<const T*>(weight);
+  work.b.by_outs = work.a.by_channels;
+  work.b.step = static_cast<int>(stride);
+  work.b.kernel_w = static_cast<int>(shape.kernel_w);
+  work.b.taps = static_cast<int>(shape.kernel_h * shape.kernel_w);
+  work.b.columns = work.n;
+  work.out.data = static_cast<T*>(dx);
+  work.out.row_offset.step = static_cast<int>(stride);
+  work.out.row_offset.height = static_cast<int>(shape.in.height);
+  work.out.row_offset.width = static_cast<int>(shape.in.width);
+  work.out.row_offset.channels = shape.in.channels;
+  work.out.bias = nullptr;
+  work.out.accumulate = write == GradWrite::accumulate;
+  work.out.vectors = has_vectors<T>(dx, ins);
+  const bool vectors = has_vectors<T>(dy, outs) && has_vectors<T>(weight, ins);
+  const int64_t pixels =
+      launch.batch * ceil_div(shape.in.height, stride) * ceil_div(shape.in.width, stride);
+  launch_pixel_gemm<Math>(pass, pixels, ins, shape.groups * stride * stride, vectors,
+                          launch.stream);
+}
+
+template void conv2d_input_grad<Fp32>(void*, const void*, const void*, const Conv2dShape&,
+                                      GradWrite, void*, const Launch&);
+template void conv2d_input_grad<Tf32>(void*, const void*, const void*, const Conv2dShape&,
+                                      GradWrite, void*, const Launch&);
+template void conv2d_input_grad<Bf16>(void*, const void*, const void*, const Conv2dShape&,
+                                      GradWrite, void*, const Launch&);
+
+}  // namespace sculpt::kernels::cuda

@@ -1,0 +1,358 @@
+#include "kernels/cuda/conv2d/library.h"
+
+#include <algorithm>
+
+#include "kernels/common/check.h"
+#include "kernels/cuda/conv2d/parts.h"
+#include "kernels/cuda/device/device_guard.h"
+#include "kernels/cuda/device/device_memory.h"
+#include "kernels/cuda/device/status.h"
+#include "kernels/cuda/device/timing.h"
+#include "kernels/cuda/element.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan
+constexpr size_t kWorkspaceAlignment = 256;
+
+size_t aligned(size_t bytes) {
+  return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+}
+
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp32:
+      return "fp32";
+    case Precision::tf32:
+      return "tf32";
+    case Precision::bf16:
+      break;
+  }
+  return "bf16";
+}
+
+const char* name_of(Pass pass) {
+  switch (pass) {
+    case Pass::forward:
+      return "forward";
+    case Pass::input_grad:
+      return "input_grad";
+    case Pass::weight_grad:
+      break;
+  }
+  return "weight_grad";
+}
+
+/// With SCULPT_CUDA_SYNC=1 a fault within the library is reported here.
+void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* other,
+              void* workspace, void* stream) {
+  const DeviceGuard guard;
+  plan.run(out, activation, other, workspace, stream);
+  detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
+}
+
+/// What batch norm asks of the forward pass before it: none follows a linear layer.
+size_t sums_bytes(const Backend& native, const LibraryProblem& p) {
+  const bool linear = p.shape.out.height * p.shape.out.width == 1;
+  const auto bytes = native.conv2d.output_sums_bytes;
+  return p.pass != Pass::forward || linear || bytes == nullptr ? 0 : bytes(p.shape, p.batch);
+}
+
+/// Memory of the device for a measurement, with numbers that slow nothing down.
+class Scratch {
+ public:
+  Scratch(const Backend& backend, size_t bytes)
+      : memory_(*backend.memory), data_(memory_.allocate(std::max<size_t>(bytes, 1))) {
+    constexpr int kByte = 0x3c;  // all bytes equal: 0.01 in float and in bf16
+    if (data_ != nullptr) set_bytes(data_, kByte, bytes, "filling a measurement's memory");
+  }
+  ~Scratch() { memory_.free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  void* data() const { return data_; }
+
+ private:
+  const DeviceMemory& memory_;
+  void* const data_;
+};
+
+}  // namespace
+
+std::string describe(const LibraryProblem& p) {
+  const Conv2dShape& s = p.shape;
+  return fmt::format(
+      "{} {}{} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups {}, batch {}",
+      name_of(p.precision), name_of(p.pass), p.accumulate ? " added" : "", s.in.channels,
+      s.in.height, s.in.width, s.out.channels, s.out.height, s.out.width, s.kernel_h, s.kernel_w,
+      s.stride, s.padding, s.groups, p.batch);
+}
+
+LibraryConvolutions::LibraryConvolutions(const Backend& native, Precision precision,
+                                         const ConvLibrary& library, Chooser& chooser)
+    : native_(native), precision_(precision), library_(library), chooser_(chooser) {}
+
+LibraryConvolutions::ShapeKey LibraryConvolutions::key_of(const Conv2dShape& s) {
+  return {s.in.channels, s.in.height, s.in.width, s.out.channels, s.out.height, s.out.width,
+          s.kernel_h,    s.kernel_w,  s.stride,   s.padding,      s.groups};
+}
+
+LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t batch, Pass pass,
+                                            bool accumulate) const {
+  return {precision_, pass, shape, batch, accumulate};
+}
+
+/// Of the library's weight gradient, which lies at the start of the workspace.
+size_t LibraryConvolutions::gradient_bytes(Pass pass, const Conv2dShape& shape) const {
+  if (pass != Pass::weight_grad) return 0;
+  return aligned(static_cast<size_t>(shape.weight_count()) * sizeof(float));
+}
+
+size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, Pass pass,
+                                        const Conv2dShape& shape) const {
+  return plan.workspace_bytes() + gradient_bytes(pass, shape);
+}
+
+LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& p) {
+  const auto [place, is_new] = layer.plans.try_emplace({p.batch, p.pass, p.accumulate});
+  if (!is_new) return place->second.get();
+  const DeviceGuard guard;
+  // Whichever network of larger batches comes to run it, the plan must do with its workspace.
+  const size_t gradient = gradient_bytes(p.pass, p.shape);
+  size_t limit = kWorkspaceLimit + gradient;
+  for (auto d = layer.decisions.lower_bound(p.batch); d != layer.decisions.end(); ++d)
+    limit = std::min(limit, d->second.workspace_bytes);
+  std::string why_not = "it would need more workspace than there is";
+  if (gradient <= limit) place->second = library_.plan(p, limit - gradient, why_not);
+  if (place->second == nullptr) chooser_.refuse(describe(p), why_not);
+  return place->second.get();
+}
+
+Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64_t batch,
+                                   Pass pass) {
+  const LibraryProblem asked = problem(shape, batch, pass, false);
+  LibraryPlan* const plan = make_plan(layer, asked);
+  if (plan == nullptr) return Choice::native;
+  return chooser_.choose(describe(asked), [&] { return measure(*plan, asked); });
+}
+
+/// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
+/// that was captured before the choice may launch it.
+bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, Pass pass) {
+  const auto decision = layer.decisions.find(batch);
+  return decision == layer.decisions.end() || decision->second.choices.at(pass) == Choice::library;
+}
+
+size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  Layer& layer = layers_[key_of(shape)];
+  const auto decided = layer.decisions.find(max_batch);
+  if (decided != layer.decisions.end()) return decided->second.workspace_bytes;
+
+  Decision decision;
+  for (const Pass pass : kPasses) {
+    decision.choices[pass] = choose(layer, shape, max_batch, pass);
+    if (pass == Pass::input_grad && decision.choices[pass] == Choice::library)
+      make_plan(layer, problem(shape, max_batch, pass, true));
+  }
+  layer.decisions[max_batch] = decision;
+  size_t& bytes = layer.decisions[max_batch].workspace_bytes;
+  bytes = native_.conv2d.workspace_bytes(shape, max_batch);
+  for (const auto& [key, plan] : layer.plans) {
+    const auto [batch, pass, accumulate] = key;
+    if (plan != nullptr && batch <= max_batch && may_run(layer, batch, pass))
+      bytes = std::max(bytes, total_bytes(*plan, pass, shape));
+  }
+  return bytes;
+}
+
+LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass,
+                                              bool accumulate) {
+  Layer& layer = layers_[key_of(shape)];
+  const auto decision = layer.decisions.lower_bound(batch);
+  SCULPT_CHECK(decision != layer.decisions.end(),
+               "a convolution of {} images, for whose workspace nobody has asked", batch);
+  if (decision->second.choices.at(pass) == Choice::native) return nullptr;
+  return make_plan(layer, problem(shape, batch, pass, accumulate));
+}
+
+size_t LibraryConvolutions::output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  workspace_bytes(shape, max_batch);  // makes the choice
+  const Decision& decision = layers_[key_of(shape)].decisions.at(max_batch);
+  if (decision.choices.at(Pass::forward) == Choice::library) return 0;
+  return native_.conv2d.output_sums_bytes(shape, max_batch);
+}
+
+void LibraryConvolutions::forward(void* y, ChannelSums* sums, const void* x, const void* weight,
+                                  const void* bias, const Conv2dShape& shape, void* workspace,
+                                  const Launch& launch) {
+  LibraryPlan* const plan = chosen_plan(shape, launch.batch, Pass::forward, false);
+  if (plan == nullptr)
+    return native_.conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
+  if (sums != nullptr) sums->chunks = 0;
+  run_plan(*plan, y, x, weight, workspace, launch.stream);
+  if (bias == nullptr) return;
+  if (precision_ == Precision::bf16)
+    add_bias<bf16>(y, bias, shape.out, launch);
+  else
+    add_bias<float>(y, bias, shape.out, launch);
+}
+
+void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weight,
+                                     const Conv2dShape& shape, GradWrite write, void* workspace,
+                                     const Launch& launch) {
+  LibraryPlan* const plan =
+      chosen_plan(shape, launch.batch, Pass::input_grad, write == GradWrite::accumulate);
+  if (plan == nullptr)
+    return native_.conv2d.input_grad(dx, dy, weight, shape, write, workspace, launch);
+  run_plan(*plan, dx, dy, weight, workspace, launch.stream);
+}
+
+void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy,
+                                          const void* x, const Conv2dShape& shape, GradWrite write,
+                                          void* workspace, const Launch& launch) const {
+  run_plan(plan, workspace, dy, x,
+           static_cast<std::byte*>(workspace) + gradient_bytes(Pass::weight_grad, shape),
+           launch.stream);
+  if (precision_ == Precision::bf16 && !plan.float_weight_grad())
+    write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);
+  else
+    write_weight_grad<float>(dweight, workspace, shape, write, launch.stream);
+}
+
+void LibraryConvolutions::bias_grad(void* dbias, const void* dy, const Conv2dShape& shape,
+                                    GradWrite write, void* workspace, const Launch& launch) const {
+  if (precision_ == Precision::bf16)
+    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
+  else
+    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
+}
+
+void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                                      const Conv2dShape& shape, GradWrite write, void* workspace,
+                                      const Launch& launch) {
+  LibraryPlan* const plan = chosen_plan(shape, launch.batch, Pass::weight_grad, false);
+  if (plan == nullptr)
+    return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
+  run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
+  // The stream has used up the weight's gradient: its place is free for partial sums.
+  if (dbias != nullptr) bias_grad(dbias, dy, shape, write, workspace, launch);
+}
+
+std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
+                                                   const LibraryProblem& p) const {
+  const Conv2dShape& shape = p.shape;
+  const auto activation_bytes = [&](const ActivationShape& a) {
+    return static_cast<size_t>(p.batch * a.elements_per_image()) * native_.activation_bytes;
+  };
+  const Scratch x(native_, activation_bytes(shape.in)), y(native_, activation_bytes(shape.out));
+  const Scratch weight(native_, static_cast<size_t>(shape.weight_count()) * sizeof(float));
+  const Scratch workspace(native_, std::max(native_.conv2d.workspace_bytes(shape, p.batch),
+                                            total_bytes(plan, p.pass, shape)));
+  const size_t bytes_of_sums = sums_bytes(native_, p);
+  const Scratch sums(native_, bytes_of_sums);
+  for (const Scratch* scratch : {&x, &y, &weight, &workspace, &sums})
+    if (scratch->data() == nullptr) return std::nullopt;
+
+  const Launch launch = {p.batch, native_.stream};
+  const bool with_sums = bytes_of_sums > 0;
+  ChannelSums channel_sums = {static_cast<double*>(sums.data())};
+  const auto native = [&] {
+    switch (p.pass) {
+      case Pass::forward:
+        return native_.conv2d.forward(y.data(), with_sums ? &channel_sums : nullptr, x.data(),
+                                      weight.data(), nullptr, shape, workspace.data(), launch);
+      case Pass::input_grad:
+        return native_.conv2d.input_grad(x.data(), y.data(), weight.data(), shape,
+                                         GradWrite::overwrite, workspace.data(), launch);
+      case Pass::weight_grad:
+        return native_.conv2d.weight_grad(weight.data(), nullptr, y.data(), x.data(), shape,
+                                          GradWrite::overwrite, workspace.data(), launch);
+    }
+  };
+  const auto library = [&] {
+    switch (p.pass) {
+      case Pass::forward:
+        run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
+        // Instead of our sums, batch norm reads y: as much work as the sums of a bias's gradient.
+        if (with_sums)
+          bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
+        return;
+      case Pass::input_grad:
+        return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
+      case Pass::weight_grad:
+        return run_weight_grad(plan, weight.data(), y.data(), x.data(), shape, GradWrite::overwrite,
+                               workspace.data(), launch);
+    }
+  };
+  return Timing{median_microseconds(native, launch.stream),
+                median_microseconds(library, launch.stream)};
+}
+
+namespace {
+
+// Kernel tables hold plain functions: one set of them for each precision, measured or not. Never
+// destroyed: when the process ends, the library may be gone before its plans.
+constexpr int kSlots = 6;
+std::array<LibraryConvolutions*, kSlots> convolutions = {};
+
+template <int slot>
+LibraryTables tables_of_slot() {
+  static LibraryConvolutions*& conv = convolutions[slot];
+  return {
+      {.workspace_bytes = [](const Conv2dShape& shape,
+                             int64_t max_batch) { return conv->workspace_bytes(shape, max_batch); },
+       .forward =
+           [](void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
+              const Conv2dShape& shape, void* workspace, const Launch& launch) {
+             conv->forward(y, sums, x, weight, bias, shape, workspace, launch);
+           },
+       .input_grad =
+           [](void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
+              GradWrite write, void* workspace, const Launch& launch) {
+             conv->input_grad(dx, dy, weight, shape, write, workspace, launch);
+           },
+       .weight_grad =
+           [](void* dweight, void* dbias, const void* dy, const void* x, const Conv2dShape& shape,
+              GradWrite write, void* workspace, const Launch& launch) {
+             conv->weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
+           },
+       .output_sums_bytes =
+           [](const Conv2dShape& shape, int64_t max_batch) {
+             return conv->output_sums_bytes(shape, max_batch);
+           }},
+      {.workspace_bytes =
+           [](const LinearShape& shape, int64_t max_batch) {
+             return conv->workspace_bytes(as_conv2d(shape), max_batch);
+           },
+       .forward =
+           [](void* y, const void* x, const void* weight, const void* bias,
+              const LinearShape& shape, void* workspace, const Launch& launch) {
+             conv->forward(y, nullptr, x, weight, bias, as_conv2d(shape), workspace, launch);
+           },
+       .input_grad =
+           [](void* dx, const void* dy, const void* weight, const LinearShape& shape,
+              GradWrite write, void* workspace, const Launch& launch) {
+             conv->input_grad(dx, dy, weight, as_conv2d(shape), write, workspace, launch);
+           },
+       .weight_grad =
+           [](void* dweight, void* dbias, const void* dy, const void* x, const LinearShape& shape,
+              GradWrite write, void* workspace, const Launch& launch) {
+             conv->weight_grad(dweight, dbias, dy, x, as_conv2d(shape), write, workspace, launch);
+           }}};
+}
+
+}  // namespace
+
+LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
+                             Chooser& chooser) {
+  constexpr LibraryTables (*kTables[kSlots])() = {tables_of_slot<0>, tables_of_slot<1>,
+                                                  tables_of_slot<2>, tables_of_slot<3>,
+                                                  tables_of_slot<4>, tables_of_slot<5>};
+  const int slot = 2 * static_cast<int>(precision) + (chooser.measures() ? 1 : 0);
+  auto& conv = convolutions[static_cast<size_t>(slot)];
+  if (conv == nullptr) conv = new LibraryConvolutions(native, precision, library, chooser);
+  return kTables[slot]();
+}
+
+}  // namespace sculpt::kernels::cuda

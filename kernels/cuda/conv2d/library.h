@@ -1,0 +1,85 @@
+#pragma once
+// Convolutions and linear layers of which each pass is either ours or a library's.
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "kernels/device/library_interface.h"
+#include "kernels/tuning/chooser.h"
+
+namespace sculpt::kernels::cuda {
+
+/// The problems of one backend's convolutions, and what solves them. Everything is decided when
+/// workspace_bytes() is asked for a shape; later calls only look it up, but for batches smaller
+/// than the largest, whose plans are made when they first come.
+class LibraryConvolutions {
+ public:
+  /// `native` has our kernels.
+  LibraryConvolutions(const Backend& native, Precision precision, const ConvLibrary& library,
+                      Chooser& chooser);
+
+  // As in kernels/conv2d.h.
+  size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
+  /// A library leaves no sums.
+  void forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
+               const Conv2dShape& shape, void* workspace, const Launch& launch);
+  size_t output_sums_bytes(const Conv2dShape& shape, int64_t max_batch);
+  void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
+                  GradWrite write, void* workspace, const Launch& launch);
+  void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                   const Conv2dShape& shape, GradWrite write, void* workspace,
+                   const Launch& launch);
+
+ private:
+  using ShapeKey = std::array<int64_t, 11>;
+  using PlanKey = std::tuple<int64_t, Pass, bool>;  ///< batch, pass, accumulate
+  /// What has been decided for the batches up to some size.
+  struct Decision {
+    size_t workspace_bytes = 0;
+    std::map<Pass, Choice> choices;
+  };
+  struct Layer {
+    std::map<int64_t, Decision> decisions;  ///< by largest batch
+    /// Null: the library has none. Kept for ever, as captured graphs may use them.
+    std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;
+  };
+
+  static ShapeKey key_of(const Conv2dShape& shape);
+  LibraryProblem problem(const Conv2dShape& shape, int64_t batch, Pass pass, bool add) const;
+  size_t gradient_bytes(Pass pass, const Conv2dShape& shape) const;
+  size_t total_bytes(const LibraryPlan& plan, Pass pass, const Conv2dShape& shape) const;
+
+  static bool may_run(const Layer& layer, int64_t batch, Pass pass);
+  LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem);
+  Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, Pass pass);
+  /// The plan to run; null where our kernel is to.
+  LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass, bool accumulate);
+  void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
+                       const Conv2dShape& shape, GradWrite write, void* workspace,
+                       const Launch& launch) const;
+  void bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                 void* workspace, const Launch& launch) const;
+  std::optional<Timing> measure(LibraryPlan& plan, const LibraryProblem& problem) const;
+
+  const Backend& native_;
+  const Precision precision_;
+  const ConvLibrary& library_;
+  Chooser& chooser_;
+  std::map<ShapeKey, Layer> layers_;
+};
+
+/// "bf16 forward 16x32x32 to 32x16x16, kernel 3x3, stride 2, padding 1, groups 1, batch 128".
+std::string describe(const LibraryProblem& problem);
+
+struct LibraryTables {
+  Conv2dKernels conv2d;
+  LinearKernels linear;
+};
+/// Tables over a LibraryConvolutions that lives as long as the process; the same one when called
+/// again for the same precision with a chooser that measures, or with one that does not.
+LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
+                             Chooser& chooser);
+
+}  // namespace sculpt::kernels::cuda

@@ -1,0 +1,224 @@
+// Convolution, gradients of the weight and the bias. Rows of the GEMM are output channels, columns
+// (r, s, c), and k runs over the pixels of the whole batch; few tiles and a long k, so k is split
+// over blocks. 2 * macs * batch FLOPs; dy and x pass once through memory (x, up to kernel_h *
+// kernel_w times through the caches); a partial gradient per split is written and read once.
+
+#include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/operands.h"
+#include "kernels/cuda/conv2d/parts.h"
+#include "kernels/cuda/conv2d/passes.h"
+#include "kernels/cuda/gemm/tiles.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+template <class T>
+struct WeightGradPass {
+  static constexpr bool kAAlongK = false;
+  static constexpr bool kBAlongK = false;
+
+  struct Work {
+    PlainMatrix<T> a;
+    PixelGather<T> b;
+    int m, n, k_begin, k_end;
+    GemmOutput<float, PlainRows> out;
+  };
+
+  Work first;  ///< of group 0 and split 0
+  int splits;
+  int group_ins;
+  int64_t weights;  ///< of all groups
+
+  __device__ Work work(int z) const {
+    Work w = first;
+    const int group = z / splits;
+    const int split = z % splits;
+    w.a.data += group * w.m;
+    w.b.data += group * group_ins;
+    w.k_begin = split * w.k_end;  // so far, k_end is the length of a split
+    w.k_end = min(w.k_begin + w.k_end, w.a.rows);
+    w.out.data += split * weights + group * w.m * w.out.row_offset.pitch;
+    return w;
+  }
+};
+
+constexpr int kSumRows = 8;  // sums per column in a block of kWarp x kSumRows threads
+
+/// sums[y][x] over y in order; valid in threads of y = 0.
+__device__ float sum_rows(float sum) {
+  __shared__ float sums[kSumRows][kWarp];
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0)
+    for (int y = 1; y < kSumRows; ++y)
+      sum += sums[y][threadIdx.x];
+  return sum;
+}
+
+/// grad[o][c][tap] (=, +=) sum over splits of partials[split][o][tap][c].
+__global__ void __launch_bounds__(kWarp* kSumRows)
+    add_partials(float* grad, const float* partials, int64_t count, int splits, int taps,
+                 int channels, bool accumulate) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kWarp + threadIdx.x;
+  float sum = 0.0f;
+  if (index < count)
+    for (int split = static_cast<int>(threadIdx.y); split < splits; split += kSumRows)
+      sum += partials[split * count + index];
+  sum = sum_rows(sum);
+  if (threadIdx.y != 0 || index >= count) return;
+  const int64_t out = index / (taps * channels);
+  const int place = static_cast<int>(index % (taps * channels));
+  float* to = grad + (out * channels + place % channels) * taps + place / channels;
+  *to = accumulate ? *to + sum : sum;
+}
+
+/// partials[split][channel] = sum of the split's rows of dy.
+template <class T>
+__global__ void __launch_bounds__(kWarp* kSumRows)
+    sum_columns(float* partials, const T* dy, int64_t rows, int64_t split_length, int channels) {
+  const int channel = static_cast<int>(blockIdx.y) * kWarp + static_cast<int>(threadIdx.x);
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * split_length;
+  const int64_t end = begin + split_length < rows ? begin + split_length : rows;
+  float sum = 0.0f;
+  if (channel < channels)
+    for (int64_t row = begin + threadIdx.y; row < end; row += kSumRows)
+      sum += to_float(dy[row * channels + channel]);
+  sum = sum_rows(sum);
+  if (threadIdx.y == 0 && channel < channels)
+    partials[static_cast<int64_t>(blockIdx.x) * channels + channel] = sum;
+}
+
+constexpr int64_t kBlocks = 528;             // wanted: four per multiprocessor of the largest chips
+constexpr int64_t kGemmUnit = 512;           // pixels; a multiple of every kDepth
+constexpr int64_t kDirectThreads = 1 << 17;  // wanted
+constexpr int64_t kMaxDirectSplits = 1024;
+constexpr int64_t kDirectUnit = 64;
+constexpr int64_t kBiasSplits = 256;
+constexpr int64_t kBiasUnit = 64;
+
+/// Splits that would fill a large device.
+int64_t wanted_splits(const Conv2dShape& shape) {
+  if (prefers_direct(shape))
+    return std::min(kDirectThreads / shape.weight_count(), kMaxDirectSplits);
+  const int64_t columns = shape.kernel_h * shape.kernel_w * shape.in_channels_per_group();
+  const int64_t tiles =
+      shape.groups * ceil_div(shape.out_channels_per_group(), 64) * ceil_div(columns, 128);
+  return kBlocks / tiles;
+}
+
+int64_t split_unit(const Conv2dShape& shape) {
+  return prefers_direct(shape) ? kDirectUnit : kGemmUnit;
+}
+
+/// Rows are channels, often fewer than a tile's 128; columns are many.
+template <class Math, class Pass>
+void launch_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
+                 void* stream) {
+  auto run = [&](auto tile, auto with_vectors) {
+    launch_implicit_gemm<Math, decltype(tile), decltype(with_vectors)::value>(pass, m, n, count,
+                                                                              stream);
+  };
+  if (!vectors)
+    run(GemmTile<32, 64, 32, 16>{}, std::false_type{});
+  else if (m <= 16)
+    run(GemmTile<16, 128, 16, 32>{}, std::true_type{});
+  else if (m <= 32)
+    run(GemmTile<32, 128, 32, 32>{}, std::true_type{});
+  else if (m <= 64 || n <= 64)
+    run(GemmTile<64, 64, 32, 32>{}, std::true_type{});
+  else
+    run(LargeTile<typename Math::Element>{}, std::true_type{});
+}
+
+template <class Math>
+void gemm_weight_grad(float* partials, const void* dy, const void* x, const Conv2dShape& shape,
+                      const Splits& splits, const Launch& launch) {
+  using T = typename Math::Element;
+  const int64_t ins = shape.in_channels_per_group();
+  const int64_t outs = shape.out_channels_per_group();
+  WeightGradPass<T> pass;
+  pass.splits = static_cast<int>(splits.count);
+  pass.group_ins = static_cast<int>(ins);
+  pass.weights = shape.weight_count();
+  auto& work = pass.first;
+  work.b = input_windows<T>(x, shape, launch.batch);
+  work.m = static_cast<int>(outs);
+  work.n = work.b.columns;
+  work.k_begin = 0;
+  work.k_end = static_cast<int>(splits.length);
+  work.a.data = static_cast<const T*>(dy);
+  work.a.rows = work.b.rows;
+  work.a.columns = work.m;
+  work.a.pitch = shape.out.channels;
+  work.out = {.data = partials,
+              .row_offset = {work.n},
+              .bias = nullptr,
+              .accumulate = false,
+              .vectors = has_vectors<float>(partials, work.n)};
+  const bool vectors = has_vectors<T>(dy, outs) && has_vectors<T>(x, ins);
+  launch_gemm<Math>(pass, outs, work.n, shape.groups * splits.count, vectors, launch.stream);
+}
+
+void launch_add_partials(void* grad, const float* partials, int64_t count, int64_t splits,
+                         int64_t taps, int64_t channels, GradWrite write, void* stream) {
+  SCULPT_LAUNCH(add_partials, dim3(static_cast<unsigned>(ceil_div(count, kWarp))),
+                dim3(kWarp, kSumRows), 0, stream, static_cast<float*>(grad), partials, count,
+                static_cast<int>(splits), static_cast<int>(taps), static_cast<int>(channels),
+                write == GradWrite::accumulate);
+}
+
+}  // namespace
+
+size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
+  const int64_t pixels = max_batch * shape.out.height * shape.out.width;
+  const int64_t weights =
+      shape.weight_count() * max_splits(pixels, wanted_splits(shape), split_unit(shape));
+  const int64_t biases = shape.out.channels * max_splits(pixels, kBiasSplits, kBiasUnit);
+  return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);
+}
+
+template <class T>
+void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
+                      void* workspace, const Launch& launch) {
+  auto* partials = static_cast<float*>(workspace);
+  const int64_t pixels = launch.batch * shape.out.height * shape.out.width;
+  const int64_t channels = shape.out.channels;
+  const Splits splits = make_splits(pixels, kBiasSplits, kBiasUnit);
+  const dim3 grid(static_cast<unsigned>(splits.count),
+                  static_cast<unsigned>(ceil_div(channels, kWarp)));
+  SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, launch.stream, partials,
+                static_cast<const T*>(dy), pixels, splits.length, static_cast<int>(channels));
+  launch_add_partials(dbias, partials, channels, splits.count, 1, 1, write, launch.stream);
+}
+
+template void conv2d_bias_grad<float>(void*, const void*, const Conv2dShape&, GradWrite, void*,
+                                      const Launch&);
+template void conv2d_bias_grad<bf16>(void*, const void*, const Conv2dShape&, GradWrite, void*,
+                                     const Launch&);
+
+template <class Math>
+void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
+                        const Conv2dShape& shape, GradWrite write, void* workspace,
+                        const Launch& launch) {
+  using T = typename Math::Element;
+  auto* partials = static_cast<float*>(workspace);
+  const int64_t pixels = launch.batch * shape.out.height * shape.out.width;
+  const Splits splits = make_splits(pixels, wanted_splits(shape), split_unit(shape));
+  if (prefers_direct(shape))
+    direct_weight_grad<T>(partials, dy, x, shape, splits, launch);
+  else
+    gemm_weight_grad<Math>(partials, dy, x, shape, splits, launch);
+  launch_add_partials(dweight, partials, shape.weight_count(), splits.count,
+                      shape.kernel_h * shape.kernel_w, shape.in_channels_per_group(), write,
+                      launch.stream);
+  if (dbias != nullptr) conv2d_bias_grad<T>(dbias, dy, shape, write, partials, launch);
+}
+
+template void conv2d_weight_grad<Fp32>(void*, void*, const void*, const void*, const Conv2dShape&,
+                                       GradWrite, void*, const Launch&);
+template void conv2d_weight_grad<Tf32>(void*, void*, const void*, const void*, const Conv2dShape&,
+                                       GradWrite, void*, const Launch&);
+template void conv2d_weight_grad<Bf16>(void*, void*, const void*, const void*, const Conv2dShape&,
+                                       GradWrite, void*, const Launch&);
+
+}  // namespace sculpt::kernels::cuda

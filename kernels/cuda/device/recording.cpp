@@ -1,0 +1,66 @@
+#include "kernels/cuda/device/recording.h"
+
+#include "kernels/cuda/device/device_guard.h"
+#include "kernels/cuda/device/status.h"
+#include "kernels/cuda/device/stream.h"
+
+namespace sculpt::kernels::cuda {
+namespace {
+
+/// Ends the capture of the backend's stream; null if it failed.
+cudaGraph_t end_capture() {
+  cudaGraph_t graph = nullptr;
+  if (cudaStreamEndCapture(backend_stream(), &graph) != cudaSuccess) {
+    cudaGetLastError();  // reported by the caller, not by the next launch
+    return nullptr;
+  }
+  return graph;
+}
+
+cudaGraph_t capture(const std::function<void()>& launches) {
+  // Other threads (the loader's) may go on using CUDA.
+  check(cudaStreamBeginCapture(backend_stream(), cudaStreamCaptureModeThreadLocal),
+        "recording a CUDA graph");
+  try {
+    launches();
+  } catch (...) {
+    if (const cudaGraph_t graph = end_capture()) cudaGraphDestroy(graph);
+    throw;
+  }
+  const cudaGraph_t graph = end_capture();
+  if (graph == nullptr)
+    raise(
+        "recording a CUDA graph failed: something in it waits for the device or allocates memory; "
+        "set train.step_graph=false to launch kernel by kernel, and report this");
+  return graph;
+}
+
+void* record(const std::function<void()>& launches) {
+  const DeviceGuard guard;
+  const cudaGraph_t graph = capture(launches);
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "instantiating a CUDA graph");
+  return executable;
+}
+
+void replay(void* recording) {
+  const DeviceGuard guard;
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), backend_stream()),
+        "launching a CUDA graph");
+}
+
+void discard(void* recording) {
+  const DeviceGuard guard;
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
+}
+
+}  // namespace
+
+RecordingHooks recording_hooks() {
+  if (waits_for_launches()) return {};
+  return {record, replay, discard};
+}
+
+}  // namespace sculpt::kernels::cuda

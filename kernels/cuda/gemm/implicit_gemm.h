@@ -1,0 +1,280 @@
+#pragma once
+// out[m][n] (=, +=) sum_k a(m, k) b(k, n) + bias[n], where the operands are matrices that exist
+// only as address functions: the windows of a convolution are gathered while they are copied to
+// shared memory. A pass (a parameter of the kernel) says what a, b and out are:
+//
+//   struct Pass {
+//     static constexpr bool kAAlongK, kBAlongK;   // which way an operand is contiguous in memory
+//     __device__ auto work(int z) const;          // the GEMM of blockIdx.z: members a, b, m, n,
+//   };                                            // k_begin, k_end (multiples of kDepth but the
+//                                                 // last), out, and sums if it can be asked for
+//                                                 // them (ColumnSums)
+//
+// An operand is addressed by row and column, columns being contiguous in memory:
+//   Row row(int) const, Column column(int) const  // any index; those outside are never valid
+//   static Row from_lane(Row, int lane)           // optional: a shuffle, if row() is costly
+//   bool valid(Row, Column) const, int64_t offset(Row, Column) const, const T* data
+// kVectors: 16 bytes at a column that is a multiple of kVector are all valid or all not, and
+// aligned. Those that are not valid are aligned, too (PTX demands it of every cp.async); choosing
+// another address for them would cost two instructions a copy, 21 of 148 in the loop of the largest
+// tile.
+//
+// Work per block and k step: kBlockM * kBlockN * kDepth multiply-adds for (kBlockM + kBlockN) *
+// kDepth elements copied; out is written once, in 16-byte words where its columns allow.
+
+#include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/gemm/math.h"
+#include "kernels/cuda/gemm/sums.h"
+#include "kernels/cuda/nhwc.h"
+
+namespace sculpt::kernels::cuda {
+
+/// A block computes kBlockM x kBlockN elements, a warp of it kWarpM x kWarpN.
+template <int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_ = 3>
+struct GemmTile {
+  static constexpr int kBlockM = kBlockM_;
+  static constexpr int kBlockN = kBlockN_;
+  static constexpr int kWarpM = kWarpM_;
+  static constexpr int kWarpN = kWarpN_;
+  static constexpr int kWarpsN = kBlockN / kWarpN;
+  static constexpr int kThreads = kBlockM / kWarpM * kWarpsN * kWarp;
+  static constexpr int kStages = kStages_;  ///< k tiles in shared memory
+};
+
+/// Depth of a k tile.
+template <class T>
+inline constexpr int kDepth = 2 * kStep<T>;
+
+/// Copies the tiles of one operand that this block needs, one k tile after the other.
+template <class OperandTile, class Matrix, int kThreads, bool kVectors>
+class TileLoader {
+  using T = typename OperandTile::Element;
+  static constexpr int kWidth = kVectors ? kVector<T> : 1;
+  static constexpr int kThreadsPerRow = OperandTile::kColumns / kWidth;
+  static constexpr int kRowStep = kThreads / kThreadsPerRow;
+  static constexpr int kCopies = (OperandTile::kRows + kRowStep - 1) / kRowStep;
+  static_assert(kThreads % kThreadsPerRow == 0);
+  // What does not change from k tile to k tile stays in registers, if it is not too much.
+  static constexpr bool kFew = kCopies <= 8;
+  static constexpr bool kKeepRows = OperandTile::kAlongK && kFew;
+  // Rows that are costly to find and change with k: each lane finds one, for the whole warp.
+  static constexpr bool kShareRows = !OperandTile::kAlongK && requires(typename Matrix::Row row) {
+    Matrix::from_lane(row, 0);
+  };
+  static_assert(OperandTile::kAlongK || kWarp % OperandTile::kRows == 0);
+
+ public:
+  /// `first`: the block's first m (n).
+  __device__ TileLoader(const Matrix& matrix, int first)
+      : matrix_(matrix),
+        first_(first),
+        tile_row_(static_cast<int>(threadIdx.x) / kThreadsPerRow),
+        tile_column_(static_cast<int>(threadIdx.x) % kThreadsPerRow * kWidth) {
+    if constexpr (kKeepRows) {
+      SCULPT_UNROLL
+      for (int i = 0; i < kCopies; ++i)
+        rows_[i] = matrix.row(first + tile_row_ + i * kRowStep);
+    }
+    if constexpr (!OperandTile::kAlongK) column_ = matrix.column(first + tile_column_);
+  }
+
+  __device__ void load(const OperandTile& tile, int k) {
+    if constexpr (OperandTile::kAlongK) column_ = matrix_.column(k + tile_column_);
+    typename Matrix::Row row_of_lane;
+    if constexpr (kShareRows)
+      row_of_lane = matrix_.row(k + static_cast<int>(threadIdx.x) % OperandTile::kRows);
+    SCULPT_UNROLL_BY(kFew ? kCopies : 4)
+    for (int i = 0; i < kCopies; ++i) {
+      const int row = tile_row_ + i * kRowStep;
+      typename Matrix::Row place;
+      if constexpr (kShareRows)
+        place = matrix_.from_lane(row_of_lane, row);
+      else if constexpr (kKeepRows)
+        place = rows_[i];
+      else
+        place = matrix_.row((OperandTile::kAlongK ? first_ : k) + row);
+      if (OperandTile::kRows % kRowStep == 0 || row < OperandTile::kRows) copy(tile, row, place);
+    }
+  }
+
+ private:
+  __device__ void copy(const OperandTile& tile, int tile_row, const typename Matrix::Row& row) {
+    const bool valid = matrix_.valid(row, column_);
+    const T* from = matrix_.data + matrix_.offset(row, column_);
+    T* to = tile.vector(tile_row, tile_column_ / kVector<T>);
+    if constexpr (kVectors)
+      cp_async_16(to, from, valid);
+    else
+      to[tile_column_ % kVector<T>] = valid ? *from : T{};
+  }
+
+  const Matrix& matrix_;
+  int first_;
+  int tile_row_;
+  int tile_column_;
+  typename Matrix::Column column_;
+  typename Matrix::Row rows_[kKeepRows ? kCopies : 1];
+};
+
+/// Where a GEMM's sums go; Rows::operator()(m) is the offset of row m.
+template <class T_, class Rows>
+struct GemmOutput {
+  using T = T_;
+  T* data;
+  Rows row_offset;
+  const float* bias;  ///< [columns] or null
+  bool accumulate;
+  bool vectors;  ///< whether columns may be written in 16-byte words
+
+  template <int N>
+  __device__ void write(int m, int column, int columns, const Floats<N>& values) const {
+    T* to = data + row_offset(m) + column;
+    if (vectors) {
+      if (column < columns) write_floats(to, values, accumulate);
+    } else {
+      for (int i = 0; i < N; ++i)
+        if (column + i < columns) write_floats(to + i, Floats<1>{{values.at[i]}}, accumulate);
+    }
+  }
+};
+
+/// Rows `pitch` apart.
+struct PlainRows {
+  int64_t pitch;
+  __device__ int64_t operator()(int m) const { return m * pitch; }
+};
+
+/// Writes the sums of one warp, whose first element is (m, n). They pass through shared memory, 16
+/// rows at a time, so that a lane ends up with neighbouring columns, the same in all its rows.
+/// Column sums, where they are wanted, are in the first rows of `stage` afterwards.
+template <class Tile, class Work, int kM, int kN>
+__device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float* stage,
+                                           const Work& work, int m, int n, int lane) {
+  using T = typename decltype(work.out)::T;
+  constexpr int kPitch = kStagePitch<Tile>;
+  constexpr int kWidth = kVector<T>;
+  constexpr int kLanesPerRow = Tile::kWarpN / kWidth;
+  const int column = n + lane % kLanesPerRow * kWidth;
+  const bool with_sums = wants_column_sums(work);
+  WarpColumnSums<T, kWidth, kLanesPerRow> sums;
+  Floats<kWidth> bias = {};
+  if (work.out.bias != nullptr) {
+    SCULPT_UNROLL
+    for (int i = 0; i < kWidth; ++i)
+      if (column + i < work.n) bias.at[i] = work.out.bias[column + i];
+  }
+  SCULPT_UNROLL
+  for (int i = 0; i < kM; ++i) {
+    SCULPT_UNROLL
+    for (int j = 0; j < kN; ++j)
+      SCULPT_UNROLL
+    for (int half = 0; half < 2; ++half)
+      store_pack(stage + (lane / 4 + 8 * half) * kPitch + 8 * j + lane % 4 * 2,
+                 Pack<float, 2>{{acc[i][j][2 * half], acc[i][j][2 * half + 1]}});
+    __syncwarp();
+    const auto staged = [&](int row) {
+      const float* from = stage + row * kPitch + column - n;
+      Floats<kWidth> values;
+      SCULPT_UNROLL
+      for (int v = 0; v < kWidth; v += 4) {
+        const Pack<float, 4> four = load_pack<4>(from + v);
+        SCULPT_UNROLL
+        for (int e = 0; e < 4; ++e)
+          values.at[v + e] = four.at[e] + bias.at[v + e];
+      }
+      return values;
+    };
+    if (with_sums && i == 0) sums.subtract(staged(0));
+    SCULPT_UNROLL
+    for (int row = lane / kLanesPerRow; row < 16; row += kWarp / kLanesPerRow) {
+      const Floats<kWidth> values = staged(row);
+#if !defined(SCULPT_MUTATION_NO_BOUNDS)  // The tests must notice.
+      if (m + 16 * i + row >= work.m) continue;
+#endif
+      work.out.write(m + 16 * i + row, column, work.n, values);
+      if (with_sums) sums.add(values);
+    }
+    __syncwarp();
+  }
+  if (with_sums) sums.write(stage, kPitch, lane);
+}
+
+template <class Math, class Tile, bool kVectors, class Pass>
+__global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass) {
+  using T = typename Math::Element;
+  using TileA = OperandTile<T, Pass::kAAlongK, Tile::kBlockM, kDepth<T>>;
+  using TileB = OperandTile<T, Pass::kBAlongK, Tile::kBlockN, kDepth<T>>;
+  const auto work = pass.work(static_cast<int>(blockIdx.z));
+  // Neighbouring blocks share rows of a, the larger operand.
+  const int tiles_n = (work.n + Tile::kBlockN - 1) / Tile::kBlockN;
+  const int block_m = static_cast<int>(blockIdx.x) / tiles_n * Tile::kBlockM;
+  const int block_n = static_cast<int>(blockIdx.x) % tiles_n * Tile::kBlockN;
+  if (block_m >= work.m) return;
+
+  SCULPT_DYNAMIC_SHARED(unsigned char, shared);
+  auto tile_a = [&](int stage) {
+    return TileA{reinterpret_cast<T*>(shared + stage * (TileA::kBytes + TileB::kBytes))};
+  };
+  auto tile_b = [&](int stage) {
+    return TileB{
+        reinterpret_cast<T*>(shared + stage * (TileA::kBytes + TileB::kBytes) + TileA::kBytes)};
+  };
+  TileLoader<TileA, decltype(work.a), Tile::kThreads, kVectors> loader_a(work.a, block_m);
+  TileLoader<TileB, decltype(work.b), Tile::kThreads, kVectors> loader_b(work.b, block_n);
+  auto load = [&](int stage, int k) {
+    if (k < work.k_end) {
+      loader_a.load(tile_a(stage), k);
+      loader_b.load(tile_b(stage), k);
+    }
+    cp_async_commit();  // an empty group at the end keeps the count of pending groups right
+  };
+
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM;
+  const int warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
+  float acc[Tile::kWarpM / 16][Tile::kWarpN / 8][4] = {};
+
+  constexpr int kAhead = Tile::kStages - 1;
+  SCULPT_UNROLL_BY(1)
+  for (int stage = 0; stage < kAhead; ++stage)
+    load(stage, work.k_begin + stage * kDepth<T>);
+  int stage = 0;
+  for (int k = work.k_begin; k < work.k_end; k += kDepth<T>) {
+    cp_async_wait<kAhead - 1>();
+#if !defined(SCULPT_MUTATION_NO_BARRIER)  // The tests must notice.
+    __syncthreads();  // this stage has arrived for all, and all have left the one before it
+#endif
+    load(stage == 0 ? kAhead : stage - 1, k + kAhead * kDepth<T>);
+    SCULPT_UNROLL
+    for (int step = 0; step < kDepth<T>; step += kStep<T>)
+      Math::multiply(acc, tile_a(stage), tile_b(stage), warp_m, warp_n, step, lane);
+    stage = stage == kAhead ? 0 : stage + 1;
+  }
+  cp_async_wait<0>();
+  __syncthreads();  // the tiles' memory now stages the sums
+  float* staging = reinterpret_cast<float*>(shared);
+  write_sums<Tile>(acc, staging + warp * 16 * kStagePitch<Tile>, work, block_m + warp_m,
+                   block_n + warp_n, lane);
+  if constexpr (requires { work.sums; }) {
+    if (!wants_column_sums(work)) return;
+    __syncthreads();
+    write_column_sums<Tile>(staging, work, block_m, block_n);
+  }
+}
+
+/// Runs pass.work(z) for z < `count`; none has more than m x n elements.
+template <class Math, class Tile, bool kVectors, class Pass>
+void launch_implicit_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, void* stream) {
+  constexpr int kTileBytes = (Tile::kBlockM + Tile::kBlockN) * kDepth<typename Math::Element> *
+                             static_cast<int>(sizeof(typename Math::Element));
+  constexpr int kStagingBytes = Tile::kThreads / kWarp * 16 * kStagePitch<Tile> * 4;
+  constexpr int kTilesBytes = Tile::kStages * kTileBytes;
+  constexpr size_t kSharedBytes = kTilesBytes > kStagingBytes ? kTilesBytes : kStagingBytes;
+  const int64_t tiles = ceil_div(m, Tile::kBlockM) * ceil_div(n, Tile::kBlockN);
+  const dim3 grid(static_cast<unsigned>(tiles), 1, static_cast<unsigned>(count));
+  SCULPT_LAUNCH((implicit_gemm<Math, Tile, kVectors, Pass>), grid, dim3(Tile::kThreads),
+                kSharedBytes, stream, pass);
+}
+
+}  // namespace sculpt::kernels::cuda

@@ -1,0 +1,75 @@
+#pragma once
+// A backend is a table of kernels plus the layout they share. Ops pick kernels from the table and
+// know nothing else about the device.
+
+#include <string_view>
+#include <vector>
+
+#include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+#include "kernels/device/memory.h"
+#include "kernels/device/recording.h"
+#include "kernels/device/tracing.h"
+#include "kernels/elementwise.h"
+#include "kernels/input.h"
+#include "kernels/linear.h"
+#include "kernels/loss.h"
+#include "kernels/masked_sgd.h"
+#include "kernels/pooling.h"
+#include "kernels/pruning.h"
+#include "kernels/ranking.h"
+#include "kernels/sparse_conv2d.h"
+#include "kernels/winograd.h"
+
+namespace sculpt::kernels {
+
+struct Backend {
+  std::string_view name;  ///< "cpu-avx512", "cuda-bf16", ..., "reference"
+  Layout layout = Layout::blocked;
+  int64_t lanes = 1;            ///< images innermost in the blocked layout; 1 in nhwc
+  size_t activation_bytes = 4;  ///< an element of activations: 2 = bf16, 4 = float, 8 = double
+  size_t parameter_bytes = 4;   ///< an element of parameters and statistics: 4 or 8
+  /// An element of the compute copy of weights: convolutions and linear layers then read that copy
+  /// instead of the parameter, in the order O, kh, kw, I/groups. 0: there is none.
+  size_t packed_weight_bytes = 0;
+  /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
+  const DeviceMemory* memory = nullptr;
+  void* stream = nullptr;  ///< for kernels::Launch
+  /// The backend of the same device and memory that computes in float throughout; null on the CPU.
+  const Backend* full_precision = nullptr;
+
+  Conv2dKernels conv2d;
+  SparseConv2dKernels sparse_conv2d = {};  ///< null where there are none
+  WinogradKernels winograd = {};           ///< null where there are none
+  LinearKernels linear;
+  BatchNormKernels batch_norm;
+  ElementwiseKernels elementwise;
+  PoolingKernels pooling;
+  LossKernels loss;
+  InputKernels input;
+  MaskedSgdKernels masked_sgd;
+  PruningKernels pruning;
+  RankingKernels ranking;
+
+  TraceHooks trace = {};          ///< null on the CPU
+  RecordingHooks recording = {};  ///< null on the CPU
+
+  /// Runs independent multiply-adds in registers on the calling thread and returns the FLOPs done:
+  /// the compute ceiling of benchmarks. Null on the reference backend.
+  double (*fma_probe)(int64_t iterations) = nullptr;
+
+  int64_t blocks(int64_t batch) const { return ceil_div(batch, lanes); }
+};
+
+/// The fastest CPU backend that this machine can run. The environment variable SCULPT_CPU_ISA
+/// (avx512, avx2, portable) asks for another; throws Error if the machine cannot run it.
+const Backend& cpu_backend();
+
+/// Every CPU backend that this machine can run, fastest first. For tests and benchmarks.
+std::vector<const Backend*> available_cpu_backends();
+
+/// Plain loops in double, one image innermost: the specification the others are tested against, and
+/// the range SynFlow needs.
+const Backend& reference_backend();
+
+}  // namespace sculpt::kernels

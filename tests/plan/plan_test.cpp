@@ -1,0 +1,213 @@
+#include "engine/plan/plan.h"
+
+#include <doctest/doctest.h>
+#include <string>
+#include <vector>
+
+#include "engine/core/error.h"
+#include "engine/plan/methods.h"
+
+using namespace sculpt;
+using Texts = std::vector<std::string>;
+
+namespace {
+
+MethodSettings settings_for(const char* method, int64_t epochs = 30) {
+  MethodSettings s;
+  s.method.method = method;
+  s.epochs = epochs;
+  return s;
+}
+
+Texts texts_of(const Plan& plan) {
+  Texts texts;
+  for (const auto& step : plan)
+    texts.push_back(describe(step));
+  return texts;
+}
+
+Texts expand(const MethodSettings& s) {
+  return texts_of(expand_method(s));
+}
+
+}  // namespace
+
+TEST_CASE("dense, oneshot, pai and cyclic expand as defined") {
+  MethodSettings s = settings_for("dense");
+  s.cycles.count = 2;
+  CHECK(expand(s) == Texts{"train 30", "train 30"});
+
+  CHECK(expand(settings_for("oneshot")) ==
+        Texts{"train 30", "prune magnitude global 0.1", "train 30"});
+
+  s = settings_for("pai");
+  s.prune.criterion = "snip";
+  s.prune.allocation = "global";
+  s.prune.sparsity = 0.95;
+  CHECK(expand(s) == Texts{"prune snip global 0.05", "train 30"});
+
+  s = settings_for("cyclic");
+  s.prune.allocation = "erk";
+  s.cycles.count = 3;
+  s.cycles.spread = "linear_increase";
+  s.cycles.total_epochs = 60;
+  CHECK(expand(s) == Texts{"prune random erk 0.1", "train 10", "train 20", "train 30"});
+}
+
+TEST_CASE("imp, wr and lrr descend the same ladder and land exactly on the target") {
+  MethodSettings s = settings_for("lrr");
+  s.prune.sparsity = 0.5;
+  CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "train 30",
+                           "prune magnitude global 0.64", "train 30",
+                           "prune magnitude global 0.512", "train 30", "prune magnitude global 0.5",
+                           "train 30"});
+  s = settings_for("imp");
+  s.prune.sparsity = 0.36;
+  s.prune.allocation = "uniform";
+  CHECK(expand(s) == Texts{"train 30", "prune magnitude uniform 0.8", "rewind 0", "train 30",
+                           "prune magnitude uniform 0.64", "rewind 0", "train 30"});
+  s = settings_for("wr");
+  s.prune.sparsity = 0.3;
+  CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "rewind 10", "train 30",
+                           "prune magnitude global 0.7", "rewind 10", "train 30"});
+  s.wr.schedule_restart = "rewind_epoch";
+  s.wr.rewind_epoch = 7;
+  CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "rewind 7", "train 30 from 7",
+                           "prune magnitude global 0.7", "rewind 7", "train 30 from 7"});
+  CHECK(total_epochs(expand_method(s)) == 30 + 23 + 23);
+}
+
+TEST_CASE("the ladder falls by the rate and ends once, exactly on the target") {
+  for (const double rate : {0.05, 0.2, 0.5, 0.9})
+    for (const double target : {0.9, 0.8, 0.64, 0.512, 0.25, 0.1, 0.05, 0.01, 0.001}) {
+      CAPTURE(rate);
+      CAPTURE(target);
+      const auto ladder = density_ladder(rate, target);
+      REQUIRE(!ladder.empty());
+      CHECK(ladder.back() == target);
+      double before = 1;
+      for (size_t k = 0; k < ladder.size(); ++k) {
+        CHECK(ladder[k] < before);
+        if (k + 1 < ladder.size()) {
+          CHECK(ladder[k] == doctest::Approx(before * (1 - rate)).epsilon(1e-9));
+        } else {
+          CHECK(ladder[k] >= before * (1 - rate) * (1 - 1e-9));
+        }
+        before = ladder[k];
+      }
+    }
+}
+
+TEST_CASE("sculpt couples weights and mask once, by global magnitude") {
+  MethodSettings s = settings_for("sculpt", 10);
+  s.prune.criterion = "synflow";
+  s.prune.allocation = "balanced";
+  s.prune.initial_sparsity = 0.2;
+  s.cycles.count = 2;
+  s.cycles.final = 2;
+  CHECK(expand(s) == Texts{"prune synflow balanced 0.8", "train 10", "train 10",
+                           "prune magnitude global 0.1", "train 10", "train 10"});
+  CHECK(cycle_count(expand_method(s)) == 4);
+  s.prune.initial_sparsity = 0.9;
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("prune.initial_sparsity"), Error);
+}
+
+TEST_CASE("every method expands to a plan that reads back as itself") {
+  for (const Method& method : methods()) {
+    CAPTURE(method.name);
+    MethodSettings s;
+    s.method.method = method.name;
+    if (method.name == "custom")
+      s.method.plan = {"train 5", "prune magnitude global 0.3", "rewind 2", "train 5 from 2"};
+    s.epochs = 11;
+    s.prune.sparsity = 0.937;
+    const Plan plan = expand_method(s);
+    const Texts texts = texts_of(plan);
+    CHECK(parse_plan(texts) == plan);
+    CHECK(total_epochs(plan) >= 8);
+  }
+}
+
+TEST_CASE("what the trainer asks of a plan") {
+  const Texts texts = {"prune random erk 0.5",
+                       "train 30",
+                       "rewind 12",
+                       "train 30 from 12",
+                       "prune magnitude global 0.2",
+                       "rewind 0",
+                       "train 8",
+                       "rewind 12",
+                       "train 4"};
+  const Plan plan = parse_plan(texts);
+  CHECK(total_epochs(plan) == 30 + 18 + 8 + 4);
+  CHECK(cycle_count(plan) == 4);
+  CHECK(rewind_epochs(plan) == std::vector<int64_t>{0, 12});
+  CHECK(densities(plan) == std::vector<double>{0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2});
+  CHECK(rewind_epoch_after(plan, 12) == 12);
+  CHECK(rewind_epoch_after(parse_plan(Texts{"train 8 from 2"}), 3) == 5);
+  CHECK(rewind_epoch_after(parse_plan(Texts{"train 8 from 2"}), 0) == 0);
+}
+
+TEST_CASE("steps read with any spacing, and densities keep every bit") {
+  CHECK(parse_plan_step("  prune  snip\terk 5e-2 ") == PlanStep(PruneStep{"snip", "erk", 0.05}));
+  for (const double density : {1.0 / 3, 0.1, 1 - 0.9, 1e-5}) {
+    const PlanStep step = PruneStep{"random", "global", density};
+    CHECK(parse_plan_step(describe(step)) == step);
+  }
+}
+
+TEST_CASE("a plan that cannot work is refused, naming step and fix") {
+  const struct {
+    Texts plan;
+    const char* message;
+  } cases[] = {
+      {{"train 5", "prun magnitude global 0.5"}, "step 2"},
+      {{"prune magnitude 0.5"}, "prune CRITERION ALLOCATION DENSITY"},
+      {{"prune magnitude global half", "train 1"}, "'half'"},
+      {{"prune magnitude global 0.5x", "train 1"}, "'0.5x'"},
+      {{"prune snap global 0.5", "train 1"}, "snip"},
+      {{"prune snip globl 0.5", "train 1"}, "balanced"},
+      {{"prune snip global 0", "train 1"}, "above 0"},
+      {{"prune snip global nan", "train 1"}, "above 0"},
+      {{"prune snip global 1.5", "train 1"}, "at most 1"},
+      {{"prune snip global 0.2", "train 1", "prune magnitude global 0.3"}, "step 3"},
+      {{"rewind 2", "train 5"}, "train first"},
+      {{"train 5", "rewind 6", "train 1"}, "step 2"},
+      {{"train 5", "rewind -1", "train 1"}, "negative"},
+      {{"train 0"}, "at least 1 epoch"},
+      {{"train 5 from 5"}, "cannot start"},
+      {{"train 5 to 6"}, "is not understood"},
+      {{""}, "is not understood"},
+      {{"prune random global 0.5"}, "trains nothing"},
+      {{}, "trains nothing"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.message);
+    CHECK_THROWS_WITH_AS(parse_plan(c.plan), doctest::Contains(c.message), Error);
+  }
+}
+
+TEST_CASE("settings that contradict each other are refused") {
+  MethodSettings s = settings_for("wr", 10);
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("wr.rewind_epoch below train.epochs"),
+                       Error);
+  s = settings_for("cyclic");
+  s.cycles.count = 5;
+  s.cycles.total_epochs = 4;
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("cycles.total_epochs"), Error);
+  s = settings_for("custom");
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("needs a plan"), Error);
+  s = settings_for("lrr");
+  s.method.plan = {"train 1"};
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("custom"), Error);
+  CHECK_THROWS_WITH_AS(expand_method(settings_for("lr")), doctest::Contains("lrr"), Error);
+}
+
+TEST_CASE("plan: epochs between prunes") {
+  const PruneStep prune{"magnitude", "global", 0.5};
+  const Plan plan = {TrainStep{3}, prune, RewindStep{0}, TrainStep{5, 2}, TrainStep{1}, prune};
+  CHECK(epochs_between_prunes(plan, 0) == std::vector<int64_t>{3, 4, 0});
+  CHECK(epochs_between_prunes(plan, 1) == std::vector<int64_t>{0, 4, 0});
+  CHECK(epochs_between_prunes(plan, 4) == std::vector<int64_t>{1, 0});
+  CHECK(epochs_between_prunes(plan, 6) == std::vector<int64_t>{0});
+}

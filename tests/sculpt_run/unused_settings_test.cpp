@@ -1,0 +1,237 @@
+// What the tables declare as read is what changes a plan, a learning rate, a network or a data set.
+
+#include "apps/sculpt_run/unused_settings.h"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+#include <filesystem>
+#include <map>
+
+#include "data/registry.h"
+#include "engine/config/config_text.h"
+#include "engine/core/error.h"
+#include "engine/optim/lr_schedule.h"
+
+using namespace sculpt;
+using Texts = std::vector<std::string>;
+
+namespace {
+
+/// Other values for each key that some row of a table reads.
+const std::map<std::string, Texts>& other_values() {
+  static const std::map<std::string, Texts> values = {
+      {"plan", {"['train 3']"}},
+      {"prune.criterion", {"snip"}},
+      {"prune.allocation", {"erk"}},
+      {"prune.sparsity", {"0.8"}},
+      {"prune.initial_sparsity", {"0.3"}},
+      {"prune.rate", {"0.4"}},
+      {"wr.rewind_epoch", {"3"}},
+      {"wr.schedule_restart", {"rewind_epoch"}},
+      {"cycles.count", {"5"}},
+      {"cycles.final", {"2"}},
+      {"cycles.spread", {"linear_increase"}},
+      {"cycles.total_epochs", {"77"}},
+      {"train.warmup", {"0.4"}},
+      {"train.warmup_start", {"0.6"}},
+      {"train.milestones", {"[0.3]"}},
+      {"train.decay_factor", {"0.7"}},
+      {"train.cooldown", {"0.5"}},
+      {"model.stem", {"imagenet"}},
+      {"model.dropout", {"0.5"}},
+      {"model.init_fan", {"fan_in"}},
+      {"model.init_distribution", {"uniform"}},
+      {"model.init_nonlinearity", {"linear"}},
+      {"model.prune_first_conv", {"false"}},
+      {"data.synthetic_train", {"70"}},
+      {"data.synthetic_test", {"60"}},
+      {"data.synthetic_seed", {"4"}},
+  };
+  return values;
+}
+
+RunOptions options_of(const Texts& settings) {
+  ConfigDocument document;
+  for (const std::string& setting : settings)
+    document.set(setting);
+  RunOptions options;
+  read_config(document, options.sections());
+  return options;
+}
+
+template <class Rows>
+Texts keys_of(const Rows& rows) {
+  Texts keys;
+  for (const auto& row : rows) {
+    std::string text(row.reads);
+    for (size_t end = 0; !text.empty(); text.erase(0, end + 1)) {
+      end = std::min(text.find(' '), text.size() - 1);
+      const std::string key = text.substr(0, text[end] == ' ' ? end : end + 1);
+      if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
+    }
+  }
+  return keys;
+}
+
+bool reads(std::string_view list, const std::string& key) {
+  return (" " + std::string(list) + " ").find(" " + key + " ") != std::string::npos;
+}
+
+/// result(options) for the settings of a row, and with each key of the table set to another value:
+/// it changes just where the row reads the key.
+template <class Rows, class Result>
+void check_table(const Rows& rows, const std::string& choice, const Texts& base,
+                 const Texts& ignored, const Result& result) {
+  for (const auto& row : rows) {
+    const std::string name(row.name);
+    CAPTURE(name);
+    Texts settings = base;
+    settings.push_back(choice + "=" + name);
+    const auto expected = result(options_of(settings));
+    for (const std::string& key : keys_of(rows)) {
+      if (std::ranges::find(ignored, key) != ignored.end()) continue;
+      CAPTURE(key);
+      REQUIRE(other_values().contains(key));
+      bool changed = false;
+      for (const std::string& value : other_values().at(key)) {
+        Texts more = settings;
+        more.push_back(key + "=" + value);
+        changed = changed || result(options_of(more)) != expected;
+      }
+      CHECK(changed == reads(row.reads, key));
+    }
+  }
+}
+
+/// All that initialisation decides, and the ops.
+struct NetworkFacts {
+  Texts names;
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<bool> prunable;
+  std::vector<float> weights;
+  bool operator==(const NetworkFacts&) const = default;
+};
+
+NetworkFacts facts_of(const RunOptions& options) {
+  NetworkSpec spec;
+  spec.model = models::make_model(options.model, 10);
+  spec.image = {3, 32, 32};
+  spec.prune_first_conv = options.model.prune_first_conv;
+  Network network(spec, kernels::cpu_backend(), 1);
+  network.initialise(3);
+  NetworkFacts facts;
+  for (const auto& node : network.graph().nodes())
+    facts.names.push_back(node->info.name);
+  for (const Parameter& p : network.parameters().parameters()) {
+    facts.names.push_back(p.name);
+    facts.shapes.push_back(p.shape);
+    facts.prunable.push_back(p.prunable);
+  }
+  const auto weights = network.parameters().weights<float>();
+  facts.weights.assign(weights.begin(), weights.end());
+  return facts;
+}
+
+Texts unused_keys(const Texts& settings) {
+  const RunOptions options = options_of(settings);
+  Texts keys;
+  for (const UnusedSetting& setting : unused_settings(options, options.plan())) {
+    CHECK(!setting.reason.empty());
+    keys.push_back(setting.key);
+  }
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("unused settings: every key of a config is classified, and none twice") {
+  RunOptions options;
+  const auto& always = keys_always_read();
+  for (const std::string& key : config_keys(options.sections())) {
+    CAPTURE(key);
+    const bool unconditional = std::ranges::find(always, key) != always.end();
+    CHECK(unconditional != read_conditionally(key));
+  }
+  for (const std::string_view key : always)
+    CHECK(std::ranges::count(always, key) == 1);
+}
+
+TEST_CASE("unused settings: methods read the keys that change their plan, and no others") {
+  const auto plan_of = [](RunOptions options) {
+    // `plan` with another method is an error of its own.
+    if (options.method.method == "custom" && options.method.plan.empty())
+      options.method.plan = {"train 20"};
+    return options.plan();
+  };
+  check_table(methods(), "method", {"train.epochs=20", "cycles.count=3"}, {"plan"}, plan_of);
+}
+
+TEST_CASE("unused settings: schedules read the keys that change the learning rate") {
+  const auto curve = [](const RunOptions& options) {
+    std::vector<double> rates;
+    for (int64_t step = 0; step < 60; ++step)
+      rates.push_back(learning_rate(step, 60, options.train.optim));
+    return rates;
+  };
+  check_table(lr_schedules(), "train.schedule", {}, {}, curve);
+}
+
+TEST_CASE("unused settings: models read the keys that change the network") {
+  check_table(models::model_table(), "model.name", {"model.width=0.05"}, {}, facts_of);
+}
+
+TEST_CASE("unused settings: data sets read the keys that change their images") {
+  const auto labels = [](const RunOptions& options) {
+    const data::TrainTest sets = data::blank_dataset(options.data);
+    return std::pair(sets.train.labels, sets.test.size());
+  };
+  // Read with the files.
+  const Texts with_files = {"data.root", "data.flip"};
+  check_table(data::dataset_table(), "data.name",
+              {"data.synthetic_train=50", "data.synthetic_test=50"}, with_files, labels);
+}
+
+TEST_CASE("unused settings: named where they were changed, and only there") {
+  CHECK(unused_keys({}).empty());
+  CHECK(unused_keys({"method=dense", "prune.sparsity=0.5"}) == Texts{"prune.sparsity"});
+  // Its default, and so nothing to wonder about.
+  CHECK(unused_keys({"method=dense", "prune.sparsity=0.9"}).empty());
+  CHECK(unused_keys({"method=pai", "cycles.count=7"}) == Texts{"cycles.count"});
+  CHECK(unused_keys({"method=imp", "prune.criterion=snip", "prune.score_batches=3"}) ==
+        Texts{"prune.criterion", "prune.score_batches"});
+  CHECK(unused_keys({"prune.criterion=synflow", "prune.synflow_iterations=7"}).empty());
+  CHECK(unused_keys({"prune.criterion=snip", "prune.synflow_iterations=7"}) ==
+        Texts{"prune.synflow_iterations"});
+  CHECK(unused_keys({"method=custom", "plan=['train 2', 'prune grasp erk 0.5']",
+                     "prune.score_batches=3", "prune.sparsity=0.5"}) == Texts{"prune.sparsity"});
+  CHECK(unused_keys({"wr.rewind_epoch=4"}) == Texts{"wr.rewind_epoch"});
+  CHECK(unused_keys({"method=wr", "wr.rewind_epoch=4"}).empty());
+  CHECK(unused_keys({"train.schedule=triangular", "train.warmup=0.3"}) == Texts{"train.warmup"});
+  CHECK(unused_keys({"train.schedule=cosine", "train.cooldown=0.3"}) == Texts{"train.cooldown"});
+  CHECK(unused_keys({"data.name=cifar10", "data.synthetic_train=20"}) ==
+        Texts{"data.synthetic_train"});
+  CHECK(unused_keys({"data.name=mnist", "data.root=x", "data.flip=false", "data.cutout=3"}) ==
+        Texts{"data.flip"});
+  CHECK(unused_keys({"data.root=x"}) == Texts{"data.root"});
+  CHECK(unused_keys({"data.val_split=0.1", "data.test_limit=9"}) == Texts{"data.test_limit"});
+  CHECK(unused_keys({"model.stem=imagenet"}) == Texts{"model.stem"});
+  CHECK(unused_keys({"model.name=mlp", "model.init_fan=fan_in", "model.dropout=0.1"}) ==
+        Texts{"model.init_fan"});
+  CHECK(unused_keys({"method=dense", "model.prune_classifier=false"}) ==
+        Texts{"model.prune_classifier"});
+  CHECK(unused_keys({"train.weight_decay=0", "train.decay_norm_and_bias=false"}) ==
+        Texts{"train.decay_norm_and_bias"});
+}
+
+TEST_CASE("unused settings: the configs that come with the program have none") {
+  int configs = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator("configs")) {
+    if (entry.path().extension() != ".toml") continue;
+    CAPTURE(entry.path().string());
+    ++configs;
+    const RunOptions options = read_options(entry.path().string(), {});
+    for (const UnusedSetting& setting : unused_settings(options, options.plan()))
+      FAIL_CHECK(setting.key);
+  }
+  CHECK(configs > 20);
+}

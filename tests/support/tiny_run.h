@@ -1,0 +1,147 @@
+#pragma once
+// A network and a data set small enough to run whole plans in a test.
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/core/random.h"
+#include "engine/train/trainer.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tested_backends.h"
+
+namespace sculpt::testing {
+
+/// Random images whose mean brightness tells the class; order and pixels depend on (epoch, index).
+class TinySource : public BatchSource {
+ public:
+  TinySource(int64_t size, int64_t batch, uint64_t seed, bool drop_last = false)
+      : size_(size), batch_(batch), drop_last_(drop_last), seed_(seed) {
+    normalization_.mean = {0.4f, 0.5f};
+    normalization_.std = {0.2f, 0.3f};
+  }
+  ImageShape image_shape() const override { return {2, 5, 6}; }
+  int64_t classes() const override { return 3; }
+  const Normalization& normalization() const override { return normalization_; }
+  int64_t size() const override { return size_; }
+  int64_t batch_size() const override { return batch_; }
+  bool drops_last() const override { return drop_last_; }
+  void start_epoch(int64_t epoch, int64_t first_step) override {
+    epoch_ = epoch;
+    step_ = first_step;
+  }
+  Batch next() override {
+    const int64_t begin = step_++ * batch_;
+    const int64_t count = std::min(batch_, images_per_epoch() - begin);
+    if (count <= 0) return {};
+    const RandomStream random(seed_, Purpose::test, static_cast<uint64_t>(epoch_));
+    const int64_t pixels = image_shape().count();
+    images_.resize(static_cast<size_t>(count * pixels));
+    labels_.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t image = (begin + i + epoch_) % size_;
+      labels_[static_cast<size_t>(i)] = static_cast<int32_t>(image % 3);
+      for (int64_t p = 0; p < pixels; ++p)
+        images_[static_cast<size_t>(i * pixels + p)] = static_cast<uint8_t>(
+            random.below(static_cast<uint64_t>(image * pixels + p), 100) + 60 * (image % 3));
+    }
+    return {images_.data(), labels_.data(), count};
+  }
+
+ private:
+  int64_t size_, batch_;
+  bool drop_last_;
+  int64_t epoch_ = 0, step_ = 0;
+  uint64_t seed_;
+  Normalization normalization_;
+  std::vector<uint8_t> images_;
+  std::vector<int32_t> labels_;
+};
+
+inline NetworkSpec tiny_spec() {
+  NetworkSpec spec;
+  spec.image = {2, 5, 6};
+  spec.classes = 3;
+  spec.model = [](Builder& b, Value x) {
+    x = b.batch_norm("bn1", b.conv("conv1", x, 5), {.relu = true});
+    x = b.batch_norm("bn2", b.conv("conv2", x, 7, {.stride = 2}), {.relu = true});
+    x = b.dropout(b.global_average_pool(x), 0.2);
+    return b.linear("fc", x, 3);
+  };
+  return spec;
+}
+
+/// One process's view of a run: a fresh network and trainer on a folder.
+class TinyRun {
+ public:
+  static constexpr const char* kHash = "0123456789abcdef";
+
+  TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
+          int64_t images = 22, PruneOptions pruning = tiny_pruning(),
+          const std::string& config_hash = kHash,
+          std::function<void(ParameterArena&)> load_initial = {})
+      : backend_(*test::tested_backends().front()),
+        network_(tiny_spec(), backend_, train.batch),
+        source_(images, train.batch, 1, train.drop_last),
+        test_(10, train.batch, 2),
+        score_(12, 12, 3),
+        statistics_(images, images, 1),
+        store_(RunFolder(folder), config_hash) {
+    RunFolder(folder).prepare("");
+    RunIdentity identity;
+    identity.method = "custom";
+    identity.seed = 5;
+    identity.batch = train.batch;
+    trainer_ = std::make_unique<Trainer>(
+        RunParts{network_, backend_, source_, test_,
+                 [this](int64_t index) {
+                   score_.start_epoch(index, 0);
+                   return score_.next();
+                 },
+                 store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; },
+                 nullptr, [this](int64_t first, int64_t count) { return statistics(first, count); },
+                 std::move(load_initial)},
+        RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
+  }
+
+  static TrainOptions tiny_options() {
+    TrainOptions train;
+    train.epochs = 2;
+    train.batch = 8;  // 22 images: two whole batches and a short one
+    train.optim.lr = 0.1;
+    train.optim.schedule = "triangular";
+    return train;
+  }
+
+  static PruneOptions tiny_pruning() {
+    PruneOptions options;
+    options.synflow_iterations = 6;
+    return options;
+  }
+
+  /// Interrupts at the n-th time that the trainer asks.
+  void stop_after(int64_t n) { stop_after_ = n; }
+
+  Trainer& trainer() { return *trainer_; }
+  Network& network() { return network_; }
+  TinySource& source() { return source_; }
+  RunStore& store() { return store_; }
+
+  Batch statistics(int64_t first, int64_t count) {
+    statistics_.start_epoch(0, 0);
+    const Batch all = statistics_.next();
+    return {all.images + first * statistics_.image_shape().count(), all.labels + first, count};
+  }
+
+ private:
+  const kernels::Backend& backend_;
+  Network network_;
+  TinySource source_, test_, score_, statistics_;
+  RunStore store_;
+  RunObserver observer_;
+  int64_t stop_after_ = -1, asked_ = 0;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+}  // namespace sculpt::testing
