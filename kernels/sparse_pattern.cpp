@@ -1,9 +1,10 @@
+#include "kernels/sparse_pattern.h"
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
 
 #include "kernels/common/check.h"
-#include "kernels/sparse_conv2d.h"
 
 namespace sculpt::kernels {
 namespace {
@@ -131,7 +132,7 @@ void store_at(SparseTaps& taps, std::span<const int32_t> places) {
 
 }  // namespace
 
-SparseConv2d::SparseConv2d(const Conv2dShape& shape, std::span<const uint8_t> mask)
+SparsePattern::SparsePattern(const Conv2dShape& shape, std::span<const uint8_t> mask)
     : shape_(shape) {
   SCULPT_CHECK(static_cast<int64_t>(mask.size()) == shape.weight_count(),
                "a mask of {} elements for {} weights", mask.size(), shape.weight_count());
@@ -145,7 +146,7 @@ SparseConv2d::SparseConv2d(const Conv2dShape& shape, std::span<const uint8_t> ma
       input_grad_.push_back(input_grad_taps(shape, mask, i, j));
 }
 
-void SparseConv2d::keep_only() {
+void SparsePattern::keep_only() {
   // Of the weights that are kept; where the others stand does not matter.
   std::vector<int32_t> ranks(static_cast<size_t>(shape_.weight_count()));
   for (const int32_t weight : forward_.weights)

@@ -38,7 +38,7 @@ ALLOWED = {
     "engine/nn": ["engine/ops", "engine/autograd", "engine/parameters", "engine/core", "kernels"],
     "engine/optim": ["engine/parameters", "engine/core", "kernels"],
     "engine/sparse": ["engine/nn", "engine/parameters", "engine/core", "kernels/device"],
-    "engine/plan": ["engine/sparse", "engine/optim", "engine/nn", "engine/core"],
+    "engine/plan": ["engine/sparse", "engine/nn", "engine/core"],
     "engine/run": ["engine/plan", "engine/sparse", "engine/parameters", "engine/formats",
                    "engine/config", "engine/core", "kernels/tuning"],
     "engine/train": ["engine/run", "engine/plan", "engine/sparse", "engine/optim", "engine/nn",

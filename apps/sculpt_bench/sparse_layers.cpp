@@ -78,7 +78,7 @@ class Layer {
   Graph& graph_;
   const Node& node_;
   kernels::Conv2dShape shape_;
-  kernels::SparseConv2d sparse_;
+  kernels::SparsePattern sparse_;
   Buffer weight_, gradient_, workspace_;
   kernels::Launch launch_;
 };

@@ -36,7 +36,7 @@ class SparseLayer {
 
   const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }
   const kernels::Conv2dShape& shape() const { return shape_; }
-  const kernels::SparseConv2d& conv() const { return *conv_; }
+  const kernels::SparsePattern& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
   // For passes on blocks.
@@ -57,7 +57,7 @@ class SparseLayer {
   int64_t mask_version_ = -1;
   std::vector<bool> mask_;  // as it was last seen; empty: all weights are kept
   int64_t kept_ = 0;
-  std::optional<kernels::SparseConv2d> conv_;
+  std::optional<kernels::SparsePattern> conv_;
   bool kept_only_ = false;
   int threads_ = 0;            // that workspace_ is for
   Buffer workspace_, values_;  // on blocks, workspace_ holds the partial gradients

@@ -84,7 +84,7 @@ void WeightedNode::begin(Pass pass, const Replay&) {
 
 void WeightedNode::run(Pass pass, const Replay& block, const kernels::RowRange& rows) {
   const auto& kernels = sparse_.kernels().on_blocks;
-  const kernels::SparseConv2d& conv = sparse_.conv();
+  const kernels::SparsePattern& conv = sparse_.conv();
   if (pass == Pass::forward)
     kernels.forward(block.data(output), block.data(inputs[0]), sparse_.values(), conv, rows,
                     block.launch);

@@ -1,5 +1,5 @@
 #pragma once
-// Settings of one training cycle (learning rate, optimizer) and of how cycles share the epochs.
+// Settings of the optimizer and of its learning-rate schedule within one cycle.
 
 #include <cstdint>
 #include <string>
@@ -9,9 +9,8 @@
 
 namespace sculpt {
 
-/// Names of the tables in lr_schedule.cpp and epoch_budget.cpp.
+/// Names of the table in lr_schedule.cpp.
 std::vector<std::string> lr_schedule_names();
-std::vector<std::string> epoch_budget_names();
 
 /// SGD and its learning-rate schedule. Config section: train.
 struct OptimOptions {
@@ -46,24 +45,6 @@ struct OptimOptions {
               "false exempts biases and batch norm from weight decay");
     v.real("clip_norm", clip_norm, {0, 1e30},
            "largest L2 norm of all gradients together; 0 does not clip");
-  }
-};
-
-/// How many cycles a method trains and how long each is. Config section: cycles.
-struct CycleOptions {
-  int64_t count = 3;
-  int64_t final = 1;
-  std::string spread = "constant";
-  int64_t total_epochs = 0;
-
-  void visit(OptionVisitor& v) {
-    v.integer("count", count, {1, 10000},
-              "training cycles of dense and cyclic, and of sculpt before its prune");
-    v.integer("final", final, {1, 10000}, "training cycles of sculpt after its prune");
-    v.choice("spread", spread, epoch_budget_names(),
-             "how the epochs are shared between the `count` cycles");
-    v.integer("total_epochs", total_epochs, {0, 100000000},
-              "epochs of the `count` cycles together; 0: train.epochs for each");
   }
 };
 

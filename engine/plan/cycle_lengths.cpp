@@ -7,7 +7,7 @@
 #include <string>
 
 #include "engine/core/error.h"
-#include "engine/optim/optim_options.h"
+#include "engine/plan/cycle_options.h"
 
 namespace sculpt {
 
@@ -18,7 +18,7 @@ double rising(int64_t cycle, int64_t cycles) {
                      : std::pow(8.0, static_cast<double>(cycle) / static_cast<double>(cycles - 1));
 }
 
-constexpr auto kBudgets = std::to_array<EpochBudget>({
+constexpr auto kSpreads = std::to_array<EpochSpread>({
     {"constant", [](int64_t, int64_t) { return 1.0; }, "all cycles alike"},
     {"linear_increase", [](int64_t k, int64_t) { return static_cast<double>(k + 1); },
      "cycle k gets k shares"},
@@ -36,11 +36,11 @@ constexpr auto kBudgets = std::to_array<EpochBudget>({
      "grows for half of the cycles, then constant"},
 });
 
-const EpochBudget& find_budget(std::string_view name) {
-  for (const auto& row : kBudgets)
+const EpochSpread& find_spread(std::string_view name) {
+  for (const auto& row : kSpreads)
     if (row.name == name) return row;
-  fail("there is no epoch budget '{}'; cycles.spread is one of: {}", name,
-       fmt::join(epoch_budget_names(), ", "));
+  fail("there is no way to share epochs called '{}'; cycles.spread is one of: {}", name,
+       fmt::join(epoch_spread_names(), ", "));
 }
 
 /// Real-valued quotas in proportion to `shares` that sum to `total`, none below 1.
@@ -66,19 +66,19 @@ std::vector<double> quotas_at_least_one(const std::vector<double>& shares, int64
 
 }  // namespace
 
-std::span<const EpochBudget> epoch_budgets() {
-  return kBudgets;
+std::span<const EpochSpread> epoch_spreads() {
+  return kSpreads;
 }
 
-std::vector<std::string> epoch_budget_names() {
+std::vector<std::string> epoch_spread_names() {
   std::vector<std::string> names;
-  for (const auto& row : kBudgets)
+  for (const auto& row : kSpreads)
     names.emplace_back(row.name);
   return names;
 }
 
 std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t cycles) {
-  const EpochBudget& budget = find_budget(name);
+  const EpochSpread& spread = find_spread(name);
   SCULPT_CHECK(cycles >= 1, "{} cycles", cycles);
   if (total < cycles)
     fail(
@@ -87,7 +87,7 @@ std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t
         total, cycles);
   std::vector<double> shares;
   for (int64_t k = 0; k < cycles; ++k)
-    shares.push_back(budget.share(k, cycles));
+    shares.push_back(spread.share(k, cycles));
 
   const std::vector<double> quota = quotas_at_least_one(shares, total);
   std::vector<int64_t> epochs;

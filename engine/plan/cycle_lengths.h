@@ -22,13 +22,13 @@
 
 namespace sculpt {
 
-struct EpochBudget {
+struct EpochSpread {
   std::string_view name;
   double (*share)(int64_t cycle, int64_t cycles);
   std::string_view help;
 };
 
-std::span<const EpochBudget> epoch_budgets();
+std::span<const EpochSpread> epoch_spreads();
 
 /// Epochs of each cycle; their sum is `total`. Throws Error if total < cycles or the name is
 /// unknown.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/core/option_visitor.h"
-#include "engine/optim/optim_options.h"
+#include "engine/plan/cycle_options.h"
 #include "engine/plan/plan.h"
 #include "engine/sparse/prune_options.h"
 

@@ -58,7 +58,7 @@ struct Problem {
   Values x, dy, weight, bias;  // masked weights have values, which nobody may use
   std::vector<uint8_t> mask;
   bool only_kept;
-  SparseConv2d conv;
+  SparsePattern conv;
 };
 
 template <class Body>
@@ -249,7 +249,7 @@ TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the
 }
 
 /// Whether partial gradients hold more than one number for each kept weight.
-bool keeps_lanes(const Backend& backend, const SparseConv2d& conv) {
+bool keeps_lanes(const Backend& backend, const SparsePattern& conv) {
   return backend.sparse_conv2d.on_blocks.partial_bytes(conv) >
          2 * static_cast<size_t>(conv.kept()) * sizeof(float);
 }

@@ -13,7 +13,7 @@ using namespace sculpt;
 using Epochs = std::vector<int64_t>;
 
 TEST_CASE("every strategy spends exactly the budget, at least one epoch a cycle") {
-  for (const auto& name : epoch_budget_names())
+  for (const auto& name : epoch_spread_names())
     for (int64_t cycles = 1; cycles <= 40; ++cycles)
       for (const int64_t extra : {0, 1, 2, 3, 7, 29, 100, 999, 12345}) {
         const Epochs epochs = spread_epochs(name, cycles + extra, cycles);
@@ -44,7 +44,7 @@ TEST_CASE("every strategy has its shape") {
       // shares 1 2 2 2: 14.29, 28.57, 28.57, 28.57
       {"plateau", {14, 29, 29, 28}},
   };
-  for (const auto& name : epoch_budget_names()) {
+  for (const auto& name : epoch_spread_names()) {
     CAPTURE(name);
     REQUIRE(expected.count(name) == 1);
     CHECK(spread_epochs(name, 100, 4) == expected.at(name));

@@ -43,11 +43,11 @@ int64_t partial_floats(const SparseTaps& taps) {
                               sizeof(float));
 }
 
-size_t partial_bytes(const SparseConv2d& conv) {
+size_t partial_bytes(const SparsePattern& conv) {
   return static_cast<size_t>(partial_floats(conv.forward())) * sizeof(float);
 }
 
-size_t workspace_bytes(const SparseConv2d& conv) {
+size_t workspace_bytes(const SparsePattern& conv) {
   // Values of one pass, or a partial gradient of each thread.
   return std::max(entry_bytes(conv.forward()),
                   partial_bytes(conv) * static_cast<size_t>(thread_count()));
@@ -187,7 +187,7 @@ void run_pass_here(const Pass& pass) {
 }
 
 Pass forward_pass(void* y, const void* x, const float* values, const void* bias,
-                  const SparseConv2d& conv, const PixelGrid2d& pixels) {
+                  const SparsePattern& conv, const PixelGrid2d& pixels) {
   return {conv.forward(),
           pixels,
           values,
@@ -208,15 +208,15 @@ Pass input_grad_pass(void* dx, const void* dy, const float* values, const Sparse
           write == GradWrite::accumulate};
 }
 
-void forward(void* y, const void* x, const void* weight, const void* bias, const SparseConv2d& conv,
-             void* workspace, const Launch& launch) {
+void forward(void* y, const void* x, const void* weight, const void* bias,
+             const SparsePattern& conv, void* workspace, const Launch& launch) {
   int64_t blocks = ceil_div(launch.batch, kLanes);
   const PixelGrid2d pixels = grid_of(conv.forward(), blocks);
   run_pass(forward_pass(y, x, values_of(conv.forward(), weight, workspace), bias, conv, pixels),
            blocks);
 }
 
-void input_grad(void* dx, const void* dy, const void* weight, const SparseConv2d& conv,
+void input_grad(void* dx, const void* dy, const void* weight, const SparsePattern& conv,
                 GradWrite write, void* workspace, const Launch& launch) {
   for (const SparseTaps& taps : conv.input_grad()) {
     int64_t blocks = ceil_div(launch.batch, kLanes);
@@ -236,7 +236,7 @@ struct GradPass {
   int64_t in_channel;
 };
 
-GradPass grad_pass(const void* dy, const void* x, const SparseConv2d& conv,
+GradPass grad_pass(const void* dy, const void* x, const SparsePattern& conv,
                    const PixelGrid2d& pixels) {
   return {conv.forward(),
           pixels,
@@ -374,7 +374,7 @@ void bias_grad(float* dbias, const float* dy, const PixelGrid2d& pixels, int64_t
   });
 }
 
-void sum_partials(void* dweight, const void* partials, int64_t count, const SparseConv2d& conv,
+void sum_partials(void* dweight, const void* partials, int64_t count, const SparsePattern& conv,
                   GradWrite write) {
   const SparseTaps& taps = conv.forward();
   const int64_t stride = partial_floats(taps);
@@ -394,7 +394,8 @@ void sum_partials(void* dweight, const void* partials, int64_t count, const Spar
 }
 
 void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                 const SparseConv2d& conv, GradWrite write, void* workspace, const Launch& launch) {
+                 const SparsePattern& conv, GradWrite write, void* workspace,
+                 const Launch& launch) {
   const SparseTaps& taps = conv.forward();
   int64_t blocks = ceil_div(launch.batch, kLanes);
   const PixelGrid2d pixels = grid_of(taps, blocks);
@@ -413,7 +414,7 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
 
 // The values of the forward pass, then those of each class of the input gradient.
 
-size_t values_bytes(const SparseConv2d& conv) {
+size_t values_bytes(const SparsePattern& conv) {
   size_t bytes = entry_bytes(conv.forward());
   for (const SparseTaps& taps : conv.input_grad())
     bytes += entry_bytes(taps);
@@ -425,7 +426,7 @@ int64_t values_stride(const SparseTaps& taps) {
   return static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
 }
 
-void gather(void* values, const void* weight, const SparseConv2d& conv) {
+void gather(void* values, const void* weight, const SparsePattern& conv) {
   auto* to = static_cast<float*>(values);
   gather_values(to, static_cast<const float*>(weight), conv.forward());
   to += values_stride(conv.forward());
@@ -444,13 +445,13 @@ PixelGrid2d rows_of(const PixelGrid2d& grid, int64_t begin, int64_t end) {
   return pixels;
 }
 
-void forward_block(void* y, const void* x, const void* values, const SparseConv2d& conv,
+void forward_block(void* y, const void* x, const void* values, const SparsePattern& conv,
                    const RowRange& rows, const Launch& /*launch*/) {
   run_pass_here(forward_pass(y, x, static_cast<const float*>(values), nullptr, conv,
                              rows_of(conv.forward().pixels, rows.begin, rows.end)));
 }
 
-void input_grad_block(void* dx, const void* dy, const void* values, const SparseConv2d& conv,
+void input_grad_block(void* dx, const void* dy, const void* values, const SparsePattern& conv,
                       GradWrite write, const RowRange& rows, const Launch& /*launch*/) {
   const int64_t stride = conv.shape().stride;
   const float* from = static_cast<const float*>(values) + values_stride(conv.forward());
@@ -464,7 +465,7 @@ void input_grad_block(void* dx, const void* dy, const void* values, const Sparse
   }
 }
 
-void weight_grad_block(void* partial, const void* dy, const void* x, const SparseConv2d& conv,
+void weight_grad_block(void* partial, const void* dy, const void* x, const SparsePattern& conv,
                        const RowRange& rows, const Launch& /*launch*/) {
   const PixelGrid2d pixels = rows_of(conv.forward().pixels, rows.begin, rows.end);
   add_strips(grad_pass(dy, x, conv, pixels), 0, Tiling(pixels).strips(),
