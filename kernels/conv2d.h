@@ -50,6 +50,11 @@ inline int64_t conv2d_output_halo(const Conv2dShape& s) {
                   axis(s.in.width, s.out.width, s.kernel_w));
 }
 
+/// The three passes of a convolution: they compute y, the gradient of x, and the gradient of w.
+enum class ConvPass { forward, input_grad, weight_grad };
+inline constexpr ConvPass kConvPasses[] = {ConvPass::forward, ConvPass::input_grad,
+                                           ConvPass::weight_grad};
+
 struct Conv2dKernels {
   /// Bytes of scratch that any of the three passes may need for up to `max_batch` images (64-byte
   /// aligned, contents undefined). Depends on thread_count() at the time of the call.

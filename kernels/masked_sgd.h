@@ -6,7 +6,7 @@
 //   where mask == 0: w = m = +0 exactly
 //
 // Moves 4 reads + 2 writes per weight plus one mask byte, and a write of the compute copy where the
-// backend has one (Backend::packed_weight_bytes). Deterministic. Everything pointed to lies in the
+// backend has one (Backend::compute_weight_bytes). Deterministic. Everything pointed to lies in the
 // backend's memory.
 
 #include <cstddef>
@@ -21,8 +21,8 @@ struct SgdSegment {
   int64_t count = 0;
   float weight_decay = 0;
   /// Compute copy of a weight [out][in][taps]: element (o, c, t) goes to
-  /// packed[packed_offset + (o * taps + t) * in + c]. -1: the run has none.
-  int64_t packed_offset = -1;
+  /// packed[compute_copy_offset + (o * taps + t) * in + c]. -1: the run has none.
+  int64_t compute_copy_offset = -1;
   int32_t in = 1;
   int32_t taps = 1;
 };
@@ -33,7 +33,7 @@ struct SgdArena {
   void* momentum = nullptr;
   const void* grad = nullptr;
   const uint8_t* mask = nullptr;  ///< 0/1 per element; null: nothing is masked
-  void* packed = nullptr;         ///< elements of Backend::packed_weight_bytes
+  void* compute_copy = nullptr;   ///< elements of Backend::compute_weight_bytes
   const SgdSegment* segments = nullptr;
   int64_t segment_count = 0;
   int64_t count = 0;  ///< elements of the arena

@@ -16,10 +16,10 @@ namespace sculpt::bench {
 
 namespace {
 
-using ops::LayerPass;
+using ops::ConvPass;
 using ops::PassProblem;
 
-constexpr LayerPass kPasses[] = {LayerPass::forward, LayerPass::input_grad, LayerPass::weight_grad};
+constexpr ConvPass kPasses[] = {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad};
 
 /// One pass of one layer, timed at several densities.
 struct Sweep {
@@ -56,7 +56,7 @@ void time_passes(Network& network, double density, std::vector<Sweep>& sweeps) {
   graph.replay().chooser = nullptr;
   for (const auto& node : graph.nodes())
     if (const ops::WeightedNode* weighted = ops::weighted_node(*node))
-      for (const LayerPass pass : kPasses) {
+      for (const ConvPass pass : kPasses) {
         const PassProblem problem = weighted->pass_problem(pass, graph.replay());
         const auto timing = chooser.timings().find(choice_key(problem));
         if (timing != chooser.timings().end())

@@ -109,7 +109,7 @@ void time_update(Times& times, Network& network) {
   const auto count = static_cast<double>(parameters.count());
   // Weight, momentum and gradient are read, the first two written; a mask byte; the compute copy.
   const size_t bytes =
-      5 * parameters.element_bytes() + 1 + parameters.backend().packed_weight_bytes;
+      5 * parameters.element_bytes() + 1 + parameters.backend().compute_weight_bytes;
   times.add("masked SGD", fmt::format("{} weights", parameters.count()), 1,
             {0, count * static_cast<double>(bytes)}, [&] { sgd.step(); });
 }

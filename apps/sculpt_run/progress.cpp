@@ -54,7 +54,7 @@ void Progress::on_plan_step(const PlanStep& step, const RunState& state) {
     session_start_ = Clock::now();
   }
   now_ = state;
-  const auto* train = std::get_if<TrainStep>(&step);
+  const auto* train = std::get_if<Cycle>(&step);
   in_cycle_ = train != nullptr;
   if (train != nullptr)
     cycle_epochs_ = train->epochs - train->first_epoch;

@@ -256,11 +256,11 @@ void Graph::forward(Mode mode, int64_t batch) {
   follow_masks();
   replay_.mode = mode;
   replay_.launch.batch = replay_.images_ = batch;
-  whole_.assign(values_.size(), true);
+  materialised_.assign(values_.size(), true);
   const kernels::TraceRange phase(backend_.trace, "forward");
-  if (runs_on_blocks()) return run_groups(Pass::forward);
+  if (runs_on_blocks()) return run_groups(Direction::forward);
   for (size_t n = 0; n < nodes_.size(); ++n) {
-    run_node(Pass::forward, static_cast<int>(n));
+    run_node(Direction::forward, static_cast<int>(n));
     if (patterns_ && !held) patterns_->record(*nodes_[n], replay_);
   }
   images_recorded_ = patterns_ ? batch : 0;
@@ -301,22 +301,22 @@ void Graph::run_backward(int last_node) {
   follow_masks(unmeasured);
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
-  if (all && runs_on_blocks()) return run_groups(Pass::backward);
+  if (all && runs_on_blocks()) return run_groups(Direction::backward);
   for (int n = last_node; n >= 0; --n)
-    run_node(Pass::backward, n);
+    run_node(Direction::backward, n);
 }
 
-void Graph::run_node(Pass pass, int node) {
+void Graph::run_node(Direction direction, int node) {
   check_stop();
-  if (pass == Pass::backward && !has_backward_[node]) return;
+  if (direction == Direction::backward && !has_backward_[node]) return;
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
-  if (pass == Pass::backward) remake_inputs(the_node);
-  pass == Pass::forward ? the_node.forward(replay_) : the_node.backward(replay_);
+  if (direction == Direction::backward) recompute_inputs(the_node);
+  direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
   if (!profiling_) return;
   NodeTime& time = profile_[node];
-  (pass == Pass::forward ? time.forward : time.backward) += seconds_since(start);
+  (direction == Direction::forward ? time.forward : time.backward) += seconds_since(start);
 }
 
 }  // namespace sculpt

@@ -89,7 +89,7 @@ class Graph {
   /// Bytes of activations, activation gradients, channel sums and workspace, and, once a group has
   /// run on blocks, of what is local to threads.
   size_t planned_bytes() const {
-    return memory_.bytes() + local_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
+    return memory_.bytes() + scratch_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
   }
 
   /// Seconds spent per node, forward and backward, since profiling was switched on.
@@ -111,24 +111,25 @@ class Graph {
   void settle_halos();
   void plan_schedule();
   void plan_memory();
-  void plan_locals(int threads);
+  void plan_scratch(int threads);
   void plan_sums();
   void follow_masks(const Replay& replay);
   void run_backward(int last_node);
-  void run_node(Pass pass, int node);
+  void run_node(Direction direction, int node);
   bool runs_on_blocks() const;
-  void run_groups(Pass pass);
+  void run_groups(Direction direction);
   /// body(Replay&) for each block of the batch, in parallel.
   template <class Body>
   void for_each_block(const Body& body) const;
   bool ready(const StepGroup& group);
-  void run_on_blocks(Pass pass, const StepGroup& group);
-  void run_rows(Pass pass, const StepGroup& group);
-  void run_step(Pass pass, const Step& step, Replay& block, const kernels::RowRange& rows);
-  void sum_missing(Pass pass, const StepGroup& group);
-  void place_locals(Pass pass, const StepGroup& group);
-  void forget_locals(const StepGroup& group);
-  void remake_inputs(const Node& node);
+  void run_on_blocks(Direction direction, const StepGroup& group);
+  void run_rows(Direction direction, const StepGroup& group);
+  void run_step(Direction direction, const Step& step, Replay& block,
+                const kernels::RowRange& rows);
+  void sum_missing(Direction direction, const StepGroup& group);
+  void place_scratch(Direction direction, const StepGroup& group);
+  void forget_scratch(const StepGroup& group);
+  void recompute_inputs(const Node& node);
 
   const kernels::Backend& backend_;
   ParameterArena& parameters_;
@@ -140,13 +141,15 @@ class Graph {
   bool next_has_parameters_ = false;  ///< claimed for a node that is not added yet
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
-  std::vector<bool> whole_;   ///< per value: false if the forward pass left it in locals only
-  std::vector<Replay::Local> local_data_, local_grads_;  ///< per value, of the group that runs
-  std::vector<uint8_t> streamed_;                        ///< the same
-  std::vector<std::vector<int64_t>> rows_done_;          ///< per thread: scratch of run_bands()
+  std::vector<bool>
+      materialised_;  ///< per value: false if the forward pass left it in scratch only
+  std::vector<Replay::Scratch> scratch_data_,
+      scratch_gradients_;                        ///< per value, of the group that runs
+  std::vector<uint8_t> streamed_;                ///< the same
+  std::vector<std::vector<int64_t>> rows_done_;  ///< per thread: scratch of run_bands()
   bool finished_ = false;
-  Buffer memory_, local_memory_, sums_memory_, workspace_;
-  int local_threads_ = 0;  ///< that local_memory_ is for
+  Buffer memory_, scratch_memory_, sums_memory_, workspace_;
+  int scratch_threads_ = 0;  ///< that scratch_memory_ is for
   int64_t groups_on_blocks_ = 0;
   std::optional<ActivationPatterns> patterns_;  ///< nothing: each pass has its own
   int64_t images_recorded_ = 0;                 ///< whose patterns are known

@@ -67,12 +67,12 @@ class Replay {
   /// Weight of this batch in batch norm's running statistics, instead of the layer's own momentum.
   std::optional<float> statistics_momentum;
 
-  void* data(Value v) const { return here(data_, v, local_data_); }
+  void* data(Value v) const { return here(data_, v, scratch_data_); }
   /// Null if nothing needs the gradient of v (the images).
-  void* grad(Value v) const { return here(grad_, v, local_grads_); }
+  void* grad(Value v) const { return here(grad_, v, scratch_gradients_); }
   /// Where data(v) and grad(v) are to be copied, around the cache; null: they are there.
-  void* data_copy(Value v) const { return copy_of(data_, v, local_data_); }
-  void* grad_copy(Value v) const { return copy_of(grad_, v, local_grads_); }
+  void* data_copy(Value v) const { return copy_of(data_, v, scratch_data_); }
+  void* grad_copy(Value v) const { return copy_of(grad_, v, scratch_gradients_); }
   /// Whether to write the gradient of v around the cache.
   bool streams_grad(Value v) const { return streamed_[v.index] != 0; }
   void* workspace() const { return workspace_; }
@@ -98,7 +98,7 @@ class Replay {
  private:
   friend class Graph;
   /// A thread's own block of a value, while a group of nodes runs.
-  struct Local {
+  struct Scratch {
     std::byte* first = nullptr;  ///< of thread 0; null: it is not local
     bool copied = false;
     bool band = false;  ///< holds only the rows at hand
@@ -108,14 +108,14 @@ class Replay {
     if (whole[v.index] == nullptr) return nullptr;
     return static_cast<std::byte*>(whole[v.index]) + block_ * block_bytes_[v.index];
   }
-  void* here(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
-    const Local& local = locals[v.index];
+  void* here(std::span<void* const> whole, Value v, std::span<const Scratch> scratch) const {
+    const Scratch& local = scratch[v.index];
     if (local.first == nullptr) return at_block(whole, v);
     return local.first + thread_ * block_bytes_[v.index] -
            (local.band ? first_row_ * row_bytes_[v.index] : 0);
   }
-  void* copy_of(std::span<void* const> whole, Value v, std::span<const Local> locals) const {
-    return locals[v.index].copied ? at_block(whole, v) : nullptr;
+  void* copy_of(std::span<void* const> whole, Value v, std::span<const Scratch> scratch) const {
+    return scratch[v.index].copied ? at_block(whole, v) : nullptr;
   }
 
   // Of the graph, by value: a replay is copied for each thread.
@@ -124,7 +124,7 @@ class Replay {
   std::span<kernels::ChannelSums* const> sums_;
   // From one block of images, and from one row, to the next.
   std::span<const int64_t> block_bytes_, row_bytes_;
-  std::span<const Local> local_data_, local_grads_;  ///< in what runs now
+  std::span<const Scratch> scratch_data_, scratch_gradients_;  ///< in what runs now
   std::span<const uint8_t> streamed_;
   std::span<void* const> held_;  ///< empty: patterns are not held
   void* gate_scratch_ = nullptr;
@@ -135,7 +135,7 @@ class Replay {
   int thread_ = 0;
 };
 
-enum class Pass { forward, backward };
+enum class Direction { forward, backward };
 
 /// How a node runs on blocks of images in training, `lanes` of the backend each and some rows at a
 /// time (kernels::band_rows()), from several threads at a time. The results are those of
@@ -152,20 +152,20 @@ class BlockPasses {
   /// some rows of x in the forward pass, of the output in the backward pass. It then also copies
   /// these rows (Replay::data_copy, grad_copy) if asked to, as `run` does with the output.
   virtual bool sums() const { return false; }
-  virtual void sum(Pass, const Replay& /*block*/, const kernels::RowRange&) {}
-  /// Whether run(Pass::forward) may be called again in the backward pass, before this node's turn,
-  /// with what backward() reads.
-  virtual bool remakes() const { return false; }
+  virtual void sum(Direction, const Replay& /*block*/, const kernels::RowRange&) {}
+  /// Whether run(Direction::forward) may be called again in the backward pass, before this node's
+  /// turn, with what backward() reads.
+  virtual bool can_recompute() const { return false; }
 
   /// In this order: `begin` once, after all sums; `run` and weight_grad for all rows; `end` once.
-  virtual void begin(Pass, const Replay& /*batch*/) {}
+  virtual void begin(Direction, const Replay& /*batch*/) {}
   /// Rows of the output in the forward pass, of the inputs in the backward pass.
-  virtual void run(Pass, const Replay& block, const kernels::RowRange& rows) = 0;
+  virtual void run(Direction, const Replay& block, const kernels::RowRange& rows) = 0;
   /// Whether backward() is weight_grad, for all rows of the output, and `run`, which then reads no
   /// inputs.
   virtual bool has_weight_grad() const { return false; }
   virtual void weight_grad(const Replay& /*block*/, const kernels::RowRange&) {}
-  virtual void end(Pass, const Replay& /*batch*/) {}
+  virtual void end(Direction, const Replay& /*batch*/) {}
 };
 
 /// What a node is, for tables and cost models.

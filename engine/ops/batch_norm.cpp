@@ -83,11 +83,11 @@ class BatchNorm final : public Node, private BlockPasses {
   }
   bool ready(const Replay&) override { return true; }
   bool sums() const override { return true; }
-  bool remakes() const override { return !has_residual(); }
+  bool can_recompute() const override { return !has_residual(); }
 
-  void sum(Pass pass, const Replay& block, const kernels::RowRange& rows) override {
+  void sum(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
     const void* x = block.data(inputs[0]);
-    if (pass == Pass::forward)
+    if (direction == Direction::forward)
       kernels_->on_blocks.sum(channel_sums(block), block.block(), x, block.data_copy(inputs[0]),
                               shape_, rows, block.launch);
     else
@@ -98,8 +98,8 @@ class BatchNorm final : public Node, private BlockPasses {
           rows, block.launch);
   }
 
-  void begin(Pass pass, const Replay& batch) override {
-    if (pass == Pass::forward)
+  void begin(Direction direction, const Replay& batch) override {
+    if (direction == Direction::forward)
       kernels_->on_blocks.finish(saved_mean_.data(), saved_inv_std_.data(),
                                  arena_->state(parameters_.running_mean),
                                  arena_->state(parameters_.running_var), channel_sums(batch),
@@ -110,11 +110,11 @@ class BatchNorm final : public Node, private BlockPasses {
                                       saved_inv_std_.data(), shape_);
   }
 
-  void run(Pass pass, const Replay& block, const kernels::RowRange& rows) override {
+  void run(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
     const void* x = block.data(inputs[0]);
     const void* gamma = arena_->weight(parameters_.gamma);
     const void* beta = arena_->weight(parameters_.beta);
-    if (pass == Pass::forward)
+    if (direction == Direction::forward)
       return kernels_->on_blocks.apply(block.data(output), block.data_copy(output), x,
                                        residual(block), saved_mean_.data(), saved_inv_std_.data(),
                                        gamma, beta, shape_, options_, rows, block.launch);

@@ -63,9 +63,9 @@ class Conv2d final : public WeightedNode {
           std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
   }
 
-  bool by_winograd(LayerPass pass, const Replay& r) const override {
+  bool by_winograd(ConvPass pass, const Replay& r) const override {
     return r.winograd &&
-           (pass == LayerPass::weight_grad ? winograd_weights_ : winograd_activations_);
+           (pass == ConvPass::weight_grad ? winograd_weights_ : winograd_activations_);
   }
   // By the batch at hand: a short one gives the same bits in a network of any size.
   bool activations_by_winograd(const Replay& r) const {

@@ -25,10 +25,10 @@ double microseconds(const std::function<void()>& run) {
 
 }  // namespace
 
-const char* to_string(LayerPass pass) {
-  return pass == LayerPass::forward      ? "forward"
-         : pass == LayerPass::input_grad ? "input_grad"
-                                         : "weight_grad";
+const char* to_string(ConvPass pass) {
+  return pass == ConvPass::forward      ? "forward"
+         : pass == ConvPass::input_grad ? "input_grad"
+                                        : "weight_grad";
 }
 
 std::string choice_key(const PassProblem& problem) {

@@ -11,14 +11,14 @@
 
 namespace sculpt::ops {
 
-enum class LayerPass { forward, input_grad, weight_grad };
+using kernels::ConvPass;
 
 /// "forward", "input_grad" or "weight_grad".
-const char* to_string(LayerPass pass);
+const char* to_string(ConvPass pass);
 
 /// Everything about a pass that decides which kernels are faster, besides the machine.
 struct PassProblem {
-  LayerPass pass = LayerPass::forward;
+  ConvPass pass = ConvPass::forward;
   /// Shape of the layer; a linear layer is a 1x1 convolution over one pixel.
   kernels::Conv2dShape shape;
   int64_t batch = 1;      ///< images of the largest batch

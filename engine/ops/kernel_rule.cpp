@@ -56,11 +56,11 @@ double break_even_density(const PassProblem& problem, const Machine& machine) {
       *std::ranges::find_if(nearest_section(machine).rows,
                             [&](const RuleRow& candidate) { return fits(candidate, problem); });
   switch (problem.pass) {
-    case LayerPass::forward:
+    case ConvPass::forward:
       return row.forward;
-    case LayerPass::input_grad:
+    case ConvPass::input_grad:
       return row.input_grad;
-    case LayerPass::weight_grad:
+    case ConvPass::weight_grad:
       return row.weight_grad;
   }
   return row.forward;

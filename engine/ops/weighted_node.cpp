@@ -26,39 +26,38 @@ void WeightedNode::prepare_sparse(const Graph& graph, const kernels::Conv2dShape
 }
 
 void WeightedNode::forward(const Replay& r) {
-  run(LayerPass::forward, pass_kernels_.forward, r, nullptr);
+  run(ConvPass::forward, pass_kernels_.forward, r, nullptr);
 }
 
 void WeightedNode::backward(const Replay& r) {
-  run(LayerPass::weight_grad, pass_kernels_.weight_grad, r, arena_->gradient(weight_));
-  if (r.grad(inputs[0]) != nullptr)
-    run(LayerPass::input_grad, pass_kernels_.input_grad, r, nullptr);
+  run(ConvPass::weight_grad, pass_kernels_.weight_grad, r, arena_->gradient(weight_));
+  if (r.grad(inputs[0]) != nullptr) run(ConvPass::input_grad, pass_kernels_.input_grad, r, nullptr);
 }
 
-void WeightedNode::run(LayerPass pass, Choice choice, const Replay& r, void* dweight) {
+void WeightedNode::run(ConvPass pass, Choice choice, const Replay& r, void* dweight) {
   if (choice == Choice::sparse) return run_sparse(pass, r, dweight);
   switch (pass) {
-    case LayerPass::forward:
+    case ConvPass::forward:
       return dense_forward(r);
-    case LayerPass::input_grad:
+    case ConvPass::input_grad:
       return dense_input_grad(r);
-    case LayerPass::weight_grad:
+    case ConvPass::weight_grad:
       return dense_weight_grad(r, dweight);
   }
 }
 
-void WeightedNode::run_sparse(LayerPass pass, const Replay& r, void* dweight) {
+void WeightedNode::run_sparse(ConvPass pass, const Replay& r, void* dweight) {
   const kernels::SparseConv2dKernels& kernels = sparse_.kernels();
   const void* x = r.data(inputs[0]);
   const void* weight = arena_->weight(weight_);
   switch (pass) {
-    case LayerPass::forward:
+    case ConvPass::forward:
       return kernels.forward(r.data(output), x, weight, bias(), sparse_.conv(), sparse_.workspace(),
                              r.launch);
-    case LayerPass::input_grad:
+    case ConvPass::input_grad:
       return kernels.input_grad(r.grad(inputs[0]), r.grad(output), weight, sparse_.conv(),
                                 grad_write[0], sparse_.workspace(), r.launch);
-    case LayerPass::weight_grad:
+    case ConvPass::weight_grad:
       return kernels.weight_grad(dweight, bias_gradient(), r.grad(output), x, sparse_.conv(),
                                  kernels::GradWrite::overwrite, sparse_.workspace(), r.launch);
   }
@@ -77,15 +76,15 @@ bool WeightedNode::ready(const Replay&) {
   return pass_kernels_ == kAllSparse;
 }
 
-void WeightedNode::begin(Pass pass, const Replay&) {
+void WeightedNode::begin(Direction direction, const Replay&) {
   sparse_.gather();
-  if (pass == Pass::backward) sparse_.zero_partials();
+  if (direction == Direction::backward) sparse_.zero_partials();
 }
 
-void WeightedNode::run(Pass pass, const Replay& block, const kernels::RowRange& rows) {
+void WeightedNode::run(Direction direction, const Replay& block, const kernels::RowRange& rows) {
   const auto& kernels = sparse_.kernels().on_blocks;
   const kernels::SparsePattern& conv = sparse_.conv();
-  if (pass == Pass::forward)
+  if (direction == Direction::forward)
     kernels.forward(block.data(output), block.data(inputs[0]), sparse_.values(), conv, rows,
                     block.launch);
   else if (void* dx = block.grad(inputs[0]))
@@ -104,8 +103,8 @@ RowWindow WeightedNode::window() const {
   return {shape.kernel_h, shape.stride, shape.padding};
 }
 
-void WeightedNode::end(Pass pass, const Replay&) {
-  if (pass == Pass::backward) sparse_.sum_partials(arena_->gradient(weight_));
+void WeightedNode::end(Direction direction, const Replay&) {
+  if (direction == Direction::backward) sparse_.sum_partials(arena_->gradient(weight_));
 }
 
 std::optional<PassKernels> WeightedNode::pass_kernels() const {
@@ -133,22 +132,22 @@ void WeightedNode::choose_kernels(const Replay& r) {
 PassKernels WeightedNode::choose(const Replay& r) {
   if (r.sparse == SparseKernels::on || sparse_.density() == 0) return kAllSparse;
   PassKernels chosen;
-  chosen.forward = choose_faster(LayerPass::forward, r);
-  chosen.weight_grad = choose_faster(LayerPass::weight_grad, r);
+  chosen.forward = choose_faster(ConvPass::forward, r);
+  chosen.weight_grad = choose_faster(ConvPass::weight_grad, r);
   // A layer without an input gradient reports the choice of its forward pass.
   chosen.input_grad =
-      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(LayerPass::input_grad, r);
+      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(ConvPass::input_grad, r);
   return chosen;
 }
 
-Choice WeightedNode::choose_faster(LayerPass pass, const Replay& r) {
+Choice WeightedNode::choose_faster(ConvPass pass, const Replay& r) {
   const PassProblem problem = pass_problem(pass, r);
   if (r.sparse == SparseKernels::tuned && r.chooser != nullptr)
     return r.chooser->choose(choice_key(problem), [&] { return measure(problem, r); });
   return choose_by_rule(problem, this_machine(arena_->backend().name));
 }
 
-PassProblem WeightedNode::pass_problem(LayerPass pass, const Replay& r) const {
+PassProblem WeightedNode::pass_problem(ConvPass pass, const Replay& r) const {
   return {pass, sparse_.shape(), max_batch_, by_winograd(pass, r), sparse_.density()};
 }
 

@@ -23,7 +23,7 @@ class WeightedNode : public Node, private BlockPasses {
   bool backward_reads_input(size_t) const final { return true; }
 
   /// What a choice of kernels for this pass depends on, under the present mask.
-  PassProblem pass_problem(LayerPass pass, const Replay& r) const;
+  PassProblem pass_problem(ConvPass pass, const Replay& r) const;
 
  protected:
   /// Of prepare(). `shape`: see SparseLayer.
@@ -39,22 +39,22 @@ class WeightedNode : public Node, private BlockPasses {
   void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
 
   /// Whether the dense kernels of this pass spare multiplications.
-  virtual bool by_winograd(LayerPass, const Replay&) const { return false; }
+  virtual bool by_winograd(ConvPass, const Replay&) const { return false; }
 
  private:
   bool ready(const Replay& r) final;
-  void begin(Pass pass, const Replay& r) final;
+  void begin(Direction direction, const Replay& r) final;
   RowWindow window() const final;
-  void run(Pass pass, const Replay& block, const kernels::RowRange& rows) final;
+  void run(Direction direction, const Replay& block, const kernels::RowRange& rows) final;
   bool has_weight_grad() const final { return true; }
   void weight_grad(const Replay& block, const kernels::RowRange& rows) final;
-  void end(Pass pass, const Replay& r) final;
+  void end(Direction direction, const Replay& r) final;
 
-  void run(LayerPass pass, kernels::Choice choice, const Replay& r, void* dweight);
-  void run_sparse(LayerPass pass, const Replay& r, void* dweight);
+  void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
+  void run_sparse(ConvPass pass, const Replay& r, void* dweight);
   void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
-  kernels::Choice choose_faster(LayerPass pass, const Replay& r);
+  kernels::Choice choose_faster(ConvPass pass, const Replay& r);
   kernels::Timing measure(const PassProblem& problem, const Replay& r);
   void touch(void* activation, const kernels::ActivationShape& shape) const;
 

@@ -17,7 +17,7 @@ bool is_norm_or_bias(ParameterKind kind) {
 
 bool extends(const SgdSegment& last, const SgdSegment& next) {
   return last.weight_decay == next.weight_decay && last.offset + last.count == next.offset &&
-         last.packed_offset < 0 && next.packed_offset < 0;
+         last.compute_copy_offset < 0 && next.compute_copy_offset < 0;
 }
 
 }  // namespace
@@ -32,8 +32,8 @@ Sgd::Sgd(ParameterArena& parameters, const OptimOptions& options)
 }
 
 void Sgd::follow_stored_form() {
-  if (form_ == parameters_.stored_form()) return;
-  form_ = parameters_.stored_form();
+  if (form_ == parameters_.layout()) return;
+  form_ = parameters_.layout();
   const std::vector<SgdSegment> segments = make_segments();
   segment_count_ = static_cast<int64_t>(segments.size());
   const size_t bytes = segments.size() * sizeof(SgdSegment);
@@ -46,11 +46,11 @@ std::vector<SgdSegment> Sgd::make_segments() const {
   for (size_t id = 0; id < parameters_.parameters().size(); ++id) {
     const Parameter& p = parameters_.parameters()[id];
     const bool exempt = !options_.decay_norm_and_bias && is_norm_or_bias(p.kind);
-    const StoredParameter& stored = (*form_)[id];
+    const ParameterLayout& stored = (*form_)[id];
     SgdSegment segment{stored.offset, stored.count};
     segment.weight_decay = exempt ? 0.0f : static_cast<float>(options_.weight_decay);
-    segment.packed_offset = parameters_.packed_offset(static_cast<ParameterId>(id));
-    if (segment.packed_offset >= 0) {
+    segment.compute_copy_offset = parameters_.compute_copy_offset(static_cast<ParameterId>(id));
+    if (segment.compute_copy_offset >= 0) {
       segment.in = static_cast<int32_t>(p.shape[1]);
       segment.taps = static_cast<int32_t>(p.count / (p.shape[0] * p.shape[1]));
     }

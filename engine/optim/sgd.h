@@ -43,7 +43,7 @@ class Sgd {
 
   ParameterArena& parameters_;
   OptimOptions options_;
-  StoredArray::Form form_;  // that segments_ were made for
+  StoredArray::Layout form_;  // that segments_ were made for
   int64_t segment_count_ = 0;
   MirroredBuffer segments_;  // kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;

@@ -44,10 +44,10 @@ void ParameterArena::allocate(const kernels::Backend& backend) {
   SCULPT_CHECK(element_bytes_ == 0, "parameters are allocated already");
   backend_ = &backend;
   element_bytes_ = backend.parameter_bytes;
-  StoredForm dense;
+  ArenaLayout dense;
   for (const Parameter& p : parameters_)
     dense.add(p.count);
-  form_ = dense_ = std::make_shared<const StoredForm>(std::move(dense));
+  layout_ = dense_ = std::make_shared<const ArenaLayout>(std::move(dense));
   const auto* memory = backend.memory;
   weights_ = StoredArray("the weights", element_bytes_, memory, dense_);
   gradients_ = StoredArray("the weight gradients", element_bytes_, memory, dense_);
@@ -56,50 +56,50 @@ void ParameterArena::allocate(const kernels::Backend& backend) {
   state_ = MirroredBuffer(static_cast<size_t>(state_count_) * element_bytes_,
                           "the running statistics", memory);
   std::ranges::fill(masks(), uint8_t{1});
-  allocate_packed();
+  allocate_compute_copy();
   allocate_runs();
 }
 
 void ParameterArena::store_kept(std::span<const ParameterId> ids) {
   if (ids.empty()) {
-    compact_ = nullptr;
-    compact_masks_ = {};
+    packed_layout_ = nullptr;
+    packed_masks_ = {};
     return;
   }
   SCULPT_CHECK(backend_->memory == nullptr, "compact parameters lie in the memory of the host");
-  StoredForm form;
+  ArenaLayout layout;
   for (size_t id = 0; id < parameters_.size(); ++id) {
     const Parameter& p = parameters_[id];
     if (std::ranges::find(ids, static_cast<ParameterId>(id)) != ids.end())
-      form.add_kept(slice(std::as_const(*this).masks(), p));
+      layout.add_kept(slice(std::as_const(*this).masks(), p));
     else
-      form.add(p.count);
+      layout.add(p.count);
   }
-  // What has stayed in the last compact form is then good as it is.
-  if (compact_ == nullptr || *compact_ != form)
-    compact_ = std::make_shared<const StoredForm>(std::move(form));
-  form_ = compact_;
-  gather_compact_masks();
+  // What has stayed in the last packed layout is then good as it is.
+  if (packed_layout_ == nullptr || *packed_layout_ != layout)
+    packed_layout_ = std::make_shared<const ArenaLayout>(std::move(layout));
+  layout_ = packed_layout_;
+  gather_packed_masks();
 }
 
-void ParameterArena::gather_compact_masks() {
-  compact_masks_.assign(static_cast<size_t>(compact_->count()), 1);
+void ParameterArena::gather_packed_masks() {
+  packed_masks_.assign(static_cast<size_t>(packed_layout_->count()), 1);
   bool masked = false;
   for (size_t id = 0; id < parameters_.size(); ++id) {
-    const StoredParameter& stored = (*compact_)[id];
+    const ParameterLayout& stored = (*packed_layout_)[id];
     if (!stored.kept.empty()) continue;
     const auto mask = slice(std::as_const(*this).masks(), parameters_[id]);
-    std::ranges::copy(mask, compact_masks_.begin() + stored.offset);
+    std::ranges::copy(mask, packed_masks_.begin() + stored.offset);
     masked = masked || std::ranges::find(mask, uint8_t{0}) != mask.end();
   }
-  if (!masked) compact_masks_ = {};
+  if (!masked) packed_masks_ = {};
 }
 
 size_t ParameterArena::bytes() const {
-  size_t bytes = masks_.bytes() + state_.bytes() + packed_.bytes() + compact_masks_.capacity();
+  size_t bytes = masks_.bytes() + state_.bytes() + compute_copy_.bytes() + packed_masks_.capacity();
   for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
     bytes += array->bytes();
-  return bytes + (compact_ ? compact_->bytes() : 0);
+  return bytes + (packed_layout_ ? packed_layout_->bytes() : 0);
 }
 
 void ParameterArena::allocate_runs() {
@@ -121,9 +121,9 @@ kernels::PrunableRuns ParameterArena::prunable_runs() const {
           prunable_count()};
 }
 
-void ParameterArena::allocate_packed() {
-  packed_offsets_.assign(parameters_.size(), -1);
-  if (backend_->packed_weight_bytes == 0) return;
+void ParameterArena::allocate_compute_copy() {
+  compute_copy_offsets_.assign(parameters_.size(), -1);
+  if (backend_->compute_weight_bytes == 0) return;
   std::vector<kernels::SgdSegment> segments;
   int64_t end = 0;
   for (size_t id = 0; id < parameters_.size(); ++id) {
@@ -131,57 +131,58 @@ void ParameterArena::allocate_packed() {
     const bool conv = p.kind == ParameterKind::conv_weight;
     if (!conv && p.kind != ParameterKind::linear_weight) continue;
     kernels::SgdSegment segment{p.offset, p.count};
-    segment.packed_offset = packed_offsets_[id] = end;
+    segment.compute_copy_offset = compute_copy_offsets_[id] = end;
     segment.in = static_cast<int32_t>(p.shape[1]);
     segment.taps = conv ? static_cast<int32_t>(p.shape[2] * p.shape[3]) : 1;
     segments.push_back(segment);
     constexpr int64_t kAlignment = 64;  // elements; kernels load vectors from a weight's start
     end += (p.count + kAlignment - 1) / kAlignment * kAlignment;
   }
-  packed_segment_count_ = static_cast<int64_t>(segments.size());
+  compute_copy_segment_count_ = static_cast<int64_t>(segments.size());
   const size_t bytes = segments.size() * sizeof(kernels::SgdSegment);
-  packed_segments_ = MirroredBuffer(bytes, "the table of compute copies", backend_->memory);
-  if (bytes > 0) std::memcpy(packed_segments_.host(), segments.data(), bytes);
-  packed_ = Buffer(static_cast<size_t>(end) * backend_->packed_weight_bytes,
-                   "the weights' compute copy", backend_->memory);
+  compute_copy_segments_ = MirroredBuffer(bytes, "the table of compute copies", backend_->memory);
+  if (bytes > 0) std::memcpy(compute_copy_segments_.host(), segments.data(), bytes);
+  compute_copy_ = Buffer(static_cast<size_t>(end) * backend_->compute_weight_bytes,
+                         "the weights' compute copy", backend_->memory);
 }
 
 const void* ParameterArena::compute_weight(ParameterId id) {
-  if (packed_offsets_[id] < 0) return weight(id);
-  if (packed_stale_) pack();
-  return packed_.data() + static_cast<size_t>(packed_offsets_[id]) * backend_->packed_weight_bytes;
+  if (compute_copy_offsets_[id] < 0) return weight(id);
+  if (compute_copy_stale_) update_compute_copy();
+  return compute_copy_.data() +
+         static_cast<size_t>(compute_copy_offsets_[id]) * backend_->compute_weight_bytes;
 }
 
-void ParameterArena::pack() {
+void ParameterArena::update_compute_copy() {
   const auto* segments =
-      reinterpret_cast<const kernels::SgdSegment*>(std::as_const(packed_segments_).device());
-  backend_->masked_sgd.pack(sgd_arena(segments, packed_segment_count_), backend_->stream);
-  packed_stale_ = false;
+      reinterpret_cast<const kernels::SgdSegment*>(std::as_const(compute_copy_segments_).device());
+  backend_->masked_sgd.pack(sgd_arena(segments, compute_copy_segment_count_), backend_->stream);
+  compute_copy_stale_ = false;
 }
 
 void ParameterArena::hand_to_device() {
   if (backend_->memory == nullptr) return;
   for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
-    array->in(form_).device();
+    array->in(layout_).device();
   state_.device();
   std::as_const(masks_).device();
-  if (packed_stale_ && backend_->packed_weight_bytes > 0) pack();
+  if (compute_copy_stale_ && backend_->compute_weight_bytes > 0) update_compute_copy();
 }
 
 kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
                                             int64_t segment_count) {
   kernels::SgdArena arena;
-  arena.weight = weights_.in(form_).device();
-  arena.momentum = momentum_.in(form_).device();
-  arena.grad = std::as_const(gradients_.in(form_)).device();
-  if (form_ == dense_)
+  arena.weight = weights_.in(layout_).device();
+  arena.momentum = momentum_.in(layout_).device();
+  arena.grad = std::as_const(gradients_.in(layout_)).device();
+  if (layout_ == dense_)
     arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
-  else if (!compact_masks_.empty())
-    arena.mask = compact_masks_.data();
-  arena.packed = packed_.data();
+  else if (!packed_masks_.empty())
+    arena.mask = packed_masks_.data();
+  arena.compute_copy = compute_copy_.data();
   arena.segments = segments;
   arena.segment_count = segment_count;
-  arena.count = form_->count();
+  arena.count = layout_->count();
   return arena;
 }
 

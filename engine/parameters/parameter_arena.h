@@ -8,10 +8,11 @@
 // Kernels get pointers into the backend's memory, host code gets spans; where these are different
 // memories the newest values are copied over when the other side asks (MirroredBuffer).
 //
-// Between changes of masks, weights, gradients and momentum may be stored in a compact form without
-// the masked elements of some parameters (store_kept). weight(), gradient() and sgd_arena() are in
-// the stored form; everything else shows whole arenas, expanded when it is asked for: masked
-// elements are then +0. What is not asked for stays as it is. Masks always have all elements.
+// Between changes of masks, weights, gradients and momentum may be stored in a packed layout
+// without the masked elements of some parameters (store_kept). weight(), gradient() and sgd_arena()
+// are in the stored layout; everything else shows whole arenas, expanded when it is asked for:
+// masked elements are then +0. What is not asked for stays as it is. Masks always have all
+// elements.
 
 #include <cstdint>
 #include <memory>
@@ -75,23 +76,23 @@ class ParameterArena {
   /// read nor write those. Until masks may change again (see mask_version).
   void store_kept(std::span<const ParameterId> ids);
   /// How parameters are stored now. Another object once that changes.
-  const StoredArray::Form& stored_form() const { return form_; }
+  const StoredArray::Layout& layout() const { return layout_; }
   /// Bytes of all arenas as they are now, one copy of each.
   size_t bytes() const;
 
   // For kernels: pointers in the backend's memory and element type. Good until a view for host code
-  // or the stored form is asked for.
+  // or the stored layout is asked for.
   const void* weight(ParameterId id) const {
-    return std::as_const(weights_.in(form_)).device() + offset_bytes(id);
+    return std::as_const(weights_.in(layout_)).device() + offset_bytes(id);
   }
-  void* gradient(ParameterId id) { return gradients_.in(form_).device() + offset_bytes(id); }
+  void* gradient(ParameterId id) { return gradients_.in(layout_).device() + offset_bytes(id); }
   void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
   // The same for kernels that go over a whole arena, in global-index order.
   const void* weight_array() const { return std::as_const(weights_.in(dense_)).device(); }
   const void* gradient_array() const { return std::as_const(gradients_.in(dense_)).device(); }
   const uint8_t* mask_array() const { return reinterpret_cast<const uint8_t*>(masks_.device()); }
   void* mutable_weight_array() {
-    packed_stale_ = true;
+    compute_copy_stale_ = true;
     return weights_.in(dense_).device();
   }
   void* mutable_momentum_array() { return momentum_.in(dense_).device(); }
@@ -111,24 +112,24 @@ class ParameterArena {
   /// step, whose kernels run without asking for pointers.
   void hand_to_device();
   /// Everything the optimizer works on, with the segments given (in the backend's memory), offsets
-  /// being those of the stored form.
+  /// being those of the stored layout.
   kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
   /// Where the compute copy of a weight begins, in its elements; -1 if it has none.
-  int64_t packed_offset(ParameterId id) const { return packed_offsets_[id]; }
+  int64_t compute_copy_offset(ParameterId id) const { return compute_copy_offsets_[id]; }
   const kernels::Backend& backend() const { return *backend_; }
 
-  /// Brings what forward and backward passes read and write into the present form, so that several
-  /// threads may ask for pointers at the same time.
-  void settle() {
-    weights_.in(form_);
-    gradients_.in(form_);
+  /// Brings what forward and backward passes read and write into the present layout, so that
+  /// several threads may ask for pointers at the same time.
+  void convert_to_current_layout() {
+    weights_.in(layout_);
+    gradients_.in(layout_);
   }
 
   /// For host code: whole arenas in global-index order; T must be the element type (checked).
   /// Spans are good until kernels run.
   template <class T = float>
   std::span<T> weights() {
-    packed_stale_ = true;
+    compute_copy_stale_ = true;
     return view<T>(weights_.in(dense_), count_);
   }
   template <class T = float>
@@ -166,11 +167,11 @@ class ParameterArena {
 
  private:
   size_t offset_bytes(ParameterId id) const {
-    return static_cast<size_t>((*form_)[static_cast<size_t>(id)].offset) * element_bytes_;
+    return static_cast<size_t>((*layout_)[static_cast<size_t>(id)].offset) * element_bytes_;
   }
   void masks_may_change() {
     ++mask_version_;
-    form_ = dense_;
+    layout_ = dense_;
   }
   void require_element(size_t bytes) const;
   template <class T>
@@ -178,9 +179,9 @@ class ParameterArena {
     require_element(sizeof(T));
     return {reinterpret_cast<T*>(buffer.host()), static_cast<size_t>(count)};
   }
-  void gather_compact_masks();
-  void allocate_packed();
-  void pack();
+  void gather_packed_masks();
+  void allocate_compute_copy();
+  void update_compute_copy();
   void allocate_runs();
 
   std::vector<Parameter> parameters_;
@@ -190,20 +191,20 @@ class ParameterArena {
   size_t element_bytes_ = 0;
   const kernels::Backend* backend_ = nullptr;
   StoredArray weights_, gradients_, momentum_;
-  StoredArray::Form dense_, form_;
-  StoredArray::Form compact_;           // the last compact form
-  std::vector<uint8_t> compact_masks_;  // of its values; empty: nothing is masked
+  StoredArray::Layout dense_, layout_;
+  StoredArray::Layout packed_layout_;  // the last packed layout
+  std::vector<uint8_t> packed_masks_;  // of its values; empty: nothing is masked
   MirroredBuffer masks_, state_;
   int64_t mask_version_ = 0;
 
   MirroredBuffer runs_;  // PrunableRun
   int64_t run_count_ = 0;
 
-  std::vector<int64_t> packed_offsets_;  // per parameter
-  MirroredBuffer packed_segments_;       // SgdSegment: the weights that have a compute copy
-  int64_t packed_segment_count_ = 0;
-  Buffer packed_;
-  bool packed_stale_ = true;
+  std::vector<int64_t> compute_copy_offsets_;  // per parameter
+  MirroredBuffer compute_copy_segments_;       // SgdSegment: the weights that have a compute copy
+  int64_t compute_copy_segment_count_ = 0;
+  Buffer compute_copy_;
+  bool compute_copy_stale_ = true;
 };
 
 }  // namespace sculpt

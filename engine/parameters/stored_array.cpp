@@ -8,8 +8,8 @@
 
 namespace sculpt {
 
-StoredParameter& StoredForm::append(int64_t dense_count) {
-  StoredParameter& p = parameters_.emplace_back();
+ParameterLayout& ArenaLayout::append(int64_t dense_count) {
+  ParameterLayout& p = parameters_.emplace_back();
   p.dense_offset = dense_count_;
   p.dense_count = p.count = dense_count;
   p.offset = count_;
@@ -17,24 +17,24 @@ StoredParameter& StoredForm::append(int64_t dense_count) {
   return p;
 }
 
-void StoredForm::add(int64_t count) {
+void ArenaLayout::add(int64_t count) {
   count_ += append(count).count;
 }
 
-void StoredForm::add_kept(std::span<const uint8_t> mask) {
-  StoredParameter& p = append(std::ssize(mask));
+void ArenaLayout::add_kept(std::span<const uint8_t> mask) {
+  ParameterLayout& p = append(std::ssize(mask));
   p.kept.assign(mask.begin(), mask.end());
   p.count = std::ranges::count(p.kept, true);
   count_ += p.count;
 }
 
-bool StoredForm::dense() const {
-  return std::ranges::all_of(parameters_, [](const StoredParameter& p) { return p.kept.empty(); });
+bool ArenaLayout::dense() const {
+  return std::ranges::all_of(parameters_, [](const ParameterLayout& p) { return p.kept.empty(); });
 }
 
-size_t StoredForm::bytes() const {
-  size_t bytes = parameters_.size() * sizeof(StoredParameter);
-  for (const StoredParameter& p : parameters_)
+size_t ArenaLayout::bytes() const {
+  size_t bytes = parameters_.size() * sizeof(ParameterLayout);
+  for (const ParameterLayout& p : parameters_)
     bytes += p.kept.size() / 8;
   return bytes;
 }
@@ -43,16 +43,16 @@ namespace {
 
 /// Calls visit(i, j) for every element i of the parameter that has a value, the parameter's j-th.
 template <class Visit>
-void for_each_value(const StoredParameter& p, const Visit& visit) {
+void for_each_value(const ParameterLayout& p, const Visit& visit) {
   int64_t j = 0;
   for (int64_t i = 0; i < p.dense_count; ++i)
     if (p.kept[static_cast<size_t>(i)]) visit(i, j++);
 }
 
-/// to: zero; in the dense form.
+/// to: zero; in the dense layout.
 template <class T>
-void expand(T* to, const T* from, const StoredForm& form) {
-  for (const StoredParameter& p : form.parameters()) {
+void expand(T* to, const T* from, const ArenaLayout& layout) {
+  for (const ParameterLayout& p : layout.parameters()) {
     T* dense = to + p.dense_offset;
     const T* values = from + p.offset;
     if (p.kept.empty())
@@ -63,8 +63,8 @@ void expand(T* to, const T* from, const StoredForm& form) {
 }
 
 template <class T>
-void compact(T* to, const T* from, const StoredForm& form) {
-  for (const StoredParameter& p : form.parameters()) {
+void compact(T* to, const T* from, const ArenaLayout& layout) {
+  for (const ParameterLayout& p : layout.parameters()) {
     const T* dense = from + p.dense_offset;
     T* values = to + p.offset;
     if (p.kept.empty())
@@ -77,40 +77,40 @@ void compact(T* to, const T* from, const StoredForm& form) {
 }  // namespace
 
 StoredArray::StoredArray(const char* what, size_t element_bytes,
-                         const kernels::DeviceMemory* memory, Form form)
-    : what_(what), element_bytes_(element_bytes), memory_(memory), form_(std::move(form)) {
+                         const kernels::DeviceMemory* memory, Layout layout)
+    : what_(what), element_bytes_(element_bytes), memory_(memory), layout_(std::move(layout)) {
   SCULPT_CHECK(element_bytes == sizeof(float) || element_bytes == sizeof(double),
                "elements of {} bytes", element_bytes);
-  if (memory_) buffer_ = allocated(form_->count());
+  if (memory_) buffer_ = allocated(layout_->count());
 }
 
 MirroredBuffer StoredArray::allocated(int64_t count) const {
   return {static_cast<size_t>(count) * element_bytes_, what_, memory_};
 }
 
-MirroredBuffer& StoredArray::in(const Form& form) const {
-  // Nothing is written where it has this form already: threads may then ask at the same time.
-  if (buffer_.bytes() > 0 && form == form_) return buffer_;
+MirroredBuffer& StoredArray::in(const Layout& layout) const {
+  // Nothing is written where it has this layout already: threads may then ask at the same time.
+  if (buffer_.bytes() > 0 && layout == layout_) return buffer_;
   if (buffer_.bytes() == 0)
-    buffer_ = allocated(form->count());
+    buffer_ = allocated(layout->count());
   else
-    element_bytes_ == sizeof(float) ? convert<float>(*form) : convert<double>(*form);
-  form_ = form;
+    element_bytes_ == sizeof(float) ? convert<float>(*layout) : convert<double>(*layout);
+  layout_ = layout;
   return buffer_;
 }
 
-/// By way of the dense form, which one of the two mostly is.
+/// By way of the dense layout, which one of the two mostly is.
 template <class T>
-void StoredArray::convert(const StoredForm& form) const {
+void StoredArray::convert(const ArenaLayout& layout) const {
   const auto values = [](MirroredBuffer& buffer) { return reinterpret_cast<T*>(buffer.host()); };
-  if (!form_->dense()) {
-    MirroredBuffer dense = allocated(form_->dense_count());
-    expand(values(dense), values(buffer_), *form_);
+  if (!layout_->dense()) {
+    MirroredBuffer dense = allocated(layout_->dense_count());
+    expand(values(dense), values(buffer_), *layout_);
     buffer_ = std::move(dense);
   }
-  if (!form.dense()) {
-    MirroredBuffer kept = allocated(form.count());
-    compact(values(kept), values(buffer_), form);
+  if (!layout.dense()) {
+    MirroredBuffer kept = allocated(layout.count());
+    compact(values(kept), values(buffer_), layout);
     buffer_ = std::move(kept);
   }
 }

@@ -25,16 +25,16 @@ void add_cycles(Plan& plan, const MethodSettings& s) {
   const int64_t count = s.cycles.count;
   const int64_t total = s.cycles.total_epochs > 0 ? s.cycles.total_epochs : s.epochs * count;
   for (const int64_t epochs : spread_epochs(s.cycles.spread, total, count))
-    plan.push_back(TrainStep{epochs});
+    plan.push_back(Cycle{epochs});
 }
 
 /// Train, then prune, rewind (maybe) and train again per level.
 Plan iterative(const MethodSettings& s, std::optional<RewindStep> rewind, int64_t first_epoch) {
-  Plan plan = {TrainStep{s.epochs}};
+  Plan plan = {Cycle{s.epochs}};
   for (const double density : density_ladder(s.prune.rate, target_density(s))) {
     plan.push_back(PruneStep{"magnitude", s.prune.allocation, density});
     if (rewind) plan.push_back(*rewind);
-    plan.push_back(TrainStep{s.epochs, first_epoch});
+    plan.push_back(Cycle{s.epochs, first_epoch});
   }
   return plan;
 }
@@ -46,8 +46,8 @@ Plan dense(const MethodSettings& s) {
 }
 
 Plan oneshot(const MethodSettings& s) {
-  return {TrainStep{s.epochs}, PruneStep{"magnitude", s.prune.allocation, target_density(s)},
-          TrainStep{s.epochs}};
+  return {Cycle{s.epochs}, PruneStep{"magnitude", s.prune.allocation, target_density(s)},
+          Cycle{s.epochs}};
 }
 
 Plan imp(const MethodSettings& s) {
@@ -67,7 +67,7 @@ Plan lrr(const MethodSettings& s) {
 }
 
 Plan pai(const MethodSettings& s) {
-  return {PruneStep{s.prune.criterion, s.prune.allocation, target_density(s)}, TrainStep{s.epochs}};
+  return {PruneStep{s.prune.criterion, s.prune.allocation, target_density(s)}, Cycle{s.epochs}};
 }
 
 Plan cyclic(const MethodSettings& s) {
@@ -87,7 +87,7 @@ Plan sculpt(const MethodSettings& s) {
   add_cycles(plan, s);
   plan.push_back(PruneStep{"magnitude", "global", target_density(s)});
   for (int64_t k = 0; k < s.cycles.final; ++k)
-    plan.push_back(TrainStep{s.epochs});
+    plan.push_back(Cycle{s.epochs});
   return plan;
 }
 

@@ -40,7 +40,7 @@ T parse_number(std::string_view word, std::string_view what, std::string_view te
 
 struct Validator {
   double density = 1;
-  const TrainStep* first_cycle = nullptr;
+  const Cycle* first_cycle = nullptr;
   int64_t epochs = 0;
 
   void operator()(const PruneStep& step) {
@@ -63,7 +63,7 @@ struct Validator {
            first_cycle->first_epoch + 1, first_cycle->epochs);
   }
 
-  void operator()(const TrainStep& step) {
+  void operator()(const Cycle& step) {
     if (step.epochs < 1) fail("a cycle needs at least 1 epoch");
     if (step.first_epoch < 0 || step.first_epoch >= step.epochs)
       fail("a cycle of {} epochs cannot start after epoch {}", step.epochs, step.first_epoch);
@@ -81,7 +81,7 @@ std::string describe(const PlanStep& step) {
     return fmt::format("prune {} {} {}", prune->criterion, prune->allocation, prune->density);
   if (const auto* rewind = std::get_if<RewindStep>(&step))
     return fmt::format("rewind {}", rewind->epoch);
-  const auto& train = std::get<TrainStep>(step);
+  const auto& train = std::get<Cycle>(step);
   if (train.first_epoch == 0) return fmt::format("train {}", train.epochs);
   return fmt::format("train {} from {}", train.epochs, train.first_epoch);
 }
@@ -95,10 +95,10 @@ PlanStep parse_plan_step(std::string_view text) {
   if (verb == "rewind" && words.size() == 2)
     return RewindStep{parse_number<int64_t>(words[1], "the epoch", text)};
   if (verb == "train" && words.size() == 2)
-    return TrainStep{parse_number<int64_t>(words[1], "the number of epochs", text)};
+    return Cycle{parse_number<int64_t>(words[1], "the number of epochs", text)};
   if (verb == "train" && words.size() == 4 && words[2] == "from")
-    return TrainStep{parse_number<int64_t>(words[1], "the number of epochs", text),
-                     parse_number<int64_t>(words[3], "the first epoch", text)};
+    return Cycle{parse_number<int64_t>(words[1], "the number of epochs", text),
+                 parse_number<int64_t>(words[3], "the first epoch", text)};
   const std::vector<std::string> verbs = {"prune", "rewind", "train"};
   const bool known = std::ranges::find(verbs, verb) != verbs.end();
   fail("plan step \"{}\" is not understood{}; a step is {}", text,
@@ -148,13 +148,13 @@ std::string difference_from_extension(const Plan& done, const Plan& longer) {
 int64_t total_epochs(const Plan& plan) {
   int64_t epochs = 0;
   for (const auto& step : plan)
-    if (const auto* train = std::get_if<TrainStep>(&step)) epochs += train->trained_epochs();
+    if (const auto* train = std::get_if<Cycle>(&step)) epochs += train->trained_epochs();
   return epochs;
 }
 
 int64_t cycle_count(const Plan& plan) {
   return std::ranges::count_if(
-      plan, [](const PlanStep& step) { return std::holds_alternative<TrainStep>(step); });
+      plan, [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); });
 }
 
 std::vector<double> densities(const Plan& plan) {
@@ -171,8 +171,7 @@ std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first) {
   std::vector<int64_t> epochs = {0};
   for (size_t i = first; i < plan.size(); ++i) {
     if (std::holds_alternative<PruneStep>(plan[i])) epochs.push_back(0);
-    if (const auto* train = std::get_if<TrainStep>(&plan[i]))
-      epochs.back() += train->trained_epochs();
+    if (const auto* train = std::get_if<Cycle>(&plan[i])) epochs.back() += train->trained_epochs();
   }
   return epochs;
 }
@@ -190,7 +189,7 @@ std::vector<int64_t> rewind_epochs(const Plan& plan) {
 int64_t rewind_epoch_after(const Plan& plan, int64_t trained) {
   if (trained == 0) return 0;
   for (const auto& step : plan)
-    if (const auto* first_cycle = std::get_if<TrainStep>(&step))
+    if (const auto* first_cycle = std::get_if<Cycle>(&step))
       return first_cycle->first_epoch + trained;
   fail("the plan trains nothing");
 }

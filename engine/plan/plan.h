@@ -23,11 +23,11 @@ struct RewindStep {
 };
 
 /// One cycle: the schedule runs over `epochs` epochs from a zeroed momentum.
-struct TrainStep {
+struct Cycle {
   int64_t epochs = 0;       ///< length of the schedule
   int64_t first_epoch = 0;  ///< where in the schedule training starts (weight rewinding may skip)
   int64_t trained_epochs() const { return epochs - first_epoch; }
-  bool operator==(const TrainStep&) const = default;
+  bool operator==(const Cycle&) const = default;
 };
 
 /// What a plan may hold. Within these bounds no count of steps or images overflows, since a data
@@ -35,7 +35,7 @@ struct TrainStep {
 inline constexpr int64_t kMostPlanSteps = 100'000;
 inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< all cycles together
 
-using PlanStep = std::variant<PruneStep, RewindStep, TrainStep>;
+using PlanStep = std::variant<PruneStep, RewindStep, Cycle>;
 using Plan = std::vector<PlanStep>;
 
 /// A step as text, as a config writes it:

@@ -92,7 +92,7 @@ PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_image
       }
       if (!total.estimated) cost.empty_layers = layers.empty();
     }
-    if (const auto* train = std::get_if<TrainStep>(&step)) {
+    if (const auto* train = std::get_if<Cycle>(&step)) {
       cost.epochs = train->epochs - train->first_epoch;
       cost.flops = layers.training_flops_per_image() * double(train_images) * double(cost.epochs);
     }

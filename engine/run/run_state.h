@@ -18,21 +18,28 @@ struct EpochSums {
   double seconds = 0;  ///< wall time spent in its steps
 };
 
-/// Seconds of training steps as they would have been on dense kernels (dense_timing.h).
+/// How long the run's training steps would have taken on dense kernels (dense_timing.h).
 struct DenseSeconds {
-  double earlier = 0;    ///< of the steps before the last change of masks, on dense kernels
-  double since = 0;      ///< of the steps since then, as they ran
-  double ratio = NAN;    ///< dense kernels / as they ran, since then; not a number: not measured
-  double measuring = 0;  ///< spent on finding that out, in no step's time
-  int64_t sparse_steps = 0;  ///< trained on kernels that skip masked weights
+  /// Steps before the last change of masks: seconds on dense kernels.
+  double dense_seconds_before = 0;
+  /// Steps since the last change of masks: seconds as they ran.
+  double seconds_current_mask = 0;
+  /// Seconds on dense kernels / seconds as they ran, for the current masks. Not a number: not
+  /// measured yet.
+  double ratio = NAN;
+  double measuring = 0;      ///< seconds spent on measuring the ratio; in no step's time
+  int64_t sparse_steps = 0;  ///< steps trained on kernels that skip masked weights
 
   void masks_change() {
-    earlier = total();
-    since = 0;
+    dense_seconds_before = total();
+    seconds_current_mask = 0;
     ratio = NAN;
   }
-  /// Not a number if some steps were not measured.
-  double total() const { return since > 0 ? earlier + since * ratio : earlier; }
+  /// Not a number if the ratio of some steps was not measured.
+  double total() const {
+    return seconds_current_mask > 0 ? dense_seconds_before + seconds_current_mask * ratio
+                                    : dense_seconds_before;
+  }
 };
 
 /// What a run reads, as fingerprints of 16 hexadecimal digits: a resumed run must read the same. An
@@ -99,8 +106,8 @@ struct RunState {
     v("flops", flops);
     v("seconds", seconds);
     v("train_seconds", train_seconds);
-    v("dense_earlier", dense.earlier);
-    v("dense_since", dense.since);
+    v("dense_earlier", dense.dense_seconds_before);
+    v("dense_since", dense.seconds_current_mask);
     v("dense_ratio", dense.ratio);
     v("dense_measuring", dense.measuring);
     v("sparse_steps", dense.sparse_steps);

@@ -20,7 +20,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double per(double a, double b) {
+double ratio_or_zero(double a, double b) {
   return b > 0 ? a / b : 0;
 }
 
@@ -84,7 +84,7 @@ RunOutcome Trainer::run() try {
   save_kernel_choices();
   const RunState end = state_;
   const bool trained_last =
-      !settings_.plan.empty() && std::holds_alternative<TrainStep>(settings_.plan.back());
+      !settings_.plan.empty() && std::holds_alternative<Cycle>(settings_.plan.back());
   if (!trained_last) {
     parts_.observer.on_evaluate();
     const auto evaluation =
@@ -158,7 +158,7 @@ RunOutcome Trainer::perform(const RewindStep& step) {
   return RunOutcome::finished;
 }
 
-RunOutcome Trainer::perform(const TrainStep& cycle) {
+RunOutcome Trainer::perform(const Cycle& cycle) {
   after_prune_.reset();
   if (state_.cycle_epoch == 0 && state_.epoch_step == 0) sgd_.zero_momentum();
   const int64_t plan_step = state_.plan_step;
@@ -168,7 +168,7 @@ RunOutcome Trainer::perform(const TrainStep& cycle) {
   return RunOutcome::finished;
 }
 
-RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
+RunOutcome Trainer::train_epoch(const Cycle& cycle) {
   if (run_steps(cycle) == RunOutcome::interrupted) return save_interrupted();
   const auto evaluation_start = Clock::now();
   require_finite(parts_.network.parameters());
@@ -188,12 +188,13 @@ RunOutcome Trainer::train_epoch(const TrainStep& cycle) {
   return RunOutcome::finished;
 }
 
-RunOutcome Trainer::run_steps(const TrainStep& cycle) {
+RunOutcome Trainer::run_steps(const Cycle& cycle) {
   const int64_t steps = parts_.train.steps_per_epoch();
   train_feed_.start_epoch(state_.epochs, state_.epoch_step);
   parts_.network.set_loss_sums({state_.sums.loss, state_.sums.correct});
-  look_.reset();
-  seen_loss_ = state_.sums.loss / static_cast<double>(state_.sums.images);  // NaN at the start
+  pending_loss_.reset();
+  last_known_loss_ =
+      state_.sums.loss / static_cast<double>(state_.sums.images);  // NaN at the start
   while (state_.epoch_step < steps) {
     const auto start = Clock::now();
     const double lr = lr_at(cycle, state_.epoch_step);
@@ -209,7 +210,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
     if (!on_device() || last || stop || save_now)
       check_loss();
     else
-      look_at_loss();
+      read_pending_loss();
     const double seconds = seconds_since(start);
     state_.sums.seconds += seconds;
     state_.train_seconds += seconds;
@@ -218,7 +219,7 @@ RunOutcome Trainer::run_steps(const TrainStep& cycle) {
       if (on_device()) check_loss();
       return RunOutcome::interrupted;
     }
-    parts_.observer.on_step(state_, seen_loss_);
+    parts_.observer.on_step(state_, last_known_loss_);
     if (stop) return RunOutcome::interrupted;
     if (save_now) save();
   }
@@ -250,7 +251,7 @@ void Trainer::step(int64_t images, double lr) {
 
 bool Trainer::count_step(double seconds) {
   DenseSeconds& dense = state_.dense;
-  dense.since += seconds;
+  dense.seconds_current_mask += seconds;
   if (!parts_.network.graph().skips_masked()) {
     dense.ratio = 1;
     return false;
@@ -302,7 +303,7 @@ std::vector<int64_t> Trainer::steps_with_masks() const {
 }
 
 bool Trainer::dense_time_can_be_known() const {
-  if (std::isnan(state_.dense.earlier)) return false;
+  if (std::isnan(state_.dense.dense_seconds_before)) return false;
   const std::vector<int64_t> steps = steps_with_masks();
   if (steps.front() < DenseTiming::kStepsNeeded) return false;
   // Later masks keep fewer weights, so that their layers skip some, too. The first step with a mask
@@ -330,30 +331,31 @@ void Trainer::check_loss() {
   const kernels::LossSums sums = parts_.network.loss_sums();
   state_.sums.loss = sums.loss;
   state_.sums.correct = sums.correct;
-  seen_loss_ = sums.loss / static_cast<double>(state_.sums.images);
+  last_known_loss_ = sums.loss / static_cast<double>(state_.sums.images);
   require_finite("the training loss", sums.loss);
 }
 
 // The loss of so many steps ago has long arrived: the device is not waited for, and the host does
 // not run further ahead of it than twice that.
-constexpr int64_t kStepsBetweenLooks = 32;
+constexpr int64_t kStepsBetweenLossReads = 32;
 
-void Trainer::look_at_loss() {
-  if (state_.epoch_step % kStepsBetweenLooks != 0) return;
-  if (look_) {
-    const kernels::LossSums sums = look_->sums.get();
+void Trainer::read_pending_loss() {
+  if (state_.epoch_step % kStepsBetweenLossReads != 0) return;
+  if (pending_loss_) {
+    const kernels::LossSums sums = pending_loss_->sums.get();
     state_.sums.loss = sums.loss;  // check_loss() puts the present one there before it is used
-    require_finite("the training loss", sums.loss, look_->step);
-    seen_loss_ = sums.loss / static_cast<double>(look_->images);
+    require_finite("the training loss", sums.loss, pending_loss_->step);
+    last_known_loss_ = sums.loss / static_cast<double>(pending_loss_->images);
   }
-  look_ = Look{state_.epoch_step, state_.sums.images, parts_.network.read_loss_sums()};
+  pending_loss_ =
+      PendingLoss{state_.epoch_step, state_.sums.images, parts_.network.read_loss_sums()};
 }
 
 void Trainer::end_diverged(const Divergence& divergence) {
   DivergencePlace place{state_.epochs, 0, lr_, settings_.train.optim.lr};
   // In an epoch; else the evaluation after the last prune or rewind is what failed.
   if (state_.epoch_step > 0) {
-    const auto& cycle = std::get<TrainStep>(settings_.plan[static_cast<size_t>(state_.plan_step)]);
+    const auto& cycle = std::get<Cycle>(settings_.plan[static_cast<size_t>(state_.plan_step)]);
     place.epoch = state_.epochs + 1;
     place.step = divergence.step().value_or(state_.epoch_step);
     EpochMetrics line = metrics(cycle, false);
@@ -365,7 +367,7 @@ void Trainer::end_diverged(const Divergence& divergence) {
   throw Error(divergence_message(divergence, place, parts_.store));
 }
 
-bool Trainer::evaluate_now(const TrainStep& cycle) {
+bool Trainer::evaluate_now(const Cycle& cycle) {
   const int64_t done = state_.cycle_epoch + 1;
   return done % settings_.train.eval_every == 0 || done == cycle.epochs - cycle.first_epoch;
 }
@@ -383,7 +385,7 @@ void Trainer::note_best(int64_t epoch) {
   state_.best_epoch_at_density = epoch;
 }
 
-EpochMetrics Trainer::metrics(const TrainStep& cycle, bool evaluated) const {
+EpochMetrics Trainer::metrics(const Cycle& cycle, bool evaluated) const {
   const auto images = static_cast<double>(state_.sums.images);
   const ParameterArena& parameters = parts_.network.parameters();
   EpochMetrics line;
@@ -398,13 +400,13 @@ EpochMetrics Trainer::metrics(const TrainStep& cycle, bool evaluated) const {
     line.test_loss = state_.test_loss;
     line.test_accuracy = state_.test_accuracy;
   }
-  line.density = per(static_cast<double>(parameters.kept_count()),
-                     static_cast<double>(parameters.prunable_count()));
-  line.images_per_second = per(images, state_.sums.seconds);
+  line.density = ratio_or_zero(static_cast<double>(parameters.kept_count()),
+                               static_cast<double>(parameters.prunable_count()));
+  line.images_per_second = ratio_or_zero(images, state_.sums.seconds);
   return line;
 }
 
-void Trainer::finish_epoch(const TrainStep& cycle) {
+void Trainer::finish_epoch(const Cycle& cycle) {
   state_.train_loss = state_.sums.loss / static_cast<double>(state_.sums.images);
   state_.sums = {};
   state_.epoch_step = 0;
@@ -456,7 +458,7 @@ void Trainer::update_cost() {
   flops_per_image_ = training_flops_per_image(parts_.network);
 }
 
-double Trainer::lr_at(const TrainStep& cycle, int64_t epoch_step) const {
+double Trainer::lr_at(const Cycle& cycle, int64_t epoch_step) const {
   const int64_t steps = parts_.train.steps_per_epoch();
   const int64_t epoch = cycle.first_epoch + state_.cycle_epoch;
   return learning_rate(epoch * steps + epoch_step, cycle.epochs * steps, settings_.train.optim);

@@ -85,9 +85,9 @@ class Trainer {
   /// False if its scoring was interrupted.
   bool prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
-  RunOutcome perform(const TrainStep& cycle);
-  RunOutcome train_epoch(const TrainStep& cycle);
-  RunOutcome run_steps(const TrainStep& cycle);
+  RunOutcome perform(const Cycle& cycle);
+  RunOutcome train_epoch(const Cycle& cycle);
+  RunOutcome run_steps(const Cycle& cycle);
   void step(int64_t images, double lr);
   bool profiled(int64_t step) const;
   /// Counts a step's time among those on sparse or on dense kernels. Returns whether it is still to
@@ -106,14 +106,14 @@ class Trainer {
   /// Of the epoch so far; waits for a device.
   void check_loss();
   /// Of some steps ago.
-  void look_at_loss();
+  void read_pending_loss();
   /// Records the epoch and throws the whole message.
   [[noreturn]] void end_diverged(const Divergence& divergence);
   void record_for_profiler(bool before_step);
-  bool evaluate_now(const TrainStep& cycle);
+  bool evaluate_now(const Cycle& cycle);
   void record_evaluation(const Evaluation& evaluation);
-  EpochMetrics metrics(const TrainStep& cycle, bool evaluated) const;
-  void finish_epoch(const TrainStep& cycle);
+  EpochMetrics metrics(const Cycle& cycle, bool evaluated) const;
+  void finish_epoch(const Cycle& cycle);
   void finish_plan_step();
   void save_rewind_if_needed();
   /// The last evaluation, after `epoch`, may be the best one since the density last changed.
@@ -123,7 +123,7 @@ class Trainer {
   void save();
   void save_kernel_choices();
   void update_cost();
-  double lr_at(const TrainStep& cycle, int64_t epoch_step) const;
+  double lr_at(const Cycle& cycle, int64_t epoch_step) const;
   RunCost cost() const;
 
   RunParts parts_;
@@ -132,14 +132,14 @@ class Trainer {
   BatchFeed train_feed_, test_feed_;
   StepRecorder recorder_;
   /// The loss after some step of the epoch, on its way.
-  struct Look {
+  struct PendingLoss {
     int64_t step;    ///< of the epoch
     int64_t images;  ///< up to then
     Readback<kernels::LossSums> sums;
   };
-  std::optional<Look> look_;
+  std::optional<PendingLoss> pending_loss_;
   double lr_ = 0;                    // of the last step
-  double seen_loss_ = NAN;           // mean over the images of the epoch that a look has seen
+  double last_known_loss_ = NAN;     // mean over the images of the epoch that a look has seen
   std::set<int64_t> rewind_epochs_;  // see rewind_epochs()
   RunState state_;
   std::optional<Evaluation> after_prune_;  // if a prune was the last step performed

@@ -27,14 +27,16 @@ __device__ int find_segment(const SgdSegment* segments, int count, int64_t i) {
 }
 
 template <class Packed>
-__device__ void write_packed(const SgdArena& arena, const SgdSegment& segment, int64_t i, float w) {
-  if (segment.packed_offset < 0) return;
+__device__ void write_compute_copy(const SgdArena& arena, const SgdSegment& segment, int64_t i,
+                                   float w) {
+  if (segment.compute_copy_offset < 0) return;
   const auto local = static_cast<uint32_t>(i - segment.offset);
   const auto taps = static_cast<uint32_t>(segment.taps), in = static_cast<uint32_t>(segment.in);
   const uint32_t row = local / taps;  // o * in + c
   const uint32_t out = row / in;
   const uint32_t to = (out * taps + (local - row * taps)) * in + (row - out * in);
-  static_cast<Packed*>(arena.packed)[segment.packed_offset + to] = from_float<Packed>(w);
+  static_cast<Packed*>(arena.compute_copy)[segment.compute_copy_offset + to] =
+      from_float<Packed>(w);
 }
 
 struct Weight {
@@ -65,7 +67,7 @@ __device__ void update_one(const SgdArena& arena, int64_t i, const SgdScalars& s
               arena.mask == nullptr || arena.mask[i] != 0, segment.weight_decay, scalars, options);
   weight[i] = next.weight;
   momentum[i] = next.momentum;
-  write_packed<Packed>(arena, segment, i, next.weight);
+  write_compute_copy<Packed>(arena, segment, i, next.weight);
 }
 
 /// kGroup weights of one segment, in 16-byte words.
@@ -88,7 +90,7 @@ __device__ void update_group(const SgdArena& arena, const SgdSegment& segment, i
   store_pack(weight, w);
   store_pack(momentum, m);
   for (int j = 0; j < kGroup; ++j)
-    write_packed<Packed>(arena, segment, i + j, w.at[j]);
+    write_compute_copy<Packed>(arena, segment, i + j, w.at[j]);
 }
 
 template <class Packed>
@@ -114,7 +116,8 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(SgdArena arena) {
   if (i >= arena.count) return;
   const int s = find_segment(arena.segments, static_cast<int>(arena.segment_count), i);
   if (s < 0 || i >= arena.segments[s].offset + arena.segments[s].count) return;
-  write_packed<Packed>(arena, arena.segments[s], i, static_cast<const float*>(arena.weight)[i]);
+  write_compute_copy<Packed>(arena, arena.segments[s], i,
+                             static_cast<const float*>(arena.weight)[i]);
 }
 
 // Clipping: the sum of squares in two stages, blocks and then one block, each in a fixed order.

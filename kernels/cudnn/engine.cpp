@@ -9,7 +9,6 @@
 namespace sculpt::kernels::cudnn {
 namespace {
 
-using cuda::Pass;
 using cuda::Precision;
 
 /// The names of a pass's operation and operands in cuDNN. Unique ids are those of EnginePlan's
@@ -19,9 +18,9 @@ struct Operation {
   cudnnBackendAttributeName_t convolution, alpha, beta, operands[3];
 };
 
-Operation operation_of(Pass pass) {
+Operation operation_of(ConvPass pass) {
   switch (pass) {
-    case Pass::forward:
+    case ConvPass::forward:
       return {
           CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
           CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
@@ -29,7 +28,7 @@ Operation operation_of(Pass pass) {
           CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
           {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W}};
-    case Pass::input_grad:
+    case ConvPass::input_grad:
       return {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
@@ -37,7 +36,7 @@ Operation operation_of(Pass pass) {
               {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W}};
-    case Pass::weight_grad:
+    case ConvPass::weight_grad:
       break;
   }
   return {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
@@ -79,13 +78,13 @@ Descriptor weight(int64_t id, const LibraryProblem& p) {
 Descriptor operand(int64_t id, const LibraryProblem& p) {
   const bool output = id == 0, input = id == 1;
   switch (p.pass) {
-    case Pass::forward:
+    case ConvPass::forward:
       if (output) return activation(id, p, p.shape.out);
       return input ? activation(id, p, p.shape.in) : weight(id, p);
-    case Pass::input_grad:
+    case ConvPass::input_grad:
       if (output) return activation(id, p, p.shape.in);
       return input ? activation(id, p, p.shape.out) : weight(id, p);
-    case Pass::weight_grad:
+    case ConvPass::weight_grad:
       break;
   }
   if (output) return weight(id, p);

@@ -10,7 +10,6 @@
 namespace sculpt::kernels::cudnn {
 namespace {
 
-using cuda::Pass;
 using cuda::Precision;
 
 void check_blas(cublasStatus_t status, const char* what) {
@@ -59,15 +58,15 @@ class MatrixProductPlan final : public LibraryPlan {
                "giving cuBLAS a stream");
     check_blas(cublasSetWorkspace(handle(), workspace, workspace_), "giving cuBLAS a workspace");
     switch (pass_) {
-      case Pass::forward:  // y^T [outs, pixels] = w [outs, ins] x^T
+      case ConvPass::forward:  // y^T [outs, pixels] = w [outs, ins] x^T
         multiply(CUBLAS_OP_T, CUBLAS_OP_N, outs_, pixels_, ins_, other, ins_, activation, ins_, out,
                  type_);
         break;
-      case Pass::input_grad:  // dx^T [ins, pixels] = w^T [ins, outs] dy^T
+      case ConvPass::input_grad:  // dx^T [ins, pixels] = w^T [ins, outs] dy^T
         multiply(CUBLAS_OP_N, CUBLAS_OP_N, ins_, pixels_, outs_, other, ins_, activation, outs_,
                  out, type_);
         break;
-      case Pass::weight_grad:  // dw^T [ins, outs] = x^T [ins, pixels] dy
+      case ConvPass::weight_grad:  // dw^T [ins, outs] = x^T [ins, pixels] dy
         multiply(CUBLAS_OP_N, CUBLAS_OP_T, ins_, outs_, pixels_, other, ins_, activation, outs_,
                  out, CUDA_R_32F);
         break;
@@ -84,7 +83,7 @@ class MatrixProductPlan final : public LibraryPlan {
                "a matrix product of cuBLAS");
   }
 
-  Pass pass_;
+  ConvPass pass_;
   bool accumulate_;
   size_t workspace_;
   int pixels_, ins_, outs_;

@@ -31,7 +31,7 @@ struct Backend {
   size_t parameter_bytes = 4;   ///< an element of parameters and statistics: 4 or 8
   /// An element of the compute copy of weights: convolutions and linear layers then read that copy
   /// instead of the parameter, in the order O, kh, kw, I/groups. 0: there is none.
-  size_t packed_weight_bytes = 0;
+  size_t compute_weight_bytes = 0;
   /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
   const DeviceMemory* memory = nullptr;
   void* stream = nullptr;  ///< for kernels::Launch

@@ -12,14 +12,11 @@
 
 namespace sculpt::kernels::cuda {
 
-enum class Pass { forward, input_grad, weight_grad };
-inline constexpr Pass kPasses[] = {Pass::forward, Pass::input_grad, Pass::weight_grad};
-
 /// One pass of a convolution without bias. Activations are NHWC; the weight and its gradient are in
 /// the order O, kh, kw, I / groups. All of the precision's element type.
 struct LibraryProblem {
   Precision precision;
-  Pass pass;
+  ConvPass pass;
   Conv2dShape shape;
   int64_t batch;
   bool accumulate = false;  ///< input_grad: adds to what dx holds

@@ -25,7 +25,7 @@ ScheduledNode norm(std::vector<int> from, int to) {
           .output = to,
           .on_blocks = true,
           .sums = true,
-          .remakes = !residual,
+          .can_recompute = !residual,
           .backward_reads = {from[0]}};
 }
 ScheduledNode whole(int from, int to) {
@@ -41,8 +41,8 @@ Step sum(int node) {
 Step weight(int node) {
   return {node, Work::weight_grad};
 }
-Step remake(int node) {
-  return {node, Work::remake};
+Step recompute(int node) {
+  return {node, Work::recompute};
 }
 
 /// Values of 16 rows in bands of 4, all large or all small.
@@ -73,7 +73,7 @@ TEST_CASE("block schedule: a chain waits where sums over the batch are needed") 
   CHECK(steps_of(schedule.backward) ==
         std::vector<Steps>{{run(4)},
                            {sum(3)},
-                           {remake(1), run(3), weight(2), run(2), sum(1)},
+                           {recompute(1), run(3), weight(2), run(2), sum(1)},
                            {run(1), weight(0), run(0)}});
 }
 
@@ -89,9 +89,9 @@ TEST_CASE("block schedule: a residual block with a convolution in its shortcut")
   CHECK(steps_of(schedule.backward) ==
         std::vector<Steps>{{sum(5)},
                            {run(5), sum(4)},
-                           {remake(1), run(4), weight(3), run(3), weight(2), run(2), sum(1)},
+                           {recompute(1), run(4), weight(3), run(3), weight(2), run(2), sum(1)},
                            {run(1), weight(0), run(0)}});
-  CHECK(schedule.forward[2].locals == std::vector<LocalValue>{{.value = 5}});
+  CHECK(schedule.forward[2].scratch == std::vector<ScratchValue>{{.value = 5}});
 }
 
 TEST_CASE("block schedule: a gradient is summed after its last writer") {
@@ -101,29 +101,29 @@ TEST_CASE("block schedule: a gradient is summed after its last writer") {
   CHECK(steps_of(schedule.backward) ==
         std::vector<Steps>{{sum(2)}, {run(2), weight(1), run(1), sum(0)}, {run(0)}});
   // The forward pass of the last norm reads 1 in a group of its own: 1 must be whole.
-  CHECK(schedule.forward[1].locals ==
-        std::vector<LocalValue>{{.value = 1, .copied = true},
-                                {.value = 2, .copied = true, .band = true}});
+  CHECK(schedule.forward[1].scratch ==
+        std::vector<ScratchValue>{{.value = 1, .copied = true},
+                                  {.value = 2, .copied = true, .band = true}});
 }
 
 TEST_CASE("block schedule: what one group writes and reads is local") {
   const BlockSchedule small = schedule_of(chain());
-  CHECK(small.forward[0].locals.empty());
-  CHECK(small.forward[1].locals == std::vector<LocalValue>{{.value = 2}});
-  CHECK(small.backward[2].locals ==
-        std::vector<LocalValue>{{.value = 3, .gradient = true}, {.value = 2}});
-  CHECK(small.backward[3].locals == std::vector<LocalValue>{{.value = 1, .gradient = true}});
+  CHECK(small.forward[0].scratch.empty());
+  CHECK(small.forward[1].scratch == std::vector<ScratchValue>{{.value = 2}});
+  CHECK(small.backward[2].scratch ==
+        std::vector<ScratchValue>{{.value = 3, .gradient = true}, {.value = 2}});
+  CHECK(small.backward[3].scratch == std::vector<ScratchValue>{{.value = 1, .gradient = true}});
 }
 
 TEST_CASE("block schedule: large activations for later groups are copied around the cache") {
   const BlockSchedule large = schedule_of(chain(), true);
-  const LocalValue one = {.value = 1, .copied = true, .band = true};
-  const LocalValue three = {.value = 3, .copied = true, .band = true};
-  const LocalValue gradient = {.value = 2, .gradient = true, .copied = true, .band = true};
-  CHECK(large.forward[0].locals == std::vector{one});
-  CHECK(large.forward[1].locals == std::vector{LocalValue{.value = 2}, three});
-  CHECK(large.backward[2].locals ==
-        std::vector{LocalValue{.value = 3, .gradient = true}, LocalValue{.value = 2}, gradient});
+  const ScratchValue one = {.value = 1, .copied = true, .band = true};
+  const ScratchValue three = {.value = 3, .copied = true, .band = true};
+  const ScratchValue gradient = {.value = 2, .gradient = true, .copied = true, .band = true};
+  CHECK(large.forward[0].scratch == std::vector{one});
+  CHECK(large.forward[1].scratch == std::vector{ScratchValue{.value = 2}, three});
+  CHECK(large.backward[2].scratch == std::vector{ScratchValue{.value = 3, .gradient = true},
+                                                 ScratchValue{.value = 2}, gradient});
 }
 
 TEST_CASE("block schedule: a residual's gradient that nobody reads yet goes around the cache") {
@@ -142,20 +142,20 @@ TEST_CASE("block schedule: an output that several groups read is kept") {
   std::vector<ScheduledNode> nodes = chain();
   nodes.push_back(whole(2, 6));
   const BlockSchedule schedule = schedule_of(nodes);
-  CHECK(schedule.forward[1].locals.empty());
+  CHECK(schedule.forward[1].scratch.empty());
   for (const StepGroup& group : schedule.backward)
-    CHECK(std::ranges::find(group.steps, remake(1)) == group.steps.end());
+    CHECK(std::ranges::find(group.steps, recompute(1)) == group.steps.end());
 }
 
 TEST_CASE("block schedule: an output is not made again from another one that would have to be") {
   // 0 conv 1 norm 2 norm 3 conv 4
   const BlockSchedule schedule = schedule_of({conv(0, 1), norm({1}, 2), norm({2}, 3), conv(3, 4)});
   for (const StepGroup& group : schedule.backward)
-    CHECK(std::ranges::find(group.steps, remake(2)) == group.steps.end());
+    CHECK(std::ranges::find(group.steps, recompute(2)) == group.steps.end());
 }
 
 /// Whether a step writes or reads what `local` holds.
-bool uses(const Step& step, const ScheduledNode& node, const LocalValue& local, bool forward) {
+bool uses(const Step& step, const ScheduledNode& node, const ScratchValue& local, bool forward) {
   const bool input = std::ranges::find(node.inputs, local.value) != node.inputs.end();
   if (forward)
     return step.work == Work::sum ? node.inputs[0] == local.value
@@ -176,7 +176,7 @@ TEST_CASE("block schedule: a band is read whole before the next one is written")
   int bands = 0;
   for (const auto* groups : {&schedule.forward, &schedule.backward})
     for (const StepGroup& group : *groups)
-      for (const LocalValue& local : group.locals) {
+      for (const ScratchValue& local : group.scratch) {
         if (!local.band) continue;
         ++bands;
         std::vector<int64_t> scratch(group.steps.size());

@@ -10,17 +10,17 @@
 namespace sculpt {
 namespace {
 
-using Through = BandStep::Wait::Through;
+using Dependency = BandStep::Wait::Dependency;
 
 /// Whether row `row` of a step reads row `other` of the step that it waits for.
 bool reads(const BandStep::Wait& wait, int64_t row, int64_t other) {
-  const auto& [step, through, window] = wait;
+  const auto& [step, dependency, window] = wait;
   const auto in_window = [&](int64_t out, int64_t in) {
     const int64_t first = out * window.stride - window.padding;
     return first <= in && in < first + window.kernel;
   };
-  if (through == Through::window) return in_window(row, other);
-  if (through == Through::transpose) return in_window(other, row);
+  if (dependency == Dependency::window) return in_window(row, other);
+  if (dependency == Dependency::transpose) return in_window(other, row);
   return row == other;
 }
 
@@ -44,12 +44,12 @@ BandStep random_step(std::mt19937_64& random, const std::vector<BandStep>& befor
   switch (random_in(random, 0, 2)) {
     case 0:
       step.rows = rows;
-      step.waits.push_back({first, Through::same_row, {}});
+      step.waits.push_back({first, Dependency::same_row, {}});
       break;
     case 1:
       if (outputs < 1) break;
       step.rows = outputs;
-      step.waits.push_back({first, Through::window, window});
+      step.waits.push_back({first, Dependency::window, window});
       break;
     default:
       // The step before has the outputs' rows, this one some number of inputs' that gives them.
@@ -58,11 +58,11 @@ BandStep random_step(std::mt19937_64& random, const std::vector<BandStep>& befor
       if (step.rows < 1)
         step.rows = 1;
       else
-        step.waits.push_back({first, Through::transpose, window});
+        step.waits.push_back({first, Dependency::transpose, window});
   }
   for (size_t other = 0; other < before.size(); ++other)
     if (before[other].rows == step.rows && random_in(random, 0, 2) == 0)
-      step.waits.push_back({static_cast<int>(other), Through::same_row, {}});
+      step.waits.push_back({static_cast<int>(other), Dependency::same_row, {}});
   return step;
 }
 
@@ -98,7 +98,7 @@ TEST_CASE("row bands: steps follow one another closely") {
   // A 3x3 convolution behind an elementwise step, bands of 2 rows: one row behind is enough.
   const std::vector<BandStep> steps = {
       {.rows = 16, .multiple = 2, .waits = {}},
-      {.rows = 16, .multiple = 2, .waits = {{0, Through::window, {3, 1, 1}}}}};
+      {.rows = 16, .multiple = 2, .waits = {{0, Dependency::window, {3, 1, 1}}}}};
   std::vector<int64_t> scratch(2);
   int64_t made = 0, most = 0;
   run_bands(steps, 8, scratch, [&](size_t s, kernels::RowRange rows) {

@@ -47,7 +47,7 @@ TEST_CASE("conv2d parts: a library's weight gradient in canonical order") {
     Array dweight(backend, before);
     Array packed = packed_weight(backend, gradient, shape.in_channels_per_group(),
                                  shape.kernel_h * shape.kernel_w);
-    if (backend.packed_weight_bytes == sizeof(bf16))
+    if (backend.compute_weight_bytes == sizeof(bf16))
       sculpt::kernels::cuda::write_weight_grad<bf16>(dweight.data(), packed.data(), shape, write,
                                                      backend.stream);
     else

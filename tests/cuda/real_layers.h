@@ -52,10 +52,10 @@ inline Layer reduced(const Layer& layer) {
 }
 #endif
 
-using cuda::kPasses;
-using cuda::Pass;
+using ConvPass;
+using cuda::kConvPasses;
 
-inline const char* name_of(Pass pass) {
+inline const char* name_of(ConvPass pass) {
   constexpr const char* kNames[] = {"forward", "input_grad", "weight_grad"};
   return kNames[static_cast<size_t>(pass)];
 }
@@ -90,13 +90,13 @@ struct LayerProblem {
         weight(random_floats(shape.weight_count(), 3, precision)) {}
 
   /// Products of one result, where all of a window lies within the image.
-  int64_t length(Pass pass) const {
+  int64_t length(ConvPass pass) const {
     const int64_t taps = shape.kernel_h * shape.kernel_w;
-    if (pass == Pass::weight_grad) return layer.batch * shape.out.height * shape.out.width;
-    return taps * (pass == Pass::forward ? layer.in : layer.out);
+    if (pass == ConvPass::weight_grad) return layer.batch * shape.out.height * shape.out.width;
+    return taps * (pass == ConvPass::forward ? layer.in : layer.out);
   }
   /// As tables of choices call it.
-  std::string name(Pass pass) const {
+  std::string name(ConvPass pass) const {
     return fmt::format(
         "{} {} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups 1, batch {}",
         precision, name_of(pass), shape.in.channels, shape.in.height, shape.in.width,

@@ -82,7 +82,7 @@ void check_channel_sums(const Backend& backend, const ChannelSums& sums, size_t 
 }
 
 /// A pass on a GPU, whose arrays have our orders.
-Floats run_on_device(const Backend& backend, const LayerProblem& p, Pass pass) {
+Floats run_on_device(const Backend& backend, const LayerProblem& p, ConvPass pass) {
   const Launch launch = make_launch(backend, p.layer.batch);
   const size_t element = backend.activation_bytes;
   DeviceScratch scratch(backend, backend.conv2d.workspace_bytes(p.shape, p.layer.batch));
@@ -91,15 +91,15 @@ Floats run_on_device(const Backend& backend, const LayerProblem& p, Pass pass) {
     backend.memory->zero(buffer.data(), buffer.bytes());
     return buffer;
   };
-  if (pass == Pass::weight_grad) {
+  if (pass == ConvPass::weight_grad) {
     const Buffer dy = to_device(backend, p.dy, element), x = to_device(backend, p.x, element);
     Buffer dweight = result(p.shape.weight_count(), sizeof(float));
     backend.conv2d.weight_grad(dweight.data(), nullptr, dy.data(), x.data(), p.shape,
                                GradWrite::overwrite, scratch.data(), launch);
     return from_device(backend, dweight, sizeof(float));
   }
-  const Buffer weight = to_device(backend, p.weight, backend.packed_weight_bytes);
-  if (pass == Pass::input_grad) {
+  const Buffer weight = to_device(backend, p.weight, backend.compute_weight_bytes);
+  if (pass == ConvPass::input_grad) {
     const Buffer dy = to_device(backend, p.dy, element);
     Buffer dx = result(std::ssize(p.x), element);
     backend.conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
@@ -143,7 +143,7 @@ Floats channels_last(const Values& values, int64_t channels, int64_t places) {
 }
 
 /// A pass on the CPU.
-Floats run_on_cpu(const LayerProblem& p, Pass pass) {
+Floats run_on_cpu(const LayerProblem& p, ConvPass pass) {
   const Backend& backend = cpu_backend();
   const Launch launch = make_launch(backend, p.layer.batch);
   const ActivationShape &in = p.shape.in, &out = p.shape.out;
@@ -155,15 +155,15 @@ Floats run_on_cpu(const LayerProblem& p, Pass pass) {
   };
   Activation x = activation(in, p.x), dy = activation(out, p.dy);
   switch (pass) {
-    case Pass::forward:  // dy's place takes y
+    case ConvPass::forward:  // dy's place takes y
       backend.conv2d.forward(dy.data(), nullptr, x.data(), weight.data(), nullptr, p.shape,
                              scratch.data(), launch);
       return channels_last(dy.nchw(), out.channels, out.height * out.width);
-    case Pass::input_grad:
+    case ConvPass::input_grad:
       backend.conv2d.input_grad(x.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
                                 scratch.data(), launch);
       return channels_last(x.nchw(), in.channels, in.height * in.width);
-    case Pass::weight_grad:
+    case ConvPass::weight_grad:
       break;
   }
   backend.conv2d.weight_grad(weight.data(), nullptr, dy.data(), x.data(), p.shape,
@@ -175,7 +175,7 @@ Floats run_on_cpu(const LayerProblem& p, Pass pass) {
 }
 
 /// The result with this index of a pass, in double.
-double exact_result(const LayerProblem& p, Pass pass, int64_t index) {
+double exact_result(const LayerProblem& p, ConvPass pass, int64_t index) {
   const Conv2dShape& s = p.shape;
   double sum = 0;
   const auto add = [&](int64_t n, int64_t i, int64_t j, int64_t r, int64_t q, int64_t o,
@@ -188,11 +188,11 @@ double exact_result(const LayerProblem& p, Pass pass, int64_t index) {
         static_cast<size_t>(((n * s.out.height + i) * s.out.width + j) * s.out.channels + o);
     const auto at_w =
         static_cast<size_t>(((o * s.kernel_h + r) * s.kernel_w + q) * s.in.channels + c);
-    const float a = pass == Pass::forward ? p.x[at_x] : p.dy[at_y];
-    const float b = pass == Pass::weight_grad ? p.x[at_x] : p.weight[at_w];
+    const float a = pass == ConvPass::forward ? p.x[at_x] : p.dy[at_y];
+    const float b = pass == ConvPass::weight_grad ? p.x[at_x] : p.weight[at_w];
     sum += static_cast<double>(a) * static_cast<double>(b);
   };
-  if (pass == Pass::weight_grad) {  // [o][c][r][q]
+  if (pass == ConvPass::weight_grad) {  // [o][c][r][q]
     const int64_t q = index % s.kernel_w, r = index / s.kernel_w % s.kernel_h;
     const int64_t c = index / s.kernel_w / s.kernel_h % s.in.channels;
     const int64_t o = index / s.kernel_w / s.kernel_h / s.in.channels;
@@ -202,13 +202,13 @@ double exact_result(const LayerProblem& p, Pass pass, int64_t index) {
           add(n, i, j, r, q, o, c);
     return sum;
   }
-  const ActivationShape& shape = pass == Pass::forward ? s.out : s.in;
+  const ActivationShape& shape = pass == ConvPass::forward ? s.out : s.in;
   const int64_t channel = index % shape.channels, column = index / shape.channels % shape.width;
   const int64_t row = index / shape.channels / shape.width % shape.height;
   const int64_t n = index / shape.elements_per_image();
   for (int64_t r = 0; r < s.kernel_h; ++r)
     for (int64_t q = 0; q < s.kernel_w; ++q) {
-      if (pass == Pass::forward) {
+      if (pass == ConvPass::forward) {
         for (int64_t c = 0; c < s.in.channels; ++c)
           add(n, row, column, r, q, channel, c);
         continue;
@@ -223,8 +223,8 @@ double exact_result(const LayerProblem& p, Pass pass, int64_t index) {
 }
 
 /// Of our results: activations are stored in bf16, weight gradients in float.
-double rounding_of_results(const std::string& precision, Pass pass) {
-  return precision == "bf16" && pass != Pass::weight_grad ? kBf16Unit : kFloatUnit;
+double rounding_of_results(const std::string& precision, ConvPass pass) {
+  return precision == "bf16" && pass != ConvPass::weight_grad ? kBf16Unit : kFloatUnit;
 }
 
 /// The largest error in units of its bound, which is `absolute` and `relative` times the value.
@@ -248,7 +248,7 @@ class Worst {
 };
 
 /// Whether the library, which has been asked for a pass, left it to our kernels.
-bool was_refused(const LayerProblem& p, Pass pass) {
+bool was_refused(const LayerProblem& p, ConvPass pass) {
   const Choices& choices = choices_for_cudnn();
   const auto found = choices.find(p.name(pass));
   REQUIRE(found != choices.end());
@@ -257,7 +257,7 @@ bool was_refused(const LayerProblem& p, Pass pass) {
 
 /// Every result against another engine's. Null: the CPU.
 void check_all_results(const Floats& results, const Backend* library, const LayerProblem& p,
-                       Pass pass) {
+                       ConvPass pass) {
   Floats expected;
   if (library != nullptr) expected = run_on_device(*library, p, pass);
   const bool on_cpu = library == nullptr || was_refused(p, pass);
@@ -277,7 +277,7 @@ void check_all_results(const Floats& results, const Backend* library, const Laye
 }
 
 /// A few results against sums in double.
-void check_samples(const Floats& results, const LayerProblem& p, Pass pass) {
+void check_samples(const Floats& results, const LayerProblem& p, ConvPass pass) {
   constexpr uint64_t kSamples = 64;
   Worst worst(sum_error(p.precision, p.length(pass), kLongestChain),
               rounding_of_results(p.precision, pass));
@@ -292,7 +292,8 @@ void check_samples(const Floats& results, const LayerProblem& p, Pass pass) {
   CHECK(worst.of_bound <= 1);
 }
 
-void check_pass(const Backend& native, const Backend* library, const LayerProblem& p, Pass pass) {
+void check_pass(const Backend& native, const Backend* library, const LayerProblem& p,
+                ConvPass pass) {
   CAPTURE(p.name(pass));
   fmt::print("{} {}\n", p.layer.network, p.name(pass));
   const Floats results = run_on_device(native, p, pass);
@@ -334,9 +335,9 @@ void check_layers(const Layer (&layers)[count]) {
     const Backend* const library = find_library(precision);
     for (const Layer& layer : layers) {
       const LayerProblem problem(layer, precision);
-      for (const Pass pass : kPasses) {
+      for (const ConvPass pass : kConvPasses) {
         // Images have no gradient.
-        if (pass == Pass::input_grad && layer.in == 3) continue;
+        if (pass == ConvPass::input_grad && layer.in == 3) continue;
         check_pass(native, library, problem, pass);
       }
     }

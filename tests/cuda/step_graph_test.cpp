@@ -13,8 +13,8 @@ using namespace sculpt::testing;
 using test::tested_backends;
 
 // Masks, weights and momentum change between the cycles, behind the recorded steps' backs.
-const Plan kPlan = {TrainStep{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
-                    TrainStep{2, 1}, PruneStep{"random", "erk", 0.25},      TrainStep{1}};
+const Plan kPlan = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
+                    Cycle{2, 1}, PruneStep{"random", "erk", 0.25},      Cycle{1}};
 
 TrainOptions options_with(bool step_graph, double clip_norm) {
   TrainOptions options = TinyRun::tiny_options();
@@ -68,7 +68,7 @@ TEST_CASE("step graph: a diverging run ends inside its epoch, though nobody wait
   options.checkpoint_steps = 0;
   options.optim.lr = 1e30;
   options.optim.schedule = "constant";
-  TinyRun run(folder.path(), {TrainStep{1}}, options, 70);
+  TinyRun run(folder.path(), {Cycle{1}}, options, 70);
   run.trainer().start();
   CHECK_THROWS_WITH_AS(run.trainer().run(), doctest::Contains("in epoch 1, step 32 (learning"),
                        Error);

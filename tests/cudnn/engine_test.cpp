@@ -16,8 +16,6 @@ namespace {
 
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::cudnn;
-using cuda::kPasses;
-using cuda::Pass;
 using cuda::Precision;
 
 struct Gpu {
@@ -81,9 +79,9 @@ TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and pr
     const Descriptor device = device_from_json(json_of(gpu));
     for (const Layer& layer : kLayers)
       for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16})
-        for (const Pass pass : kPasses)
+        for (const ConvPass pass : kConvPasses)
           for (const bool accumulate : {false, true}) {
-            if (accumulate && pass != Pass::input_grad) continue;
+            if (accumulate && pass != ConvPass::input_grad) continue;
             CAPTURE(gpu.name);
             CAPTURE(fmt::format("{} channels, {}x{}, kernel {}x{}, stride {}, groups {}", layer.in,
                                 layer.height, layer.width, layer.kernel_h, layer.kernel_w,
@@ -110,8 +108,8 @@ TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and pr
 TEST_CASE("cuDNN keeps to the workspace it is given") {
   const Descriptor device = device_from_json(json_of(kGpus[1]));
   // Its first choice for a weight gradient of few channels takes megabytes.
-  const cuda::LibraryProblem problem = {Precision::tf32, Pass::weight_grad, shape_of(kLayers[1]),
-                                        128};
+  const cuda::LibraryProblem problem = {Precision::tf32, ConvPass::weight_grad,
+                                        shape_of(kLayers[1]), 128};
   std::string why_not;
   const auto first = find_engine(problem, device, kLimit, why_not);
   REQUIRE(first.has_value());
@@ -125,8 +123,9 @@ TEST_CASE("cuDNN refuses what is no convolution, in words") {
   Conv2dShape wrong = shape_of(kLayers[1]);
   wrong.out.height += 1;
   std::string why_not;
-  CHECK_THROWS_AS(find_engine({Precision::bf16, Pass::forward, wrong, 4}, device, kLimit, why_not),
-                  sculpt::Error);
+  CHECK_THROWS_AS(
+      find_engine({Precision::bf16, ConvPass::forward, wrong, 4}, device, kLimit, why_not),
+      sculpt::Error);
   CHECK_THROWS_AS(device_from_json("{}"), sculpt::Error);
 }
 
@@ -139,7 +138,7 @@ TEST_CASE("the loadable library plans matrix products, and says its versions") {
   REQUIRE((entry != nullptr));
   CHECK(entry()->versions().starts_with("cuDNN 9."));
   CHECK(entry()->versions().find(", cuBLAS ") != std::string::npos);
-  const cuda::LibraryProblem problem = {Precision::bf16, Pass::weight_grad,
+  const cuda::LibraryProblem problem = {Precision::bf16, ConvPass::weight_grad,
                                         shape_of({128, 512, 1, 1, 10, 1, 1, 1, 0}), 128};
   for (const size_t limit : {size_t{0}, size_t{1} << 20, kLimit}) {
     std::string why_not;

@@ -14,10 +14,10 @@ namespace {
 
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::cudnn;
+using ConvPass;
 using cuda::bf16;
 using cuda::from_float;
-using cuda::kPasses;
-using cuda::Pass;
+using cuda::kConvPasses;
 using cuda::Precision;
 using cuda::to_float;
 
@@ -92,7 +92,7 @@ Numbers run_precision(const cuda::LibraryProblem& problem, const Numbers& activa
                       const Numbers& other, const Numbers& before) {
   if (problem.precision != Precision::bf16)
     return run<float, float>(problem, activation, other, before);
-  if (problem.pass == Pass::weight_grad)
+  if (problem.pass == ConvPass::weight_grad)
     return run<bf16, float>(problem, activation, other, before);
   return run<bf16, bf16>(problem, activation, other, before);
 }
@@ -118,19 +118,19 @@ TEST_CASE("cuBLAS is asked for the right products") {
       CAPTURE(static_cast<int>(precision));
       CAPTURE(
           fmt::format("batch {} ins {} outs {} {}x{}", c.batch, c.ins, c.outs, c.height, c.width));
-      const auto problem = [&](Pass pass, bool accumulate) {
+      const auto problem = [&](ConvPass pass, bool accumulate) {
         return cuda::LibraryProblem{precision, pass, c.shape(), c.batch, accumulate};
       };
       const auto garbage = [](const Numbers& like) {
         return Numbers(like.size(), std::numeric_limits<double>::quiet_NaN());
       };
-      CHECK(run_precision(problem(Pass::forward, false), x, w, garbage(y)) == y);
-      CHECK(run_precision(problem(Pass::input_grad, false), dy, w, garbage(dx)) == dx);
-      CHECK(run_precision(problem(Pass::weight_grad, false), dy, x, garbage(dw)) == dw);
+      CHECK(run_precision(problem(ConvPass::forward, false), x, w, garbage(y)) == y);
+      CHECK(run_precision(problem(ConvPass::input_grad, false), dy, w, garbage(dx)) == dx);
+      CHECK(run_precision(problem(ConvPass::weight_grad, false), dy, x, garbage(dw)) == dw);
       Numbers sum = dx;
       for (size_t i = 0; i < sum.size(); ++i)
         sum[i] += x[i];
-      CHECK(run_precision(problem(Pass::input_grad, true), dy, w, x) == sum);
+      CHECK(run_precision(problem(ConvPass::input_grad, true), dy, w, x) == sum);
     }
   }
 }
@@ -139,7 +139,7 @@ TEST_CASE("cuBLAS counts in int: more pixels are left to others") {
   Conv2dShape shape;
   shape.in = shape.out = {1, 65536, 65536, 0};
   std::string why_not;
-  CHECK(plan_matrix_product({Precision::fp32, Pass::forward, shape, 1}, 0, why_not) == nullptr);
+  CHECK(plan_matrix_product({Precision::fp32, ConvPass::forward, shape, 1}, 0, why_not) == nullptr);
   CHECK(why_not.starts_with("cuBLAS counts in 32 bits"));
 }
 

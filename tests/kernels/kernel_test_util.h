@@ -240,14 +240,14 @@ inline double relative_error(const Values& actual, const Values& expected) {
 /// The weight [out][in][taps] of a convolution or linear layer as its kernels read it: the compute
 /// copy [out][taps][in] where the backend has one.
 inline Array packed_weight(const Backend& backend, const Values& weight, int64_t in, int64_t taps) {
-  if (backend.packed_weight_bytes == 0) return Array(backend, weight);
+  if (backend.compute_weight_bytes == 0) return Array(backend, weight);
   Values packed(weight.size());
   for (size_t i = 0; i < weight.size(); ++i) {
     const auto index = static_cast<int64_t>(i);
     const int64_t tap = index % taps, c = index / taps % in, o = index / taps / in;
     packed[static_cast<size_t>((o * taps + tap) * in + c)] = weight[i];
   }
-  return {backend, backend.packed_weight_bytes, packed};
+  return {backend, backend.compute_weight_bytes, packed};
 }
 
 /// a + b where accumulating, b where overwriting.

@@ -125,28 +125,28 @@ TEST_CASE("masked sgd: a masked weight is +0 whatever its gradient") {
 
 TEST_CASE("masked sgd: the compute copy holds the updated weights, taps before channels") {
   for (const Backend* backend : tested_backends()) {
-    if (backend->packed_weight_bytes == 0) continue;
+    if (backend->compute_weight_bytes == 0) continue;
     CAPTURE(backend->name);
     constexpr int32_t kOut = 5, kIn = 7, kTaps = 9;
     const int64_t before = 3, count = int64_t{kOut} * kIn * kTaps;
     const Values weights = random_values(before + count, 1);
     const auto mask = random_mask(before + count, 0.5, 2);
     SgdSegment segment{before, count, 0.1f};
-    segment.packed_offset = 8;
+    segment.compute_copy_offset = 8;
     segment.in = kIn;
     segment.taps = kTaps;
     Arena arena(*backend, weights, random_values(before + count, 3), {{0, before}, segment}, &mask);
-    Array packed(*backend, backend->packed_weight_bytes,
+    Array packed(*backend, backend->compute_weight_bytes,
                  Values(static_cast<size_t>(count + 16), 0.5));
     SgdArena view = arena.view();
-    view.packed = packed.data();
+    view.compute_copy = packed.data();
     for (const bool update : {false, true}) {
       DeviceCopy scalars(*backend, std::vector<SgdScalars>{{0.1f, 1.0f}});
       if (update)
         backend->masked_sgd.update(view, scalars.data(), {}, backend->stream);
       else
         backend->masked_sgd.pack(view, backend->stream);
-      const double rounding = backend->packed_weight_bytes == 2 ? 1.0 / 256 : 0;
+      const double rounding = backend->compute_weight_bytes == 2 ? 1.0 / 256 : 0;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t tap = i % kTaps, c = i / kTaps % kIn, o = i / kTaps / kIn;
         const double w = arena.weight.get(static_cast<size_t>(before + i));

@@ -102,14 +102,14 @@ class Training : public testing::NoiseNetwork {
       const ops::WeightedNode* weighted = ops::weighted_node(*node);
       if (weighted == nullptr) continue;
       const PassKernels kernels = weighted->pass_kernels().value();
-      const auto check = [&](ops::LayerPass pass, kernels::Choice choice) {
+      const auto check = [&](ops::ConvPass pass, kernels::Choice choice) {
         CHECK(choice == choose_by_rule(weighted->pass_problem(pass, replay), machine));
         ++passes;
       };
-      check(ops::LayerPass::forward, kernels.forward);
-      check(ops::LayerPass::weight_grad, kernels.weight_grad);
+      check(ops::ConvPass::forward, kernels.forward);
+      check(ops::ConvPass::weight_grad, kernels.weight_grad);
       if (replay.grad(node->inputs[0]) != nullptr)
-        check(ops::LayerPass::input_grad, kernels.input_grad);
+        check(ops::ConvPass::input_grad, kernels.input_grad);
     }
     return passes;
   }
@@ -372,7 +372,7 @@ TEST_CASE("sparse layers: compact storage changes no bit, through changes of the
       training->mask(density, seed);
     for (int step = 0; step < 2; ++step)
       REQUIRE(compact.step() == dense.step(0.02, true));
-    if (density != 0.45) CHECK(compact.parameters().stored_form()->dense() == (density == 1));
+    if (density != 0.45) CHECK(compact.parameters().layout()->dense() == (density == 1));
     CHECK(compact.loss(Mode::eval) == dense.loss(Mode::eval));
     CHECK(same_bytes(compact.parameters().weights(), dense.parameters().weights()));
     CHECK(same_bytes(compact.parameters().momentum(), dense.parameters().momentum()));
@@ -384,7 +384,7 @@ TEST_CASE("sparse layers: memory of parameters falls with density and stays so i
   training.step();
   ParameterArena& arena = training.parameters();
   const auto values = [&] {  // bytes of the arenas that are floats; a mask is a byte
-    return static_cast<double>(arena.stored_form()->count()) * 12;
+    return static_cast<double>(arena.layout()->count()) * 12;
   };
   const auto all = static_cast<double>(arena.count()) * 12;
   CHECK(values() == all);

@@ -52,13 +52,12 @@ void for_each_problem(const std::function<void(const PassProblem&)>& check) {
           for (const int64_t stride : {1, 2})
             for (const int64_t batch : {64})
               for (const bool winograd : {false, true})
-                for (const LayerPass pass :
-                     {LayerPass::forward, LayerPass::input_grad, LayerPass::weight_grad})
+                for (const ConvPass pass :
+                     {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad})
                   check({pass, layer(in, out, pixels, window, stride), batch, winograd, 1});
   for (const int64_t channels : {1, 8, 512})  // depthwise
     for (const int64_t stride : {1, 2})
-      for (const LayerPass pass :
-           {LayerPass::forward, LayerPass::input_grad, LayerPass::weight_grad})
+      for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad})
         check({pass, layer(channels, channels, 16, 3, stride, channels), 64, false, 1});
 }
 

@@ -27,13 +27,13 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
 
 /// A form and, worked out element by element, which elements have a value.
 struct Described {
-  StoredArray::Form form;
+  StoredArray::Layout form;
   std::vector<bool> has_value;
 };
 
-/// The odd parameters at `density`, the others fully; 1: the dense form.
+/// The odd parameters at `density`, the others fully; 1: the dense layout.
 Described describe(double density, uint64_t seed) {
-  StoredForm form;
+  ArenaLayout form;
   Described d;
   for (size_t id = 0; id < std::size(kCounts); ++id) {
     const bool all = density == 1 || id % 2 == 0;
@@ -41,7 +41,7 @@ Described describe(double density, uint64_t seed) {
     all ? form.add(kCounts[id]) : form.add_kept(mask);
     d.has_value.insert(d.has_value.end(), mask.begin(), mask.end());
   }
-  d.form = std::make_shared<const StoredForm>(std::move(form));
+  d.form = std::make_shared<const ArenaLayout>(std::move(form));
   return d;
 }
 
@@ -163,20 +163,20 @@ TEST_CASE("parameters: dense again where masks may change, for kernels too") {
   const std::vector<float> weights(arena.weights().begin(), arena.weights().end());
   const std::vector<ParameterId> ids = {0, 2};
   arena.store_kept(ids);
-  const StoredArray::Form compact = arena.stored_form();
+  const StoredArray::Layout compact = arena.layout();
   CHECK(arena.sgd_arena(nullptr, 0).mask == nullptr);  // nothing that is stored is masked
   arena.masks();
-  CHECK(arena.stored_form()->dense());
+  CHECK(arena.layout()->dense());
   CHECK(std::equal(weights.begin(), weights.end(), static_cast<const float*>(arena.weight(0))));
   // Nothing has changed: what has not been asked for need not move.
   arena.store_kept(ids);
-  CHECK(arena.stored_form() == compact);
+  CHECK(arena.layout() == compact);
   arena.masks()[0] ^= 1;
   arena.store_kept(ids);
-  CHECK(arena.stored_form() != compact);
+  CHECK(arena.layout() != compact);
   arena.masks();
   arena.store_kept({});
-  CHECK(arena.stored_form()->dense());
+  CHECK(arena.layout()->dense());
 }
 
 }  // namespace

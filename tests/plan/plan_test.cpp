@@ -205,7 +205,7 @@ TEST_CASE("settings that contradict each other are refused") {
 
 TEST_CASE("plan: epochs between prunes") {
   const PruneStep prune{"magnitude", "global", 0.5};
-  const Plan plan = {TrainStep{3}, prune, RewindStep{0}, TrainStep{5, 2}, TrainStep{1}, prune};
+  const Plan plan = {Cycle{3}, prune, RewindStep{0}, Cycle{5, 2}, Cycle{1}, prune};
   CHECK(epochs_between_prunes(plan, 0) == std::vector<int64_t>{3, 4, 0});
   CHECK(epochs_between_prunes(plan, 1) == std::vector<int64_t>{0, 4, 0});
   CHECK(epochs_between_prunes(plan, 4) == std::vector<int64_t>{1, 0});

@@ -72,11 +72,11 @@ bool extend(const fs::path& folder, const Plan& done, const Plan& plan, const ch
   return run.trainer().run() == RunOutcome::interrupted;
 }
 
-const Plan kCycles = {TrainStep{2}, TrainStep{2}, TrainStep{2}};
-const Plan kCyclic = {PruneStep{"random", "erk", 0.5}, TrainStep{2}, TrainStep{1}, TrainStep{2}};
-const Plan kRewinds = {TrainStep{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
-                       TrainStep{2, 1}, PruneStep{"snip", "erk", 0.25},        RewindStep{1},
-                       TrainStep{2}};
+const Plan kCycles = {Cycle{2}, Cycle{2}, Cycle{2}};
+const Plan kCyclic = {PruneStep{"random", "erk", 0.5}, Cycle{2}, Cycle{1}, Cycle{2}};
+const Plan kRewinds = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
+                       Cycle{2, 1}, PruneStep{"snip", "erk", 0.25},        RewindStep{1},
+                       Cycle{2}};
 
 }  // namespace
 
@@ -139,14 +139,14 @@ TEST_CASE("extend: interrupted anywhere, and more than once") {
 
 TEST_CASE("extend: refused, naming the step, where the plans differ or a file is missing") {
   TemporaryFolder folder;
-  const Plan done = {TrainStep{2}, PruneStep{"magnitude", "global", 0.5}, TrainStep{2}};
+  const Plan done = {Cycle{2}, PruneStep{"magnitude", "global", 0.5}, Cycle{2}};
   run_whole(folder.path(), done, kShort);
   RunStore store(RunFolder(folder.path()), kLong);
   const auto refusal = [&](const Plan& plan) {
     return error_of([&] { store.require_extensible(done, kShort, plan); });
   };
   Plan longer = done;
-  longer.push_back(TrainStep{1});
+  longer.push_back(Cycle{1});
   CHECK(refusal(longer).empty());
   CHECK(contains(refusal(done), "no further step"));
   CHECK(contains(refusal(beginning(done, 2)), "the plan ends before step 3, \"train 2\""));
@@ -159,7 +159,7 @@ TEST_CASE("extend: refused, naming the step, where the plans differ or a file is
   longer.push_back(RewindStep{1});
   CHECK(contains(refusal(longer), "rewind-epoch-1.safetensors"));
   CHECK(contains(error_of([&] { store.require_extensible(done, "another", kCycles); }), "differ"));
-  longer.back() = TrainStep{1};
+  longer.back() = Cycle{1};
   CHECK(contains(error_of([&] { store.require_extensible(done, "another", longer); }),
                  "another config"));
   fs::remove(RunFolder(folder.path()).end_state());

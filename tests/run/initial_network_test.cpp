@@ -287,7 +287,7 @@ TEST_CASE("initial network: a plan begins at the density of the masks, to the we
   ParameterArena& arena = network.parameters();
   const int64_t n = arena.prunable_count();
   const auto plan = [](double density) {
-    return Plan{TrainStep{1}, PruneStep{"magnitude", "global", density}, TrainStep{1}};
+    return Plan{Cycle{1}, PruneStep{"magnitude", "global", density}, Cycle{1}};
   };
   CHECK(error_of([&] { require_density_left(plan(1), arena); }) == "");
   // Exactly the weights that density 0.3 keeps.
@@ -297,7 +297,7 @@ TEST_CASE("initial network: a plan begins at the density of the masks, to the we
       for (uint8_t& m : ParameterArena::slice(arena.masks(), p))
         m = kept-- > 0;
   CHECK(error_of([&] { require_density_left(plan(0.3), arena); }) == "");
-  CHECK(error_of([&] { require_density_left({TrainStep{1}}, arena); }) == "");
+  CHECK(error_of([&] { require_density_left({Cycle{1}}, arena); }) == "");
   const std::string message =
       error_of([&] { require_density_left(plan(0.3 + 1.5 / static_cast<double>(n)), arena); });
   CHECK(contains(message, "step 2 of the plan"));
@@ -314,7 +314,7 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
   const auto load = [&](ParameterArena& arena) {
     InitialNetwork::read(path, InitialParts::both).load_into(arena);
   };
-  const Plan plan = {TrainStep{1}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0}};
+  const Plan plan = {Cycle{1}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0}};
   TinyRun run(folder / "run", plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
               TinyRun::kHash, load);
   run.trainer().start();
@@ -333,8 +333,7 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
     }
   }
 
-  const Plan longer = {TrainStep{2}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0},
-                       TrainStep{2}};
+  const Plan longer = {Cycle{2}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0}, Cycle{2}};
   TinyRun whole(folder / "whole", longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
                 TinyRun::kHash, load);
   whole.trainer().start();

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const Plan kPlan = {TrainStep{2}, PruneStep{"random", "uniform", 0.5}, TrainStep{2}};
+const Plan kPlan = {Cycle{2}, PruneStep{"random", "uniform", 0.5}, Cycle{2}};
 
 /// A run stopped in its second cycle.
 void stop_in_second_cycle(const fs::path& folder) {
@@ -185,7 +185,7 @@ TEST_CASE("run store: a state of another config is refused") {
 
 TEST_CASE("run store: a damaged rewind state is an error that names it") {
   TemporaryFolder folder;
-  const Plan plan = {TrainStep{2}, RewindStep{1}, TrainStep{2}};
+  const Plan plan = {Cycle{2}, RewindStep{1}, Cycle{2}};
   {
     TinyRun run(folder.path(), plan);
     run.stop_after(6);

@@ -125,7 +125,7 @@ TEST_CASE("after a prune: re-estimated statistics are the mean over even batches
 }
 
 TEST_CASE("after a prune: a run records the metric before and after the re-estimation") {
-  const Plan plan = {TrainStep{2}, PruneStep{"magnitude", "global", 0.5}, TrainStep{1},
+  const Plan plan = {Cycle{2}, PruneStep{"magnitude", "global", 0.5}, Cycle{1},
                      PruneStep{"magnitude", "global", 0.1}};
   for (const int64_t images : {0, 20}) {
     CAPTURE(images);
@@ -162,7 +162,7 @@ TEST_CASE("after a prune: a run records the metric before and after the re-estim
 }
 
 TEST_CASE("after a prune: interrupted anywhere, a run that re-estimates ends with the same bytes") {
-  const Plan plan = {TrainStep{1}, PruneStep{"magnitude", "global", 0.5}, TrainStep{1},
+  const Plan plan = {Cycle{1}, PruneStep{"magnitude", "global", 0.5}, Cycle{1},
                      PruneStep{"grasp", "global", 0.2}};
   const auto results_of = [](const std::filesystem::path& folder) {
     const RunFolder files(folder);

@@ -20,9 +20,9 @@ using Json = nlohmann::json;
 namespace {
 
 // 3 steps an epoch.
-const Plan kPlan = {TrainStep{1}, PruneStep{"magnitude", "uniform", 0.4},
-                    TrainStep{2}, PruneStep{"magnitude", "uniform", 0.2},
-                    TrainStep{1}, TrainStep{2}};
+const Plan kPlan = {Cycle{1}, PruneStep{"magnitude", "uniform", 0.4},
+                    Cycle{2}, PruneStep{"magnitude", "uniform", 0.2},
+                    Cycle{1}, Cycle{2}};
 constexpr int64_t kDenseSteps = 3, kSparseSteps = 15;
 
 bool backend_skips() {
@@ -55,22 +55,22 @@ TEST_CASE("dense timing: seconds of every mask count by its own ratio") {
   CHECK(dense.total() == 0);
   dense.masks_change();  // before the first step
   CHECK(dense.total() == 0);
-  dense.since = 2;
+  dense.seconds_current_mask = 2;
   dense.ratio = 1;
   dense.masks_change();
   CHECK(std::isnan(dense.ratio));
-  dense.since = 3;
+  dense.seconds_current_mask = 3;
   CHECK(std::isnan(dense.total()));
   dense.ratio = 1.5;
   CHECK(dense.total() == 2 + 4.5);
   dense.masks_change();
-  dense.since = 1;
+  dense.seconds_current_mask = 1;
   dense.ratio = 4;
   CHECK(dense.total() == 2 + 4.5 + 4);
   // What was not measured makes the sum unknown, for good.
   dense.ratio = NAN;
   dense.masks_change();
-  dense.since = 1;
+  dense.seconds_current_mask = 1;
   dense.ratio = 2;
   CHECK(std::isnan(dense.total()));
 }
@@ -112,18 +112,17 @@ TEST_CASE("dense timing: nothing is timed where the sum could not become known")
     REQUIRE(run.trainer().run() == RunOutcome::finished);
     return run.trainer().state();
   };
-  for (const Plan& plan :
-       {Plan{first, TrainStep{1}},                           // too few steps at once
-        Plan{first, TrainStep{2}, second, TrainStep{1}},     // with a later mask
-        Plan{first, TrainStep{1}, second, TrainStep{2}}}) {  // with an earlier one
+  for (const Plan& plan : {Plan{first, Cycle{1}},                       // too few steps at once
+                           Plan{first, Cycle{2}, second, Cycle{1}},     // with a later mask
+                           Plan{first, Cycle{1}, second, Cycle{2}}}) {  // with an earlier one
     const RunState state = state_after(plan);
     CHECK(state.dense.sparse_steps == 2 * total_epochs(plan));
     CHECK(state.dense.measuring == 0);
     CHECK(std::isnan(state.dense.total()));
   }
   for (const Plan& plan :
-       {Plan{first, TrainStep{1}, TrainStep{1}}, Plan{first, TrainStep{2}, second, TrainStep{2}},
-        Plan{TrainStep{1}, first, second, TrainStep{2}}, Plan{first, TrainStep{2}, second}}) {
+       {Plan{first, Cycle{1}, Cycle{1}}, Plan{first, Cycle{2}, second, Cycle{2}},
+        Plan{Cycle{1}, first, second, Cycle{2}}, Plan{first, Cycle{2}, second}}) {
     const RunState state = state_after(plan);
     CHECK(state.dense.measuring > 0);
     CHECK(state.dense.total() > 0);
@@ -152,8 +151,8 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
     REQUIRE(run.trainer().run() == RunOutcome::interrupted);
     REQUIRE(run.trainer().state().steps == kDenseSteps + 5);
     before = run.trainer().state().dense;
-    REQUIRE(before.earlier > 0);
-    REQUIRE(before.since > 0);
+    REQUIRE(before.dense_seconds_before > 0);
+    REQUIRE(before.seconds_current_mask > 0);
     REQUIRE(before.ratio > 0);
     REQUIRE(before.sparse_steps == 5);
   }
@@ -161,8 +160,8 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
   std::vector<std::string> warnings;
   run.trainer().resume(warnings);
   const DenseSeconds& now = run.trainer().state().dense;
-  CHECK(now.earlier == before.earlier);
-  CHECK(now.since == before.since);
+  CHECK(now.dense_seconds_before == before.dense_seconds_before);
+  CHECK(now.seconds_current_mask == before.seconds_current_mask);
   CHECK(now.ratio == before.ratio);
   CHECK(now.measuring == before.measuring);
   CHECK(now.sparse_steps == before.sparse_steps);
@@ -172,7 +171,7 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
   REQUIRE(run.trainer().state().steps == kDenseSteps + 6);
   CHECK(now.ratio == before.ratio);
   CHECK(now.measuring == before.measuring);
-  CHECK(now.since > before.since);
+  CHECK(now.seconds_current_mask > before.seconds_current_mask);
 }
 
 TEST_CASE("dense timing: comparing ends when it has cost enough") {

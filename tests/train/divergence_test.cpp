@@ -78,7 +78,7 @@ TEST_CASE("divergence: weights, momentum and statistics that are not finite are 
 
 TEST_CASE("divergence: the message names the last good checkpoint and the epoch has a line") {
   TemporaryFolder folder;
-  TinyRun run(folder / "run", {TrainStep{50}}, diverging_options());
+  TinyRun run(folder / "run", {Cycle{50}}, diverging_options());
   const std::string message = run_to_error(run);
   CAPTURE(message);
   CHECK(contains(message, "training diverged in epoch "));
@@ -98,7 +98,7 @@ TEST_CASE("divergence: the message names the last good checkpoint and the epoch 
   // No state between the start of the run and the end of the cycle.
   TrainOptions rare = diverging_options();
   rare.checkpoint_every = 0;
-  TinyRun none(folder / "none", {TrainStep{50}}, rare);
+  TinyRun none(folder / "none", {Cycle{50}}, rare);
   CHECK(contains(run_to_error(none), "written before the first step"));
 }
 
@@ -106,12 +106,12 @@ TEST_CASE("divergence: the checkpoint that is named is good, and a resume diverg
   TemporaryFolder folder;
   TrainOptions options = diverging_options();
   options.checkpoint_steps = 1;
-  TinyRun bad(folder / "run", {TrainStep{50}}, options);
+  TinyRun bad(folder / "run", {Cycle{50}}, options);
   const std::string message = run_to_error(bad);
   CAPTURE(message);
   CHECK(contains(message, "lower train.lr"));
   CHECK(contains(message, fmt::format("state-{:06}.safetensors", bad.trainer().state().saves)));
-  TinyRun again(folder / "run", {TrainStep{50}}, options);
+  TinyRun again(folder / "run", {Cycle{50}}, options);
   std::vector<std::string> warnings;
   again.trainer().resume(warnings);
   CHECK(warnings.empty());
@@ -134,8 +134,8 @@ TEST_CASE("divergence: a finite loss over weights that are not is no good state"
     const auto load = [](ParameterArena& arena) {
       spoil(arena, "conv1.weight", std::numeric_limits<float>::quiet_NaN());
     };
-    TinyRun run(folder / "run", {TrainStep{2}}, options, 22, TinyRun::tiny_pruning(),
-                TinyRun::kHash, load);
+    TinyRun run(folder / "run", {Cycle{2}}, options, 22, TinyRun::tiny_pruning(), TinyRun::kHash,
+                load);
     const std::string message = run_to_error(run);
     CAPTURE(message);
     CHECK(contains(message, "training diverged in epoch 1"));

@@ -89,9 +89,9 @@ TEST_CASE("phase: a run interrupted within any phase and resumed ends with the s
     CAPTURE(criterion.name);
     for (const bool prune_first : {true, false}) {
       CAPTURE(prune_first);
-      Plan plan = {PruneStep{std::string(criterion.name), "erk", 0.5}, TrainStep{1},
+      Plan plan = {PruneStep{std::string(criterion.name), "erk", 0.5}, Cycle{1},
                    PruneStep{std::string(criterion.name), "erk", 0.25}};
-      if (!prune_first) plan.insert(plan.begin(), TrainStep{1});
+      if (!prune_first) plan.insert(plan.begin(), Cycle{1});
       const auto session = [&](const std::filesystem::path& folder, bool resume) {
         TinyRun run(folder, plan);
         run.network().graph().replay().sparse = SparseKernels::on;  // with timing of dense kernels

@@ -18,9 +18,9 @@ using Json = nlohmann::json;
 
 namespace {
 
-const Plan kPlan = {TrainStep{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
-                    TrainStep{2, 1}, PruneStep{"magnitude", "erk", 0.25},   RewindStep{0},
-                    TrainStep{2}};
+const Plan kPlan = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
+                    Cycle{2, 1}, PruneStep{"magnitude", "erk", 0.25},   RewindStep{0},
+                    Cycle{2}};
 constexpr int64_t kEpochs = 2 + 1 + 2;
 constexpr int64_t kStepsPerEpoch = 3;
 
@@ -136,12 +136,12 @@ TEST_CASE("trainer: a run executes its plan and records it") {
 
 TEST_CASE("trainer: rewinding restores the kept weights and batch-norm state") {
   TemporaryFolder folder;
-  TinyRun run(folder.path(), {TrainStep{2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{1}});
+  TinyRun run(folder.path(), {Cycle{2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{1}});
   run.trainer().start();
   CHECK(run.trainer().run() == RunOutcome::finished);
 
   TemporaryFolder other;
-  TinyRun one_epoch(other.path(), {TrainStep{2}});
+  TinyRun one_epoch(other.path(), {Cycle{2}});
   one_epoch.trainer().start();
   one_epoch.stop_after(1 + kStepsPerEpoch + 2);  // plan step, steps, evaluation: in epoch 2
   CHECK(one_epoch.trainer().run() == RunOutcome::interrupted);
@@ -171,7 +171,7 @@ TEST_CASE("trainer: drop_last leaves the short batch out of steps, images and co
   TemporaryFolder folder;
   TrainOptions options = TinyRun::tiny_options();
   options.drop_last = true;
-  TinyRun run(folder.path(), {TrainStep{2}}, options);  // 22 images in batches of 8
+  TinyRun run(folder.path(), {Cycle{2}}, options);  // 22 images in batches of 8
   const double flops = training_flops_per_image(run.network());
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
@@ -194,8 +194,7 @@ TEST_CASE("trainer: a rewind names an epoch of the schedule, however late that i
   CHECK(std::filesystem::exists(RunFolder(late.path()).rewind_checkpoint(4)));
 
   TemporaryFolder folder;
-  TinyRun run(folder.path(),
-              {TrainStep{8, 2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{5}});
+  TinyRun run(folder.path(), {Cycle{8, 2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{5}});
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
   CHECK(std::filesystem::exists(RunFolder(folder.path()).rewind_checkpoint(5)));
@@ -204,7 +203,7 @@ TEST_CASE("trainer: a rewind names an epoch of the schedule, however late that i
   std::unique_ptr<TinyRun> composed;
   for (int64_t moment = 0; !composed; ++moment) {
     TemporaryFolder other;
-    auto partial = std::make_unique<TinyRun>(other.path(), Plan{TrainStep{8, 2}});
+    auto partial = std::make_unique<TinyRun>(other.path(), Plan{Cycle{8, 2}});
     partial->stop_after(moment);
     partial->trainer().start();
     REQUIRE(partial->trainer().run() == RunOutcome::interrupted);
@@ -280,7 +279,7 @@ TEST_CASE("trainer: the same with sparse kernels, which store kept weights only"
     const bool sparse = arena.backend().sparse_conv2d.forward != nullptr;
     if (interrupted) return true;
     run.network().forward_adding(Mode::eval);  // checkpoints show all weights
-    CHECK(arena.stored_form()->dense() != sparse);
+    CHECK(arena.layout()->dense() != sparse);
     return false;
   };
   TemporaryFolder whole;
@@ -303,8 +302,7 @@ TEST_CASE("trainer: the same with sparse kernels, which store kept weights only"
 TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be resumed there") {
   for (const Criterion& criterion : criteria()) {
     CAPTURE(criterion.name);
-    const Plan plan = {TrainStep{1}, PruneStep{std::string(criterion.name), "erk", 0.4},
-                       TrainStep{1}};
+    const Plan plan = {Cycle{1}, PruneStep{std::string(criterion.name), "erk", 0.4}, Cycle{1}};
     std::vector<std::byte> finals[2];
     for (const bool interrupt : {false, true}) {
       TemporaryFolder folder;
@@ -359,7 +357,7 @@ TEST_CASE("trainer: skipped evaluations are null, the last epoch of a cycle is e
   TrainOptions options = TinyRun::tiny_options();
   options.epochs = 5;
   options.eval_every = 2;
-  TinyRun run(folder.path(), {TrainStep{5}}, options);
+  TinyRun run(folder.path(), {Cycle{5}}, options);
   run.trainer().start();
   run.trainer().run();
   const auto metrics = lines_of(RunFolder(folder.path()).metrics());
@@ -384,7 +382,7 @@ TEST_CASE("trainer: the best accuracy is that at the final density, the first of
   };
   std::vector<Json> metrics;
   const Json pruned =
-      summary_of({TrainStep{8}, PruneStep{"magnitude", "global", 0.02}, TrainStep{6}}, &metrics);
+      summary_of({Cycle{8}, PruneStep{"magnitude", "global", 0.02}, Cycle{6}}, &metrics);
   REQUIRE(metrics.size() == 14);
   double best = -1, best_before = -1;
   int64_t best_epoch = 0, equal = 0;
@@ -408,12 +406,12 @@ TEST_CASE("trainer: the best accuracy is that at the final density, the first of
 
   // A plan that ends in a prune is evaluated once at its density: after the last epoch.
   const Json ends_in_prune =
-      summary_of({TrainStep{2}, PruneStep{"magnitude", "global", 0.02}}, &metrics);
+      summary_of({Cycle{2}, PruneStep{"magnitude", "global", 0.02}}, &metrics);
   CHECK(ends_in_prune["best_test_accuracy_at_final_density"] == ends_in_prune["test_accuracy"]);
   CHECK(ends_in_prune["best_epoch_at_final_density"] == 2);
   // A prune that removes nothing changes no density.
   const Json dense =
-      summary_of({TrainStep{8}, PruneStep{"magnitude", "global", 1.0}, TrainStep{1}}, &metrics);
+      summary_of({Cycle{8}, PruneStep{"magnitude", "global", 1.0}, Cycle{1}}, &metrics);
   double best_dense = 0;
   for (const Json& line : metrics)
     if (!line["test_accuracy"].is_null())
@@ -425,7 +423,7 @@ TEST_CASE("trainer: learns") {
   TemporaryFolder folder;
   TrainOptions options = TinyRun::tiny_options();
   options.epochs = 8;
-  TinyRun run(folder.path(), {TrainStep{8}}, options);
+  TinyRun run(folder.path(), {Cycle{8}}, options);
   run.trainer().start();
   run.trainer().run();
   const auto metrics = lines_of(RunFolder(folder.path()).metrics());

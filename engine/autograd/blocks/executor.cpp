@@ -35,44 +35,45 @@ void Graph::plan_schedule() {
     to.on_blocks = values[static_cast<size_t>(to.output)].block_bytes <= kMostBytes;
     if (!to.on_blocks) continue;
     to.sums = passes->sums();
-    to.remakes = passes->remakes();
+    to.can_recompute = passes->can_recompute();
     to.weight_grad = passes->has_weight_grad();
     to.window = passes->window();
   }
   schedule_ = schedule_blocks(scheduled, values);
   summed_.resize(nodes_.size());
-  whole_.assign(values_.size(), true);
-  local_data_.resize(values_.size());
-  local_grads_.resize(values_.size());
+  materialised_.assign(values_.size(), true);
+  scratch_data_.resize(values_.size());
+  scratch_gradients_.resize(values_.size());
   streamed_.resize(values_.size());
-  replay_.local_data_ = local_data_;
-  replay_.local_grads_ = local_grads_;
+  replay_.scratch_data_ = scratch_data_;
+  replay_.scratch_gradients_ = scratch_gradients_;
   replay_.streamed_ = streamed_;
 }
 
 /// Groups run one after the other, so that they share memory, which then stays in cache.
-void Graph::plan_locals(int threads) {
-  const auto for_each_local = [&](const auto& body) {
+void Graph::plan_scratch(int threads) {
+  const auto for_each_scratch_value = [&](const auto& body) {
     int group_number = 0;
     for (auto* groups : {&schedule_.forward, &schedule_.backward})
       for (StepGroup& group : *groups) {
-        for (LocalValue& local : group.locals)
+        for (ScratchValue& local : group.scratch)
           body(local, values_[local.value].shape, group_number);
         ++group_number;
       }
   };
   MemoryPlanner planner;
-  for_each_local([&](const LocalValue&, const ActivationShape& shape, int group_number) {
+  for_each_scratch_value([&](const ScratchValue&, const ActivationShape& shape, int group_number) {
     planner.request(shape, Lifetime::at(group_number));
   });
   const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
   const auto offsets = planner.place(threads, cell_bytes);
   auto offset = offsets.begin();
-  for_each_local([&](LocalValue& local, const ActivationShape& shape, int /*group_number*/) {
-    local.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
-  });
-  local_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
-  local_threads_ = threads;
+  for_each_scratch_value(
+      [&](ScratchValue& local, const ActivationShape& shape, int /*group_number*/) {
+        local.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
+      });
+  scratch_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
+  scratch_threads_ = threads;
   rows_done_.resize(static_cast<size_t>(threads));
   for (auto& rows : rows_done_)
     for (const auto* groups : {&schedule_.forward, &schedule_.backward})
@@ -104,16 +105,17 @@ void Graph::for_each_block(const Body& body) const {
   });
 }
 
-void Graph::run_groups(Pass pass) {
+void Graph::run_groups(Direction direction) {
   summed_.assign(nodes_.size(), false);
-  for (const StepGroup& group : pass == Pass::forward ? schedule_.forward : schedule_.backward) {
+  for (const StepGroup& group :
+       direction == Direction::forward ? schedule_.forward : schedule_.backward) {
     check_stop();
     if (group.steps.size() > 1 && ready(group)) {
-      run_on_blocks(pass, group);
+      run_on_blocks(direction, group);
       continue;
     }
     for (const Step& step : group.steps)
-      if (step.work == Work::run) run_node(pass, step.node);
+      if (step.work == Work::run) run_node(direction, step.node);
   }
 }
 
@@ -124,93 +126,95 @@ bool Graph::ready(const StepGroup& group) {
   });
 }
 
-void Graph::run_on_blocks(Pass pass, const StepGroup& group) {
-  parameters_.settle();
-  if (thread_count() > local_threads_) plan_locals(thread_count());
-  sum_missing(pass, group);
+void Graph::run_on_blocks(Direction direction, const StepGroup& group) {
+  parameters_.convert_to_current_layout();
+  if (thread_count() > scratch_threads_) plan_scratch(thread_count());
+  sum_missing(direction, group);
   for (const Step& step : group.steps)
-    if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(pass, replay_);
-  run_rows(pass, group);
+    if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(direction, replay_);
+  run_rows(direction, group);
   for (const Step& step : group.steps) {
     if (step.work == Work::sum) summed_[step.node] = true;
-    if (step.work == Work::run) nodes_[step.node]->block_passes()->end(pass, replay_);
+    if (step.work == Work::run) nodes_[step.node]->block_passes()->end(direction, replay_);
   }
-  if (pass == Pass::forward)
-    for (const LocalValue& local : group.locals)
-      if (!local.copied) whole_[local.value] = false;
+  if (direction == Direction::forward)
+    for (const ScratchValue& local : group.scratch)
+      if (!local.copied) materialised_[local.value] = false;
   ++groups_on_blocks_;
 }
 
-void Graph::run_rows(Pass pass, const StepGroup& group) {
+void Graph::run_rows(Direction direction, const StepGroup& group) {
   struct Placed {
     Graph& graph;
     const StepGroup& group;
-    ~Placed() { graph.forget_locals(group); }
+    ~Placed() { graph.forget_scratch(group); }
   };
   const Placed placed{*this, group};
-  place_locals(pass, group);
+  place_scratch(direction, group);
   for_each_block([&](Replay& block) {
     const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
-    run_bands(group.bands, group.rounds, done,
-              [&](size_t s, const RowRange& rows) { run_step(pass, group.steps[s], block, rows); });
+    run_bands(group.bands, group.rounds, done, [&](size_t s, const RowRange& rows) {
+      run_step(direction, group.steps[s], block, rows);
+    });
   });
 }
 
-void Graph::run_step(Pass pass, const Step& step, Replay& block, const RowRange& rows) {
+void Graph::run_step(Direction direction, const Step& step, Replay& block, const RowRange& rows) {
   block.first_row_ = rows.begin;
   Node& node = *nodes_[step.node];
   BlockPasses& passes = *node.block_passes();
   switch (step.work) {
     case Work::run:
-      return passes.run(pass, block, rows);
+      return passes.run(direction, block, rows);
     case Work::sum:
-      return passes.sum(pass, block, rows);
+      return passes.sum(direction, block, rows);
     case Work::weight_grad:
       return passes.weight_grad(block, rows);
-    case Work::remake:
-      if (!whole_[node.output.index]) passes.run(Pass::forward, block, rows);
+    case Work::recompute:
+      if (!materialised_[node.output.index]) passes.run(Direction::forward, block, rows);
   }
 }
 
-void Graph::place_locals(Pass pass, const StepGroup& group) {
-  for (const LocalValue& local : group.locals) {
-    const bool already_whole = pass == Pass::backward && !local.gradient && whole_[local.value];
-    if (already_whole) continue;
-    (local.gradient ? local_grads_ : local_data_)[local.value] = {
-        local_memory_.data() + local.offset, local.copied, local.band};
+void Graph::place_scratch(Direction direction, const StepGroup& group) {
+  for (const ScratchValue& local : group.scratch) {
+    const bool already_materialised =
+        direction == Direction::backward && !local.gradient && materialised_[local.value];
+    if (already_materialised) continue;
+    (local.gradient ? scratch_gradients_ : scratch_data_)[local.value] = {
+        scratch_memory_.data() + local.offset, local.copied, local.band};
   }
   for (const int value : group.streamed)
     streamed_[value] = 1;
 }
 
-void Graph::forget_locals(const StepGroup& group) {
-  for (const LocalValue& local : group.locals)
-    (local.gradient ? local_grads_ : local_data_)[local.value] = {};
+void Graph::forget_scratch(const StepGroup& group) {
+  for (const ScratchValue& local : group.scratch)
+    (local.gradient ? scratch_gradients_ : scratch_data_)[local.value] = {};
   for (const int value : group.streamed)
     streamed_[value] = 0;
 }
 
 /// Sums that could not be made together with what they sum, because that did not run on blocks.
-void Graph::sum_missing(Pass pass, const StepGroup& group) {
+void Graph::sum_missing(Direction direction, const StepGroup& group) {
   for (const Step& step : group.steps) {
     BlockPasses& passes = *nodes_[step.node]->block_passes();
     if (step.work != Work::run || !passes.sums() || summed_[step.node]) continue;
     const RowRange rows = all_rows(shape(nodes_[step.node]->output));
-    for_each_block([&](const Replay& block) { passes.sum(pass, block, rows); });
+    for_each_block([&](const Replay& block) { passes.sum(direction, block, rows); });
     summed_[step.node] = true;
   }
 }
 
 /// What the forward pass did not leave whole, for a node that is to run on the whole batch.
-void Graph::remake_inputs(const Node& node) {
+void Graph::recompute_inputs(const Node& node) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const Value v = node.inputs[i];
-    if (whole_[v.index] || !node.backward_reads_input(i)) continue;
+    if (materialised_[v.index] || !node.backward_reads_input(i)) continue;
     BlockPasses& passes = *nodes_[values_[v.index].producer]->block_passes();
-    parameters_.settle();
+    parameters_.convert_to_current_layout();
     for_each_block(
-        [&](const Replay& block) { passes.run(Pass::forward, block, all_rows(shape(v))); });
-    whole_[v.index] = true;
+        [&](const Replay& block) { passes.run(Direction::forward, block, all_rows(shape(v))); });
+    materialised_[v.index] = true;
   }
 }
 

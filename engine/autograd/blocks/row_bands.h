@@ -23,13 +23,13 @@ struct RowWindow {
 struct BandStep {
   /// What must be done before: of another step, and through which window.
   struct Wait {
-    enum class Through {
+    enum class Dependency {
       same_row,  ///< row r after row r
       window,    ///< row r of the output after the inputs' rows in its window
       transpose  ///< row r of the inputs after the output's rows whose windows have it
     };
     int step = 0;  ///< index of an earlier step
-    Through through = Through::same_row;
+    Dependency dependency = Dependency::same_row;
     RowWindow window = {};
   };
 

@@ -114,7 +114,7 @@ class Bands {
   }
 
  private:
-  using Through = BandStep::Wait::Through;
+  using Dependency = BandStep::Wait::Dependency;
 
   // Of the largest activation of a group, what one round goes through: with the rows that windows
   // hold back and the other activations, some fit a cache of 1 MiB.
@@ -134,7 +134,7 @@ class Bands {
     const int made = node_of(nodes_, steps[before]).output;
     if (step.work == Work::sum ? node.inputs[0] == made : contains(node.inputs, made))
       band.waits.push_back({static_cast<int>(before),
-                            step.work == Work::sum ? Through::same_row : Through::window,
+                            step.work == Work::sum ? Dependency::same_row : Dependency::window,
                             node.window});
   }
 
@@ -142,24 +142,24 @@ class Bands {
                      const Step& step) const {
     const ScheduledNode& node = node_of(nodes_, step);
     const ScheduledNode& other = node_of(nodes_, steps[before]);
-    const auto wait = [&](Through through) {
-      band.waits.push_back({static_cast<int>(before), through, node.window});
+    const auto wait = [&](Dependency dependency) {
+      band.waits.push_back({static_cast<int>(before), dependency, node.window});
     };
-    if (step.work == Work::remake) return;
-    if (steps[before].work == Work::remake) {
+    if (step.work == Work::recompute) return;
+    if (steps[before].work == Work::recompute) {
       // Made again for whoever reads inputs.
       const bool reader = node.weight_grad ? step.work == Work::weight_grad : true;
       if (reader && contains(node.backward_reads, other.output))
-        wait(node.weight_grad ? Through::window : Through::same_row);
+        wait(node.weight_grad ? Dependency::window : Dependency::same_row);
     } else if (steps[before].work == Work::run) {
       if (contains(other.inputs, node.output))
-        wait(step.work == Work::run ? Through::transpose : Through::same_row);
+        wait(step.work == Work::run ? Dependency::transpose : Dependency::same_row);
       // One writes the gradient of a value, the next ones add to it.
       const bool both_write =
           step.work == Work::run && std::ranges::any_of(node.inputs, [&](int value) {
             return contains(other.inputs, value);
           });
-      if (both_write) wait(Through::same_row);
+      if (both_write) wait(Dependency::same_row);
     }
   }
 
@@ -171,7 +171,7 @@ class Bands {
 
 BlockSchedule schedule_blocks(const Nodes& nodes, const Values& values) {
   BlockSchedule blocks = {forward_groups(nodes), backward_groups(nodes)};
-  schedule::find_locals(blocks, nodes, values);
+  schedule::find_scratch(blocks, nodes, values);
   const Bands bands(nodes, values);
   for (StepGroup& group : blocks.forward)
     bands.add_to(group, true);

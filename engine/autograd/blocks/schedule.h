@@ -35,7 +35,7 @@ struct ScheduledNode {
   /// Whether the gradient of its weight is a step of its own, then the only one that reads inputs.
   bool weight_grad = false;
   /// Whether its output can be made again from what its backward pass reads.
-  bool remakes = false;
+  bool can_recompute = false;
   std::vector<int> backward_reads;  ///< those of `inputs` that its backward pass reads
   RowWindow window = {};
 };
@@ -45,7 +45,7 @@ enum class Work {
   run,          ///< the output; the gradient of the inputs
   sum,          ///< the sums that `run` needs
   weight_grad,  ///< the gradient of the weight
-  remake        ///< in the backward pass, the output once more
+  recompute     ///< in the backward pass, the output once more
 };
 
 struct Step {
@@ -55,13 +55,13 @@ struct Step {
 };
 
 /// An activation or a gradient that is local to the threads while a group runs.
-struct LocalValue {
+struct ScratchValue {
   int value = 0;
   bool gradient = false;
   bool copied = false;  ///< to memory, for other groups
   bool band = false;    ///< only the rows at hand, always in the same place
-  size_t offset = 0;    ///< of thread 0's block, in the memory of all locals; set by the graph
-  bool operator==(const LocalValue&) const = default;
+  size_t offset = 0;    ///< of thread 0's block, in the memory of all scratch; set by the graph
+  bool operator==(const ScratchValue&) const = default;
 };
 
 /// Steps that depend on one another within a block of images only. Nodes that cannot run on blocks
@@ -70,7 +70,7 @@ struct StepGroup {
   std::vector<Step> steps;
   std::vector<BandStep> bands;  ///< of each step
   int64_t rounds = 1;           ///< of run_bands()
-  std::vector<LocalValue> locals;
+  std::vector<ScratchValue> scratch;
   std::vector<int> streamed;  ///< values whose gradients are written around the cache
 };
 

@@ -6,9 +6,9 @@ namespace sculpt::schedule {
 namespace {
 
 /// Notes in which groups something is used.
-class Users {
+class GroupUsage {
  public:
-  explicit Users(size_t values) : first_(values, kNone), last_(values, kNone) {}
+  explicit GroupUsage(size_t values) : first_(values, kNone), last_(values, kNone) {}
   void note(int value, int group) {
     if (value < 0) return;
     const auto v = static_cast<size_t>(value);
@@ -29,31 +29,32 @@ class Users {
 };
 
 /// Gradients that only one group writes and reads.
-void find_local_grads(std::vector<StepGroup>& backward, const Nodes& nodes, size_t values) {
-  Users users(values);
+void find_scratch_gradients(std::vector<StepGroup>& backward, const Nodes& nodes, size_t values) {
+  GroupUsage usage(values);
   std::vector<bool> read(values);
   for (size_t g = 0; g < backward.size(); ++g)
     for (const Step& step : backward[g].steps) {
       const ScheduledNode& node = node_of(nodes, step);
-      users.note(node.output, static_cast<int>(g));
+      usage.note(node.output, static_cast<int>(g));
       if (node.output >= 0) read[static_cast<size_t>(node.output)] = true;
       if (step.work != Work::run) continue;
       for (const int value : node.inputs)
-        users.note(value, static_cast<int>(g));
+        usage.note(value, static_cast<int>(g));
     }
   // What no node reads is meant for the outside.
   for (size_t v = 0; v < values; ++v) {
-    const int group = users.only(static_cast<int>(v));
-    if (read[v] && group != Users::kNone && backward[static_cast<size_t>(group)].steps.size() > 1)
-      backward[static_cast<size_t>(group)].locals.push_back(
+    const int group = usage.only(static_cast<int>(v));
+    if (read[v] && group != GroupUsage::kNone &&
+        backward[static_cast<size_t>(group)].steps.size() > 1)
+      backward[static_cast<size_t>(group)].scratch.push_back(
           {.value = static_cast<int>(v), .gradient = true});
   }
 }
 
 /// Outputs that only one group of the forward pass uses, and then none or one of the backward pass,
 /// which can make them again.
-void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values) {
-  Users forward(values), backward(values);
+void find_scratch_outputs(BlockSchedule& schedule, const Nodes& nodes, size_t values) {
+  GroupUsage forward(values), backward(values);
   std::vector<bool> consumed(values);
   for (size_t g = 0; g < schedule.forward.size(); ++g)
     for (const Step& step : schedule.forward[g].steps) {
@@ -70,27 +71,29 @@ void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values)
       for (const int value : node_of(nodes, step).backward_reads)
         backward.note(value, static_cast<int>(g));
 
-  std::vector<bool> may_be_remade(values);
+  std::vector<bool> may_be_recomputed(values);
   for (const ScheduledNode& node : nodes)
-    if (node.remakes) may_be_remade[static_cast<size_t>(node.output)] = true;
+    if (node.can_recompute) may_be_recomputed[static_cast<size_t>(node.output)] = true;
 
   for (size_t n = 0; n < nodes.size(); ++n) {
     const int value = nodes[n].output;
     if (std::ranges::any_of(nodes[n].backward_reads,
-                            [&](int v) { return may_be_remade[static_cast<size_t>(v)]; }))
-      continue;  // one remake would need another
-    if (!nodes[n].on_blocks || !nodes[n].remakes || !consumed[static_cast<size_t>(value)]) continue;
+                            [&](int v) { return may_be_recomputed[static_cast<size_t>(v)]; }))
+      continue;  // one recompute would need another
+    if (!nodes[n].on_blocks || !nodes[n].can_recompute || !consumed[static_cast<size_t>(value)])
+      continue;
     const int writer = forward.only(value), reader = backward.only(value);
-    if (writer == Users::kNone || (reader == Users::kNone && backward.any(value))) continue;
+    if (writer == GroupUsage::kNone || (reader == GroupUsage::kNone && backward.any(value)))
+      continue;
     StepGroup& made = schedule.forward[static_cast<size_t>(writer)];
     if (made.steps.size() < 2) continue;
-    if (reader != Users::kNone) {
+    if (reader != GroupUsage::kNone) {
       StepGroup& read = schedule.backward[static_cast<size_t>(reader)];
       if (!node_of(nodes, read.steps.front()).on_blocks) continue;
-      read.steps.insert(read.steps.begin(), {static_cast<int>(n), Work::remake});
-      read.locals.push_back({.value = value});
+      read.steps.insert(read.steps.begin(), {static_cast<int>(n), Work::recompute});
+      read.scratch.push_back({.value = value});
     }
-    made.locals.push_back({.value = value});
+    made.scratch.push_back({.value = value});
   }
 }
 
@@ -98,15 +101,15 @@ void find_local_data(BlockSchedule& schedule, const Nodes& nodes, size_t values)
 constexpr int64_t kLeastCopied = int64_t{1} << 20;
 
 /// Of a group that runs on blocks.
-class Copies {
+class CopyPlanner {
  public:
-  Copies(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
+  CopyPlanner(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
 
   void add_to_forward(StepGroup& group) const {
     for (const Step& step : group.steps) {
       const ScheduledNode& node = node_of(nodes_, step);
       const int value = node.output;
-      if (step.work != Work::run || !large(value) || is_local(group, value, false)) continue;
+      if (step.work != Work::run || !large(value) || in_scratch(group, value, false)) continue;
       const bool read = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
         return other.work == Work::run && contains(reader.inputs, value);
       });
@@ -114,9 +117,9 @@ class Copies {
         return other.work == Work::sum && reader.inputs[0] == value;
       });
       if (summed && !read)
-        group.locals.push_back({.value = value, .copied = true, .band = true});
+        group.scratch.push_back({.value = value, .copied = true, .band = true});
       else if (read && node.sums)
-        group.locals.push_back({.value = value, .copied = true});
+        group.scratch.push_back({.value = value, .copied = true});
     }
   }
 
@@ -125,14 +128,14 @@ class Copies {
       if (step.work != Work::run) continue;
       const ScheduledNode& node = node_of(nodes_, step);
       for (const int value : node.inputs) {
-        if (!large(value) || !first_writer(value, step.node) || is_local(group, value, true) ||
+        if (!large(value) || !first_writer(value, step.node) || in_scratch(group, value, true) ||
             gradient_used(group, value, step.node))
           continue;
         const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
           return other.work == Work::sum && reader.output == value;
         });
         if (summed && writers(value) == 1)
-          group.locals.push_back({.value = value, .gradient = true, .copied = true, .band = true});
+          group.scratch.push_back({.value = value, .gradient = true, .copied = true, .band = true});
         else if (!summed && node.sums && value != node.inputs[0])
           group.streamed.push_back(value);
       }
@@ -143,15 +146,16 @@ class Copies {
   /// Whether a step of another node than `writer`, but for sums, reads or adds to it.
   bool gradient_used(const StepGroup& group, int value, int writer) const {
     return any_step(group, [&](const Step& step, const ScheduledNode& node) {
-      if (step.node == writer || step.work == Work::sum || step.work == Work::remake) return false;
+      if (step.node == writer || step.work == Work::sum || step.work == Work::recompute)
+        return false;
       return node.output == value || contains(node.inputs, value);
     });
   }
   bool large(int value) const {
     return value >= 0 && values_[static_cast<size_t>(value)].bytes >= kLeastCopied;
   }
-  static bool is_local(const StepGroup& group, int value, bool gradient) {
-    return std::ranges::any_of(group.locals, [&](const LocalValue& local) {
+  static bool in_scratch(const StepGroup& group, int value, bool gradient) {
+    return std::ranges::any_of(group.scratch, [&](const ScratchValue& local) {
       return local.value == value && local.gradient == gradient;
     });
   }
@@ -177,10 +181,10 @@ class Copies {
 
 }  // namespace
 
-void find_locals(BlockSchedule& schedule, const Nodes& nodes, const Values& values) {
-  find_local_grads(schedule.backward, nodes, values.size());
-  find_local_data(schedule, nodes, values.size());
-  const Copies copies(nodes, values);
+void find_scratch(BlockSchedule& schedule, const Nodes& nodes, const Values& values) {
+  find_scratch_gradients(schedule.backward, nodes, values.size());
+  find_scratch_outputs(schedule, nodes, values.size());
+  const CopyPlanner copies(nodes, values);
   for (StepGroup& group : schedule.forward)
     if (group.steps.size() > 1) copies.add_to_forward(group);
   for (StepGroup& group : schedule.backward)

@@ -1,5 +1,6 @@
 #pragma once
-// The part of schedule_blocks() that decides what is local to the threads while a group runs.
+// The part of schedule_blocks() that decides which activations and gradients live in the threads' own
+// scratch memory while a group runs.
 
 #include <algorithm>
 #include <vector>
@@ -18,8 +19,8 @@ inline bool contains(const std::vector<int>& values, int value) {
   return std::ranges::find(values, value) != values.end();
 }
 
-/// Fills StepGroup::locals and streamed, and puts Work::remake in front of groups that read what
-/// the forward pass does not leave whole.
-void find_locals(BlockSchedule& schedule, const Nodes& nodes, const Values& values);
+/// Fills StepGroup::scratch and streamed, and puts Work::recompute in front of groups that read
+/// what the forward pass does not leave whole.
+void find_scratch(BlockSchedule& schedule, const Nodes& nodes, const Values& values);
 
 }  // namespace sculpt::schedule

@@ -32,13 +32,13 @@ const char* name_of(Precision precision) {
   return "bf16";
 }
 
-const char* name_of(Pass pass) {
+const char* name_of(ConvPass pass) {
   switch (pass) {
-    case Pass::forward:
+    case ConvPass::forward:
       return "forward";
-    case Pass::input_grad:
+    case ConvPass::input_grad:
       return "input_grad";
-    case Pass::weight_grad:
+    case ConvPass::weight_grad:
       break;
   }
   return "weight_grad";
@@ -56,7 +56,7 @@ void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* 
 size_t sums_bytes(const Backend& native, const LibraryProblem& p) {
   const bool linear = p.shape.out.height * p.shape.out.width == 1;
   const auto bytes = native.conv2d.output_sums_bytes;
-  return p.pass != Pass::forward || linear || bytes == nullptr ? 0 : bytes(p.shape, p.batch);
+  return p.pass != ConvPass::forward || linear || bytes == nullptr ? 0 : bytes(p.shape, p.batch);
 }
 
 /// Memory of the device for a measurement, with numbers that slow nothing down.
@@ -98,18 +98,18 @@ LibraryConvolutions::ShapeKey LibraryConvolutions::key_of(const Conv2dShape& s) 
           s.kernel_h,    s.kernel_w,  s.stride,   s.padding,      s.groups};
 }
 
-LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t batch, Pass pass,
+LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t batch, ConvPass pass,
                                             bool accumulate) const {
   return {precision_, pass, shape, batch, accumulate};
 }
 
 /// Of the library's weight gradient, which lies at the start of the workspace.
-size_t LibraryConvolutions::gradient_bytes(Pass pass, const Conv2dShape& shape) const {
-  if (pass != Pass::weight_grad) return 0;
+size_t LibraryConvolutions::gradient_bytes(ConvPass pass, const Conv2dShape& shape) const {
+  if (pass != ConvPass::weight_grad) return 0;
   return aligned(static_cast<size_t>(shape.weight_count()) * sizeof(float));
 }
 
-size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, Pass pass,
+size_t LibraryConvolutions::total_bytes(const LibraryPlan& plan, ConvPass pass,
                                         const Conv2dShape& shape) const {
   return plan.workspace_bytes() + gradient_bytes(pass, shape);
 }
@@ -130,7 +130,7 @@ LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& 
 }
 
 Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64_t batch,
-                                   Pass pass) {
+                                   ConvPass pass) {
   const LibraryProblem asked = problem(shape, batch, pass, false);
   LibraryPlan* const plan = make_plan(layer, asked);
   if (plan == nullptr) return Choice::native;
@@ -139,7 +139,7 @@ Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64
 
 /// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
 /// that was captured before the choice may launch it.
-bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, Pass pass) {
+bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, ConvPass pass) {
   const auto decision = layer.decisions.find(batch);
   return decision == layer.decisions.end() || decision->second.choices.at(pass) == Choice::library;
 }
@@ -150,9 +150,9 @@ size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t ma
   if (decided != layer.decisions.end()) return decided->second.workspace_bytes;
 
   Decision decision;
-  for (const Pass pass : kPasses) {
+  for (const ConvPass pass : kConvPasses) {
     decision.choices[pass] = choose(layer, shape, max_batch, pass);
-    if (pass == Pass::input_grad && decision.choices[pass] == Choice::library)
+    if (pass == ConvPass::input_grad && decision.choices[pass] == Choice::library)
       make_plan(layer, problem(shape, max_batch, pass, true));
   }
   layer.decisions[max_batch] = decision;
@@ -166,8 +166,8 @@ size_t LibraryConvolutions::workspace_bytes(const Conv2dShape& shape, int64_t ma
   return bytes;
 }
 
-LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass,
-                                              bool accumulate) {
+LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t batch,
+                                              ConvPass pass, bool accumulate) {
   Layer& layer = layers_[key_of(shape)];
   const auto decision = layer.decisions.lower_bound(batch);
   SCULPT_CHECK(decision != layer.decisions.end(),
@@ -179,14 +179,14 @@ LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t 
 size_t LibraryConvolutions::output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
   workspace_bytes(shape, max_batch);  // makes the choice
   const Decision& decision = layers_[key_of(shape)].decisions.at(max_batch);
-  if (decision.choices.at(Pass::forward) == Choice::library) return 0;
+  if (decision.choices.at(ConvPass::forward) == Choice::library) return 0;
   return native_.conv2d.output_sums_bytes(shape, max_batch);
 }
 
 void LibraryConvolutions::forward(void* y, ChannelSums* sums, const void* x, const void* weight,
                                   const void* bias, const Conv2dShape& shape, void* workspace,
                                   const Launch& launch) {
-  LibraryPlan* const plan = chosen_plan(shape, launch.batch, Pass::forward, false);
+  LibraryPlan* const plan = chosen_plan(shape, launch.batch, ConvPass::forward, false);
   if (plan == nullptr)
     return native_.conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
   if (sums != nullptr) sums->chunks = 0;
@@ -202,7 +202,7 @@ void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weigh
                                      const Conv2dShape& shape, GradWrite write, void* workspace,
                                      const Launch& launch) {
   LibraryPlan* const plan =
-      chosen_plan(shape, launch.batch, Pass::input_grad, write == GradWrite::accumulate);
+      chosen_plan(shape, launch.batch, ConvPass::input_grad, write == GradWrite::accumulate);
   if (plan == nullptr)
     return native_.conv2d.input_grad(dx, dy, weight, shape, write, workspace, launch);
   run_plan(*plan, dx, dy, weight, workspace, launch.stream);
@@ -212,7 +212,7 @@ void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, cons
                                           const void* x, const Conv2dShape& shape, GradWrite write,
                                           void* workspace, const Launch& launch) const {
   run_plan(plan, workspace, dy, x,
-           static_cast<std::byte*>(workspace) + gradient_bytes(Pass::weight_grad, shape),
+           static_cast<std::byte*>(workspace) + gradient_bytes(ConvPass::weight_grad, shape),
            launch.stream);
   if (precision_ == Precision::bf16 && !plan.float_weight_grad())
     write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);
@@ -231,7 +231,7 @@ void LibraryConvolutions::bias_grad(void* dbias, const void* dy, const Conv2dSha
 void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
                                       const Conv2dShape& shape, GradWrite write, void* workspace,
                                       const Launch& launch) {
-  LibraryPlan* const plan = chosen_plan(shape, launch.batch, Pass::weight_grad, false);
+  LibraryPlan* const plan = chosen_plan(shape, launch.batch, ConvPass::weight_grad, false);
   if (plan == nullptr)
     return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
   run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
@@ -259,28 +259,28 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   ChannelSums channel_sums = {static_cast<double*>(sums.data())};
   const auto native = [&] {
     switch (p.pass) {
-      case Pass::forward:
+      case ConvPass::forward:
         return native_.conv2d.forward(y.data(), with_sums ? &channel_sums : nullptr, x.data(),
                                       weight.data(), nullptr, shape, workspace.data(), launch);
-      case Pass::input_grad:
+      case ConvPass::input_grad:
         return native_.conv2d.input_grad(x.data(), y.data(), weight.data(), shape,
                                          GradWrite::overwrite, workspace.data(), launch);
-      case Pass::weight_grad:
+      case ConvPass::weight_grad:
         return native_.conv2d.weight_grad(weight.data(), nullptr, y.data(), x.data(), shape,
                                           GradWrite::overwrite, workspace.data(), launch);
     }
   };
   const auto library = [&] {
     switch (p.pass) {
-      case Pass::forward:
+      case ConvPass::forward:
         run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
         // Instead of our sums, batch norm reads y: as much work as the sums of a bias's gradient.
         if (with_sums)
           bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
         return;
-      case Pass::input_grad:
+      case ConvPass::input_grad:
         return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
-      case Pass::weight_grad:
+      case ConvPass::weight_grad:
         return run_weight_grad(plan, weight.data(), y.data(), x.data(), shape, GradWrite::overwrite,
                                workspace.data(), launch);
     }

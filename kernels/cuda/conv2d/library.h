@@ -34,11 +34,11 @@ class LibraryConvolutions {
 
  private:
   using ShapeKey = std::array<int64_t, 11>;
-  using PlanKey = std::tuple<int64_t, Pass, bool>;  ///< batch, pass, accumulate
+  using PlanKey = std::tuple<int64_t, ConvPass, bool>;  ///< batch, pass, accumulate
   /// What has been decided for the batches up to some size.
   struct Decision {
     size_t workspace_bytes = 0;
-    std::map<Pass, Choice> choices;
+    std::map<ConvPass, Choice> choices;
   };
   struct Layer {
     std::map<int64_t, Decision> decisions;  ///< by largest batch
@@ -47,15 +47,15 @@ class LibraryConvolutions {
   };
 
   static ShapeKey key_of(const Conv2dShape& shape);
-  LibraryProblem problem(const Conv2dShape& shape, int64_t batch, Pass pass, bool add) const;
-  size_t gradient_bytes(Pass pass, const Conv2dShape& shape) const;
-  size_t total_bytes(const LibraryPlan& plan, Pass pass, const Conv2dShape& shape) const;
+  LibraryProblem problem(const Conv2dShape& shape, int64_t batch, ConvPass pass, bool add) const;
+  size_t gradient_bytes(ConvPass pass, const Conv2dShape& shape) const;
+  size_t total_bytes(const LibraryPlan& plan, ConvPass pass, const Conv2dShape& shape) const;
 
-  static bool may_run(const Layer& layer, int64_t batch, Pass pass);
+  static bool may_run(const Layer& layer, int64_t batch, ConvPass pass);
   LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem);
-  Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, Pass pass);
+  Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, ConvPass pass);
   /// The plan to run; null where our kernel is to.
-  LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, Pass pass, bool accumulate);
+  LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, ConvPass pass, bool accumulate);
   void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
                        const Conv2dShape& shape, GradWrite write, void* workspace,
                        const Launch& launch) const;

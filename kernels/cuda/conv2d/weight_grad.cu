@@ -111,8 +111,8 @@ int64_t split_unit(const Conv2dShape& shape) {
 }
 
 /// Rows are channels, often fewer than a tile's 128; columns are many.
-template <class Math, class Pass>
-void launch_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
+template <class Math, class ConvPass>
+void launch_gemm(const ConvPass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
                  void* stream) {
   auto run = [&](auto tile, auto with_vectors) {
     launch_implicit_gemm<Math, decltype(tile), decltype(with_vectors)::value>(pass, m, n, count,

@@ -97,7 +97,7 @@ Backend make_backend(const char* name, Precision precision, const Backend* full_
       .lanes = 1,
       .activation_bytes = sizeof(T),
       .parameter_bytes = sizeof(float),
-      .packed_weight_bytes = sizeof(T),
+      .compute_weight_bytes = sizeof(T),
       .memory = &device_memory(),
       .stream = backend_stream(),
       .full_precision = full_precision,

@@ -130,7 +130,7 @@ TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: every pass is the library
 
 TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses is ours") {
   const Conv2dShape shape = small_shape();
-  for (const Pass refused : kPasses) {
+  for (const ConvPass refused : kConvPasses) {
     LoopLibrary& library = fresh_library();
     library.refuses = [refused](const LibraryProblem& p) { return p.pass == refused; };
     LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses 
 TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses is said") {
   LoopLibrary& library = fresh_library();
   library.refuses = [](const LibraryProblem& p) {
-    return p.pass == Pass::weight_grad || p.accumulate;
+    return p.pass == ConvPass::weight_grad || p.accumulate;
   };
   Chooser chooser;
   LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), chooser);
@@ -219,7 +219,7 @@ TEST_CASE_FIXTURE(
   library.workspace = [](const LibraryProblem&) { return kMuch; };
   Chooser chooser({{}, "a machine", [](const std::string&) {}});
   Choices recorded;
-  for (const Pass pass : kPasses)
+  for (const ConvPass pass : kConvPasses)
     for (const int64_t batch : {3, 8})
       recorded[describe({Precision::fp32, pass, shape, batch})] =
           batch == 3 ? Choice::native : Choice::library;
@@ -303,7 +303,7 @@ TEST_CASE_FIXTURE(FreshLibrary,
     REQUIRE(native.conv2d.output_sums_bytes(shape, kBatch) > 0);
     Chooser chooser({{}, "a machine", [](const std::string&) {}});
     Choices backward;  // leaves the forward pass to be measured
-    for (const Pass pass : {Pass::input_grad, Pass::weight_grad})
+    for (const ConvPass pass : {ConvPass::input_grad, ConvPass::weight_grad})
       backward[describe({Precision::fp32, pass, shape, kBatch})] = Choice::native;
     chooser.recall(backward);
     LibraryConvolutions conv(native, Precision::fp32, loop_library(), chooser);

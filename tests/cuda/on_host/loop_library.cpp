@@ -64,7 +64,7 @@ class LoopPlan final : public LibraryPlan {
   void execute(void* out, const void* activation, const void* other, void* workspace) const {
     if (problem_.precision != Precision::bf16)
       compute<float, float>(out, activation, other);
-    else if (problem_.pass == Pass::weight_grad && float_weight_grad())
+    else if (problem_.pass == ConvPass::weight_grad && float_weight_grad())
       compute<bf16, float>(out, activation, other);
     else
       compute<bf16, bf16>(out, activation, other);
@@ -79,13 +79,13 @@ class LoopPlan final : public LibraryPlan {
     std::vector<double> sums(out_size());
     for_each_product(problem_, [&](size_t x, size_t w, size_t y) {
       switch (problem_.pass) {
-        case Pass::forward:
+        case ConvPass::forward:
           sums[y] += static_cast<double>(to_float(a[x])) * static_cast<double>(to_float(b[w]));
           break;
-        case Pass::input_grad:
+        case ConvPass::input_grad:
           sums[x] += static_cast<double>(to_float(a[y])) * static_cast<double>(to_float(b[w]));
           break;
-        case Pass::weight_grad:
+        case ConvPass::weight_grad:
           sums[w] += static_cast<double>(to_float(a[y])) * static_cast<double>(to_float(b[x]));
           break;
       }
@@ -99,11 +99,11 @@ class LoopPlan final : public LibraryPlan {
   size_t out_size() const {
     const Conv2dShape& s = problem_.shape;
     switch (problem_.pass) {
-      case Pass::forward:
+      case ConvPass::forward:
         return static_cast<size_t>(problem_.batch * s.out.elements_per_image());
-      case Pass::input_grad:
+      case ConvPass::input_grad:
         return static_cast<size_t>(problem_.batch * s.in.elements_per_image());
-      case Pass::weight_grad:
+      case ConvPass::weight_grad:
         break;
     }
     return static_cast<size_t>(s.weight_count());
