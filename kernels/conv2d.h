@@ -39,7 +39,8 @@ constexpr int64_t conv2d_output_size(int64_t in, int64_t kernel, int64_t stride,
   return (in + 2 * padding - kernel) / stride + 1;
 }
 
-/// Halo that the gradient of the output needs, so that the input gradient may read it unchecked.
+/// The halo that the gradient of the output needs, so that the input gradient may read it without
+/// bounds checks.
 inline int64_t conv2d_output_halo(const Conv2dShape& s) {
   auto axis = [&](int64_t in, int64_t out, int64_t kernel) {
     const int64_t before = std::max<int64_t>(0, kernel - 1 - s.padding) / s.stride;
@@ -50,7 +51,7 @@ inline int64_t conv2d_output_halo(const Conv2dShape& s) {
                   axis(s.in.width, s.out.width, s.kernel_w));
 }
 
-/// The three passes of a convolution: they compute y, the gradient of x, and the gradient of w.
+/// The three passes of a convolution. They compute y, the gradient of x, and the gradient of w.
 enum class ConvPass { forward, input_grad, weight_grad };
 inline constexpr ConvPass kConvPasses[] = {ConvPass::forward, ConvPass::input_grad,
                                            ConvPass::weight_grad};
@@ -60,8 +61,8 @@ struct Conv2dKernels {
   /// aligned, contents undefined). Depends on thread_count() at the time of the call.
   size_t (*workspace_bytes)(const Conv2dShape&, int64_t max_batch);
 
-  /// y := conv(x, w) + bias. bias [out] may be null. sums, of y's channels, may be null, and must
-  /// be where output_sums_bytes() offers none.
+  /// y := conv(x, w) + bias. bias [out] may be null. `sums` receives the sums of y's channels; it
+  /// may be null, and must be null if output_sums_bytes() is null or returns 0.
   void (*forward)(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
                   const Conv2dShape& shape, void* workspace, const Launch& launch);
 
@@ -69,13 +70,15 @@ struct Conv2dKernels {
   void (*input_grad)(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
                      GradWrite write, void* workspace, const Launch& launch);
 
-  /// dw (=, +=) sum over images and pixels of dy * x; dbias [out] likewise, may be null.
+  /// dw (=, +=) sum over images and pixels of dy * x. dbias [out] (=, +=) sum over images and
+  /// pixels of dy; it may be null.
   void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
                       const Conv2dShape& shape, GradWrite write, void* workspace,
                       const Launch& launch);
 
-  /// Bytes of ChannelSums::partials that forward() may fill for up to `max_batch` images; 0 if it
-  /// leaves no sums for this shape. Null: for none.
+  /// The number of bytes of ChannelSums::partials that forward() may fill for up to `max_batch`
+  /// images; 0 if it leaves no sums for this shape. A null pointer means that the backend never
+  /// leaves sums.
   size_t (*output_sums_bytes)(const Conv2dShape&, int64_t max_batch) = nullptr;
 };
 

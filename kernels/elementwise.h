@@ -1,16 +1,16 @@
 #pragma once
-// Elementwise kernels on activations: interiors only, halos stay zero. All tensors of a call share
-// `shape` (halo included).
+// Elementwise kernels on activations. They touch interiors only, so halos stay zero. All tensors of
+// a call share `shape` (halo included).
 
 #include "kernels/common/layout.h"
 
 namespace sculpt::kernels {
 
-/// Where a dropout mask comes from: element e of image n (n counted over the batch, e in CHW order)
-/// is dropped iff uniform(Philox(key, counter = n * elements_per_image + e, *step)) < rate.
+/// Determines a dropout mask. Element e of image n (n counted over the batch, e in CHW order) is
+/// dropped if and only if uniform(Philox(key, counter = n * elements_per_image + e, *step)) < rate.
 struct DropoutDraw {
   uint64_t key = 0;                ///< from (seed, purpose, op)
-  const uint64_t* step = nullptr;  ///< of training; lies in the backend's memory
+  const uint64_t* step = nullptr;  ///< number of the training step; lies in the backend's memory
   float rate = 0.5f;               ///< probability of a zero, in [0, 1)
 };
 
@@ -22,7 +22,7 @@ struct ElementwiseKernels {
                         const Launch&);
   /// y := a + b.
   void (*add_forward)(void* y, const void* a, const void* b, const ActivationShape&, const Launch&);
-  /// dx (=, +=) dy: the gradient of add, and a copy.
+  /// dx (=, +=) dy. This is the gradient of an addition, and also serves as a copy.
   void (*pass_through)(void* dx, const void* dy, const ActivationShape&, GradWrite, const Launch&);
   /// y := x / (1 - rate) where kept, 0 where dropped.
   void (*dropout_forward)(void* y, const void* x, const ActivationShape&, const DropoutDraw&,

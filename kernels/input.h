@@ -1,5 +1,6 @@
 #pragma once
-// Into and out of a backend's activation layout. Images of the host are plain NCHW without gaps.
+// Conversion into and out of a backend's activation layout. Images on the host are plain NCHW
+// without gaps.
 
 #include "kernels/common/augmentation.h"
 #include "kernels/common/layout.h"
@@ -17,10 +18,10 @@ struct ResidentSet {
   AugmentRule augment;
 };
 
-/// Which batch of a resident set; lies in the backend's memory.
+/// Identifies a batch of a resident set. The struct lies in the backend's memory.
 struct ResidentBatch {
   uint64_t epoch = 0;
-  int64_t first = 0;  ///< in `order`
+  int64_t first = 0;  ///< index of the batch's first image in `order`
 };
 
 struct InputKernels {
@@ -34,9 +35,9 @@ struct InputKernels {
   /// values (NCHW float) := x.
   void (*store_f32)(float* values, const void* x, const ActivationShape& shape,
                     const Launch& launch);
-  /// x[n] := image order[first + n] of the set, augmented for the epoch (the bytes that
-  /// data/transforms/augment.h makes) and normalised as by load_u8; labels[n] := its label. labels:
-  /// [batch]. Null where batches are made by the host.
+  /// x[n] := image order[first + n] of the set. The image is augmented for the epoch, with the same
+  /// bytes as data/transforms/augment.h computes, and normalised as by load_u8. labels[n] := the
+  /// label of that image; labels: [batch]. The pointer is null where the host prepares the batches.
   void (*load_resident)(void* x, int32_t* labels, const ResidentSet& set,
                         const ResidentBatch* batch, const ActivationShape& shape,
                         const Launch& launch) = nullptr;

@@ -1,7 +1,7 @@
 #pragma once
-// Max, average and global average pooling, as in PyTorch (ceil_mode off). Halos may differ between
-// input and output and are never read as values: max pooling pads with -inf, average pooling counts
-// padding in its divisor (count_include_pad, PyTorch's default).
+// Max, average and global average pooling, as in PyTorch (ceil_mode off). Input and output may have
+// different halos, whose values never enter a result: max pooling pads with -inf, and average
+// pooling counts padding in its divisor (count_include_pad, PyTorch's default).
 
 #include "kernels/common/layout.h"
 
@@ -17,7 +17,7 @@ struct Pool2dShape {
 
 struct PoolingKernels {
   void (*max_forward)(void* y, const void* x, const Pool2dShape&, const Launch&);
-  /// dx (=, +=): each dy goes to the first maximum of its window in row-major order.
+  /// dx (=, +=): each dy is added at the first maximum of its window in row-major order.
   void (*max_backward)(void* dx, const void* dy, const void* x, const Pool2dShape&, GradWrite,
                        const Launch&);
   void (*average_forward)(void* y, const void* x, const Pool2dShape&, const Launch&);
@@ -26,8 +26,9 @@ struct PoolingKernels {
   void (*global_average_forward)(void* y, const void* x, const ActivationShape& in, const Launch&);
   void (*global_average_backward)(void* dx, const void* dy, const ActivationShape& in, GradWrite,
                                   const Launch&);
-  /// y := x at the place of the first maximum of `by` in each window: max pooling of x with the
-  /// winners of `by`, which has the shape of x. max_backward given `by` is its gradient.
+  /// y := x at the position of the first maximum of `by` in each window. So x is max-pooled with
+  /// the winners of `by`, which has the shape of x. The gradient is max_backward() with `by` as its
+  /// argument x.
   void (*max_select)(void* y, const void* x, const void* by, const Pool2dShape&, const Launch&);
 };
 

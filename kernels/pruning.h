@@ -1,37 +1,38 @@
 #pragma once
-// What pruning does to the prunable weights besides ranking them: scores, the way to and from the
-// arena, masks.
+// The kernels of pruning besides ranking. They compute scores of the prunable weights, gather
+// values from the arena and write them back, and apply masks.
 //
-// Scores and candidates are over the prunable weights put one after another in global-index order;
-// the arena has other parameters in between. A table of runs says where each lies. "Arena" arrays
-// have elements of Backend::parameter_bytes; concatenated ones are double, if nothing else is said:
-// scores are products and sums that float would round, and the smallest ones underflow.
+// Scores and candidates are indexed by the concatenated prunable weights, in global-index order. In
+// the arena, other parameters lie between them; a table of runs gives the position of each prunable
+// parameter. "Arena" arrays have elements of Backend::parameter_bytes. Concatenated arrays are
+// double unless stated otherwise, because scores are products and sums that float would round, and
+// the smallest of them underflow.
 //
-// All are one pass over the weights (norm and first_not_finite, too), bound by memory bandwidth.
-// Deterministic. Everything pointed to lies in the backend's memory.
+// Each kernel is one pass over the weights (norm and first_not_finite, too), bound by memory
+// bandwidth. All kernels are deterministic. All pointers point into the backend's memory.
 
 #include <cstddef>
 #include <cstdint>
 
 namespace sculpt::kernels {
 
-/// A prunable parameter: elements [offset, offset + count) of the arena, [first, first + count) of
-/// the concatenated weights.
+/// A prunable parameter. It occupies elements [offset, offset + count) of the arena and elements
+/// [first, first + count) of the concatenated weights.
 struct PrunableRun {
   int64_t offset = 0;
   int64_t first = 0;
   int64_t count = 0;
 };
 
-/// In the order of both. `runs` lies in the backend's memory.
+/// The runs, in ascending order of `offset` and of `first`. `runs` lies in the backend's memory.
 struct PrunableRuns {
   const PrunableRun* runs = nullptr;
   int64_t run_count = 0;
-  int64_t count = 0;  ///< weights of all runs
+  int64_t count = 0;  ///< weights of all runs together
 };
 
 struct PruningKernels {
-  // Scores. i runs over the concatenated weights, a is where weight i lies in the arena.
+  // Scores. Index i runs over the concatenated weights; a is the arena index of weight i.
 
   /// scores[i] := abs(arena[a]), in the arena's type.
   void (*magnitude)(void* scores, const void* arena, const PrunableRuns& runs, void* stream);
@@ -50,7 +51,7 @@ struct PruningKernels {
   double (*norm)(const double* values, int64_t count, void* workspace, void* stream);
   /// Index of the first infinity or NaN; -1 if there is none.
   int64_t (*first_not_finite)(const double* values, int64_t count, void* workspace, void* stream);
-  /// Of norm and first_not_finite.
+  /// The workspace size of norm and first_not_finite.
   size_t (*workspace_bytes)();
 
   // Weights.
@@ -58,7 +59,8 @@ struct PruningKernels {
   /// arena[a] := origin[i] + distance * direction[i]; for distance 0 the origin itself.
   void (*move)(void* arena, const double* origin, const double* direction, double distance,
                const PrunableRuns& runs, void* stream);
-  /// arena[j] := abs(arena[j]), and arena[j] *= factor, for all j in [0, count).
+  /// arena_absolute: arena[j] := abs(arena[j]). arena_scale: arena[j] *= factor. Both run over all
+  /// j in [0, count).
   void (*arena_absolute)(void* arena, int64_t count, void* stream);
   void (*arena_scale)(void* arena, double factor, int64_t count, void* stream);
 
@@ -68,7 +70,7 @@ struct PruningKernels {
   void (*gather_mask)(uint8_t* bytes, const uint8_t* mask, const PrunableRuns& runs, void* stream);
   /// counts[r] := number of bytes of run r that are not 0.
   void (*count)(int64_t* counts, const uint8_t* bytes, const PrunableRuns& runs, void* stream);
-  /// mask[a] := bytes[i]; weight[a] = momentum[a] = +0 where that is 0.
+  /// mask[a] := bytes[i]; where bytes[i] is 0, weight[a] = momentum[a] = +0.
   void (*apply_mask)(uint8_t* mask, void* weight, void* momentum, const uint8_t* bytes,
                      const PrunableRuns& runs, void* stream);
 };

@@ -1,11 +1,11 @@
 #pragma once
-// Ranking: the k highest of n scores, exactly, without sorting; of one array or of several segments
-// of it, each with a k of its own.
+// Ranking: selects the k highest of n scores, exactly and without sorting. The scores are one
+// array, or several segments of an array, each with its own k.
 //
-// Scores are mapped to unsigned integers that order like them (negative ones too; -0 counts as +0)
-// and the k-th is found by radix select: histograms of 11, 11 and 10 bits (6 passes for double),
-// then one pass that writes the mask. Ties are broken by lower index. Deterministic for any thread
-// count.
+// Scores are mapped to unsigned integers of the same order (negative scores too; -0 counts as +0).
+// The k-th highest is found by radix select: histograms of 11, 11 and 10 bits (6 passes for
+// double), then one pass that writes the mask. Ties go to the lower index. The result does not
+// depend on the thread count.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace sculpt::kernels {
 
-/// What select_top_k found wrong, if anything.
+/// Reports what select_top_k found wrong, if anything.
 struct RankingResult {
   int64_t first_nan =
       -1;  ///< index of the first NaN among the candidates; the mask is then untouched
@@ -34,11 +34,13 @@ struct RankingSegment {
   int64_t keep = 0;  ///< k
 };
 
-/// The same for all segments at once, in a backend's memory. Segments are in order and do not
-/// overlap; what lies between them is left alone. `candidate` may be null (all are).
+/// The same selection for all segments at once, in a backend's memory. Segments are in order and do
+/// not overlap; elements between segments are not touched. `candidate` may be null (all are
+/// candidates).
 ///
-/// Return when the mask is written. A NaN in any segment leaves the whole mask untouched; a segment
-/// with fewer candidates than it is to keep throws Error and leaves `keep` in no particular state.
+/// Both functions return after the mask has been written. A NaN in any segment leaves the whole
+/// mask untouched. If a segment has fewer candidates than its `keep`, the functions throw Error and
+/// the contents of the mask are unspecified.
 struct RankingKernels {
   RankingResult (*select_f32)(uint8_t* keep, const float* scores, const uint8_t* candidate,
                               std::span<const RankingSegment> segments, void* workspace,
@@ -46,7 +48,7 @@ struct RankingKernels {
   RankingResult (*select_f64)(uint8_t* keep, const double* scores, const uint8_t* candidate,
                               std::span<const RankingSegment> segments, void* workspace,
                               void* stream);
-  /// For `segments` segments with `count` scores in all.
+  /// Bytes of workspace for `segments` segments with `count` scores in all.
   size_t (*workspace_bytes)(int64_t count, int64_t segments);
 };
 

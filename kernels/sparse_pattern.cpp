@@ -17,11 +17,12 @@ struct Entry {
   int64_t weight;
 };
 
-/// Input channels of one segment: their cells, read by one tile of pixels, should stay in cache,
-/// and enough of a row's entries should lie in it that loading and storing the sums is little work.
+/// Returns the number of input channels of one segment. The cells of a segment that one tile of
+/// pixels reads should stay in cache. A segment should also have enough entries of each row that
+/// loading and storing the sums is a small part of the work.
 int64_t segment_channels(int64_t in_channels, int64_t out_channels, int64_t entries) {
-  constexpr int64_t kCached = 24;       // of a 3x3 window over 16 pixels, in an L1 of 48 KiB
-  constexpr double kEntriesOfRow = 12;  // of one segment, at least
+  constexpr int64_t kCached = 24;       // cells of a 3x3 window over 16 pixels, in an L1 of 48 KiB
+  constexpr double kEntriesOfRow = 12;  // entries of a row in one segment, at least
   const double per_channel = static_cast<double>(entries) /
                              static_cast<double>(std::max<int64_t>(1, in_channels * out_channels));
   if (per_channel <= 0.2)
@@ -90,13 +91,14 @@ SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask)
   return make_taps(pixels, shape.in.channels, shape.out.channels, std::move(entries));
 }
 
-/// Input pixels (row, column) with row % stride == row_class, column % stride == column_class.
+/// Returns the taps of the input pixels (row, column) with row % stride == row_class and column %
+/// stride == column_class.
 SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> mask,
                            int64_t row_class, int64_t column_class) {
   const int64_t stride = shape.stride;
   std::vector<Entry> entries;
   for_each_kept(shape, mask, [&](int64_t o, int64_t c, int64_t r, int64_t s, int64_t index) {
-    // Output (row, column) = (input + padding - tap) / stride, where that is whole.
+    // The output (row, column) is (input + padding - tap) / stride, where this is a whole number.
     const int64_t row = row_class + shape.padding - r, column = column_class + shape.padding - s;
     if (row % stride != 0 || column % stride != 0) return;
     const int64_t offset =
@@ -117,7 +119,7 @@ SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> ma
   return make_taps(pixels, shape.out.channels, shape.in.channels, std::move(entries));
 }
 
-/// 0, 1, 2, ...
+/// Returns true if the elements are 0, 1, 2, ...
 bool in_order(std::span<const int32_t> weights) {
   for (size_t i = 0; i < weights.size(); ++i)
     if (weights[i] != static_cast<int32_t>(i)) return false;
@@ -147,7 +149,8 @@ SparsePattern::SparsePattern(const Conv2dShape& shape, std::span<const uint8_t> 
 }
 
 void SparsePattern::keep_only() {
-  // Of the weights that are kept; where the others stand does not matter.
+  // ranks[w] becomes the rank of weight w among the kept weights. The values for masked weights are
+  // not used.
   std::vector<int32_t> ranks(static_cast<size_t>(shape_.weight_count()));
   for (const int32_t weight : forward_.weights)
     ranks[static_cast<size_t>(weight)] = 1;

@@ -1,6 +1,7 @@
 #pragma once
-// Where the kept weights of one convolution are, as lists that kernels walk: for every pass, which
-// cells of its input each kept weight meets. A pattern is built once when a mask changes.
+// Positions of the kept weights of one convolution, as lists that kernels walk. For every pass, a
+// list gives the input cells that each kept weight is multiplied with. A pattern is built once when
+// a mask changes.
 
 #include <cstdint>
 #include <span>
@@ -10,8 +11,8 @@
 
 namespace sculpt::kernels {
 
-/// Where the pixels of a plane are written and read: distances in cells between neighbouring blocks
-/// of images, output channels, rows and columns.
+/// Describes where a pass writes and reads the pixels of a plane: distances in cells between
+/// neighbouring blocks of images, output channels, rows and columns.
 struct PixelGrid2d {
   int64_t rows = 0;
   int64_t columns = 0;
@@ -19,16 +20,17 @@ struct PixelGrid2d {
   int64_t in_block = 0, in_first = 0, in_row = 0, in_column = 0;
 };
 
-/// The kept weights of a pass, as they are run: for each segment of input channels, whose cells
-/// stay in cache, and each output channel, entries [begin, end) with begin = starts[segment *
-/// out_channels + channel] and end = the next start.
+/// The kept weights of a pass, in the order in which kernels process them. Input channels are split
+/// into segments whose cells stay in cache. The entries of a segment and an output channel are
+/// [begin, end), where begin = starts[segment * out_channels + channel] and end is the next element
+/// of `starts`.
 struct SparseTaps {
   PixelGrid2d pixels;
   int64_t out_channels = 0;
   int64_t segments = 0;
   std::vector<int64_t> starts;   ///< [segments * out_channels + 1]
-  std::vector<int32_t> offsets;  ///< per entry: cell that it reads, from the pixel's first
-  std::vector<int32_t> weights;  ///< per entry: where its weight is stored; empty: in this order
+  std::vector<int32_t> offsets;  ///< per entry: its input cell, relative to the pixel's first cell
+  std::vector<int32_t> weights;  ///< per entry: index of its stored weight; empty: entry order
 
   int64_t count() const { return static_cast<int64_t>(offsets.size()); }
 };
@@ -38,15 +40,16 @@ class SparsePattern {
   /// mask: 0/1 per weight, OIHW. Throws Error if offsets do not fit 32 bits.
   SparsePattern(const Conv2dShape& shape, std::span<const uint8_t> mask);
 
-  /// Kernels are then given arrays of the kept weights only, in the order of their indices.
+  /// Switches to packed weights: kernels are then given arrays of the kept weights only, in
+  /// ascending order of weight index.
   void keep_only();
 
   const Conv2dShape& shape() const { return shape_; }
   int64_t kept() const { return forward_.count(); }
 
   const SparseTaps& forward() const { return forward_; }
-  /// One for each pair of (row, column) modulo the stride: pixels of one such class have the same
-  /// taps.
+  /// One list for each pair of (row, column) modulo the stride, because pixels of one such class
+  /// have the same taps.
   std::span<const SparseTaps> input_grad() const { return input_grad_; }
 
  private:

@@ -1,12 +1,14 @@
 #pragma once
 // 3x3 convolutions of stride 1 by Winograd's algorithm F(4x4, 3x3): the sums of kernels/conv2d.h
 // with a quarter of the multiplications. A tile of 6x6 cells of the input becomes 36 numbers (its
-// values at "points"), so do the weights; per point a small matrix product sums over channels;
-// and 36 sums become 4x4 cells of the output. Arrays and layouts are those of kernels/conv2d.h.
+// values at 36 "points"), and so do the weights of a kernel. For each point, a small matrix product
+// sums over channels. The 36 sums then become 4x4 cells of the output. Arrays and layouts are those
+// of kernels/conv2d.h.
 //
-// Rounding errors are about twice those of direct sums in float, and in the gradient of the weight,
-// whose direct sums are taken apart by lane, ten times. For standard normal data and up to 512
-// channels (or, in the gradient of the weight, 2^16 pixels of a batch), against sums in double:
+// Rounding errors are about twice those of direct sums in float. In the gradient of the weight they
+// are about ten times those of the direct kernels, which keep a separate sum for each lane. For
+// standard normal data and up to 512 channels (or, in the gradient of the weight, 2^16 pixels of a
+// batch), against sums in double:
 //
 //   |error| < kWinogradError * |result|  (L2)
 //   each error < kWinogradMaxError * root mean square of the result
@@ -23,16 +25,17 @@ namespace sculpt::kernels {
 inline constexpr double kWinogradError = 5e-6;
 inline constexpr double kWinogradMaxError = 5e-5;
 
-/// Whether the shape is one that these kernels can compute: 3x3, stride 1, padding of at most 2,
-/// one group.
+/// Returns true if these kernels can compute the shape: 3x3, stride 1, padding of at most 2, one
+/// group.
 inline bool winograd_fits(const Conv2dShape& s) {
   return s.kernel_h == 3 && s.kernel_w == 3 && s.stride == 1 && s.padding <= 2 && s.groups == 1;
 }
 
 struct WinogradKernels {
-  /// Whether forward() and input_grad(), or weight_grad(), are faster than direct kernels for this
-  /// shape, as measured when the kernels were written. False where the shape does not fit. What
-  /// does not pay for a batch does not for smaller ones.
+  /// Returns true if forward() and input_grad() (or weight_grad(), for weight_grad_pays) are faster
+  /// than the direct kernels for this shape, as measured when the kernels were written. Returns
+  /// false if the shape does not fit. If the kernels do not pay for some batch, they do not pay for
+  /// smaller batches either.
   bool (*pays)(const Conv2dShape&, int64_t batch) = nullptr;
   bool (*weight_grad_pays)(const Conv2dShape&, int64_t batch) = nullptr;
 
@@ -41,7 +44,7 @@ struct WinogradKernels {
   /// time of the call.
   size_t (*workspace_bytes)(const Conv2dShape&, int64_t max_batch) = nullptr;
 
-  // As in Conv2dKernels.
+  // The arguments are those of Conv2dKernels.
   void (*forward)(void* y, const void* x, const void* weight, const void* bias,
                   const Conv2dShape& shape, void* workspace, const Launch& launch) = nullptr;
   void (*input_grad)(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,

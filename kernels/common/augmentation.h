@@ -1,6 +1,6 @@
 #pragma once
-// What is drawn for one image of the training set: a pure function of (key, epoch, index), computed
-// alike on the host (data/transforms/augment.h) and on devices.
+// The random draw for one image of the training set. The draw is a pure function of (key, epoch,
+// index), and the host (data/transforms/augment.h) and devices compute it in the same way.
 
 #include <cstdint>
 
@@ -35,7 +35,7 @@ SCULPT_HOST_DEVICE constexpr AugmentDraw draw_augmentation(const AugmentRule& ru
   draw.dy = scale_word(words.at[0], 2 * rule.crop_padding + 1) - rule.crop_padding;
   draw.dx = scale_word(words.at[1], 2 * rule.crop_padding + 1) - rule.crop_padding;
   draw.mirror = rule.flip != 0 && (words.at[2] >> 31) != 0 ? 1 : 0;
-  // 16 bits each: sides are far below 2^16.
+  // Each coordinate uses 16 bits of the word, because sides are far below 2^16.
   draw.cut_y = scale_word(words.at[3] & 0xffff0000u, height);
   draw.cut_x = scale_word(words.at[3] << 16, width);
   return draw;

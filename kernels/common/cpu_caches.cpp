@@ -16,7 +16,7 @@ T first_word(const std::string& path) {
   return value;
 }
 
-/// "512K" or "32M" in bytes; 0 for anything else.
+/// Converts "512K" or "32M" to bytes; returns 0 for any other text.
 int64_t bytes_of(const std::string& size) {
   char* unit = nullptr;
   const long long count = std::strtoll(size.c_str(), &unit, 10);

@@ -5,7 +5,8 @@
 
 namespace sculpt::kernels {
 
-/// As the system calls it, e.g. "AMD EPYC"; empty if it does not.
+/// Returns the name as the system reports it, e.g. "AMD EPYC"; empty if the system does not report
+/// one.
 std::string cpu_name();
 
 }  // namespace sculpt::kernels

@@ -6,7 +6,7 @@
 
 namespace sculpt {
 
-/// Whether the variable `name` switches something on: it is set, and is neither empty nor "0".
+/// Returns true if the variable `name` is set and is neither empty nor "0".
 inline bool environment_flag(const char* name) {
   const char* const value = std::getenv(name);
   return value != nullptr && *value != '\0' && value != std::string_view("0");

@@ -1,5 +1,5 @@
 #pragma once
-// How an activation lies in memory. A backend has one layout for every activation of a network and
+// The memory layout of activations. A backend has one layout for every activation of a network and
 // every activation gradient.
 //
 // Layout::blocked (CPU and reference):
@@ -14,10 +14,9 @@
 // the right of a row are also the left padding of the next row, and the `halo` zero rows below a
 // plane are also the top padding of the next plane. A guard of zeros precedes the first plane.
 //
-// Rules:
-//  * a data pointer points at cell (block 0, channel 0, y 0, x 0), i.e. behind the guard;
-//  * halo and guard are zero when a buffer is handed out, and kernels write interiors only;
-//  * a batch that is not a multiple of `lanes` leaves padded lanes in the last block. In values
+// Rules:  * a data pointer points at cell (block 0, channel 0, y 0, x 0), i.e. behind the guard;  *
+// halo and guard are zero when a buffer is handed out, and kernels write interiors only;  * a batch
+// that is not a multiple of `lanes` leaves padded lanes in the last block. In values
 //    they hold anything finite; in gradients they are exactly zero, so that no reduction sees them.
 //
 // Layout::nhwc (CUDA): [batch][height][width][channels] without gaps: no halo (convolutions check
@@ -65,8 +64,9 @@ constexpr RowRange all_rows(const ActivationShape& shape) {
   return {0, shape.height};
 }
 
-/// Planes are cut into bands of this many rows, the last one maybe shorter, by kernels that run on
-/// part of a plane: at least 64 pixels, and whole tiles of any kernel.
+/// The number of rows in a band. Kernels that run on part of a plane cut it into bands of this many
+/// rows; the last band may be shorter. A band has at least 64 pixels and consists of whole tiles of
+/// every kernel.
 constexpr int64_t band_rows(const ActivationShape& shape) {
   const int64_t multiple = shape.width < 8 ? 4 : 2;
   return ceil_div(ceil_div(64, shape.width), multiple) * multiple;
@@ -75,15 +75,15 @@ constexpr int64_t bands_of(const ActivationShape& shape) {
   return ceil_div(shape.height, band_rows(shape));
 }
 
-/// What every kernel of one replay shares.
+/// Launch parameters that all kernels of one replay share.
 struct Launch {
-  int64_t batch = 0;       ///< images in this batch; at most what the buffers were made for
+  int64_t batch = 0;       ///< images in this batch; at most the capacity of the buffers
   void* stream = nullptr;  ///< device stream; unused on the CPU
 };
 
-/// Whether a backward kernel replaces or adds to its output. Activation gradients are overwritten
-/// by their first writer and added to by the others; which is which is decided when the graph is
-/// planned.
+/// States whether a backward kernel replaces its output or adds to it. The first writer of an
+/// activation gradient overwrites it and all later writers add to it. The graph decides which
+/// writer is the first when it is planned.
 enum class GradWrite { overwrite, accumulate };
 
 }  // namespace sculpt::kernels

@@ -22,7 +22,7 @@ struct Body {
   detail::ParallelBody call = nullptr;
 };
 
-// Set while a thread runs a body: nested calls run inline.
+// True while a thread runs a body. Nested calls then run inline.
 thread_local bool inside_parallel_for = false;
 
 inline void relax() {
@@ -31,8 +31,8 @@ inline void relax() {
 #endif
 }
 
-// Workers spin a little before they sleep: a training step is hundreds of short parallel loops, and
-// a sleeping worker takes longer to wake than most of them take to run.
+// Workers spin for a while before they sleep. A training step has hundreds of short parallel loops,
+// and waking a sleeping worker takes longer than running most of these loops.
 constexpr int kSpins = 4000;
 
 class Pool {
@@ -129,8 +129,8 @@ int default_count() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-// The pool is made at its first use, and only touched while `mutex` is held: one parallel_for of
-// the process runs at a time, a second thread that calls it waits.
+// The pool is created at its first use and only accessed while `mutex` is held. One parallel_for of
+// the process runs at a time; a second thread that calls parallel_for waits.
 struct Shared {
   std::mutex mutex;
   std::unique_ptr<Pool> pool;

@@ -15,7 +15,7 @@
 
 namespace sculpt {
 
-/// What philox4x32 returns, in a form that device code can read.
+/// The result of philox4x32, in a form that device code can read.
 struct PhiloxWords {
   uint32_t at[4];
 };
@@ -52,7 +52,8 @@ SCULPT_HOST_DEVICE constexpr float philox_uniform(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
 }
 
-/// Uniform in [0, 1) with 53 random bits, of the first two words: exactly representable in double.
+/// Uniform in [0, 1) with 53 random bits, taken from the first two words: exactly representable in
+/// double.
 SCULPT_HOST_DEVICE constexpr double philox_uniform53(const PhiloxWords& words) {
   const uint64_t bits = (uint64_t{words.at[1]} << 32 | words.at[0]) >> 11;
   return static_cast<double>(bits) * 0x1p-53;

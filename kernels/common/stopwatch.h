@@ -3,9 +3,9 @@
 
 namespace sculpt {
 
-/// Seconds since an arbitrary moment. With one thread (thread_count()) it is the CPU time of the
-/// calling thread, which other work on the machine hardly changes; with several threads it is wall
-/// time, because a kernel ends with its slowest thread.
+/// Returns seconds since an arbitrary moment. With one thread (thread_count()), this is the CPU
+/// time of the calling thread, which other work on the machine hardly changes. With several threads
+/// it is wall time, because a kernel ends with its slowest thread.
 double working_seconds();
 
 }  // namespace sculpt

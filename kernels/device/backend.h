@@ -27,20 +27,21 @@ struct Backend {
   std::string_view name;  ///< "cpu-avx512", "cuda-bf16", ..., "reference"
   Layout layout = Layout::blocked;
   int64_t lanes = 1;            ///< images innermost in the blocked layout; 1 in nhwc
-  size_t activation_bytes = 4;  ///< an element of activations: 2 = bf16, 4 = float, 8 = double
-  size_t parameter_bytes = 4;   ///< an element of parameters and statistics: 4 or 8
-  /// An element of the compute copy of weights: convolutions and linear layers then read that copy
-  /// instead of the parameter, in the order O, kh, kw, I/groups. 0: there is none.
+  size_t activation_bytes = 4;  ///< bytes of an activation: 2 = bf16, 4 = float, 8 = double
+  size_t parameter_bytes = 4;   ///< bytes of a parameter or statistic: 4 or 8
+  /// Bytes of an element of the weights' compute copy. Convolutions and linear layers then read
+  /// this copy instead of the parameter, in the order O, kh, kw, I/groups. 0 if the backend has no
+  /// compute copy.
   size_t compute_weight_bytes = 0;
-  /// Null where kernels work on the host's memory. All pointers given to kernels lie in it.
+  /// The memory that all kernel arguments point into. Null where kernels work on the host's memory.
   const DeviceMemory* memory = nullptr;
   void* stream = nullptr;  ///< for kernels::Launch
   /// The backend of the same device and memory that computes in float throughout; null on the CPU.
   const Backend* full_precision = nullptr;
 
   Conv2dKernels conv2d;
-  SparseConv2dKernels sparse_conv2d = {};  ///< null where there are none
-  WinogradKernels winograd = {};           ///< null where there are none
+  SparseConv2dKernels sparse_conv2d = {};  ///< null pointers if the backend has none
+  WinogradKernels winograd = {};           ///< null pointers if the backend has none
   LinearKernels linear;
   BatchNormKernels batch_norm;
   ElementwiseKernels elementwise;
@@ -61,15 +62,16 @@ struct Backend {
   int64_t blocks(int64_t batch) const { return ceil_div(batch, lanes); }
 };
 
-/// The fastest CPU backend that this machine can run. The environment variable SCULPT_CPU_ISA
-/// (avx512, avx2, portable) asks for another; throws Error if the machine cannot run it.
+/// Returns the fastest CPU backend that this machine can run. The environment variable
+/// SCULPT_CPU_ISA (avx512, avx2, portable) selects another one. Throws Error if the machine cannot
+/// run it.
 const Backend& cpu_backend();
 
 /// Every CPU backend that this machine can run, fastest first. For tests and benchmarks.
 std::vector<const Backend*> available_cpu_backends();
 
-/// Plain loops in double, one image innermost: the specification the others are tested against, and
-/// the range SynFlow needs.
+/// Plain loops in double, with one image innermost. It is the specification that the other backends
+/// are tested against, and has the range of values that SynFlow needs.
 const Backend& reference_backend();
 
 }  // namespace sculpt::kernels

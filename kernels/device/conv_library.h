@@ -1,5 +1,5 @@
 #pragma once
-// Whether the library that `train.conv` asks for can be used on this device.
+// Starts the library that `train.conv` requests, if it can be used on this device.
 
 #include <string>
 
@@ -8,13 +8,14 @@
 
 namespace sculpt::kernels {
 
-/// Starts `library`, null where there is none because of `problem`, and returns its versions. If
-/// that fails: an Error for `conv` = "cudnn"; for "auto" a warning, and "", which means ours.
+/// Starts `library` and returns its versions. `library` is null if it could not be loaded;
+/// `problem` then says why. If the library cannot be started and `conv` is "cudnn", throws Error.
+/// If `conv` is "auto", warns and returns "", which means that our kernels are used.
 std::string start_conv_library(const cuda::ConvLibrary* library, const std::string& problem,
                                const std::string& conv, const Warn& warn);
 
-/// One line that says which passes our kernels run though `conv` = "cudnn" gave them to a library;
-/// empty if there are none, or if choices were measured.
+/// Returns one line that says which passes run on our kernels although `conv` = "cudnn" gave them
+/// to a library. Returns "" if there is no such pass, or if choices were measured.
 std::string describe_fallbacks(const Chooser& chooser);
 
 }  // namespace sculpt::kernels

@@ -1,5 +1,6 @@
 #pragma once
-// What the loadable CUDA library offers to kernels/device/device.cpp. Needs no CUDA to be included.
+// The interface that the loadable CUDA library offers to kernels/device/device.cpp. Including it
+// does not require CUDA.
 
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ struct Module {
 };
 
 using ModuleEntry = const Module* (*)();
-/// Its file, beside the programs, and its one exported function.
+/// The library's file, which lies beside the programs, and its one exported function.
 inline constexpr const char* kModuleFile = "libsculpt_cuda.so";
 inline constexpr const char* kModuleEntry = "sculpt_cuda_module";
 

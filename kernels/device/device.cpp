@@ -16,12 +16,12 @@
 namespace sculpt::kernels {
 namespace {
 
-/// A library of ours beside this program, or why there is none.
+/// A library of ours that lies beside this program. If it could not be loaded, `problem` says why.
 template <class Module>
 struct Loaded {
   const Module* module = nullptr;
   std::string problem;
-  const void* address = nullptr;  ///< within it
+  const void* address = nullptr;  ///< an address within the library
 };
 
 template <class Module>
@@ -73,7 +73,7 @@ std::optional<int> index_of(const std::string& wanted) {
   return index;
 }
 
-/// One of each for the process: its choices are those of every backend.
+/// The process has one chooser of each kind, and its choices apply to every backend.
 Chooser* all_to_library() {
   static Chooser* const chooser = new Chooser;
   return chooser;
@@ -111,7 +111,7 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
   return device;
 }
 
-/// Gives convolutions to NVIDIA's libraries, or to the faster.
+/// Makes the device use NVIDIA's libraries for convolutions, always or where they are faster.
 void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::string& conv,
                  const Warn& warn) {
   if (conv != "cudnn" && conv != "auto")
@@ -145,7 +145,7 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
 #if defined(SCULPT_HAVE_CUDA)
   return cpu_device(precision, conv, problem);
 #else
-  return cpu_device(precision, conv, "");  // nobody expects a GPU of a build without CUDA
+  return cpu_device(precision, conv, "");  // a build without CUDA needs no reason
 #endif
 }
 

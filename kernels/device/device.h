@@ -1,6 +1,7 @@
 #pragma once
-// Choosing what a run computes on. The CUDA backend is a library of its own that is loaded only
-// when a GPU is asked for: a program built with it starts and trains on a machine without a driver.
+// Chooses the device of a run. The CUDA backend is a separate library that is loaded only when a
+// GPU is requested, so a program built with it also starts and trains on a machine without a
+// driver.
 
 #include <string>
 
@@ -13,27 +14,32 @@ struct Device {
   const Backend* backend = nullptr;
   std::string name;         ///< "cpu", "cuda:0"
   std::string description;  ///< of the hardware; empty for the CPU
-  std::string reason;       ///< why it was chosen, where that was left to us
-  std::string libraries;    ///< that may compute its convolutions, with versions; empty: only ours
-  /// On a GPU: which convolutions they compute; null: none. On the CPU: null unless
-  /// time_sparse_kernels() was asked for. Lives as long as the process.
+  std::string reason;       ///< why this device was chosen, if `wanted` was "auto"
+  std::string libraries;    ///< versions of the convolution libraries; empty: only our kernels
+  /// On a GPU: decides which convolutions the libraries compute; null if there are none. On the
+  /// CPU: null unless time_sparse_kernels() was called. Lives as long as the process.
   Chooser* chooser = nullptr;
 };
 
-/// `wanted`: "cpu", "cuda", "cuda:INDEX", or "auto": a usable GPU if there is one, else the CPU.
-/// `precision`: "fp32", "tf32", "bf16", or "auto": bf16 on a GPU, fp32 on the CPU, which knows no
-/// other. `conv`: whose convolutions and linear layers a GPU runs: "native", ours; "cudnn", those
-/// of cuDNN and cuBLAS; "auto", the faster of the two for each shape and pass, measured once and
-/// kept in default_choice_file(); its troubles are told to `warn`. Throws Error saying what is
+/// Opens a device.
+/// `wanted`: "cpu", "cuda", "cuda:INDEX", or "auto" (a usable GPU if there is one, else the CPU).
+/// `precision`: "fp32", "tf32", "bf16", or "auto" (bf16 on a GPU, fp32 on the CPU, which has no
+/// other precision).
+/// `conv`: the kernels for convolutions and linear layers on a GPU: "native" (ours), "cudnn" (those
+/// of cuDNN and cuBLAS), or "auto" (the faster of the two for each shape and pass, measured once
+/// and kept in default_choice_file()).
+/// `warn` is called with problems of "auto" that are not errors. Throws Error that says what is
 /// missing and what to do.
 Device open_device(const std::string& wanted, const std::string& precision,
                    const std::string& conv = "native", const Warn& warn = {});
 
-/// The first GPU that this program can use, or why there is none. For a person.
+/// Describes the first GPU that this program can use, or says why there is none. The text is for
+/// people.
 std::string describe_gpu();
 
-/// For train.sparse = "tuned": gives a CPU a chooser that times dense kernels and kernels that skip
-/// masked weights, and keeps the faster ones in default_choice_file(). Leaves a GPU as it is.
+/// Implements train.sparse = "tuned": gives a CPU device a chooser, which times dense kernels and
+/// kernels that skip masked weights, and keeps the faster kernels in default_choice_file(). Does
+/// nothing for a GPU.
 void time_sparse_kernels(Device& device, const Warn& warn = {});
 
 }  // namespace sculpt::kernels

@@ -1,7 +1,7 @@
 #pragma once
-// Convolutions of NVIDIA's libraries, as the CUDA backend asks for them. The library's side is a
-// loadable module of its own (kernels/cudnn); tests put plain loops in its place. Needs no CUDA to
-// be included.
+// The interface to the convolutions of NVIDIA's libraries, as the CUDA backend uses it. The
+// library's side is a separate loadable module (kernels/cudnn); tests replace it by plain loops.
+// Including it does not require CUDA.
 
 #include <cstddef>
 #include <memory>
@@ -12,22 +12,23 @@
 
 namespace sculpt::kernels::cuda {
 
-/// One pass of a convolution without bias. Activations are NHWC; the weight and its gradient are in
-/// the order O, kh, kw, I / groups. All of the precision's element type.
+/// One pass of a convolution without bias. Activations are NHWC. The weight and its gradient are in
+/// the order O, kh, kw, I / groups. All arrays have the precision's element type.
 struct LibraryProblem {
   Precision precision;
   ConvPass pass;
   Conv2dShape shape;
   int64_t batch;
-  bool accumulate = false;  ///< input_grad: adds to what dx holds
+  bool accumulate = false;  ///< input_grad: whether to add to the contents of dx
 };
 
-/// How a library solves one problem; ready to run: no search, no memory of the device.
+/// The way a library solves one problem. A plan is ready to run: running it neither searches nor
+/// allocates device memory.
 class LibraryPlan {
  public:
   virtual ~LibraryPlan() = default;
   virtual size_t workspace_bytes() const = 0;
-  /// The weight gradient is float even in bf16: rounded once less.
+  /// Returns true if the weight gradient is float even in bf16, which saves one rounding.
   virtual bool float_weight_grad() const = 0;
   /// forward: y from x and the weight; input_grad: dx from dy and the weight; weight_grad: dw from
   /// dy and x. `workspace` is 256-byte aligned, the other pointers 16-byte.
@@ -38,15 +39,16 @@ class LibraryPlan {
 struct ConvLibrary {
   /// "cuDNN 9.19.0, cuBLAS 13.1.0".
   std::string (*versions)();
-  /// Makes what all plans share, on the current device. Throws Error if that cannot be.
+  /// Creates what all plans share, on the current device. Throws Error if that fails.
   void (*start)();
-  /// Null if the library cannot do it deterministically within the workspace; then says why not.
+  /// Returns null if the library cannot solve the problem deterministically within the workspace;
+  /// `why_not` then says why.
   std::unique_ptr<LibraryPlan> (*plan)(const LibraryProblem&, size_t workspace_limit,
                                        std::string& why_not);
 };
 
 using ConvLibraryEntry = const ConvLibrary* (*)();
-/// The module's file, beside the programs, and its one exported function.
+/// The module's file, which lies beside the programs, and its one exported function.
 inline constexpr const char* kConvLibraryFile = "libsculpt_cudnn.so";
 inline constexpr const char* kConvLibraryEntry = "sculpt_conv_library";
 

@@ -3,7 +3,7 @@
 
 namespace sculpt::kernels::cuda {
 
-/// How convolutions and linear layers multiply.
+/// The arithmetic with which convolutions and linear layers multiply.
 enum class Precision {
   fp32,  ///< float activations, float multiply-adds
   tf32,  ///< float activations, tensor cores with inputs rounded to 10 bits

@@ -1,18 +1,18 @@
 #pragma once
-// Work that a device does again and again: recorded once and launched as one (a CUDA graph), which
-// spares it the launches of its kernels.
+// Work that a device repeats. It is recorded once and then launched as one unit (a CUDA graph),
+// which avoids the cost of launching each kernel.
 
 #include <functional>
 
 namespace sculpt::kernels {
 
-/// All null where launching costs nothing worth sparing.
+/// All hooks are null where launches cost too little to be worth recording.
 struct RecordingHooks {
-  /// Calls launches(), whose kernels are recorded and not executed. It may neither wait for the
-  /// device nor allocate its memory, and what host code computes in it is fixed from then on.
-  /// Throws what launches() throws, and Error if the device refuses.
+  /// Calls launches() and records its kernels without executing them. launches() may neither wait
+  /// for the device nor allocate device memory, and the values that host code computes in it are
+  /// fixed from then on. Throws what launches() throws, and Error if the device refuses to record.
   void* (*record)(const std::function<void()>& launches) = nullptr;
-  /// Executes a recording, after everything launched before.
+  /// Executes a recording after everything that was launched before.
   void (*replay)(void* recording) = nullptr;
   void (*discard)(void* recording) = nullptr;
 };

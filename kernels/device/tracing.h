@@ -1,17 +1,17 @@
 #pragma once
-// Marks in the timeline of a profiler (Nsight), and the part of a run that it records.
+// Marks ranges in the timeline of a profiler (Nsight), and limits which part of a run it records.
 
 namespace sculpt::kernels {
 
-/// All null where no profiler of ours looks.
+/// All hooks are null on backends that no such profiler observes.
 struct TraceHooks {
   void (*push)(const char* name) = nullptr;  ///< begins a range on this thread
-  void (*pop)() = nullptr;                   ///< ends the innermost one
+  void (*pop)() = nullptr;                   ///< ends the innermost range
   void (*start_recording)() = nullptr;
   void (*stop_recording)() = nullptr;
 };
 
-/// A range for the life of the object.
+/// A range that lasts as long as the object.
 class TraceRange {
  public:
   TraceRange(const TraceHooks& hooks, const char* name) : hooks_(hooks) {

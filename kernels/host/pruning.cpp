@@ -10,8 +10,8 @@
 namespace sculpt::kernels {
 namespace {
 
-/// Calls body(i, a) for every prunable weight: number i of the concatenated ones, number a of the
-/// arena. In parallel.
+/// Calls body(i, a) for every prunable weight, in parallel. i is the weight's index among the
+/// concatenated weights and a its index in the arena.
 template <class Body>
 void for_each_weight(const PrunableRuns& runs, const Body& body) {
   parallel_for(runs.count, [&](int64_t begin, int64_t end, int) {

@@ -4,8 +4,8 @@
 
 namespace sculpt::kernels {
 
-/// Of all backends whose kernels work on the host's memory. T: elements of the arena, float or
-/// double.
+/// The pruning kernels of all backends whose kernels work on the host's memory. T is the type of
+/// the arena's elements, float or double.
 template <class T>
 PruningKernels host_pruning_kernels();
 

@@ -30,7 +30,7 @@ struct Radix<double> {
 
 constexpr int kBins = 1 << 11;
 
-/// Unsigned integers that order like the scores.
+/// Maps scores to unsigned integers of the same order.
 template <class Score>
 typename Radix<Score>::Key key_of(Score score) {
   using Key = typename Radix<Score>::Key;
@@ -46,13 +46,13 @@ class TopK {
 
   TopK(std::span<uint8_t> keep, std::span<const Score> scores, std::span<const uint8_t> candidate)
       : keep_(keep), scores_(scores), candidate_(candidate) {
-    // Chunks are what threads share; a chunk's counts must fit 32 bits.
+    // Threads share out chunks. The counts of a chunk must fit 32 bits.
     const auto n = static_cast<int64_t>(scores.size());
     chunks_ = std::max<int64_t>(thread_count(), ceil_div(n, int64_t{1} << 31));
     histograms_.resize(static_cast<size_t>(chunks_));
   }
 
-  /// The first NaN among the candidates; -1 if there is none.
+  /// Returns the index of the first NaN among the candidates; -1 if there is none.
   int64_t first_nan() const {
     constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
     std::vector<int64_t> found(static_cast<size_t>(chunks_), kNone);
@@ -75,12 +75,12 @@ class TopK {
     return first == kNone ? -1 : first;
   }
 
-  /// Writes the mask. There must be no NaN.
+  /// Selects the k highest scores and writes the mask. Requires that there is no NaN.
   void select(int64_t k) {
     constexpr int kKeyBits = 8 * sizeof(Key);
-    Key prefix = 0;  // the leading digits of the k-th highest key
+    Key prefix = 0;  // leading digits of the k-th highest key
     int prefix_bits = 0;
-    int64_t wanted = k;  // how many to keep among the keys with that prefix
+    int64_t wanted = k;  // how many of the keys with this prefix to keep
     for (const int bits : Radix<Score>::kDigitBits) {
       count_digits(prefix, prefix_bits, bits);
       if (prefix_bits == 0) check_k(k);
@@ -114,7 +114,8 @@ class TopK {
     });
   }
 
-  /// histograms_[chunk][digit]: candidates whose key starts with `prefix`, by their next digit.
+  /// Fills histograms_[chunk][digit]: the number of candidates whose key starts with `prefix`, by
+  /// their next digit.
   void count_digits(Key prefix, int prefix_bits, int digit_bits) {
     const int shift = 8 * static_cast<int>(sizeof(Key)) - prefix_bits - digit_bits;
     const Key wanted_prefix = prefix >> shift >> digit_bits;
@@ -128,13 +129,14 @@ class TopK {
     });
   }
 
-  // Neighbours often share a bin; separate counters keep an increment from waiting for the one
-  // before it.
+  // Neighbouring scores often share a bin. With separate counters, an increment need not wait for
+  // the one before it.
   static constexpr int64_t kCopies = 4;
   using Copies = std::array<Histogram, kCopies>;
 
-  /// Counts scores [begin, end). Free of branches per key, as whether it takes part is a coin flip;
-  /// but later digits see whole stretches without any key of interest.
+  /// Counts the scores [begin, end). There is no branch per key, because it could not be predicted
+  /// whether a key has the prefix. For later digits, whole stretches without a key of interest are
+  /// skipped.
   template <bool kFirstDigit, bool kAllCandidates>
   void count_range(Histogram& histogram, int64_t begin, int64_t end, Key wanted_prefix, int shift,
                    int digit_bits) const {
@@ -181,7 +183,8 @@ class TopK {
            candidates);
   }
 
-  /// The digit of the *wanted-th highest; *wanted becomes its rank among those with that digit.
+  /// Returns the digit of the *wanted-th highest key. *wanted becomes the rank of that key among
+  /// the keys with that digit.
   int64_t find_digit(int64_t* wanted) const {
     for (int64_t digit = kBins - 1; digit >= 0; --digit) {
       int64_t count = 0;
@@ -193,8 +196,8 @@ class TopK {
     fail("top-k ranking lost count: scores changed while they were ranked");
   }
 
-  /// Keeps all keys above `threshold` and the first `ties` candidates that equal it. The last
-  /// histograms say how many of those each chunk has.
+  /// Keeps all keys above `threshold` and the first `ties` candidates whose key equals it. The
+  /// histograms of the last digit give the number of such candidates in each chunk.
   void write_mask(Key threshold, int64_t ties) {
     std::vector<int64_t> quota(static_cast<size_t>(chunks_));
     for (size_t chunk = 0; chunk < quota.size(); ++chunk) {
@@ -209,7 +212,8 @@ class TopK {
     });
   }
 
-  /// Index behind the count-th candidate that equals `threshold`, searched from `begin`.
+  /// Returns the index behind the count-th candidate whose key equals `threshold`, searching from
+  /// `begin`.
   int64_t behind_tie(Key threshold, int64_t count, int64_t begin) const {
     int64_t i = begin;
     for (; count > 0; ++i)
@@ -260,7 +264,8 @@ RankingResult select_segments(uint8_t* keep, const Score* scores, const uint8_t*
     return TopK<Score>({keep + s.offset, count}, {scores + s.offset, count},
                        {candidate ? candidate + s.offset : nullptr, candidate ? count : 0});
   };
-  // Of all segments first: a NaN in the last one leaves the first one's mask untouched, too.
+  // All segments are checked before any mask is written, so that a NaN in the last segment leaves
+  // the mask of the first one untouched, too.
   for (const RankingSegment& segment : segments) {
     const int64_t nan = ranking_of(segment).first_nan();
     if (nan >= 0) return {segment.offset + nan};

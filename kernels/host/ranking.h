@@ -4,7 +4,7 @@
 
 namespace sculpt::kernels {
 
-/// Of all backends whose kernels work on the host's memory.
+/// The ranking kernels of all backends whose kernels work on the host's memory.
 RankingKernels host_ranking_kernels();
 
 }  // namespace sculpt::kernels

@@ -27,7 +27,7 @@ size_t padded(size_t bytes) {
   return (bytes + 3) / 4 * 4;
 }
 
-/// The build id among the notes of one segment.
+/// Returns the build id among the notes of one segment.
 std::string id_in(const unsigned char* notes, size_t bytes) {
   for (size_t at = 0; at + sizeof(ElfW(Nhdr)) <= bytes;) {
     const auto& note = *reinterpret_cast<const ElfW(Nhdr)*>(notes + at);

@@ -1,12 +1,13 @@
 #pragma once
-// What the linker made of a program's or library's content: changes whenever that does.
+// Reads the build id, which the linker computes from the content of a program or library. The build
+// id changes whenever the content changes.
 
 #include <string>
 
 namespace sculpt::kernels {
 
-/// The build id, in hexadecimal, of the program or library that `address` lies in; empty if it has
-/// none.
+/// Returns the build id, in hexadecimal, of the program or library that contains `address`; empty
+/// if it has no build id.
 std::string build_id(const void* address);
 
 }  // namespace sculpt::kernels

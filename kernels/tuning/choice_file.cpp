@@ -21,9 +21,10 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kVersionLine = "sculpt choices 1";
 
-/// Held while the file is read, extended and replaced, which takes milliseconds. A process that was
-/// stopped meanwhile may hold it for ever, so it is not waited for long; without it, and on file
-/// systems that cannot lock, at most lines are lost, which are then measured again.
+/// A lock that is held while the file is read, extended and replaced, which takes milliseconds. A
+/// process that was stopped meanwhile may hold it for ever, so the wait is limited. Without the
+/// lock, and on file systems that cannot lock, some lines may be lost at worst; these problems are
+/// then measured again.
 class FileLock {
  public:
   explicit FileLock(const fs::path& path)
@@ -69,7 +70,8 @@ std::optional<double> time_from(const std::string& text) {
   return value;
 }
 
-/// A field is one line without tabs, whatever a driver calls its GPU.
+/// Replaces tabs and line breaks, because a field is one line without tabs, and the name of a GPU
+/// may contain any character.
 std::string field(std::string text) {
   std::ranges::replace_if(
       text, [](char c) { return c == '\t' || c == '\n' || c == '\r'; }, ' ');
@@ -94,7 +96,7 @@ fs::path default_choice_file() {
     return fs::path(value == nullptr ? "" : value);
   };
   fs::path cache = variable("XDG_CACHE_HOME");
-  if (!cache.is_absolute()) {  // the XDG specification: ignore relative ones
+  if (!cache.is_absolute()) {  // the XDG specification says to ignore relative paths
     if (!variable("HOME").is_absolute()) return {};
     cache = variable("HOME") / ".cache";
   }
@@ -140,7 +142,7 @@ void ChoiceFile::read() {
   if (path_.empty()) return;
   std::ifstream file(path_);
   std::string line;
-  if (!file || !std::getline(file, line)) return;  // none yet, or an empty one
+  if (!file || !std::getline(file, line)) return;  // there is no file yet, or it is empty
   if (line != kVersionLine) {
     warn_once(
         fmt::format("{} is not of this version of Sculpt: it is left alone, and choices are "

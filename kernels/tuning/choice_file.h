@@ -1,11 +1,12 @@
 #pragma once
 // Measured choices between implementations of a kernel, in a text file that all runs of a user
-// share: a line with the version, then one line for each choice, its fields separated by tabs:
+// share. The file has a line with the version, then one line for each choice with fields separated
+// by tabs:
 //
 //   machine   problem   native|library|sparse   microseconds of the native one   of the other
 //
-// The file only saves time: whatever is wrong with it is a warning. Writers hold a lock, add to
-// what others have written meanwhile, and rename a complete file into place.
+// The file only saves time, so any problem with it is a warning and not an error. A writer holds a
+// lock, keeps what other processes have written meanwhile, and renames a complete file into place.
 
 #include <filesystem>
 #include <functional>
@@ -16,34 +17,36 @@
 
 namespace sculpt::kernels {
 
-/// Ours for any weights; NVIDIA's; ours that skip masked weights.
+/// The kernels for a problem. `native`: our kernels for any weights. `library`: NVIDIA's kernels.
+/// `sparse`: our kernels that skip masked weights.
 enum class Choice { native, library, sparse };
 std::string_view to_string(Choice choice);
 std::optional<Choice> choice_from(std::string_view word);
 
-/// Of the native kernel and of another, in microseconds.
+/// The times of the native kernel and of one alternative, in microseconds.
 struct Timing {
   double native = 0;
   double other = 0;
-  Choice alternative = Choice::library;  ///< what the other is
+  Choice alternative = Choice::library;  ///< which alternative `other` is
 
   Choice faster() const { return other < native ? alternative : Choice::native; }
 };
 
 using Warn = std::function<void(const std::string&)>;
 
-/// XDG_CACHE_HOME/sculpt/choices.txt, by default in ~/.cache; empty if there is no home.
+/// Returns XDG_CACHE_HOME/sculpt/choices.txt, by default in ~/.cache; empty if there is no home
+/// folder.
 std::filesystem::path default_choice_file();
 
 class ChoiceFile {
  public:
-  /// `machine` is everything besides the problem that times depend on: the GPU, the versions of the
-  /// libraries, this build. An empty path keeps nothing.
+  /// `machine` names everything besides the problem that times depend on: the GPU, the versions of
+  /// the libraries, this build. With an empty path, nothing is stored.
   ChoiceFile(std::filesystem::path path, std::string machine, Warn warn);
 
   std::optional<Choice> find(const std::string& problem) const;
-  /// Returns the choice to make: another process's, if that wrote one meanwhile, so that runs at
-  /// the same time choose alike.
+  /// Stores a choice and returns the choice to use. If another process has stored one meanwhile,
+  /// that one is returned, so that runs at the same time choose alike.
   Choice add(const std::string& problem, const Timing& timing);
 
  private:
@@ -62,7 +65,7 @@ class ChoiceFile {
   std::string machine_;
   Warn warn_;
   Rows rows_;
-  bool writable_ = true;  ///< false once that failed, or if the file is not ours to write
+  bool writable_ = true;  ///< false after a write has failed, or if the file is not ours to write
   bool told_of_damage_ = false;
 };
 

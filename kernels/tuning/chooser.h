@@ -1,5 +1,5 @@
 #pragma once
-// Which of the implementations of a kernel a problem is given to, decided once for each problem.
+// Chooses the implementation of a kernel for each problem, once per problem.
 
 #include <functional>
 #include <map>
@@ -11,7 +11,7 @@
 
 namespace sculpt::kernels {
 
-/// Choices by the text of their problem.
+/// Choices, keyed by the text of their problem.
 using Choices = std::map<std::string, Choice>;
 
 class Chooser {
@@ -21,34 +21,36 @@ class Chooser {
     std::string problem, reason;
   };
 
-  /// Nothing if it cannot be measured now.
+  /// Measures a problem. Returns no value if the problem cannot be measured now.
   using Measure = std::function<std::optional<Timing>()>;
 
-  /// Gives every problem to the faster one.
+  /// Creates a chooser that measures, and gives every problem to the faster implementation.
   explicit Chooser(ChoiceFile file) : file_(std::move(file)) {}
-  /// Gives every problem to the library, if that can solve it.
+  /// Creates a chooser that gives every problem to the library if the library can solve it.
   Chooser() = default;
 
   bool measures() const { return file_.has_value(); }
 
-  /// Choices that must be made again where they are measured: those of the run that is resumed or
-  /// repeated.
+  /// Sets the choices of the run that is resumed or repeated. A chooser that measures makes these
+  /// choices again instead of measuring.
   void recall(const Choices& recorded) { recorded_ = recorded; }
 
-  /// The choice made before: in this process, in the run that is resumed, in the file. Else
-  /// measures, keeps the faster and writes it down; native if it cannot be measured.
+  /// Returns the choice for a problem: the one made before in this process, in the run that is
+  /// resumed, or in the file. Without such a choice, measures the problem, and keeps and stores the
+  /// faster one. If the problem cannot be measured, returns native.
   Choice choose(const std::string& problem, const Measure& measure);
 
-  /// Notes that the library cannot solve a problem, which is native for this reason.
+  /// Records that the library cannot solve a problem, and why. The problem then runs on native
+  /// kernels.
   void refuse(const std::string& problem, const std::string& reason);
 
   /// All choices of this process.
   const Choices& made() const { return made_; }
-  /// All choices of this process, and those recalled: what a run must record in order that it can
-  /// be resumed and repeated.
+  /// All choices of this process and all recalled choices. A run must record them so that it can be
+  /// resumed and repeated.
   Choices to_record() const;
   const std::vector<Refusal>& refusals() const { return refusals_; }
-  /// What was measured in this process.
+  /// The times that were measured in this process.
   const std::map<std::string, Timing>& timings() const { return timings_; }
 
  private:
