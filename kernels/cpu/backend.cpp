@@ -1,4 +1,5 @@
-// Picks among the instruction sets that kernels/cpu was compiled for. Compiled without any of them.
+// Chooses among the instruction sets that kernels/cpu was compiled for. This file itself is
+// compiled without any of them.
 
 #include "kernels/device/backend.h"
 
@@ -18,7 +19,7 @@ struct Choice {
   bool runs_here = false;
 };
 
-/// Fastest first.
+/// Returns the choices, fastest first.
 std::vector<Choice> choices() {
   std::vector<Choice> list;
 #if defined(SCULPT_HAVE_avx512)

@@ -1,5 +1,6 @@
 #pragma once
-// The tables of every instruction set in the build; only some of them may run on this machine.
+// The tables of every instruction set in this build. This machine may not be able to run all of
+// them.
 
 #include <string_view>
 
@@ -17,8 +18,8 @@ namespace avx512 {
 const Backend& backend_table();
 }
 
-/// The backend for "avx512", "avx2" or "portable"; throws Error for another name and for one that
-/// this machine or this build does not have.
+/// Returns the backend for "avx512", "avx2" or "portable". Throws Error for any other name, and if
+/// this machine or this build does not have the instruction set.
 const Backend& cpu_backend_for(std::string_view isa);
 
 }  // namespace sculpt::kernels

@@ -88,7 +88,7 @@ void dropout_backward(void* dx, const void* dy, const ActivationShape& shape,
   dropout(static_cast<float*>(dx), static_cast<const float*>(dy), shape, draw, write, launch);
 }
 
-// In this layout flattening only drops the halo: rows keep their order.
+// In this layout, flattening only removes the halo. The order of rows does not change.
 
 void flatten_forward(void* y, const void* x, const ActivationShape& shape, const Launch& launch) {
   const PlaneRuns runs = plane_runs(shape);

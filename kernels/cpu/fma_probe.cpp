@@ -1,11 +1,13 @@
-// How fast this instruction set can multiply-add: the compute ceiling of benchmarks.
+// Measures how fast this instruction set can multiply-add, which is the compute ceiling of
+// benchmarks.
 
 #include "kernels/cpu/fma_probe.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 
 double fma_probe(int64_t iterations) {
-  // Twelve chains hide the latency of one fused multiply-add on every machine so far.
+  // Twelve independent chains hide the latency of a fused multiply-add on every machine tested so
+  // far.
   constexpr int kChains = 12;
   Vec sums[kChains];
   for (int c = 0; c < kChains; ++c)
@@ -18,7 +20,8 @@ double fma_probe(int64_t iterations) {
   Vec total = broadcast(0);
   for (int c = 0; c < kChains; ++c)
     total += sums[c];
-  // Keeps the loop: a result that nobody reads would be removed.
+  // The volatile variable keeps the loop, because the compiler would remove a result that is not
+  // used.
   volatile float sink = total[0];
   (void)sink;
   return 2.0 * static_cast<double>(iterations) * kChains * kVecWidth;

@@ -5,7 +5,7 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// Transposes one plane of kLanes NCHW images into cells; value(source, channel) converts.
+/// Transposes one plane of kLanes NCHW images into cells. value(source, channel) converts a pixel.
 template <class Source, class Convert>
 void load_plane(float* x, const Source* images, const ActivationShape& shape, int64_t used,
                 const Convert& convert) {

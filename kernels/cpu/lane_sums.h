@@ -5,8 +5,8 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// One step of adding up the lanes of two registers at once: lanes with bit `Distance` clear hold
-/// sums of a, the others sums of b.
+/// One step of adding up the lanes of two registers at once. In the result, lanes whose bit
+/// `Distance` is clear hold sums of a, and the other lanes hold sums of b.
 template <int Distance>
 [[gnu::always_inline]] inline Vec fold(Vec a, Vec b) {
   VecInt low, high;
@@ -18,7 +18,7 @@ template <int Distance>
   return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
 }
 
-/// Lane i of the result: the sum of all lanes of v[i]. Destroys v.
+/// Lane i of the result is the sum of all lanes of v[i]. The contents of v are destroyed.
 template <int Distance = kVecWidth / 2>
 [[gnu::always_inline]] inline Vec add_up_lanes(Vec* v) {
   for (int i = 0; i < Distance; ++i)

@@ -1,4 +1,4 @@
-// A fully connected layer is a 1x1 convolution over one row of pixels, the batch blocks.
+// A fully connected layer is a 1x1 convolution. The blocks of the batch are its row of pixels.
 
 #include "kernels/cpu/linear.h"
 
@@ -8,7 +8,7 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// The batch blocks of [blocks][features][lanes] as a row of pixels.
+/// Returns a zone in which the batch blocks of [blocks][features][lanes] are a row of pixels.
 Zone block_zone(int64_t in, int64_t out, const Launch& launch) {
   return {.count = ceil_div(launch.batch, kLanes), .y_step = out * kLanes, .x_step = in * kLanes};
 }

@@ -16,7 +16,8 @@ struct ImageLoss {
   bool correct = false;
 };
 
-/// One image: logits and dlogits (may be null) are kLanes apart.
+/// Computes the loss of one image. Consecutive logits and dlogits are kLanes floats apart; dlogits
+/// may be null.
 ImageLoss image_loss(float* dlogits, const float* logits, int32_t label, int64_t classes,
                      double smoothing, double grad_scale) {
   const auto count = static_cast<double>(classes);
@@ -50,8 +51,8 @@ ImageLoss image_loss(float* dlogits, const float* logits, int32_t label, int64_t
   return {loss, winner == label};
 }
 
-// Images are handled in chunks that fit the stack: their losses are added in image order, whatever
-// the number of threads, and nothing is allocated.
+// Images are processed in chunks that fit the stack, so that nothing is allocated. Losses are added
+// in image order, whatever the number of threads.
 constexpr int64_t kChunkBlocks = 32;
 
 void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,

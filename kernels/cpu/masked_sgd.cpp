@@ -7,8 +7,9 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// a * b + c, rounded once where the hardware can: left to itself, the compiler fuses one product
-/// in vectors and the other in the last few elements, and results depend on where an element lies.
+/// Computes a * b + c, rounded once where the hardware can. Without this function, the compiler
+/// would fuse one product in vectors and the other in the last few elements, so results would
+/// depend on the position of an element.
 float multiply_add(float a, float b, float c) {
 #ifdef __FMA__
   return __builtin_fmaf(a, b, c);
@@ -17,7 +18,8 @@ float multiply_add(float a, float b, float c) {
 #endif
 }
 
-/// Plain loops over [begin, end): the compiler vectorises them, the mask becomes a select.
+/// Updates the elements [begin, end) in plain loops, which the compiler vectorises; the mask
+/// becomes a select.
 template <bool kMasked, bool kNesterov>
 void update_range(const SgdArena& arena, int64_t begin, int64_t end, float decay,
                   const SgdScalars& scalars, float mu) {
@@ -57,7 +59,8 @@ void update(const SgdArena& arena, const SgdScalars* scalars, const SgdOptions& 
   }
 }
 
-/// Eight running sums: independent enough to hide the latency of the additions.
+/// Returns the sum of squares, in eight running sums. These are independent, which hides the
+/// latency of the additions.
 double squares_of_range(const float* grad, const uint8_t* mask, int64_t begin, int64_t end) {
   double sums[8] = {};
   int64_t i = begin;
@@ -76,7 +79,7 @@ double squares_of_range(const float* grad, const uint8_t* mask, int64_t begin, i
 
 void clip(SgdScalars* scalars, const void* grad, const uint8_t* mask, int64_t count, float max_norm,
           void* /*workspace*/, void* /*stream*/) {
-  // A fixed number of parts, so that the result does not depend on the number of threads.
+  // The number of parts is fixed, so that the result does not depend on the number of threads.
   constexpr int64_t kParts = 64;
   double parts[kParts];
   parallel_for(kParts, [&](int64_t begin, int64_t end, int) {

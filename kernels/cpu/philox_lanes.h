@@ -10,7 +10,7 @@ namespace SCULPT_ISA_NAMESPACE {
 inline void philox_uniform_lanes(float* uniform, uint64_t key, uint64_t counter,
                                  uint64_t counter_step, uint64_t counter_high) {
   constexpr uint64_t kLow = 0xFFFFFFFFu;
-  // Words are kept in 64-bit lanes, where the 32 x 32 -> 64 bit products need no shuffling.
+  // Words are stored in 64-bit lanes, so that the 32 x 32 -> 64 bit products need no shuffling.
   uint64_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
   for (int64_t l = 0; l < kLanes; ++l) {
     const uint64_t value = counter + static_cast<uint64_t>(l) * counter_step;

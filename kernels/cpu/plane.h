@@ -1,5 +1,6 @@
 #pragma once
-// Walking the interior of activation planes (kernels/common/layout.h) without touching the halo.
+// Loops over the interior of activation planes (kernels/common/layout.h) that do not touch the
+// halo.
 
 #include "kernels/common/layout.h"
 #include "kernels/common/parallel.h"
@@ -7,13 +8,13 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// The interior of some rows of a plane: `count` runs of `length` contiguous floats, `stride`
-/// floats apart. `length` is a multiple of kLanes.
+/// The interior of some rows of a plane. It consists of `count` runs of `length` contiguous floats,
+/// which start `stride` floats apart. `length` is a multiple of kLanes.
 struct PlaneRuns {
   int64_t count = 0;
   int64_t length = 0;
   int64_t stride = 0;
-  /// From a float to the one that should be on its way to the cache by then; 0: no other.
+  /// Distance from a float that is being read to the float to prefetch; 0: there is none.
   int64_t ahead = 0;
 };
 
@@ -24,8 +25,8 @@ inline PlaneRuns row_runs(const ActivationShape& s, int64_t rows) {
 inline PlaneRuns plane_runs(const ActivationShape& s) {
   return row_runs(s, s.height);
 }
-/// Of a walk through the same rows of all channels. A few rows are too short for the hardware to
-/// see where the walk goes on.
+/// Returns the runs of a walk through the same rows of all channels. A few rows are too short for
+/// the hardware to predict where the walk continues, so `ahead` points at the next channel.
 inline PlaneRuns band_runs(const ActivationShape& s, int64_t rows) {
   PlaneRuns runs = row_runs(s, rows);
   runs.ahead = s.plane_stride() * kLanes;
@@ -36,7 +37,8 @@ inline int64_t blocks_of(int64_t batch) {
   return ceil_div(batch, kLanes);
 }
 
-/// Images in block `block` of the batch: kLanes but for a short last block.
+/// Returns the number of images in block `block` of the batch: kLanes, except in a short last
+/// block.
 inline int64_t used_lanes(int64_t batch, int64_t block) {
   const int64_t left = batch - block * kLanes;
   return left < kLanes ? left : kLanes;
@@ -67,7 +69,7 @@ inline Vec zero_vec() {
   return Vec{};
 }
 
-/// max(v, 0); NaN stays NaN, so that a diverged network cannot look healthy.
+/// max(v, 0). NaN stays NaN, so that a diverged network is noticed.
 inline Vec relu(Vec v) {
   return zero_vec() > v ? zero_vec() : v;
 }

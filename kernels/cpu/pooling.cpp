@@ -5,7 +5,7 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// Part of a pooling window that lies inside the input: rows [y0, y1), columns [x0, x1).
+/// The part of a pooling window that lies inside the input: rows [y0, y1), columns [x0, x1).
 struct Window {
   int64_t y0, y1, x0, x1;
 };
@@ -19,8 +19,8 @@ Window window_of(const Pool2dShape& s, int64_t out_y, int64_t out_x) {
           x_end < s.in.width ? x_end : s.in.width};
 }
 
-/// Calls body(out_offset, window) for every vector of one output plane; offsets within the cell are
-/// added by the caller's `lane` argument.
+/// Calls body(out_offset, window, lane) for every vector of one output plane. out_offset includes
+/// `lane`, the vector's offset within its cell; body adds it to input offsets.
 template <class Body>
 void for_each_output(const Pool2dShape& s, const Body& body) {
   for (int64_t y = 0; y < s.out.height; ++y) {
@@ -41,7 +41,7 @@ void for_each_in_window(const Pool2dShape& s, const Window& w, int64_t lane, con
       body((y * s.in.row_stride() + x) * kLanes + lane);
 }
 
-/// NaN wins, as in PyTorch.
+/// Returns the maximum of a window. NaN wins, as in PyTorch.
 Vec window_max(const float* x, const Pool2dShape& s, const Window& window, int64_t lane) {
   Vec largest = broadcast(-__builtin_inff());
   for_each_in_window(s, window, lane, [&](int64_t i) {
@@ -74,7 +74,7 @@ void max_backward(void* dx, const void* dy, const void* x, const Pool2dShape& s,
     if (write == GradWrite::overwrite) zero_plane(in_grad, s.in);
     for_each_output(s, [&](int64_t i, const Window& window, int64_t lane) {
       const Vec largest = window_max(in, s, window, lane);
-      Vec left = load(out_grad + i);  // becomes 0 in a lane once its maximum is met
+      Vec left = load(out_grad + i);  // becomes 0 in a lane once the lane's maximum has been found
       for_each_in_window(s, window, lane, [&](int64_t j) {
         const Vec v = load(in + j);
         const VecInt hit = (v == largest) | (v != v);

@@ -1,7 +1,8 @@
 #pragma once
-// The vector type of the instruction set this file is compiled for. kernels/cpu/*.cpp are compiled
-// once per instruction set with SCULPT_ISA = portable, avx2 or avx512; everything they define lives
-// in a namespace of that name, so that no two builds of an inline function meet in the linker.
+// The vector type of the instruction set that this file is compiled for. kernels/cpu/*.cpp are
+// compiled once per instruction set with SCULPT_ISA = portable, avx2 or avx512. All their
+// definitions are in a namespace of that name, so that the linker never merges two builds of an
+// inline function.
 
 #include <cstdint>
 #include <cstring>
@@ -19,7 +20,8 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// Images innermost in every activation, whatever the register width (kernels/common/layout.h).
+/// The number of images that are innermost in every activation, whatever the register width
+/// (kernels/common/layout.h).
 inline constexpr int64_t kLanes = 16;
 
 /// Floats in one register.
@@ -31,7 +33,7 @@ inline constexpr int kVecWidth = 8;
 inline constexpr int kVecWidth = 4;
 #endif
 
-/// One register of floats. A cell of 16 images is kLanes / kVecWidth of them.
+/// A register of floats. A cell of 16 images consists of kLanes / kVecWidth registers.
 using Vec = float __attribute__((vector_size(4 * kVecWidth)));
 using VecInt = int32_t __attribute__((vector_size(4 * kVecWidth)));
 
@@ -46,8 +48,8 @@ inline void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-/// Stores around the cache: for what is not read again soon. p is aligned to a register, and other
-/// threads see it after stream_end().
+/// Stores a vector bypassing the cache, for values that are not read again soon. p must be aligned
+/// to a register. Other threads see the value after stream_end().
 inline void stream(float* p, Vec v) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)v);
@@ -64,8 +66,8 @@ inline void stream_end() {
 #endif
 }
 
-/// Asks for the cache line at p, to be read or written soon, in the second-level cache. p may point
-/// anywhere.
+/// Requests the cache line at p, which will be read (or written) soon, into the second-level cache.
+/// p may be any address.
 inline void prefetch(const float* p) {
   __builtin_prefetch(p, 0, 2);
 }

@@ -86,7 +86,7 @@ void forward_eval(void* y, const void* x, const void* residual, const void* gamm
   });
 }
 
-/// One channel's gradient. With constant statistics the last two terms of dx vanish.
+/// Computes the gradient of one channel. With constant statistics, the last two terms of dx vanish.
 void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWrite write_dresidual,
                       double* dgamma, double* dbeta, const double* dy, const double* x,
                       const double* y, const Statistics& stats, double gamma, double beta,

@@ -9,7 +9,8 @@ size_t workspace_bytes(const Conv2dShape&, int64_t) {
   return 0;
 }
 
-/// Outputs [begin, end) of one axis whose input position o * stride - padding + k lies inside.
+/// The outputs [begin, end) along one axis whose input position o * stride - padding + k lies
+/// inside the input.
 struct Range {
   int64_t begin = 0;
   int64_t end = 0;

@@ -56,7 +56,7 @@ void dropout_backward(void* dx, const void* dy, const ActivationShape& shape,
   dropout(doubles(dx), doubles(dy), shape, draw, write, launch);
 }
 
-/// The flattened shape: every element a channel of its own.
+/// Returns the flattened shape, in which every element is a channel of its own.
 ActivationShape flat(const ActivationShape& s) {
   return {s.elements_per_image(), 1, 1, 0};
 }

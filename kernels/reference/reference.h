@@ -1,6 +1,7 @@
 #pragma once
 // The reference backend: plain loops in double on the layout of kernels/common/layout.h with one
-// lane, i.e. NCHW with a border. No kernel reads the halo: bounds are tested where they matter.
+// lane, which is NCHW with a border. No kernel reads the halo; kernels test the bounds where they
+// matter.
 
 #include "kernels/common/parallel.h"
 #include "kernels/device/backend.h"
@@ -16,7 +17,7 @@ LossKernels loss_kernels();
 InputKernels input_kernels();
 MaskedSgdKernels masked_sgd_kernels();
 
-/// Index of pixel (row, column) of channel c of image n.
+/// The index of pixel (row, column) of channel c of image n.
 inline int64_t at(const ActivationShape& s, int64_t n, int64_t c, int64_t row, int64_t column) {
   return (n * s.channels + c) * s.plane_stride() + row * s.row_stride() + column;
 }

@@ -13,19 +13,19 @@ namespace {
 
 /// Arguments of backward_train and backward_eval.
 struct BatchNormBackward {
-  float* dx;  ///< this one and dresidual may be null
+  float* dx;  ///< may be null, as may dresidual
   GradWrite write_dx;
   float* dresidual;
   GradWrite write_dresidual;
-  const float* dgamma;  ///< these two are read by `apply` only
+  const float* dgamma;  ///< read by `apply` only, as is dbeta
   const float* dbeta;
   const float* dy;
   const float* x;
   const float* y;
   const float* gamma;
   const float* beta;
-  float* copy = nullptr;          ///< of dy, by `reduce`; or null
-  bool stream_dresidual = false;  ///< around the cache
+  float* copy = nullptr;          ///< receives a copy of dy from `reduce`; may be null
+  bool stream_dresidual = false;  ///< whether dresidual bypasses the cache
 };
 
 /// Mean and 1 / sqrt(var + eps) of a channel, from saved or from running statistics.
@@ -34,10 +34,11 @@ struct ChannelStats {
   float inv_std = 0;
 };
 
-/// Where ReLU's cut is read from.
+/// The array from which the gate of the ReLU is recomputed.
 enum class Gate { none, from_x, from_y };
 
-/// dy where ReLU let z pass. dy, y: at the vector; y is read for Gate::from_y only.
+/// Returns dy where ReLU let z pass, and 0 elsewhere. dy and y point at the current vector; y is
+/// read for Gate::from_y only.
 template <Gate kGate>
 Vec gated(const float* dy, const float* y, Vec x, const ChannelMap& map) {
   const Vec g = load(dy);
@@ -52,7 +53,7 @@ struct DxTerms {
   float slope = 0;
 };
 
-/// Copies dy if kCopy.
+/// Computes the sums of g and of g * (x - mean) over some rows. With kCopy, also copies dy.
 template <Gate kGate, bool kCopy>
 PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
                       int64_t used, const ChannelMap& map) {
@@ -70,12 +71,13 @@ PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const Plane
   });
 }
 
-/// `used` lanes get gradients, the padded ones exactly 0.
+/// Writes dx and dresidual for some rows. In dx, the first `used` lanes get gradients and the
+/// padded lanes exactly 0.
 template <Gate kGate>
 void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
                 const ChannelMap& channel_map, const DxTerms& channel_terms) {
-  // Local copies: stores go through memcpy and could, for all the compiler knows, change the
-  // others.
+  // Stores go through memcpy, so the compiler must assume that a store changes the objects behind
+  // the references. Local copies avoid this.
   const BatchNormBackward to = args;
   const ChannelMap map = channel_map;
   const DxTerms terms = channel_terms;
@@ -117,7 +119,7 @@ struct SavedStats {
   ChannelStats operator()(int64_t channel) const { return {mean[channel], inv_std[channel]}; }
 };
 
-/// The two passes over planes. Stats: maps a channel to its ChannelStats.
+/// The two passes over the planes of an activation. Stats maps a channel to its ChannelStats.
 template <Gate kGate, class Stats>
 struct BackwardPlanes {
   const BatchNormBackward& args;
@@ -137,7 +139,7 @@ struct BackwardPlanes {
     return reduce(args, row_offset(shape, channel, block, rows.begin), runs(rows), used,
                   map_of(channel));
   }
-  /// values_per_channel: M, or 0 when statistics are constants.
+  /// values_per_channel is M, or 0 if the statistics are constants.
   void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
              int64_t values_per_channel) const {
     if (args.dx == nullptr && args.dresidual == nullptr) return;
@@ -151,7 +153,7 @@ struct BackwardPlanes {
   }
 };
 
-/// body(planes) with BackwardPlanes of the right gate.
+/// Calls body(planes) with the BackwardPlanes whose gate fits the options and arguments.
 template <class Stats, class Body>
 void with_planes(const BatchNormBackward& args, const Stats& stats, const ActivationShape& shape,
                  const BatchNormOptions& options, bool on_blocks, const Body& body) {
@@ -169,7 +171,7 @@ void write_parameter_grads(float* dgamma, float* dbeta, int64_t channel, const P
   dgamma[channel] = static_cast<float>(total.second * inv_std);
 }
 
-/// values_per_channel: as above.
+/// values_per_channel is M, or 0 if the statistics are constants.
 template <class Stats>
 void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const Stats& stats,
               int64_t values_per_channel, const ActivationShape& shape,

@@ -1,5 +1,5 @@
-// Forward batch norm and the table. Bound by memory bandwidth: training reads x twice (the second
-// time from cache where a channel fits) and writes y once.
+// Forward batch norm and the kernel table. The kernels are bound by memory bandwidth: training
+// reads x twice (the second time from cache where a channel fits) and writes y once.
 
 #include "kernels/cpu/batch_norm/batch_norm.h"
 
@@ -14,7 +14,7 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   return static_cast<size_t>(shape.channels * chunks.per_channel()) * sizeof(PlaneSums);
 }
 
-/// y, and copy if there is one.
+/// Computes y for some rows, and writes them to `copy`, too, if it is not null.
 template <bool kRelu, bool kResidual>
 void normalise_rows(float* y, float* copy, const float* x, const float* residual,
                     const PlaneRuns& runs, const ChannelMap& map) {
@@ -42,12 +42,13 @@ NormaliseRows pick_normalise(bool with_relu, bool with_residual) {
   return with_residual ? normalise_rows<false, true> : normalise_rows<false, false>;
 }
 
-/// Over the used lanes of a chunk: the sum, and the sum of squared differences from its mean.
-/// Copies the chunk if kCopy.
+/// Returns, for the used lanes of a chunk, the sum and the sum of squared differences from the
+/// chunk's mean. With kCopy, also copies the chunk.
 template <bool kCopy>
 PlaneSums sum_values(const float* first, float* copy, const PlaneRuns& runs, int64_t used,
                      int64_t pixels) {
-  // Any value of the chunk, subtracted first, keeps x^2 from swamping the variance.
+  // The first value of the chunk is subtracted from all values, so that large squares do not swamp
+  // the variance.
   const Vec shift = broadcast(*first);
   const PlaneSums centred = sum_rows(runs, used, [=](int64_t i, Vec& sum, Vec& squares) {
     const Vec value = load(first + i);
@@ -61,7 +62,8 @@ PlaneSums sum_values(const float* first, float* copy, const PlaneRuns& runs, int
           centred.second - centred.first * centred.first / count};
 }
 
-/// sum_values() of the chunks of a plane's rows. x, copy: at the plane; copy may be null.
+/// Applies sum_values() to the chunks of a plane's rows. x and copy point at the plane; copy may be
+/// null.
 void sum_plane(PlaneSums* sums, const SumChunks& chunks, const float* x, float* copy,
                int64_t channel, int64_t block, const RowRange& rows, int64_t used,
                const ActivationShape& shape) {
@@ -74,7 +76,8 @@ void sum_plane(PlaneSums* sums, const SumChunks& chunks, const float* x, float* 
   });
 }
 
-/// Of a channel's values in the whole batch, from sum_values() of each chunk.
+/// Returns the sum and the squared differences of a channel's values in the whole batch, computed
+/// from sum_values() of each chunk.
 PlaneSums combine_chunks(const PlaneSums* sums, const SumChunks& chunks, int64_t channel,
                          int64_t batch, const ActivationShape& shape) {
   PlaneSums total;
@@ -88,7 +91,7 @@ PlaneSums combine_chunks(const PlaneSums* sums, const SumChunks& chunks, int64_t
   return total;
 }
 
-/// What forward_train writes per channel.
+/// The per-channel arrays that forward_train writes.
 struct Statistics {
   float* saved_mean;
   float* saved_inv_std;
@@ -102,7 +105,8 @@ struct Statistics {
         running_var(static_cast<float*>(moving_var)) {}
 };
 
-/// Of a channel with `count` values: their sum and squared differences.
+/// Writes the statistics of a channel with `count` values, from their sum and their squared
+/// differences.
 void finish_statistics(const Statistics& to, int64_t channel, const PlaneSums& sums, int64_t count,
                        const BatchNormOptions& options) {
   const auto n = static_cast<double>(count);
@@ -120,7 +124,7 @@ void finish_statistics(const Statistics& to, int64_t channel, const PlaneSums& s
 /// Normalises planes with the statistics of their batch.
 class Normaliser {
  public:
-  /// copy: null, or written like y.
+  /// `copy` may be null; otherwise it is written like y.
   Normaliser(void* y, void* copy, const void* x, const void* residual, const void* mean,
              const void* inv_std, const void* gamma, const void* beta, const ActivationShape& shape,
              const BatchNormOptions& options)
@@ -135,7 +139,7 @@ class Normaliser {
         shape_(shape),
         normalise_(pick_normalise(options.relu, residual != nullptr)) {}
 
-  /// On rows from `first` on.
+  /// Normalises rows, starting at row `first`.
   void operator()(int64_t channel, int64_t block, int64_t first, const PlaneRuns& runs) const {
     const ChannelMap map = {mean_[channel], gamma_[channel] * inv_std_[channel], beta_[channel]};
     const int64_t offset = row_offset(shape_, channel, block, first);

@@ -1,6 +1,6 @@
 #pragma once
-// What the passes of CPU batch norm share: sums over a plane, the channel's affine map, and the
-// order in which channels and blocks are visited.
+// Shared parts of the passes of CPU batch norm: sums over a plane, the channel's affine map, and
+// the order in which channels and blocks are visited.
 
 #include <algorithm>
 #include <cmath>
@@ -17,8 +17,8 @@ struct ChannelMap {
   float scale = 0;
   float beta = 0;
 
-  /// The only place that computes z: the backward pass calls it again to see where ReLU cut, and
-  /// must get the same bits.
+  /// This is the only function that computes z. The backward pass calls it again to find out where
+  /// ReLU cut, and must get the same bits.
   Vec operator()(Vec x) const { return (x - broadcast(mean)) * broadcast(scale) + broadcast(beta); }
 };
 
@@ -32,8 +32,9 @@ struct PlaneSums {
   double second = 0;
 };
 
-/// Sums two quantities over the first `used` lanes of some rows: add(i, a, b) adds those of the
-/// vector at offset i to a and b. Floats within a short stretch of cells, doubles across.
+/// Sums two quantities over the first `used` lanes of some rows. add(i, a, b) adds the two
+/// quantities of the vector at offset i to a and b. Sums are floats within a short stretch of cells
+/// and doubles across stretches.
 template <class Add>
 inline PlaneSums sum_rows(const PlaneRuns& runs, int64_t used, const Add& add) {
   constexpr int kChains = 4;  // hides the latency of additions; a multiple of kVecsPerCell
@@ -87,8 +88,8 @@ inline PlaneSums sum_rows(const PlaneRuns& runs, int64_t used, const Add& add) {
   return {lane_a[0], lane_b[0]};
 }
 
-/// The chunks of a batch, and where their sums are: chunk band of block b of channel c at
-/// (c * blocks + b) * bands + band.
+/// The chunks of a batch, and the positions of their sums: the sums of band `band` of block `b` of
+/// channel `c` are at index (c * blocks + b) * bands + band.
 class SumChunks {
  public:
   SumChunks(const ActivationShape& shape, int64_t blocks)
@@ -96,7 +97,8 @@ class SumChunks {
 
   int64_t per_channel() const { return blocks_ * bands_; }
 
-  /// sums of (channel, block) = sum(rows) for each band of `rows`, which holds whole bands.
+  /// Sets the sums of (channel, block) to sum(rows) for each band of `rows`, which consists of
+  /// whole bands.
   template <class Sum>
   void fill(PlaneSums* sums, int64_t channel, int64_t block, const RowRange& rows,
             const Sum& sum) const {
@@ -107,7 +109,8 @@ class SumChunks {
     }
   }
 
-  /// Calls visit(sums, block, rows) for the channel's chunks, in order; `rows` counts them.
+  /// Calls visit(sums, block, rows) for the channel's chunks in order, where `rows` is the number
+  /// of rows in the chunk.
   template <class Visit>
   void visit(const PlaneSums* sums, int64_t channel, const Visit& visit) const {
     sums += channel * per_channel();
@@ -131,10 +134,10 @@ class SumChunks {
   int64_t blocks_, bands_;
 };
 
-/// Runs reduce(channel, block) for all blocks, then finish(channel), then apply(channel, block) for
-/// all blocks, of every channel. Where channels spread evenly over the threads, a thread does all
-/// of a channel's work in a row, so that `apply` finds in cache what `reduce` read; otherwise
-/// planes are spread. Both give the same bits.
+/// For every channel, runs reduce(channel, block) for all blocks, then finish(channel), then
+/// apply(channel, block) for all blocks. Where channels spread evenly over the threads, one thread
+/// does all the work of a channel in a row, so that `apply` finds in cache what `reduce` read.
+/// Otherwise, planes are spread over the threads. Both ways give the same bits.
 template <class Reduce, class Finish, class Apply>
 inline void two_passes(int64_t channels, int64_t blocks, const Reduce& reduce, const Finish& finish,
                        const Apply& apply) {
@@ -145,7 +148,7 @@ inline void two_passes(int64_t channels, int64_t blocks, const Reduce& reduce, c
         for (int64_t block = 0; block < blocks; ++block)
           reduce(channel, block);
         finish(channel);
-        // Last read first: it is the most likely to be cached still.
+        // The last block is visited first, because it is the most likely to be still in cache.
         for (int64_t block = blocks - 1; block >= 0; --block)
           apply(channel, block);
       }
@@ -171,7 +174,7 @@ inline int64_t row_offset(const ActivationShape& s, int64_t channel, int64_t blo
   return ((block * s.channels + channel) * s.plane_stride() + row * s.row_stride()) * kLanes;
 }
 
-/// Partial sums as batch norm on blocks keeps them.
+/// Returns the partial sums in the form in which batch norm on blocks stores them.
 inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
   static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
   return reinterpret_cast<PlaneSums*>(sums.partials);
@@ -182,8 +185,9 @@ inline SumChunks chunks_of(const ChannelSums& sums, const ActivationShape& shape
   return {shape, sums.chunks / bands_of(shape)};
 }
 
-/// kernels/cpu/batch_norm/backward.cpp. `stats(channel)` come from saved or running statistics;
-/// `constant_stats` says whether they depend on x (training) or not.
+/// These backward passes are defined in kernels/cpu/batch_norm/backward.cpp.
+/// batch_norm_backward_train uses the saved statistics of the batch, which depend on x;
+/// batch_norm_backward_eval uses the running statistics, which are constants.
 void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
                                GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
                                const void* x, const void* y, const void* saved_mean,
@@ -198,7 +202,7 @@ void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
                               const ActivationShape& shape, const BatchNormOptions& options,
                               void* workspace, const Launch& launch);
 
-/// The backward part of BatchNormBlockKernels.
+/// The backward functions of BatchNormBlockKernels.
 void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
                          const void* x, const void* y, const void* saved_mean,
                          const void* saved_inv_std, const void* gamma, const void* beta,

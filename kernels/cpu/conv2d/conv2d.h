@@ -1,6 +1,6 @@
 #pragma once
-// The convolutions of this instruction set. One pass per file: conv2d_forward.cpp (and the table),
-// conv2d_input_grad.cpp, conv2d_weight_grad.cpp.
+// The convolutions of this instruction set. Each pass has its own file: forward.cpp (which also has
+// the table), input_grad.cpp and weight_grad.cpp.
 
 #include "kernels/conv2d.h"
 #include "kernels/cpu/vec.h"

@@ -8,7 +8,7 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// Room for the zones, or for the weight gradient's taps.
+/// The workspace holds the zones or the weight gradient's taps.
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t) {
   return std::max(static_cast<size_t>(max_zones(shape)) * sizeof(Zone),
                   static_cast<size_t>(shape.kernel_h * shape.kernel_w) * sizeof(GradTap));

@@ -1,4 +1,4 @@
-// The input gradient is a convolution of dy with the weights transposed, which are read in place.
+// The input gradient is a convolution of dy with the transposed weights, which are read in place.
 
 #include "kernels/cpu/conv2d/passes.h"
 #include "kernels/cpu/conv2d/zones.h"

@@ -1,5 +1,6 @@
 #pragma once
-// The two backward passes that conv2d_kernels() puts in its table, and a part of one.
+// The two backward passes that conv2d_kernels() puts in its table, and the bias gradient, which is
+// a part of one of them.
 
 #include "kernels/conv2d.h"
 #include "kernels/cpu/vec.h"

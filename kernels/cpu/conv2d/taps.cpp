@@ -1,7 +1,8 @@
-// Dense convolution with weights streamed and x in cache: a thread takes a few pixels and a segment
-// of input channels whose cells stay in cache, and runs all output channels over them in register
+// Dense convolution with x in cache and weights streamed. A thread takes a few pixels and a segment
+// of input channels whose cells stay in cache, and computes all output channels there in register
 // blocks of kPixels x kOuts sums. One broadcast weight (4 bytes) then feeds kPixels multiply-adds
-// of a whole register, a rate that any cache level can deliver, so weights are read where they lie.
+// of a whole register. Any cache level can deliver weights at this rate, so weights are read in
+// place.
 
 #include "kernels/cpu/conv2d/taps.h"
 
@@ -15,20 +16,21 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-// Register block. 32 registers hold 4 x 4 sums, 4 weights and a cell; 16 registers half of that.
+// Size of the register block. 32 registers hold 4 x 4 sums, 4 weights and a cell; 16 registers hold
+// half of the sums.
 constexpr int kOuts = 4;
 constexpr int kPixels = kVecWidth == 16 ? 4 : 2;
-// A lone output channel (depthwise) needs more pixels to keep the multipliers busy.
+// A single output channel (depthwise) needs more pixels to keep the multipliers busy.
 constexpr int kLonePixels = 8;
-// Pixels that share one pass over a channel segment.
+// The number of pixels that share one pass over a channel segment.
 constexpr int kTilePixels = 8;
-// Input cells of one segment. More than L1 holds: L2 is fast enough for cells, and longer segments
-// load and store the sums less often.
+// Bytes of input cells of one segment. This is more than L1 holds: L2 is fast enough for cells, and
+// with longer segments the sums are loaded and stored less often.
 constexpr int64_t kSegmentBytes = 48 * 1024;
-// Taps of one pass; larger windows take several.
+// The number of taps of one pass. Larger windows take several passes.
 constexpr int64_t kMaxTaps = 64;
-// Planes up to this size are run for all batch blocks together, so that a zone of one pixel a plane
-// still fills a register block.
+// Planes with at most this many pixels are computed for all batch blocks together, so that a zone
+// of one pixel per plane still fills a register block.
 constexpr int64_t kSmallPlane = 64;
 
 struct Tap {
@@ -37,10 +39,10 @@ struct Tap {
 };
 
 struct TileArgs {
-  const float* x = nullptr;  ///< group and first channel of the segment
-  float* y = nullptr;        ///< group and first output channel
+  const float* x = nullptr;  ///< at the first channel of the segment, in the group
+  float* y = nullptr;        ///< at the first output channel, in the group
   const float* weight = nullptr;
-  const float* bias = nullptr;  ///< of the first output channel, or null
+  const float* bias = nullptr;  ///< at the first output channel, or null
   const int64_t* x_pixel = nullptr;
   const int64_t* y_pixel = nullptr;
   const Tap* taps = nullptr;
@@ -67,7 +69,8 @@ void run_tile(const TapConv& conv, const TileArgs& args) {
     const float* weight = args.weight;
     int64_t channel = 0;
     for (int64_t c = 0; c < args.channels; ++c) {
-      // The next output channels' weights. Read transposed they are too far apart for the hardware.
+      // Prefetches the weights of the next output channels. Transposed weights are too far apart
+      // for the hardware to prefetch them.
       for (int o = 0; o < Outs; ++o)
         __builtin_prefetch(weight + (Outs + o) * weight_out);
       for (int64_t t = 0; t < args.tap_count; ++t) {
@@ -99,7 +102,7 @@ constexpr std::array<TileFunction, sizeof...(Pixels)> tiles_of(std::index_sequen
   return {run_tile<static_cast<int>(Pixels) + 1, Outs>...};
 }
 
-/// Tile functions by pixel count - 1.
+/// Returns the tile functions, indexed by pixel count - 1.
 const TileFunction* tile_functions(int64_t outs) {
   using Full = std::make_index_sequence<kPixels>;
   static constexpr auto kOne = tiles_of<1>(std::make_index_sequence<kLonePixels>{});
@@ -118,8 +121,8 @@ const TileFunction* tile_functions(int64_t outs) {
   }
 }
 
-/// How the work is cut up. Only out_splits and split_outs depend on the thread count, and no sum
-/// depends on them.
+/// The partition of the work. Only out_splits and split_outs depend on the thread count, and no sum
+/// depends on these two.
 struct Plan {
   explicit Plan(const TapConv& conv);
 
@@ -144,7 +147,7 @@ Plan::Plan(const TapConv& conv) {
   out_splits = ceil_div(conv.out_channels, split_outs);
 }
 
-/// A few pixels of one zone of the plane, and their common taps.
+/// A few pixels of one zone of the plane. They share their taps.
 struct PixelTile {
   int64_t x[kTilePixels];
   int64_t y[kTilePixels];
@@ -176,14 +179,14 @@ PixelTile pixel_tile(const TapConv& conv, const Zone& rows, const Zone& columns,
   return pixels;
 }
 
-/// Up to kMaxTaps taps of a zone's window.
+/// At most kMaxTaps taps of a zone's window.
 struct Window {
   Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t begin);
 
   Tap taps[kMaxTaps];
   int64_t count = 0;
   int64_t segment = 1;  ///< input channels whose cells, read by one tile, stay in cache
-  bool first = true;    ///< whether it holds the window's first taps
+  bool first = true;    ///< whether these are the first taps of the window
 };
 
 Window::Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t begin)
@@ -205,13 +208,13 @@ Window::Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64
   segment = ceil_div(conv.in_channels, ceil_div(conv.in_channels, fit));
 }
 
-/// All of one tile's pixels for output channels [out_begin, out_end) of a group.
+/// Computes all pixels of one tile for output channels [out_begin, out_end) of a group.
 void run_outs(const TapConv& conv, const Window& window, const PixelTile& pixels, int64_t group,
               int64_t out_begin, int64_t out_end) {
   const float* x = conv.x + group * conv.x_stride.group;
   float* y = conv.y + group * conv.y_stride.group;
   const float* weight = conv.weight + group * conv.weight_group;
-  // Without taps, outputs that nothing reaches, there is nothing to sum but still y to write.
+  // Without taps (outputs that read no input) there is nothing to sum, but y must still be written.
   const int64_t in_channels = window.count == 0 ? 1 : conv.in_channels;
   TileArgs args;
   args.taps = window.taps;
@@ -236,7 +239,7 @@ void run_outs(const TapConv& conv, const Window& window, const PixelTile& pixels
   }
 }
 
-/// A zone of the planes of some batch blocks, and the output channels to be computed there.
+/// A zone of the planes of some batch blocks, and the output channels to compute there.
 struct ZoneWork {
   const Zone& rows;
   const Zone& columns;
@@ -250,7 +253,7 @@ struct ZoneWork {
   int64_t tile_cost() const { return 1 + rows.tap_count * columns.tap_count; }
 };
 
-/// Calls visit(ZoneWork) for all of the work, in a fixed order.
+/// Calls visit(ZoneWork) for all parts of the work, in a fixed order.
 template <class Visit>
 void for_each_zone(const TapConv& conv, const Plan& plan, const Visit& visit) {
   for (int64_t block = 0; block < conv.blocks; block += plan.batch_blocks)
@@ -262,7 +265,7 @@ void for_each_zone(const TapConv& conv, const Plan& plan, const Visit& visit) {
                            std::min(plan.batch_blocks, conv.blocks - block), group, split});
 }
 
-/// Tiles [first, last) of a zone.
+/// Computes tiles [first, last) of a zone.
 void run_zone(const TapConv& conv, const Plan& plan, const ZoneWork& work, int64_t first,
               int64_t last) {
   const int64_t out_begin = work.split * plan.split_outs;
@@ -277,7 +280,8 @@ void run_zone(const TapConv& conv, const Plan& plan, const ZoneWork& work, int64
   }
 }
 
-/// Runs the tiles that start in [begin, end) when all are laid end to end, each tile_cost() long.
+/// If all tiles are laid end to end, each with the length tile_cost(), runs the tiles that start in
+/// [begin, end).
 void run_share(const TapConv& conv, const Plan& plan, int64_t begin, int64_t end) {
   int64_t at = 0;
   for_each_zone(conv, plan, [&](const ZoneWork& work) {

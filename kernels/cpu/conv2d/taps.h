@@ -1,11 +1,11 @@
 #pragma once
-// The loop nest that the forward pass, the input gradient and the fully connected layer share:
-// every output cell is a sum over input channels and taps of a weight times an input cell.
+// The loop nest that the forward pass, the input gradient and the fully connected layer share.
+// Every output cell is a sum over input channels and taps of a weight times an input cell.
 //
-// Rows and columns are cut into zones whose pixels have the same taps: near the border a kernel
+// Rows and columns are cut into zones whose pixels have the same taps. Near the border, a kernel
 // window covers padding, and multiplying zeros would cost 44 % more on a 4x4 plane. In the input
-// gradient of a strided convolution each parity of a row or column is a zone of its own too. A
-// plane is then the product of the row zones and the column zones. All offsets and strides are in
+// gradient of a strided convolution, each parity of a row or column is also a zone of its own. A
+// plane is the product of the row zones and the column zones. All offsets and strides are in
 // floats.
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// Pixels along one axis that share their taps.
+/// A run of pixels along one axis that share their taps.
 struct Zone {
   int64_t count = 1;   ///< pixels
   int64_t y = 0;       ///< offset of the first pixel's output cell
-  int64_t y_step = 0;  ///< distance to the next pixel's
+  int64_t y_step = 0;  ///< distance to the output cell of the next pixel
   int64_t x = 0;       ///< offset of the input cell at the first pixel's first tap
   int64_t x_step = 0;
 
@@ -34,7 +34,7 @@ struct Axis {
   int64_t count = 0;
 };
 
-/// Distances between neighbours.
+/// Distances between neighbouring blocks, groups and channels.
 struct Strides {
   int64_t block = 0;
   int64_t group = 0;
@@ -59,12 +59,12 @@ struct TapConv {
 
   int64_t blocks = 0;
   int64_t groups = 1;
-  int64_t out_channels = 0;  ///< of one group, as in_channels
+  int64_t out_channels = 0;  ///< output channels of one group
   int64_t in_channels = 0;
   bool accumulate = false;
 };
 
-/// Runs it on all threads. The order of every sum depends on the sizes only.
+/// Computes the convolution on all threads. The order of every sum depends on the sizes only.
 void tap_conv(const TapConv& conv);
 
 }  // namespace SCULPT_ISA_NAMESPACE

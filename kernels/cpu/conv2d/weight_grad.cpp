@@ -1,8 +1,8 @@
-// Weight gradient. An element of dw is a sum over pixels and images, so the sums of kOuts x
-// kColumns elements stay in registers as one partial sum per image lane while a chunk of pixels
-// runs by; then the lanes are added up. A column is one (input channel, tap) pair. Threads share
-// out the elements of dw, never the pixels: no reduction across threads, the same bits for any
-// thread count.
+// Weight gradient of the direct convolution. An element of dw is a sum over pixels and images. A
+// register block has the sums of kOuts x kColumns elements, with one partial sum per image lane,
+// and keeps them in registers while it walks the pixels of a chunk; then the lanes are added up. A
+// column is one (input channel, tap) pair. Threads share out the elements of dw and never the
+// pixels, so no reduction across threads is needed, and any thread count gives the same bits.
 
 #include "kernels/cpu/conv2d/weight_grad.h"
 
@@ -20,17 +20,21 @@ namespace {
 
 constexpr int kOuts = 4;
 constexpr int kColumns = kVecWidth == 16 ? 6 : 2;
-// dy of one register block and one chunk fills an L1 cache (32 KB) while all columns pass over it.
+// The dy cells of one register block and one chunk fill an L1 cache (32 KB) while all columns are
+// computed.
 constexpr int64_t kChunkPixels = 128;
-// Skipping padding reads input cells from L2 once per tap; larger planes have less padding to skip.
+// Largest plane, in pixels, for which pixels on padding are skipped. Skipping reads input cells
+// from L2 once per tap, and larger planes have less padding to skip.
 constexpr int64_t kSkipPlane = 256;
-// Input cells of one chunk that stay in L2 while all outputs pass over them.
+// Bytes of input cells of one chunk that stay in L2 while all outputs are computed.
 constexpr int64_t kPanelBytes = 400 * 1024;
 
-// Taps whose pixels on padding are skipped; larger windows multiply the halo's zeros.
+// Largest number of taps for which pixels on padding are skipped. Larger windows multiply the
+// halo's zeros instead.
 constexpr int64_t kMaxSkipTaps = 9;
 
-/// A stretch of a row of pixels.
+/// A stretch of neighbouring pixels in one row: the offsets of its first cells in dy and x, and its
+/// length.
 struct Run {
   int64_t dy = 0;
   int64_t x = 0;
@@ -54,7 +58,7 @@ class Chunks {
 
   int64_t count() const { return ceil_div(runs_, runs_per_chunk_); }
 
-  /// The runs of one chunk, cut down to the pixels of a tap.
+  /// Fills `runs` with the runs of one chunk, restricted to the pixels that the tap can use.
   void fill(int64_t chunk, const GradTap& tap, Runs& runs) const {
     runs.count = 0;
     const int64_t end = std::min(runs_, (chunk + 1) * runs_per_chunk_);
@@ -92,7 +96,7 @@ template <int Count>
   }
 }
 
-/// The columns of one register block: where their input cells and their elements of dw are.
+/// The columns of one register block: the offsets of their input cells and of their elements of dw.
 struct Columns {
   int64_t x[kColumns];
   int64_t dweight[kColumns];
@@ -100,10 +104,10 @@ struct Columns {
 };
 
 struct BlockArgs {
-  const float* dy = nullptr;  ///< first output channel of the register block
-  const float* x = nullptr;   ///< first channel of the group
+  const float* dy = nullptr;  ///< at the first output channel of the register block
+  const float* x = nullptr;   ///< at the first channel of the group
   Columns columns;
-  float* dweight = nullptr;  ///< first output channel's elements
+  float* dweight = nullptr;  ///< at the elements of the first output channel
   bool add = false;
 };
 
@@ -160,9 +164,9 @@ BlockFunction block_function(int64_t outs, int64_t columns) {
   return kFunctions[static_cast<size_t>(outs - 1)][static_cast<size_t>(columns - 1)];
 }
 
-/// The elements of dw as a grid of register blocks: rows are (group, output channels). The columns
-/// of a block are either channels of one tap, so that its pixels on padding can be skipped, or,
-/// where channels are few, any neighbours.
+/// The elements of dw as a grid of register blocks. A row of the grid is a group and kOuts of its
+/// output channels. The columns of a block are either channels of one tap (`by_tap`), so that the
+/// tap's pixels on padding can be skipped, or, where channels are few, any neighbouring columns.
 struct Grid {
   explicit Grid(const TapWeightGrad& grad)
       : by_tap(grad.in_channels >= kColumns && grad.tap_count <= kMaxSkipTaps &&
@@ -180,7 +184,8 @@ struct Grid {
   Columns columns_of(const TapWeightGrad& grad, int64_t tile) const {
     Columns result;
     const int64_t all = grad.in_channels * grad.tap_count;
-    // Element of dw of the first column, distance to the next.
+    // `first` is the index in dw of the block's first column, and `step` the distance to the next
+    // column.
     const int64_t first =
         by_tap ? tile / grad.tap_count * kColumns * grad.tap_count + tile % grad.tap_count
                : tile * kColumns;
@@ -203,11 +208,11 @@ struct Grid {
   int64_t out_tiles;
   int64_t rows;
   int64_t columns;
-  int64_t panel = 1;  ///< columns whose input cells stay in L2
+  int64_t panel = 1;  ///< number of grid columns whose input cells stay in L2
 };
 
-/// Adds one chunk to register blocks [begin, end) of one row of the grid. `runs` are those of each
-/// tap if the grid is by tap.
+/// Adds one chunk to register blocks [begin, end) of one row of the grid. `runs` holds the runs of
+/// each tap if the grid is by tap, and the runs of all pixels otherwise.
 void run_row(const TapWeightGrad& grad, const Grid& grid, const Runs* runs, int64_t row,
              int64_t begin, int64_t end, bool add) {
   const int64_t group = row / grid.out_tiles;
@@ -226,7 +231,7 @@ void run_row(const TapWeightGrad& grad, const Grid& grid, const Runs* runs, int6
   }
 }
 
-/// Register blocks [begin, end) of the grid, in row-major order, over all pixels.
+/// Computes register blocks [begin, end) of the grid, in row-major order, over all pixels.
 void run_share(const TapWeightGrad& grad, const Grid& grid, int64_t begin, int64_t end) {
   const Chunks chunks(grad);
   const GradTap every_pixel = {.row_end = grad.rows, .column_end = grad.columns};
@@ -295,7 +300,7 @@ void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* 
     for (int64_t s = 0; s < shape.kernel_w; ++s) {
       GradTap& tap = taps[r * shape.kernel_w + s];
       tap.x = ((r - shape.padding) * shape.in.row_stride() + s - shape.padding) * kLanes;
-      // Pixel i meets input cell i * stride + r - padding.
+      // Output pixel i is multiplied with input cell i * stride + r - padding.
       auto begin = [&](int64_t position) {
         return ceil_div(std::max<int64_t>(0, shape.padding - position), shape.stride);
       };

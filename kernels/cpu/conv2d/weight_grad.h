@@ -1,6 +1,6 @@
 #pragma once
-// The gradient of weights: how strongly each weight connects x and dy. Shared by the convolution
-// and the fully connected layer. All offsets and strides are in floats.
+// The gradient of weights, as used by the convolution and the fully connected layer. All offsets
+// and strides are in floats.
 
 #include <cstdint>
 
@@ -11,7 +11,7 @@ namespace SCULPT_ISA_NAMESPACE {
 /// One position of the kernel window.
 struct GradTap {
   int64_t x = 0;  ///< offset of its input cell from a pixel's anchor
-  /// Pixels of dy that meet the input there, not its padding.
+  /// The rows and columns of dy whose pixels meet the input at this tap, and not its padding.
   int64_t row_begin = 0;
   int64_t row_end = 1;
   int64_t column_begin = 0;
@@ -33,22 +33,22 @@ struct TapWeightGrad {
   const float* dy = nullptr;
   Strides dy_stride;
   const float* x = nullptr;
-  Strides x_stride;  ///< row, column: between the cells that neighbouring pixels of dy meet
+  Strides x_stride;  ///< row, column: distance between the input cells of neighbouring pixels of dy
 
   const GradTap* taps = nullptr;
   int64_t tap_count = 0;
 
   int64_t blocks = 0;
   int64_t groups = 1;
-  int64_t out_channels = 0;  ///< of one group, as in_channels
+  int64_t out_channels = 0;  ///< output channels of one group
   int64_t in_channels = 0;
   int64_t rows = 1;
   int64_t columns = 1;
   bool accumulate = false;
 };
 
-/// Runs it on all threads. Each element is summed by one thread, in an order that depends on the
-/// sizes only.
+/// Computes the gradient on all threads. Each element is summed by one thread, in an order that
+/// depends on the sizes only.
 void tap_weight_grad(const TapWeightGrad& grad);
 
 }  // namespace SCULPT_ISA_NAMESPACE

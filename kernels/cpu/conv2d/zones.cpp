@@ -5,18 +5,19 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-// Along longer axes the border is a small part, and the zeros of the halo are multiplied instead.
+// Along axes longer than this, the border is a small part, so the zeros of the halo are multiplied
+// instead of skipped.
 constexpr int64_t kLongRow = 32;
 
-/// How targets depend on sources along one axis, in cells: target i, stored in cell y + i * y_step,
-/// meets source x + i * x_step + t at tap t, whose weight is w + t * w_step.
+/// The dependence of targets on sources along one axis, in cells. Target i, which is stored in cell
+/// y + i * y_step, uses source x + i * x_step + t at tap t, whose weight is w + t * w_step.
 struct Line {
   int64_t count, y, y_step;
   int64_t x, x_step, x_size;
   int64_t tap_count, w, w_step;
 };
 
-/// Cuts a line into zones. Returns the end of what it wrote.
+/// Cuts a line into zones and writes them to `zones`. Returns the end of the written zones.
 Zone* add_zones(const Line& line, int64_t y_cell, int64_t x_cell, bool skip_padding, Zone* zones) {
   struct Taps {
     int64_t begin, end;
@@ -48,15 +49,16 @@ Zone* add_zones(const Line& line, int64_t y_cell, int64_t x_cell, bool skip_padd
   return zones;
 }
 
-/// One axis of an input gradient. Input pixel i meets output pixel (i + padding - r) / stride at
-/// tap r where that is whole, so the pixels of one residue mod stride share their taps.
+/// Adds the zones of one axis of an input gradient. Input pixel i meets output pixel (i + padding -
+/// r) / stride at tap r if this is a whole number. The pixels of one residue modulo the stride
+/// therefore share their taps.
 Zone* add_input_grad_zones(const Conv2dShape& shape, int64_t in, int64_t out, int64_t kernel,
                            int64_t weight, int64_t dx_cell, int64_t dy_cell, bool skip_padding,
                            Zone* zones) {
   for (int64_t first = 0; first < std::min(shape.stride, in); ++first) {
     const int64_t lowest = (first + shape.padding) % shape.stride;
     const int64_t taps = lowest < kernel ? (kernel - 1 - lowest) / shape.stride + 1 : 0;
-    // From the highest tap down, so that dy is read upwards.
+    // Taps are listed from the highest down, so that dy is read in ascending order.
     const int64_t highest = lowest + (taps - 1) * shape.stride;
     const Line line = {.count = ceil_div(in - first, shape.stride),
                        .y = first,
@@ -82,7 +84,7 @@ Strides activation_strides(const ActivationShape& shape, int64_t groups) {
 }
 
 int64_t max_zones(const Conv2dShape& shape) {
-  // Each tap begins and ends at most one zone per residue, and one lies between.
+  // Each tap begins and ends at most one zone per residue, and one zone lies between.
   return 2 * (shape.kernel_h + shape.stride) + 2 * (shape.kernel_w + shape.stride);
 }
 

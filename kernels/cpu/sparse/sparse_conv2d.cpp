@@ -1,11 +1,12 @@
-// Sparse convolution: a tile of pixels keeps its sums of one output channel in registers while the
-// channel's kept weights pass by, each one a broadcast that is multiplied with the cells it meets
-// (zeros of the border included: that costs less than cutting windows). Input cells are read from
-// cache: a thread runs all output channels over one tile and segment of input channels, then goes
-// on. Entry by entry, 4 bytes of value and 4 of offset feed a whole tile of multiply-adds.
+// Sparse convolution. A tile of pixels keeps its sums of one output channel in registers while the
+// kernel walks the kept weights of the channel. Each kept weight is broadcast and multiplied with
+// the cells that it meets (including zeros of the border, which costs less than cutting windows).
+// Input cells come from cache: a thread processes all output channels of one tile and one segment
+// of input channels before it goes on. Each entry costs 4 bytes of value and 4 bytes of offset,
+// which feed the multiply-adds of a whole tile.
 //
-// The weight gradient keeps the cells of dy in registers instead. Lanes are added up at the end,
-// or, where entries are many, 16 entries at a time for each tile.
+// The weight gradient keeps the cells of dy in registers instead. Lanes are added up at the end or,
+// if there are many entries, per tile for one vector of entries at a time.
 
 #include "kernels/cpu/sparse/sparse_conv2d.h"
 
@@ -23,20 +24,20 @@ size_t align_up(size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-/// Of one float per entry.
+/// Bytes of an array with one float per entry; 64-byte aligned.
 size_t entry_bytes(const SparseTaps& taps) {
   return align_up(static_cast<size_t>(taps.count()) * sizeof(float));
 }
 
-/// Up to this number of entries, partial gradients keep the lanes' sums apart: they then fit a
-/// cache, and adding up lanes for each tile would take as long as the products.
+/// With at most this many entries, a partial gradient keeps a separate sum for each lane. It then
+/// fits a cache, and adding up lanes for each tile would take as long as the products.
 constexpr int64_t kMostWithLanes = 2048;
 
 bool keeps_lanes(const SparseTaps& taps) {
   return taps.count() <= kMostWithLanes;
 }
 
-/// Floats of one partial gradient.
+/// The number of floats of one partial gradient.
 int64_t partial_floats(const SparseTaps& taps) {
   const int64_t floats = taps.count() * (keeps_lanes(taps) ? kVecWidth : 1);
   return static_cast<int64_t>(align_up(static_cast<size_t>(floats) * sizeof(float)) /
@@ -48,12 +49,13 @@ size_t partial_bytes(const SparsePattern& conv) {
 }
 
 size_t workspace_bytes(const SparsePattern& conv) {
-  // Values of one pass, or a partial gradient of each thread.
+  // The workspace holds either the values of one pass or one partial gradient per thread.
   return std::max(entry_bytes(conv.forward()),
                   partial_bytes(conv) * static_cast<size_t>(thread_count()));
 }
 
-/// The pixels of all blocks of a batch. A plane of one pixel is no tile: its blocks are.
+/// Returns the pixels of all blocks of a batch. 1x1 planes are tiled over the blocks of the batch
+/// instead of over pixels: `blocks` becomes the number of columns, and is set to 1.
 PixelGrid2d grid_of(const SparseTaps& taps, int64_t& blocks) {
   PixelGrid2d pixels = taps.pixels;
   if (pixels.rows * pixels.columns > 1) return pixels;
@@ -64,7 +66,7 @@ PixelGrid2d grid_of(const SparseTaps& taps, int64_t& blocks) {
   return pixels;
 }
 
-/// Where an entry's weight is stored.
+/// Returns the index at which an entry's weight is stored.
 int64_t stored_at(const SparseTaps& taps, int64_t entry) {
   return taps.weights.empty() ? entry : taps.weights[static_cast<size_t>(entry)];
 }
@@ -76,7 +78,8 @@ void gather_values(float* values, const float* weight, const SparseTaps& taps) {
   });
 }
 
-/// The weights in the order of the entries: gathered in the workspace unless they are stored so.
+/// Returns the weights in the order of the entries. They are gathered in the workspace unless they
+/// are stored in this order.
 const float* values_of(const SparseTaps& taps, const void* weight, void* workspace) {
   const auto* stored = static_cast<const float*>(weight);
   if (taps.weights.empty()) return stored;
@@ -85,7 +88,7 @@ const float* values_of(const SparseTaps& taps, const void* weight, void* workspa
   return values;
 }
 
-/// A pass that writes activations.
+/// A pass that writes activations: forward or input gradient.
 struct Pass {
   const SparseTaps& taps;
   PixelGrid2d pixels;
@@ -96,8 +99,8 @@ struct Pass {
   bool accumulate;
 };
 
-/// Sums of the output channels [out_begin, out_end) of a tile, whose first pixel's cells are at x
-/// and y. to_next: floats from y to the next tile.
+/// Computes the sums of output channels [out_begin, out_end) for one tile. x and y point at the
+/// cells of the tile's first pixel. to_next: floats from y to the next tile.
 template <int kHeight, int kWidth, bool kNeighbours>
 void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
               int64_t out_end) {
@@ -113,7 +116,8 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64
       const int64_t begin = starts[o], end = starts[o + 1];
       if (load_y && begin == end) continue;
       float* const out = y + o * pass.pixels.out_channel * kLanes;
-      // What is added to comes from memory.
+      // A pass that accumulates reads old values from memory, so those of the next tile are
+      // prefetched.
       if (pass.accumulate && segment == 0)
         for (int i = 0; i < kHeight; ++i)
           for (int j = 0; j < kWidth; ++j)
@@ -140,7 +144,7 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64
   }
 }
 
-/// Output channels [out_begin, out_end) of one strip of tiles.
+/// Computes output channels [out_begin, out_end) for one strip of tiles.
 void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t out_begin,
                int64_t out_end) {
   const PixelGrid2d& pixels = pass.pixels;
@@ -166,7 +170,8 @@ void run_pass(const Pass& pass, int64_t blocks) {
   const Tiling tiling(pass.pixels);
   const int64_t strips = blocks * tiling.strips();
   if (strips == 0) return;
-  // Few strips are shared out together with their output channels; no sum depends on that.
+  // If there are few strips, threads also share out the output channels of a strip. No sum depends
+  // on this split.
   const int64_t wanted = thread_count() > 1 ? ceil_div(4 * thread_count(), strips) : 1;
   const int64_t splits = std::min(pass.taps.out_channels, wanted);
   const int64_t split_outs = ceil_div(pass.taps.out_channels, splits);
@@ -179,7 +184,7 @@ void run_pass(const Pass& pass, int64_t blocks) {
   });
 }
 
-/// Of one block, on the calling thread alone.
+/// Runs a pass over one block, on the calling thread alone.
 void run_pass_here(const Pass& pass) {
   const Tiling tiling(pass.pixels);
   for (int64_t strip = 0; strip < tiling.strips(); ++strip)
@@ -226,10 +231,10 @@ void input_grad(void* dx, const void* dy, const void* weight, const SparsePatter
   }
 }
 
-/// The gradient of the kept weights.
+/// Arguments for the gradient of the kept weights.
 struct GradPass {
   const SparseTaps& taps;
-  PixelGrid2d pixels;  ///< out: of dy
+  PixelGrid2d pixels;  ///< the out_... members are those of dy
   const float* dy;
   const float* x;
   int64_t in_channels;  ///< cells of them are this far apart:
@@ -246,10 +251,10 @@ GradPass grad_pass(const void* dy, const void* x, const SparsePattern& conv,
           conv.shape().in.plane_stride()};
 }
 
-/// Entries whose sums are in flight at a time.
+/// The number of entries whose sums are computed at the same time.
 constexpr int kEntries = 4;
 
-/// sums[e] = sum over the tile's pixels of cells of dy and of x.
+/// sums[e] += sum over the tile's pixels of the products of cells of dy and x.
 template <int kCount, int kHeight, int kWidth, bool kNeighbours>
 [[gnu::always_inline]] inline void multiply_tile(Vec* sums, const Vec (&dy)[kHeight][kWidth],
                                                  const float* x, const int32_t* offsets,
@@ -279,8 +284,9 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
     const int64_t begin = taps.starts[static_cast<size_t>(row)];
     const int64_t end = taps.starts[static_cast<size_t>(row + 1)];
     const float* out = dy + row % taps.out_channels * pass.pixels.out_channel * kLanes;
-    // The next tile's cells, which entries meet in no order that the hardware could foresee; some
-    // channels with each row, so that the requests spread.
+    // Prefetches cells of the next tile, because the entries' offsets follow no order that the
+    // hardware could predict. Each row prefetches a share of the input channels, so that the
+    // requests spread.
     for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
       for (int i = 0; i < kHeight; ++i)
         for (int j = 0; j < kWidth; ++j)
@@ -319,7 +325,7 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
   }
 }
 
-/// Adds the gradients of strips [begin, end).
+/// Adds the gradients of strips [begin, end) to `gradient`.
 void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradient) {
   const PixelGrid2d& pixels = pass.pixels;
   const Tiling tiling(pixels);
@@ -346,7 +352,8 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
   }
 }
 
-/// Each thread adds the gradients of its share of the pixels to its part of `partials`.
+/// Runs the weight gradient in parallel. Each thread adds the gradients of its share of the pixels
+/// to its own part of `partials`.
 void run_grad_pass(const GradPass& pass, int64_t blocks, float* partials, int64_t partial_stride) {
   parallel_for(blocks * Tiling(pass.pixels).strips(), [&](int64_t begin, int64_t end, int thread) {
     add_strips(pass, begin, end, partials + thread * partial_stride);
@@ -412,7 +419,8 @@ void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
               blocks, write);
 }
 
-// The values of the forward pass, then those of each class of the input gradient.
+// The values of the forward pass lie first, followed by the values of each class of the input
+// gradient.
 
 size_t values_bytes(const SparsePattern& conv) {
   size_t bytes = entry_bytes(conv.forward());
@@ -421,7 +429,7 @@ size_t values_bytes(const SparsePattern& conv) {
   return bytes;
 }
 
-/// From the values of these taps to the next ones'.
+/// Returns the distance, in floats, from the values of these taps to those of the next taps.
 int64_t values_stride(const SparseTaps& taps) {
   return static_cast<int64_t>(entry_bytes(taps) / sizeof(float));
 }
@@ -436,7 +444,7 @@ void gather(void* values, const void* weight, const SparsePattern& conv) {
   }
 }
 
-/// The pixels of rows [begin, end) of a grid.
+/// Returns the pixels of rows [begin, end) of a grid.
 PixelGrid2d rows_of(const PixelGrid2d& grid, int64_t begin, int64_t end) {
   PixelGrid2d pixels = grid;
   pixels.rows = end - begin;
@@ -456,7 +464,7 @@ void input_grad_block(void* dx, const void* dy, const void* values, const Sparse
   const int64_t stride = conv.shape().stride;
   const float* from = static_cast<const float*>(values) + values_stride(conv.forward());
   for (const SparseTaps& taps : conv.input_grad()) {
-    // The class has every stride-th row of dx.
+    // The taps of this class write every stride-th row of dx, starting at row row_class.
     const int64_t row_class = taps.pixels.out_first / conv.shape().in.row_stride();
     const int64_t begin = ceil_div(std::max<int64_t>(0, rows.begin - row_class), stride);
     const int64_t end = ceil_div(std::max<int64_t>(0, rows.end - row_class), stride);

@@ -1,5 +1,5 @@
 #pragma once
-// Sparse convolutions of this instruction set.
+// The sparse convolutions of this instruction set.
 
 #include "kernels/cpu/vec.h"
 #include "kernels/sparse_conv2d.h"

@@ -1,5 +1,6 @@
 #pragma once
-// Tiles of pixels whose cells, or sums, stay in registers while the kept weights pass by.
+// Tiles of pixels. The cells of a tile, or its sums, stay in registers while a kernel walks the
+// list of kept weights.
 
 #include <algorithm>
 #include <cstdint>
@@ -9,17 +10,18 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// Pixels of the largest tile: sums of 16 in 32 registers, of 8 in 16.
+/// Pixels of the largest tile. 32 registers hold the sums of 16 pixels; 16 registers hold the sums
+/// of 8.
 inline constexpr int kTilePixels = kVecWidth == 16 ? 16 : 8;
 
-/// A rectangle of pixels, at most kTilePixels of them: height x width is one of 1 x 1, 1 x 2, 1 x
-/// 4, 1 x 8, 2 x 4, 2 x 8, 4 x 4 (what fits kTilePixels).
+/// A rectangle of pixels. Its height x width is 1 x 1, 1 x 2, 1 x 4, 1 x 8, 2 x 4, 2 x 8 or 4 x 4,
+/// with at most kTilePixels pixels.
 struct Tile {
   int64_t row, column;
   int height, width;
 };
 
-/// How a plane is cut into tiles, which do not overlap.
+/// The partition of a plane into tiles, which do not overlap.
 class Tiling {
  public:
   explicit Tiling(const PixelGrid2d& pixels)
@@ -27,14 +29,14 @@ class Tiling {
         columns_(pixels.columns),
         tall_(columns_ < 8 && columns_ >= 4 && kTilePixels == 16 ? 4 : 2) {}
 
-  /// Calls visit(Tile) for all tiles of the strip, a stretch of rows.
+  /// Calls visit(Tile) for all tiles of a strip. A strip is `tall_` rows of the plane.
   template <class Visit>
   void for_each_tile(int64_t strip, const Visit& visit) const {
     const int64_t first = strip * tall_;
     const int64_t rows = std::min(tall_, rows_ - first);
     for (int64_t column = 0; column < columns_;) {
       const int width = width_at(columns_ - column);
-      // Narrow tiles, and rows that are left over, one row at a time.
+      // Narrow tiles, and the rows left over at the bottom, are visited one row at a time.
       const bool whole = rows == tall_ && width >= 4 && tall_ * width <= kTilePixels;
       if (whole)
         visit(Tile{first, column, static_cast<int>(tall_), width});
@@ -44,8 +46,8 @@ class Tiling {
       column += width;
     }
   }
-  /// From a tile to the one after it, of the same strip or the next one, where neighbouring rows
-  /// and columns are `row` and `column` apart.
+  /// Returns the distance from a tile to the next one, which may lie in the next strip. `row` and
+  /// `column` are the distances between neighbouring rows and columns.
   int64_t to_next(const Tile& tile, int64_t row, int64_t column) const {
     if (tile.column + tile.width < columns_) return tile.width * column;
     return (tall_ - tile.row % tall_) * row - tile.column * column;
@@ -58,7 +60,7 @@ class Tiling {
   int64_t rows_, columns_, tall_;
 };
 
-/// body(height, width) with the tile's sizes as compile-time constants.
+/// Calls body(height, width) with the tile's sizes as compile-time constants.
 template <class Body>
 void with_tile_size(const Tile& tile, const Body& body) {
   using std::integral_constant;

@@ -1,5 +1,5 @@
 #pragma once
-// What winograd_kernels() takes from winograd_weight_grad.cpp.
+// The functions of weight_grad.cpp that winograd_kernels() puts in its table.
 
 #include <cstddef>
 #include <cstdint>

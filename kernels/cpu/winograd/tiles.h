@@ -1,6 +1,6 @@
 #pragma once
-// The tiles of a batch of planes: 4x4 cells of a convolution's output and the 6x6 cells of its
-// input that they need.
+// The tiles of a batch of planes: each has 4x4 cells of a convolution's output and the 6x6 cells of
+// its input that they depend on.
 
 #include <algorithm>
 #include <cstdint>
@@ -12,15 +12,15 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-/// A plane's part of a tile. Cells from rows * columns on are beyond the plane's end: read as zero,
-/// not written.
+/// The part of a tile that lies in a plane. Cells at or beyond `rows` or `columns` lie outside the
+/// plane; they are read as zero and not written.
 struct TileCells {
   int64_t first = 0;  ///< offset of the first cell, in floats, from channel 0 of the activation
   int64_t rows = 0;
   int64_t columns = 0;
 };
 
-/// Tile by tile, of all blocks of a batch.
+/// The tiles of all blocks of a batch.
 class WinogradTiles {
  public:
   WinogradTiles(const ActivationShape& in, const ActivationShape& out, int64_t padding,
@@ -35,7 +35,8 @@ class WinogradTiles {
   int64_t count() const { return count_; }
 
   TileCells out(int64_t tile) const { return cells(out_, tile, 0, kTile, 0); }
-  /// The first cells may lie in the halo, which is zero, as may those that follow the plane.
+  /// The first cells, and the cells behind the end of the plane, may lie in the halo, which is
+  /// zero.
   TileCells in(int64_t tile) const { return cells(in_, tile, -padding_, kTileIn, padding_); }
 
  private:
@@ -53,13 +54,14 @@ class WinogradTiles {
   int64_t padding_, rows_, columns_, count_;
 };
 
-/// Whether Winograd's multiplications are sufficiently fewer than those of direct kernels, which
-/// skip padding, and its tiles sufficiently many to transform the weights for. Channels aside.
+/// Returns true if Winograd's algorithm needs sufficiently fewer multiplications than direct
+/// kernels, which skip padding, and if there are enough tiles to make transforming the weights
+/// worthwhile. The number of channels is not considered.
 inline bool winograd_spares_work(const Conv2dShape& shape, int64_t batch) {
   constexpr int64_t kLeastTiles = 4;
   constexpr double kLeastRatio = 1.7;
   if (!winograd_fits(shape)) return false;
-  // Pairs of an output row (or column) and a kernel row that meet the input.
+  // Counts the pairs of an output row (or column) and a kernel row that meet the input.
   const auto pairs = [&](int64_t in, int64_t out) {
     int64_t count = 0;
     for (int64_t r = 0; r < 3; ++r)
@@ -73,7 +75,7 @@ inline bool winograd_spares_work(const Conv2dShape& shape, int64_t batch) {
          ceil_div(batch, kLanes) * tiles.count() >= kLeastTiles;
 }
 
-/// The cells of a tile as one register each; those beyond the plane are zero.
+/// Loads a column of a tile, one register per cell. Cells beyond the plane are zero.
 template <int kSize>
 [[gnu::always_inline]] inline void load_column(const float* cell, int64_t row_stride, int64_t rows,
                                                bool inside, Vec (&column)[kSize]) {
@@ -81,7 +83,7 @@ template <int kSize>
     column[i] = inside && i < rows ? load(cell + i * row_stride) : Vec{};
 }
 
-/// Transforms a tile of kSize x kSize cells to points, which are `point_stride` floats apart.
+/// Transforms a tile of kSize x kSize cells to points, which lie `point_stride` floats apart.
 /// `transform` is the one-dimensional transform.
 template <int kSize, class Transform>
 [[gnu::always_inline]] inline void transform_tile(const float* cells, int64_t row_stride,
@@ -104,7 +106,7 @@ template <int kSize, class Transform>
   }
 }
 
-/// The same for any tile; whole ones take a path without tests.
+/// The same for tiles of any size. Whole tiles take a path without tests.
 template <int kSize, class Transform>
 inline void transform_cells(const float* plane, const TileCells& tile, int64_t row_stride,
                             float* points, int64_t point_stride, const Transform& transform) {

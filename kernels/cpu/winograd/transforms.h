@@ -1,10 +1,10 @@
 #pragma once
-// The one-dimensional transforms of Winograd's F(4, 3) and, for the gradient of the weight, F(3, 4)
-// (Toom-Cook at the points 0, a, -a, b, -b and infinity). Two-dimensional ones apply them to the
-// columns and to the rows. Number is a float or a register of them.
+// The one-dimensional transforms of Winograd's F(4, 3) and, for the gradient of the weight, of F(3,
+// 4) (Toom-Cook at the points 0, a, -a, b, -b and infinity). The two-dimensional transforms apply
+// them to the columns and then to the rows. Number is a float or a register of floats.
 //
-// a = sqrt(1/2), b = sqrt(2): errors are half of those with 1 and 2, as powers of the points stay
-// nearer to 1.
+// a = sqrt(1/2), b = sqrt(2). Errors are half of those with the points 1 and 2, because the powers
+// of these points stay nearer to 1.
 
 #include <cmath>
 #include <cstdint>
@@ -21,12 +21,12 @@ namespace points {
 inline constexpr float a = 0.70710678118654752440f, b = 1.41421356237309504880f;
 inline constexpr float aa = 0.5f, bb = 2.0f;
 inline constexpr float sum = aa + bb, product = aa * bb;
-// 1 / product over the other points q of (p - q).
+// 1 / product of (p - q) over the other points q.
 inline constexpr float scale_0 = 1 / (aa * bb);
 inline constexpr float scale_a = 1 / (2 * aa * (aa - bb)), scale_b = 1 / (2 * bb * (bb - aa));
 }  // namespace points
 
-/// Six input cells to six points.
+/// Transforms six input cells to six points.
 template <class Number>
 [[gnu::always_inline]] inline void transform_input(const Number (&x)[kTileIn],
                                                    Number (&v)[kTileIn]) {
@@ -41,7 +41,7 @@ template <class Number>
   v[5] = x[5] - sum * x[3] + product * x[1];
 }
 
-/// Six points to four output cells.
+/// Transforms six points to four output cells.
 template <class Number>
 [[gnu::always_inline]] inline void transform_output(const Number (&m)[kTileIn],
                                                     Number (&y)[kTile]) {
@@ -54,7 +54,7 @@ template <class Number>
   y[3] = (aa * a) * odd_a + (bb * b) * odd_b + m[5];
 }
 
-/// Three weights to six points.
+/// Transforms three weights to six points.
 template <class Number>
 [[gnu::always_inline]] inline void transform_weight(const Number (&w)[3], Number (&u)[kTileIn]) {
   using namespace points;
@@ -68,7 +68,7 @@ template <class Number>
   u[5] = w[2];
 }
 
-/// F(3, 4): four cells of the output's gradient to six points.
+/// F(3, 4): transforms four cells of the output's gradient to six points.
 template <class Number>
 [[gnu::always_inline]] inline void transform_output_grad(const Number (&dy)[kTile],
                                                          Number (&v)[kTileIn]) {
@@ -85,7 +85,7 @@ template <class Number>
   v[5] = dy[3];
 }
 
-/// F(3, 4): six points to the gradients of three weights.
+/// F(3, 4): transforms six points to the gradients of three weights.
 template <class Number>
 [[gnu::always_inline]] inline void transform_weight_grad(const Number (&m)[kTileIn],
                                                          Number (&dw)[3]) {

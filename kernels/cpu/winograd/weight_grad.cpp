@@ -1,10 +1,10 @@
-// Gradient of the weight by F(3x3, 4x4): a tile of 4x4 cells of dy plays the weight, the 6x6 cells
-// of x under it the input, and the sum over tiles and images is taken at the points, where it is a
-// matrix product (outputs x images of tiles) * (images of tiles x inputs). Only the sums are
-// transformed to gradients.
+// Gradient of the weight by F(3x3, 4x4). A tile of 4x4 cells of dy has the role of the weight, and
+// the 6x6 cells of x under it have the role of the input. The sum over tiles and images is computed
+// at the points, where it is a matrix product (outputs x images of tiles) * (images of tiles x
+// inputs). Only the sums are transformed to gradients.
 //
-// All threads go through the stages together, a chunk of tiles at a time, which the last-level
-// cache holds. Points of x are written with input channels innermost, so that a product
+// All threads go through the stages together, one chunk of tiles at a time, and the last-level
+// cache holds a chunk. Points of x are written with input channels innermost, so that a product
 // broadcasts dy and needs no sum over lanes.
 
 #include <algorithm>
@@ -20,13 +20,14 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-// Register block: kOuts x kVecs sums.
+// The register block has kOuts x kVecs sums.
 constexpr int kOuts = 6;
 constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
-// Points of x and dy of one chunk of tiles.
+// Bytes of the points of x and dy for one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
-// As in winograd.cpp; the points of x are transposed besides.
+// With fewer channels the transforms do not pay, as in winograd.cpp. The limit is higher here,
+// because the points of x are also transposed.
 constexpr int64_t kLeastChannels = 64;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
@@ -40,7 +41,8 @@ struct Plan {
     const int64_t tile_bytes = kPoints * (ins + outs) * kLanes * int64_t{sizeof(float)};
     chunk_tiles =
         std::clamp<int64_t>(kChunkBytes / tile_bytes, 1, std::max<int64_t>(1, tiles.count()));
-    // Some cells more, lest powers of two put all points into the same sets of the caches.
+    // Strides have some cells more than needed. With powers of two, all points would fall into the
+    // same sets of the caches.
     x_stride = ins * chunk_tiles * kLanes + 5 * kLanes;
     dy_stride = outs * chunk_tiles * kLanes + 5 * kLanes;
     sum_stride = out_blocks * kOuts * ins + 5 * kLanes;
@@ -49,7 +51,7 @@ struct Plan {
   int64_t floats() const { return kPoints * (x_stride + dy_stride + sum_stride); }
 
   WinogradTiles tiles;
-  int64_t ins;  ///< input channels, rounded up to registers
+  int64_t ins;  ///< input channels, rounded up to whole registers
   int64_t outs;
   int64_t out_blocks, panels;
   int64_t chunk_tiles = 1;
@@ -87,7 +89,8 @@ template <int Distance = kVecWidth / 2>
   if constexpr (Distance > 1) transpose<Distance / 2>(v);
 }
 
-/// Points of a tile of kVecWidth input channels from `channel`, in place `slot` of the chunk.
+/// Computes the points of a tile for kVecWidth input channels starting at `channel`, and writes
+/// them to place `slot` of the chunk.
 void transform_x(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) {
   const Plan& plan = pass.plan;
   const ActivationShape& in = pass.shape.in;
@@ -127,7 +130,7 @@ void transform_dy(const Pass& pass, int64_t channel, int64_t tile, int64_t slot)
       });
 }
 
-/// Points of the tiles [first, last) of x and dy.
+/// Computes the points of the tiles [first, last) of x and dy.
 void transform_tiles(const Pass& pass, int64_t first, int64_t last) {
   const int64_t tiles = last - first;
   const int64_t groups = pass.plan.ins / kVecWidth;
@@ -174,7 +177,7 @@ constexpr std::array<MultiplyFunction, sizeof...(Counts)> multiply_functions(
   return {multiply<static_cast<int>(Counts) + 1>...};
 }
 
-/// Adds the products of a chunk of `tiles` tiles to the sums, or begins them.
+/// Adds the products of a chunk of `tiles` tiles to the sums. Without `add`, overwrites the sums.
 void multiply_points(const Pass& pass, int64_t tiles, bool add) {
   static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
   const Plan& plan = pass.plan;
@@ -184,7 +187,7 @@ void multiply_points(const Pass& pass, int64_t tiles, bool add) {
       const int64_t point = item / blocks;
       const int64_t panel = item % blocks / plan.out_blocks * kPanel;
       const int64_t out = item % plan.out_blocks * kOuts;
-      const float* dy[kOuts];  // outputs beyond the last: its sums again, which nobody reads
+      const float* dy[kOuts];  // outputs beyond the last one repeat its sums, which are not read
       for (int64_t o = 0; o < kOuts; ++o)
         dy[o] = pass.dy_points + point * plan.dy_stride +
                 std::min(out + o, plan.outs - 1) * plan.chunk_tiles * kLanes;
@@ -197,7 +200,8 @@ void multiply_points(const Pass& pass, int64_t tiles, bool add) {
   });
 }
 
-/// The gradients of one output's weights for the input channels [channel, channel + kVecWidth).
+/// Computes the gradients of one output's weights for the input channels [channel, channel +
+/// kVecWidth).
 void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t channel,
                     GradWrite write) {
   const Plan& plan = pass.plan;

@@ -1,7 +1,7 @@
-// Forward pass and input gradient. The weights are transformed once; then a thread takes a few
-// tiles through all stages, so that their points stay in its L2 cache: transform the input tiles of
-// all channels, a matrix product per point (weights stream by, in the order they are read), and
-// transform the sums into cells of the output.
+// Forward pass and input gradient. The weights are transformed once. Then a thread takes a few
+// tiles at a time through all stages, so that their points stay in its L2 cache: it transforms the
+// input tiles of all channels, computes a matrix product per point (weights are streamed in the
+// order in which they are stored), and transforms the sums into cells of the output.
 
 #include "kernels/cpu/winograd/winograd.h"
 
@@ -17,16 +17,16 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-// Register block: kOuts x kVecs sums, a broadcast weight and kVecs registers of points.
+// The register block has kOuts x kVecs sums, a broadcast weight and kVecs registers of points.
 constexpr int kOuts = 6;
 constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
-// Tiles that a thread takes at a time. Their points are read from L2; fewer tiles read weights more
-// often.
+// The number of tiles that a thread takes at a time. Their points are read from L2. With fewer
+// tiles, weights are read more often.
 constexpr int kChunkTiles = 4;
 constexpr int64_t kChunkFloats = kChunkTiles * kLanes;
 
 /// y (=, +=) bias + convolution of x. The weight of output o and input c is at o * weight_out + c *
-/// weight_in, and turned by 180 degrees if `flip`.
+/// weight_in. If `flip` is set, the weight is turned by 180 degrees.
 struct Conv {
   ActivationShape x_shape, y_shape;
   int64_t padding = 0;
@@ -36,7 +36,7 @@ struct Conv {
 
   const float* x = nullptr;
   const float* weight = nullptr;
-  const float* bias = nullptr;  ///< or null
+  const float* bias = nullptr;  ///< may be null
   float* y = nullptr;
   bool accumulate = false;
 };
@@ -60,21 +60,22 @@ Conv input_grad_conv(const Conv2dShape& s, int64_t batch) {
           .blocks = ceil_div(batch, kLanes)};
 }
 
-/// Floats from one point to the next, for `count` at each: a few cells more, lest powers of two put
-/// all points into the same sets of the caches.
+/// Returns the distance in floats between neighbouring points with `count` floats each. It has some
+/// cells more than needed, because with powers of two all points would fall into the same sets of
+/// the caches.
 int64_t point_stride(int64_t count) {
   return ceil_div(count, kLanes) * kLanes + 5 * kLanes;
 }
 
-/// Sizes of the scratch arrays, and how the work is shared out. Only out_splits and split_outs
-/// depend on the thread count, and no sum depends on them.
+/// The sizes of the scratch arrays, and the partition of the work. Only out_splits and split_outs
+/// depend on the thread count, and no sum depends on these two.
 struct Plan {
   explicit Plan(const Conv& conv)
       : tiles(conv.x_shape, conv.y_shape, conv.padding, conv.blocks),
         ins(conv.x_shape.channels),
         outs(conv.y_shape.channels),
         chunks(ceil_div(tiles.count(), kChunkTiles)) {
-    // Few chunks are shared out together with their output channels.
+    // If there are few chunks, threads also share out the output channels of a chunk.
     const int64_t out_blocks = ceil_div(outs, kOuts);
     const int64_t wanted =
         thread_count() > 1 ? ceil_div(4 * thread_count(), std::max<int64_t>(1, chunks)) : 1;
@@ -96,10 +97,11 @@ struct Plan {
   int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
 };
 
-/// A number for each output channel of a register block, and two that are zero.
+/// One number for each output channel of a register block, followed by two zeros.
 using OutVec = float __attribute__((vector_size(32)));
 
-/// The points of the weights of kOuts output channels, written `stride` floats apart.
+/// Computes the points of the weights of kOuts output channels, and writes them `stride` floats
+/// apart.
 void transform_weights_of(const OutVec (&w)[9], float* u, int64_t stride) {
   OutVec by_column[kTileIn][3];
   for (int s = 0; s < 3; ++s) {
@@ -149,7 +151,8 @@ void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t
   }
 }
 
-/// Sums of kOuts output channels in Count registers: m[o] = sum over c of u[c][o] * v[c].
+/// Computes the sums of kOuts output channels in Count registers: m[o] = sum over c of u[c][o] *
+/// v[c].
 template <int Count>
 void multiply(const float* u, const float* v, int64_t ins, float* m) {
   Vec sum[kOuts][Count] = {};
@@ -178,7 +181,7 @@ constexpr std::array<MultiplyFunction, sizeof...(Counts)> multiply_functions(
   return {multiply<static_cast<int>(Counts) + 1>...};
 }
 
-/// m := sums over the input channels at every point, for `outs` output channels from `out`.
+/// m := sums over the input channels at every point, for `outs` output channels starting at `out`.
 void multiply_points(const Plan& plan, const float* u, const float* v, int64_t out, int64_t outs,
                      int64_t tiles, float* m) {
   static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
@@ -192,7 +195,7 @@ void multiply_points(const Plan& plan, const float* u, const float* v, int64_t o
             m + point * plan.m_stride + o * kChunkFloats + i * kVecWidth);
 }
 
-/// The cells of one tile from its sums.
+/// Computes the cells of one tile from its sums.
 [[gnu::always_inline]] inline void transform_sums(const float* m, int64_t stride,
                                                   Vec (&y)[kTile][kTile]) {
   Vec by_column[kTile][kTileIn];
@@ -208,7 +211,7 @@ void multiply_points(const Plan& plan, const float* u, const float* v, int64_t o
     transform_output(by_column[i], y[i]);
 }
 
-/// Writes the cells of `outs` output channels from `out`, tiles [begin, end).
+/// Writes the cells of tiles [begin, end) for `outs` output channels starting at `out`.
 void transform_outputs(const Conv& conv, const Plan& plan, const float* m, int64_t out,
                        int64_t outs, int64_t begin, int64_t end) {
   const int64_t row = conv.y_shape.row_stride() * kLanes;
@@ -237,7 +240,7 @@ void run(const Conv& conv, void* workspace) {
   parallel_for(plan.chunks * plan.out_splits, [&](int64_t begin, int64_t end, int thread) {
     float* v = u + plan.u_floats() + thread * plan.thread_floats();
     float* m = v + kPoints * plan.v_stride;
-    int64_t transformed = -1;  // chunk whose points are in v
+    int64_t transformed = -1;  // the chunk whose points are in v; -1: none
     for (int64_t item = begin; item < end; ++item) {
       const int64_t chunk = item / plan.out_splits;
       const int64_t first = chunk * kChunkTiles;
@@ -264,8 +267,8 @@ size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
                    winograd_weight_grad_bytes(shape, max_batch)});
 }
 
-// Measured with AVX-512 and two threads (docs/results/winograd.md). Fewer channels do not pay for
-// the transforms.
+// Measured with AVX-512 and two threads (docs/results/winograd.md). With fewer channels, the
+// transforms do not pay.
 constexpr int64_t kLeastChannels = 32;
 
 bool pays(const Conv2dShape& shape, int64_t batch) {

@@ -1,6 +1,6 @@
 #pragma once
-// Winograd convolutions of this instruction set: winograd.cpp has the table and the passes that
-// write activations, winograd_weight_grad.cpp the gradient of the weight.
+// Winograd convolutions of this instruction set. winograd.cpp has the table and the passes that
+// write activations; weight_grad.cpp has the gradient of the weight.
 
 #include "kernels/cpu/vec.h"
 #include "kernels/winograd.h"
