@@ -1,12 +1,13 @@
 #pragma once
-// A sum over the threads of a block.
+// Adds up a number over the threads of a block.
 
 #include "kernels/cuda/device/launch.h"
 
 namespace sculpt::kernels::cuda {
 
-/// In a fixed order; valid in thread 0. `shared`: a number for each warp of the block, whole warps
-/// only. Every thread must call.
+/// Adds up `value` over the block in a fixed order; the result is valid in thread 0. `shared` has a
+/// number for each warp of the block, and the block must consist of whole warps. Every thread must
+/// call.
 __device__ inline double block_sum(double value, double* shared) {
   for (int distance = kWarp / 2; distance > 0; distance /= 2)
     value += __shfl_down_sync(0xffffffffu, value, distance);

@@ -29,7 +29,7 @@ template <>
 __host__ __device__ inline float from_float<float>(float value) {
   return value;
 }
-/// Rounds to nearest even; NaN stays NaN.
+/// Rounds to the nearest value, ties to even. NaN stays NaN.
 template <>
 __host__ __device__ inline bf16 from_float<bf16>(float value) {
 #if defined(__CUDA_ARCH__)
@@ -51,7 +51,7 @@ struct alignas(sizeof(T) * N) Pack {
   T at[N];
 };
 
-/// Elements of a 16-byte word.
+/// The number of elements of a 16-byte word.
 template <class T>
 inline constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 

@@ -1,6 +1,7 @@
-// Elementwise kernels, bound by memory bandwidth: every operand is read once, the result written
-// once; accumulating reads it first. Dropout spends about 80 integer operations per element on
-// Philox. All but dropout and flatten are blind to the shape: activations are contiguous.
+// Elementwise kernels, bound by memory bandwidth. Every operand is read once and the result is
+// written once; with accumulation, the result is also read. Dropout spends about 80 integer
+// operations per element on Philox. Only dropout and flatten depend on the shape; for the other
+// kernels, activations are contiguous arrays.
 
 #include "kernels/common/philox.h"
 #include "kernels/cuda/nhwc.h"
@@ -26,7 +27,7 @@ struct Copy {
   __device__ float operator()(float x, float) const { return x; }
 };
 
-/// The N elements from `i` on: out (=, +=) op(a, b).
+/// Computes N elements, starting at element `i`: out (=, +=) op(a, b).
 template <class Op, int N, class T>
 __device__ void map_at(T* out, const T* a, const T* b, int64_t i, bool accumulate) {
   const Op op;
@@ -38,7 +39,7 @@ __device__ void map_at(T* out, const T* a, const T* b, int64_t i, bool accumulat
   write_floats(out + i, value, accumulate);
 }
 
-/// First element of a thread that owns kVector<T> of them.
+/// Returns the first of the kVector<T> elements of this thread.
 template <class T>
 __device__ int64_t first_element() {
   return (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kVector<T>;
@@ -56,10 +57,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// What dropout needs to know of the tensor: masks are counted in CHW order.
+/// The parameters of a dropout. Masks are counted in CHW order.
 struct DropoutPlan {
   int64_t count;
-  int64_t pixels;  // of an image
+  int64_t pixels;  // pixels of an image
   int64_t channels;
   uint64_t key;
   const uint64_t* step;
@@ -67,7 +68,7 @@ struct DropoutPlan {
   float scale;  // 1 / (1 - rate)
 };
 
-/// Walks over elements in NHWC order and keeps their index in NCHW order.
+/// Walks over elements in NHWC order and tracks their index in NCHW order.
 class ChwIndex {
  public:
   __device__ ChwIndex(const DropoutPlan& plan, int64_t element)
@@ -92,7 +93,7 @@ class ChwIndex {
   int64_t channel_, pixel_, image_;
 };
 
-/// The N elements from `i` on: out (=, +=) kept ? in / (1 - rate) : 0.
+/// Computes N elements, starting at element `i`: out (=, +=) kept ? in / (1 - rate) : 0.
 template <int N, class T>
 __device__ void dropout_at(T* out, const T* in, int64_t i, ChwIndex& index, const DropoutPlan& plan,
                            bool accumulate) {
@@ -176,7 +177,8 @@ void dropout_forward(void* y, const void* x, const ActivationShape& shape, const
   dropout_backward<T>(y, x, shape, draw, GradWrite::overwrite, launch);
 }
 
-/// Features are in CHW order, activations in HWC order: the same where either is 1.
+/// Returns true if flattening is a plain copy. Features are in CHW order and activations in HWC
+/// order, which are the same if there is one channel or one pixel.
 bool flat_already(const ActivationShape& s) {
   return s.channels == 1 || s.height * s.width == 1;
 }

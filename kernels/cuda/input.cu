@@ -1,5 +1,5 @@
-// Into and out of NHWC, and augmentation of a resident training set. Bytes moved: each image is
-// read once and written once.
+// Conversion into and out of NHWC, and augmentation of a resident training set. Each image is read
+// once and written once.
 
 #include "kernels/cuda/nhwc.h"
 #include "kernels/cuda/tables.h"
@@ -14,8 +14,8 @@ __device__ T normalised(uint8_t value, float mean, float std) {
   return from_float<T>(fmaf(static_cast<float>(value), scale, shift));
 }
 
-/// One thread per pixel, as images have few channels: a warp reads neighbouring bytes of a plane
-/// and writes one stretch of x.
+/// One thread computes one pixel, because images have few channels. A warp then reads neighbouring
+/// bytes of a plane and writes one contiguous stretch of x.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     normalise_images(T* x, const uint8_t* images, const float* mean, const float* std, int channels,
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
     to[c] = normalised<T>(from[static_cast<int64_t>(c) * pixels], mean[c], std[c]);
 }
 
-/// One thread per pixel of a batch; all threads of an image draw the same.
+/// One thread computes one pixel of a batch. All threads of an image compute the same draw.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     augment_images(T* x, int32_t* labels, const ResidentSet set, const ResidentBatch* batch,

@@ -1,4 +1,5 @@
-// A fully connected layer is a convolution of 1 x 1 images: the same GEMMs, the same weight order.
+// A fully connected layer is a convolution of 1 x 1 images. It uses the same GEMMs and the same
+// weight order.
 
 #include "kernels/cuda/conv2d/parts.h"
 #include "kernels/cuda/conv2d/passes.h"

@@ -1,6 +1,7 @@
-// Softmax cross-entropy. One warp per image reads its logits three times (the second and third time
-// from cache), about 2 x classes exponentials in double; small beside any convolution. The images'
-// losses go to the workspace and are added up by one block in a fixed order.
+// Softmax cross-entropy. One warp per image reads the image's logits three times (the second and
+// third time from cache) and computes about 2 x classes exponentials in double, which is little
+// work compared with a convolution. The losses of the images go to the workspace, and one block
+// adds them up in a fixed order.
 
 #include <cmath>
 
@@ -26,12 +27,13 @@ struct Winner {
   int index;
 };
 
-/// The larger one, on ties the first.
+/// Returns the larger of the two; on ties, the one with the lower index.
 __device__ Winner better(const Winner& a, const Winner& b) {
   return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
 }
 
-/// Largest logit and its class, in all lanes. A NaN is larger than nothing; as class 0 it wins.
+/// Returns the largest logit and its class, in all lanes. If the logit of class 0 is NaN, class 0
+/// wins. Other NaNs never win, because comparisons with NaN are false.
 template <class T>
 __device__ Winner find_winner(const T* logits, int classes, int lane) {
   Winner winner = {-__builtin_inff(), classes};
@@ -46,7 +48,7 @@ __device__ Winner find_winner(const T* logits, int classes, int lane) {
   return first != first ? Winner{first, 0} : winner;
 }
 
-/// One warp per image; dlogits may be null.
+/// Computes the losses, with one warp per image. dlogits may be null.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     image_losses(ImageLoss* losses, T* dlogits, const T* logits, const int32_t* labels, int classes,
@@ -54,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t n =
       static_cast<int64_t>(blockIdx.x) * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
-  if (n >= batch) return;  // the whole warp
+  if (n >= batch) return;  // true for all lanes of the warp or for none
   logits += n * classes;
   const int label = labels[n];
   const Winner winner = find_winner(logits, classes, lane);
@@ -85,12 +87,12 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// One block.
+/// Adds up the losses, in a single block.
 __global__ void __launch_bounds__(kThreads)
     add_losses(LossSums* sums, const ImageLoss* losses, int64_t batch) {
   __shared__ double shared[kThreads / kWarp];
   double loss = 0;
-  double correct = 0;  // exact: a count
+  double correct = 0;  // exact, because it is a count
   for (int64_t n = threadIdx.x; n < batch; n += kThreads) {
     loss += losses[n].loss;
     correct += losses[n].correct;

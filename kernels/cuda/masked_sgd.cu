@@ -1,6 +1,6 @@
-// Masked SGD: one launch for all parameters. Per weight it reads weight, momentum, gradient and
-// mask (13 bytes), writes weight and momentum (8 bytes) and the compute copy (2 bytes in bf16, 4 in
-// float); nothing else moves, so the bound is memory bandwidth.
+// Masked SGD: one launch for all parameters. Per weight, the kernel reads weight, momentum,
+// gradient and mask (13 bytes) and writes weight and momentum (8 bytes) and the compute copy (2
+// bytes in bf16, 4 in float). It has no other memory traffic, so it is bound by memory bandwidth.
 
 #include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/device/launch.h"
@@ -11,9 +11,9 @@ namespace sculpt::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kGroup = 4;  // weights of a thread: one 16-byte word of each float array
+constexpr int kGroup = 4;  // weights of a thread, which are one 16-byte word of each float array
 
-/// The last segment that begins at or before element i; -1 if there is none.
+/// Returns the last segment that begins at or before element i; -1 if there is none.
 __device__ int find_segment(const SgdSegment* segments, int count, int64_t i) {
   int low = 0, high = count;
   while (low < high) {
@@ -53,7 +53,7 @@ __device__ Weight stepped(float w, float m, float grad, bool kept, float decay,
   return {w, m};
 }
 
-/// One weight, wherever it lies.
+/// Updates one weight at any position.
 template <class Packed>
 __device__ void update_one(const SgdArena& arena, int64_t i, const SgdScalars& scalars,
                            const SgdOptions& options) {
@@ -70,7 +70,7 @@ __device__ void update_one(const SgdArena& arena, int64_t i, const SgdScalars& s
   write_compute_copy<Packed>(arena, segment, i, next.weight);
 }
 
-/// kGroup weights of one segment, in 16-byte words.
+/// Updates kGroup weights of one segment, in 16-byte words.
 template <class Packed>
 __device__ void update_group(const SgdArena& arena, const SgdSegment& segment, int64_t i,
                              const SgdScalars& scalars, const SgdOptions& options) {
@@ -120,7 +120,8 @@ __global__ void __launch_bounds__(kThreads) pack_kernel(SgdArena arena) {
                              static_cast<const float*>(arena.weight)[i]);
 }
 
-// Clipping: the sum of squares in two stages, blocks and then one block, each in a fixed order.
+// Clipping computes the sum of squares in two stages, first by many blocks and then by one block.
+// Each stage has a fixed order.
 
 constexpr int kClipBlocks = 512;
 

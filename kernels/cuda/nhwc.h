@@ -1,7 +1,7 @@
 #pragma once
-// What the kernels on NHWC activations share: vectors of channels in float, the tiling of a
+// Shared parts of the kernels on NHWC activations: vectors of channels in float, the tiling of a
 // [rows][channels] matrix over blocks, sums over a block's rows, and the transposition between NHWC
-// and NCHW. Rows are pixels: of an image, or of the whole batch.
+// and NCHW. Rows are the pixels of an image or of the whole batch.
 //
 // Activations are 16-byte aligned. Where the channels are a multiple of kVector<T>, a thread owns a
 // 16-byte vector of them; otherwise it owns one channel.
@@ -40,7 +40,7 @@ __device__ inline void store_floats(T* p, const Floats<N>& values) {
   store_pack(p, pack);
 }
 
-/// *p (=, +=) values: the sum is rounded once.
+/// *p (=, +=) values. With accumulate, the sum is rounded once.
 template <int N, class T>
 __device__ inline void write_floats(T* p, Floats<N> values, bool accumulate) {
   if (accumulate) {
@@ -51,7 +51,8 @@ __device__ inline void write_floats(T* p, Floats<N> values, bool accumulate) {
   store_floats(p, values);
 }
 
-/// Calls body(std::integral_constant<int, N>) with the widest vector that divides `channels`.
+/// Calls body(std::integral_constant<int, N>), where N is the widest vector that divides
+/// `channels`.
 template <class T, class Body>
 void with_vector(int64_t channels, const Body& body) {
   if (channels % kVector<T> == 0)
@@ -60,10 +61,11 @@ void with_vector(int64_t channels, const Body& body) {
     body(std::integral_constant<int, 1>{});
 }
 
-/// How blocks and threads share a [rows][channels] matrix. A block covers `tile` vectors of a row;
-/// its threads stand side by side along these, then along `tile_rows` rows, so that a warp reads
-/// neighbouring words even where a row is short. A block walks over `chunk_rows` rows.
-/// Nothing here depends on the device: sums are the same on all.
+/// The partition of a [rows][channels] matrix between blocks and threads. A block covers `tile`
+/// vectors of a row. Its threads are arranged first along these vectors and then along `tile_rows`
+/// rows, so that a warp reads neighbouring words even if a row is short. A block processes
+/// `chunk_rows` rows. The partition does not depend on the device, so sums are the same on all
+/// devices.
 struct Tiling {
   int64_t rows;
   int64_t chunk_rows;
@@ -74,8 +76,8 @@ struct Tiling {
   int64_t chunks() const { return ceil_div(rows, chunk_rows); }
 };
 
-/// A thread's place in a Tiling: rows [row, row_end) in steps of tile_rows, `channel` and the N - 1
-/// after it. Threads without work have row >= row_end.
+/// The part of a Tiling that a thread processes: rows [row, row_end) in steps of tile_rows, and N
+/// channels starting at `channel`. Threads without work have row >= row_end.
 struct Place {
   int64_t row;
   int64_t row_end;
@@ -93,15 +95,16 @@ __device__ inline Place place(const Tiling& t, int64_t chunk, int channel_tile) 
   return {works ? begin + row : end, end, channel};
 }
 
-inline constexpr int kMaxTile = 32;  // 512 bytes of a row: long enough to stream
+inline constexpr int kMaxTile = 32;  // 512 bytes of a row, which is long enough for streaming
 
-/// Vectors per row and block, for `groups` vectors per row: equal tiles of at most kMaxTile.
+/// Returns the number of vectors per row and block, for `groups` vectors per row. Tiles have equal
+/// sizes of at most kMaxTile.
 inline int channel_tile(int64_t groups) {
   return static_cast<int>(ceil_div(groups, ceil_div(groups, kMaxTile)));
 }
 
-/// sums[i] of all threads with the same channels, added up in a fixed order; the result is valid in
-/// a block's first `tile` threads. `shared` holds M * kThreads numbers and may be reused after a
+/// Adds up sums[i] over all threads with the same channels, in a fixed order. The result is valid
+/// in a block's first `tile` threads. `shared` holds M * kThreads numbers and may be reused after a
 /// __syncthreads(). Every thread of the block must call.
 template <int M, class Number>
 __device__ inline void sum_over_rows(Number (&sums)[M], Number* shared, const Tiling& t) {
@@ -130,7 +133,7 @@ template <class Out, class In>
 __global__ void __launch_bounds__(kThreads)
     transpose_images(Out* out, const In* in, int rows, int columns, bool accumulate) {
   constexpr int kTileRows = kThreads / kWarp;
-  __shared__ float tile[kWarp][kWarp + 1];  // the extra column spreads a column over the banks
+  __shared__ float tile[kWarp][kWarp + 1];  // the extra column avoids bank conflicts
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int64_t image = static_cast<int64_t>(blockIdx.x) * rows * columns;

@@ -1,7 +1,7 @@
-// Pooling, bound by memory bandwidth: the input is read once from memory (windows overlap in the
-// caches) and the output written once; backward passes read dy (max also x) and write dx. They
-// gather, so that no two threads write one element and sums have a fixed order: a thread owns a
-// vector of channels of one pixel and looks at the windows that cover it.
+// Pooling, bound by memory bandwidth. The input is read once from memory (windows overlap in the
+// caches) and the output is written once. Backward passes read dy (max pooling also reads x) and
+// write dx. They gather, so that no two threads write the same element and sums have a fixed order:
+// a thread owns a vector of channels of one pixel and reads the windows that contain it.
 
 #include "kernels/cuda/nhwc.h"
 #include "kernels/cuda/tables.h"
@@ -23,20 +23,22 @@ struct Pool {
   int padding;
 };
 
-/// Half-open range.
+/// A half-open range.
 struct Range {
   int begin;
   int end;
 };
 
-/// Input rows (or columns) of the window of output row `i`, inside an input of `size` rows.
+/// Returns the input rows (or columns) in the window of output row `i`, for an input of `size`
+/// rows.
 __device__ Range window_of(const Pool& p, int i, int size) {
   const int begin = i * p.stride - p.padding;
   const int end = begin + p.kernel;
   return {begin > 0 ? begin : 0, end < size ? end : size};
 }
 
-/// Output rows (or columns), of `size` ones, whose windows cover input row `i`.
+/// Returns the output rows (or columns) whose windows contain input row `i`, for an output of
+/// `size` rows.
 __device__ Range covering(const Pool& p, int i, int size) {
   const int from_first = i + p.padding;
   const int begin = from_first < p.kernel ? 0 : (from_first - p.kernel) / p.stride + 1;
@@ -44,7 +46,7 @@ __device__ Range covering(const Pool& p, int i, int size) {
   return {begin, end < size ? end : size};
 }
 
-/// A thread's pixel and first channel in its image, blockIdx.x.
+/// The pixel and the first channel of a thread, in image blockIdx.x.
 struct Cell {
   int y;
   int x;
@@ -61,12 +63,13 @@ __device__ Cell cell_of(const Plane& plane, int channels) {
   return {y, pixel - y * plane.width, (index - pixel * groups) * N, y < plane.height};
 }
 
-/// Elements from the tensor's first to the block's image; an image's own fit an int.
+/// Returns the number of elements before the block's image. The elements of a single image fit an
+/// int.
 __device__ int64_t image_offset(const Plane& plane, int channels) {
   return static_cast<int64_t>(blockIdx.x) * (plane.height * plane.width * channels);
 }
 
-/// Index of an element in its image.
+/// Returns the index of an element in its image.
 __device__ int at(const Plane& plane, int channels, int y, int x, int channel) {
   return (y * plane.width + x) * channels + channel;
 }
@@ -104,7 +107,8 @@ __global__ void __launch_bounds__(kThreads) pool_forward(T* y, const T* x, const
   store_floats(y + at(p.out, p.channels, cell.y, cell.x, cell.channel), result);
 }
 
-/// y: x where `by` has the first maximum of the window. NaN counts as the largest.
+/// y := x at the position of the first maximum of `by` in the window. NaN counts as the largest
+/// value.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_select(T* y, const T* x, const T* by, const Pool p) {
@@ -132,15 +136,16 @@ __global__ void __launch_bounds__(kThreads)
   store_floats(y + at(p.out, p.channels, cell.y, cell.x, cell.channel), result);
 }
 
-/// Whether another value of a window, before or behind `mine` in row-major order, is the window's
-/// first maximum rather than `mine`. NaN counts as the largest.
+/// Returns true if another value of a window precedes `mine` as the window's first maximum.
+/// `before` says whether the other value lies before `mine` in row-major order. NaN counts as the
+/// largest value.
 __device__ bool beats(float other, float mine, bool before) {
   if (mine != mine) return before && other != other;
   return other > mine || other != other || (before && other == mine);
 }
 
-/// x: the image. Bit i: element i of `mine`, which lies at (row, column), is the first maximum of
-/// its window.
+/// x is the image. Bit i of the result is set if element i of `mine`, which lies at (row, column),
+/// is the first maximum of its window.
 template <int N, class T>
 __device__ unsigned first_maxima(const T* x, const Pool& p, const Cell& cell, const Floats<N>& mine,
                                  const Range& rows, const Range& columns) {
@@ -157,7 +162,7 @@ __device__ unsigned first_maxima(const T* x, const Pool& p, const Cell& cell, co
   return wins;
 }
 
-/// x is read by max pooling only.
+/// Only max pooling reads x.
 template <Kind kKind, class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_backward(T* dx, const T* dy, const T* x, const Pool p, bool accumulate) {
@@ -190,7 +195,8 @@ __global__ void __launch_bounds__(kThreads)
   write_floats(dx + here, sum, accumulate);
 }
 
-/// A block averages one tile of channels of one image. tiling.rows: pixels of an image, one chunk.
+/// A block averages one tile of channels of one image. tiling.rows is the number of pixels of an
+/// image, which form one chunk.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     average_images(T* y, const T* __restrict__ x, float scale, const Tiling tiling) {
@@ -237,7 +243,7 @@ Pool pool_of(const Pool2dShape& s) {
           static_cast<int>(s.padding)};
 }
 
-/// One thread per vector of each image.
+/// Returns a grid with one thread per vector of each image.
 dim3 grid_over(const ActivationShape& shape, int vector, const Launch& launch) {
   return dim3(
       static_cast<unsigned>(launch.batch),

@@ -1,6 +1,6 @@
 #pragma once
-// The PTX instructions that CUDA C++ has no words for: matrix loads, matrix multiply-adds and
-// asynchronous copies. On the host they are functions of tests/cuda_on_host.
+// PTX instructions that CUDA C++ cannot express: matrix loads, matrix multiply-adds and
+// asynchronous copies. On the host, functions of tests/cuda_on_host replace them.
 
 #include <cstdint>
 #include <cuda_runtime.h>
@@ -15,8 +15,8 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
 }
 #endif
 
-/// Four matrices of 8 rows of 16 bytes. Lane i points at row i % 8 of matrix i / 8 and receives, of
-/// every matrix, word i % 4 of row i / 4.
+/// Loads four matrices of 8 rows of 16 bytes. Lane i points at row i % 8 of matrix i / 8. It
+/// receives word i % 4 of row i / 4 of every matrix.
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared_row) {
 #if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::ldmatrix_x4(r, shared_row);
@@ -40,7 +40,7 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* 
 #endif
 }
 
-/// Two matrices; lanes 0 to 15 point at the rows.
+/// Loads two matrices; lanes 0 to 15 point at the rows.
 __device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* shared_row) {
 #if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::ldmatrix_x2(r, shared_row);
@@ -89,7 +89,8 @@ __device__ __forceinline__ void mma_tf32_1688(float (&d)[4], const uint32_t (&a)
 #endif
 }
 
-/// The bits of a float rounded to the 10 mantissa bits of tf32; the multiplier would cut them off.
+/// Returns the bits of a float rounded to the 10 mantissa bits of tf32. Without this, the
+/// multiplier would truncate them.
 __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
 #if defined(SCULPT_CUDA_ON_HOST)
   const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
@@ -101,9 +102,9 @@ __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
 #endif
 }
 
-/// Begins a copy of 16 bytes from global to shared memory, or writes zeros if not `valid`; `global`
-/// is not read then, but must be aligned all the same. Through L1, since the windows of
-/// neighbouring pixels overlap.
+/// Starts a copy of 16 bytes from global to shared memory. If `valid` is false, writes zeros
+/// instead and does not read `global`, which must be aligned nevertheless. The copy goes through
+/// L1, because the windows of neighbouring pixels overlap.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
 #if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::cp_async_16(shared, global, valid);
@@ -114,7 +115,7 @@ __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bo
 #endif
 }
 
-/// Closes the group of the copies that this thread has begun.
+/// Closes the group of the copies that this thread has started.
 __device__ __forceinline__ void cp_async_commit() {
 #if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::cp_async_commit();

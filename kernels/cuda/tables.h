@@ -1,6 +1,6 @@
 #pragma once
-// The kernel families of the CUDA backend, one .cu file each; backend.cpp puts them into
-// kernels::Backend tables.
+// The kernel families of the CUDA backend. Each family has its own .cu file, and backend.cpp puts
+// them into kernels::Backend tables.
 
 #include "kernels/device/backend.h"
 #include "kernels/device/precision.h"

@@ -1,8 +1,8 @@
 #pragma once
-// Loop unrolling in device code; the host's compiler decides for itself.
+// Loop unrolling in device code. On the host, the compiler decides for itself.
 
-/// Before a loop whose array indices must be constants, so that the arrays stay in registers; and
-/// before one that should run `count` rounds at a time.
+/// SCULPT_UNROLL stands before a loop whose array indices must be constants, so that the arrays
+/// stay in registers. SCULPT_UNROLL_BY stands before a loop that should be unrolled `count` times.
 #if defined(SCULPT_CUDA_ON_HOST)
 #define SCULPT_UNROLL
 #define SCULPT_UNROLL_BY(count)

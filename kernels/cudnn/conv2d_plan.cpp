@@ -1,4 +1,4 @@
-// A convolution that cuDNN runs.
+// A plan for a convolution that cuDNN runs.
 
 #include <array>
 #include <map>
@@ -8,7 +8,7 @@
 namespace sculpt::kernels::cudnn {
 namespace {
 
-/// Of the calling thread's current device, which the CUDA backend has chosen.
+/// Returns the handle for the calling thread's current device, which the CUDA backend has chosen.
 cudnnHandle_t handle() {
   static const cudnnHandle_t the_handle = [] {
     cudnnHandle_t created = nullptr;
@@ -18,7 +18,8 @@ cudnnHandle_t handle() {
   return the_handle;
 }
 
-/// Never destroyed: when the process ends, cuDNN may be gone before it.
+/// Returns the description of the device. It is never destroyed, because at the end of the process
+/// cuDNN may be unloaded before it.
 const Descriptor& device() {
   static const Descriptor& the_device = *new Descriptor(device_of(handle()));
   return the_device;
@@ -42,7 +43,8 @@ class ConvolutionPlan final : public LibraryPlan {
  private:
   using Pointers = std::array<const void*, 4>;
 
-  /// A step's pointers are those of the step before: one pack for each layer of this shape.
+  /// Returns the variant pack for these pointers. Every step uses the same pointers, so packs are
+  /// kept, one for each layer of this shape.
   const Descriptor& variant_pack(const Pointers& pointers) {
     const auto known = packs_.find(pointers);
     if (known != packs_.end()) return known->second;

@@ -1,5 +1,5 @@
 #pragma once
-// Descriptors of cuDNN's graph API as objects.
+// Wraps the descriptors of cuDNN's graph API in objects.
 
 #include <cudnn.h>
 #include <span>
@@ -8,7 +8,7 @@
 
 namespace sculpt::kernels::cudnn {
 
-/// cuDNN's words for a status that was just returned.
+/// Returns cuDNN's text for a status that was just returned.
 std::string describe(cudnnStatus_t status);
 /// Throws Error if `status` is not success: "what: cuDNN's text".
 void check(cudnnStatus_t status, const char* what);
@@ -31,12 +31,14 @@ class Descriptor {
   void set(cudnnBackendAttributeName_t name, const Descriptor& value);
 
   int64_t integer(cudnnBackendAttributeName_t name) const;
-  /// Fills `values`, finished descriptors of the right type; returns how many there are.
+  /// Fills `values`, which must be finished descriptors of the right type. Returns the number of
+  /// values.
   size_t read(cudnnBackendAttributeName_t name, std::span<Descriptor> values) const;
   std::vector<cudnnBackendNumericalNote_t> numerical_notes() const;
 
   void finish(const char* what);
-  /// Not success where cuDNN refuses: there is no such engine, or not for this problem or device.
+  /// Returns a status other than success if cuDNN refuses: the engine does not exist, or it does
+  /// not support this problem or device.
   cudnnStatus_t try_finish();
 
  private:

@@ -1,4 +1,4 @@
-// Describing a problem to cuDNN's graph API, and choosing among the engines it proposes.
+// Describes a problem to cuDNN's graph API, and chooses among the engines that cuDNN proposes.
 
 #include <algorithm>
 #include <array>
@@ -11,8 +11,8 @@ namespace {
 
 using cuda::Precision;
 
-/// The names of a pass's operation and operands in cuDNN. Unique ids are those of EnginePlan's
-/// variant pack: 0 the output, 1 the activation (x or dy), 2 the other operand.
+/// The names of a pass's operation and operands in cuDNN. The unique ids are those of EnginePlan's
+/// variant pack: 0 is the output, 1 the activation (x or dy), 2 the other operand.
 struct Operation {
   cudnnBackendDescriptorType_t type;
   cudnnBackendAttributeName_t convolution, alpha, beta, operands[3];
@@ -48,9 +48,9 @@ Operation operation_of(ConvPass pass) {
            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X}};
 }
 
-/// n images (or filters) of c channels, channels innermost.
+/// Describes a tensor of n images (or filters) of c channels, with channels innermost.
 Descriptor tensor(int64_t id, cudnnDataType_t type, int64_t n, int64_t c, int64_t h, int64_t w) {
-  constexpr int64_t kAlignment = 16;  // bytes, of every pointer that kernels are given
+  constexpr int64_t kAlignment = 16;  // bytes; all pointers that kernels get have this alignment
   Descriptor t(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   t.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
   t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, type);
@@ -61,7 +61,8 @@ Descriptor tensor(int64_t id, cudnnDataType_t type, int64_t n, int64_t c, int64_
   return t;
 }
 
-/// Of all operands: no engine takes bf16 and writes a float weight gradient.
+/// Returns the type of all operands. The weight gradient has this type, too, because no engine
+/// reads bf16 and writes a float weight gradient.
 cudnnDataType_t element_type(const LibraryProblem& p) {
   return p.precision == Precision::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
@@ -91,7 +92,8 @@ Descriptor operand(int64_t id, const LibraryProblem& p) {
   return activation(id, p, input ? p.shape.out : p.shape.in);
 }
 
-/// Sums in float always. The number of groups follows from the tensors' channels.
+/// Describes the convolution. Sums are always float. The number of groups follows from the tensors'
+/// channels.
 Descriptor convolution(const Conv2dShape& shape) {
   const std::array padding = {shape.padding, shape.padding};
   const auto mode = CUDNN_CROSS_CORRELATION;
@@ -123,10 +125,10 @@ Descriptor operation_graph(const LibraryProblem& p) {
   return graph;
 }
 
-/// Why the engines that cuDNN proposed for a problem were not taken.
+/// Counts why the engines that cuDNN proposed for a problem were refused.
 struct Refusals {
   int not_allowed = 0, unfinished = 0, too_large = 0;
-  std::string last;  ///< of cuDNN's refusals, in its words
+  std::string last;  ///< cuDNN's text for its last refusal
 
   void add(cudnnStatus_t status) { last = describe(status); }
   std::string text() const {
@@ -137,7 +139,7 @@ struct Refusals {
   }
 };
 
-/// What cuDNN proposes in one of its modes, best first.
+/// Returns the engines that cuDNN proposes in one of its modes, best first.
 std::vector<Descriptor> proposals(const Descriptor& graph, const Descriptor& device,
                                   cudnnBackendHeurMode_t mode, Refusals& refusals) {
   constexpr int kMost = 64;
@@ -158,8 +160,8 @@ std::vector<Descriptor> proposals(const Descriptor& graph, const Descriptor& dev
   return configs;
 }
 
-/// Whether an engine keeps the promises of conv2d.h: the same bits each time, sums in float, errors
-/// of rounding only.
+/// Returns true if an engine keeps the promises of conv2d.h: the same bits each time, sums in
+/// float, and no errors but rounding errors.
 bool allowed(const Descriptor& config, Precision precision) {
   std::vector<Descriptor> engine;
   engine.emplace_back(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
@@ -197,8 +199,9 @@ Descriptor device_from_json(const std::string& json) {
   return device;
 }
 
-// Graphs and plans are given the device and no handle: cuDNN deprecates handles in them since it
-// plans for described devices. The handle that executes a plan says where.
+// Graphs and plans are given the device instead of a handle, because cuDNN deprecates handles in
+// them since it supports plans for described devices. The handle that executes a plan determines
+// where it runs.
 std::optional<EnginePlan> find_engine(const LibraryProblem& problem, const Descriptor& device,
                                       size_t workspace_limit, std::string& why_not) {
   const Descriptor graph = operation_graph(problem);

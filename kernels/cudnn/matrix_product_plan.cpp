@@ -1,4 +1,4 @@
-// A convolution of 1 x 1 windows, or a linear layer, that cuBLAS runs.
+// A plan for a convolution of 1 x 1 windows, or for a linear layer, that cuBLAS runs.
 
 #include <algorithm>
 #include <cublas_v2.h>
@@ -17,7 +17,8 @@ void check_blas(cublasStatus_t status, const char* what) {
     fail("{}: cuBLAS says '{}'", what, cublasGetStatusString(status));
 }
 
-/// The default mode of float is float; sums of bf16 products stay float throughout.
+/// Returns the handle. Float products use cuBLAS's default mode, which is float; sums of bf16
+/// products stay float throughout.
 cublasHandle_t handle() {
   static const cublasHandle_t the_handle = [] {
     cublasHandle_t created = nullptr;
@@ -29,12 +30,12 @@ cublasHandle_t handle() {
   return the_handle;
 }
 
-// What cuBLAS recommends for its largest GPUs. With a workspace of the caller's, and one stream, it
-// gives the same bits each time.
+// The workspace size that cuBLAS recommends for its largest GPUs. With a workspace of the caller
+// and one stream, cuBLAS gives the same bits each time.
 constexpr size_t kWorkspace = size_t{32} << 20;
 
-// Matrices are row-major here and column-major in cuBLAS, which therefore sees all of them
-// transposed: it computes out^T = other^T activation^T, where only one factor is not yet as stored.
+// Matrices are row-major here and column-major in cuBLAS, so cuBLAS sees all of them transposed. It
+// computes out^T = other^T activation^T, where at most one factor still has to be transposed.
 class MatrixProductPlan final : public LibraryPlan {
  public:
   MatrixProductPlan(const LibraryProblem& problem, size_t workspace)

@@ -1,4 +1,4 @@
-// What libsculpt_cudnn.so exports.
+// The functions that libsculpt_cudnn.so exports.
 
 #include "kernels/common/check.h"
 #include "kernels/cudnn/plans.h"
@@ -6,13 +6,14 @@
 namespace sculpt::kernels::cudnn {
 namespace {
 
-constexpr size_t kOldestVersion = 91100;  // 9.11.0: plans for a described device
+constexpr size_t kOldestVersion = 91100;  // 9.11.0: the first with plans for described devices
 
 std::string text_of(size_t version) {
   return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
-/// Of the libraries that were loaded, which need not be those of the build.
+/// Returns the versions of the libraries that were loaded, which may differ from those of the
+/// build.
 std::string versions() {
   const size_t version = cudnnGetVersion();
   if (version < kOldestVersion)

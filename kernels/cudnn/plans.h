@@ -11,9 +11,9 @@ namespace sculpt::kernels::cudnn {
 using cuda::LibraryPlan;
 using cuda::LibraryProblem;
 
-/// The GPU that plans are made for, as cuDNN describes it: that of the handle ...
+/// Returns the GPU that plans are created for, as cuDNN describes it: the GPU of the handle.
 Descriptor device_of(cudnnHandle_t handle);
-/// ... or one that this machine need not have.
+/// The same for a GPU that need not be in this machine.
 Descriptor device_from_json(const std::string& json);
 
 /// An engine of cuDNN for one problem, with its workspace.
@@ -22,12 +22,13 @@ struct EnginePlan {
   size_t workspace_bytes;
 };
 
-/// cuDNN's first choice among its engines that add up deterministically, in float, and multiply as
-/// the precision says. If there is none, says why not.
+/// Returns the first of cuDNN's proposed engines that adds deterministically and in float, and
+/// multiplies as the precision says. If there is no such engine, `why_not` says why.
 std::optional<EnginePlan> find_engine(const LibraryProblem& problem, const Descriptor& device,
                                       size_t workspace_limit, std::string& why_not);
 
-/// Whether a convolution is a product of matrices: 1 x 1 windows that touch every pixel once.
+/// Returns true if a convolution is a product of matrices: 1 x 1 windows that touch every pixel
+/// once.
 bool is_matrix_product(const Conv2dShape& shape);
 
 std::unique_ptr<LibraryPlan> plan_convolution(const LibraryProblem& problem, size_t limit,
@@ -37,7 +38,7 @@ std::unique_ptr<LibraryPlan> plan_matrix_product(const LibraryProblem& problem, 
 
 std::string cublas_version();
 
-/// Make the libraries' handles, on the current device.
+/// These functions create the libraries' handles on the current device.
 void start_cudnn();
 void start_cublas();
 

@@ -1,8 +1,9 @@
-// Batch norm, backward, bound by memory bandwidth: dy and x are read twice (y too where it tells
-// the gate), dx and dresidual written once; accumulating reads what it writes.
+// Batch norm, backward, bound by memory bandwidth. dy and x are read twice (so is y where the gate
+// is read from it), and dx and dresidual are written once. With accumulation, the outputs are read
+// as well.
 //
-// With g = dy where ReLU let z pass (all of dy without ReLU), M values per channel and
-// xhat = (x - mean) * inv_std:
+// With g = dy where ReLU let z pass (all of dy without ReLU), M values per channel and xhat = (x -
+// mean) * inv_std:
 //
 //   dbeta = sum g;   dgamma = sum g * xhat;   dresidual = g
 //   training:  dx = gamma * inv_std * (g - dbeta / M - xhat * dgamma / M)
@@ -13,10 +14,10 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-/// Where ReLU's cut is read from.
+/// The array from which the gate of the ReLU is recomputed.
 enum class Gate { none, from_x, from_y };
 
-/// dy where ReLU let z pass.
+/// Returns dy where ReLU let z pass, and 0 elsewhere.
 template <Gate kGate, class T, int N>
 __device__ Floats<N> gated(const T* dy, const T* y, const Floats<N>& x, const ChannelMap<N>& map,
                            int64_t offset) {
@@ -32,7 +33,7 @@ __device__ Floats<N> gated(const T* dy, const T* y, const Floats<N>& x, const Ch
   return g;
 }
 
-/// Sums of g and g * (x - mean).
+/// Computes the sums of g and of g * (x - mean).
 template <class T, int N, Gate kGate>
 __global__ void __launch_bounds__(kThreads)
     sum_gradients(SumPair* partials, const T* __restrict__ dy, const T* __restrict__ x,
@@ -60,18 +61,18 @@ __global__ void __launch_bounds__(kThreads)
   write_partials<N>(partials, sums, tiling, at.channel);
 }
 
-/// One block per channel.
+/// Writes dgamma and dbeta, with one block per channel.
 __global__ void __launch_bounds__(kThreads)
     finish_gradients(float* dgamma, float* dbeta, const SumPair* partials, int chunks,
                      const Statistics statistics) {
-  const SumPair total = sum_chunks(partials, chunks);  // of g and g * (x - mean)
+  const SumPair total = sum_chunks(partials, chunks);  // the sums of g and of g * (x - mean)
   if (threadIdx.x != 0) return;
   const int c = static_cast<int>(blockIdx.x);
   dbeta[c] = static_cast<float>(total.at[0]);
   dgamma[c] = static_cast<float>(total.at[1] * static_cast<double>(statistics.inv_std_of(c)));
 }
 
-/// Where write_gradients puts its results; either may be null.
+/// The destinations of write_gradients; dx and dresidual may be null.
 template <class T>
 struct GradientsTo {
   T* dx;
@@ -80,7 +81,7 @@ struct GradientsTo {
   bool accumulate_dresidual;
 };
 
-/// inv_count: 1 / M, or 0 where the statistics are constants.
+/// inv_count is 1 / M, or 0 if the statistics are constants.
 template <class T, int N, Gate kGate>
 __global__ void __launch_bounds__(kThreads)
     write_gradients(const GradientsTo<T> to, const T* __restrict__ dy, const T* __restrict__ x,

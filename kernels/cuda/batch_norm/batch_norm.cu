@@ -1,14 +1,15 @@
-// Batch norm, forward, bound by memory bandwidth. Bytes moved per element of type T (no FLOPs worth
-// counting):
+// Batch norm, forward, bound by memory bandwidth (FLOPs are negligible). Accesses per element of
+// type T:
 //
 //   forward, training     x twice, y once (+ residual once)
 //     given sums of x     x once, y once (+ residual once)
 //   forward, evaluation   x once, y once (+ residual once)
 //
-// Training runs in three kernels: two sums per channel and chunk of rows, into the workspace,
-// unless the convolution before has left them (ChannelSums); one block per channel adds the chunks
-// and finishes the statistics; one pass writes the output. Sums are float within a thread, double
-// across threads, in an order that only the shape decides.
+// Training runs three kernels. The first writes two sums per channel and chunk of rows to the
+// workspace; it is left out if the preceding convolution has computed these sums (ChannelSums). The
+// second adds up the chunks, with one block per channel, and finishes the statistics. The third
+// writes the output. Sums are float within a thread and double across threads, in an order that
+// depends on the shape only.
 
 #include "kernels/common/batch_norm_check.h"
 #include "kernels/cuda/batch_norm/channels.h"
@@ -17,8 +18,8 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-/// Sums of x and x^2. A thread sums in float what is left after subtracting its first value, so
-/// that x^2 does not swamp the variance, and undoes that in double.
+/// Computes the sums of x and x^2. A thread subtracts its first value before it sums in float, so
+/// that x^2 does not swamp the variance, and corrects the sums for it in double.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     sum_values(SumPair* partials, const T* __restrict__ x, const Tiling tiling) {
@@ -47,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
   write_partials<N>(partials, sums, tiling, at.channel);
 }
 
-/// One block per channel.
+/// Writes the statistics, with one block per channel.
 __global__ void __launch_bounds__(kThreads)
     finish_statistics(float* saved_mean, float* saved_inv_std, float* running_mean,
                       float* running_var, const SumPair* partials, int chunks, double count,
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count - 1));
 }
 
-/// residual may be null.
+/// Normalises x. residual may be null.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     normalise(T* y, const T* __restrict__ x, const T* __restrict__ residual, const Affine affine,
@@ -94,7 +95,8 @@ template <class T>
 size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   size_t bytes = 0;
   with_vector<T>(shape.channels, [&](auto vector) {
-    // A smaller batch has at most as many chunks, or as many as fit kBlocks blocks.
+    // A smaller batch has at most as many chunks as the largest one, or as many as fit kBlocks
+    // blocks.
     const Tiling t = tiling_for(shape, max_batch, vector);
     const int64_t most = kBlocks / grid_of(t, vector).y + 1;
     const int64_t chunks = t.chunks() > most ? t.chunks() : most;
@@ -115,7 +117,7 @@ void normalise_all(void* y, const void* x, const void* residual, const Affine& a
   });
 }
 
-/// The sums of x's channels, by a pass over x.
+/// Computes the sums of x's channels in a pass over x.
 template <class T>
 ChannelSums read_sums(const void* x, const ActivationShape& shape, void* workspace,
                       const Launch& launch) {

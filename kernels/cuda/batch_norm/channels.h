@@ -1,6 +1,6 @@
 #pragma once
-// What the passes of batch norm share: the affine map of a channel, and sums over a channel in two
-// stages. Rows are pixels of the whole batch; a block sums chunks of them.
+// Shared parts of the passes of batch norm: the affine map of a channel, and sums over a channel in
+// two stages. Rows are the pixels of the whole batch; a block sums chunks of them.
 
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/nhwc.h"
@@ -8,11 +8,12 @@
 
 namespace sculpt::kernels::cuda {
 
-/// Where a channel's mean and inverse standard deviation come from: saved_inv_std or running_var.
+/// The source of a channel's mean and inverse standard deviation, which comes from saved_inv_std or
+/// from running_var.
 struct Statistics {
   const float* mean;
   const float* inv_std;
-  const float* var;  // null where inv_std is given
+  const float* var;  // null if inv_std is given
   float eps;
 
   __device__ float inv_std_of(int channel) const {
@@ -20,7 +21,7 @@ struct Statistics {
   }
 };
 
-/// What z depends on besides x and the residual.
+/// All values that z depends on besides x and the residual.
 struct Affine {
   Statistics statistics;
   const float* gamma;
@@ -41,12 +42,12 @@ struct ChannelMap {
       beta[i] = affine.beta[channel + i];
     }
   }
-  /// The only place that computes z: the backward pass calls it again to see where ReLU cut, and
-  /// must get the same bits.
+  /// This is the only function that computes z. The backward pass calls it again to find out where
+  /// ReLU cut, and must get the same bits.
   __device__ float operator()(int i, float x) const { return fmaf(x - mean[i], scale[i], beta[i]); }
 };
 
-/// Writes a block's two sums per channel, `sums[i]` and `sums[N + i]`: partials[channel][chunk].
+/// Writes a block's two sums per channel, `sums[i]` and `sums[N + i]`, to partials[channel][chunk].
 template <int N>
 __device__ void write_partials(SumPair* partials, double (&sums)[2 * N], const Tiling& tiling,
                                int channel) {
@@ -57,12 +58,12 @@ __device__ void write_partials(SumPair* partials, double (&sums)[2 * N], const T
     partials[static_cast<int64_t>(channel + i) * gridDim.x + blockIdx.x] = {{sums[i], sums[N + i]}};
 }
 
-/// The totals of channel blockIdx.x; valid in thread 0.
+/// Returns the totals of channel blockIdx.x; the result is valid in thread 0.
 __device__ inline SumPair sum_chunks(const SumPair* partials, int chunks) {
   __shared__ double shared[kThreads / kWarp];
   const SumPair* from = partials + static_cast<int64_t>(blockIdx.x) * chunks;
   SumPair total = {};
-  SCULPT_UNROLL_BY(8)  // few blocks: many loads in flight instead
+  SCULPT_UNROLL_BY(8)  // there are few blocks, so each keeps many loads in flight
   for (int chunk = static_cast<int>(threadIdx.x); chunk < chunks; chunk += kThreads) {
     const SumPair part = from[chunk];
     total.at[0] += part.at[0];
@@ -73,8 +74,9 @@ __device__ inline SumPair sum_chunks(const SumPair* partials, int chunks) {
   return total;
 }
 
-// Enough blocks to fill a large GPU several times over, but threads that see too few rows spend
-// their time on adding up blocks, and ones that see too many lose bits in their float sums.
+// There should be enough blocks to fill a large GPU several times over. But threads with too few
+// rows spend their time on adding up blocks, and threads with too many rows lose bits in their
+// float sums.
 constexpr int64_t kBlocks = 1024;
 constexpr int64_t kMinRowsPerThread = 8;
 constexpr int64_t kMaxRowsPerThread = 256;
@@ -86,7 +88,7 @@ inline Tiling tiling_for(const ActivationShape& shape, int64_t batch, int vector
   t.channels = static_cast<int>(shape.channels);
   t.tile = channel_tile(groups);
   t.tile_rows = kThreads / t.tile;
-  const int64_t walks = ceil_div(t.rows, t.tile_rows);  // of one thread, were there one chunk
+  const int64_t walks = ceil_div(t.rows, t.tile_rows);  // of one thread, if there were one chunk
   int64_t rows_per_thread = ceil_div(walks * ceil_div(groups, t.tile), kBlocks);
   if (rows_per_thread < kMinRowsPerThread) rows_per_thread = kMinRowsPerThread;
   if (rows_per_thread > kMaxRowsPerThread) rows_per_thread = kMaxRowsPerThread;
@@ -106,7 +108,7 @@ inline float* floats(void* p) {
   return static_cast<float*>(p);
 }
 
-// The backward passes, as in BatchNormKernels.
+// The backward passes of BatchNormKernels.
 
 template <class T>
 void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,

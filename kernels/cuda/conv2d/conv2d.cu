@@ -1,4 +1,4 @@
-// The convolutions of each precision.
+// The convolution tables of each precision.
 
 #include "kernels/cuda/conv2d/passes.h"
 

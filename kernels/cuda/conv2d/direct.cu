@@ -1,6 +1,6 @@
 // Convolutions whose groups have few channels: plain float multiply-adds, one thread per output.
-// Neighbouring threads work on neighbouring channels. 2 * macs * batch FLOPs; every input element
-// is read kernel_h * kernel_w / stride^2 times, mostly from L1.
+// Neighbouring threads compute neighbouring channels. Work: 2 * macs * batch FLOPs. Every input
+// element is read kernel_h * kernel_w / stride^2 times, mostly from L1.
 
 #include "kernels/cuda/conv2d/direct.h"
 #include "kernels/cuda/conv2d/operands.h"
@@ -10,7 +10,7 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-/// Conv2dShape in the types of device code.
+/// The members of Conv2dShape in the types of device code.
 struct DirectShape {
   explicit DirectShape(const Conv2dShape& s)
       : in{static_cast<int>(s.in.height),
@@ -44,7 +44,7 @@ struct DirectShape {
   Side out;
   int kernel_h, kernel_w, stride, padding;
 
-  /// Index of w[o][r][s][c].
+  /// Returns the index of w[o][r][s][c].
   __device__ int weight(int o, int r, int s, int c) const {
     return ((o * kernel_h + r) * kernel_w + s) * in.per_group + c;
   }
@@ -54,7 +54,7 @@ __device__ int64_t global_thread() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-/// N > 1: depthwise, a thread computes N channels.
+/// If N > 1, the convolution is depthwise, and a thread computes N channels.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     forward(T* y, const T* x, const T* weight, const float* bias, DirectShape shape,
@@ -117,7 +117,8 @@ __global__ void __launch_bounds__(kThreads)
   write_floats(dx + static_cast<int64_t>(pixel) * shape.in.channels + channel, sum, accumulate);
 }
 
-/// A thread sums one element of the gradient over one split, blockIdx.y, of the pixels.
+/// A thread sums one element of the gradient over one split of the pixels, which is number
+/// blockIdx.y.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     weight_grad(float* partials, const T* dy, const T* x, DirectShape shape, int pixels,
@@ -150,7 +151,8 @@ dim3 blocks_for(int64_t threads, int64_t splits = 1) {
   return dim3(static_cast<unsigned>(ceil_div(threads, kThreads)), static_cast<unsigned>(splits));
 }
 
-/// Calls body(std::integral_constant<int, N>): N channels per thread, N > 1 if depthwise.
+/// Calls body(std::integral_constant<int, N>), where N is the number of channels per thread. N > 1
+/// only if the convolution is depthwise.
 template <class T, class Body>
 void with_channels(const Conv2dShape& shape, const void* a, const void* b, const Body& body) {
   const bool depthwise = shape.groups == shape.in.channels && shape.groups == shape.out.channels;

@@ -1,7 +1,7 @@
-// Convolution, forward. Rows of the GEMM are output pixels, columns output channels, k = (r, s, c).
-// 2 * macs * batch FLOPs; x, the weight and y pass once through memory (x, up to kernel_h *
-// kernel_w times through the caches). Sums of y's channels add 16 bytes per channel and block of
-// rows.
+// Convolution, forward. Rows of the GEMM are output pixels, columns are output channels, and k =
+// (r, s, c). Work: 2 * macs * batch FLOPs. x, the weight and y pass through memory once (x passes
+// through the caches up to kernel_h * kernel_w times). Sums of y's channels add 16 bytes per
+// channel and block of rows.
 
 #include "kernels/cuda/conv2d/direct.h"
 #include "kernels/cuda/conv2d/operands.h"
@@ -24,7 +24,7 @@ struct ForwardPass {
     ColumnSums sums;
   };
 
-  Work first;  ///< of group 0
+  Work first;  ///< the GEMM of group 0
   int group_ins;
 
   __device__ Work work(int group) const {

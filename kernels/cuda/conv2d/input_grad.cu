@@ -1,8 +1,8 @@
-// Convolution, gradient of the input. Rows of the GEMM are input pixels, columns input channels,
-// k = (r, s, o). With stride > 1 an input pixel meets only the taps of its residue class: there is
-// one GEMM per class (y mod stride, x mod stride), a convolution of stride 1 with every stride-th
-// tap, and no product with zero. 2 * macs * batch FLOPs; dy, the weight and dx pass once through
-// memory (dx twice if it is added to).
+// Convolution, gradient of the input. Rows of the GEMM are input pixels, columns are input
+// channels, and k = (r, s, o). With stride > 1, an input pixel meets only the taps of its residue
+// class. There is one GEMM per class (y mod stride, x mod stride), which is a convolution of stride
+// 1 with every stride-th tap, so nothing is multiplied with zero. Work: 2 * macs * batch FLOPs. dy,
+// the weight and dx pass through memory once (dx twice if it is accumulated).
 
 #include <algorithm>
 
@@ -14,10 +14,11 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-constexpr int64_t kMaxStride = 4;  // parameters of all classes fit a kernel's arguments
+constexpr int64_t kMaxStride = 4;  // so that the parameters of all classes fit a kernel's arguments
 
-/// One residue class along one axis: input pixels p + stride * i, i < size; they meet the taps
-/// first_tap + stride * t, t < taps, of output pixels i + shift - t.
+/// One residue class along one axis. It has the input pixels p + stride * i, i < size. Input pixel
+/// i of the class meets the taps first_tap + stride * t, t < taps, of the output pixels i + shift -
+/// t.
 struct AxisClass {
   AxisClass() = default;
   AxisClass(int64_t p, int64_t in, int64_t kernel, int64_t stride, int64_t padding)
@@ -36,7 +37,7 @@ struct AxisClass {
   FastDivide by_taps;
 };
 
-/// Rows are the pixels (first_y + step * y, first_x + step * x) of a grid (y, x).
+/// The rows are the pixels (first_y + step * y, first_x + step * x) of a grid (y, x).
 struct StridedRows {
   PixelGrid grid;
   int first_y, first_x, step;
@@ -62,7 +63,7 @@ struct InputGradPass {
     GemmOutput<T, StridedRows> out;
   };
 
-  Work first;  ///< of group 0, without what depends on the class
+  Work first;  ///< the GEMM of group 0, without the members that depend on the class
   int batch;
   int group_outs;
   AxisClass y_classes[kMaxStride];
@@ -78,7 +79,7 @@ struct InputGradPass {
     const AxisClass& x = x_classes[w.out.row_offset.first_x];
     w.m = batch * y.size * x.size;
     w.k_end = y.taps * x.taps * group_outs;
-    if (w.k_end == 0 && w.out.accumulate) w.m = 0;  // nothing to add
+    if (w.k_end == 0 && w.out.accumulate) w.m = 0;  // there is nothing to add
 
     w.a.data += group * group_outs;
     w.a.grid.by_height = y.by_size;

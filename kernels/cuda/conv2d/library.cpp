@@ -13,7 +13,7 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // of one plan
+constexpr size_t kWorkspaceLimit = size_t{256} << 20;  // workspace limit of one plan
 constexpr size_t kWorkspaceAlignment = 256;
 
 size_t aligned(size_t bytes) {
@@ -44,7 +44,7 @@ const char* name_of(ConvPass pass) {
   return "weight_grad";
 }
 
-/// With SCULPT_CUDA_SYNC=1 a fault within the library is reported here.
+/// Runs a plan. With SCULPT_CUDA_SYNC=1, a fault within the library is reported here.
 void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* other,
               void* workspace, void* stream) {
   const DeviceGuard guard;
@@ -52,7 +52,8 @@ void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* 
   detail::check_launch("a convolution of cuDNN or cuBLAS", static_cast<cudaStream_t>(stream));
 }
 
-/// What batch norm asks of the forward pass before it: none follows a linear layer.
+/// Bytes of the channel sums that batch norm uses from the forward pass before it. A linear layer
+/// leaves no sums, because no batch norm follows it.
 size_t sums_bytes(const Backend& native, const LibraryProblem& p) {
   const bool linear = p.shape.out.height * p.shape.out.width == 1;
   const auto bytes = native.conv2d.output_sums_bytes;
@@ -103,7 +104,7 @@ LibraryProblem LibraryConvolutions::problem(const Conv2dShape& shape, int64_t ba
   return {precision_, pass, shape, batch, accumulate};
 }
 
-/// Of the library's weight gradient, which lies at the start of the workspace.
+/// Bytes of the library's weight gradient, which lies at the start of the workspace.
 size_t LibraryConvolutions::gradient_bytes(ConvPass pass, const Conv2dShape& shape) const {
   if (pass != ConvPass::weight_grad) return 0;
   return aligned(static_cast<size_t>(shape.weight_count()) * sizeof(float));
@@ -118,7 +119,8 @@ LibraryPlan* LibraryConvolutions::make_plan(Layer& layer, const LibraryProblem& 
   const auto [place, is_new] = layer.plans.try_emplace({p.batch, p.pass, p.accumulate});
   if (!is_new) return place->second.get();
   const DeviceGuard guard;
-  // Whichever network of larger batches comes to run it, the plan must do with its workspace.
+  // A network of any larger batch may run this plan, so the plan must fit the smallest workspace of
+  // such networks.
   const size_t gradient = gradient_bytes(p.pass, p.shape);
   size_t limit = kWorkspaceLimit + gradient;
   for (auto d = layer.decisions.lower_bound(p.batch); d != layer.decisions.end(); ++d)
@@ -137,8 +139,8 @@ Choice LibraryConvolutions::choose(Layer& layer, const Conv2dShape& shape, int64
   return chooser_.choose(describe(asked), [&] { return measure(*plan, asked); });
 }
 
-/// Not where our kernel was chosen for just this batch. Such a plan is kept all the same: a graph
-/// that was captured before the choice may launch it.
+/// Returns false if our kernel was chosen for exactly this batch. The plan is kept nevertheless,
+/// because a graph that was captured before the choice may launch it.
 bool LibraryConvolutions::may_run(const Layer& layer, int64_t batch, ConvPass pass) {
   const auto decision = layer.decisions.find(batch);
   return decision == layer.decisions.end() || decision->second.choices.at(pass) == Choice::library;
@@ -235,7 +237,8 @@ void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy
   if (plan == nullptr)
     return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
   run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
-  // The stream has used up the weight's gradient: its place is free for partial sums.
+  // The kernels launched so far have consumed the library's weight gradient, so its memory is free
+  // for the partial sums of the bias gradient.
   if (dbias != nullptr) bias_grad(dbias, dy, shape, write, workspace, launch);
 }
 
@@ -274,7 +277,8 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
     switch (p.pass) {
       case ConvPass::forward:
         run_plan(plan, y.data(), x.data(), weight.data(), workspace.data(), launch.stream);
-        // Instead of our sums, batch norm reads y: as much work as the sums of a bias's gradient.
+        // Without our sums, batch norm must read y to compute them. That takes as much work as the
+        // bias gradient, which is timed in its place.
         if (with_sums)
           bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
         return;
@@ -291,8 +295,9 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
 
 namespace {
 
-// Kernel tables hold plain functions: one set of them for each precision, measured or not. Never
-// destroyed: when the process ends, the library may be gone before its plans.
+// Kernel tables hold plain functions without state, so there is one slot, with a set of functions,
+// for each precision with and without measuring. The objects are never destroyed, because at the
+// end of the process the library may be unloaded before its plans.
 constexpr int kSlots = 6;
 std::array<LibraryConvolutions*, kSlots> convolutions = {};
 

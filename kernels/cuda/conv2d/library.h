@@ -1,5 +1,5 @@
 #pragma once
-// Convolutions and linear layers of which each pass is either ours or a library's.
+// Convolutions and linear layers whose passes run either on our kernels or on those of a library.
 
 #include <array>
 #include <map>
@@ -11,18 +11,18 @@
 
 namespace sculpt::kernels::cuda {
 
-/// The problems of one backend's convolutions, and what solves them. Everything is decided when
-/// workspace_bytes() is asked for a shape; later calls only look it up, but for batches smaller
-/// than the largest, whose plans are made when they first come.
+/// The convolution problems of one backend, and the kernels chosen for them. Everything is decided
+/// when workspace_bytes() is called for a shape, and later calls only look it up. The exception are
+/// batches smaller than the largest: their plans are created when such a batch first arrives.
 class LibraryConvolutions {
  public:
-  /// `native` has our kernels.
+  /// `native` is the backend with our kernels.
   LibraryConvolutions(const Backend& native, Precision precision, const ConvLibrary& library,
                       Chooser& chooser);
 
-  // As in kernels/conv2d.h.
+  // The functions of kernels/conv2d.h.
   size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
-  /// A library leaves no sums.
+  /// If a library computes the forward pass, it leaves no sums.
   void forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
                const Conv2dShape& shape, void* workspace, const Launch& launch);
   size_t output_sums_bytes(const Conv2dShape& shape, int64_t max_batch);
@@ -35,14 +35,15 @@ class LibraryConvolutions {
  private:
   using ShapeKey = std::array<int64_t, 11>;
   using PlanKey = std::tuple<int64_t, ConvPass, bool>;  ///< batch, pass, accumulate
-  /// What has been decided for the batches up to some size.
+  /// The decisions for batches of up to some size.
   struct Decision {
     size_t workspace_bytes = 0;
     std::map<ConvPass, Choice> choices;
   };
   struct Layer {
-    std::map<int64_t, Decision> decisions;  ///< by largest batch
-    /// Null: the library has none. Kept for ever, as captured graphs may use them.
+    std::map<int64_t, Decision> decisions;  ///< keyed by the largest batch
+    /// Null if the library has no plan. Plans are never destroyed, because captured graphs may use
+    /// them.
     std::map<PlanKey, std::unique_ptr<LibraryPlan>> plans;
   };
 
@@ -54,7 +55,7 @@ class LibraryConvolutions {
   static bool may_run(const Layer& layer, int64_t batch, ConvPass pass);
   LibraryPlan* make_plan(Layer& layer, const LibraryProblem& problem);
   Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, ConvPass pass);
-  /// The plan to run; null where our kernel is to.
+  /// Returns the plan to run, or null if our kernel is to run.
   LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, ConvPass pass, bool accumulate);
   void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
                        const Conv2dShape& shape, GradWrite write, void* workspace,

@@ -1,6 +1,6 @@
 #pragma once
-// The matrices that convolutions multiply, as operands of implicit_gemm.h. A pixel is (image, y,
-// x), a tap (r, s). Offsets within an image are int, those of images int64_t.
+// The matrices that convolutions multiply, as operands of implicit_gemm.h. A pixel is (image, y, x)
+// and a tap is (r, s). Offsets within an image are int; offsets of images are int64_t.
 
 #include <bit>
 
@@ -51,9 +51,9 @@ struct PixelGrid {
 };
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
-inline constexpr int kNowhere = -(1 << 30);  // with anything added still negative
-/// Offset of a row or column outside a matrix: negative, and as aligned as those of vectors. A copy
-/// that is not valid reads nothing, but its address has to be aligned.
+inline constexpr int kNowhere = -(1 << 30);  // still negative after any index is added
+/// Offset of a row or column outside a matrix. It is negative, and as aligned as the offsets of
+/// vectors: an invalid copy reads nothing, but its address must still be aligned.
 #if defined(SCULPT_MUTATION_MISALIGNED)  // The tests must notice.
 inline constexpr int kOutside = -1;
 #else
@@ -68,10 +68,10 @@ struct PixelGather {
   PixelGrid grid;
   int rows;
   int scale, shift_y, shift_x, tap_step;
-  FastDivide by_channels;  ///< of a group
+  FastDivide by_channels;  ///< channels of a group
   FastDivide by_taps_x;
   int columns;
-  int height, width, channels;  ///< of the whole image
+  int height, width, channels;  ///< sizes of the whole image
 
   struct Row {
     int64_t offset;
@@ -114,8 +114,8 @@ struct PixelGather {
 /// `rows` rows of `columns` elements, `pitch` apart.
 template <class T>
 struct PlainMatrix {
-  using Row = int64_t;  ///< offset, kOutside outside
-  using Column = int;   ///< likewise
+  using Row = int64_t;  ///< offset; kOutside if outside the matrix
+  using Column = int;   ///< index; kOutside if outside the matrix
 
   const T* data;
   int rows, columns;
@@ -136,7 +136,7 @@ struct TapRows {
 
   const T* data;  ///< the group's first output channel
   int rows;
-  FastDivide by_outs;  ///< of a group
+  FastDivide by_outs;  ///< output channels of a group
   FastDivide by_taps_x;
   int first_r, first_s, step;
   int kernel_w, taps, columns;
@@ -154,14 +154,15 @@ struct TapRows {
   __device__ int64_t offset(int64_t row, int column) const { return row + column; }
 };
 
-/// A count of pixels, or of elements of an image, as kernels index them.
+/// Converts a count of pixels, or of elements of an image, to the type that kernels index with.
+/// Throws Error if it is too large.
 inline int index_count(int64_t count) {
   if (count > -kNowhere)
     raise(std::to_string(count) + " pixels or elements are too many for one convolution");
   return static_cast<int>(count);
 }
 
-/// The windows of x that output pixels see, of group 0.
+/// Returns the windows of x that output pixels read, for group 0.
 template <class T>
 PixelGather<T> input_windows(const void* x, const Conv2dShape& shape, int64_t batch) {
   PixelGather<T> a;
@@ -181,7 +182,7 @@ PixelGather<T> input_windows(const void* x, const Conv2dShape& shape, int64_t ba
   return a;
 }
 
-/// Whether groups of `channels` channels at p may be accessed in 16-byte words of T.
+/// Returns true if groups of `channels` channels at p may be accessed in 16-byte words of T.
 template <class T>
 bool has_vectors(const void* p, int64_t channels) {
   return channels % kVector<T> == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0;

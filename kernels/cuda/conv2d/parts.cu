@@ -4,7 +4,7 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-/// A thread adds to N neighbouring channels. y passes through memory twice.
+/// Adds the bias. A thread processes N neighbouring channels. y passes through memory twice.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     add_channels(T* y, const float* bias, int64_t vectors, int channels) {

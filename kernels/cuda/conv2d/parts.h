@@ -1,13 +1,13 @@
 #pragma once
-// What our convolutions and those of a library share: the bias, the order of weight gradients, and
-// the linear layer as a convolution. T: the element type of activations.
+// Parts that our convolutions and those of a library share: the bias, the order of weight
+// gradients, and the linear layer as a convolution. T is the element type of activations.
 
 #include "kernels/conv2d.h"
 #include "kernels/linear.h"
 
 namespace sculpt::kernels::cuda {
 
-/// A fully connected layer is a convolution of 1 x 1 images.
+/// Describes a fully connected layer as a convolution of 1 x 1 images.
 inline Conv2dShape as_conv2d(const LinearShape& shape) {
   Conv2dShape result;
   result.in.channels = shape.in_features;
@@ -25,7 +25,8 @@ template <class T>
 void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
                       void* workspace, const Launch& launch);
 
-/// dweight OIHW (=, +=) gradient in the order O, kh, kw, I / groups, whose elements are T.
+/// dweight OIHW (=, +=) the gradient, whose order is O, kh, kw, I / groups and whose elements are
+/// T.
 template <class T>
 void write_weight_grad(void* dweight, const void* gradient, const Conv2dShape& shape,
                        GradWrite write, void* stream);

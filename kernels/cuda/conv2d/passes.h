@@ -1,6 +1,6 @@
 #pragma once
-// The three passes of a convolution, for Math = Bf16, Tf32 or Fp32 (implicit_gemm_math.h). The
-// linear layer is a convolution of 1 x 1 images.
+// The three passes of a convolution, for Math = Bf16, Tf32 or Fp32 (gemm/math.h). The linear layer
+// is a convolution of 1 x 1 images.
 
 #include "kernels/conv2d.h"
 #include "kernels/cuda/device/status.h"
@@ -9,7 +9,7 @@
 
 namespace sculpt::kernels::cuda {
 
-/// body(Math{}) for the multiplication of a precision.
+/// Calls body(Math{}) with the multiplication of a precision.
 template <class Body>
 auto with_math(Precision precision, const Body& body) {
   switch (precision) {
@@ -38,7 +38,7 @@ void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* 
                         const Conv2dShape& shape, GradWrite write, void* workspace,
                         const Launch& launch);
 
-/// Scratch of the weight gradient; the other passes need none.
+/// Returns the bytes of scratch for the weight gradient. The other passes need none.
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
 
 }  // namespace sculpt::kernels::cuda

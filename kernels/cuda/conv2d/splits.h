@@ -1,6 +1,6 @@
 #pragma once
 // Sums over all pixels of a batch are cut into splits, whose partial sums are then added up in
-// order. The cut depends on sizes only: results are the same on all devices.
+// order. The cut depends on sizes only, so all devices give the same results.
 
 #include <algorithm>
 
@@ -21,7 +21,7 @@ inline Splits make_splits(int64_t pixels, int64_t wanted, int64_t unit) {
   return {ceil_div(pixels, length), length};
 }
 
-/// Upper bound of make_splits(p, wanted, unit).count for any p <= pixels.
+/// Returns an upper bound of make_splits(p, wanted, unit).count for all p <= pixels.
 inline int64_t max_splits(int64_t pixels, int64_t wanted, int64_t unit) {
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, ceil_div(pixels, unit)));
 }

@@ -1,7 +1,8 @@
 // Convolution, gradients of the weight and the bias. Rows of the GEMM are output channels, columns
-// (r, s, c), and k runs over the pixels of the whole batch; few tiles and a long k, so k is split
-// over blocks. 2 * macs * batch FLOPs; dy and x pass once through memory (x, up to kernel_h *
-// kernel_w times through the caches); a partial gradient per split is written and read once.
+// are (r, s, c), and k runs over the pixels of the whole batch. There are few tiles and k is long,
+// so k is split over blocks. Work: 2 * macs * batch FLOPs. dy and x pass through memory once (x
+// passes through the caches up to kernel_h * kernel_w times). A partial gradient per split is
+// written and read once.
 
 #include "kernels/cuda/conv2d/direct.h"
 #include "kernels/cuda/conv2d/operands.h"
@@ -24,10 +25,10 @@ struct WeightGradPass {
     GemmOutput<float, PlainRows> out;
   };
 
-  Work first;  ///< of group 0 and split 0
+  Work first;  ///< the GEMM of group 0 and split 0
   int splits;
   int group_ins;
-  int64_t weights;  ///< of all groups
+  int64_t weights;  ///< weights of all groups
 
   __device__ Work work(int z) const {
     Work w = first;
@@ -35,7 +36,7 @@ struct WeightGradPass {
     const int split = z % splits;
     w.a.data += group * w.m;
     w.b.data += group * group_ins;
-    w.k_begin = split * w.k_end;  // so far, k_end is the length of a split
+    w.k_begin = split * w.k_end;  // until here, k_end is the length of a split
     w.k_end = min(w.k_begin + w.k_end, w.a.rows);
     w.out.data += split * weights + group * w.m * w.out.row_offset.pitch;
     return w;
@@ -44,7 +45,7 @@ struct WeightGradPass {
 
 constexpr int kSumRows = 8;  // sums per column in a block of kWarp x kSumRows threads
 
-/// sums[y][x] over y in order; valid in threads of y = 0.
+/// Adds up sums[y][x] over y, in order. The result is valid in the threads with y = 0.
 __device__ float sum_rows(float sum) {
   __shared__ float sums[kSumRows][kWarp];
   sums[threadIdx.y][threadIdx.x] = sum;
@@ -88,15 +89,15 @@ __global__ void __launch_bounds__(kWarp* kSumRows)
     partials[static_cast<int64_t>(blockIdx.x) * channels + channel] = sum;
 }
 
-constexpr int64_t kBlocks = 528;             // wanted: four per multiprocessor of the largest chips
-constexpr int64_t kGemmUnit = 512;           // pixels; a multiple of every kDepth
-constexpr int64_t kDirectThreads = 1 << 17;  // wanted
+constexpr int64_t kBlocks = 528;             // wanted: 4 per multiprocessor of large chips
+constexpr int64_t kGemmUnit = 512;           // pixels; a multiple of kDepth of every type
+constexpr int64_t kDirectThreads = 1 << 17;  // wanted threads
 constexpr int64_t kMaxDirectSplits = 1024;
 constexpr int64_t kDirectUnit = 64;
 constexpr int64_t kBiasSplits = 256;
 constexpr int64_t kBiasUnit = 64;
 
-/// Splits that would fill a large device.
+/// Returns the number of splits that would fill a large device.
 int64_t wanted_splits(const Conv2dShape& shape) {
   if (prefers_direct(shape))
     return std::min(kDirectThreads / shape.weight_count(), kMaxDirectSplits);
@@ -110,7 +111,8 @@ int64_t split_unit(const Conv2dShape& shape) {
   return prefers_direct(shape) ? kDirectUnit : kGemmUnit;
 }
 
-/// Rows are channels, often fewer than a tile's 128; columns are many.
+/// Launches the GEMM. Rows are channels, often fewer than the 128 rows of a tile; there are many
+/// columns.
 template <class Math, class ConvPass>
 void launch_gemm(const ConvPass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
                  void* stream) {

@@ -19,7 +19,8 @@ namespace sculpt::kernels::cuda {
 
 namespace {
 
-/// Errors of a kernel while it runs, which whatever call comes next reports.
+/// Returns true for errors that a kernel causes while it runs. The next call of CUDA, whichever it
+/// is, reports them.
 bool is_of_a_running_kernel(cudaError_t status) {
   switch (static_cast<int>(status)) {
     case 214:  // cudaErrorECCUncorrectable
@@ -44,7 +45,7 @@ constexpr const char* kFindOut = "SCULPT_CUDA_SYNC=1 says which";
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // it is reported here, and not once more by the next launch
+  cudaGetLastError();  // clears the error, so that the next launch does not report it again
   const bool earlier = is_of_a_running_kernel(status) && !waits_for_launches();
   fail("{}: CUDA says '{}' ({}){}", what, cudaGetErrorString(status), cudaGetErrorName(status),
        earlier ? fmt::format("; a kernel launched before failed, {}", kFindOut) : "");
@@ -67,7 +68,7 @@ void check_launch(const char* kernel, cudaStream_t stream) {
     if (status == cudaSuccess) status = cudaStreamSynchronize(stream);
     check(status, kernel);
   }
-  // The launch may have been fine, and a kernel launched before it at fault.
+  // The launch may have succeeded, and a kernel launched before it may have failed.
   if (status != cudaSuccess)
     fail("{}, or a kernel launched before it ({}): CUDA says '{}' ({})", kernel, kFindOut,
          cudaGetErrorString(status), cudaGetErrorName(status));
@@ -83,12 +84,13 @@ void allow_shared_memory(const void* kernel, const char* name, size_t bytes) {
 
 namespace {
 
-// Tensor-core instructions on bf16 and asynchronous copies begin with this architecture.
+// This is the first architecture with tensor-core instructions on bf16 and asynchronous copies.
 constexpr int kOldestMajor = 8;
 
 std::atomic<bool> has_stream = false;
 
-/// T: activations and the compute copy of weights. `full_precision` may be the one that is made.
+/// T is the type of activations and of the compute copy of weights. `full_precision` may point at
+/// the backend that is being created.
 template <class T>
 Backend make_backend(const char* name, Precision precision, const Backend* full_precision) {
   return {
@@ -138,7 +140,7 @@ cudaStream_t backend_stream() {
 std::string why_unusable(int index) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
-  // What CUDA calls an insufficient driver is usually none at all.
+  // If CUDA reports an insufficient driver, there is usually no driver at all.
   if (status == cudaErrorInsufficientDriver)
     return "this machine has no NVIDIA driver, or one too old for this build";
   if (status != cudaSuccess)
@@ -180,7 +182,7 @@ std::vector<const Backend*> backends() {
 
 const Backend* library_backend(const Backend& native, const ConvLibrary& library,
                                Chooser& chooser) {
-  static std::map<std::string, Backend> made;  // whose names are the keys
+  static std::map<std::string, Backend> made;  // the keys own the names of the backends
   const std::string name = std::string(native.name) + (chooser.measures() ? "-auto" : "-cudnn");
   const auto [place, is_new] = made.try_emplace(name, native);
   Backend& backend = place->second;

@@ -1,5 +1,6 @@
 #pragma once
-// The CUDA backend: one table of kernels per precision, all on one device and one stream.
+// The CUDA backend. It has one table of kernels per precision; all tables use one device and one
+// stream.
 
 #include <string>
 #include <vector>
@@ -10,17 +11,19 @@
 
 namespace sculpt::kernels::cuda {
 
-/// "cuda-fp32", "cuda-tf32" and "cuda-bf16" on the device that use_device() chose (the first by
-/// default). Throws Error if there is no usable device.
+/// Returns "cuda-fp32", "cuda-tf32" and "cuda-bf16" on the device that use_device() chose (by
+/// default the first device). Throws Error if there is no usable device.
 std::vector<const Backend*> backends();
 
-/// A backend of the list above whose convolutions and linear layers are the library's where the
-/// chooser says so: the faster ones, if it measures ("cuda-bf16-auto"), or all ("cuda-bf16-cudnn").
-/// Library and chooser must outlive it.
+/// Returns a backend of the list above, except that its convolutions and linear layers run on the
+/// library where the chooser decides so. A chooser that measures uses the faster kernels
+/// ("cuda-bf16-auto"); otherwise all of them run on the library ("cuda-bf16-cudnn"). Library and
+/// chooser must outlive the backend.
 const Backend* library_backend(const Backend& native, const ConvLibrary& library, Chooser& chooser);
 
-/// Makes `index` the device of all tables, in all threads (device_guard.h). Throws Error if it
-/// cannot be used, saying why, or if backends() has given out tables of another device.
+/// Makes `index` the device of all tables, in all threads (device_guard.h). Throws Error that says
+/// why if the device cannot be used, or if backends() has already returned tables of another
+/// device.
 void use_device(int index);
 
 /// Why no GPU of this machine can be used; empty if one can.

@@ -18,8 +18,9 @@ void choose_device(int index) {
   chosen = index;
 }
 
-// Asking costs some nanoseconds; the device is set only where another one is current. What fails
-// here fails in the calls that follow, too, which report it; destructors use guards.
+// Reading the current device costs some nanoseconds, and the device is set only if it is another
+// one. Errors are ignored here, because destructors use guards; the calls that follow fail, too,
+// and report them.
 DeviceGuard::DeviceGuard() noexcept {
   if (cudaGetDevice(&previous_) != cudaSuccess || previous_ == chosen_device()) return;
   changed_ = cudaSetDevice(chosen_device()) == cudaSuccess;

@@ -1,16 +1,17 @@
 #pragma once
-// The GPU that the backend works on, in every thread.
+// Selects the GPU that the backend works on, in every thread.
 
 namespace sculpt::kernels::cuda {
 
-/// The device that use_device() chose; 0 before.
+/// Returns the device that use_device() chose; 0 before use_device() was called.
 int chosen_device();
 void choose_device(int index);
 
-/// Makes the chosen device this thread's current one, and the one that was current again at the
-/// end. CUDA keeps a current device per thread, which is device 0 in a new one; a kernel launched
-/// from there would be refused by a stream of another device, and memory would be allocated on the
-/// wrong one. Every call of the CUDA runtime, cuDNN or cuBLAS is within the life of a guard.
+/// Makes the chosen device this thread's current device, and restores the previous one at the end.
+/// CUDA keeps a current device per thread, and in a new thread this is device 0. A kernel launched
+/// there would be refused by a stream of another device, and memory would be allocated on the wrong
+/// device. Every call of the CUDA runtime, cuDNN or cuBLAS must therefore be made while a guard
+/// lives.
 class DeviceGuard {
  public:
   DeviceGuard() noexcept;

@@ -17,14 +17,15 @@ void* allocate(size_t bytes) {
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // not sticky: the caller reports it
+    cudaGetLastError();  // the error is not sticky, and the caller reports it
     return nullptr;
   }
   check(status, "allocating GPU memory");
   return data;
 }
 
-// A destructor's work: an error here would hide the one that led to it.
+// Errors are ignored, because destructors call this function and an error here would hide the one
+// that led to it.
 void release(void* data) {
   const DeviceGuard guard;
   cudaFree(data);
@@ -47,10 +48,11 @@ void synchronize() {
   check(cudaStreamSynchronize(backend_stream()), "waiting for the GPU");
 }
 
-/// Bytes on their way to the device. They wait in pinned memory of ours, which outlives the copy: a
-/// GPU may read the caller's memory after cudaMemcpyAsync returned, which some do (those that
-/// address pageable memory) and no version of CUDA promises not to. A ring in two halves, of which
-/// one is left alone until its copies are done; the host waits where it is so far ahead.
+/// A buffer for bytes on their way to the device. The bytes wait in our own pinned memory, which
+/// outlives the copy. The caller's memory would not do: CUDA does not promise that a GPU has
+/// finished reading it when cudaMemcpyAsync returns, and GPUs that address pageable memory may
+/// still read it. The buffer is a ring of two halves; a half is not reused until its copies are
+/// done, and the host waits if it is that far ahead.
 class Outbox {
  public:
   Outbox() {
@@ -79,7 +81,7 @@ class Outbox {
   }
 
  private:
-  static constexpr size_t kHalfBytes = size_t{4} << 20;  // 2000 images of 32 x 32
+  static constexpr size_t kHalfBytes = size_t{4} << 20;  // about 1300 RGB images of 32 x 32
   static constexpr size_t kAlignment = 64;
 
   void enter_other_half() {
@@ -92,11 +94,11 @@ class Outbox {
   std::mutex mutex_;
   std::byte* memory_ = nullptr;
   size_t half_ = 0;
-  size_t used_ = 0;  ///< bytes of that half; a multiple of kAlignment
+  size_t used_ = 0;  ///< bytes used in the current half; a multiple of kAlignment
   cudaEvent_t left_[2] = {};
 };
 
-/// A copy under way. Only into pinned memory does it not wait.
+/// A copy that is under way. Only a copy into pinned memory does not wait.
 struct Readback {
   void* pinned = nullptr;
   cudaEvent_t arrived = nullptr;
@@ -108,7 +110,7 @@ struct IdleReadbacks {
 };
 
 IdleReadbacks& idle_readbacks() {
-  static auto& idle = *new IdleReadbacks;  // never destroyed, as the outbox
+  static auto& idle = *new IdleReadbacks;  // never destroyed, like the outbox
   return idle;
 }
 
@@ -155,7 +157,7 @@ void end_readback(void* readback, void* host, size_t bytes) {
 
 void copy_in(void* device, const void* host, size_t bytes, const char* what) {
   const DeviceGuard guard;
-  static Outbox& outbox = *new Outbox;  // never destroyed: CUDA may be gone first
+  static Outbox& outbox = *new Outbox;  // never destroyed: CUDA may be unloaded first
   outbox.send(device, host, bytes, what);
 }
 

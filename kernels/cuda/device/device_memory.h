@@ -1,19 +1,21 @@
 #pragma once
-// The GPU's memory.
+// Allocation and copies of GPU memory.
 
 #include "kernels/device/memory.h"
 
 namespace sculpt::kernels::cuda {
 
-/// Operations are ordered on the backend's stream, and may come from any thread.
+/// Returns the memory operations. They are ordered on the backend's stream and may be called from
+/// any thread.
 const DeviceMemory& device_memory();
 
-// The same for the backend's own functions, which call the CUDA runtime nowhere else. `what`: for
-// the message of an error.
+// The same operations for the backend's own functions, which must not call the CUDA runtime in any
+// other place. `what` is for error messages.
 
-/// The host's bytes may be reused as soon as this returns: they are in memory of ours by then.
+/// The host's bytes may be reused as soon as this function returns, because they have been copied
+/// to memory of ours.
 void copy_in(void* device, const void* host, size_t bytes, const char* what);
-/// Waits for what the stream has been given, and for the bytes.
+/// Waits for all work on the stream, and for the copy.
 void copy_out(void* host, const void* device, size_t bytes, const char* what);
 /// Sets all bytes to `byte`.
 void set_bytes(void* device, int byte, size_t bytes, const char* what);

@@ -1,8 +1,9 @@
 #pragma once
-// The one doorway through which CUDA kernels are launched, from any thread. Empty grids return
-// early; a launch that the driver refuses throws Error naming the kernel, and so does one behind a
-// kernel that failed: kernels are not waited for. With SCULPT_CUDA_SYNC=1 in the environment every
-// launch is, so that an asynchronous fault is reported at the kernel that caused it.
+// All CUDA kernels are launched through launch(), from any thread. Empty grids return early. A
+// launch that the driver refuses throws Error naming the kernel. Launches do not wait for the
+// kernel, so if a kernel fails, a later launch may throw the Error. With SCULPT_CUDA_SYNC=1 in the
+// environment, every launch waits, so that an asynchronous fault is reported at the kernel that
+// caused it.
 //
 // The same source compiles with g++ for tests/cuda_on_host, where run_grid() executes the kernel's
 // threads as fibers on the CPU.
@@ -15,7 +16,7 @@
 
 namespace sculpt::kernels::cuda {
 
-/// Threads of a warp.
+/// The number of threads of a warp.
 inline constexpr int kWarp = 32;
 
 /// Launches kernel(arguments...) on `stream` (a cudaStream_t, type-erased as in kernels::Launch).
@@ -26,7 +27,7 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   const DeviceGuard guard;
 #if defined(SCULPT_CUDA_ON_HOST)
-  // By value: a graph that is being captured keeps them.
+  // Arguments are copied, because a graph that is being captured keeps them.
   cuda_on_host::run_grid(
       name, grid, block, shared_bytes, stream,
       [kernel, ... copies = static_cast<Parameters>(arguments)] { kernel(copies...); });
@@ -34,7 +35,7 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   constexpr size_t kDefaultSharedBytes = 48 << 10;
   if (shared_bytes > kDefaultSharedBytes)
     detail::allow_shared_memory(reinterpret_cast<const void*>(kernel), name, shared_bytes);
-  // The formatter takes <<< for comparisons.
+  // The formatter would treat <<< as comparisons.
   // clang-format off
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
       static_cast<Parameters>(arguments)...);

@@ -1,11 +1,11 @@
 #pragma once
-// One value from the device.
+// Copies one value from the device.
 
 #include "kernels/cuda/device/device_memory.h"
 
 namespace sculpt::kernels::cuda {
 
-/// Waits for what the backend's stream has been given. `what`: for the message of an error.
+/// Waits for all work on the backend's stream. `what` is for error messages.
 template <class T>
 T read_back(const T* from, const char* what) {
   T value;

@@ -7,18 +7,18 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-/// Ends the capture of the backend's stream; null if it failed.
+/// Ends the capture of the backend's stream. Returns null if the capture failed.
 cudaGraph_t end_capture() {
   cudaGraph_t graph = nullptr;
   if (cudaStreamEndCapture(backend_stream(), &graph) != cudaSuccess) {
-    cudaGetLastError();  // reported by the caller, not by the next launch
+    cudaGetLastError();  // clears the error: the caller reports it, so the next launch must not
     return nullptr;
   }
   return graph;
 }
 
 cudaGraph_t capture(const std::function<void()>& launches) {
-  // Other threads (the loader's) may go on using CUDA.
+  // Thread-local mode lets other threads (the loader's) continue to use CUDA.
   check(cudaStreamBeginCapture(backend_stream(), cudaStreamCaptureModeThreadLocal),
         "recording a CUDA graph");
   try {

@@ -1,11 +1,12 @@
 #pragma once
-// CUDA graphs.
+// Recordings as CUDA graphs.
 
 #include "kernels/device/recording.h"
 
 namespace sculpt::kernels::cuda {
 
-/// All null where every launch is waited for, which cannot be recorded.
+/// Returns the hooks. All of them are null if every launch is waited for (SCULPT_CUDA_SYNC),
+/// because that cannot be recorded.
 RecordingHooks recording_hooks();
 
 }  // namespace sculpt::kernels::cuda

@@ -32,7 +32,7 @@ class Event {
 
 double median_microseconds(const std::function<void()>& launch, void* stream) {
   constexpr int kWarmUps = 3;
-  constexpr int kLaunches = 10;  // per sample: small kernels take less time than an event
+  constexpr int kLaunches = 10;  // per sample, because small kernels take less time than an event
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   const DeviceGuard guard;
   for (int i = 0; i < kWarmUps; ++i)

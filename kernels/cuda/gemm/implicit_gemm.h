@@ -1,7 +1,7 @@
 #pragma once
 // out[m][n] (=, +=) sum_k a(m, k) b(k, n) + bias[n], where the operands are matrices that exist
 // only as address functions: the windows of a convolution are gathered while they are copied to
-// shared memory. A pass (a parameter of the kernel) says what a, b and out are:
+// shared memory. A pass, which is a parameter of the kernel, defines a, b and out:
 //
 //   struct Pass {
 //     static constexpr bool kAAlongK, kBAlongK;   // which way an operand is contiguous in memory
@@ -10,14 +10,14 @@
 //                                                 // last), out, and sums if it can be asked for
 //                                                 // them (ColumnSums)
 //
-// An operand is addressed by row and column, columns being contiguous in memory:
+// An operand is addressed by row and column. Neighbouring columns are contiguous in memory.
 //   Row row(int) const, Column column(int) const  // any index; those outside are never valid
 //   static Row from_lane(Row, int lane)           // optional: a shuffle, if row() is costly
 //   bool valid(Row, Column) const, int64_t offset(Row, Column) const, const T* data
-// kVectors: 16 bytes at a column that is a multiple of kVector are all valid or all not, and
-// aligned. Those that are not valid are aligned, too (PTX demands it of every cp.async); choosing
-// another address for them would cost two instructions a copy, 21 of 148 in the loop of the largest
-// tile.
+// kVectors promises that the 16 bytes at a column that is a multiple of kVector are aligned, and
+// either all valid or all invalid. Invalid addresses must be aligned, too, because PTX requires
+// this of every cp.async. Choosing another address for invalid copies would cost two instructions
+// per copy, which are 21 of the 148 instructions in the loop of the largest tile.
 //
 // Work per block and k step: kBlockM * kBlockN * kDepth multiply-adds for (kBlockM + kBlockN) *
 // kDepth elements copied; out is written once, in 16-byte words where its columns allow.
@@ -29,7 +29,7 @@
 
 namespace sculpt::kernels::cuda {
 
-/// A block computes kBlockM x kBlockN elements, a warp of it kWarpM x kWarpN.
+/// A block computes kBlockM x kBlockN elements, and each of its warps kWarpM x kWarpN elements.
 template <int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_ = 3>
 struct GemmTile {
   static constexpr int kBlockM = kBlockM_;
@@ -41,7 +41,7 @@ struct GemmTile {
   static constexpr int kStages = kStages_;  ///< k tiles in shared memory
 };
 
-/// Depth of a k tile.
+/// The number of k values in a k tile.
 template <class T>
 inline constexpr int kDepth = 2 * kStep<T>;
 
@@ -54,17 +54,18 @@ class TileLoader {
   static constexpr int kRowStep = kThreads / kThreadsPerRow;
   static constexpr int kCopies = (OperandTile::kRows + kRowStep - 1) / kRowStep;
   static_assert(kThreads % kThreadsPerRow == 0);
-  // What does not change from k tile to k tile stays in registers, if it is not too much.
+  // Values that do not change from k tile to k tile stay in registers, if there are few of them.
   static constexpr bool kFew = kCopies <= 8;
   static constexpr bool kKeepRows = OperandTile::kAlongK && kFew;
-  // Rows that are costly to find and change with k: each lane finds one, for the whole warp.
+  // Some rows are costly to find and change with k. Then each lane finds one row, and the whole
+  // warp shares the results.
   static constexpr bool kShareRows = !OperandTile::kAlongK && requires(typename Matrix::Row row) {
     Matrix::from_lane(row, 0);
   };
   static_assert(OperandTile::kAlongK || kWarp % OperandTile::kRows == 0);
 
  public:
-  /// `first`: the block's first m (n).
+  /// `first` is the block's first m (for operand a) or first n (for operand b).
   __device__ TileLoader(const Matrix& matrix, int first)
       : matrix_(matrix),
         first_(first),
@@ -116,7 +117,7 @@ class TileLoader {
   typename Matrix::Row rows_[kKeepRows ? kCopies : 1];
 };
 
-/// Where a GEMM's sums go; Rows::operator()(m) is the offset of row m.
+/// The destination of a GEMM's sums. Rows::operator()(m) returns the offset of row m.
 template <class T_, class Rows>
 struct GemmOutput {
   using T = T_;
@@ -138,15 +139,15 @@ struct GemmOutput {
   }
 };
 
-/// Rows `pitch` apart.
+/// Rows with a constant distance of `pitch` elements.
 struct PlainRows {
   int64_t pitch;
   __device__ int64_t operator()(int m) const { return m * pitch; }
 };
 
-/// Writes the sums of one warp, whose first element is (m, n). They pass through shared memory, 16
-/// rows at a time, so that a lane ends up with neighbouring columns, the same in all its rows.
-/// Column sums, where they are wanted, are in the first rows of `stage` afterwards.
+/// Writes the sums of one warp, whose first element is (m, n). The sums pass through shared memory,
+/// 16 rows at a time, so that each lane ends up with neighbouring columns, which are the same in
+/// all of its rows. If column sums are requested, they are in the first rows of `stage` afterwards.
 template <class Tile, class Work, int kM, int kN>
 __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float* stage,
                                            const Work& work, int m, int n, int lane) {
@@ -205,7 +206,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
   using TileA = OperandTile<T, Pass::kAAlongK, Tile::kBlockM, kDepth<T>>;
   using TileB = OperandTile<T, Pass::kBAlongK, Tile::kBlockN, kDepth<T>>;
   const auto work = pass.work(static_cast<int>(blockIdx.z));
-  // Neighbouring blocks share rows of a, the larger operand.
+  // Neighbouring blocks share rows of a, which is the larger operand.
   const int tiles_n = (work.n + Tile::kBlockN - 1) / Tile::kBlockN;
   const int block_m = static_cast<int>(blockIdx.x) / tiles_n * Tile::kBlockM;
   const int block_n = static_cast<int>(blockIdx.x) % tiles_n * Tile::kBlockN;
@@ -243,7 +244,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
   for (int k = work.k_begin; k < work.k_end; k += kDepth<T>) {
     cp_async_wait<kAhead - 1>();
 #if !defined(SCULPT_MUTATION_NO_BARRIER)  // The tests must notice.
-    __syncthreads();  // this stage has arrived for all, and all have left the one before it
+    __syncthreads();                      // all threads see this stage and have left the one before
 #endif
     load(stage == 0 ? kAhead : stage - 1, k + kAhead * kDepth<T>);
     SCULPT_UNROLL
@@ -252,7 +253,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
     stage = stage == kAhead ? 0 : stage + 1;
   }
   cp_async_wait<0>();
-  __syncthreads();  // the tiles' memory now stages the sums
+  __syncthreads();  // the memory of the tiles is reused as a staging buffer for the sums
   float* staging = reinterpret_cast<float*>(shared);
   write_sums<Tile>(acc, staging + warp * 16 * kStagePitch<Tile>, work, block_m + warp_m,
                    block_n + warp_n, lane);
@@ -263,7 +264,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
   }
 }
 
-/// Runs pass.work(z) for z < `count`; none has more than m x n elements.
+/// Launches pass.work(z) for all z < `count`. No GEMM may have more than m x n elements.
 template <class Math, class Tile, bool kVectors, class Pass>
 void launch_implicit_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, void* stream) {
   constexpr int kTileBytes = (Tile::kBlockM + Tile::kBlockN) * kDepth<typename Math::Element> *

@@ -1,19 +1,20 @@
 #pragma once
-// How a warp multiplies two shared-memory tiles: with tensor cores in bf16 or tf32, or with plain
-// float multiply-adds. Sums are float and lie, for all three, as mma.sync leaves them: of each
-// 16 x 8 block, lane 4 g + t holds rows g and g + 8 of columns 2 t and 2 t + 1.
+// Multiplies two shared-memory tiles in a warp: with tensor cores in bf16 or tf32, or with plain
+// float multiply-adds. In all three cases, sums are float and are distributed as mma.sync leaves
+// them: of each 16 x 8 block, lane 4 g + t holds rows g and g + 8 of columns 2 t and 2 t + 1.
 
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/ptx.h"
 
 namespace sculpt::kernels::cuda {
 
-/// The k extent of one mma: two 16-byte vectors. Tiles are whole steps deep.
+/// The k extent of one mma, which is two 16-byte vectors. The depth of a tile is a multiple of it.
 template <class T>
 inline constexpr int kStep = 2 * kVector<T>;
 
-/// A kMn x kK tile of an operand in shared memory; rows lie along k, or along m (n) if not kAlongK.
-/// The 16-byte vectors of a row are permuted so that the reads below meet no bank conflict.
+/// A kMn x kK tile of an operand in shared memory. Rows lie along k if kAlongK is true, and along m
+/// (or n) otherwise. The 16-byte vectors of a row are permuted so that the reads below cause no
+/// bank conflicts.
 template <class T, bool kAlongK_, int kMn, int kK>
 struct OperandTile {
   using Element = T;
@@ -39,7 +40,7 @@ struct OperandTile {
   }
 };
 
-/// Fragment of a 16 x kStep block at (m, k).
+/// Loads the fragment of a 16 x kStep block at (m, k).
 template <class Tile>
 __device__ __forceinline__ void load_a(uint32_t (&a)[4], const Tile& tile, int m, int k, int lane) {
   using T = typename Tile::Element;
@@ -54,7 +55,7 @@ __device__ __forceinline__ void load_a(uint32_t (&a)[4], const Tile& tile, int m
   }
 }
 
-/// Fragments of two kStep x 8 blocks, at (k, n) and (k, n + 8).
+/// Loads the fragments of two kStep x 8 blocks, at (k, n) and (k, n + 8).
 template <class Tile>
 __device__ __forceinline__ void load_b(uint32_t (&b)[2][2], const Tile& tile, int n, int k,
                                        int lane) {
@@ -123,7 +124,7 @@ struct Fp32 {
   static __device__ __forceinline__ void multiply(float (&acc)[kM][kN][4], const TileA& tile_a,
                                                   const TileB& tile_b, int m, int n, int k,
                                                   int lane) {
-    SCULPT_UNROLL_BY(2)  // more would hold too many loads in registers
+    SCULPT_UNROLL_BY(2)  // unrolling more would keep too many loads in registers
     for (int step = 0; step < kStep<float>; ++step) {
       float a[kM][2];
       float b[kN][2];

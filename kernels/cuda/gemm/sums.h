@@ -1,15 +1,16 @@
 #pragma once
-// Sums over the columns of what an implicit GEMM writes, while it writes them: batch norm's
-// statistics, if the columns are channels. Each warp sums its rows in float, each block adds its
-// warps in double; the order is fixed.
+// Sums over the columns of an implicit GEMM's output, computed while the output is written. If
+// columns are channels, these are batch norm's statistics. Each warp sums its rows in float, and
+// each block adds its warps in double. The order is fixed.
 
 #include "kernels/cuda/nhwc.h"
 #include "kernels/cuda/unroll.h"
 
 namespace sculpt::kernels::cuda {
 
-/// Where sums over the output's columns go: partials[first_column + n][block of rows] gets the sum
-/// and the sum of squares of what the block wrote. Null: not wanted.
+/// The destination of sums over the output's columns. partials[first_column + n][block of rows]
+/// gets the sum and the sum of squares of the elements that the block wrote. Null if no sums are
+/// requested.
 struct ColumnSums {
   SumPair* partials;
   int first_column;
@@ -23,13 +24,15 @@ __device__ bool wants_column_sums(const Work& work) {
     return false;
 }
 
-/// Words from row to row of the staging buffer; the last 8 avoid bank conflicts.
+/// The number of words between rows of the staging buffer. The last 8 words of a row avoid bank
+/// conflicts.
 template <class Tile>
 inline constexpr int kStagePitch = Tile::kWarpN + 8;
 
-/// Column sums of one warp. A lane owns kWidth columns, the same as every kLanesPerRow-th lane. It
-/// sums elements, as type T stores them, less one of their column: x^2 would swamp the variance.
-/// All lanes subtract the same one, so that their float sums, over a warp's 32 or 64 rows, add up.
+/// Column sums of one warp. A lane owns kWidth columns, the same columns as every kLanesPerRow-th
+/// lane. It sums the elements, as type T stores them, after subtracting one element of the same
+/// column, because otherwise x^2 would swamp the variance. All lanes subtract the same element, so
+/// their float sums over a warp's 32 or 64 rows can be added up.
 template <class T, int kWidth, int kLanesPerRow>
 class WarpColumnSums {
  public:
@@ -48,7 +51,7 @@ class WarpColumnSums {
     }
   }
 
-  /// Three rows of `stage`: what was subtracted, the sums, the sums of squares.
+  /// Writes three rows of `stage`: the subtracted elements, the sums, and the sums of squares.
   __device__ void write(float* stage, int pitch, int lane) {
     const int column = lane % kLanesPerRow * kWidth;
     if (lane < kLanesPerRow) {
@@ -69,9 +72,9 @@ class WarpColumnSums {
 
   static __device__ float stored(float value) { return to_float(from_float<T>(value)); }
 
-  /// Adds up the lanes that own the same columns. At each step two lanes share the work: one goes
-  /// on with the first kCount sums, the other with the rest. Leaves kKept totals in sums_, and
-  /// returns which is the first.
+  /// Adds up the lanes that own the same columns. In each step two lanes share the work: one
+  /// continues with the first kCount sums, the other with the rest. Leaves kKept totals in sums_,
+  /// and returns the index of the first of them.
   template <int kCount = kSums / 2>
   __device__ int add_lanes(int lane) {
     constexpr int kDistance = kWarp * kCount / kSums;
@@ -93,7 +96,7 @@ class WarpColumnSums {
   float sums_[kSums] = {};
 };
 
-/// Adds up and writes the column sums that a block's warps have left in the staging buffer.
+/// Adds up and writes the column sums that the warps of a block have left in the staging buffer.
 template <class Tile, class Work>
 __device__ void write_column_sums(const float* staging, const Work& work, int block_m,
                                   int block_n) {

@@ -1,24 +1,25 @@
 #pragma once
-// Which tile a GEMM whose rows are pixels gets.
+// Chooses the tile of a GEMM whose rows are pixels.
 
 #include "kernels/cuda/gemm/implicit_gemm.h"
 
 namespace sculpt::kernels::cuda {
 
-/// Blocks below which larger tiles would leave multiprocessors idle.
+/// With fewer blocks than this, larger tiles would leave multiprocessors idle.
 inline constexpr int64_t kFewBlocks = 132;
 
-/// The largest tile; more sums of float operands would not fit a thread's share of registers.
+/// The largest tile. With float operands it is smaller, because more sums would not fit a thread's
+/// share of registers.
 template <class T>
 using LargeTile =
     std::conditional_t<sizeof(T) == 2, GemmTile<128, 128, 64, 32, 4>, GemmTile<128, 64, 64, 32>>;
 
-/// Rows of the lowest tile that launch_pixel_gemm() chooses.
+/// The number of rows of the lowest tile that launch_pixel_gemm() chooses.
 inline constexpr int64_t kMinPixelRows = 64;
 
-/// Rows are many and columns are channels, 16 to 64 in networks for small images: tiles are as wide
-/// as the channels. Without 16-byte vectors loading dominates, whatever the tile. Returns how many
-/// blocks stand along the rows.
+/// Launches a GEMM with many rows, whose columns are channels (16 to 64 in networks for small
+/// images), so tiles are as wide as the channels. Without 16-byte vectors, loading dominates
+/// whatever the tile. Returns the number of blocks along the rows.
 template <class Math, class Pass>
 int64_t launch_pixel_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
                           void* stream) {

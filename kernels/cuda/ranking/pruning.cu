@@ -1,9 +1,10 @@
-// Scores and masks of pruning (kernels/pruning.h). Each kernel is one pass and a launch; norm and
-// first_not_finite read a number back besides. The bound is memory bandwidth.
+// Scores and masks of pruning (kernels/pruning.h). Each kernel is one launch and one pass, bound by
+// memory bandwidth; norm and first_not_finite also read a number back.
 //
-// A block takes a tile of the concatenated weights and walks the runs in it, so that the way to the
-// arena is looked up once per tile and all accesses are coalesced. Additions and products are
-// rounded one by one, as on the host: a score has the same bits wherever its inputs have.
+// A block takes a tile of the concatenated weights and walks through the runs in it. The position
+// in the arena is thus looked up once per tile, and all accesses are coalesced. Additions and
+// products are rounded one by one, as on the host, so a score has the same bits as on the host if
+// its inputs have.
 
 #include <cstring>
 
@@ -22,13 +23,13 @@ constexpr int kThreads = 256;
 constexpr int64_t kTile = kThreads * 8;
 constexpr int kSumBlocks = 512;
 constexpr Count kNone = ~Count{0};
-constexpr double kLargest = 0x1.fffffffffffffp1023;  // of all finite numbers
+constexpr double kLargest = 0x1.fffffffffffffp1023;  // the largest finite number
 
 dim3 tiles_of(int64_t count) {
   return dim3(static_cast<unsigned>(ceil_div(count, kTile)));
 }
 
-/// The run that holds element i of the concatenated weights.
+/// Returns the run that contains element i of the concatenated weights.
 __device__ int run_of(const PrunableRuns& runs, int64_t i) {
   int low = 0, high = static_cast<int>(runs.run_count);
   while (low < high) {
@@ -41,7 +42,7 @@ __device__ int run_of(const PrunableRuns& runs, int64_t i) {
   return low - 1;
 }
 
-/// Calls body(run, begin, end) for the stretches of the block's tile, one after another.
+/// Calls body(run, begin, end) for each stretch of the block's tile that lies in one run, in order.
 template <class Body>
 __device__ void for_each_stretch(const PrunableRuns& runs, const Body& body) {
   int64_t begin = blockIdx.x * kTile;
@@ -53,7 +54,8 @@ __device__ void for_each_stretch(const PrunableRuns& runs, const Body& body) {
   }
 }
 
-/// Calls body(i, a) for the thread's weights: number i of the concatenated ones, a of the arena.
+/// Calls body(i, a) for the thread's weights, where i is the index among the concatenated weights
+/// and a the index in the arena.
 template <class Body>
 __device__ void for_each_weight(const PrunableRuns& runs, const Body& body) {
   for_each_stretch(runs, [&](int run, int64_t begin, int64_t end) {
@@ -132,7 +134,8 @@ __global__ void __launch_bounds__(kThreads)
   for_each_weight(runs, [&](int64_t i, int64_t a) { bytes[i] = mask[a]; });
 }
 
-/// Adds to counts, which begin as zeros. Integers: the order of blocks does not matter.
+/// Adds to counts, which must be zero at first. Counts are integers, so the order of blocks does
+/// not matter.
 __global__ void __launch_bounds__(kThreads)
     count_kernel(Count* counts, const uint8_t* bytes, PrunableRuns runs) {
   for_each_stretch(runs, [&](int run, int64_t begin, int64_t end) {
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) *result = sqrt(total);
 }
 
-/// *first begins as kNone.
+/// *first must be kNone at first.
 __global__ void __launch_bounds__(kThreads)
     not_finite_kernel(Count* first, const double* values, int64_t count) {
   for_each(count, [&](int64_t i) {

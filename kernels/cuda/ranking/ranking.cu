@@ -1,16 +1,18 @@
-// Ranking by radix select (kernels/ranking.h), of all segments at once. The key of a score is an
-// unsigned integer that orders like it. A histogram pass per digit (11, 11 and 10 bits; 6 digits of
-// double) narrows down the lowest key that is kept; one pass counts the keys that equal it, where
-// some of them have to go, and one writes the mask, breaking ties by index. A segment is settled,
-// and skipped by the passes that are left, as soon as all keys with the digits so far are kept.
+// Ranking by radix select (kernels/ranking.h), for all segments at once. The key of a score is an
+// unsigned integer of the same order. A histogram pass per digit (11, 11 and 10 bits; double has 6
+// digits) narrows down the lowest key that is kept. One pass then counts the keys that equal this
+// lowest key, in segments that cannot keep all of them, and one pass writes the mask, where ties
+// are broken by index. A segment is settled, and skipped by the remaining passes, as soon as all
+// keys with the digits found so far are kept.
 //
 // A pass reads a score (4 or 8 bytes) and a candidate (1 byte). Float: at most 5 passes and a byte
-// of mask, 26 bytes a weight, in 8 launches; double: at most 8 passes, 73 bytes, in 14 launches,
-// but its low digits are settled as a rule, which leaves about 40 bytes. Besides that two tables
-// of a few KiB go in, 16 bytes come out, and the host waits once. The bound is memory bandwidth.
+// of mask, 26 bytes per weight, in 8 launches. Double: at most 8 passes, 73 bytes, in 14 launches;
+// usually the segments are settled before the low digits, which leaves about 40 bytes. In addition,
+// two tables of a few KiB are copied to the device, 16 bytes are copied back, and the host waits
+// once. The kernels are bound by memory bandwidth.
 //
-// A block works on a unit, a contiguous stretch of one segment, so that units are in the order of
-// the indices. Only integer atomics: the result does not depend on their order.
+// A block processes a unit, which is a contiguous stretch of one segment, so the order of units is
+// that of the indices. All atomics are on integers, so their order does not affect the result.
 
 #include <algorithm>
 #include <vector>
@@ -24,13 +26,14 @@ namespace {
 
 using namespace ranking;
 
-constexpr int64_t kMostStretches = 1024;  // of one segment: about what a large GPU runs at once
+constexpr int64_t kMostStretches = 1024;  // of a segment; a large GPU runs about as many at once
 constexpr int64_t kShortestStretch = 4096;
 
-/// Sum of `value` over this thread and those before it; shared[kThreads - 1] is the block's.
+/// Returns the sum of `value` over this thread and all threads before it. shared[kThreads - 1] is
+/// the sum over the block.
 __device__ Count inclusive_scan(Count value, Count* shared) {
   const int thread = static_cast<int>(threadIdx.x);
-  __syncthreads();  // shared may still be read
+  __syncthreads();  // other threads may still read `shared`
   shared[thread] = value;
   __syncthreads();
   for (int distance = 1; distance < kThreads; distance *= 2) {
@@ -42,7 +45,7 @@ __device__ Count inclusive_scan(Count value, Count* shared) {
   return shared[thread];
 }
 
-/// Counts candidates whose key starts with the prefix by their next digit.
+/// Counts the candidates whose key starts with the prefix, by their next digit.
 template <class Score>
 __global__ void __launch_bounds__(kThreads)
     histogram_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
@@ -75,8 +78,8 @@ __global__ void __launch_bounds__(kThreads)
     if (histogram[bin] != 0) atomicAdd(&all[bin], histogram[bin]);
 }
 
-/// One block per segment: the digit of the wanted-th highest key joins the prefix. Leaves zeros in
-/// the histogram.
+/// Appends the digit of the wanted-th highest key to the prefix, with one block per segment. Leaves
+/// zeros in the histogram.
 template <class Score>
 __global__ void __launch_bounds__(kThreads)
     digit_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
@@ -85,7 +88,7 @@ __global__ void __launch_bounds__(kThreads)
   Segment& segment = work.segments[blockIdx.x];
   if (segment.settled) return;
   const Count wanted = segment.wanted;
-  // The higher its number, the lower a thread's bins.
+  // Threads with higher numbers have lower bins.
   Count* bins = work.histograms + int64_t{blockIdx.x} * kBins + kBins - 1 -
                 static_cast<int>(threadIdx.x) * kRun;
   Count mine = 0;
@@ -97,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
     segment.candidates = sums[kThreads - 1];
     if (wanted > segment.candidates) atomicMin(&work.problems->short_segment, blockIdx.x);
     if (wanted == 0) {
-      segment.prefix = ~uint64_t{0};  // above all keys
+      segment.prefix = ~uint64_t{0};  // larger than any kept key
       segment.settled = true;
     }
   }
@@ -115,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
     bins[-b] = 0;
 }
 
-/// Where not all keys that equal the lowest one can be kept, counts them.
+/// In segments that cannot keep all keys equal to the lowest key, counts these keys.
 template <class Score>
 __global__ void __launch_bounds__(kThreads) count_equal_kernel(Work<Score> work) {
   __shared__ Count all;
@@ -136,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) count_equal_kernel(Work<Score> work)
   if (threadIdx.x == 0) work.equal[blockIdx.x] = all;
 }
 
-/// keep[i...] := kept, as far as it lies in the unit.
+/// Sets keep[i...] := kept for the elements that lie in the unit.
 template <class Score>
 __device__ void store_kept(uint8_t* keep, const Unit& unit, int64_t i,
                            const Pack<uint8_t, Group<Score>::kSize>& kept) {
@@ -161,14 +164,14 @@ __device__ void keep_at_least(uint8_t* keep, const Work<Score>& work, const Unit
   }
 }
 
-/// Keeps the keys above `lowest` and the unit's first `ties` ones that equal it. `shared` is for
-/// inclusive_scan.
+/// Keeps the keys above `lowest` and the first `ties` keys of the unit that equal it. `shared` is
+/// for inclusive_scan.
 template <class Score>
 __device__ void keep_above_and_ties(uint8_t* keep, const Work<Score>& work, const Unit& unit,
                                     KeyOf<Score> lowest, Count ties, Count* shared) {
   const int64_t windows_end = unit.end + int64_t{threadIdx.x} * Group<Score>::kSize;
-  Count before = 0;  // ties of earlier windows
-  // All threads take part in every window.
+  Count before = 0;  // number of ties in earlier windows
+  // All threads take part in every window, because the block synchronises in it.
   for (int64_t i = first_group<Score>(unit); i < windows_end; i += kWindow<Score>) {
     const Group<Score> group = load_group(work, unit, i);
     bool equals[Group<Score>::kSize];
@@ -194,8 +197,8 @@ __device__ void keep_above_and_ties(uint8_t* keep, const Work<Score>& work, cons
   }
 }
 
-/// Candidates of the segment's earlier units that equal the lowest key. `shared` is for
-/// inclusive_scan.
+/// Returns the number of candidates in earlier units of the segment whose key equals the lowest
+/// key. `shared` is for inclusive_scan.
 template <class Score>
 __device__ Count equal_before(const Work<Score>& work, int first_unit, Count* shared) {
   Count sum = 0;
@@ -217,7 +220,7 @@ __global__ void __launch_bounds__(kThreads) write_mask_kernel(uint8_t* keep, Wor
     keep_at_least(keep, work, unit, lowest);
     return;
   }
-  // Ties are cut in one unit; those before it keep all of theirs, those behind it none.
+  // Ties are cut within one unit. Units before it keep all of their ties, and units behind it none.
   const Count before = equal_before(work, segment.first_unit, shared);
   const Count ties = segment.wanted > before ? segment.wanted - before : 0;
   if (ties >= work.equal[blockIdx.x])
@@ -236,7 +239,7 @@ int64_t stretch_for(int64_t count) {
   return std::max(kShortestStretch, round_up(ceil_div(count, kMostStretches), kWindow<float>));
 }
 
-/// The table of the segments, as the ranking begins, and how many units they have.
+/// The table of segments in its initial state, and the number of units.
 struct Table {
   std::vector<Segment> segments;
   int64_t stretch = 0;

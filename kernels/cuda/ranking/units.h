@@ -1,6 +1,6 @@
 #pragma once
-// What the passes of a ranking (ranking.cu) share: keys that order like scores, the state of each
-// segment, and how a block reads its unit of scores.
+// Shared parts of the passes of a ranking (ranking.cu): keys that order like the scores, the state
+// of each segment, and the way in which a block reads its unit of scores.
 
 #include <cstdint>
 #include <cstring>
@@ -35,24 +35,24 @@ using KeyOf = typename Radix<Score>::Key;
 template <class Score>
 inline constexpr int kKeyBits = 8 * static_cast<int>(sizeof(Score));
 
-/// How far the ranking of a segment has come.
+/// The state of the ranking of a segment.
 struct Segment {
   int64_t offset;
   int64_t count;
-  uint64_t prefix;   ///< leading digits of the lowest key that is kept, in place
-  Count wanted;      ///< how many to keep among the keys with that prefix
-  Count candidates;  ///< set by the first digit
+  uint64_t prefix;   ///< leading digits of the lowest key that is kept, in their place
+  Count wanted;      ///< how many of the keys with that prefix to keep
+  Count candidates;  ///< number of candidates; set by the pass over the first digit
   int first_unit;
-  bool settled;  ///< all keys with the prefix are kept: nothing is left to decide
+  bool settled;  ///< whether all keys with the prefix are kept, so that nothing is left to decide
 };
 
-/// What keeps the mask from being written.
+/// Reasons for not writing the mask.
 struct Problems {
   unsigned long long first_nan = kNoNan;  ///< index of the first NaN among the candidates
-  unsigned short_segment = kNoSegment;    ///< the first that wants more than it has
+  unsigned short_segment = kNoSegment;    ///< first segment with too few candidates
 };
 
-/// What all passes are given.
+/// The arguments of all passes.
 template <class Score>
 struct Work {
   const Score* scores;
@@ -60,9 +60,9 @@ struct Work {
   Problems* problems;
   Segment* segments;
   int segment_count;
-  int64_t stretch;    ///< scores of a unit
+  int64_t stretch;    ///< number of scores of a unit
   Count* histograms;  ///< [segment][kBins]; zeros between passes
-  Count* equal;       ///< per unit: candidates whose key is the lowest that is kept
+  Count* equal;       ///< per unit: number of candidates whose key is the lowest that is kept
 };
 
 __device__ inline uint32_t bits_of(float score) {
@@ -104,12 +104,12 @@ __device__ Unit unit_of_block(const Work<Score>& work) {
           segment.offset + min(begin + work.stretch, segment.count)};
 }
 
-/// Scores of a thread that lie in one 16-byte word.
+/// The scores of a thread that lie in one 16-byte word.
 template <class Score>
 struct Group {
   static constexpr int kSize = kVector<Score>;
   Score score[kSize];
-  bool here[kSize];  ///< a candidate of the unit
+  bool here[kSize];  ///< whether the score is a candidate of the unit
 };
 
 template <class Score>
@@ -142,7 +142,8 @@ __device__ Group<Score> load_group(const Work<Score>& work, const Unit& unit, in
   return group;
 }
 
-/// The unit's first group: of aligned words, so it may begin before the unit.
+/// Returns the index of this thread's first group of the unit. Groups are aligned words, so the
+/// first group may begin before the unit.
 template <class Score>
 __device__ int64_t first_group(const Unit& unit) {
   constexpr int kSize = Group<Score>::kSize;
