@@ -16,9 +16,9 @@ ActivationPatterns::ActivationPatterns(const Graph& graph) : kernels_(graph.back
     if (gates_[index].node == nullptr) gates_[index] = {graph.shape(gate), node.get()};
   }
 
-  // All copies live at once.
+  // All copies exist at the same time, so they cannot share memory.
   MemoryPlanner planner;
-  int64_t largest = 0;  // cells of a block
+  int64_t largest = 0;  // size of the largest activation, in cells of one block
   const int64_t blocks = graph.backend().blocks(graph.max_batch());
   for (const Gate& gate : gates_) {
     if (gate.node == nullptr) continue;

@@ -41,7 +41,7 @@ void Graph::require_halo(Value v, int64_t halo) {
   current = std::max(current, halo);
 }
 
-// Union-find without ranks: groups are short chains of elementwise ops.
+// Union-find without ranks, because groups are short chains of elementwise ops.
 int Graph::halo_group(int value) {
   while (values_[value].halo_group >= 0)
     value = values_[value].halo_group;
@@ -95,7 +95,8 @@ void Graph::finish() {
 
 namespace {
 
-/// When each node runs: nodes of one group run at the same time, as far as others' memory goes.
+/// Returns the time at which each node runs. In the memory plan, all nodes of a group run at the
+/// same time, so the values that a group uses never share memory.
 std::vector<int> times_of(const std::vector<StepGroup>& groups, size_t nodes, int first) {
   std::vector<int> times(nodes);
   for (size_t g = 0; g < groups.size(); ++g)
@@ -116,15 +117,16 @@ void Graph::plan_memory() {
   auto forward_time = [&](int node) { return node < 0 ? 0 : forward_times[node]; };
   auto backward_time = [&](int node) { return node < 0 ? end : backward_times[node]; };
 
-  // When each value and its gradient are first written and last read.
+  // The times at which each value and its gradient are first written and last read.
   std::vector<Lifetime> data(values_.size()), grad(values_.size());
   std::vector<bool> has_consumer(values_.size());
   for (size_t v = 0; v < values_.size(); ++v) {
     data[v] = Lifetime::at(forward_time(values_[v].producer));
-    // What was loaded stays loaded: a batch may be replayed.
+    // A loaded input stays in memory, because a batch may be replayed.
     if (values_[v].producer < 0) data[v].extend(end);
   }
-  // Consumers run backward from the last: that one overwrites the gradient, the others add to it.
+  // Consumers run backward from the last to the first. The last consumer overwrites the gradient;
+  // the other consumers add to it.
   for (int n = count - 1; n >= 0; --n) {
     Node& node = *nodes_[n];
     node.grad_write.assign(node.inputs.size(), GradWrite::overwrite);
@@ -140,7 +142,7 @@ void Graph::plan_memory() {
         grad[v] = Lifetime::at(backward_time(n));
         has_consumer[v] = true;
       }
-      // An input's gradient stays readable after the last backward pass.
+      // The gradient of an input of the graph stays readable after the last backward step.
       grad[v].extend(backward_time(values_[v].producer));
     }
     if (node.output.index >= 0 && has_backward_[n] && node.backward_reads_output())
@@ -174,7 +176,7 @@ void Graph::plan_memory() {
   replay_.row_bytes_ = row_bytes_;
 }
 
-// Channel sums live from their producer to the last node that takes them.
+// The channel sums of a value live from its producer to the last node that uses them.
 void Graph::plan_sums() {
   std::vector<int> last_taker(values_.size(), -1);
   for (size_t n = 0; n < nodes_.size(); ++n)
@@ -232,7 +234,7 @@ void Graph::follow_masks() {
 
 void Graph::follow_masks(const Replay& replay) {
   const int64_t version = parameters_.mask_version();
-  // Nodes have workspace for each thread.
+  // More threads also require new workspace, because nodes allocate workspace per thread.
   if (version == mask_version_ && thread_count() <= mask_threads_) return;
   std::vector<ParameterId> kept_only;
   Phase phase("choosing the layers' kernels", static_cast<int64_t>(nodes_.size()));
@@ -294,8 +296,9 @@ void Graph::backward_from(Value v) {
 
 void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
-  // Host code may have looked at whole arenas since the forward pass. Measuring would overwrite
-  // that pass's activations.
+  // Host code may have requested whole arenas since the forward pass, so the nodes follow the masks
+  // again. Timing kernels would overwrite the activations of the forward pass, so it is switched
+  // off.
   Replay unmeasured = replay_;
   unmeasured.chooser = nullptr;
   follow_masks(unmeasured);

@@ -1,11 +1,12 @@
 #pragma once
-// A training step as a program: ops are recorded once for fixed shapes, the graph is differentiated
-// and given one memory plan by finish(), and then replayed with no allocation, shape check or
-// lookup.
+// A training step as a program. Ops are recorded once for fixed shapes. finish() then
+// differentiates the graph and plans its memory. Afterwards the graph is replayed without
+// allocations, shape checks or lookups.
 //
 // On a CPU, neighbouring nodes of a training step run block by block where they can (BlockPasses):
-// a thread takes rows of some images through all of them while these are in cache. Activations that
-// such nodes only hand on to one another are then never whole: the backward pass makes them again.
+// a thread takes some rows of a block of images through all of these nodes while the rows are in
+// cache. An activation that only these nodes read is then never materialised, and the backward pass
+// recomputes it.
 //
 // The graph knows nothing of any particular op: see node.h.
 
@@ -32,24 +33,25 @@ class Graph {
   const kernels::Backend& backend() const { return backend_; }
   ParameterArena& parameters() const { return parameters_; }
   int64_t max_batch() const { return max_batch_; }
-  /// An activation that is filled from outside. Images need no gradient.
+  /// Adds an activation that the caller fills. Images need no gradient.
   Value input(int64_t channels, int64_t height, int64_t width, bool needs_grad = false);
   /// Appends a node. With channels == 0 it has no output (a loss). The node's output needs a
   /// gradient if the node has claimed a parameter or one of its inputs needs one.
   Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
   /// Raises the zero border of v to at least `halo`.
   void require_halo(Value v, int64_t halo);
-  /// Ties the zero borders of these values: elementwise kernels walk all of them alike.
+  /// Gives these values the same zero border, because elementwise kernels walk all of them in the
+  /// same way.
   void require_same_halo(const std::vector<Value>& values);
-  /// Marks a parameter as used by the node that is added next; using one twice is an error
-  /// (gradients are overwritten).
+  /// Marks a parameter as used by the node that is added next. Using a parameter twice is an error,
+  /// because its gradient is overwritten.
   void claim(ParameterId id);
   /// Sizes of v; its halo is final after finish().
   const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
 
   size_t value_count() const { return values_.size(); }
-  /// Whether the backward pass computes the gradient of v: a parameter was used on the way to v, or
-  /// v was recorded as an input that needs a gradient.
+  /// Returns true if the backward pass computes the gradient of v: a parameter was used on the way
+  /// to v, or v was recorded as an input that needs a gradient.
   bool needs_grad(Value v) const { return values_[v.index].needs_grad; }
 
   /// Plans memory and allocates everything. Nothing may be recorded afterwards.
@@ -59,35 +61,36 @@ class Graph {
   Replay& replay() { return replay_; }
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
-  /// Chooses kernels anew for the layers whose masks have changed, and how their weights are
-  /// stored; forward() and backward() do so too. It may run passes of these layers for their time,
-  /// on activations that the next forward() overwrites.
+  /// For the layers whose masks have changed, chooses kernels again and decides how their weights
+  /// are stored. forward() and backward() do the same. The call may run passes of these layers to
+  /// time them, on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);
-  /// Back from the last node; after forward() in train or frozen mode. Nodes on which no parameter
-  /// depends (a pooling of images) take no part.
+  /// Runs the backward pass from the last node. Requires a forward() in train or frozen mode. Nodes
+  /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();
-  /// Back from the gradient of v, which the caller has written to replay().grad(v).
+  /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v).
   void backward_from(Value v);
 
-  // Activation patterns (activation_patterns.h). Nodes run one by one on the whole batch meanwhile.
-  /// From now on forward() records the patterns. Allocates memory for a copy of every activation
+  // Activation patterns (activation_patterns.h). While patterns are recorded or held, nodes run one
+  // by one on the whole batch.
+  /// From now on, forward() records the patterns. Allocates memory for a copy of every activation
   /// that is a gate.
   void record_patterns();
-  /// From now on forward() and backward() use the patterns of the last forward pass, which must
-  /// have been of the same images.
+  /// From now on, forward() and backward() use the patterns of the last forward pass, which must
+  /// have had the same images.
   void hold_patterns();
-  /// Back to the patterns that each forward pass has by itself. Frees the memory.
+  /// Makes each forward pass use its own patterns again. Frees the memory of the patterns.
   void release_patterns();
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
-  /// Whether a pass of a layer runs on kernels that skip masked weights.
+  /// Returns true if at least one pass of a layer runs on kernels that skip masked weights.
   bool skips_masked() const;
-  /// Groups of steps that have run on blocks of images so far.
+  /// The number of groups of steps that have run on blocks of images so far.
   int64_t groups_on_blocks() const { return groups_on_blocks_; }
-  /// Bytes of activations, activation gradients, channel sums and workspace, and, once a group has
-  /// run on blocks, of what is local to threads.
+  /// Bytes of activations, activation gradients, channel sums and workspace. Once a group has run
+  /// on blocks, the threads' scratch memory is included.
   size_t planned_bytes() const {
     return memory_.bytes() + scratch_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
   }
@@ -118,7 +121,7 @@ class Graph {
   void run_node(Direction direction, int node);
   bool runs_on_blocks() const;
   void run_groups(Direction direction);
-  /// body(Replay&) for each block of the batch, in parallel.
+  /// Calls body(Replay&) for each block of the batch, in parallel.
   template <class Body>
   void for_each_block(const Body& body) const;
   bool ready(const StepGroup& group);
@@ -138,30 +141,30 @@ class Graph {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> has_backward_;  ///< per node: whether the backward pass runs it
   std::vector<bool> claimed_;
-  bool next_has_parameters_ = false;  ///< claimed for a node that is not added yet
+  bool next_has_parameters_ = false;  ///< a parameter was claimed for a node that is not added yet
   BlockSchedule schedule_;
-  std::vector<bool> summed_;  ///< per node: whether its sums of this pass are made
+  std::vector<bool> summed_;  ///< per node: whether its sums of this pass are complete
   std::vector<bool>
       materialised_;  ///< per value: false if the forward pass left it in scratch only
   std::vector<Replay::Scratch> scratch_data_,
-      scratch_gradients_;                        ///< per value, of the group that runs
-  std::vector<uint8_t> streamed_;                ///< the same
-  std::vector<std::vector<int64_t>> rows_done_;  ///< per thread: scratch of run_bands()
+      scratch_gradients_;                        ///< per value: its scratch in the group that runs
+  std::vector<uint8_t> streamed_;                ///< per value, in the group that runs
+  std::vector<std::vector<int64_t>> rows_done_;  ///< per thread: array `done` of run_bands()
   bool finished_ = false;
   Buffer memory_, scratch_memory_, sums_memory_, workspace_;
-  int scratch_threads_ = 0;  ///< that scratch_memory_ is for
+  int scratch_threads_ = 0;  ///< number of threads that scratch_memory_ has room for
   int64_t groups_on_blocks_ = 0;
-  std::optional<ActivationPatterns> patterns_;  ///< nothing: each pass has its own
-  int64_t images_recorded_ = 0;                 ///< whose patterns are known
+  std::optional<ActivationPatterns> patterns_;  ///< no value: each pass uses its own patterns
+  int64_t images_recorded_ = 0;                 ///< batch of the recorded patterns, or 0
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
-  // What replay_ reads, per value.
+  // The arrays that replay_ reads, per value.
   std::vector<void*> data_, grad_;
   std::vector<kernels::ChannelSums*> sums_of_;
   std::vector<int64_t> block_bytes_, row_bytes_;
   Replay replay_;
-  int64_t mask_version_ = -1;  // that nodes have followed
-  int mask_threads_ = 0;       // thread_count() then
+  int64_t mask_version_ = -1;  // mask version that the nodes have followed
+  int mask_threads_ = 0;       // thread_count() at that time
   bool profiling_ = false;
   std::vector<NodeTime> profile_;
 };

@@ -10,9 +10,9 @@ using kernels::ActivationShape;
 
 namespace {
 
-// Memory shared by buffers of one geometry, one after the other in time.
+// Memory that is shared by buffers of one geometry whose lifetimes follow one another.
 struct Slot {
-  ActivationShape shape;  // channels: the largest of its tenants
+  ActivationShape shape;  // channels: the largest number of channels of the buffers in this slot
   int busy_until = -1;
 };
 
@@ -28,8 +28,8 @@ bool same_geometry(const ActivationShape& a, const ActivationShape& b) {
   return a.height == b.height && a.width == b.width && a.halo == b.halo;
 }
 
-// Best fit: the smallest free slot that is large enough, else the largest free one, which then
-// grows.
+// Best fit: returns the smallest free slot that is large enough. If no free slot is large enough,
+// returns the largest free slot, which then grows.
 int find_slot(const std::vector<Slot>& slots, const ActivationShape& shape, int time) {
   int best = -1;
   for (size_t s = 0; s < slots.size(); ++s) {
@@ -60,7 +60,8 @@ std::vector<size_t> MemoryPlanner::place(int64_t blocks, size_t cell_bytes) {
   return borders ? place_by_geometry(blocks, cell_bytes) : place_by_size(blocks, cell_bytes);
 }
 
-// The largest first, each at the lowest address where nothing lies that lives at the same time.
+// Places the largest buffers first, each at the lowest address that does not overlap a buffer with
+// an overlapping lifetime.
 std::vector<size_t> MemoryPlanner::place_by_size(int64_t blocks, size_t cell_bytes) {
   struct Placed {
     size_t begin, end;
@@ -71,7 +72,7 @@ std::vector<size_t> MemoryPlanner::place_by_size(int64_t blocks, size_t cell_byt
   std::ranges::stable_sort(order, std::greater(),
                            [&](int r) { return requests_[r].shape.buffer_cells(blocks); });
 
-  std::vector<Placed> placed;  // by address
+  std::vector<Placed> placed;  // sorted by address
   std::vector<size_t> offsets(requests_.size());
   total_bytes_ = 0;
   for (const int r : order) {

@@ -3,8 +3,8 @@
 // overlap share memory.
 //
 // Where there are zero borders (halos), only buffers with the same plane geometry (height, width,
-// halo) share: their borders then lie at the same places, so that they are zeroed once and stay
-// zero, since kernels write interiors only. Without borders any bytes may be shared.
+// halo) share memory. Their borders then lie at the same addresses; they are zeroed once and stay
+// zero, because kernels write interiors only. Without borders, any buffers may share memory.
 
 #include <cstddef>
 #include <vector>
@@ -26,10 +26,11 @@ struct Lifetime {
 
 class MemoryPlanner {
  public:
-  /// Asks for a buffer; returns its number.
+  /// Requests a buffer and returns its number.
   int request(const kernels::ActivationShape& shape, Lifetime lifetime);
 
-  /// Decides where everything goes; byte offset per request, aligned to a cell and to 64 bytes.
+  /// Decides where each buffer lies. Returns the byte offset of each request, aligned to a cell and
+  /// to 64 bytes.
   std::vector<size_t> place(int64_t blocks, size_t cell_bytes);
   size_t total_bytes() const { return total_bytes_; }
 

@@ -75,7 +75,7 @@ void ParameterArena::store_kept(std::span<const ParameterId> ids) {
     else
       layout.add(p.count);
   }
-  // What has stayed in the last packed layout is then good as it is.
+  // An array that is still in the last packed layout then needs no conversion.
   if (packed_layout_ == nullptr || *packed_layout_ != layout)
     packed_layout_ = std::make_shared<const ArenaLayout>(std::move(layout));
   layout_ = packed_layout_;

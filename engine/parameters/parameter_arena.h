@@ -1,18 +1,20 @@
 #pragma once
-// The leaves of the graph: parameters in registration order, in one flat arena per kind (weights,
-// gradients, momentum, masks), so that the masked update and the global ranking are one pass each.
+// The leaves of the graph. Parameters lie in registration order in one flat arena per kind
+// (weights, gradients, momentum, masks), so that the masked update and the global ranking are one
+// pass each.
 //
-// Global index: parameters in registration order, elements in row-major order of their canonical
-// shape (conv OIHW, linear OI). Every arena uses it, on every backend.
+// The global index numbers all elements: parameters in registration order, elements in row-major
+// order of their canonical shape (conv OIHW, linear OI). Every arena on every backend uses this
+// index.
 //
-// Kernels get pointers into the backend's memory, host code gets spans; where these are different
-// memories the newest values are copied over when the other side asks (MirroredBuffer).
+// Kernels get pointers into the backend's memory and host code gets spans. Where these are
+// different memories, requesting one side copies the newest values over (MirroredBuffer).
 //
-// Between changes of masks, weights, gradients and momentum may be stored in a packed layout
-// without the masked elements of some parameters (store_kept). weight(), gradient() and sgd_arena()
-// are in the stored layout; everything else shows whole arenas, expanded when it is asked for:
-// masked elements are then +0. What is not asked for stays as it is. Masks always have all
-// elements.
+// Between changes of masks, weights, gradients and momentum may be stored in a packed layout, which
+// leaves out the masked elements of some parameters (store_kept). weight(), gradient() and
+// sgd_arena() use the layout that is current. All other functions show whole arenas: they expand an
+// array to the dense layout when it is requested, with +0 at masked elements. Arrays that are not
+// requested keep their layout. Masks always have all elements.
 
 #include <cstdint>
 #include <memory>
@@ -38,7 +40,7 @@ struct Parameter {
   bool prunable = false;  ///< conv and linear weights, unless exempt
 };
 
-/// A persistent array that is no parameter: batch-norm running statistics.
+/// A persistent array that is not a parameter: the running statistics of batch norm.
 struct StateArray {
   std::string name;  ///< e.g. "layer1.0.bn1.running_mean"
   int64_t offset = 0;
@@ -51,14 +53,15 @@ using StateId = int;
 
 class ParameterArena {
  public:
-  /// Registration; before allocate(). Duplicate names are refused.
+  /// These functions register parameters and state arrays; call them before allocate(). Duplicate
+  /// names are an error.
   ParameterId add(std::string name, ParameterKind kind, std::vector<int64_t> shape);
   StateId add_state(std::string name, int64_t count, float initial);
-  /// Exempts a parameter from pruning; before allocate().
+  /// Sets whether a parameter can be pruned; call before allocate().
   void set_prunable(ParameterId id, bool prunable);
 
-  /// Allocates all arenas in the backend's memory, zeroed; masks all 1. Elements are float (4
-  /// bytes) or double (8): the backend's.
+  /// Allocates all arenas in the backend's memory. All elements are zero and all masks are 1.
+  /// Elements have the backend's parameter type: float (4 bytes) or double (8).
   void allocate(const kernels::Backend& backend);
 
   std::span<const Parameter> parameters() const { return parameters_; }
@@ -66,28 +69,30 @@ class ParameterArena {
   const Parameter& operator[](ParameterId id) const { return parameters_[id]; }
   size_t element_bytes() const { return element_bytes_; }
 
-  /// Elements of all parameters; of the prunable ones (N of the papers); of the latter's masks set.
+  /// The number of elements of all parameters, of the prunable parameters (N in the papers), and of
+  /// prunable elements that the masks keep.
   int64_t count() const { return count_; }
   int64_t prunable_count() const;
   int64_t kept_count() const;
   int64_t kept_count(ParameterId id) const;
 
-  /// Stores these parameters, on the host, without their masked elements: for kernels that neither
-  /// read nor write those. Until masks may change again (see mask_version).
+  /// Stores these parameters on the host without their masked elements, for kernels that neither
+  /// read nor write masked elements. The layout stays packed until masks may change (see
+  /// mask_version).
   void store_kept(std::span<const ParameterId> ids);
-  /// How parameters are stored now. Another object once that changes.
+  /// The layout in which parameters are stored now. A change of the layout yields another object.
   const StoredArray::Layout& layout() const { return layout_; }
-  /// Bytes of all arenas as they are now, one copy of each.
+  /// Bytes of all arenas in their current layouts, counting one copy of each.
   size_t bytes() const;
 
-  // For kernels: pointers in the backend's memory and element type. Good until a view for host code
-  // or the stored layout is asked for.
+  // For kernels: pointers into the backend's memory, to elements of the backend's type. They are
+  // valid until a host view or another layout is requested.
   const void* weight(ParameterId id) const {
     return std::as_const(weights_.in(layout_)).device() + offset_bytes(id);
   }
   void* gradient(ParameterId id) { return gradients_.in(layout_).device() + offset_bytes(id); }
   void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
-  // The same for kernels that go over a whole arena, in global-index order.
+  // The same for kernels that process a whole arena in global-index order.
   const void* weight_array() const { return std::as_const(weights_.in(dense_)).device(); }
   const void* gradient_array() const { return std::as_const(gradients_.in(dense_)).device(); }
   const uint8_t* mask_array() const { return reinterpret_cast<const uint8_t*>(masks_.device()); }
@@ -100,33 +105,34 @@ class ParameterArena {
     masks_may_change();
     return reinterpret_cast<uint8_t*>(masks_.device());
   }
-  /// Grows whenever somebody may have changed masks.
+  /// Increases whenever masks may have changed.
   int64_t mask_version() const { return mask_version_; }
-  /// Where the prunable parameters lie.
+  /// The positions of the prunable parameters in the arenas.
   kernels::PrunableRuns prunable_runs() const;
 
-  /// The weight of a convolution or linear layer as its kernels read it: the compute copy where the
-  /// backend has one.
+  /// The weight of a convolution or linear layer as its kernels read it. This is the compute copy
+  /// where the backend has one, and the weight itself otherwise.
   const void* compute_weight(ParameterId id);
-  /// Brings everything into the backend's memory and takes it as written there: before a recorded
-  /// step, whose kernels run without asking for pointers.
+  /// Copies everything into the backend's memory, and assumes that kernels write it there. Call it
+  /// before a recorded step, whose kernels run without requesting pointers.
   void hand_to_device();
-  /// Everything the optimizer works on, with the segments given (in the backend's memory), offsets
-  /// being those of the stored layout.
+  /// Everything that the optimizer works on. `segments` lie in the backend's memory, and their
+  /// offsets are those of the current layout.
   kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
-  /// Where the compute copy of a weight begins, in its elements; -1 if it has none.
+  /// First element of a weight's compute copy, counted in elements of the compute copy; -1 if it
+  /// has none.
   int64_t compute_copy_offset(ParameterId id) const { return compute_copy_offsets_[id]; }
   const kernels::Backend& backend() const { return *backend_; }
 
-  /// Brings what forward and backward passes read and write into the present layout, so that
-  /// several threads may ask for pointers at the same time.
+  /// Converts weights and gradients, which the forward and backward passes use, to the current
+  /// layout. Several threads may then request pointers at the same time.
   void convert_to_current_layout() {
     weights_.in(layout_);
     gradients_.in(layout_);
   }
 
-  /// For host code: whole arenas in global-index order; T must be the element type (checked).
-  /// Spans are good until kernels run.
+  /// For host code: whole arenas in global-index order. T must be the element type (checked). The
+  /// spans are valid until kernels run.
   template <class T = float>
   std::span<T> weights() {
     compute_copy_stale_ = true;
@@ -152,7 +158,7 @@ class ParameterArena {
     return {reinterpret_cast<const uint8_t*>(masks_.host()), static_cast<size_t>(count_)};
   }
 
-  /// The part of an arena that belongs to one parameter.
+  /// The part of an arena that holds one parameter.
   template <class T>
   static std::span<T> slice(std::span<T> arena, const Parameter& p) {
     return arena.subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.count));
@@ -162,7 +168,7 @@ class ParameterArena {
   void apply_masks();
   void zero_momentum() { momentum_.zero(); }
 
-  /// Training forward passes since initialisation (PyTorch's num_batches_tracked).
+  /// The number of training forward passes since initialisation (PyTorch's num_batches_tracked).
   int64_t batches_tracked = 0;
 
  private:
@@ -192,16 +198,16 @@ class ParameterArena {
   const kernels::Backend* backend_ = nullptr;
   StoredArray weights_, gradients_, momentum_;
   StoredArray::Layout dense_, layout_;
-  StoredArray::Layout packed_layout_;  // the last packed layout
-  std::vector<uint8_t> packed_masks_;  // of its values; empty: nothing is masked
+  StoredArray::Layout packed_layout_;  // the most recent packed layout
+  std::vector<uint8_t> packed_masks_;  // masks of the packed values; empty: none is masked
   MirroredBuffer masks_, state_;
   int64_t mask_version_ = 0;
 
-  MirroredBuffer runs_;  // PrunableRun
+  MirroredBuffer runs_;  // array of PrunableRun
   int64_t run_count_ = 0;
 
   std::vector<int64_t> compute_copy_offsets_;  // per parameter
-  MirroredBuffer compute_copy_segments_;       // SgdSegment: the weights that have a compute copy
+  MirroredBuffer compute_copy_segments_;       // SgdSegment of each weight with a compute copy
   int64_t compute_copy_segment_count_ = 0;
   Buffer compute_copy_;
   bool compute_copy_stale_ = true;

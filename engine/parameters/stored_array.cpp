@@ -41,7 +41,8 @@ size_t ArenaLayout::bytes() const {
 
 namespace {
 
-/// Calls visit(i, j) for every element i of the parameter that has a value, the parameter's j-th.
+/// Calls visit(i, j) for every element i of the parameter that has a value; the value is the
+/// parameter's j-th.
 template <class Visit>
 void for_each_value(const ParameterLayout& p, const Visit& visit) {
   int64_t j = 0;
@@ -49,7 +50,7 @@ void for_each_value(const ParameterLayout& p, const Visit& visit) {
     if (p.kept[static_cast<size_t>(i)]) visit(i, j++);
 }
 
-/// to: zero; in the dense layout.
+/// Writes the values of `from`, which are in `layout`, to the dense array `to`, which must be zero.
 template <class T>
 void expand(T* to, const T* from, const ArenaLayout& layout) {
   for (const ParameterLayout& p : layout.parameters()) {
@@ -89,7 +90,8 @@ MirroredBuffer StoredArray::allocated(int64_t count) const {
 }
 
 MirroredBuffer& StoredArray::in(const Layout& layout) const {
-  // Nothing is written where it has this layout already: threads may then ask at the same time.
+  // If the array has this layout already, nothing is written, so several threads may call at the
+  // same time.
   if (buffer_.bytes() > 0 && layout == layout_) return buffer_;
   if (buffer_.bytes() == 0)
     buffer_ = allocated(layout->count());
@@ -99,7 +101,7 @@ MirroredBuffer& StoredArray::in(const Layout& layout) const {
   return buffer_;
 }
 
-/// By way of the dense layout, which one of the two mostly is.
+/// Converts through the dense layout. Usually one of the two layouts is dense, so this is one pass.
 template <class T>
 void StoredArray::convert(const ArenaLayout& layout) const {
   const auto values = [](MirroredBuffer& buffer) { return reinterpret_cast<T*>(buffer.host()); };

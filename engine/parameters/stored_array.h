@@ -1,8 +1,8 @@
 #pragma once
-// How the arenas of parameters lie in memory. In the dense layout every parameter has all of its
-// elements. In a packed layout a parameter whose kernels touch only kept weights has a value for
-// each of these, in the order of their indices, and the others have all of theirs: the same passes
-// then run over shorter arrays.
+// The memory layouts of the parameter arenas. In the dense layout every parameter has all of its
+// elements. In a packed layout, a parameter whose kernels touch only kept weights has values for
+// its kept elements only, in ascending order of index; all other parameters have all of their
+// elements. The same passes then run over shorter arrays.
 
 #include <cstdint>
 #include <memory>
@@ -13,33 +13,33 @@
 
 namespace sculpt {
 
-/// One parameter in some layout.
+/// The position of one parameter in a layout.
 struct ParameterLayout {
   int64_t dense_offset = 0;  ///< first element in the dense layout: its global index
   int64_t dense_count = 0;
   int64_t offset = 0;  ///< first value in this layout
   int64_t count = 0;
-  std::vector<bool> kept;  ///< per element: does it have a value? Empty: all have
+  std::vector<bool> kept;  ///< per element: whether it has a value; empty: all elements have one
 
   bool operator==(const ParameterLayout&) const = default;
 };
 
-/// Of all parameters, in registration order and without gaps.
+/// The layout of all parameters, in registration order and without gaps.
 class ArenaLayout {
  public:
-  /// Appends a parameter with all of its elements,
+  /// Appends a parameter with all of its elements.
   void add(int64_t count);
-  /// or with those whose mask is not 0.
+  /// Appends a parameter with the elements whose mask is not 0.
   void add_kept(std::span<const uint8_t> mask);
 
   const ParameterLayout& operator[](size_t id) const { return parameters_[id]; }
   std::span<const ParameterLayout> parameters() const { return parameters_; }
-  /// Values of all parameters; in the dense layout.
+  /// The number of values of all parameters in this layout, and in the dense layout.
   int64_t count() const { return count_; }
   int64_t dense_count() const { return dense_count_; }
-  /// Has every element a value?
+  /// Returns true if every element has a value.
   bool dense() const;
-  /// Bytes of this description.
+  /// Bytes of this description itself.
   size_t bytes() const;
 
   bool operator==(const ArenaLayout&) const = default;
@@ -52,24 +52,26 @@ class ArenaLayout {
   int64_t count_ = 0;
 };
 
-/// An arena that takes the layout that is asked for. Zero at first; on the host it then has no
-/// memory until it is asked for.
+/// An arena that converts to the requested layout. It is zero at first; on the host, its memory is
+/// only allocated when it is first requested.
 class StoredArray {
  public:
   using Layout = std::shared_ptr<const ArenaLayout>;
 
   StoredArray() = default;
-  /// Elements of 4 or 8 bytes. Where kernels have a memory of their own it is allocated at once.
+  /// Elements have 4 or 8 bytes. Where kernels have a memory of their own, that memory is allocated
+  /// at once.
   StoredArray(const char* what, size_t element_bytes, const kernels::DeviceMemory* memory,
               Layout layout);
 
-  /// The values in this layout. Changing it drops what the new layout has no place for and sets to
-  /// +0 what the old one had none for; pointers into the array are good until then. Not to be
-  /// changed while other threads ask.
+  /// Returns the values in `layout`. A change of layout drops the values that have no place in the
+  /// new layout, and sets values that had no place in the old one to +0. Pointers into the array
+  /// are valid until the layout changes. The layout must not change while other threads call this
+  /// function.
   MirroredBuffer& in(const Layout& layout) const;
 
   void zero();
-  /// Bytes of one copy in its present layout.
+  /// Bytes of one copy in the current layout.
   size_t bytes() const { return buffer_.bytes(); }
 
  private:

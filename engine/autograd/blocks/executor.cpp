@@ -1,4 +1,4 @@
-// Running nodes on blocks of images, a few rows at a time.
+// Runs nodes on blocks of images, a few rows at a time.
 
 #include <algorithm>
 
@@ -14,7 +14,7 @@ using kernels::ceil_div;
 using kernels::RowRange;
 
 void Graph::plan_schedule() {
-  // A block that is larger does not stay in cache from node to node.
+  // A larger block does not stay in cache from node to node.
   constexpr int64_t kMostBytes = int64_t{8} << 20;
   const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
   std::vector<ScheduledValue> values;
@@ -50,7 +50,8 @@ void Graph::plan_schedule() {
   replay_.streamed_ = streamed_;
 }
 
-/// Groups run one after the other, so that they share memory, which then stays in cache.
+/// Plans the scratch memory of all groups. Groups run one after the other, so their scratch can
+/// share memory, and this memory then stays in cache.
 void Graph::plan_scratch(int threads) {
   const auto for_each_scratch_value = [&](const auto& body) {
     int group_number = 0;
@@ -81,7 +82,8 @@ void Graph::plan_scratch(int threads) {
         rows.resize(std::max(rows.size(), group.steps.size()));
 }
 
-/// Profiling wants times of nodes. Threads take whole blocks, so few blocks keep too many waiting.
+/// Returns true if the current pass runs on blocks. Profiling needs times per node, so it runs node
+/// by node. Threads take whole blocks, so with few blocks too many threads would be idle.
 bool Graph::runs_on_blocks() const {
   if (replay_.mode != Mode::train || profiling_ || patterns_) return false;
   const int64_t threads = thread_count();
@@ -95,7 +97,7 @@ void Graph::for_each_block(const Body& body) const {
   const int64_t lanes = backend_.lanes;
   parallel_for(backend_.blocks(replay_.images_), [&](int64_t begin, int64_t end, int thread) {
     Replay block = replay_;
-    block.workspace_ = nullptr;  // there is one only
+    block.workspace_ = nullptr;  // there is only one workspace, so blocks cannot use it
     block.thread_ = thread;
     for (int64_t b = begin; b < end; ++b) {
       block.block_ = b;
@@ -194,7 +196,8 @@ void Graph::forget_scratch(const StepGroup& group) {
     streamed_[value] = 0;
 }
 
-/// Sums that could not be made together with what they sum, because that did not run on blocks.
+/// Computes the sums that no earlier group computed together with the value to be summed, because
+/// that group did not run on blocks.
 void Graph::sum_missing(Direction direction, const StepGroup& group) {
   for (const Step& step : group.steps) {
     BlockPasses& passes = *nodes_[step.node]->block_passes();
@@ -205,7 +208,8 @@ void Graph::sum_missing(Direction direction, const StepGroup& group) {
   }
 }
 
-/// What the forward pass did not leave whole, for a node that is to run on the whole batch.
+/// Recomputes the inputs that the forward pass did not materialise, for a node whose backward step
+/// runs on the whole batch.
 void Graph::recompute_inputs(const Node& node) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const Value v = node.inputs[i];

@@ -1,6 +1,6 @@
 #pragma once
-// Rows of a block of images going through several steps a few at a time: each step runs as far as
-// those before it have come.
+// Takes the rows of a block of images through several steps, a few rows at a time. Each step runs
+// as far as the steps that it waits for allow.
 
 #include <algorithm>
 #include <cstdint>
@@ -11,22 +11,23 @@
 
 namespace sculpt {
 
-/// The rows of a node's inputs that row r of its output depends on: `kernel` of them, from
-/// r * stride - padding on.
+/// The rows of a node's inputs that row r of its output depends on: `kernel` rows, starting at row
+/// r * stride - padding.
 struct RowWindow {
   int64_t kernel = 1;
   int64_t stride = 1;
   int64_t padding = 0;
 };
 
-/// A step that waits for others. All counts are of rows from the top.
+/// A step of a group, and the earlier steps that it waits for. All counts are numbers of rows from
+/// the top.
 struct BandStep {
-  /// What must be done before: of another step, and through which window.
+  /// States that an earlier step must run first, and how its rows limit the rows of this step.
   struct Wait {
     enum class Dependency {
-      same_row,  ///< row r after row r
-      window,    ///< row r of the output after the inputs' rows in its window
-      transpose  ///< row r of the inputs after the output's rows whose windows have it
+      same_row,  ///< row r runs after row r of the earlier step
+      window,    ///< row r of the output runs after the input rows in its window
+      transpose  ///< row r of the inputs runs after all output rows whose windows contain it
     };
     int step = 0;  ///< index of an earlier step
     Dependency dependency = Dependency::same_row;
@@ -34,15 +35,17 @@ struct BandStep {
   };
 
   int64_t rows = 1;
-  int64_t multiple = 1;  ///< runs so many rows at a time; the last ones in any number
+  int64_t multiple = 1;  ///< runs in multiples of this many rows, except the last call
   std::vector<Wait> waits;
 };
 
-/// The rows that `step` may have run when those before it have run `done` of theirs.
+/// Returns the number of rows that `step` may have completed when the earlier steps have completed
+/// `done` rows.
 int64_t ready_rows(std::span<const BandStep> steps, size_t step, std::span<const int64_t> done);
 
-/// Calls run(step, RowRange) until all rows of all steps are done. Steps that wait for none get
-/// their share of rows in each of `rounds`. done: scratch, as long as `steps`.
+/// Calls run(step, RowRange) until all rows of all steps are done. In each of `rounds` rounds, a
+/// step that waits for no other step runs an equal share of its rows. done: scratch for the number
+/// of completed rows per step, as long as `steps`.
 template <class Run>
 void run_bands(std::span<const BandStep> steps, int64_t rounds, std::span<int64_t> done,
                const Run& run) {

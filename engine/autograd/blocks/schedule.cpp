@@ -16,12 +16,12 @@ namespace {
 
 using Groups = std::vector<StepGroup>;
 
-/// Appends steps in order, and begins a new group where one must wait for the whole batch.
+/// Appends steps in order. Begins a new group where a step must wait for the whole batch.
 class Grouper {
  public:
   explicit Grouper(const Nodes& nodes) : nodes_(nodes), summed_(nodes.size()) {}
 
-  /// The sums of a node, if it needs any.
+  /// Appends the `sum` step of a node if the node needs sums and has no such step yet.
   void sum(int node) {
     if (!nodes_[static_cast<size_t>(node)].sums || summed_[static_cast<size_t>(node)]) return;
     summed_[static_cast<size_t>(node)] = true;
@@ -55,7 +55,7 @@ class Grouper {
 };
 
 Groups forward_groups(const Nodes& nodes) {
-  std::multimap<int, int> summers;  // of a value: nodes that need sums of it
+  std::multimap<int, int> summers;  // maps a value to the nodes that need sums of it
   for (size_t n = 0; n < nodes.size(); ++n)
     if (nodes[n].sums) summers.emplace(nodes[n].inputs[0], static_cast<int>(n));
 
@@ -70,7 +70,8 @@ Groups forward_groups(const Nodes& nodes) {
 }
 
 Groups backward_groups(const Nodes& nodes) {
-  // A gradient is complete when the first consumer of its value has run, backward's last.
+  // A gradient is complete when the first consumer of its value has run backward, because the
+  // backward pass visits consumers from the last to the first.
   std::map<int, int> first_consumer, producer;
   for (size_t n = 0; n < nodes.size(); ++n) {
     for (const int value : nodes[n].inputs)
@@ -88,7 +89,7 @@ Groups backward_groups(const Nodes& nodes) {
   return groups.take();
 }
 
-/// What the steps of a group wait for.
+/// Computes for each step of a group what it waits for.
 class Bands {
  public:
   Bands(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
@@ -116,11 +117,11 @@ class Bands {
  private:
   using Dependency = BandStep::Wait::Dependency;
 
-  // Of the largest activation of a group, what one round goes through: with the rows that windows
-  // hold back and the other activations, some fit a cache of 1 MiB.
+  // One round goes through this many bytes of the largest activation of a group. The rows that
+  // windows hold back and the other activations of the group then also fit a cache of 1 MiB.
   static constexpr int64_t kRoundBytes = int64_t{256} << 10;
 
-  /// The value whose rows a step counts.
+  /// Returns the value whose rows a step counts.
   int counted_value(const Step& step, bool forward) const {
     const ScheduledNode& node = node_of(nodes_, step);
     const bool of_input = forward ? step.work == Work::sum : step.work == Work::run;
@@ -147,14 +148,14 @@ class Bands {
     };
     if (step.work == Work::recompute) return;
     if (steps[before].work == Work::recompute) {
-      // Made again for whoever reads inputs.
+      // An output is recomputed for the step that reads the inputs.
       const bool reader = node.weight_grad ? step.work == Work::weight_grad : true;
       if (reader && contains(node.backward_reads, other.output))
         wait(node.weight_grad ? Dependency::window : Dependency::same_row);
     } else if (steps[before].work == Work::run) {
       if (contains(other.inputs, node.output))
         wait(step.work == Work::run ? Dependency::transpose : Dependency::same_row);
-      // One writes the gradient of a value, the next ones add to it.
+      // The first step to run writes the gradient of a shared input; later steps add to it.
       const bool both_write =
           step.work == Work::run && std::ranges::any_of(node.inputs, [&](int value) {
             return contains(other.inputs, value);

@@ -5,7 +5,7 @@
 namespace sculpt::schedule {
 namespace {
 
-/// Notes in which groups something is used.
+/// Records which groups use each value.
 class GroupUsage {
  public:
   explicit GroupUsage(size_t values) : first_(values, kNone), last_(values, kNone) {}
@@ -15,7 +15,7 @@ class GroupUsage {
     if (first_[v] == kNone) first_[v] = group;
     last_[v] = group;
   }
-  /// The only group that uses it, or kNone.
+  /// Returns the only group that uses the value; kNone if no group or several groups use it.
   int only(int value) const {
     const auto v = static_cast<size_t>(value);
     return first_[v] == last_[v] ? first_[v] : kNone;
@@ -28,7 +28,7 @@ class GroupUsage {
   std::vector<int> first_, last_;
 };
 
-/// Gradients that only one group writes and reads.
+/// Finds gradients that only one group writes and reads.
 void find_scratch_gradients(std::vector<StepGroup>& backward, const Nodes& nodes, size_t values) {
   GroupUsage usage(values);
   std::vector<bool> read(values);
@@ -41,7 +41,7 @@ void find_scratch_gradients(std::vector<StepGroup>& backward, const Nodes& nodes
       for (const int value : node.inputs)
         usage.note(value, static_cast<int>(g));
     }
-  // What no node reads is meant for the outside.
+  // A gradient that no node reads is meant for the caller, so it is not put in scratch.
   for (size_t v = 0; v < values; ++v) {
     const int group = usage.only(static_cast<int>(v));
     if (read[v] && group != GroupUsage::kNone &&
@@ -51,8 +51,8 @@ void find_scratch_gradients(std::vector<StepGroup>& backward, const Nodes& nodes
   }
 }
 
-/// Outputs that only one group of the forward pass uses, and then none or one of the backward pass,
-/// which can make them again.
+/// Finds outputs that need not be materialised: only one group of the forward pass uses them, and
+/// at most one group of the backward pass, which can recompute them.
 void find_scratch_outputs(BlockSchedule& schedule, const Nodes& nodes, size_t values) {
   GroupUsage forward(values), backward(values);
   std::vector<bool> consumed(values);
@@ -79,7 +79,7 @@ void find_scratch_outputs(BlockSchedule& schedule, const Nodes& nodes, size_t va
     const int value = nodes[n].output;
     if (std::ranges::any_of(nodes[n].backward_reads,
                             [&](int v) { return may_be_recomputed[static_cast<size_t>(v)]; }))
-      continue;  // one recompute would need another
+      continue;  // recomputing this output would need an input that may itself be recomputed
     if (!nodes[n].on_blocks || !nodes[n].can_recompute || !consumed[static_cast<size_t>(value)])
       continue;
     const int writer = forward.only(value), reader = backward.only(value);
@@ -97,10 +97,11 @@ void find_scratch_outputs(BlockSchedule& schedule, const Nodes& nodes, size_t va
   }
 }
 
-// Smaller activations are likely to be in the last cache still when the next group reads them.
+// Smaller activations are probably still in the last-level cache when the next group reads them.
 constexpr int64_t kLeastCopied = int64_t{1} << 20;
 
-/// Of a group that runs on blocks.
+/// Decides which values of a group that runs on blocks are copied to memory, bypassing the cache,
+/// and which gradients are streamed.
 class CopyPlanner {
  public:
   CopyPlanner(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
@@ -143,7 +144,8 @@ class CopyPlanner {
   }
 
  private:
-  /// Whether a step of another node than `writer`, but for sums, reads or adds to it.
+  /// Returns true if a step of a node other than `writer` reads the gradient of `value` or adds to
+  /// it. Steps that compute sums or recompute outputs do not count.
   bool gradient_used(const StepGroup& group, int value, int writer) const {
     return any_step(group, [&](const Step& step, const ScheduledNode& node) {
       if (step.node == writer || step.work == Work::sum || step.work == Work::recompute)
@@ -164,7 +166,7 @@ class CopyPlanner {
     return std::ranges::any_of(group.steps,
                                [&](const Step& step) { return test(step, node_of(nodes_, step)); });
   }
-  /// Nodes that write or add to the gradient of a value.
+  /// Counts the nodes that write the gradient of a value or add to it.
   int64_t writers(int value) const {
     return std::ranges::count_if(
         nodes_, [&](const ScheduledNode& node) { return contains(node.inputs, value); });

@@ -1,5 +1,5 @@
 #pragma once
-// The part of schedule_blocks() that decides which activations and gradients live in the threads' own
+// The part of schedule_blocks() that decides which activations and gradients live in the threads'
 // scratch memory while a group runs.
 
 #include <algorithm>
@@ -19,8 +19,8 @@ inline bool contains(const std::vector<int>& values, int value) {
   return std::ranges::find(values, value) != values.end();
 }
 
-/// Fills StepGroup::scratch and streamed, and puts Work::recompute in front of groups that read
-/// what the forward pass does not leave whole.
+/// Fills StepGroup::scratch and StepGroup::streamed. Where a group reads an activation that the
+/// forward pass does not materialise, also puts a Work::recompute step in front of the group.
 void find_scratch(BlockSchedule& schedule, const Nodes& nodes, const Values& values);
 
 }  // namespace sculpt::schedule
