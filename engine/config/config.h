@@ -1,7 +1,7 @@
 #pragma once
-// From option structs to configs and back. A config is a list of sections, each an option struct's
-// visit(); reading, writing and documentation are visitors over that list, so that names, defaults,
-// ranges and help exist once.
+// Reads and writes option structs as configs. A config is a list of sections, and each section is
+// an option struct's visit(). Reading, writing and documentation are visitors over that list, so
+// that names, defaults, ranges and help exist only once.
 
 #include <functional>
 #include <map>
@@ -21,19 +21,20 @@ struct ConfigSection {
 };
 using ConfigSections = std::vector<ConfigSection>;
 
-/// Sets the options from the document; what it does not mention keeps its value. Throws Error for
-/// unknown keys (naming the nearest), wrong types, and values out of range, each with its place.
+/// Sets the options from the document. Options that the document does not mention keep their
+/// values. Throws Error for unknown keys (naming the nearest), wrong types, and values out of
+/// range, each with its place in the document.
 void read_config(const ConfigDocument& document, const ConfigSections& sections);
 
-/// All options with their present values, as TOML.
+/// Returns all options with their current values, as TOML.
 std::string write_config(const ConfigSections& sections);
 
-/// Every key with type, default (present value), range and help: a Markdown page, or plain text for
-/// a terminal.
+/// Describes every key with type, default (its current value), range and help, as a Markdown page
+/// or as plain text for a terminal.
 std::string describe_config_markdown(const ConfigSections& sections);
 std::string describe_config_text(const ConfigSections& sections);
 
-/// "section.key" -> TOML text of the value.
+/// Maps "section.key" to the TOML text of its value.
 std::map<std::string, std::string> flatten_config(const std::string& toml, const std::string& name);
 
 /// Hash (16 hexadecimal digits) of all values except those of the named keys.

@@ -5,7 +5,7 @@
 namespace sculpt {
 namespace {
 
-/// One option as a row of a table.
+/// One option, as a row of the table.
 struct Row {
   std::string name, type, fallback, range, help;
 };

@@ -16,7 +16,7 @@ std::string place(const std::string& name, const toml::source_region& region) {
   return region.begin ? fmt::format("{}:{}", name, region.begin.line) : name;
 }
 
-/// TOML node -> value. `name` is a file, or a --set argument (which has no lines).
+/// Converts a TOML node to a value. `name` is a file, or a --set argument, which has no lines.
 ConfigValue convert(const toml::node& node, const std::string& name, bool lines,
                     const std::string& key) {
   ConfigValue v;
@@ -131,12 +131,12 @@ void ConfigDocument::set(const std::string& assignment) {
   try {
     const toml::table parsed = toml::parse("value = " + text);
     const toml::node* node = parsed.get("value");
-    // More than one key: the text held a line break.
+    // If there is more than one key, the text contained a line break.
     if (node && parsed.size() == 1 && !node->is_table() && !node->is_date() && !node->is_time() &&
         !node->is_date_time())
       value = convert(*node, source, false, key);
   } catch (const toml::parse_error&) {
-    // A bare word.
+    // The text is not TOML, for example a bare word.
   }
   value.text = text;
   values_[key] = std::move(value);

@@ -1,6 +1,6 @@
 #pragma once
-// A config as written by a person: TOML plus --set, flattened to "section.key" -> value, each value
-// with the place it came from.
+// A config as a person wrote it: TOML plus --set, flattened to "section.key" -> value. Each value
+// knows the place that it came from.
 
 #include <cstdint>
 #include <map>
@@ -11,30 +11,32 @@
 
 namespace sculpt {
 
-/// One value of a config. Dates and nested tables are no config values.
+/// One value of a config. Dates and nested tables are not allowed as values.
 struct ConfigValue {
   using Array = std::vector<ConfigValue>;
   std::variant<int64_t, double, bool, std::string, Array> value;
   std::string source;  ///< "cifar.toml:12" or "--set train.lr=0.1"
-  std::string text;    ///< as written after --set, else empty
+  std::string text;    ///< as written after --set; otherwise empty
 
-  /// For messages, as TOML: "abc", 3, 3.0; "a list" for lists.
+  /// Describes the value as TOML, for messages: "abc", 3, 3.0; lists are described as "a list".
   std::string describe() const;
 };
 
 class ConfigDocument {
  public:
   ConfigDocument() = default;
-  /// Throws Error with file and line for what is not TOML.
+  /// Throws Error with file and line if the text is not TOML.
   static ConfigDocument from_file(const std::string& path);
   static ConfigDocument from_text(std::string_view toml, const std::string& name);
 
-  /// `assignment` is "section.key=value". The value is TOML; what is not TOML is taken as text, so
-  /// that quotes may be left out. A later setting replaces an earlier one and the file's.
+  /// `assignment` is "section.key=value". The value is TOML. A value that is not TOML is taken as
+  /// text, so that quotes may be left out. A later setting replaces an earlier one and the value
+  /// from the file.
   void set(const std::string& assignment);
 
   const std::map<std::string, ConfigValue>& values() const { return values_; }
-  /// Name ("train", "train.inner") -> place of every table of the file, empty ones included.
+  /// Maps the name ("train", "train.inner") of every table of the file, including empty tables, to
+  /// its place.
   const std::map<std::string, std::string>& tables() const { return tables_; }
   const ConfigValue* find(std::string_view key) const;
 

@@ -10,7 +10,7 @@
 namespace sculpt {
 namespace {
 
-/// Takes each visited option's value from the document.
+/// Sets each visited option from the document.
 class Reader : public OptionVisitor {
  public:
   Reader(const ConfigDocument& document, const std::string& section)
@@ -136,7 +136,7 @@ class Reader : public OptionVisitor {
 
   std::string text_of(std::string_view name, const ConfigValue& given) const {
     if (const auto* words = std::get_if<std::string>(&given.value)) return *words;
-    // --set data.root=2024: a text that looks like something else.
+    // A text given by --set may look like another type, for example --set data.root=2024.
     if (!given.text.empty() && !std::get_if<ConfigValue::Array>(&given.value)) return given.text;
     wrong(name, given, "a text in quotes", "");
   }
@@ -145,13 +145,13 @@ class Reader : public OptionVisitor {
   std::string prefix_;
 };
 
-/// "did you mean ...?" for a key that does not exist.
+/// Returns ", did you mean ...?" for a key that does not exist; "" if no known key is similar.
 std::string suggestion(const std::string& key, const ConfigSections& sections) {
   const std::vector<std::string> known = config_keys(sections);
   for (const ConfigSection& s : sections)
     if (!s.name.empty() && same_but_for_case(key, s.name))
       return fmt::format("; [{0}] is a section, its keys are {0}.<key>", s.name);
-  // The right key in a wrong or missing section is the likelier slip.
+  // A correct key in a wrong or missing section is the more likely mistake, so it is checked first.
   const std::string leaf = key.substr(key.rfind('.') + 1);
   for (const std::string& candidate : known)
     if (same_but_for_case(candidate.substr(candidate.rfind('.') + 1), leaf))
@@ -160,7 +160,8 @@ std::string suggestion(const std::string& key, const ConfigSections& sections) {
   return near.empty() ? "" : fmt::format(", did you mean {}?", near);
 }
 
-/// Tables without values have no unknown keys that would give them away.
+/// Throws Error for unknown tables. A table without values needs this check, because it has no keys
+/// that could be reported as unknown.
 void require_known_tables(const ConfigDocument& document, const ConfigSections& sections,
                           const std::set<std::string>& keys) {
   std::vector<std::string> names;

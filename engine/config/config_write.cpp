@@ -66,7 +66,7 @@ std::string value_text(const ConfigValue& value) {
 std::string toml_text(double value) {
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   const std::string text = fmt::format("{}", value);
-  // TOML tells 1.0 from 1.
+  // TOML distinguishes 1.0 (a float) from 1 (an integer).
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Where training gets its images from. data/ implements it; engine/train consumes it; neither knows
-// the other.
+// The interface through which training gets its images. data/ implements it and engine/train uses
+// it, so that neither of the two depends on the other.
 
 #include <cstdint>
 #include <optional>
@@ -19,7 +19,7 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
-/// How uint8 pixels become network input: (pixel / 255 - mean) / std, per channel.
+/// The conversion of uint8 pixels to network input: (pixel / 255 - mean) / std, per channel.
 struct Normalization {
   std::vector<float> mean;
   std::vector<float> std;
@@ -32,8 +32,8 @@ struct Batch {
   int64_t count = 0;
 };
 
-/// The data set behind a source, for devices that keep it in their memory and make the batches
-/// themselves. Host memory, owned by the source.
+/// The data set behind a source, for devices that keep the data set in their memory and prepare the
+/// batches themselves. It lies in host memory and is owned by the source.
 struct ResidentImages {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count]
@@ -48,25 +48,28 @@ class BatchSource {
   virtual ImageShape image_shape() const = 0;
   virtual int64_t classes() const = 0;
   virtual const Normalization& normalization() const = 0;
-  /// Images of the set.
+  /// The number of images in the set.
   virtual int64_t size() const = 0;
   virtual int64_t batch_size() const = 0;
-  /// Whether an epoch leaves out its last batch where that has fewer images than batch_size().
+  /// Returns true if an epoch leaves out its last batch when that batch has fewer images than
+  /// batch_size().
   virtual bool drops_last() const { return false; }
-  /// Images per epoch: size(), less those of a batch that is left out.
+  /// The number of images per epoch: size(), minus the images of a batch that is left out.
   int64_t images_per_epoch() const { return size() - (drops_last() ? size() % batch_size() : 0); }
-  /// Batches per epoch; the last may be short unless drops_last().
+  /// The number of batches per epoch. The last batch may be short unless drops_last().
   int64_t steps_per_epoch() const { return (images_per_epoch() + batch_size() - 1) / batch_size(); }
 
-  /// Makes next() deliver step `first_step` of `epoch` and what follows it in that epoch. `epoch`
-  /// counts from the start of the run: order and augmentation depend only on (seed, epoch, index).
+  /// Makes next() deliver step `first_step` of `epoch` and the steps that follow it in that epoch.
+  /// `epoch` counts from the start of the run, because order and augmentation depend only on (seed,
+  /// epoch, index).
   virtual void start_epoch(int64_t epoch, int64_t first_step) = 0;
-  /// The next batch of the epoch; count == 0 after the last one.
+  /// Returns the next batch of the epoch; its count is 0 after the last batch.
   virtual Batch next() = 0;
 
-  /// Nothing if batches come from next() only.
+  /// The data set for devices that keep it in their memory; no value if batches come from next()
+  /// only.
   virtual std::optional<ResidentImages> resident() const { return std::nullopt; }
-  /// Numbers of the images in the resident set, in the order of `epoch`: [size()].
+  /// Indices into the resident set, in the image order of `epoch`: [size()].
   virtual std::vector<int32_t> epoch_images(int64_t /*epoch*/) const { return {}; }
 };
 

@@ -15,7 +15,7 @@
 namespace sculpt {
 namespace {
 
-/// What is in use, by name; of the host and of devices.
+/// The bytes in use by name, separately for the host and for devices.
 class Live {
  public:
   void add(bool on_device, const char* what, size_t bytes) {
@@ -33,7 +33,8 @@ class Live {
     const std::lock_guard lock(mutex_);
     return peak_[on_device];
   }
-  /// "activations and their gradients 70.1 MiB, the weights 1.0 MiB": the largest few.
+  /// Describes the largest entries: "activations and their gradients 70.1 MiB, the weights 1.0
+  /// MiB".
   std::string describe(bool on_device) {
     const std::lock_guard lock(mutex_);
     std::vector<std::pair<size_t, std::string>> parts;
@@ -67,8 +68,8 @@ size_t round_up(size_t n, size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-// Large blocks are pages of their own: zero without being touched, so that memory is taken when it
-// is first used, and given back to the system when it is freed.
+// Large buffers get pages of their own. Such pages are zero without being touched, so memory is
+// used only when it is first accessed, and is returned to the system when the buffer is freed.
 
 bool has_own_pages(size_t bytes) {
   return bytes >= kHugePage;
@@ -85,13 +86,13 @@ std::byte* map_pages(size_t bytes) {
   if (before > 0) munmap(begin, before);
   if (before < kHugePage) munmap(begin + before + size, kHugePage - before);
 #ifdef MADV_HUGEPAGE
-  // Strided walks over large activations miss the TLB on 4 KiB pages.
+  // With 4 KiB pages, strided walks over large activations would miss the TLB.
   madvise(begin + before, size, MADV_HUGEPAGE);
 #endif
   return begin + before;
 }
 
-/// Zeroed.
+/// Returns zeroed memory; null if there is not enough.
 std::byte* allocate_host(size_t bytes) {
   if (has_own_pages(bytes)) return map_pages(bytes);
   const size_t size = round_up(bytes, kCacheLine);

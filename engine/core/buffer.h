@@ -1,6 +1,6 @@
 #pragma once
-// Owned, zero-initialised memory of the host or of a device, aligned for vectors. The host's is
-// taken from the system page by page when it is first touched, if there is much of it.
+// Owned, zero-initialised memory of the host or of a device, aligned for vectors. Large host
+// buffers get their memory from the system page by page, when each page is first touched.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace sculpt {
 class Buffer {
  public:
   Buffer() = default;
-  /// Throws Error naming `what`, and what else is in use, if the memory cannot be had. `what` is
-  /// kept: a string literal.
+  /// Throws Error if there is not enough memory; the message names `what` and what else is in use.
+  /// `what` must be a string literal, because the pointer is kept.
   Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memory = nullptr);
   ~Buffer();
   Buffer(Buffer&& other) noexcept { swap(other); }
@@ -48,10 +48,10 @@ class Buffer {
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
   const char* what_ = "";
-  const kernels::DeviceMemory* memory_ = nullptr;  // null: the host's
+  const kernels::DeviceMemory* memory_ = nullptr;  // null: host memory
 };
 
-/// The most memory that Buffers of this process have held on devices at one time.
+/// The largest number of bytes that the Buffers of this process have held on devices at one time.
 size_t peak_device_bytes();
 
 }  // namespace sculpt

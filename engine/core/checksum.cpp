@@ -7,7 +7,7 @@
 namespace sculpt {
 
 void Checksum::add(std::span<const std::byte> part) {
-  // The length keeps parts apart; the last word is filled with zeros.
+  // The length separates the parts. The last word is padded with zeros.
   mix(part.size());
   for (size_t i = 0; i < part.size(); i += 8) {
     uint64_t word = 0;

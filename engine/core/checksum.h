@@ -1,5 +1,5 @@
 #pragma once
-// A 64-bit checksum of bytes: tells a damaged file from a good one, and one data set from another.
+// A 64-bit checksum of bytes. It detects damaged files and tells data sets apart.
 
 #include <cstddef>
 #include <cstdint>

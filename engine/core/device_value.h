@@ -1,6 +1,6 @@
 #pragma once
-// A small value that host code sets between steps and kernels read where it lies, in the backend's
-// memory: recorded launches need no new arguments.
+// A small value in the backend's memory. Host code sets it between steps and kernels read it, so
+// that recorded launches need no new arguments.
 
 #include <cstring>
 
@@ -12,18 +12,19 @@ template <class T>
 class DeviceValue {
  public:
   DeviceValue() = default;
-  /// Zero at first. `memory`: the backend's; null where kernels work on the host's memory.
+  /// The value is zero at first. `memory` is the backend's; null where kernels work on the host's
+  /// memory.
   DeviceValue(const char* what, const kernels::DeviceMemory* memory)
       : memory_(memory), buffer_(sizeof(T), what, memory) {}
 
-  /// For what is launched from now on. Waits for nothing.
+  /// Sets the value for kernels that are launched from now on. Does not wait.
   void set(const T& value) {
     if (memory_)
       memory_->copy_in(buffer_.data(), &value, sizeof(T));
     else
       std::memcpy(buffer_.data(), &value, sizeof(T));
   }
-  /// Waits for the kernels that may have written it.
+  /// Waits for the kernels that may have written the value, and returns it.
   T get() const {
     T value;
     if (memory_)
@@ -33,7 +34,7 @@ class DeviceValue {
     return value;
   }
 
-  /// For kernels.
+  /// The address of the value, for kernels.
   T* data() { return buffer_.as<T>(); }
 
  private:

@@ -25,7 +25,7 @@ Bytes bytes_of(std::string_view text) {
        full ? "free some space" : "make the folder writable");
 }
 
-/// A file being written. Every step is checked, closing included.
+/// A file that is being written. Every operation is checked for errors, including close().
 class Output {
  public:
   Output(const fs::path& name, int flags, const fs::path& reported)
@@ -48,7 +48,7 @@ class Output {
   }
 
   void finish() {
-    // Pipes and devices cannot be flushed; that is no failure.
+    // Pipes and devices cannot be flushed, which is not an error here.
     if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail_to_write(reported_, errno);
     const int fd = std::exchange(fd_, -1);
     if (::close(fd) != 0) fail_to_write(reported_, errno);
@@ -64,7 +64,7 @@ class Output {
 void flush_folder(const fs::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
-  ::fsync(fd);  // some file systems cannot; the rename is still atomic there
+  ::fsync(fd);  // some file systems cannot flush; the rename is still atomic there
   ::close(fd);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Files of a run folder: written whole or not at all, read whole, appended to. Every failure is one
-// Error naming the file and what to do.
+// Access to the files of a run folder. A file is written completely or not at all; it can be read
+// completely or appended to. Every failure throws one Error that names the file and what to do.
 
 #include <cstddef>
 #include <filesystem>
@@ -13,7 +13,7 @@ namespace sculpt {
 
 using Bytes = std::span<const std::byte>;
 
-/// write_file appends this to a file's name until the file is complete. The suffix is one that no
+/// write_file() appends this to a file's name until the file is complete. The suffix is one that no
 /// other program uses, because files that end in it are removed from a run folder.
 inline constexpr std::string_view kTemporarySuffix = ".sculpt-tmp";
 
@@ -25,10 +25,10 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
 
-/// Appends the text to the file, which is made if it is missing, and flushes it to disk.
+/// Appends the text to the file and flushes it to disk. Creates the file if it is missing.
 void append_to_file(const std::filesystem::path& path, std::string_view text);
 
-/// Flushes the names in a folder to disk. File systems that cannot do so are left alone.
+/// Flushes the names in a folder to disk. Does nothing on file systems that cannot do so.
 void flush_folder(const std::filesystem::path& folder);
 
 }  // namespace sculpt

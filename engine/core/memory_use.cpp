@@ -6,7 +6,7 @@
 namespace sculpt {
 namespace {
 
-/// Of a line "KEY N kB" of a file in /proc; 0 if there is none.
+/// Returns the bytes from a line "KEY N kB" of a file in /proc; 0 if there is no such line.
 int64_t bytes_of(const char* file_name, const std::string& key) {
   std::ifstream file(file_name);
   for (std::string word; file >> word;)
@@ -20,7 +20,8 @@ int64_t bytes_of(const char* file_name, const std::string& key) {
 
 }  // namespace
 
-// Not getrusage(): that counts what the process was before it became this program.
+// getrusage() is not used, because it includes the memory of the process before it started this
+// program.
 int64_t peak_memory_bytes() {
   return bytes_of("/proc/self/status", "VmHWM:");
 }

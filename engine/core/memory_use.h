@@ -1,16 +1,17 @@
 #pragma once
-// Memory of this process and of the machine, as Linux counts it.
+// Memory use of this process and of the machine, as Linux reports it.
 
 #include <cstdint>
 
 namespace sculpt {
 
-/// Peak resident memory of this process, since it began or since restart_peak_memory().
+/// Returns the peak resident memory of this process since it started or since
+/// restart_peak_memory().
 int64_t peak_memory_bytes();
-/// Begins anew at the present use; does nothing where the system refuses that.
+/// Resets the peak to the current memory use; does nothing where the system refuses this.
 void restart_peak_memory();
 
-/// What the machine can still give without swapping.
+/// Returns the memory that the machine can still provide without swapping.
 int64_t available_memory_bytes();
 
 }  // namespace sculpt

@@ -1,9 +1,10 @@
 #pragma once
 // An array that both host code and kernels use. A device with memory of its own holds a second
-// copy; whichever side asks gets the newest values, and bytes move only when the other side may
-// have written since. Where kernels work on the host's memory there is one copy and nothing moves.
+// copy. A request from either side returns the newest values, and bytes are copied only if the
+// other side may have written since. Where kernels work on the host's memory, there is one copy and
+// nothing is copied.
 //
-// A pointer is good for reading and writing until the other side asks for its own.
+// A pointer is valid for reading and writing until the other side requests its pointer.
 
 #include "engine/core/buffer.h"
 
@@ -12,7 +13,7 @@ namespace sculpt {
 class MirroredBuffer {
  public:
   MirroredBuffer() = default;
-  /// Zero-initialised. Throws Error naming `what` if the memory cannot be had.
+  /// The memory is zero-initialised. Throws Error naming `what` if there is not enough memory.
   MirroredBuffer(size_t bytes, const char* what, const kernels::DeviceMemory* memory);
 
   size_t bytes() const { return bytes_; }
@@ -25,7 +26,7 @@ class MirroredBuffer {
   std::byte* device();
   /// For kernels that only read.
   const std::byte* device() const;
-  /// Zeroes both sides without moving bytes.
+  /// Zeroes both sides without copying bytes.
   void zero();
 
  private:
@@ -35,7 +36,7 @@ class MirroredBuffer {
   size_t bytes_ = 0;
   const kernels::DeviceMemory* memory_ = nullptr;
   const char* what_ = "";
-  mutable Buffer host_;  // allocated when host code first asks, if there is a device
+  mutable Buffer host_;  // with a device: allocated at the first request of host code
   mutable Buffer device_;
   mutable bool host_stale_ = false;
   mutable bool device_stale_ = false;

@@ -19,7 +19,7 @@ struct IntegerRange {
   int64_t high = std::numeric_limits<int64_t>::max();
 };
 
-/// Closed unless said otherwise.
+/// The bounds belong to the range unless `low_open` or `high_open` is set.
 struct RealRange {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -36,7 +36,7 @@ class OptionVisitor {
                     std::string_view help) = 0;
   virtual void boolean(std::string_view name, bool& value, std::string_view help) = 0;
   virtual void text(std::string_view name, std::string& value, std::string_view help) = 0;
-  /// One of a closed list of words.
+  /// The value is one of a fixed list of words.
   virtual void choice(std::string_view name, std::string& value,
                       const std::vector<std::string>& allowed, std::string_view help) = 0;
   virtual void reals(std::string_view name, std::vector<double>& values, RealRange range,

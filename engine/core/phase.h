@@ -1,7 +1,7 @@
 #pragma once
 // Long phases outside of training steps (loading data, scoring weights, measuring kernels,
-// evaluating): a program may watch them, to show how far they are and to interrupt them. Libraries
-// only announce phases; the program decides what a person sees and which signals end one.
+// evaluating). A program may watch phases, to show their progress and to interrupt them. Libraries
+// only announce phases. The program decides what a person sees and which signals end a phase.
 
 #include <chrono>
 #include <cstdint>
@@ -10,46 +10,47 @@
 
 namespace sculpt {
 
-/// Thrown out of a phase that the watcher interrupts. It is not an Error: nothing went wrong, and
-/// no handler of errors may swallow it. What was begun in the phase is given up; results of a run
-/// that were complete before the phase are not touched.
+/// Thrown out of a phase that the watcher interrupts. It is not an Error, because nothing went
+/// wrong and handlers of errors must not swallow it. Work that was started in the phase is dropped;
+/// results of a run that were complete before the phase are not changed.
 class Interrupted : public std::exception {
  public:
   const char* what() const noexcept override { return "interrupted"; }
 };
 
-/// How far a phase is.
+/// The progress of a phase.
 struct PhaseState {
-  std::string name;   ///< what is being done, for a person: "making images"
-  int64_t done = 0;   ///< parts done
-  int64_t total = 0;  ///< parts in all; 0: unknown
+  std::string name;   ///< what is being done, in words for people: "making images"
+  int64_t done = 0;   ///< completed parts
+  int64_t total = 0;  ///< all parts; 0: unknown
   std::chrono::steady_clock::time_point start;
 };
 
 class PhaseWatcher {
  public:
   virtual ~PhaseWatcher() = default;
-  /// Called on the thread that opened the phase, many times a second as a rule. May throw
-  /// Interrupted; the phase then ends.
+  /// Called on the thread that opened the phase, usually many times a second. May throw
+  /// Interrupted, which ends the phase.
   virtual void on_phase(const PhaseState& phase) = 0;
-  /// The phase has ended, in whichever way.
+  /// Called when the phase has ended, normally or by an exception.
   virtual void on_phase_end(const PhaseState& phase) = 0;
 };
 
-/// Makes `watcher` the process's watcher (null: nobody watches) and returns the one before. Not to
-/// be called while a phase is open.
+/// Makes `watcher` the watcher of the process (null: no watcher) and returns the previous one. Must
+/// not be called while a phase is open.
 PhaseWatcher* watch_phases(PhaseWatcher* watcher);
 
-/// A phase is open while the object lives. Phases may contain others; the innermost one counts.
+/// A phase that is open while the object lives. Phases may contain other phases; the watcher sees
+/// the innermost one.
 class Phase {
  public:
-  /// `total`: parts that advance() will count; 0 if it is not known.
+  /// `total` is the number of parts that advance() will count; 0 if it is not known.
   explicit Phase(std::string name, int64_t total = 0);
   ~Phase();
   Phase(const Phase&) = delete;
   Phase& operator=(const Phase&) = delete;
 
-  /// Counts parts as done. Throws Interrupted if the watcher says so.
+  /// Adds completed parts. Throws Interrupted if the watcher interrupts the phase.
   void advance(int64_t parts = 1);
 
  private:
@@ -59,9 +60,9 @@ class Phase {
   Phase* const outer_;
 };
 
-/// Lets the watcher look, and throws Interrupted if it says so. Does nothing outside of a phase: a
-/// training step that has begun is finished. Cheap enough to be called after each piece of work of
-/// a millisecond; called from other threads than the phase's it does nothing.
+/// Calls the watcher, which may throw Interrupted. Outside of a phase this function does nothing,
+/// so a training step that has begun is always finished. It is cheap enough to be called after each
+/// piece of work of a millisecond. On a thread other than the phase's, it does nothing.
 void check_stop();
 
 }  // namespace sculpt

@@ -13,7 +13,7 @@ uint64_t RandomStream::below(uint64_t index, uint64_t n) const {
 
 float RandomStream::normal(uint64_t index) const {
   const auto w = words(index);
-  // (0, 1]: the logarithm must stay finite.
+  // u is in (0, 1], so that its logarithm is finite.
   const double u = (w[0] + 1.0) * 0x1p-32;
   const double v = w[1] * 0x1p-32;
   return static_cast<float>(std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));

@@ -1,6 +1,7 @@
 #pragma once
-// Random numbers as pure functions: every draw is decided by (seed, purpose, epoch, index), never
-// by what was drawn before or by the number of threads. Resuming a run needs no generator state.
+// Random numbers as pure functions. Every draw depends only on (seed, purpose, epoch, index), and
+// neither on earlier draws nor on the number of threads. Resuming a run therefore needs no
+// generator state.
 
 #include <cstdint>
 
@@ -8,8 +9,8 @@
 
 namespace sculpt {
 
-/// What a draw is for. Each purpose is an independent stream; values are part of the file format of
-/// reproducibility, so append only.
+/// The purpose of a draw. Each purpose is an independent stream. Old runs are reproducible only
+/// while the values stay the same, so only append new values.
 enum class Purpose : uint32_t {
   initialisation = 1,
   shuffle = 2,
@@ -23,7 +24,7 @@ enum class Purpose : uint32_t {
   test = 100,
 };
 
-/// The stream of draws of one purpose (and epoch or parameter number: `sub`).
+/// The stream of draws for one purpose and one `sub`, which is an epoch or a parameter number.
 class RandomStream {
  public:
   RandomStream(uint64_t seed, Purpose purpose, uint64_t sub = 0)

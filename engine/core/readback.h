@@ -1,5 +1,5 @@
 #pragma once
-// A value on its way from the device while both sides go on working.
+// A value that is being copied from the device while host and device continue to work.
 
 #include <utility>
 
@@ -10,7 +10,7 @@ namespace sculpt {
 template <class T>
 class Readback {
  public:
-  /// Of the value at `device` as it is after the kernels launched so far.
+  /// Starts an asynchronous copy of `*device`, taken after all kernels launched so far.
   Readback(const kernels::DeviceMemory& memory, const T* device)
       : memory_(&memory), readback_(memory.begin_readback(device, sizeof(T))) {
     static_assert(sizeof(T) <= kernels::kReadbackBytes);
@@ -26,7 +26,7 @@ class Readback {
     if (readback_) memory_->end_readback(readback_, nullptr, 0);
   }
 
-  /// Waits for it; once.
+  /// Waits for the copy and returns the value. May be called once.
   T get() {
     T value;
     memory_->end_readback(std::exchange(readback_, nullptr), &value, sizeof(T));

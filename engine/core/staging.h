@@ -1,5 +1,5 @@
 #pragma once
-// Host arrays handed to kernels: as they are where kernels work on the host's memory, through a
+// Passes host arrays to kernels: directly where kernels work on the host's memory, and through a
 // buffer of the device otherwise.
 
 #include <span>
@@ -14,8 +14,9 @@ class Staging {
   explicit Staging(const char* what = "", const kernels::DeviceMemory* memory = nullptr)
       : what_(what), memory_(memory) {}
 
-  /// Where kernels find `values`; valid until the next call. The host's array must live on until
-  /// the kernels are done if there is no device, and may go at once if there is one.
+  /// Returns the address at which kernels find `values`; it is valid until the next call. Without a
+  /// device, the host's array must live until the kernels are done. With a device, it may be freed
+  /// at once.
   template <class T>
   const T* send(std::span<const T> values) {
     if (!memory_ || values.empty()) return values.data();
@@ -23,7 +24,8 @@ class Staging {
     return device_.as<T>();
   }
 
-  /// Lets `write` fill `values`, given where kernels may write; returns when the host has them.
+  /// Calls write(address), which lets kernels write the values to `address`. When this function
+  /// returns, the host has the values.
   template <class T, class Write>
   void receive(std::span<T> values, const Write& write) {
     if (!memory_ || values.empty()) return write(values.data());

@@ -9,7 +9,8 @@ StepRecorder::~StepRecorder() {
 
 void StepRecorder::run(int64_t images, const std::function<void()>& launches) {
   const auto [place, first] = recordings_.try_emplace(images, nullptr);
-  // The first time loads kernels and lets libraries allocate what they keep.
+  // The first step is not recorded, because it loads kernels and lets libraries allocate memory
+  // that they keep.
   if (first || !hooks_.record) return launches();
   if (!place->second) place->second = hooks_.record(launches);
   hooks_.replay(place->second);

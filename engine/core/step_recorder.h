@@ -1,6 +1,6 @@
 #pragma once
-// Launches the same work step after step: kernel by kernel the first time, then as one recording
-// (a CUDA graph) where the backend has them.
+// Launches the same work step after step. The first step launches kernel by kernel; later steps
+// launch one recording (a CUDA graph) where the backend supports recordings.
 
 #include <cstdint>
 #include <functional>
@@ -18,17 +18,17 @@ class StepRecorder {
   StepRecorder& operator=(const StepRecorder&) = delete;
 
   /// Executes what launches() launches for a batch of `images`. Between calls with the same number
-  /// only values in the backend's memory may differ: a replay does not call launches(), so what
-  /// host code keeps (a network's batch and mode) is that of the last call, to be set anew before
-  /// anything else is asked.
+  /// of images, only values in the backend's memory may differ. A replay does not call launches(),
+  /// so the state that launches() sets on the host (a network's batch and mode) is that of the last
+  /// real call; the caller must set it again before using anything that depends on it.
   void run(int64_t images, const std::function<void()>& launches);
 
-  /// Steps that were launched as recordings.
+  /// The number of steps that were launched as recordings.
   int64_t replayed() const { return replayed_; }
 
  private:
   kernels::RecordingHooks hooks_;
-  std::map<int64_t, void*> recordings_;  // by images; null until the second step
+  std::map<int64_t, void*> recordings_;  // by number of images; null until the second step
   int64_t replayed_ = 0;
 };
 

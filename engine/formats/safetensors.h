@@ -29,25 +29,26 @@ struct Tensor {
   Bytes data;
 
   int64_t count() const;
-  /// Copies the bytes out (in a file they need not be aligned); sizes must agree (checked).
+  /// Copies the bytes to `destination`, because in a file they need not be aligned. The sizes must
+  /// agree (checked).
   void copy_to(std::span<std::byte> destination) const;
 };
 
 using Metadata = std::map<std::string, std::string>;
 
-/// Writes the file atomically (see write_file): tensors of wider types first, and those of one
-/// width in the given order, so that every tensor is aligned; metadata sorted by key. Equal
-/// arguments give equal bytes.
+/// Writes the file atomically (see write_file). Tensors of wider types come first, and tensors of
+/// one width keep the given order, so that every tensor is aligned. Metadata is sorted by key.
+/// Equal arguments give equal bytes.
 void write(const std::filesystem::path& path, std::vector<Tensor> tensors,
            const Metadata& metadata);
 
-/// A file in memory, every tensor checked to lie inside it.
+/// A file in memory. Every tensor has been checked to lie inside it.
 class File {
  public:
-  /// Throws Error naming the file if it is damaged in any way, or if a tensor has a type that Dtype
-  /// does not have. Accepts and refuses what the format's own reader does; in addition, names that
-  /// appear twice and a checksum that does not fit are refused. With require_checksum a file
-  /// without a checksum counts as damaged; else only a wrong one does.
+  /// Throws Error naming the file if it is damaged in any way, or if a tensor has a type that is
+  /// not in Dtype. The function accepts and refuses the same files as the format's own reader, with
+  /// two additions: it also refuses names that appear twice and a checksum that does not match.
+  /// With require_checksum, a file without a checksum counts as damaged.
   static File read(const std::filesystem::path& path, bool require_checksum);
   static File parse(std::string name, std::vector<std::byte> content, bool require_checksum);
   File(File&&) = default;
@@ -58,9 +59,10 @@ class File {
   const std::string& name() const { return name_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }
   const Metadata& metadata() const { return metadata_; }
-  /// Throws Error if there is no such tensor, or if its dtype or shape differ from what is wanted.
+  /// Throws Error if there is no such tensor, or if its dtype or shape differs from the one
+  /// requested.
   const Tensor& get(std::string_view tensor, Dtype dtype, const std::vector<int64_t>& shape) const;
-  /// The same for any dtype and shape.
+  /// The same without a check of dtype and shape.
   const Tensor& get(std::string_view tensor) const;
   bool has(std::string_view tensor) const;
   /// Throws Error if there is no such key.

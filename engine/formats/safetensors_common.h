@@ -1,5 +1,5 @@
 #pragma once
-// What the safetensors reader and writer agree on.
+// Constants that the safetensors reader and writer share.
 
 #include <string_view>
 
@@ -10,9 +10,9 @@ namespace sculpt::safetensors {
 inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  ///< the format's own limit
 inline constexpr std::string_view kMetadataKey = "__metadata__";
 inline constexpr std::string_view kChecksumKey = "checksum";
-/// Stands where the checksum will be while it is computed.
+/// Takes the place of the checksum in the header while the checksum is computed.
 inline constexpr std::string_view kNoChecksum = "0000000000000000";
-/// How the checksum appears in the header's text; the header is written without blanks.
+/// The text that precedes the checksum in the header; the header is written without blanks.
 inline constexpr std::string_view kChecksumField = R"("checksum":")";
 
 std::string_view name_of(Dtype dtype);

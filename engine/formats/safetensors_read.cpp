@@ -15,10 +15,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMaxDepth = 127;  // of nested arrays and objects, as in the format's own reader
+constexpr int kMaxDepth = 127;  // nested arrays and objects; the limit of the format's own reader
 constexpr size_t kLengthBytes = 8;
 
-/// Everything that can be wrong with a file is reported through this.
+/// Throws the Error for a damaged file. All problems of a file are reported through this function.
 template <class... Args>
 [[noreturn]] void damaged(const std::string& name, fmt::format_string<Args...> format,
                           Args&&... args) {
@@ -34,8 +34,8 @@ std::string header_of(const std::string& name, const std::vector<std::byte>& con
   return std::string(reinterpret_cast<const char*>(content.data()) + kLengthBytes, length);
 }
 
-/// What the JSON parser itself does not refuse: names that appear twice in an object, which the
-/// description of the format forbids, and values that are nested too deeply.
+/// Finds problems that the JSON parser itself accepts: names that appear twice in an object, which
+/// the description of the format forbids, and values that are nested too deeply.
 class HeaderWatch {
  public:
   bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
@@ -54,13 +54,13 @@ class HeaderWatch {
   const std::string& problem() const { return problem_; }
 
  private:
-  std::vector<std::set<std::string>> names_;  // at every depth
+  std::vector<std::set<std::string>> names_;  // names seen so far, at every depth
   std::string problem_;
 };
 
 Json parse_header(const std::string& name, const std::string& text) {
-  // The parser takes a zero byte for the end of the text and skips a byte order mark; JSON has
-  // neither.
+  // The parser would treat a zero byte as the end of the text and would skip a byte order mark.
+  // Neither is valid JSON.
   if (text.find('\0') != std::string::npos || text.starts_with("\xEF\xBB\xBF"))
     damaged(name, "its header is not JSON");
   HeaderWatch watch;
@@ -70,7 +70,7 @@ Json parse_header(const std::string& name, const std::string& text) {
   return header;
 }
 
-/// Types of the format that this program does not read.
+/// Types of the format that this program cannot read.
 constexpr std::array kOtherTypes = std::to_array<std::string_view>(
     {"BOOL", "F4", "F6_E2M3", "F6_E3M2", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
      "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "U32", "C64", "U64"});
@@ -85,8 +85,8 @@ Dtype dtype_of(const std::string& name, const std::string& tensor, const std::st
   damaged(name, "tensor '{}' has the type '{}', which the format does not have", tensor, text);
 }
 
-/// Bytes of a shape. Sizes come from the file, so every product may overflow; a size of 0 does not
-/// excuse an overflow before it.
+/// Returns the bytes of a shape. Sizes come from the file, so every product may overflow. An
+/// overflow is an error even if a later size is 0.
 size_t shape_bytes(const std::string& name, const Tensor& t) {
   size_t count = 1, bytes = 0;
   bool overflow = false;
@@ -102,7 +102,8 @@ bool is_size(const Json& value) {
          value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
 }
 
-/// A header entry, before its data is attached; `begin`, `end` are its checked offsets.
+/// Parses a header entry. The data is attached later; `begin` and `end` receive its checked
+/// offsets.
 Tensor parse_tensor(const std::string& name, const std::string& tensor, const Json& entry,
                     size_t data_bytes, size_t& begin, size_t& end) {
   const bool complete = entry.is_object() && entry.contains("dtype") &&
@@ -163,7 +164,7 @@ File File::parse(std::string name, std::vector<std::byte> content, bool require_
   std::vector<std::pair<size_t, size_t>> places;
   for (const auto& [key, entry] : header.items()) {
     if (key == kMetadataKey) {
-      if (entry.is_null()) continue;  // as good as none
+      if (entry.is_null()) continue;  // same as no metadata
       if (!entry.is_object()) damaged(file.name_, "its metadata is not an object");
       for (const auto& [k, v] : entry.items()) {
         if (!v.is_string()) damaged(file.name_, "metadata '{}' is not a string", k);

@@ -11,7 +11,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
-/// The JSON header, padded with blanks so that the data is aligned to 8 bytes.
+/// Returns the JSON header, padded with blanks so that the data is aligned to 8 bytes.
 std::string header_text(const std::vector<Tensor>& tensors, const Metadata& metadata) {
   nlohmann::ordered_json header;
   auto& strings = header[std::string(kMetadataKey)];
