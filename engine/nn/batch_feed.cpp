@@ -34,7 +34,7 @@ void BatchFeed::upload(const ResidentImages& resident) {
           memory);
   copy_in(device.std, "the data set", normalization.std.data(), std::ssize(normalization.std),
           memory);
-  // Of a fixed size, and so always at the same place.
+  // The size is fixed, so the buffer keeps its address.
   device.order = Buffer(static_cast<size_t>(source_.size()) * sizeof(int32_t),
                         "the order of an epoch", &memory);
   device.batch = DeviceValue<kernels::ResidentBatch>("a batch's place", &memory);

@@ -1,6 +1,7 @@
 #pragma once
-// The way of a source's batches into a network: made on the host and copied, or, where the backend
-// can, made on the device from a data set that stays in its memory. Both give the same images.
+// Feeds the batches of a source to a network. The host prepares a batch and copies it to the
+// network, or, where the backend supports it, the device prepares it from a data set that stays in
+// its memory. Both ways give the same images.
 
 #include <optional>
 
@@ -13,17 +14,17 @@ namespace sculpt {
 
 class BatchFeed {
  public:
-  /// Both outlive this object.
+  /// The network and the source must outlive this object.
   BatchFeed(Network& network, BatchSource& source);
 
-  /// Images of an epoch.
+  /// The number of images in the data set.
   int64_t size() const { return source_.size(); }
-  /// As BatchSource::start_epoch.
+  /// See BatchSource::start_epoch.
   void start_epoch(int64_t epoch, int64_t first_step);
-  /// Moves on to the next batch of the epoch; returns its images, 0 after the last one. Batches of
-  /// the host are then in the network.
+  /// Goes on to the next batch of the epoch and returns its number of images, 0 after the last
+  /// batch. A batch that the host prepares is in the network when this function returns.
   int64_t next();
-  /// Launches the making of the batch where a device makes it.
+  /// Where a device prepares the batch, launches the kernels that do so. Does nothing otherwise.
   void load();
 
  private:
@@ -40,8 +41,8 @@ class BatchFeed {
   BatchSource& source_;
   std::optional<OnDevice> on_device_;
   int64_t epoch_ = 0;
-  int64_t position_ = 0;  // images of the epoch up to the end of the present batch
-  int64_t count_ = 0;     // images of the present batch
+  int64_t position_ = 0;  // images of the epoch up to the end of the current batch
+  int64_t count_ = 0;     // images of the current batch
 };
 
 }  // namespace sculpt

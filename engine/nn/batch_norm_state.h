@@ -1,5 +1,5 @@
 #pragma once
-// The running statistics of a network's batch norm, kept aside.
+// A saved copy of the running statistics of a network's batch norm.
 
 #include <cstdint>
 #include <vector>
@@ -8,19 +8,19 @@
 
 namespace sculpt {
 
-/// A copy in host memory of the state at the time of construction.
+/// A copy, in host memory, of the state at the time of construction.
 class BatchNormState {
  public:
   explicit BatchNormState(ParameterArena& parameters);
-  /// Puts back statistics and the count of batches, to their very bits.
+  /// Restores the statistics and the count of batches with exactly the same bits.
   void restore(ParameterArena& parameters) const;
 
  private:
   int64_t batches_tracked_;
-  std::vector<double> values_;  // a float survives the way through a double
+  std::vector<double> values_;  // a float survives the conversion to double and back
 };
 
-/// Puts the state back when it goes out of scope.
+/// Restores the state when it goes out of scope.
 class KeepBatchNormState {
  public:
   explicit KeepBatchNormState(ParameterArena& parameters)

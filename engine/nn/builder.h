@@ -1,6 +1,6 @@
 #pragma once
-// Layers by name: registers parameters under PyTorch's names and records their ops. Models are
-// written with it and nothing else.
+// Builds models layer by layer. A builder registers parameters under PyTorch's names and records
+// the layers' ops. Models use nothing else.
 
 #include <string>
 #include <string_view>
@@ -12,8 +12,8 @@ namespace sculpt {
 
 /// Kaiming initialisation (He et al. 2015) with the usual options.
 struct KaimingOptions {
-  bool fan_out = true;               ///< else fan_in
-  bool normal = true;                ///< else uniform
+  bool fan_out = true;               ///< false: fan_in
+  bool normal = true;                ///< false: uniform
   double gain = 1.4142135623730951;  ///< sqrt(2): followed by ReLU
 };
 
@@ -40,8 +40,8 @@ class Builder {
   Builder(Graph& graph, std::vector<Initialisation>& initialisations, KaimingOptions kaiming = {})
       : graph_(graph), initialisations_(initialisations), kaiming_(kaiming) {}
 
-  /// Layer names get this prefix: scope("layer1.0") makes "layer1.0.conv1". Nested scopes join by
-  /// dots.
+  /// Adds a prefix to layer names: scope("layer1.0") leads to "layer1.0.conv1". Nested scopes are
+  /// joined by dots.
   class Scope {
    public:
     Scope(Builder& builder, std::string_view name);

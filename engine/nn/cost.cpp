@@ -14,7 +14,7 @@ std::vector<LayerCost> layer_costs(const Network& network) {
 
 namespace {
 
-/// `density` of a weight decides its layer's share.
+/// Adds up the training FLOPs of all layers. density(weight) returns the density of a weight.
 template <class Density>
 double training_flops(const Network& network, Density&& density) {
   double flops = 0;

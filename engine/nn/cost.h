@@ -1,5 +1,5 @@
 #pragma once
-// What a network costs to train, counted.
+// Counts what a network costs to train.
 
 #include <string>
 #include <vector>
@@ -13,22 +13,23 @@ struct LayerCost {
   std::string name;
   ParameterId weight = -1;
   int64_t macs = 0;
-  /// Whether the backward pass computes the gradient of the layer's input. Nothing reads that of
-  /// the images, nor of what is computed from them without a weight (pooling, flatten, dropout).
+  /// False if the backward pass does not compute the gradient of the layer's input. This is the
+  /// case if the input is the images, or was computed from them without a weight (pooling, flatten,
+  /// dropout), because nothing reads that gradient.
   bool input_gradient = true;
 
-  /// FLOPs of one training step for one image, at this density of the weight: 2 FLOPs per MAC;
-  /// forward + weight gradient + input gradient where there is one.
+  /// FLOPs of one training step for one image, at this density of the weight. There are 2 FLOPs per
+  /// MAC, for the forward pass, the weight gradient and, if it is computed, the input gradient.
   double training_flops(double density) const {
     return 2.0 * (input_gradient ? 3 : 2) * static_cast<double>(macs) * density;
   }
 };
 std::vector<LayerCost> layer_costs(const Network& network);
 
-/// FLOPs of one training step per image at the masks' present densities: the sum of the layers'
-/// training_flops().
+/// Returns the FLOPs of one training step per image at the current densities of the masks: the sum
+/// of the layers' training_flops().
 double training_flops_per_image(const Network& network);
-/// The same with no weight masked.
+/// The same without masked weights.
 double dense_training_flops_per_image(const Network& network);
 
 }  // namespace sculpt

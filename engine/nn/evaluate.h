@@ -1,5 +1,5 @@
 #pragma once
-// Loss and accuracy of a network on a whole source, in evaluation mode.
+// Computes loss and accuracy of a network on a whole source, in evaluation mode.
 
 #include <functional>
 #include <optional>
@@ -10,11 +10,11 @@ namespace sculpt {
 
 struct Evaluation {
   double loss = 0;      ///< mean over images, without label smoothing
-  double accuracy = 0;  ///< fraction
+  double accuracy = 0;  ///< fraction of images, in [0, 1]
 };
 
-/// Nothing if `stop` became true on the way, or if its phase (core/phase.h) was interrupted.
-/// Changes the network's loss sums.
+/// Returns no value if `stop` returned true before the end, or if the phase (core/phase.h) was
+/// interrupted. Changes the network's loss sums.
 std::optional<Evaluation> evaluate(Network& network, BatchFeed& feed,
                                    const std::function<bool()>& stop);
 

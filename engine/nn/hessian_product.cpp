@@ -17,7 +17,7 @@ double norm(const Buffer& values, const kernels::Backend& backend) {
   return backend.pruning.norm(values.as<double>(), count, workspace.data(), backend.stream);
 }
 
-/// The prunable weights, and moves from where they were.
+/// The prunable weights, which can be moved along a direction and returned to their origin.
 class WeightLine {
  public:
   explicit WeightLine(ParameterArena& parameters)
@@ -37,13 +37,14 @@ class WeightLine {
 
   /// weights = origin + distance * direction.
   void move(const Buffer& direction, double distance) { write(origin_, direction, distance); }
-  /// To its very bits.
+  /// Restores the original weights with exactly the same bits.
   void return_to_origin() {
     write(origin_, origin_, 0);
     away_ = false;
   }
 
-  /// The direction in the type of the weights, zero where masked. The weights lend it their memory.
+  /// Returns the direction rounded to the type of the weights, and zero where masked. The weights'
+  /// memory is used as temporary space.
   Buffer masked(const Buffer& direction) {
     Buffer result = zeroed_scores(parameters_);
     const kernels::Backend& backend = parameters_.backend();
@@ -70,7 +71,7 @@ class WeightLine {
   bool away_ = false;
 };
 
-/// Lets go of a graph's patterns when it goes out of scope.
+/// Releases the held patterns of a graph when it goes out of scope.
 class HeldPatterns {
  public:
   explicit HeldPatterns(Graph& graph) : graph_(graph) {}
@@ -85,16 +86,16 @@ class HeldPatterns {
   Graph& graph_;
 };
 
-/// The longest step: it moves the weights by this fraction of their norm. Were curvature changing
-/// on the scale of the weights, it would balance the truncation error, which grows with the square
-/// of the step, against the rounding of gradients, which grows with its inverse.
+/// The longest step moves the weights by this fraction of their norm. If curvature changed on the
+/// scale of the weights, this step would balance two errors: the truncation error, which grows with
+/// the square of the step, and the rounding error of gradients, which grows with its inverse.
 double longest_step(const ParameterArena& parameters) {
   return std::cbrt(parameters.element_bytes() == sizeof(double)
                        ? std::numeric_limits<double>::epsilon()
                        : static_cast<double>(std::numeric_limits<float>::epsilon()));
 }
 
-/// Difference quotients of the gradient of one piece, whose patterns are held.
+/// Difference quotients of the gradient of one piece, whose activation patterns are held.
 class Quotients {
  public:
   Quotients(const MeanLoss& loss, WeightLine& line, const Buffer& direction)
@@ -116,14 +117,15 @@ class Quotients {
     line_.return_to_origin();
   }
 
-  /// Finds the step: shortens `h` until the quotient no longer changes, and returns the quotient,
-  /// multiplied by `share`. Batch norm behind few values bends so sharply that the best steps of
-  /// two networks, and of two directions, differ by a factor of a thousand.
+  /// Finds the step: shortens `h` until the quotient no longer changes. Returns the quotient
+  /// multiplied by `share`. The search is needed because the best steps of two networks, or of two
+  /// directions, differ by factors of up to a thousand: batch norm over few values is strongly
+  /// curved.
   Buffer find_step(double& h, double share) {
     constexpr double kShorter = 0.25;
     constexpr double kSame = 1e-3;        // relative change that is good enough
-    constexpr double kSettled = 0.1;      // changes that grow again below this are rounding errors
-    constexpr int kMostShortenings = 10;  // by 1e-6
+    constexpr double kSettled = 0.1;      // changes below this that grow again are rounding errors
+    constexpr int kMostShortenings = 10;  // shortens by a factor of 1e-6 in total
     const ParameterArena& parameters = loss_.network.parameters();
     const kernels::Backend& backend = parameters.backend();
     Buffer quotient = zeroed_scores(parameters), change = zeroed_scores(parameters);

@@ -7,29 +7,29 @@
 //
 //   H v = (g(w + h v) - g(w - h v)) / (2 h) + O(h^2)
 //
-// with patterns that are recorded at w, anew for every piece of every batch. The step h is found on
-// the first piece: it begins at a fixed fraction of |w| / |v| and becomes shorter until the
-// quotient no longer changes by more than a thousandth, or changes by rounding only. The usual
-// difference quotient lets patterns change between its two gradients: ReLUs that change sides then
-// count as curvature, which is nothing that the second derivative of a ReLU network has.
+// with patterns that are recorded at w for every piece of every batch. The step h is found on the
+// first piece. It begins at a fixed fraction of |w| / |v| and becomes shorter until the quotient no
+// longer changes by more than a thousandth, or changes by rounding only. The usual difference
+// quotient lets patterns change between its two gradients: ReLUs that change sides then count as
+// curvature, although the second derivative of a ReLU network has no such term.
 
 #include "engine/nn/mean_loss.h"
 
 namespace sculpt {
 
-/// H v over the prunable weights, where H is the Hessian of `loss` by the weights that are not
-/// masked: elements of `direction` that belong to masked weights count as zero, and those of the
-/// result are zero. Biases and batch norm's gamma and beta are constants.
+/// Returns H v over the prunable weights, where H is the Hessian of `loss` with respect to the
+/// weights that are not masked. Elements of `direction` at masked weights count as zero, and the
+/// result is zero there. Biases and batch norm's gamma and beta are constants.
 ///
-/// `direction` and the result are like zeroed_scores() of the network's parameters: a double for
-/// each prunable weight, in the memory of the network's backend. The direction is rounded to the
-/// type of the weights; its length has no influence on the accuracy. A direction of zeros gives
-/// zeros.
+/// `direction` and the result have the format of zeroed_scores() for the network's parameters: a
+/// double for each prunable weight, in the memory of the network's backend. The direction is
+/// rounded to the type of the weights; its length does not affect the accuracy. A direction of
+/// zeros gives zeros.
 ///
-/// Weights, momentum, masks and running statistics are afterwards what they were, to their very
-/// bits, after an exception too; gradients are overwritten. Activations that are gates are held in
-/// memory once more meanwhile, and on a device that computes in shorter numbers than float, a copy
-/// of the network that does not.
+/// Afterwards, also after an exception, weights, momentum, masks and running statistics have
+/// exactly the same bits as before. Gradients are overwritten. During the call, activations that
+/// are gates are in memory twice. On a device that computes with less precision than float, the
+/// call also allocates a copy of the network that computes in float.
 ///
 /// Throws Error if the weights are all zero, or if the direction or a gradient is not finite.
 Buffer hessian_product(const MeanLoss& loss, const Buffer& direction);

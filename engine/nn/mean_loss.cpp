@@ -18,7 +18,8 @@ void for_each_piece(const MeanLoss& loss, const std::function<void(double share)
   for (int64_t index = 0; index < loss.batches; ++index) {
     const Batch batch = loss.batch(index);
     if (batch.count <= 0) fail("score batch {} is empty; check the training set", index);
-    // Even pieces: 100 images in a network for 99 are 50 and 50, since batch norm cannot take one.
+    // The pieces are even: for a network of at most 99 images, 100 images become 50 and 50, because
+    // batch norm cannot process a single image.
     const int64_t pieces = kernels::ceil_div(batch.count, network.max_batch());
     for (int64_t piece = 0; piece < pieces; ++piece) {
       const int64_t first = batch.count * piece / pieces;

@@ -1,6 +1,6 @@
 #pragma once
-// A loss as a function of the weights, which scores and analyses differentiate: the mean loss over
-// some batches of a network without dropout.
+// A loss as a function of the weights, which scores and analyses differentiate: the mean loss of a
+// network without dropout over some batches.
 
 #include <cstdint>
 #include <functional>
@@ -12,41 +12,42 @@
 
 namespace sculpt {
 
-/// The mean over `batches` batches of the mean loss over the images of each. Dropout passes
-/// everything.
+/// The mean over `batches` batches, where the loss of a batch is the mean over its images. Dropout
+/// keeps all elements.
 struct MeanLoss {
   Network& network;
   int64_t batches = 1;
-  /// Batch `index` in [0, batches): the same images whenever it is asked for, valid until the next
-  /// call. A batch larger than network.max_batch() is computed in even pieces, each with batch
-  /// statistics of its own.
+  /// Returns batch `index` in [0, batches): the same images in every call, valid until the next
+  /// call. A batch larger than network.max_batch() is computed in even pieces, each with its own
+  /// batch statistics.
   std::function<Batch(int64_t index)> batch = {};
   Normalization normalization = {};
-  /// Mode::train: with batch statistics and label smoothing. Mode::frozen: with running statistics
-  /// and without label smoothing.
+  /// Mode::train: uses batch statistics and label smoothing. Mode::frozen: uses running statistics
+  /// and no label smoothing.
   Mode mode = Mode::train;
 };
 
-/// Calls body(share) for every piece of every batch, with the piece in the network and dropout off;
-/// `share` of the mean loss belongs to the piece, and the shares add up to 1. Running statistics
-/// are afterwards as they were, after an exception too. Throws Error if there is no batch, or an
-/// empty one.
+/// Calls body(share) for every piece of every batch, with the piece loaded into the network and
+/// dropout off. `share` is the weight of the piece in the mean loss; the shares add up to 1.
+/// Afterwards, also after an exception, running statistics are as before. Throws Error if there is
+/// no batch, or an empty one.
 void for_each_piece(const MeanLoss& loss, const std::function<void(double share)>& body);
 
-/// A double for each prunable weight, zeroed, in the memory of the network's backend.
+/// Returns a zeroed array with a double for each prunable weight, in the memory of the network's
+/// backend.
 Buffer zeroed_scores(const ParameterArena& parameters);
 
-/// sum += factor * gradient of the piece in the network, whose forward pass has just run; nothing
-/// is added where masked. `sum` is like zeroed_scores().
+/// sum += factor * gradient of the piece that is in the network and whose forward pass has just
+/// run. Masked elements of `sum` are not changed. `sum` has the format of zeroed_scores().
 void add_gradient(Network& network, double factor, Buffer& sum);
 
-/// sum += factor * gradient of the loss; nothing is added where masked. Changes nothing but
-/// gradients. `sum` is like zeroed_scores().
+/// sum += factor * gradient of the loss. Masked elements of `sum` are not changed. The call changes
+/// nothing else but gradients. `sum` has the format of zeroed_scores().
 void add_mean_gradient(const MeanLoss& loss, double factor, Buffer& sum);
 
-/// A copy of the network on the backend of the same device that computes in float throughout; null
-/// if the network's own backend does so. Differences of gradients need it: they are lost in the
-/// rounding of shorter numbers.
+/// Returns a copy of the network on the backend of the same device that computes in float
+/// throughout; null if the network's own backend does so. Differences of gradients need this
+/// precision, because they would be lost in the rounding of shorter numbers.
 std::unique_ptr<Network> in_full_precision(Network& network);
 
 }  // namespace sculpt

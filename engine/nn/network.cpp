@@ -11,7 +11,8 @@ namespace sculpt {
 
 namespace {
 
-// Takes exempt layers out of pruning: by position, whatever a model calls them.
+// Exempts the layers that the spec excludes from pruning. They are found by position, so the names
+// of a model do not matter.
 void exempt(ParameterArena& arena, const NetworkSpec& spec) {
   ParameterId first_conv = -1, last_linear = -1;
   const auto parameters = arena.parameters();
@@ -136,7 +137,8 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
       graph_->shape(images_), launch());
 }
 
-// Always to the same place, which recorded steps know.
+// Returns the labels in the backend's memory. The address is always the same, because recorded
+// steps contain it.
 const int32_t* Network::send_labels() {
   const kernels::DeviceMemory* memory = graph_->backend().memory;
   if (!memory) return host_labels_.data();

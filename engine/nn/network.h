@@ -1,5 +1,5 @@
 #pragma once
-// A network: parameters, the recorded training step, and the few operations training needs of it.
+// A network: its parameters, the recorded training step, and the operations that training uses.
 
 #include <functional>
 #include <map>
@@ -21,7 +21,7 @@ namespace ops {
 class SoftmaxCrossEntropy;
 }
 
-/// Records a model: from the images to the logits. Supplied by models/.
+/// Records a model, from the images to the logits. models/ supplies these functions.
 using ModelFunction = std::function<Value(Builder&, Value images)>;
 
 struct NetworkSpec {
@@ -29,8 +29,8 @@ struct NetworkSpec {
   ImageShape image;
   int64_t classes = 10;
   float label_smoothing = 0;
-  bool prune_first_conv = true;  ///< off: the first convolution is never pruned
-  bool prune_classifier = true;  ///< off: the last linear layer is never pruned
+  bool prune_first_conv = true;  ///< if false, the first convolution is never pruned
+  bool prune_classifier = true;  ///< if false, the last linear layer is never pruned
 };
 
 class Network {
@@ -47,39 +47,44 @@ class Network {
   const Graph& graph() const { return *graph_; }
   int64_t max_batch() const { return graph_->max_batch(); }
 
-  /// By the name of the weight: which kernels its layer runs on, where there is a choice.
+  /// The kernels of each layer that has a choice of kernels, keyed by the name of the layer's
+  /// weight.
   std::map<std::string, PassKernels> pass_kernels() const;
 
   /// Fills weights from the initialisation each parameter was registered with, as a function of
   /// (seed, parameter, element); resets running statistics, momentum and masks.
   void initialise(uint64_t seed);
 
-  /// Copies a batch in: uint8 images normalised by the backend, and labels.
+  /// Copies a batch into the network: uint8 images, which the backend normalises, and labels.
   void load(const Batch& batch, const Normalization& normalization);
-  /// The same from a data set in the backend's memory, where `at` lies too. Only launches.
+  /// The same from a data set in the backend's memory. `at` lies in the backend's memory, too. Only
+  /// launches kernels.
   void load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
                      int64_t batch);
-  /// Float images, [batch][C][H][W], unlabelled.
+  /// Loads float images, [batch][C][H][W], without labels.
   void load_values(const float* images, int64_t batch);
 
-  /// Runs the loaded batch. Returns sums over its images. The loss uses label smoothing in training
-  /// mode only.
+  /// Runs the loaded batch and returns sums over its images. The loss uses label smoothing in
+  /// training mode only.
   kernels::LossSums forward(Mode mode, uint64_t step = 0);
-  /// The same in two parts that do not wait for a device. First, in training mode only, the number
-  /// of the step; everything that kernels will need is then in the backend's memory.
+  /// The same in two parts that do not wait for a device. Call this part first, in training mode
+  /// only, with the number of the step. Afterwards, everything that kernels need is in the
+  /// backend's memory.
   void begin_step(uint64_t step);
-  /// Then the launches, which add to loss_sums().
+  /// The second part launches the kernels, which add to loss_sums().
   void forward_adding(Mode mode);
-  /// Waits for the device.
+  /// Returns the sums; waits for the device.
   kernels::LossSums loss_sums() const;
-  /// Waits for nothing; on a device only.
+  /// Reads the sums without waiting; only on a device.
   Readback<kernels::LossSums> read_loss_sums();
   void set_loss_sums(const kernels::LossSums& sums);
-  /// Gradients of the mean loss of the batch, into parameters().gradients().
+  /// Computes the gradients of the mean loss of the batch and writes them to
+  /// parameters().gradients().
   void backward() { graph_->backward(); }
-  /// Gradients of `scale` times the sum of all logits (SynFlow's R).
+  /// Computes the gradients of `scale` times the sum of all logits (SynFlow's R).
   void backward_from_logit_sum(float scale = 1);
-  /// Logits of the last forward, [batch][classes]; before backward(), which may reuse their memory.
+  /// Returns the logits of the last forward pass, [batch][classes]. Call it before backward(),
+  /// which may reuse their memory.
   std::vector<float> logits();
 
  private:
@@ -96,7 +101,7 @@ class Network {
 
   Staging pixels_, values_, mean_, std_;
   std::vector<int32_t> host_labels_;
-  Buffer labels_;  // [max_batch], on a device
+  Buffer labels_;  // [max_batch]; used on a device only
   int64_t batch_ = 0;
 };
 

@@ -4,7 +4,7 @@
 
 namespace sculpt {
 
-/// Lets a network's dropout pass everything in training mode, while this lives.
+/// While this object lives, the network's dropout keeps all elements in training mode.
 class WithoutDropout {
  public:
   explicit WithoutDropout(Network& network)

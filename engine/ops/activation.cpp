@@ -1,4 +1,4 @@
-// ReLU, add and flatten.
+// The ops ReLU, add and flatten.
 
 #include <memory>
 
@@ -18,7 +18,7 @@ class Relu final : public Node {
   }
   void forward(const Replay& r) override {
     if (const void* gate = r.held(output))
-      // A ReLU that is held is linear: its value and its gradient are the same map.
+      // With a held pattern a ReLU is linear, so its value and its gradient are the same map.
       kernels_->relu_backward(r.data(output), r.data(inputs[0]), gate, shape_,
                               kernels::GradWrite::overwrite, r.launch);
     else

@@ -129,10 +129,11 @@ class BatchNorm final : public Node, private BlockPasses {
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }
-  // Without a residual the ReLU's mask is recomputed from x, which spares reading y.
+  // Without a residual, the backward pass recomputes the ReLU's gate from x, so that it need not
+  // read y.
   bool backward_reads_output() const override { return options_.relu && has_residual(); }
   size_t workspace_bytes() const override { return workspace_bytes_; }
-  // The statistics of a channel need two values.
+  // In training, the statistics of a channel need at least two values.
   int64_t least_training_batch() const override { return shape_.height * shape_.width > 1 ? 1 : 2; }
   bool takes_sums(size_t i) const override { return i == 0; }
 
@@ -142,16 +143,17 @@ class BatchNorm final : public Node, private BlockPasses {
     return has_residual() ? r.data(inputs[1]) : nullptr;
   }
 
-  /// Chunks of a channel's sums.
+  /// The number of chunks of a channel's sums.
   int64_t chunks(int64_t images) const {
     return kernels::ceil_div(images, lanes_) * kernels::bands_of(shape_);
   }
-  /// Between sum() and begin(), of either pass.
+  /// The sums, which are valid between sum() and begin() of either direction.
   kernels::ChannelSums channel_sums(const Replay& r) {
     return {sums_.as<double>(), chunks(r.images())};
   }
 
-  /// The layer's options, without the ReLU while its pattern is held: the gate is applied apart.
+  /// Returns the layer's options. While the pattern of the ReLU is held, the ReLU is left out,
+  /// because the gate is then applied separately.
   kernels::BatchNormOptions options_of(const Replay& r) const {
     kernels::BatchNormOptions options = options_;
     options.momentum = r.statistics_momentum.value_or(options_.momentum);
@@ -159,7 +161,8 @@ class BatchNorm final : public Node, private BlockPasses {
     return options;
   }
 
-  // What the backward kernels take the ReLU's gate from where x alone does not tell.
+  // Returns the output if the backward kernels need it to find the ReLU's gate, which x alone does
+  // not determine if there is a residual.
   const void* relu_output(const Replay& r) const {
     return has_residual() ? r.data(output) : nullptr;
   }

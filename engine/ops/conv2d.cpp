@@ -67,7 +67,8 @@ class Conv2d final : public WeightedNode {
     return r.winograd &&
            (pass == ConvPass::weight_grad ? winograd_weights_ : winograd_activations_);
   }
-  // By the batch at hand: a short one gives the same bits in a network of any size.
+  // These two functions decide by the batch that is running, so that a short batch gives the same
+  // bits in a network with any largest batch.
   bool activations_by_winograd(const Replay& r) const {
     return r.winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
   }
@@ -78,7 +79,7 @@ class Conv2d final : public WeightedNode {
   Conv2dShape shape_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   const kernels::WinogradKernels* winograd_ = nullptr;
-  // Whether they pay at the largest batch; then there is workspace for them.
+  // True if Winograd's algorithm pays at the largest batch. Its workspace is then allocated.
   bool winograd_activations_ = false;  // forward pass and input gradient
   bool winograd_weights_ = false;
   size_t workspace_bytes_ = 0;

@@ -26,7 +26,7 @@ class Dropout final : public Node {
                              kernels::GradWrite::overwrite, r.launch);
   }
 
-  // The mask is drawn again rather than stored: the same (seed, step) gives the same mask.
+  // The mask is not stored but drawn again, because the same (seed, step) gives the same mask.
   void backward(const Replay& r) override {
     void* dx = r.grad(inputs[0]);
     if (!dx) return;

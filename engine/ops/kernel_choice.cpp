@@ -45,7 +45,7 @@ Timing time_alternately(Choice expected, const std::function<void()>& native,
                         const std::function<void()>& sparse) {
   constexpr int kLeastRounds = 2, kMostRounds = 12;
   constexpr double kClear = 1.5, kMostMicroseconds = 250e3;
-  native();  // brings memory and caches into the state that a step finds
+  native();  // a first run brings memory and caches into the state of a training step
   sparse();
   Timing best = {HUGE_VAL, HUGE_VAL, Choice::sparse};
   double spent = 0;

@@ -16,7 +16,8 @@ using kernels::ConvPass;
 /// "forward", "input_grad" or "weight_grad".
 const char* to_string(ConvPass pass);
 
-/// Everything about a pass that decides which kernels are faster, besides the machine.
+/// One pass of a layer, with everything besides the machine that determines which kernels are
+/// faster.
 struct PassProblem {
   ConvPass pass = ConvPass::forward;
   /// Shape of the layer; a linear layer is a 1x1 convolution over one pixel.

@@ -11,31 +11,33 @@
 
 namespace sculpt::ops {
 
-/// Second-level caches by size. The sizes within a class are not told apart.
+/// Classes of second-level cache sizes. The rule does not distinguish the sizes within a class.
 enum class CacheClass { half_mib, one_mib, two_mib };
 
-/// half_mib for less than 768 KiB, and where the size is unknown (0 bytes); two_mib from 1.5 MiB.
+/// Returns half_mib for less than 768 KiB and for an unknown size (0 bytes), and two_mib from 1.5
+/// MiB.
 CacheClass cache_class(int64_t l2_bytes);
 
-/// What the rule knows of a machine.
+/// The properties of a machine that the rule uses.
 struct Machine {
-  std::string_view backend;  ///< name of the backend, which names its instruction set
+  std::string_view backend;  ///< name of the backend, which includes its instruction set
   int64_t l2_bytes = 0;      ///< of one core's second-level cache; 0: unknown
-  int threads = 1;           ///< plays no part in any row so far
+  int threads = 1;           ///< no row uses it so far
 };
 
-/// The machine that this process runs on, with kernels of the backend of this name.
+/// Returns the machine that this process runs on, with kernels of the backend of this name.
 Machine this_machine(std::string_view backend);
 
-/// Largest density at which kernels that skip masked weights are held to be faster. Between 0 and
-/// 1; problem.density plays no part in it.
+/// Returns the largest density, between 0 and 1, at which the rule considers kernels that skip
+/// masked weights faster. problem.density is ignored.
 double break_even_density(const PassProblem& problem, const Machine& machine);
 
-/// Whether the rows that the rule uses on this machine were measured on a machine of its class: the
-/// same instruction set and class of cache. If not, they are those of the nearest class.
+/// Returns true if the rows that the rule uses on this machine were measured on a machine of its
+/// class, which means the same instruction set and class of cache. Otherwise, the rule uses the
+/// rows of the nearest class.
 bool rule_was_measured(const Machine& machine);
 
-/// Choice::sparse up to the break-even density, else Choice::native.
+/// Returns Choice::sparse up to the break-even density, and Choice::native above it.
 kernels::Choice choose_by_rule(const PassProblem& problem, const Machine& machine);
 
 }  // namespace sculpt::ops

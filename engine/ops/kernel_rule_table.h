@@ -1,14 +1,15 @@
 #pragma once
 // The table behind the rule: break-even densities, up to which kernels that skip masked weights
-// beat dense kernels. `sculpt_bench rule` measures them and prints them beside what stands here:
+// beat dense kernels. `sculpt_bench rule` measures these densities and prints them beside the
+// values of this table:
 //
 //   sculpt_bench rule --threads 1 --model resnet20 --batch 128
 //   sculpt_bench rule --threads 1 --model resnet18 --batch 64
 //
-// With one thread the benchmark counts CPU time. A row holds for a class of layers; a value between
-// those of the measured layers stands for the class. Where the times cross slowly, the value is at
-// the upper end, because layers that are sparse in all passes also run block by block, which the
-// benchmark of single passes does not show; `sculpt_bench choices` does.
+// With one thread the benchmark counts CPU time. A row holds for a class of layers, and its value
+// lies between those of the measured layers. Where the two times cross slowly, the value is at the
+// upper end, because layers that are sparse in all passes also run block by block. The benchmark of
+// single passes does not show that effect; `sculpt_bench choices` does.
 
 #include <cstdint>
 #include <limits>
@@ -19,29 +20,29 @@
 
 namespace sculpt::ops {
 
-/// Layers whose dense kernels are alike.
+/// Classes of layers whose dense kernels behave alike.
 enum class LayerKind {
   image,      ///< at most 4 input channels in a group: first layers, and depthwise ones
   pointwise,  ///< 1x1 windows and linear layers
   strided,    ///< larger windows with a stride
   spatial,    ///< larger windows without a stride, direct kernels
-  winograd,   ///< the same on Winograd's algorithm
+  winograd,   ///< larger windows without a stride, on Winograd's algorithm
 };
 
 /// Break-even densities of one class of layers.
 struct RuleRow {
   LayerKind kind;
   int64_t most_channels;  ///< the smaller of the input channels in a group and the output channels
-  int64_t most_pixels;    ///< of the output
+  int64_t most_pixels;    ///< pixels of the output
   double forward, input_grad, weight_grad;
 };
 
-/// The rows of one class of machines. The first row that fits a layer counts; the last one of each
-/// kind fits all.
+/// The rows of one class of machines. The first row that fits a layer applies. The last row of each
+/// kind fits all layers of that kind.
 struct RuleSection {
   std::string_view backend;
   CacheClass cache;
-  bool measured;  ///< by the benchmark, on a machine of this class
+  bool measured;  ///< whether the benchmark measured the rows on a machine of this class
   std::span<const RuleRow> rows;
 };
 
@@ -64,8 +65,9 @@ inline constexpr RuleRow kAvx2HalfMib[] = {
     {LayerKind::winograd, kAny, kAny, 0.22, 0.22, 0.14},
 };
 
-// Not measured by the benchmark: the three limits that timing with two threads had found on the
-// convolutions of ResNet-18 and ResNet-20 (an AMD EPYC with AVX-512, November 2026).
+// The benchmark has not measured these rows. They contain the three limits that timing with two
+// threads had found on the convolutions of ResNet-18 and ResNet-20 (an AMD EPYC with AVX-512,
+// November 2026).
 inline constexpr RuleRow kAvx512[] = {
     {LayerKind::image, kAny, kAny, 0.5, 0.5, 0.4},
     {LayerKind::pointwise, kAny, kAny, 0.5, 0.5, 0.4},

@@ -1,5 +1,5 @@
 #pragma once
-// The loss node, which the network talks to directly.
+// The loss node, which the network calls directly.
 
 #include <utility>
 
@@ -20,17 +20,18 @@ class SoftmaxCrossEntropy final : public Node {
   void backward(const Replay& r) override;
   size_t workspace_bytes() const override { return workspace_bytes_; }
 
-  /// Labels of the coming batches, in the backend's memory; null: forward() does nothing.
+  /// Sets the labels of the coming batches, in the backend's memory. With null, forward() does
+  /// nothing.
   void set_labels(const int32_t* labels) { labels_ = labels; }
-  /// What forward() adds its batch's sums to. Reading waits for the device.
+  /// The sums to which forward() adds those of its batch. Reading them waits for the device.
   kernels::LossSums sums() const {
     return *reinterpret_cast<const kernels::LossSums*>(std::as_const(sums_).host());
   }
-  /// Reads them without waiting; on a device only.
+  /// Reads the sums without waiting; only on a device.
   Readback<kernels::LossSums> read_sums() {
     return {*backend_->memory, reinterpret_cast<kernels::LossSums*>(sums_.device())};
   }
-  /// As ParameterArena::hand_to_device.
+  /// Brings the sums into the backend's memory; see ParameterArena::hand_to_device().
   void hand_to_device() { sums_.device(); }
   void set_sums(const kernels::LossSums& sums) {
     *reinterpret_cast<kernels::LossSums*>(sums_.host()) = sums;
@@ -39,10 +40,10 @@ class SoftmaxCrossEntropy final : public Node {
  private:
   float label_smoothing_;
   const int32_t* labels_ = nullptr;
-  MirroredBuffer sums_;  // one LossSums
+  MirroredBuffer sums_;  // holds one LossSums
   kernels::ActivationShape shape_;
   const kernels::Backend* backend_ = nullptr;
-  Buffer dlogits_;  // written by forward(), which has the softmax at hand
+  Buffer dlogits_;  // written by forward(), which computes the softmax anyway
   size_t workspace_bytes_ = 0;
 };
 

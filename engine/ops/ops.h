@@ -1,9 +1,9 @@
 #pragma once
-// The front door of all ops: each function checks shapes, records a node and returns its output.
-// Activations are [N, C, H, W] with N the batch; a "feature vector" is [N, C, 1, 1]. Errors name
-// the layer and the offending shapes.
+// The interface of all ops. Each function checks shapes, records a node and returns the node's
+// output. Activations are [N, C, H, W] with N the batch; a "feature vector" is [N, C, 1, 1]. Errors
+// name the layer and the offending shapes.
 //
-// The gradient of each op stands next to its value in ops/<family>.cpp.
+// The gradient of each op is defined next to its value in ops/<family>.cpp.
 
 #include <optional>
 #include <string>
@@ -21,7 +21,8 @@ struct Conv2dOptions {
 /// weight: OIHW [out, in / groups, kh, kw]; bias: [out].
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, Conv2dOptions options);
-/// What a node that is a convolution computes, of a finished graph; null for other nodes.
+/// Returns the shape of the convolution that a node of a finished graph computes; null if the node
+/// is not a convolution.
 const kernels::Conv2dShape* conv2d_shape(const Node& node);
 
 /// x: [N, in, 1, 1]; weight: [out, in]; bias: [out]. Result [N, out, 1, 1].
@@ -47,10 +48,10 @@ Value batch_norm(Graph& graph, const std::string& name, Value x, BatchNormParame
 
 Value relu(Graph& graph, const std::string& name, Value x);
 Value add(Graph& graph, const std::string& name, Value a, Value b);
-/// Zeroes each element with probability `rate` in training and scales the others by 1 / (1 - rate).
-/// `salt` tells several dropouts of a network apart.
+/// In training, zeroes each element with probability `rate` and scales the other elements by 1 / (1
+/// - rate). `salt` distinguishes several dropouts of a network.
 Value dropout(Graph& graph, const std::string& name, Value x, float rate, uint64_t salt);
-/// [N, C, H, W] to [N, C*H*W, 1, 1].
+/// Reshapes [N, C, H, W] to [N, C*H*W, 1, 1].
 Value flatten(Graph& graph, const std::string& name, Value x);
 
 struct PoolOptions {

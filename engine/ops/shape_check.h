@@ -1,5 +1,5 @@
 #pragma once
-// Messages about shapes, the same for every op.
+// Checks of shapes with the same error messages for every op.
 
 #include <string>
 

@@ -1,5 +1,6 @@
 #pragma once
-// The kept weights of a convolution or linear layer, as the kernels that skip the others want them.
+// The kept weights of a convolution or linear layer, in the form that kernels which skip masked
+// weights use.
 
 #include <optional>
 #include <span>
@@ -12,25 +13,27 @@ namespace sculpt::ops {
 
 class SparseLayer {
  public:
-  /// `shape`: of a linear layer, that of a 1x1 convolution over one pixel. The arena must outlive
-  /// this object.
+  /// `shape` of a linear layer is the shape of a 1x1 convolution over one pixel. The arena must
+  /// outlive this object.
   void prepare(const ParameterArena& arena, ParameterId weight, const kernels::Conv2dShape& shape);
 
-  /// Whether the backend has kernels that skip masked weights.
+  /// Returns true if the backend has kernels that skip masked weights.
   bool available() const { return kernels().forward != nullptr; }
 
-  /// Looks at the mask. True if it is not that of the last call (before the first one: all ones),
-  /// or if there are more threads than the lists below were made for; they are then gone.
+  /// Reads the mask. Returns true if the mask differs from that of the last call (before the first
+  /// call: all ones), or if there are more threads than the lists below were built for. In both
+  /// cases the lists are freed.
   bool follow_mask();
   bool masked() const { return !mask_.empty(); }
-  /// Kept weights over all weights.
+  /// The number of kept weights divided by the number of all weights.
   double density() const;
 
-  /// Makes the lists of kept weights, or frees them.
+  /// build() creates the lists of kept weights, and drop() frees them.
   void build();
   void drop();
-  /// Once no kernel reads the other weights: from now on the lists are for arrays without them. To
-  /// run on blocks takes buffers.
+  /// Call this when no kernel reads masked weights any more. From now on, the lists refer to arrays
+  /// that hold kept weights only. With `on_blocks`, also allocates the buffers for running on
+  /// blocks.
   void keep_only(bool on_blocks);
   bool kept_only() const { return kept_only_; }
 
@@ -39,11 +42,12 @@ class SparseLayer {
   const kernels::SparsePattern& conv() const { return *conv_; }
   void* workspace() { return workspace_.data(); }
 
-  // For passes on blocks.
-  /// The values of the kept weights, as gather() found them.
+  // These functions are for passes on blocks.
+  /// The values of the kept weights as gather() last read them.
   const void* values() const { return values_.data(); }
   void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
-  /// The gradient that thread `thread` adds to; zero_partials() zeroes, sum_partials() adds up all.
+  /// The partial gradient that thread `thread` adds to. zero_partials() zeroes the partial
+  /// gradients of all threads; sum_partials() adds them up.
   void* partial(int thread) { return workspace_.data() + static_cast<size_t>(thread) * partial_; }
   void zero_partials();
   void sum_partials(void* dweight);
@@ -55,13 +59,13 @@ class SparseLayer {
   ParameterId weight_ = -1;
   kernels::Conv2dShape shape_;
   int64_t mask_version_ = -1;
-  std::vector<bool> mask_;  // as it was last seen; empty: all weights are kept
+  std::vector<bool> mask_;  // mask at the last call of follow_mask(); empty: all weights are kept
   int64_t kept_ = 0;
   std::optional<kernels::SparsePattern> conv_;
   bool kept_only_ = false;
-  int threads_ = 0;            // that workspace_ is for
+  int threads_ = 0;            // number of threads that workspace_ is for
   Buffer workspace_, values_;  // on blocks, workspace_ holds the partial gradients
-  size_t partial_ = 0;         // bytes of one
+  size_t partial_ = 0;         // bytes of one partial gradient
 };
 
 }  // namespace sculpt::ops

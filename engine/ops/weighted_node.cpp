@@ -11,8 +11,8 @@ using kernels::Timing;
 
 namespace {
 
-// Above this density kernels that skip masked weights lose by far, and their lists would be long:
-// nothing is timed.
+// Above this density, nothing is timed: kernels that skip masked weights are much slower there, and
+// their lists would be long.
 constexpr double kWorthTiming = 0.7;
 
 constexpr PassKernels kAllSparse = {Choice::sparse, Choice::sparse, Choice::sparse};
@@ -63,8 +63,9 @@ void WeightedNode::run_sparse(ConvPass pass, const Replay& r, void* dweight) {
   }
 }
 
-// Biases would want partial sums of their own; layers that batch norm follows have none. Planes of
-// one pixel are faster together.
+// Layers with a bias do not run on blocks, because the bias gradient would need partial sums of its
+// own; layers followed by batch norm have no bias. Layers with planes of one pixel do not run on
+// blocks either, because they are faster on the whole batch.
 BlockPasses* WeightedNode::block_passes() {
   const kernels::ActivationShape& out = sparse_.shape().out;
   const bool possible =
@@ -122,7 +123,7 @@ void WeightedNode::choose_kernels(const Replay& r) {
   if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
   const bool timed = r.sparse == SparseKernels::tuned && r.chooser != nullptr;
   if (timed && sparse_.density() > kWorthTiming) return;
-  if (timed) sparse_.build();  // timing runs on the lists
+  if (timed) sparse_.build();  // timing runs sparse kernels, which need the lists
   pass_kernels_ = choose(r);
   if (pass_kernels_ == PassKernels{}) return sparse_.drop();
   if (!timed) sparse_.build();
@@ -151,19 +152,20 @@ PassProblem WeightedNode::pass_problem(ConvPass pass, const Replay& r) const {
   return {pass, sparse_.shape(), max_batch_, by_winograd(pass, r), sparse_.density()};
 }
 
-/// Memory that was never written reads as one page of zeros, from cache.
+/// Zeroes an activation before a measurement. Otherwise memory that was never written would be read
+/// as one page of zeros from cache, which would distort the times.
 void WeightedNode::touch(void* activation, const kernels::ActivationShape& shape) const {
   const kernels::Backend& backend = arena_->backend();
   const int64_t cells = backend.blocks(max_batch_) * shape.block_stride();
   std::memset(activation, 0, static_cast<size_t>(cells * backend.lanes) * backend.activation_bytes);
 }
 
-/// Runs on the network's own activations: the next step overwrites them.
+/// Times both kernels on the network's own activations, which the next step overwrites.
 Timing WeightedNode::measure(const PassProblem& problem, const Replay& r) {
   Replay trial = r;
   trial.mode = Mode::train;
   trial.launch.batch = max_batch_;
-  const bool reads_images = r.grad(inputs[0]) == nullptr;  // which stay loaded
+  const bool reads_images = r.grad(inputs[0]) == nullptr;  // images must not be overwritten
   if (!reads_images) touch(r.data(inputs[0]), sparse_.shape().in);
   touch(r.grad(output), sparse_.shape().out);
   Buffer dweight(static_cast<size_t>((*arena_)[weight_].count) * arena_->element_bytes(),

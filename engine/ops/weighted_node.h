@@ -1,7 +1,7 @@
 #pragma once
-// What convolutions and linear layers share: one input, a weight that masks may thin out, maybe a
-// bias, and for each of their three passes a choice between dense kernels and kernels that skip
-// masked weights.
+// The common part of convolutions and linear layers. They have one input, a weight that may be
+// masked, an optional bias, and for each of their three passes a choice between dense kernels and
+// kernels that skip masked weights.
 
 #include <optional>
 
@@ -22,14 +22,15 @@ class WeightedNode : public Node, private BlockPasses {
   BlockPasses* block_passes() final;
   bool backward_reads_input(size_t) const final { return true; }
 
-  /// What a choice of kernels for this pass depends on, under the present mask.
+  /// Returns everything that the choice of kernels for this pass depends on, under the current
+  /// mask.
   PassProblem pass_problem(ConvPass pass, const Replay& r) const;
 
  protected:
-  /// Of prepare(). `shape`: see SparseLayer.
+  /// Call this from prepare(). `shape`: see SparseLayer.
   void prepare_sparse(const Graph& graph, const kernels::Conv2dShape& shape);
 
-  // The passes on dense kernels, from and to the activations of the replay.
+  // The passes on dense kernels. They read and write the activations of the replay.
   virtual void dense_forward(const Replay& r) = 0;
   virtual void dense_input_grad(const Replay& r) = 0;
   virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;
@@ -38,7 +39,7 @@ class WeightedNode : public Node, private BlockPasses {
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
   void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
 
-  /// Whether the dense kernels of this pass spare multiplications.
+  /// Returns true if the dense kernels of this pass use Winograd's algorithm.
   virtual bool by_winograd(ConvPass, const Replay&) const { return false; }
 
  private:
@@ -66,7 +67,7 @@ class WeightedNode : public Node, private BlockPasses {
   PassKernels pass_kernels_;
 };
 
-/// The node as a layer with a weight; null for other nodes.
+/// Returns the node as a layer with a weight; null for other nodes.
 const WeightedNode* weighted_node(const Node& node);
 
 }  // namespace sculpt::ops

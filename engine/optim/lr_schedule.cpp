@@ -16,7 +16,7 @@ double fraction(int64_t step, int64_t steps) {
   return static_cast<double>(step) / static_cast<double>(steps);
 }
 
-/// From `from` to 1 along half a cosine, for x in [0, 1].
+/// Goes from `from` to `to` along half a cosine, for x in [0, 1].
 double cosine_between(double from, double to, double x) {
   return to + (from - to) * 0.5 * (1 + std::cos(kPi * x));
 }
@@ -29,7 +29,8 @@ double step_warmup(int64_t step, int64_t steps, const OptimOptions& o) {
   const double t = fraction(step, steps);
   double lr = o.lr * warmup_factor(t, o);
   for (const double milestone : o.milestones) {
-    // Milestones stand for a number of steps: a fraction like 60/150 of 300 is exactly step 120.
+    // A milestone is rounded to a number of steps, so that a fraction like 60/150 of 300 is exactly
+    // step 120.
     const double at = std::round(milestone * static_cast<double>(steps));
     if (static_cast<double>(step) >= at) lr *= o.decay_factor;
   }

@@ -22,23 +22,24 @@
 
 namespace sculpt {
 
-/// The learning rate of step `step` (from 0) of a cycle of `steps` steps.
+/// Returns the learning rate of step `step` (from 0) of a cycle of `steps` steps.
 using LrScheduleFunction = double (*)(int64_t step, int64_t steps, const OptimOptions& options);
 
 struct LrSchedule {
   std::string_view name;
   LrScheduleFunction function;
   std::string_view help;
-  std::string_view reads;  ///< config keys it depends on besides train.lr, separated by spaces
+  std::string_view reads;  ///< config keys that it depends on besides train.lr, separated by spaces
 };
 
 std::span<const LrSchedule> lr_schedules();
 
-/// The learning rate by the schedule that options.schedule names. Throws Error on an unknown name
-/// or a step outside [0, steps).
+/// Returns the learning rate of the schedule that options.schedule names. Throws Error if the name
+/// is unknown or the step is outside [0, steps).
 double learning_rate(int64_t step, int64_t steps, const OptimOptions& options);
 
-/// What ranges cannot say: milestones in increasing order, warmup + cooldown <= 1.
+/// Checks what ranges cannot express: milestones in increasing order, warmup + cooldown <= 1.
+/// Throws Error otherwise.
 void validate(const OptimOptions& options);
 
 }  // namespace sculpt

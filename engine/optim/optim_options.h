@@ -9,7 +9,7 @@
 
 namespace sculpt {
 
-/// Names of the table in lr_schedule.cpp.
+/// The names of the table in lr_schedule.cpp.
 std::vector<std::string> lr_schedule_names();
 
 /// SGD and its learning-rate schedule. Config section: train.

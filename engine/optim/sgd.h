@@ -16,25 +16,25 @@ class Sgd {
   /// The arena must be allocated, and must outlive this object.
   Sgd(ParameterArena& parameters, const OptimOptions& options);
 
-  /// One update from parameters().gradients(). Masked weights and momentum are exactly +0
-  /// afterwards. Gradients are scaled down to clip_norm where their norm is larger (that of all
-  /// unmasked gradients together, before weight decay).
+  /// Makes one update from parameters().gradients(). Afterwards, masked weights and their momentum
+  /// are exactly +0. If the norm of the gradients exceeds clip_norm, the gradients are scaled down
+  /// to clip_norm. The norm is that of all unmasked gradients together, before weight decay.
   void step(double lr) {
     set_lr(lr);
     step();
   }
-  /// The same in two parts: the learning rate of the steps to come,
+  /// The same in two parts. This part sets the learning rate of the following steps.
   void set_lr(double lr);
-  /// and the update, which only launches.
+  /// This part makes the update. It only launches kernels.
   void step();
-  /// What the last step scaled the gradients by: below 1 if they were clipped.
+  /// The factor by which the last step scaled the gradients: below 1 if they were clipped.
   double clip_scale() const;
 
-  /// At the start of every cycle.
+  /// Zeroes the momentum. Called at the start of every cycle.
   void zero_momentum() { parameters_.zero_momentum(); }
 
-  /// Runs of parameters that are updated alike: neighbours with the same weight decay are one. As
-  /// of the last step.
+  /// The number of ranges of parameters that are updated alike in the last step. Neighbouring
+  /// parameters with the same weight decay form one range.
   int64_t segments() const { return segment_count_; }
 
  private:
@@ -43,9 +43,9 @@ class Sgd {
 
   ParameterArena& parameters_;
   OptimOptions options_;
-  StoredArray::Layout form_;  // that segments_ were made for
+  StoredArray::Layout form_;  // layout that segments_ were made for
   int64_t segment_count_ = 0;
-  MirroredBuffer segments_;  // kernels::SgdSegment
+  MirroredBuffer segments_;  // array of kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;
   Buffer workspace_;
 };

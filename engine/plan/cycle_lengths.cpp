@@ -43,7 +43,7 @@ const EpochSpread& find_spread(std::string_view name) {
        fmt::join(epoch_spread_names(), ", "));
 }
 
-/// Real-valued quotas in proportion to `shares` that sum to `total`, none below 1.
+/// Returns real-valued quotas in proportion to `shares`. They sum to `total`, and none is below 1.
 std::vector<double> quotas_at_least_one(const std::vector<double>& shares, int64_t total) {
   const size_t n = shares.size();
   std::vector<double> quota(n, 1.0);
@@ -91,7 +91,8 @@ std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t
 
   const std::vector<double> quota = quotas_at_least_one(shares, total);
   std::vector<int64_t> epochs;
-  // The small slack keeps a quota like 2.9999999999 at 3, and its remainder out of the contest.
+  // The slack makes a quota like 2.9999999999 count as 3, so that its remainder does not win an
+  // extra epoch.
   for (const double q : quota)
     epochs.push_back(static_cast<int64_t>(std::floor(q + 1e-9)));
   const int64_t rest = total - std::accumulate(epochs.begin(), epochs.end(), int64_t{0});

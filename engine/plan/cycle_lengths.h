@@ -1,5 +1,5 @@
 #pragma once
-// How a total number of epochs is shared between the cycles of a run.
+// Divides a total number of epochs between the cycles of a run.
 //
 // Cycle k of C gets a share proportional to
 //
@@ -12,8 +12,8 @@
 //   alternating           1, 2, 1, 2, ...
 //   plateau               min(k + 1, ceil(C / 2)): grows for half of the cycles, then constant
 //
-// and at least 1 epoch; rounded by largest remainder (ties: earlier cycle), so that the sum is
-// exactly the budget.
+// and at least 1 epoch. Counts are rounded by largest remainder (ties: earlier cycle), so that
+// their sum is exactly the total.
 
 #include <cstdint>
 #include <span>
@@ -30,8 +30,8 @@ struct EpochSpread {
 
 std::span<const EpochSpread> epoch_spreads();
 
-/// Epochs of each cycle; their sum is `total`. Throws Error if total < cycles or the name is
-/// unknown.
+/// Returns the number of epochs of each cycle; their sum is `total`. Throws Error if total < cycles
+/// or the name is unknown.
 std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t cycles);
 
 }  // namespace sculpt

@@ -1,5 +1,5 @@
 #pragma once
-// Settings of how many cycles a method trains and of how the cycles share the epochs.
+// Settings for the number of cycles that a method trains and for their lengths.
 
 #include <cstdint>
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace sculpt {
 
-/// Names of the table in cycle_lengths.cpp.
+/// The names of the table in cycle_lengths.cpp.
 std::vector<std::string> epoch_spread_names();
 
-/// How many cycles a method trains and how long each is. Config section: cycles.
+/// The number of cycles that a method trains, and the length of each. Config section: cycles.
 struct CycleOptions {
   int64_t count = 3;
   int64_t final = 1;

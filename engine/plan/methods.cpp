@@ -12,7 +12,7 @@ namespace sculpt {
 
 namespace {
 
-/// Twelve decimals: 1 - 0.9 should read 0.1 in a plan, not 0.09999999999999998.
+/// Rounds to twelve decimals, so that 1 - 0.9 reads 0.1 in a plan and not 0.09999999999999998.
 double tidy(double density) {
   return std::round(density * 1e12) / 1e12;
 }
@@ -28,7 +28,7 @@ void add_cycles(Plan& plan, const MethodSettings& s) {
     plan.push_back(Cycle{epochs});
 }
 
-/// Train, then prune, rewind (maybe) and train again per level.
+/// Trains once. Then, for each level, prunes, rewinds if `rewind` is set, and trains again.
 Plan iterative(const MethodSettings& s, std::optional<RewindStep> rewind, int64_t first_epoch) {
   Plan plan = {Cycle{s.epochs}};
   for (const double density : density_ladder(s.prune.rate, target_density(s))) {
@@ -144,7 +144,7 @@ std::vector<std::string> method_names() {
 std::vector<double> density_ladder(double rate, double target) {
   SCULPT_CHECK(rate > 0 && rate < 1 && target > 0, "rate {}, target density {}", rate, target);
   const double levels = std::log(target) / std::log1p(-rate);
-  const auto most = static_cast<double>(kMostPlanSteps) / 3;  // prune, rewind, train
+  const auto most = static_cast<double>(kMostPlanSteps) / 3;  // a level has 3 steps
   if (!(levels < most))
     fail(
         "prune.rate {} takes {:.0f} levels to prune.sparsity {}, but a plan has at most {:.0f}; "

@@ -1,5 +1,5 @@
 #pragma once
-// Methods: names that expand to plans (plan.h).
+// Methods are names that expand to plans (plan.h).
 
 #include <cstdint>
 #include <span>
@@ -14,10 +14,10 @@
 
 namespace sculpt {
 
-/// Names of the methods table.
+/// The names of the methods table.
 std::vector<std::string> method_names();
 
-/// Top level of a config.
+/// The keys at the top level of a config.
 struct MethodOptions {
   std::string method = "sculpt";
   std::vector<std::string> plan;
@@ -46,10 +46,10 @@ struct WeightRewindOptions {
   }
 };
 
-/// All that decides a plan.
+/// All settings that a plan depends on.
 struct MethodSettings {
   MethodOptions method;
-  int64_t epochs = 10;  ///< of one cycle: train.epochs
+  int64_t epochs = 10;  ///< epochs of one cycle: train.epochs
   PruneOptions prune;
   CycleOptions cycles;
   WeightRewindOptions wr;
@@ -63,14 +63,15 @@ struct Method {
   std::string_view reads;  ///< config keys that the plan depends on, separated by spaces
 };
 
-/// dense, oneshot, imp, wr, lrr, pai, cyclic, sculpt, custom.
+/// The methods dense, oneshot, imp, wr, lrr, pai, cyclic, sculpt and custom.
 std::span<const Method> methods();
 
-/// The plan of settings.method.method, validated. Throws Error naming the key and the fix.
+/// Returns the validated plan of settings.method.method. Throws Error that names the key and says
+/// how to fix it.
 Plan expand_method(const MethodSettings& settings);
 
-/// Densities of imp, wr and lrr: (1 - rate)^k for k = 1, 2, ... while above `target`, then exactly
-/// `target`. Throws Error if that is more levels than a plan can hold.
+/// Returns the densities of imp, wr and lrr: (1 - rate)^k for k = 1, 2, ... while above `target`,
+/// then exactly `target`. Throws Error if a plan cannot hold that many levels.
 std::vector<double> density_ladder(double rate, double target);
 
 }  // namespace sculpt

@@ -1,7 +1,7 @@
 #pragma once
-// A run is a plan of three verbs: Prune, Rewind, Train. A method name expands to a plan
-// (methods.h); nothing else decides what happens. A plan is data: printable with its cost before
-// anything runs, resumable at any step, writable by hand in a config.
+// A run is a plan, a list of steps of three kinds: Prune, Rewind, Train. A method name expands to a
+// plan (methods.h), and nothing else decides what happens. A plan is data: it can be printed with
+// its cost before anything runs, resumed at any step, and written by hand in a config.
 
 #include <cstdint>
 #include <span>
@@ -14,26 +14,27 @@
 
 namespace sculpt {
 
-/// Kept weights and batch-norm state go back to their state at epoch `epoch` of the first cycle's
-/// schedule; momentum is zeroed; masks stay. If the first cycle enters its schedule late ("train 8
-/// from 2"), epoch 5 is the state after 3 trained epochs. Epoch 0 is always the initialisation.
+/// Sets kept weights and batch-norm state back to their state at epoch `epoch` of the first cycle's
+/// schedule. Momentum is zeroed and masks stay. If the first cycle enters its schedule late ("train
+/// 8 from 2"), epoch 5 is the state after 3 trained epochs. Epoch 0 is always the initialisation.
 struct RewindStep {
   int64_t epoch = 0;
   bool operator==(const RewindStep&) const = default;
 };
 
-/// One cycle: the schedule runs over `epochs` epochs from a zeroed momentum.
+/// One training cycle. The learning-rate schedule runs over `epochs` epochs, starting with zeroed
+/// momentum.
 struct Cycle {
   int64_t epochs = 0;       ///< length of the schedule
-  int64_t first_epoch = 0;  ///< where in the schedule training starts (weight rewinding may skip)
+  int64_t first_epoch = 0;  ///< epoch of the schedule at which training starts
   int64_t trained_epochs() const { return epochs - first_epoch; }
   bool operator==(const Cycle&) const = default;
 };
 
-/// What a plan may hold. Within these bounds no count of steps or images overflows, since a data
+/// The limits of a plan. Within these limits no count of steps or images overflows, because a data
 /// set has at most 2^30 images.
 inline constexpr int64_t kMostPlanSteps = 100'000;
-inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< all cycles together
+inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< of all cycles together
 
 using PlanStep = std::variant<PruneStep, RewindStep, Cycle>;
 using Plan = std::vector<PlanStep>;
@@ -54,15 +55,15 @@ Plan parse_plan(std::span<const std::string> steps);
 /// kMostPlanSteps or kMostEpochs.
 void validate(const Plan& plan);
 
-/// Why a run that has done one plan is not a beginning of another, longer one: names the first step
-/// that differs (numbers from 1). Empty if it is one.
+/// Says why a run of the plan `done` cannot be continued as a run of the plan `longer`, naming the
+/// first step that differs (numbers from 1). Returns "" if `done` is the beginning of `longer`.
 std::string difference_from_extension(const Plan& done, const Plan& longer);
 
-/// Epochs that are trained, all cycles together.
+/// The number of epochs that are trained, all cycles together.
 int64_t total_epochs(const Plan& plan);
-/// Number of train steps.
+/// The number of train steps.
 int64_t cycle_count(const Plan& plan);
-/// Density after each step.
+/// The density after each step.
 std::vector<double> densities(const Plan& plan);
 /// Epochs trained from step `first` on: up to the next prune, from there to the one after it, and
 /// so on to the end.
@@ -70,8 +71,8 @@ std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first);
 /// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
 /// duplicates; 0 is the initialisation. The trainer stores exactly these.
 std::vector<int64_t> rewind_epochs(const Plan& plan);
-/// The epoch by which a rewind names the state after `trained` epochs of the first cycle: the epoch
-/// of the cycle's schedule; 0 before training.
+/// Returns the epoch by which a rewind refers to the state after `trained` epochs of the first
+/// cycle. This is an epoch of the cycle's schedule; 0 before training.
 int64_t rewind_epoch_after(const Plan& plan, int64_t trained);
 
 }  // namespace sculpt

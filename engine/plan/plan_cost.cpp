@@ -9,7 +9,7 @@
 namespace sculpt {
 namespace {
 
-/// Follows the layers' kept weights through a plan.
+/// Tracks the number of kept weights of each layer through a plan.
 class Layers {
  public:
   explicit Layers(const Network& network)
@@ -22,11 +22,12 @@ class Layers {
 
   double density() const { return total_ > 0 ? double(present()) / double(total_) : 1; }
 
-  /// Returns whether the split over layers is an assumption.
+  /// Applies a prune. Returns true if its split over the layers is an assumption.
   bool prune(const PruneStep& step) {
     const int64_t kept = count_to_keep(step.density, total_, present());
     const Allocation& allocation = find_allocation(step.allocation);
-    // Shares in proportion to what is left, for lack of scores.
+    // Without scores, a global ranking is assumed to take the same fraction from each layer, so
+    // shares are proportional to the weights left.
     const Allocation proportional{"proportional",
                                   [](const PrunableLayer& l) { return double(l.present); }, ""};
     const bool global = allocation.share == nullptr;

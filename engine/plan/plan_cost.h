@@ -1,5 +1,5 @@
 #pragma once
-// What a plan costs, before it runs: the FLOPs of nn/cost.h at the densities of each step.
+// The cost of a plan before it runs: the FLOPs of nn/cost.h at the densities of each step.
 
 #include <string>
 #include <vector>
@@ -10,12 +10,12 @@
 namespace sculpt {
 
 struct PlanStepCost {
-  double density = 1;  ///< after the step
-  int64_t epochs = 0;  ///< trained by it
-  double flops = 0;    ///< of training
+  double density = 1;  ///< density after the step
+  int64_t epochs = 0;  ///< epochs that the step trains
+  double flops = 0;    ///< training FLOPs of the step
   /// Kept weights of each prunable layer after the step, in the order of the parameters.
   std::vector<int64_t> kept;
-  /// After a prune whose shares are known beforehand: layers that keep no weight.
+  /// The layers that keep no weight, after a prune whose counts per layer are known beforehand.
   std::vector<std::string> empty_layers;
 };
 
@@ -23,13 +23,14 @@ struct PlanCost {
   std::vector<PlanStepCost> steps;
   int64_t epochs = 0;
   double flops = 0;
-  /// Which layers a global ranking prunes is known only when it runs: until then each layer is
-  /// assumed to lose the same fraction. False if no step needs that assumption.
+  /// True if the cost is an estimate. Which layers a global ranking prunes is known only when it
+  /// runs, so until then each layer is assumed to lose the same fraction.
   bool estimated = false;
 };
 
-/// The plan begins at the masks of `network`; `train_images` per epoch. Throws Error naming the
-/// step if a prune keeps no weight or cannot keep as many as it should.
+/// Computes the cost of a plan that begins with the masks of `network`; an epoch has `train_images`
+/// images. Throws Error naming the step if a prune keeps no weight or cannot keep as many as it
+/// should.
 PlanCost plan_cost(const Plan& plan, const Network& network, int64_t train_images);
 
 }  // namespace sculpt

@@ -10,13 +10,13 @@ namespace sculpt {
 
 namespace {
 
-/// While it lives, a forward pass in training mode replaces running statistics by their mean with
-/// those of its batch.
+/// While this object lives, each forward pass in training mode makes the running statistics the
+/// weighted mean of their previous values and those of its batch.
 class CumulativeStatistics {
  public:
   explicit CumulativeStatistics(Network& network)
       : replay_(network.graph().replay()), parameters_(network.parameters()) {
-    // Whatever the statistics were, infinities included, has the weight 0 in what follows.
+    // The previous statistics, which may contain infinities, have weight 0 from here on.
     if (parameters_.element_bytes() == sizeof(double))
       std::ranges::fill(parameters_.state_values<double>(), 0.0);
     else
@@ -29,7 +29,7 @@ class CumulativeStatistics {
   CumulativeStatistics(const CumulativeStatistics&) = delete;
   CumulativeStatistics& operator=(const CumulativeStatistics&) = delete;
 
-  /// The next batch has `count` images and is preceded by `seen` ones.
+  /// Call this before a batch of `count` images, when `seen` images have come before it.
   void next_batch(int64_t count, int64_t seen) {
     replay_.statistics_momentum = static_cast<float>(count) / static_cast<float>(seen + count);
   }

@@ -38,8 +38,8 @@ constexpr auto kAllocations = std::to_array<Allocation>({
     {"balanced", balanced_share, "the same number in every layer (Gadhikar et al. 2023)"},
 });
 
-/// min(present, eps * share) per layer with the eps that makes the sum `kept`. Layers at their
-/// `present` are marked in `full`.
+/// Returns min(present, eps * share) for each layer, with the eps for which the sum is `kept`.
+/// Marks the layers that reach their `present` in `full`.
 std::vector<double> fill_quotas(const Allocation& allocation, std::span<const PrunableLayer> layers,
                                 int64_t kept, std::vector<bool>& full) {
   std::vector<double> quota(layers.size(), 0.0);
@@ -132,7 +132,8 @@ std::vector<int64_t> allocate(const Allocation& allocation, std::span<const Prun
   std::vector<size_t> open;
   int64_t rest = kept;
   for (size_t l = 0; l < layers.size(); ++l) {
-    // The slack keeps a quota like 2.9999999999 at 3; it is far below a remainder that matters.
+    // The slack makes a quota like 2.9999999999 count as 3. It is far smaller than any remainder
+    // that matters.
     counts[l] = std::min(layers[l].present, static_cast<int64_t>(std::floor(quota[l] + 1e-7)));
     rest -= counts[l];
     if (!full[l] && counts[l] < layers[l].present) open.push_back(l);

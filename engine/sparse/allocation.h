@@ -1,10 +1,12 @@
 #pragma once
-// Where a budget of kept weights goes: one number per prunable layer, exact in sum.
+// Divides a budget of kept weights between the prunable layers. The layers' counts add up to
+// exactly the budget.
 //
-// An allocation gives each layer a share a_l; layer l keeps min(c_l, eps * a_l) weights, where c_l
-// is what it keeps now (all of it, before any pruning) and eps is solved so that the sum is the
-// budget: layers that would exceed c_l stay as they are and the rest is shared again. Rounded by
-// largest remainder, ties to the earlier layer.
+// An allocation gives each layer a share a_l. Layer l keeps min(c_l, eps * a_l) weights, where c_l
+// is the number of weights that it keeps now (all weights, before any pruning). The factor eps is
+// chosen so that the sum is the budget: layers that would exceed c_l keep c_l weights, and the rest
+// of the budget is divided between the other layers. Counts are rounded by largest remainder; ties
+// go to the earlier layer.
 //
 //   uniform   a_l = n_l
 //   erk       a_l = n_l * (sum of the dimensions) / (product of the dimensions); for a convolution
@@ -26,9 +28,9 @@ namespace sculpt {
 struct PrunableLayer {
   std::string name;
   std::vector<int64_t> shape;
-  int64_t offset = 0;   ///< in the parameter arena
+  int64_t offset = 0;   ///< first element in the parameter arena
   int64_t count = 0;    ///< n_l
-  int64_t present = 0;  ///< weights not masked now
+  int64_t present = 0;  ///< weights that are not masked now
 };
 
 /// The prunable parameters in global-index order.
@@ -41,18 +43,19 @@ struct Allocation {
 };
 
 std::span<const Allocation> allocations();
-/// Throws Error naming the known ones.
+/// Throws Error that lists the known names if the name is unknown.
 const Allocation& find_allocation(std::string_view name);
 
-/// round(density * n), the count that "density" means everywhere.
+/// Returns round(density * n), which is what "density" means everywhere.
 int64_t kept_for_density(double density, int64_t n);
 
-/// The same for a prune that leaves `present` of n weights at most. Throws Error if there is
-/// nothing to prune, if none is kept, or if more are kept than are present.
+/// Returns the same count for a prune that may keep at most `present` of n weights. Throws Error if
+/// there is nothing to prune, if no weight would be kept, or if more than `present` would be kept.
 int64_t count_to_keep(double density, int64_t n, int64_t present);
 
-/// Kept weights of each layer; the sum is exactly `kept`, no layer above its `present`. Not for
-/// `global`. Throws Error if kept is more than is present.
+/// Returns the number of kept weights of each layer. The sum is exactly `kept`, and no layer is
+/// above its `present`. Must not be called for `global`. Throws Error if `kept` exceeds the number
+/// of present weights.
 std::vector<int64_t> allocate(const Allocation& allocation, std::span<const PrunableLayer> layers,
                               int64_t kept);
 

@@ -1,5 +1,6 @@
 #pragma once
-// Criteria: a score per prunable weight; the highest are kept.
+// Criteria. A criterion computes a score per prunable weight, and the weights with the highest
+// scores are kept.
 //
 //   magnitude  abs(w). Han et al. 2015; Frankle & Carbin 2019
 //   random     i.i.d. uniform, a function of (seed, index). Gadhikar et al. 2023; Liu et al. 2022
@@ -7,8 +8,8 @@
 //   grasp      w * (H g), g = dL/dw, H the Hessian. Wang et al. 2020; see hessian_product.h
 //   synflow    abs(w) * dR/dabs(w). Tanaka et al. 2020; see criteria/synflow.cpp
 //
-// Scores and what they are made of stay in the memory of the network's backend; criteria work on
-// them through kernels::PruningKernels.
+// Scores and the arrays that they are computed from stay in the memory of the network's backend;
+// criteria process them through kernels::PruningKernels.
 
 #include <cstdint>
 #include <functional>
@@ -24,41 +25,41 @@
 
 namespace sculpt {
 
-/// What a criterion may look at. It leaves weights, momentum, masks and batch-norm state as they
-/// were, and overwrites gradients.
+/// The inputs of a criterion. A criterion leaves weights, momentum, masks and batch-norm state as
+/// they were, and overwrites gradients.
 struct ScoreContext {
   Network& network;
   uint64_t seed = 0;
-  PruneOptions options;  ///< score_batches, synflow_iterations
-  /// For criteria that need data: class-balanced batch `index` in [0, options.score_batches), the
-  /// same images whenever it is asked for, valid until the next call. It may be larger than
-  /// network.max_batch(): it is then scored in pieces of even size, each with batch statistics of
-  /// its own.
+  PruneOptions options;  ///< criteria read score_batches and synflow_iterations
+  /// For criteria that need data: returns the class-balanced batch `index` in [0,
+  /// options.score_batches). It has the same images in every call and is valid until the next call.
+  /// A batch larger than network.max_batch() is scored in pieces of even size, each with its own
+  /// batch statistics.
   std::function<Batch(int64_t index)> score_batch = {};
   Normalization normalization = {};
 };
 
 struct ScoreResult {
   Scores scores;
-  std::string note = {};  ///< for the user, if there is something to say
+  std::string note = {};  ///< message for the user; may be empty
 };
 
 struct Criterion {
   std::string_view name;
-  /// `kept`: the weights to score, all that are not masked. Criteria that prune step by step inside
-  /// narrow it down.
+  /// `kept` holds the weights to score: all weights that are not masked. Criteria that prune
+  /// iteratively narrow it down themselves.
   ScoreResult (*score)(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
   bool needs_data = false;  ///< calls score_batch
   std::string_view help;
-  std::string_view reads;  ///< config keys it depends on, separated by spaces
+  std::string_view reads;  ///< config keys that it depends on, separated by spaces
 };
 
 std::span<const Criterion> criteria();
-/// Throws Error naming the known ones.
+/// Throws Error that lists the known names if the name is unknown.
 const Criterion& find_criterion(std::string_view name);
 
-/// The loss that criteria differentiate: over all score batches, with batch statistics and without
-/// dropout. `network`: the context's, or a copy of it.
+/// Returns the loss that criteria differentiate: over all score batches, with batch statistics and
+/// without dropout. `network` is the context's network or a copy of it.
 MeanLoss mean_loss(const ScoreContext& context, Network& network);
 
 ScoreResult score_magnitude(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);

@@ -9,7 +9,7 @@ namespace sculpt {
 
 namespace {
 
-/// "element 7 of 'fc.weight'" for an index into the concatenated prunable weights.
+/// Describes an index into the concatenated prunable weights: "element 7 of 'fc.weight'".
 std::string element_name(std::span<const PrunableLayer> layers, int64_t index) {
   for (const auto& layer : layers) {
     if (index < layer.count) return fmt::format("element {} of '{}'", index, layer.name);

@@ -1,6 +1,7 @@
 #pragma once
-// Which prunable weights stay, while that is being decided: a byte for each of them, one layer
-// after another in global-index order, in the memory of the backend. Only counts come to the host.
+// The set of prunable weights that a prune keeps, while the prune is being computed. It has a byte
+// for each prunable weight, layer after layer in global-index order, in the memory of the backend.
+// Only counts are copied to the host.
 
 #include <cstdint>
 #include <span>
@@ -13,8 +14,8 @@
 
 namespace sculpt {
 
-/// A score per prunable weight, in the same order and memory. Those of weights that are not kept
-/// any more are ignored.
+/// A score for each prunable weight, in the same order and memory as the bytes of KeptWeights.
+/// Scores of weights that are no longer kept are ignored.
 struct Scores {
   Buffer values;
   size_t element_bytes = sizeof(double);  ///< float or double
@@ -22,24 +23,24 @@ struct Scores {
 
 class KeptWeights {
  public:
-  /// All that are not masked. The arena must outlive this object.
+  /// Starts with all weights that are not masked. The arena must outlive this object.
   explicit KeptWeights(ParameterArena& parameters);
 
-  /// The prunable layers, with what is kept of them as `present`.
+  /// The prunable layers, where `present` is the number of weights that are kept now.
   std::span<const PrunableLayer> layers() const { return layers_; }
-  /// Weights that are kept, and all prunable ones.
+  /// The number of weights that are kept, and the number of all prunable weights.
   int64_t kept() const;
   int64_t total() const { return total_; }
 
-  /// Keeps the `kept` highest scores of those kept so far (ties: lower global index), shared
-  /// between layers by the allocation. Throws Error, with everything as it was, if that many are
-  /// not left or if a score is NaN, naming layer and element.
+  /// Keeps the `kept` highest scores among the weights kept so far (ties: lower global index). The
+  /// allocation divides `kept` between the layers. Throws Error if fewer weights are left or if a
+  /// score is NaN, naming layer and element; nothing is changed in that case.
   void narrow(const Scores& scores, const Allocation& allocation, int64_t kept);
 
-  /// Writes the masks of the arena, and sets weights and momentum to +0 where they are 0.
+  /// Writes the masks of the arena, and sets weights and momentum to +0 where the mask is 0.
   void apply();
 
-  /// Keeps what `other`, of the same network on another backend, has kept.
+  /// Takes over the kept weights of `other`, which belongs to the same network on another backend.
   void assign(KeptWeights&& other);
 
  private:
@@ -50,11 +51,11 @@ class KeptWeights {
   std::vector<PrunableLayer> layers_;
   int64_t total_ = 0;
   Buffer bytes_;
-  MirroredBuffer counts_;  // int64_t per layer
+  MirroredBuffer counts_;  // an int64_t per layer
   Buffer workspace_;
 };
 
-/// Moves a buffer from one backend's memory to another's, where they are not the same.
+/// Moves a buffer from one backend's memory to another's, if the two memories differ.
 Buffer moved(Buffer buffer, const kernels::Backend& from, const kernels::Backend& to);
 
 }  // namespace sculpt

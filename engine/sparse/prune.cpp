@@ -9,7 +9,8 @@ namespace sculpt {
 
 namespace {
 
-/// What keeps some weights of every layer. The balanced allocation does if there is one for each.
+/// Says what would leave weights in every layer. The balanced allocation does if there is at least
+/// one weight per layer.
 std::string_view help_for_empty_layers(const PruneReport& report) {
   const bool enough = report.kept >= static_cast<int64_t>(report.layers.size());
   return report.step.allocation != "balanced" && enough

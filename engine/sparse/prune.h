@@ -1,6 +1,7 @@
 #pragma once
-// The verb Prune: score, select, write masks, zero what is masked. All of it happens where the
-// weights are; counts per layer come to the host.
+// The Prune step of a plan: computes scores, selects weights, writes masks, and zeroes masked
+// weights. All of this happens in the memory of the backend; only counts per layer are copied to
+// the host.
 
 #include <cstdint>
 #include <string>
@@ -15,7 +16,7 @@ struct LayerKept {
   std::string name;
   std::vector<int64_t> shape;
   int64_t count = 0;  ///< weights of the layer
-  int64_t kept = 0;   ///< not masked, after the prune
+  int64_t kept = 0;   ///< weights that are not masked after the prune
 };
 
 struct PruneReport {
@@ -23,17 +24,17 @@ struct PruneReport {
   int64_t prunable = 0;  ///< N
   int64_t kept = 0;      ///< exactly round(density * N)
   std::vector<LayerKept> layers;
-  /// For the user, e.g. a layer that has no weight left.
+  /// Messages for the user, for example about a layer without any weight left.
   std::vector<std::string> warnings;
-  std::string note;  ///< the criterion's, if there is something to say
+  std::string note;  ///< the criterion's message; may be empty
 };
 
 /// Keeps the round(density * N) weights with the highest scores (ties: lower global index) among
-/// those not masked; masked weights never come back. Weights and momentum of masked elements are
-/// exactly +0 afterwards. Throws Error, with everything as it was, on an unknown criterion or
-/// allocation, a density above the present one, or a score that is NaN (naming layer and element).
-/// The scoring is a phase (core/phase.h): Interrupted comes out of it with everything as it was,
-/// too.
+/// the weights that are not masked. Masked weights stay masked. Afterwards, weights and momentum of
+/// masked elements are exactly +0. Throws Error for an unknown criterion or allocation, a density
+/// above the current one, or a score that is NaN (naming layer and element). Scoring is a phase
+/// (core/phase.h), which may throw Interrupted. After Error and Interrupted, everything is as it
+/// was before the call.
 PruneReport prune(const ScoreContext& context, const PruneStep& step);
 
 }  // namespace sculpt

@@ -9,14 +9,15 @@
 
 namespace sculpt {
 
-/// Names of the tables in criteria.cpp and allocation.cpp.
+/// The names of the tables in criteria.cpp and allocation.cpp.
 std::vector<std::string> criterion_names();
 std::vector<std::string> allocation_names();
 
-/// One of a plan's verbs: score all weights that are not masked, keep round(density * N) of them.
+/// One of the three kinds of plan steps. It scores all weights that are not masked and keeps
+/// round(density * N) of them.
 struct PruneStep {
-  std::string criterion;   ///< row of the criteria table
-  std::string allocation;  ///< row of the allocation table
+  std::string criterion;   ///< a name in the table of criteria
+  std::string allocation;  ///< a name in the table of allocations
   double density = 1;      ///< kept / N over all prunable weights, in (0, 1]
   bool operator==(const PruneStep&) const = default;
 };

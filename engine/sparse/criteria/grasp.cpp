@@ -1,9 +1,9 @@
-// GraSP: keeps the gradient flow after pruning. With g = dL/dw over the kept prunable weights and H
-// the Hessian by them,
+// GraSP scores weights such that pruning preserves the gradient flow. With g = dL/dw over the kept
+// prunable weights, and H the Hessian with respect to these weights,
 //
 //   score = w * (H g)
 //
-// Wang et al. remove the highest values of -w * (H g), which are the lowest of these.
+// Wang et al. remove the highest values of -w * (H g), which are the lowest scores here.
 
 #include <cmath>
 

@@ -4,8 +4,8 @@
 
 namespace sculpt {
 
-// 32 bits would tie among millions of weights and ties favour early layers; 53 bits practically
-// never do.
+// Scores need 53 random bits. With 32 bits there would be ties among millions of weights, and ties
+// favour early layers; with 53 bits, ties practically never occur.
 ScoreResult score_random(const ScoreContext& context, const PruneStep&, KeptWeights&) {
   const ParameterArena& parameters = context.network.parameters();
   const kernels::Backend& backend = parameters.backend();

@@ -2,7 +2,8 @@
 
 namespace sculpt {
 
-// Connection sensitivity: how much the loss changes, to first order, if the weight is removed.
+// Computes the connection sensitivity: the change of the loss, to first order, if the weight is
+// removed.
 ScoreResult score_snip(const ScoreContext& context, const PruneStep&, KeptWeights&) {
   const ParameterArena& parameters = context.network.parameters();
   const kernels::Backend& backend = parameters.backend();

@@ -1,21 +1,23 @@
-// SynFlow: how much of the signal flows through a weight, when the network has lost all signs.
+// SynFlow scores a weight by how much of the signal flows through it in a network of absolute
+// values.
 //
 // R is the sum of the logits for an input of ones, on a copy of the network in which every
 // parameter (biases and batch norm's gamma and beta too) is replaced by its absolute value, with
 // batch norm as the constant map of its running statistics. score = abs(w) * dR/dabs(w).
 //
 // One prune by this score removes whole layers, so it is applied n times (100) with densities
-// d^(k/n). Each of these prunes uses the allocation of the step that is asked for.
+// d^(k/n). Each of these prunes uses the allocation of the plan's step.
 //
-// Works from a network that has been pruned before, too: the densities then go from the present one
-// p to d, as p * (d / p)^(k/n).
+// SynFlow also works on a network that has been pruned before. The densities then go from the
+// current density p to d, as p * (d / p)^(k/n).
 //
 // Range: R grows with every layer (about 1e30 for ResNet-20, 1e150 for ResNet-110). The reference
-// backend computes in double and holds that. On a device all rounds run in float: input and
-// additive parameters are multiplied by 2^e, which multiplies all activations by 2^e, and the
-// gradient of the logits by 2^e too. e is chosen so that activations and gradients both run from
-// 1 / sqrt(R) to sqrt(R), which is as far as float goes. Powers of two round nothing, and scores
-// get them back in double. Where that is not enough the reference backend does it all.
+// backend computes in double, which can represent such values. On a device all rounds run in float:
+// input and additive parameters are multiplied by 2^e, which multiplies all activations by 2^e, and
+// the gradient of the logits by 2^e too. e is chosen so that activations and gradients both run
+// from 1 / sqrt(R) to sqrt(R), which uses the whole range of float. Multiplying by powers of two
+// causes no rounding, and the scores are scaled back in double. If the range of float is not
+// enough, the reference backend computes everything.
 
 #include <algorithm>
 #include <cmath>
@@ -32,7 +34,7 @@ namespace sculpt {
 
 namespace {
 
-/// A network in absolute values, and what flows through it.
+/// A copy of the network in absolute values, and the signal that flows through it.
 class Flow {
  public:
   Flow(Network& network, const kernels::Backend& backend)
@@ -46,10 +48,11 @@ class Flow {
   }
 
   ParameterArena& parameters() { return network_->parameters(); }
-  /// Scores of the last score().
+  /// The scores of the last call of score().
   Scores& scores() { return scores_; }
 
-  /// Scores the present weights. Returns the first one that is no finite number; -1 if all are.
+  /// Scores the current weights. Returns the index of the first score that is not a finite number;
+  /// -1 if all are finite.
   int64_t score() {
     network_->backward_from_logit_sum(std::ldexp(1.0f, exponent_));
     const kernels::PrunableRuns runs = parameters().prunable_runs();
@@ -63,7 +66,7 @@ class Flow {
                                              workspace_.data(), backend_.stream);
   }
 
-  /// Sends the signal through. Returns R * 2^e.
+  /// Runs the forward pass on the signal. Returns R * 2^e.
   double forward() {
     std::ranges::fill(image_, std::ldexp(1.0f, exponent_));
     network_->load_values(image_.data(), 1);
@@ -72,11 +75,11 @@ class Flow {
     return std::abs(std::accumulate(logits.begin(), logits.end(), 0.0));
   }
 
-  /// Sends the signal through with e near -log2(R) / 2. Returns whether that was possible.
+  /// Runs the forward pass with e near -log2(R) / 2. Returns false if no such e was found.
   bool forward_in_float() {
-    constexpr int kMost = 100;  // leaves 2^26 for what is above or below the signal's mean
-    constexpr int kSlack = 16;  // R changes with every round of pruning: not always by this much
-    constexpr int kStep = 50;   // where R itself overflows
+    constexpr int kMost = 100;  // leaves a factor of 2^26 for values far from the signal's mean
+    constexpr int kSlack = 16;  // e is not changed if it is at most this far off
+    constexpr int kStep = 50;   // change of e when R itself overflows
     constexpr int kAttempts = 4;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       const double sum = forward();
@@ -114,8 +117,8 @@ class Flow {
   int exponent_ = 0;
 };
 
-/// Prunes the flow n - 1 times and scores what is left. `score(flow)` scores, and says whether the
-/// numbers are good.
+/// Prunes the flow n - 1 times and scores the remaining weights. score(flow) computes the scores
+/// and returns whether they are usable.
 template <class Score>
 std::optional<ScoreResult> prune_step_by_step(Flow& flow, const ScoreContext& context,
                                               const PruneStep& step, KeptWeights& kept,
@@ -141,7 +144,8 @@ std::optional<ScoreResult> prune_step_by_step(Flow& flow, const ScoreContext& co
   return ScoreResult{{moved(std::move(flow.scores().values), from, to)}};
 }
 
-/// Element `index` of the prunable weights is not finite in double.
+/// Throws Error, because the score of element `index` of the prunable weights is not finite in
+/// double.
 [[noreturn]] void fail_not_finite(Flow& flow, int64_t index) {
   const double score = flow.scores().values.as<double>()[index];
   for (const Parameter& p : flow.parameters().parameters()) {
