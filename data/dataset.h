@@ -11,14 +11,15 @@
 
 namespace sculpt::data {
 
-/// Labelled uint8 images. Invariant of every loader: labels.size() images, labels in [0, classes).
+/// Labelled uint8 images. Every loader guarantees labels.size() images and labels in [0, classes).
 struct Dataset {
   std::string name;
   ImageShape shape;
   int64_t classes = 0;
   std::vector<std::string> class_names;  ///< [classes]
   Normalization normalization;           ///< customary constants, on the 0..1 scale
-  /// A mirrored image still belongs to its class (false for digits): may it be flipped?
+  /// True if a mirrored image still belongs to its class (false for digits). Only then may images
+  /// be flipped.
   bool mirror_safe = true;
   std::vector<uint8_t> images;  ///< [size][channels][height][width]
   std::vector<int32_t> labels;  ///< [size]
@@ -35,7 +36,7 @@ struct TrainTest {
   Dataset test;
 };
 
-/// A part of a data set without a copy: ascending, distinct indices into it.
+/// A part of a data set without a copy of it: ascending, distinct indices into the data set.
 struct Subset {
   std::shared_ptr<const Dataset> dataset;
   std::vector<int32_t> indices;

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kBytesAtOnce = size_t{1} << 20;  // a slow network file system is heard, too
+constexpr size_t kBytesAtOnce = size_t{1} << 20;  // small, so that slow file systems show progress
 
 }  // namespace
 

@@ -1,5 +1,5 @@
 #pragma once
-// Finding and reading the files of a data set, with errors that say what to do.
+// Finds and reads the files of a data set. Errors say what to do.
 
 #include <cstdint>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace sculpt::data {
 
-/// Throws Error unless root is a folder; the message says how to get the data set.
+/// Throws Error if root is not a folder; the message says how to get the data set.
 void require_folder(const std::string& dataset, const std::string& root);
 
 /// "`tools/get_data NAME --to DIR` fetches it", with the folder as a shell reads it: the end of
@@ -15,24 +15,25 @@ void require_folder(const std::string& dataset, const std::string& root);
 /// any subfolder, so the command helps wherever a missing or damaged file lies.
 std::string fetch_hint(const std::string& dataset, const std::string& root);
 
-/// A way in which a data set is stored: the folder that its archive makes, and a file in it.
+/// A way in which a data set is stored: the folder that its archive creates, and a file in that
+/// folder.
 struct Layout {
   const char* subfolder;
   const char* file;
 };
 
-/// Where a data set was found.
+/// The place where a data set was found.
 struct Found {
   std::string folder;
-  size_t layout;  ///< index of the one that it is stored in
+  size_t layout;  ///< index of the layout in which it is stored
 };
 
-/// Looks in root and root/subfolder for the file of each layout in turn. Throws Error if none is
-/// there.
+/// Searches root and root/subfolder for the file of each layout, in the order of `layouts`. Throws
+/// Error if no file is found.
 Found find_layout(const std::string& dataset, const std::string& root,
                   const std::vector<Layout>& layouts);
 
-/// The folder of a data set that is stored in one way.
+/// Returns the folder of a data set that has a single layout.
 std::string find_folder(const std::string& dataset, const std::string& root,
                         const std::string& subfolder, const std::string& file);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Tells one data set from another that has the same name and the same sizes: a resumed run must
+// Distinguishes data sets that have the same name and the same sizes, because a resumed run must
 // train on the images that it was started with.
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace sculpt::data {
 
-/// 16 hexadecimal digits over both sets: shape, classes, normalisation, and all images and labels
-/// in their order. Arrays in memory are read whole (40 ms for CIFAR-10). A data set whose images
-/// stay in files, once there is one, adds its index of files, the sizes of the files and the labels
-/// in place of the pixels.
+/// Returns 16 hexadecimal digits computed from both sets: shape, classes, normalisation, and all
+/// images and labels in their order. Arrays in memory are read whole (40 ms for CIFAR-10). A data
+/// set whose images stay in files, once there is one, adds its index of files, the sizes of the
+/// files and the labels in place of the pixels.
 std::string fingerprint(const TrainTest& sets);
 
 }  // namespace sculpt::data

@@ -11,7 +11,7 @@
 namespace sculpt::data {
 namespace {
 
-constexpr int kSlots = 3;  // one in use, two ahead
+constexpr int kSlots = 3;  // one slot in use by the caller, two prepared ahead
 
 std::vector<uint8_t> mean_pixel(const Normalization& normalization) {
   std::vector<uint8_t> pixel;

@@ -1,5 +1,5 @@
 #pragma once
-// Batches of a subset: ordered, augmented and prepared on a background thread, ahead of their use.
+// Batches of a subset. A background thread orders, augments and prepares them ahead of their use.
 
 #include <cstdint>
 #include <memory>
@@ -21,9 +21,10 @@ struct LoaderOptions {
   bool drop_last = false;  ///< see BatchSource::drops_last()
 };
 
-/// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]] (indices[p] without
-/// shuffle), augmented by (seed, e, i), i being its number in the data set. So a batch is a pure
-/// function of (options, subset, epoch, step), and a run can resume at any step.
+/// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]], or indices[p]
+/// without shuffle; i is the image's index in the data set. The image is augmented by (seed, e, i).
+/// A batch is therefore a pure function of (options, subset, epoch, step), and a run can resume at
+/// any step.
 class Loader : public BatchSource {
  public:
   Loader(Subset subset, const LoaderOptions& options);
@@ -34,7 +35,7 @@ class Loader : public BatchSource {
   int64_t size() const override { return subset_.size(); }
   int64_t batch_size() const override { return options_.batch; }
   bool drops_last() const override { return options_.drop_last; }
-  /// first_step in [0, steps_per_epoch()]; the upper end is an epoch that is over.
+  /// first_step lies in [0, steps_per_epoch()]. The upper end means that the epoch is over.
   void start_epoch(int64_t epoch, int64_t first_step) override;
   Batch next() override;
   std::optional<ResidentImages> resident() const override;
@@ -52,17 +53,18 @@ class Loader : public BatchSource {
   const LoaderOptions options_;
   std::vector<uint8_t> mean_pixel_;  // [channels]
   int64_t epoch_ = -1;
-  std::vector<int32_t> order_;  // of epoch_; empty: to be made by the thread
+  std::vector<int32_t> order_;  // order of epoch_; empty: the thread must compute it
   std::vector<Slot> slots_;
-  Prefetcher prefetcher_;  // last: its thread uses the others
+  Prefetcher prefetcher_;  // last member, because its thread uses the other members
 };
 
-/// Shuffled and augmented as the options say; mirrored only if the data set allows it.
+/// Returns a loader that shuffles and augments as the options say. Images are mirrored only if the
+/// data set allows it.
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
                                                int64_t batch, uint64_t seed,
                                                bool drop_last = false);
 
-/// In the order of the subset, as stored.
+/// Returns a loader that delivers the images in the order of the subset, as stored.
 std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch);
 
 }  // namespace sculpt::data

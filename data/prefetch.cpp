@@ -46,12 +46,12 @@ int Prefetcher::next() {
   if (taken_ == prepared_) std::rethrow_exception(error_);
   const int slot = slot_of(taken_++);
   lock.unlock();
-  changed_.notify_all();  // the slot handed out before is free now
+  changed_.notify_all();  // the slot that was delivered before is free now
   return slot;
 }
 
 bool Prefetcher::may_fill() const {
-  // Step taken_ - 1 is in the caller's hands.
+  // The caller uses the slot of step taken_ - 1.
   return error_ == nullptr && prepared_ < end_ && prepared_ < taken_ - 1 + slots_;
 }
 

@@ -10,25 +10,27 @@
 
 namespace sculpt::data {
 
-/// Calls fill(step, slot) on its own thread for step = first, first+1, ... and hands the slots out
-/// in that order. At most `slots` exist: one in the caller's hands, the others being prepared. An
-/// exception of fill is rethrown by the next() that would have delivered that step, and by every
-/// later one until start().
+/// Calls fill(step, slot) on its own thread for step = first, first+1, ... and delivers the slots
+/// in that order. At most `slots` slots exist: the caller uses one, and the thread prepares the
+/// others. If fill throws, the exception is rethrown by the next() that would have delivered that
+/// step, and by every later next() until start().
 class Prefetcher {
  public:
   using Fill = std::function<void(int64_t step, int slot)>;
 
-  /// slots >= 2.
+  /// Requires slots >= 2.
   Prefetcher(int slots, Fill fill);
   ~Prefetcher();
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  /// Drops what was prepared; on return the thread is outside fill and stays so until start().
+  /// Drops all prepared steps. When this function returns, the thread is outside fill, and it stays
+  /// there until start().
   void pause();
   /// Prepares steps [first, end).
   void start(int64_t first, int64_t end);
-  /// Slot of the next step, to be kept until the next call of any function here; -1 after the last.
+  /// Returns the slot of the next step, or -1 after the last step. The slot is valid until the next
+  /// call of any function of this class.
   int next();
 
  private:
@@ -40,14 +42,14 @@ class Prefetcher {
   const Fill fill_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  // All below: guarded by mutex_.
+  // mutex_ guards all members below.
   int64_t taken_ = 0;     // next step to hand out
   int64_t prepared_ = 0;  // next step to prepare
   int64_t end_ = 0;
   bool filling_ = false;
   bool stop_ = false;
-  std::exception_ptr error_;  // of step prepared_
-  std::thread thread_;        // last: it uses the others
+  std::exception_ptr error_;  // exception of step prepared_
+  std::thread thread_;        // last member, because it uses the other members
 };
 
 }  // namespace sculpt::data

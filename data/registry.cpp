@@ -87,7 +87,7 @@ Dataset blank(const DatasetEntry& entry, int64_t size) {
   const auto channels = static_cast<size_t>(entry.shape.channels);
   set.normalization = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.25f)};
   set.images.resize(static_cast<size_t>(size * entry.shape.count()));
-  // Not all alike, so that steps on them take as long as on real images.
+  // The images differ, so that steps on them take as long as on real images.
   for (size_t i = 0; i < set.images.size(); ++i)
     set.images[i] = static_cast<uint8_t>(i * 167 >> 4);
   set.labels.resize(static_cast<size_t>(size));

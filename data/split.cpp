@@ -30,7 +30,8 @@ void shuffle(std::vector<int32_t>& list, const RandomStream& stream) {
   }
 }
 
-/// The first `limit` of a random order, ascending; all of them if limit is 0.
+/// Returns the first `limit` indices of a random order, in ascending order. Returns all of them if
+/// limit is 0.
 std::vector<int32_t> limited(std::vector<int32_t> indices, int64_t limit,
                              const RandomStream& stream) {
   if (limit == 0 || limit >= static_cast<int64_t>(indices.size())) return indices;
@@ -40,7 +41,8 @@ std::vector<int32_t> limited(std::vector<int32_t> indices, int64_t limit,
   return indices;
 }
 
-/// Moves `count` random ones of `indices` (ascending) into the result (ascending).
+/// Removes `count` random elements from `indices` and returns them. Both lists are in ascending
+/// order afterwards.
 std::vector<int32_t> hold_out(std::vector<int32_t>& indices, int64_t count,
                               const RandomStream& stream) {
   shuffle(indices, stream);

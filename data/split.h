@@ -1,5 +1,6 @@
 #pragma once
-// Which images a run trains on and which it is measured on. All choices depend on the seed only.
+// Selects the images that a run trains on and those that it is measured on. The selection depends
+// only on the seed.
 
 #include <cstdint>
 #include <vector>
@@ -14,21 +15,22 @@ struct DataSplits {
   Subset val;  ///< held out of the training set; empty if val_split is 0
   Subset test;
 
-  /// What accuracy is measured on: val if there is one, else test.
+  /// The images that accuracy is measured on: val if it is not empty, otherwise test.
   const Subset& eval() const { return val.size() > 0 ? val : test; }
 };
 
 /// Reads the data set that the options name and splits it.
 DataSplits load(const DataOptions& options, uint64_t seed);
 
-/// val: round(val_split * size) random images of sets.train (at least one if val_split > 0); train:
-/// train_limit random images of the others; test: test_limit random images of sets.test. A limit of
-/// 0, or above what is there, means all. With the same seed and val_split, a smaller limit picks a
-/// subset of what a larger one picks. Throws Error if nothing is left to train on.
+/// Splits a data set. val: round(val_split * size) random images of sets.train (at least one if
+/// val_split > 0); train: train_limit random images of the rest of sets.train; test: test_limit
+/// random images of sets.test. A limit of 0, or above the number of images, means all images. With
+/// the same seed and val_split, a smaller limit picks a subset of what a larger one picks. Throws
+/// Error if nothing is left to train on.
 DataSplits split(TrainTest sets, const DataOptions& options, uint64_t seed);
 
-/// The numbers 0..size-1 in the random order of (seed, epoch): Fisher-Yates with one Philox draw
-/// for each position.
+/// Returns the numbers 0..size-1 in the random order of (seed, epoch): Fisher-Yates with one Philox
+/// draw for each position.
 std::vector<int32_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch);
 
 /// A batch that owns its memory.
@@ -40,16 +42,16 @@ struct OwnedBatch {
 };
 
 /// per_class images of every class, chosen at random by (seed, draw) and not augmented, for
-/// criteria that score weights on data (SNIP, GraSP). Classes take turns: labels are 0, 1, ...,
+/// criteria that score weights on data (SNIP, GraSP). The classes alternate: labels are 0, 1, ...,
 /// classes-1, 0, 1, ..., so that any slice is nearly balanced. Throws Error if a class has fewer
 /// images.
 OwnedBatch class_balanced_batch(const Subset& subset, int64_t per_class, uint64_t seed,
                                 int64_t draw = 0);
 
-/// The images of a subset in a random order of the seed: a function of (subset, seed) alone.
+/// Returns the image indices of a subset in a random order, which depends only on (subset, seed).
 std::vector<int32_t> statistics_order(const Subset& subset, uint64_t seed);
 
-/// Images [first, first + count) of such an order, not augmented.
+/// Returns images [first, first + count) of such an order, without augmentation.
 OwnedBatch ordered_batch(const Subset& subset, const std::vector<int32_t>& order, int64_t first,
                          int64_t count);
 

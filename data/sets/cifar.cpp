@@ -10,7 +10,7 @@ namespace sculpt::data {
 namespace {
 
 constexpr int64_t kPixelBytes = 3 * 32 * 32;
-constexpr size_t kPickled = 1;  // index among the layouts below
+constexpr size_t kPickled = 1;  // index in the list of layouts below
 
 const char* const kCifar10Classes = "airplane automobile bird cat deer dog frog horse ship truck";
 const char* const kCifar100Classes =
@@ -31,10 +31,10 @@ std::vector<std::string> split_words(const char* words) {
   return list;
 }
 
-/// Where a record keeps its label, and what the set is called.
+/// The position of the label in a record, and the name of the set.
 struct Format {
   const char* dataset;
-  int64_t label_bytes;  // the last of them is the label
+  int64_t label_bytes;  // the last of these bytes is the label
   int64_t classes;
   std::string hint;  ///< how to get the files
 };

@@ -45,7 +45,7 @@ void append_pickled(const std::string& path, const std::string& label_key, int64
                     const std::string& hint, Dataset& set) {
   const std::vector<uint8_t> bytes = read_file(path, -1, hint);
   const std::string_view view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  // A record has some ten values at most: labels, and a file name.
+  // The limit is generous: a record has at most about ten values, such as labels and a file name.
   const auto most_values = static_cast<size_t>(16 * records + 1000);
   try {
     const Pickle pickle(view, most_values);

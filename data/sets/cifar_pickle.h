@@ -1,7 +1,7 @@
 #pragma once
-// CIFAR as pickled for Python (cifar-10-batches-py, cifar-100-python): what torchvision downloads.
-// A file is a dictionary with "data", a numpy array [records][3072] of bytes, each row planar RGB
-// as in the binary version, and lists of labels.
+// CIFAR as pickled for Python (cifar-10-batches-py, cifar-100-python), which is the version that
+// torchvision downloads. A file is a dictionary with "data", a numpy array [records][3072] of
+// bytes, where each row is planar RGB as in the binary version, and with lists of labels.
 
 #include <cstdint>
 #include <string>

@@ -23,7 +23,7 @@ struct Source {
   std::string hint() const { return fetch_hint(dataset, root); }
 };
 
-/// Path of e.g. "train-images" + "idx3-ubyte" in either spelling.
+/// Returns the path of a file, for example "train-images" + "idx3-ubyte", in either spelling.
 std::string find_idx(const Source& source, const std::string& stem, const std::string& suffix) {
   std::error_code error;
   for (const char* separator : {"-", "."}) {

@@ -7,8 +7,9 @@
 
 namespace sculpt::data {
 
-/// {train,t10k}-{images-idx3,labels-idx1}-ubyte, or with a dot before "idx", unpacked, in root.
-/// Counts and image size come from the headers and must match the sizes of the files.
+/// Reads {train,t10k}-{images-idx3,labels-idx1}-ubyte in root, unpacked; a dot instead of the dash
+/// before "idx" is accepted, too. Counts and image size come from the headers and must match the
+/// sizes of the files.
 TrainTest load_mnist(const std::string& root);
 TrainTest load_fashion_mnist(const std::string& root);
 

@@ -9,7 +9,7 @@ namespace sculpt::data {
 
 using Kind = PickleValue::Kind;
 
-/// The machine that a pickle's instructions drive: a stack, marks in it, and a memo.
+/// Executes the instructions of a pickle, with a stack, marks in the stack, and a memo.
 class PickleReader {
  public:
   PickleReader(std::string_view bytes, Pickle& pickle, size_t most_values)
@@ -39,7 +39,7 @@ class PickleReader {
     position_ += count;
     return taken;
   }
-  /// Little-endian, without a sign.
+  /// Reads an unsigned little-endian number.
   uint64_t number(size_t bytes) {
     uint64_t value = 0;
     const std::string_view taken = take(bytes);
@@ -110,7 +110,7 @@ class PickleReader {
     push(found->second);
   }
 
-  // --- What makes arrays
+  // --- Values that create arrays
   void push_global(std::string_view module, std::string_view name) {
     const std::string full = fmt::format("{} {}", module, name);
     for (const std::string_view known :
@@ -135,7 +135,7 @@ class PickleReader {
       damaged("it calls something in a way that a data set does not need");
     }
   }
-  /// Python 3 writes the bytes of protocol 2 as a text of the characters 0 to 255.
+  /// Decodes a text of the characters 0 to 255, which is how Python 3 writes bytes in protocol 2.
   std::string_view latin1(std::string_view text) {
     std::string& bytes = pickle_.texts_.emplace_back();
     for (size_t i = 0; i < text.size(); ++i) {
@@ -153,7 +153,7 @@ class PickleReader {
   void set_state() {
     const PickleValue& state = *expect(pop(), Kind::tuple, "a tuple");
     PickleValue& object = *top();
-    if (object.kind == Kind::dtype) return;  // byte order and fields, which bytes have not
+    if (object.kind == Kind::dtype) return;  // its state: byte order and fields, not used
     expect(&object, Kind::array, "an array");
     const auto& items = state.items;  // version, shape, dtype, Fortran order, data
     if (items.size() != 5 || items[1]->kind != Kind::tuple || items[2]->kind != Kind::dtype ||
@@ -274,7 +274,7 @@ class PickleReader {
   Pickle& pickle_;
   const size_t most_values_;
   size_t position_ = 0;
-  size_t instruction_ = 0;  // where the present one begins
+  size_t instruction_ = 0;  // where the current instruction begins
   std::vector<PickleValue*> stack_;
   std::vector<size_t> marks_;  // sizes of the stack
   std::map<uint64_t, PickleValue*> memo_;

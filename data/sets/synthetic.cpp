@@ -9,8 +9,9 @@
 #include "engine/core/random.h"
 #include "kernels/common/parallel.h"
 
-// Only +, -, *, / and sqrt below (exactly rounded everywhere; this file is compiled without fused
-// multiply-add): the pixels must not depend on the machine's math library.
+// The code below uses only +, -, *, / and sqrt, which are exactly rounded everywhere, and this file
+// is compiled without fused multiply-add. The pixels therefore do not depend on the machine's math
+// library.
 
 namespace sculpt::data {
 namespace {
@@ -19,11 +20,11 @@ constexpr int kSize = 32;
 constexpr int kPixels = kSize * kSize;
 constexpr int kClasses = 10;
 constexpr int kShapes = 5;
-constexpr int64_t kImagesAtOnce = 256;  // some milliseconds of work between looks at the phase
+constexpr int64_t kImagesAtOnce = 256;  // some milliseconds of work between updates of the phase
 
 using Colour = std::array<float, 3>;  // 0..255
 
-/// The draws of one image, in order.
+/// The random draws of one image, in order.
 class Draws {
  public:
   Draws(const RandomStream& stream, uint64_t first_block) : stream_(stream), block_(first_block) {}
@@ -52,7 +53,7 @@ struct Direction {
   float c, s;
 };
 
-/// Uniform on the circle, by rejection: needs no trigonometry.
+/// Draws a uniform direction by rejection, which needs no trigonometric functions.
 Direction draw_direction(Draws& draws) {
   for (;;) {
     const float x = draws.uniform(-1.f, 1.f), y = draws.uniform(-1.f, 1.f);
@@ -93,7 +94,7 @@ Texture draw_texture(Draws& draws, bool checks) {
   return {checks, period, direction, phase_x, phase_y};
 }
 
-/// Signed distance (roughly; negative inside) to a shape of about unit radius.
+/// Returns the approximate signed distance (negative inside) to a shape of about unit radius.
 float shape_distance(int shape, float x, float y) {
   const float ax = std::fabs(x), ay = std::fabs(y);
   switch (shape) {
@@ -125,7 +126,8 @@ struct Canvas {
   }
 };
 
-/// Smooth colours between random ones on a 4x4 grid, with a faint texture of a random kind.
+/// Draws a background: smooth colours between random colours on a 4x4 grid, with a faint texture of
+/// a random kind.
 Colour draw_background(Draws& draws, Canvas& canvas) {
   constexpr int kGrid = 4;
   const Colour base = draws.colour(50.f, 205.f);
@@ -159,7 +161,8 @@ Colour draw_background(Draws& draws, Canvas& canvas) {
   return base;
 }
 
-/// The object that makes the class: a textured shape in two colours unlike the background's.
+/// Draws the object that determines the class: a textured shape in two colours that differ from the
+/// background's.
 void draw_object(Draws& draws, Canvas& canvas, int label, const Colour& background) {
   const int shape = label % kShapes;
   const bool checks = label / kShapes == 1;
@@ -200,7 +203,8 @@ void draw_object(Draws& draws, Canvas& canvas, int label, const Colour& backgrou
   }
 }
 
-/// A bar or a blob of one colour, anywhere: clutter behind the object, occlusion in front of it.
+/// Draws a bar or a blob of one colour at a random place: clutter if drawn before the object,
+/// occlusion if drawn after it.
 void draw_clutter(Draws& draws, Canvas& canvas) {
   const Colour colour = draws.colour(0.f, 255.f);
   const bool bar = draws.below(2) == 1;
@@ -233,7 +237,8 @@ void write_pixels(Draws& draws, const Canvas& canvas, float noise, uint8_t* out)
   }
 }
 
-/// Position of image `index` in a seeded order of the ten classes, a new one for each ten images.
+/// Returns the class of image `index`: its position in a seeded order of the ten classes, with a
+/// new order for every ten images.
 int32_t draw_label(const RandomStream& labels, int64_t index) {
   std::array<int32_t, kClasses> order{};
   for (size_t i = 0; i < order.size(); ++i)
@@ -278,10 +283,10 @@ Dataset make_split(uint64_t split, int64_t size, uint64_t seed) {
   }
   set.normalization = {{0.5f, 0.5f, 0.5f}, {0.224f, 0.224f, 0.224f}};
   set.labels = draw_labels(split, size, seed);
-  // Memory is touched as it is filled: to clear gigabytes first would take seconds in which nothing
-  // is heard.
+  // Memory is touched as it is filled. Clearing gigabytes first would take seconds during which no
+  // progress is reported.
   set.images.reserve(static_cast<size_t>(size * set.shape.count()));
-  // Each image has random numbers of its own, so threads may share the work.
+  // Each image has its own random numbers, so threads can share the work.
   const auto make = [&](int64_t i) {
     const int32_t label = set.labels[static_cast<size_t>(i)];
     const uint64_t sub = (static_cast<uint64_t>(i) + 1) * 2 + split;

@@ -19,7 +19,7 @@ namespace sculpt::data {
 /// once. About 60 microseconds an image.
 TrainTest load_synthetic(int64_t train_size, int64_t test_size, uint64_t seed);
 
-/// The labels of its training images, without making these.
+/// Returns the labels of the training images without computing the images.
 std::vector<int32_t> synthetic_train_labels(int64_t train_size, uint64_t seed);
 
 }  // namespace sculpt::data

@@ -8,7 +8,7 @@
 namespace sculpt::data {
 namespace {
 
-/// out[x] := in[x + dx], 0 where that is outside.
+/// out[x] := in[x + dx], and 0 where x + dx is outside the row.
 void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
   const int64_t first = std::clamp<int64_t>(-dx, 0, width);
   const int64_t last = std::clamp<int64_t>(width - dx, first, width);
@@ -17,7 +17,7 @@ void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
   std::memset(out + last, 0, static_cast<size_t>(width - last));
 }
 
-/// Reverses a row, eight pixels from either end at a time.
+/// Reverses a row, swapping eight pixels from either end at a time.
 void mirror_row(uint8_t* row, int64_t width) {
   uint8_t* left = row;
   uint8_t* right = row + width;

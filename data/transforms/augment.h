@@ -16,21 +16,21 @@ struct AugmentOptions {
   bool any() const { return crop_padding > 0 || flip || cutout > 0; }
 };
 
-/// What was drawn for one image.
+/// The random draw for one image.
 using Augmentation = kernels::AugmentDraw;
 
-/// The rule as devices draw by it.
+/// Returns the rule in the form in which devices use it.
 kernels::AugmentRule augment_rule(const AugmentOptions& options, uint64_t seed);
 
 /// The draw for image `index` of the data set in `epoch`.
 Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,
                                uint64_t seed, int64_t epoch, int64_t index);
 
-/// out[c,y,x] := in[c, y+dy, x'+dx], 0 outside the image, x' = x or its mirror image: pad, crop,
-/// mirror, in this order, as torchvision's RandomCrop(padding) and RandomHorizontalFlip before
-/// ToTensor. Then the pixels of the square that lie inside the image become fill[c] (the mean
-/// colour: 0 after normalisation, as in the paper). in, out: [channels][height][width], not
-/// overlapping; fill: [channels].
+/// Augments one image: out[c,y,x] := in[c, y+dy, x'+dx], 0 outside the image, where x' is x or its
+/// mirror image. This pads, crops and mirrors, in this order, as torchvision's RandomCrop(padding)
+/// and RandomHorizontalFlip before ToTensor do. Then the pixels of the erased square that lie
+/// inside the image become fill[c] (the mean colour, which is 0 after normalisation, as in the
+/// paper). in, out: [channels][height][width], not overlapping; fill: [channels].
 void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,
              const AugmentOptions& options, const Augmentation& draw, const uint8_t* fill);
 
