@@ -207,7 +207,8 @@ class Node {
   virtual bool backward_reads_input(size_t) const { return false; }
   virtual bool backward_reads_output() const { return false; }
   /// The input or output whose values determine which elements the node lets pass (the signs for a
-  /// ReLU, the order for max pooling). If there is no such value, the node is smooth.
+  /// ReLU, the order for max pooling). Invalid if there is no such value, which means that the node
+  /// is smooth.
   virtual Value gate() const { return {}; }
   virtual size_t workspace_bytes() const { return 0; }
   /// The smallest number of images that forward() accepts in training. Valid after prepare().

@@ -3,10 +3,10 @@
 // while they are in cache. Neighbouring steps form groups. A thread runs a group block by block,
 // and within a block a few rows at a time.
 //
-// A value that is written and read within one group only lives in scratch: each thread has memory
-// for one block of it, uses this memory again for all its blocks of images, and so keeps it in
-// cache. A value that other groups read, too, can also live in scratch if it is large and batch
-// norm can copy it to memory, bypassing the cache.
+// A value that only one group writes and reads lives in scratch: each thread has memory for one
+// block of it, uses this memory again for all its blocks of images, and so keeps it in cache. A
+// value that other groups read, too, can also live in scratch if it is large and batch norm can
+// copy it to memory, bypassing the cache.
 
 #include <cstddef>
 #include <cstdint>
