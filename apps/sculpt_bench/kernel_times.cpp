@@ -10,7 +10,7 @@
 
 #include "engine/core/random.h"
 #include "engine/core/staging.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 #include "engine/sparse/kept_weights.h"
 
 namespace sculpt::bench {
@@ -104,14 +104,14 @@ void time_ops(Times& times, Network& network) {
 
 void time_update(Times& times, Network& network) {
   ParameterArena& parameters = network.parameters();
-  Sgd sgd(parameters, OptimOptions{});
-  sgd.set_lr(0);
+  const auto optimizer = make_optimizer(parameters, OptimOptions{});
+  optimizer->set_lr(0);
   const auto count = static_cast<double>(parameters.count());
   // Weight, momentum and gradient are read, the first two written; a mask byte; the compute copy.
   const size_t bytes =
       5 * parameters.element_bytes() + 1 + parameters.backend().compute_weight_bytes;
   times.add("masked SGD", fmt::format("{} weights", parameters.count()), 1,
-            {0, count * static_cast<double>(bytes)}, [&] { sgd.step(); });
+            {0, count * static_cast<double>(bytes)}, [&] { optimizer->step(); });
 }
 
 void time_pruning(Times& times, Network& network) {

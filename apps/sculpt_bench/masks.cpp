@@ -44,7 +44,7 @@ void train(Network& network, int64_t steps) {
   if (source->image_shape() != network.spec().image)
     fail("--masks magnitude trains on images of 32x32 pixels; choose --image-size 32");
   BatchFeed feed(network, *source);
-  Sgd sgd(network.parameters(), OptimOptions{});
+  const auto optimizer = make_optimizer(network.parameters(), OptimOptions{});
   for (int64_t step = 0, epoch = -1; step < steps; ++step) {
     if (epoch < 0 || feed.next() == 0) {
       feed.start_epoch(++epoch, 0);
@@ -53,7 +53,7 @@ void train(Network& network, int64_t steps) {
     feed.load();
     network.forward(Mode::train, static_cast<uint64_t>(step));
     network.backward();
-    sgd.step(0.05);
+    optimizer->step(0.05);
   }
 }
 
@@ -113,7 +113,7 @@ MaskedModel masks_of_run(StepOptions step, const std::string& source) {
       is_folder ? folder.final_checkpoint() : fs::path(source), /*require_checksum=*/false);
   step.classes = classes_of(file).value_or(step.classes);
   const auto network = network_of(step);
-  read_checkpoint(file, network->parameters(), {.masks = true, .momentum = false});
+  read_checkpoint(file, network->parameters(), {.masks = true, .optimizer = false});
   const fs::path path = fs::path(source).lexically_normal();
   return {(path.has_filename() ? path : path.parent_path()).filename().string(), step,
           mask_of(network->parameters())};

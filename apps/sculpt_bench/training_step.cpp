@@ -55,7 +55,7 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
     network_->graph().replay().chooser = tuned_.get();
   }
   network_->graph().replay().sparse = options.sparse;
-  optimizer_ = std::make_unique<Sgd>(network_->parameters(), OptimOptions{});
+  optimizer_ = make_optimizer(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 
   source_ = std::make_unique<RandomImages>(spec.image, options.classes, options.batch);

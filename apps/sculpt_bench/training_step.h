@@ -9,7 +9,7 @@
 #include "engine/core/step_recorder.h"
 #include "engine/nn/batch_feed.h"
 #include "engine/nn/network.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 
 namespace sculpt::bench {
 
@@ -47,7 +47,7 @@ class TrainingStep {
   StepOptions options_;
   std::unique_ptr<kernels::Chooser> tuned_;
   std::unique_ptr<Network> network_;
-  std::unique_ptr<Sgd> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StepRecorder> recorder_;
   std::unique_ptr<RandomImages> source_;
   std::unique_ptr<BatchFeed> feed_;

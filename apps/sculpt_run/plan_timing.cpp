@@ -62,7 +62,8 @@ double seconds_per_image(Network& network, BatchSource& source, const Body& body
   return seconds / static_cast<double>(std::max<int64_t>(images, 1));
 }
 
-ImageSeconds time_density(Experiment& experiment, Sgd& sgd, const std::vector<int64_t>& kept) {
+ImageSeconds time_density(Experiment& experiment, Optimizer& optimizer,
+                          const std::vector<int64_t>& kept) {
   Network& network = experiment.network();
   network.initialise(0);
   mask_at_random(network.parameters(), kept);
@@ -71,7 +72,7 @@ ImageSeconds time_density(Experiment& experiment, Sgd& sgd, const std::vector<in
   seconds.train = seconds_per_image(network, experiment.train(), [&] {
     network.forward(Mode::train);
     network.backward();
-    sgd.step(0);
+    optimizer.step(0);
   });
   seconds.test =
       seconds_per_image(network, experiment.train(), [&] { network.forward(Mode::eval); });
@@ -129,14 +130,14 @@ PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const Pl
   for (const auto& [density, point] : by_density)
     points.push_back(point);
 
-  Sgd sgd(experiment.network().parameters(), optim);
+  const auto optimizer = make_optimizer(experiment.network().parameters(), optim);
   const auto start = Clock::now();
   PlanTiming timing;
   timing.densities = static_cast<int64_t>(points.size());
   for (int next = next_point(points); next >= 0; next = next_point(points)) {
     if (timing.timed >= 2 && seconds_since(start) > kSecondsForAll) break;
     Point& point = points[static_cast<size_t>(next)];
-    point.seconds = time_density(experiment, sgd, *point.kept);
+    point.seconds = time_density(experiment, *optimizer, *point.kept);
     point.timed = true;
     ++timing.timed;
   }

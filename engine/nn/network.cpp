@@ -47,7 +47,7 @@ void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& init
     for (size_t i = 0; i < weights.size(); ++i)
       weights[i] = draw(stream, inits[id], i);
   }
-  arena.zero_momentum();
+  arena.zero_optimizer_arrays();
   for (const auto& s : arena.states())
     std::fill_n(arena.state_values<T>().begin() + s.offset, s.count, static_cast<T>(s.initial));
 }
@@ -55,7 +55,10 @@ void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& init
 template <class To, class From>
 void copy_values(ParameterArena& to, ParameterArena& from) {
   std::ranges::copy(from.weights<From>(), to.weights<To>().begin());
-  std::ranges::copy(from.momentum<From>(), to.momentum<To>().begin());
+  const std::vector<std::string> arrays = from.optimizer_array_names();
+  for (size_t id = 0; id < arrays.size(); ++id)
+    std::ranges::copy(from.optimizer_values<From>(static_cast<OptimizerArrayId>(id)),
+                      to.optimizer_values<To>(to.add_optimizer_array(arrays[id])).begin());
   std::ranges::copy(from.state_values<From>(), to.state_values<To>().begin());
 }
 

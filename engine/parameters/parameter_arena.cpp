@@ -51,7 +51,7 @@ void ParameterArena::allocate(const kernels::Backend& backend) {
   const auto* memory = backend.memory;
   weights_ = StoredArray("the weights", element_bytes_, memory, dense_);
   gradients_ = StoredArray("the weight gradients", element_bytes_, memory, dense_);
-  momentum_ = StoredArray("the momentum", element_bytes_, memory, dense_);
+  add_optimizer_array("momentum");
   masks_ = MirroredBuffer(static_cast<size_t>(count_), "the masks", memory);
   state_ = MirroredBuffer(static_cast<size_t>(state_count_) * element_bytes_,
                           "the running statistics", memory);
@@ -97,8 +97,9 @@ void ParameterArena::gather_packed_masks() {
 
 size_t ParameterArena::bytes() const {
   size_t bytes = masks_.bytes() + state_.bytes() + compute_copy_.bytes() + packed_masks_.capacity();
-  for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
-    bytes += array->bytes();
+  bytes += weights_.bytes() + gradients_.bytes();
+  for (const OptimizerArray& array : optimizer_arrays_)
+    bytes += array.values.bytes();
   return bytes + (packed_layout_ ? packed_layout_->bytes() : 0);
 }
 
@@ -162,8 +163,10 @@ void ParameterArena::update_compute_copy() {
 
 void ParameterArena::hand_to_device() {
   if (backend_->memory == nullptr) return;
-  for (const StoredArray* array : {&weights_, &gradients_, &momentum_})
-    array->in(layout_).device();
+  weights_.in(layout_).device();
+  gradients_.in(layout_).device();
+  for (const OptimizerArray& array : optimizer_arrays_)
+    array.values.in(layout_).device();
   state_.device();
   std::as_const(masks_).device();
   if (compute_copy_stale_ && backend_->compute_weight_bytes > 0) update_compute_copy();
@@ -173,7 +176,7 @@ kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
                                             int64_t segment_count) {
   kernels::SgdArena arena;
   arena.weight = weights_.in(layout_).device();
-  arena.momentum = momentum_.in(layout_).device();
+  arena.momentum = optimizer_arrays_[kMomentum].values.in(layout_).device();
   arena.grad = std::as_const(gradients_.in(layout_)).device();
   if (layout_ == dense_)
     arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
@@ -221,14 +224,36 @@ void zero_where_masked(std::span<T> values, std::span<const uint8_t> mask) {
 }  // namespace
 
 void ParameterArena::apply_masks() {
-  const std::span<const uint8_t> mask = std::as_const(*this).masks();
-  if (element_bytes_ == sizeof(double)) {
-    zero_where_masked(weights<double>(), mask);
-    zero_where_masked(momentum<double>(), mask);
-  } else {
-    zero_where_masked(weights(), mask);
-    zero_where_masked(momentum(), mask);
-  }
+  const auto apply = [&]<class T>(T) {
+    const std::span<const uint8_t> mask = std::as_const(*this).masks();
+    zero_where_masked(weights<T>(), mask);
+    for (size_t id = 0; id < optimizer_arrays_.size(); ++id)
+      zero_where_masked(optimizer_values<T>(static_cast<OptimizerArrayId>(id)), mask);
+  };
+  element_bytes_ == sizeof(double) ? apply(double{}) : apply(float{});
+}
+
+OptimizerArrayId ParameterArena::add_optimizer_array(const std::string& name) {
+  SCULPT_CHECK(element_bytes_ != 0, "optimizer array '{}' added before allocate()", name);
+  const auto same = [&](const OptimizerArray& array) { return array.name == name; };
+  const auto found = std::ranges::find_if(optimizer_arrays_, same);
+  if (found == optimizer_arrays_.end())
+    optimizer_arrays_.push_back(
+        {name, StoredArray("the optimizer's arrays", element_bytes_, backend_->memory, dense_)});
+  return static_cast<OptimizerArrayId>(std::ranges::find_if(optimizer_arrays_, same) -
+                                       optimizer_arrays_.begin());
+}
+
+std::vector<std::string> ParameterArena::optimizer_array_names() const {
+  std::vector<std::string> names;
+  for (const OptimizerArray& array : optimizer_arrays_)
+    names.push_back(array.name);
+  return names;
+}
+
+void ParameterArena::zero_optimizer_arrays() {
+  for (OptimizerArray& array : optimizer_arrays_)
+    array.values.zero();
 }
 
 }  // namespace sculpt

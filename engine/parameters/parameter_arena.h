@@ -50,6 +50,7 @@ struct StateArray {
 
 using ParameterId = int;
 using StateId = int;
+using OptimizerArrayId = int;
 
 class ParameterArena {
  public:
@@ -63,6 +64,14 @@ class ParameterArena {
   /// Allocates all arenas in the backend's memory. All elements are zero and all masks are 1.
   /// Elements have the backend's parameter type: float (4 bytes) or double (8).
   void allocate(const kernels::Backend& backend);
+
+  /// Adds an array with a value per weight, zero at first, that the optimizer keeps from step to
+  /// step. After allocate(). Returns the array of that name if it exists already: "momentum", which
+  /// SGD keeps, always does. Checkpoints call it optimizer.<name>.<parameter>.
+  OptimizerArrayId add_optimizer_array(const std::string& name);
+  static constexpr OptimizerArrayId kMomentum = 0;
+  /// Names of the arrays, in the order of their ids.
+  std::vector<std::string> optimizer_array_names() const;
 
   std::span<const Parameter> parameters() const { return parameters_; }
   std::span<const StateArray> states() const { return states_; }
@@ -100,7 +109,9 @@ class ParameterArena {
     compute_copy_stale_ = true;
     return weights_.in(dense_).device();
   }
-  void* mutable_momentum_array() { return momentum_.in(dense_).device(); }
+  void* mutable_optimizer_array(OptimizerArrayId id) {
+    return optimizer_arrays_[static_cast<size_t>(id)].values.in(dense_).device();
+  }
   uint8_t* mutable_mask_array() {
     masks_may_change();
     return reinterpret_cast<uint8_t*>(masks_.device());
@@ -143,8 +154,13 @@ class ParameterArena {
     return view<T>(gradients_.in(dense_), count_);
   }
   template <class T = float>
+  std::span<T> optimizer_values(OptimizerArrayId id) {
+    return view<T>(optimizer_arrays_[static_cast<size_t>(id)].values.in(dense_), count_);
+  }
+  /// The array that SGD keeps.
+  template <class T = float>
   std::span<T> momentum() {
-    return view<T>(momentum_.in(dense_), count_);
+    return optimizer_values<T>(kMomentum);
   }
   template <class T = float>
   std::span<T> state_values() {
@@ -164,9 +180,10 @@ class ParameterArena {
     return arena.subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.count));
   }
 
-  /// Sets weights and momentum to +0 wherever the mask is 0.
+  /// Sets weights and the optimizer's arrays to +0 wherever the mask is 0.
   void apply_masks();
-  void zero_momentum() { momentum_.zero(); }
+  /// Sets the optimizer's arrays to zero: the optimizer forgets the steps that it has taken.
+  void zero_optimizer_arrays();
 
   /// The number of training forward passes since initialisation (PyTorch's num_batches_tracked).
   int64_t batches_tracked = 0;
@@ -196,7 +213,12 @@ class ParameterArena {
   int64_t state_count_ = 0;
   size_t element_bytes_ = 0;
   const kernels::Backend* backend_ = nullptr;
-  StoredArray weights_, gradients_, momentum_;
+  struct OptimizerArray {
+    std::string name;
+    StoredArray values;
+  };
+  std::vector<OptimizerArray> optimizer_arrays_;
+  StoredArray weights_, gradients_;
   StoredArray::Layout dense_, layout_;
   StoredArray::Layout packed_layout_;  // the most recent packed layout
   std::vector<uint8_t> packed_masks_;  // masks of the packed values; empty: none is masked

@@ -43,10 +43,13 @@ std::vector<Entry> entries(ParameterArena& arena, const CheckpointContent& conte
                       {},
                       writable(std::span(&batches_tracked, 1))});
   }
-  if (content.momentum)
+  const std::vector<std::string> arrays = arena.optimizer_array_names();
+  for (size_t id = 0; content.optimizer && id < arrays.size(); ++id) {
+    const auto values = arena.optimizer_values<float>(static_cast<OptimizerArrayId>(id));
     for (const Parameter& p : arena.parameters())
-      list.push_back({"optimizer.momentum." + p.name, Dtype::f32, p.shape,
-                      writable(ParameterArena::slice(arena.momentum<float>(), p))});
+      list.push_back({"optimizer." + arrays[id] + "." + p.name, Dtype::f32, p.shape,
+                      writable(ParameterArena::slice(values, p))});
+  }
   if (content.masks)
     for (const Parameter& p : arena.parameters())
       if (p.prunable)

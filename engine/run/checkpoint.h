@@ -5,7 +5,9 @@
 //   <norm>.running_mean, _var       F32
 //   <norm>.num_batches_tracked      I64 scalar
 //   <prunable parameter>.mask       U8, 1 = kept; the weight is exactly +0 elsewhere
-//   optimizer.momentum.<parameter>  F32, in resumable checkpoints only
+//   optimizer.<array>.<parameter>   F32, in resumable checkpoints only: the arrays that the
+//   optimizer
+//                                   keeps; of SGD, momentum
 //
 // load_state_dict of PyTorch takes the first three kinds.
 
@@ -19,7 +21,7 @@ namespace sculpt {
 /// What a checkpoint holds besides weights and batch-norm state.
 struct CheckpointContent {
   bool masks = true;
-  bool momentum = true;
+  bool optimizer = true;
 };
 
 /// The arena's elements must be float.

@@ -20,7 +20,7 @@ using safetensors::Tensor;
 
 constexpr std::string_view kMask = ".mask";
 constexpr std::string_view kTracked = ".num_batches_tracked";
-constexpr std::string_view kMomentum = "optimizer.momentum.";
+constexpr std::string_view kOptimizer = "optimizer.";
 
 bool is_float(Dtype dtype) {
   return dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
@@ -112,7 +112,7 @@ void InitialNetwork::require_fit(ParameterArena& parameters) const {
     if (found == known.end()) {
       const std::string masked = removed_suffix(t.name, kMask);
       const std::string norm = removed_suffix(t.name, kTracked);
-      const bool belongs = t.name.starts_with(kMomentum) || known.contains(masked) ||
+      const bool belongs = t.name.starts_with(kOptimizer) || known.contains(masked) ||
                            known.contains(norm + ".running_mean");
       if (!belongs)
         faults.push_back(fmt::format("{} {} is not in the network", t.name, shape_text(t.shape)));

@@ -23,9 +23,9 @@ constexpr const char* kExtends = "extends";
 constexpr const char* kSummary = "summary";
 constexpr const char* kDataFingerprint = "data_fingerprint";
 constexpr const char* kInitialFingerprint = "init_from_fingerprint";
-constexpr CheckpointContent kResumable{.masks = true, .momentum = true};
-constexpr CheckpointContent kFinal{.masks = true, .momentum = false};
-constexpr CheckpointContent kRewind{.masks = false, .momentum = false};
+constexpr CheckpointContent kResumable{.masks = true, .optimizer = true};
+constexpr CheckpointContent kFinal{.masks = true, .optimizer = false};
+constexpr CheckpointContent kRewind{.masks = false, .optimizer = false};
 
 /// Config hashes of the shorter runs that the run of this state extends.
 std::vector<std::string> extended_by(const safetensors::File& file) {
@@ -360,8 +360,9 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   RunState state = state_from(end);
   if (weights.metadata("steps") != fmt::format("{}", state.steps))
     fail("{} and {} are not of the same run", end.name(), weights.name());
-  // Every cycle starts from a zeroed momentum, so that the final checkpoint lacks nothing.
-  std::ranges::fill(parameters.momentum<float>(), 0.0f);
+  // Every cycle starts with an optimizer that has taken no step, so that the final checkpoint lacks
+  // nothing.
+  parameters.zero_optimizer_arrays();
   read_checkpoint(weights, parameters, kFinal);
   extended_hashes_ = extended_by(end);
   extended_hashes_.push_back(done_hash);

@@ -87,9 +87,12 @@ void KeptWeights::count_layers() {
 
 void KeptWeights::apply() {
   const kernels::Backend& backend = parameters_.backend();
-  backend.pruning.apply_mask(parameters_.mutable_mask_array(), parameters_.mutable_weight_array(),
-                             parameters_.mutable_momentum_array(), bytes_.as<uint8_t>(),
-                             parameters_.prunable_runs(), backend.stream);
+  uint8_t* masks = parameters_.mutable_mask_array();
+  void* weights = parameters_.mutable_weight_array();
+  for (size_t id = 0; id < parameters_.optimizer_array_names().size(); ++id)
+    backend.pruning.apply_mask(
+        masks, weights, parameters_.mutable_optimizer_array(static_cast<OptimizerArrayId>(id)),
+        bytes_.as<uint8_t>(), parameters_.prunable_runs(), backend.stream);
 }
 
 void KeptWeights::assign(KeptWeights&& other) {

@@ -22,9 +22,10 @@ std::unique_ptr<Network> dense_copy(Network& network) {
 
 }  // namespace
 
-DenseTiming::DenseTiming(Network& network, const OptimOptions& optim, int64_t steps)
+DenseTiming::DenseTiming(Network& network, const OptimizerMaker& make_optimizer,
+                         const OptimOptions& optim, int64_t steps)
     : network_(dense_copy(network)),
-      sgd_(network_->parameters(), optim),
+      optimizer_(make_optimizer(network_->parameters(), optim)),
       steps_(static_cast<double>(steps)) {
   const ImageShape& shape = network_->spec().image;
   const RandomStream random(0, Purpose::test);
@@ -44,7 +45,7 @@ double DenseTiming::dense_step(int64_t images) {
   network_->load({images_.data(), labels_.data(), images}, normalization_);
   network_->forward(Mode::train);
   network_->backward();
-  sgd_.step(0);  // the weights stay finite, however often
+  optimizer_->step(0);  // the weights stay finite, however often
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 

@@ -9,7 +9,7 @@
 
 #include "engine/core/batch_source.h"
 #include "engine/nn/network.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 
 namespace sculpt {
 
@@ -24,7 +24,8 @@ class DenseTiming {
   /// this mask: comparing ends when it has cost about a hundredth of them, but not before the
   /// first. Each of its steps is a phase (core/phase.h) that may be interrupted; the object is of
   /// no use after that.
-  DenseTiming(Network& network, const OptimOptions& optim, int64_t steps);
+  DenseTiming(Network& network, const OptimizerMaker& make_optimizer, const OptimOptions& optim,
+              int64_t steps);
 
   /// After a step of the run that took `seconds` for a batch of `images`.
   void compare(int64_t images, double seconds);
@@ -40,7 +41,7 @@ class DenseTiming {
   double dense_step(int64_t images);
 
   std::unique_ptr<Network> network_;
-  Sgd sgd_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::vector<uint8_t> images_;  // noise
   std::vector<int32_t> labels_;
   Normalization normalization_;

@@ -55,14 +55,16 @@ std::string checkpoint_text(const RunStore& store) {
 }  // namespace
 
 void require_finite(ParameterArena& parameters) {
-  for (const auto& [values, prefix] :
-       {std::pair<std::span<const float>, const char*>(parameters.weights<float>(), ""),
-        std::pair<std::span<const float>, const char*>(parameters.momentum<float>(),
-                                                       "the momentum of ")}) {
-    if (all_finite(values)) continue;
+  const auto require_all = [&](std::span<const float> values, const std::string& prefix) {
+    if (all_finite(values)) return;
     for (const Parameter& p : parameters.parameters())
       require_finite(ParameterArena::slice(values, p), prefix + p.name);
-  }
+  };
+  require_all(parameters.weights<float>(), "");
+  const std::vector<std::string> arrays = parameters.optimizer_array_names();
+  for (size_t id = 0; id < arrays.size(); ++id)
+    require_all(parameters.optimizer_values<float>(static_cast<OptimizerArrayId>(id)),
+                fmt::format("the {} of ", arrays[id]));
   const std::span<const float> states = parameters.state_values<float>();
   if (all_finite(states)) return;
   for (const StateArray& s : parameters.states())

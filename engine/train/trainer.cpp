@@ -35,7 +35,7 @@ void require_finite(const char* what, double loss, std::optional<int64_t> step =
 Trainer::Trainer(RunParts parts, RunSettings settings)
     : parts_(std::move(parts)),
       settings_(std::move(settings)),
-      sgd_(parts_.network.parameters(), settings_.train.optim),
+      optimizer_(parts_.make_optimizer(parts_.network.parameters(), settings_.train.optim)),
       train_feed_(parts_.network, parts_.train),
       test_feed_(parts_.network, parts_.test),
       recorder_(settings_.train.step_graph ? parts_.backend.recording : kernels::RecordingHooks{}),
@@ -152,7 +152,7 @@ bool Trainer::prune_now(const PruneStep& step) {
 RunOutcome Trainer::perform(const RewindStep& step) {
   after_prune_.reset();
   parts_.store.load_rewind(parts_.network.parameters(), step.epoch);
-  sgd_.zero_momentum();
+  optimizer_->reset();
   finish_plan_step();
   save();
   return RunOutcome::finished;
@@ -160,7 +160,7 @@ RunOutcome Trainer::perform(const RewindStep& step) {
 
 RunOutcome Trainer::perform(const Cycle& cycle) {
   after_prune_.reset();
-  if (state_.cycle_epoch == 0 && state_.epoch_step == 0) sgd_.zero_momentum();
+  if (state_.cycle_epoch == 0 && state_.epoch_step == 0) optimizer_->reset();
   const int64_t plan_step = state_.plan_step;
   while (state_.plan_step == plan_step) {
     if (train_epoch(cycle) == RunOutcome::interrupted) return RunOutcome::interrupted;
@@ -229,13 +229,13 @@ RunOutcome Trainer::run_steps(const Cycle& cycle) {
 void Trainer::step(int64_t images, double lr) {
   Network& network = parts_.network;
   network.begin_step(static_cast<uint64_t>(state_.steps));
-  sgd_.set_lr(lr);
+  optimizer_->set_lr(lr);
   lr_ = lr;
   const auto launches = [&] {
     train_feed_.load();
     network.forward_adding(Mode::train);
     network.backward();
-    sgd_.step();
+    optimizer_->step();
   };
   if (profiled(state_.steps))
     launches();  // so that the profiler sees the ranges of the ops
@@ -283,7 +283,8 @@ void Trainer::start_dense_timing() {
   }
   dense_timing_settled_ = false;
   peak_memory_before_ = std::max(peak_memory_before_, peak_memory_bytes());
-  dense_timing_.emplace(parts_.network, settings_.train.optim, steps_with_masks().front());
+  dense_timing_.emplace(parts_.network, parts_.make_optimizer, settings_.train.optim,
+                        steps_with_masks().front());
 }
 
 void Trainer::end_dense_timing() {

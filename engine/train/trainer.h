@@ -14,7 +14,7 @@
 #include "engine/nn/batch_feed.h"
 #include "engine/nn/evaluate.h"
 #include "engine/nn/network.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
 #include "engine/run/run_store.h"
 #include "engine/sparse/after_prune.h"
@@ -43,6 +43,8 @@ struct RunParts {
   StatisticsImages statistics_images = {};
   /// Puts other weights and masks over the initialisation of a run that starts; may be empty.
   std::function<void(ParameterArena&)> load_initial = {};
+  /// Makes the optimizer, also for the copy of the network that dense steps are timed on.
+  OptimizerMaker make_optimizer = sculpt::make_optimizer;
 };
 
 struct RunSettings {
@@ -128,7 +130,7 @@ class Trainer {
 
   RunParts parts_;
   RunSettings settings_;
-  Sgd sgd_;
+  std::unique_ptr<Optimizer> optimizer_;
   BatchFeed train_feed_, test_feed_;
   StepRecorder recorder_;
   /// The loss after some step of the epoch, on its way.

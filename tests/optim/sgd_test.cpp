@@ -171,7 +171,7 @@ TEST_CASE("clipping scales by the norm of the unmasked gradients") {
   CHECK(sgd.clip_scale() == 1);
 }
 
-TEST_CASE("zero_momentum forgets the past, and only that") {
+TEST_CASE("reset() forgets the past, and only that") {
   ParameterArena arena;
   fill<float>(*tested_backends().front(), arena, 5);
   Sgd sgd(arena, OptimOptions());
@@ -179,7 +179,7 @@ TEST_CASE("zero_momentum forgets the past, and only that") {
   sgd.step(0.1);
   const std::vector<float> weights(arena.weights().begin(), arena.weights().end());
   REQUIRE(std::ranges::any_of(arena.momentum(), [](float m) { return m != 0; }));
-  sgd.zero_momentum();
+  sgd.reset();
   for (const float m : arena.momentum())
     REQUIRE(is_plus_zero(m));
   CHECK(std::ranges::equal(weights, arena.weights()));

@@ -46,7 +46,7 @@ TEST_CASE("checkpoint: everything comes back bit by bit") {
       b(tiny_spec(), *test::tested_backends().front(), 8);
   fill(a.parameters(), 1);
   fill(b.parameters(), 2);
-  const CheckpointContent all{.masks = true, .momentum = true};
+  const CheckpointContent all{.masks = true, .optimizer = true};
   write_checkpoint(folder / "x.safetensors", a.parameters(), all, {{"k", "v"}});
   const auto file = safetensors::File::read(folder / "x.safetensors", true);
   CHECK(file.metadata("k") == "v");
@@ -63,7 +63,7 @@ TEST_CASE("checkpoint: names, shapes and types are PyTorch's, masked weights are
   Network network(tiny_spec(), *test::tested_backends().front(), 8);
   fill(network.parameters(), 3);
   write_checkpoint(folder / "x.safetensors", network.parameters(),
-                   {.masks = true, .momentum = false}, {});
+                   {.masks = true, .optimizer = false}, {});
   const auto file = safetensors::File::read(folder / "x.safetensors", true);
   file.get("conv1.weight", Dtype::f32, {5, 2, 3, 3});
   file.get("conv2.weight.mask", Dtype::u8, {7, 5, 3, 3});
@@ -101,7 +101,7 @@ TEST_CASE("checkpoint: what does not fit is refused and changes nothing") {
     return b.linear("fc", b.global_average_pool(x), 4);
   };
   Network other(wider, *test::tested_backends().front(), 8);
-  const CheckpointContent all{.masks = true, .momentum = true};
+  const CheckpointContent all{.masks = true, .optimizer = true};
   write_checkpoint(folder / "x", other.parameters(), all, {});
   const auto weights = network.parameters().weights<float>();
   const std::vector<float> before(weights.begin(), weights.end());
@@ -112,7 +112,7 @@ TEST_CASE("checkpoint: what does not fit is refused and changes nothing") {
                  "fc.weight"));
   CHECK(std::equal(before.begin(), before.end(), weights.begin()));
 
-  write_checkpoint(folder / "y", network.parameters(), {.masks = false, .momentum = false}, {});
+  write_checkpoint(folder / "y", network.parameters(), {.masks = false, .optimizer = false}, {});
   CHECK(contains(error_of([&] {
                    read_checkpoint(safetensors::File::read(folder / "y", true),
                                    network.parameters(), all);

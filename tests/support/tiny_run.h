@@ -80,7 +80,8 @@ class TinyRun {
   TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train = tiny_options(),
           int64_t images = 22, PruneOptions pruning = tiny_pruning(),
           const std::string& config_hash = kHash,
-          std::function<void(ParameterArena&)> load_initial = {})
+          std::function<void(ParameterArena&)> load_initial = {},
+          OptimizerMaker optimizer = make_optimizer)
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1, train.drop_last),
@@ -101,7 +102,7 @@ class TinyRun {
                  },
                  store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; },
                  nullptr, [this](int64_t first, int64_t count) { return statistics(first, count); },
-                 std::move(load_initial)},
+                 std::move(load_initial), std::move(optimizer)},
         RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
   }
 

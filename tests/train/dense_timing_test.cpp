@@ -179,7 +179,7 @@ TEST_CASE("dense timing: comparing ends when it has cost enough") {
   network.initialise(1);
   const OptimOptions optim;
   // A step of the run that took for ever: all comparisons are cheap.
-  DenseTiming cheap(network, optim, 1000);
+  DenseTiming cheap(network, make_optimizer, optim, 1000);
   CHECK(std::isnan(cheap.ratio()));
   CHECK_FALSE(cheap.done());
   cheap.compare(8, 1e6);
@@ -193,7 +193,7 @@ TEST_CASE("dense timing: comparing ends when it has cost enough") {
   CHECK(cheap.ratio() < 1e-6);  // the median, of a network whose steps take less than a second
   CHECK(cheap.ratio() > 1e-12);
 
-  DenseTiming dear(network, optim, 1000);
+  DenseTiming dear(network, make_optimizer, optim, 1000);
   dear.compare(8, 1e-9);
   CHECK(dear.done());
   CHECK(dear.ratio() > 1);

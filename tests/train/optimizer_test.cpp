@@ -1,0 +1,144 @@
+// A second optimizer, written against optim/optimizer.h alone: runs, masks, dense timing,
+// checkpoints and resumes must work with it as they do with SGD.
+#include "engine/optim/optimizer.h"
+
+#include <cmath>
+#include <doctest/doctest.h>
+
+#include "engine/core/files.h"
+#include "engine/run/checkpoint.h"
+#include "tests/support/tiny_run.h"
+
+namespace sculpt {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::TinyRun;
+
+/// Adam (Kingma and Ba, 2015) without bias correction, in loops over the host's arrays: two state
+/// arrays of its own.
+class PlainAdam : public Optimizer {
+ public:
+  explicit PlainAdam(ParameterArena& arena) : Optimizer(arena, {"first_moment", "second_moment"}) {}
+
+  void set_lr(double lr) override { lr_ = static_cast<float>(lr); }
+  void step() override {
+    ParameterArena& arena = parameters();
+    const auto weights = arena.weights<float>();
+    const auto gradients = arena.gradients<float>();
+    const auto first = arena.optimizer_values<float>(array(0));
+    const auto second = arena.optimizer_values<float>(array(1));
+    const auto masks = std::as_const(arena).masks();
+    for (size_t i = 0; i < weights.size(); ++i) {
+      if (masks[i] == 0) {
+        weights[i] = first[i] = second[i] = 0;
+        continue;
+      }
+      first[i] = 0.9f * first[i] + 0.1f * gradients[i];
+      second[i] = 0.99f * second[i] + 0.01f * gradients[i] * gradients[i];
+      weights[i] -= lr_ * first[i] / (std::sqrt(second[i]) + 1e-4f);
+    }
+  }
+
+ private:
+  float lr_ = 0;
+};
+
+std::unique_ptr<Optimizer> plain_adam(ParameterArena& arena, const OptimOptions&) {
+  return std::make_unique<PlainAdam>(arena);
+}
+
+const Plan kPlan = {Cycle{2, 0}, PruneStep{"magnitude", "global", 0.2}, Cycle{2, 0},
+                    PruneStep{"magnitude", "global", 0.1}, Cycle{2, 0}};
+
+TrainOptions options() {
+  TrainOptions train = TinyRun::tiny_options();
+  train.optim.lr = 0.01;
+  train.sparse = "on";
+  return train;
+}
+
+TinyRun adam_run(const std::filesystem::path& folder) {
+  return TinyRun(folder, kPlan, options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash, {},
+                 plain_adam);
+}
+
+bool plus_zero(float x) {
+  return x == 0 && !std::signbit(x);
+}
+
+TEST_CASE("optimizer: a second one trains, and masked elements of all its arrays are +0") {
+  const TemporaryFolder folder;
+  TinyRun run = adam_run(folder / "a");
+  run.network().graph().replay().sparse = SparseKernels::on;
+  run.trainer().start();
+  const std::vector<float> before(run.network().parameters().weights<float>().begin(),
+                                  run.network().parameters().weights<float>().end());
+  REQUIRE(run.trainer().run() == RunOutcome::finished);
+
+  ParameterArena& arena = run.network().parameters();
+  CHECK(arena.optimizer_array_names() ==
+        std::vector<std::string>{"momentum", "first_moment", "second_moment"});
+  CHECK(arena.kept_count() == std::llround(0.1 * static_cast<double>(arena.prunable_count())));
+  int64_t moved = 0, moments = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    moved += arena.weights<float>()[i] != before[i];
+    moments += arena.optimizer_values<float>(2)[i] != 0;
+    if (std::as_const(arena).masks()[i] != 0) continue;
+    CHECK(plus_zero(arena.weights<float>()[i]));
+    CHECK(plus_zero(arena.optimizer_values<float>(1)[i]));
+    CHECK(plus_zero(arena.optimizer_values<float>(2)[i]));
+  }
+  CHECK(moved > 0);
+  CHECK(moments > 0);
+}
+
+TEST_CASE(
+    "optimizer: a run of a second one that is interrupted anywhere ends with the same bytes") {
+  const TemporaryFolder folder;
+  TinyRun whole = adam_run(folder / "whole");
+  whole.trainer().start();
+  REQUIRE(whole.trainer().run() == RunOutcome::finished);
+  const std::string expected = read_text(folder / "whole/checkpoints/final.safetensors");
+
+  for (const int64_t moment : {1, 4, 8, 13, 20}) {
+    CAPTURE(moment);
+    const auto path = folder / fmt::format("at-{}", moment);
+    {
+      TinyRun first = adam_run(path);
+      first.stop_after(moment);
+      first.trainer().start();
+      REQUIRE(first.trainer().run() == RunOutcome::interrupted);
+    }
+    TinyRun second = adam_run(path);
+    std::vector<std::string> warnings;
+    second.trainer().resume(warnings);
+    CHECK(warnings.empty());
+    REQUIRE(second.trainer().run() == RunOutcome::finished);
+    CHECK(read_text(path / "checkpoints/final.safetensors") == expected);
+  }
+}
+
+TEST_CASE("optimizer: a checkpoint names the arrays, and one of another optimizer is refused") {
+  const TemporaryFolder folder;
+  TinyRun adam = adam_run(folder / "adam");
+  adam.stop_after(4);
+  adam.trainer().start();
+  REQUIRE(adam.trainer().run() == RunOutcome::interrupted);
+  const auto newest = adam.store().newest_good_state();
+  REQUIRE(newest);
+  const auto file = safetensors::File::read(newest->first, true);
+  CHECK(file.has("optimizer.second_moment.fc.weight"));
+
+  TinyRun sgd(folder / "sgd", kPlan, options());
+  sgd.trainer().start();
+  const auto of_sgd = sgd.store().newest_good_state();
+  REQUIRE(of_sgd);
+  const CheckpointContent all{.masks = true, .optimizer = true};
+  CHECK_THROWS_WITH(read_checkpoint(safetensors::File::read(of_sgd->first, true),
+                                    adam.network().parameters(), all),
+                    doctest::Contains("optimizer.first_moment."));
+}
+
+}  // namespace
+}  // namespace sculpt
