@@ -40,7 +40,7 @@ ALLOWED = {
     "engine/sparse": ["engine/nn", "engine/parameters", "engine/core", "kernels/device"],
     "engine/plan": ["engine/sparse", "engine/nn", "engine/core"],
     "engine/run": ["engine/plan", "engine/sparse", "engine/parameters", "engine/formats",
-                   "engine/config", "engine/core", "kernels/tuning"],
+                   "engine/config", "engine/core", "kernels/common", "kernels/tuning"],
     "engine/train": ["engine/run", "engine/plan", "engine/sparse", "engine/optim", "engine/nn",
                      "engine/parameters", "engine/core"],
     "models": ["engine/nn", "engine/core"],
