@@ -63,7 +63,7 @@ class Outcomes(GpuCheckTest):
         report = self.check(stand_ins, "--only", "fragments,memcheck,kernels,ncu,run", status=0)
         self.assertIn("| GPU name | Stand-in GPU |", report)
         self.assertRegex(report, r"\| NVIDIA's packages in Python \| (none|nvidia-|triton)")
-        self.assertIn("8 of 8 programs start here", report)
+        self.assertIn("10 of 10 programs start here", report)
         self.assertIn("- fragments: ok", report)
         self.assertIn("memcheck found nothing, 24 cases", report)
         self.assertIn("| conv2d forward 16x32x32 | 0.0 |", report)
@@ -180,7 +180,7 @@ class Limits(GpuCheckTest):
             time.sleep(0.05)
         process.kill()
         process.wait()
-        self.assertIn("8 of 8 programs start here", report.read_text())
+        self.assertIn("10 of 10 programs start here", report.read_text())
         self.assertTrue((stand_ins.out / "logs.tgz").exists())
         for entry in Path("/proc").iterdir():  # what SIGKILL left behind, by its command line
             if entry.name.isdigit():
@@ -265,7 +265,7 @@ class Pack(unittest.TestCase):
     def test_programs_are_stripped_and_listed(self):
         with contextlib.redirect_stdout(io.StringIO()):
             line = self.binaries.collect(self.source, self.folder / "pack", "90")
-        self.assertRegex(line, r"9 files, .* MiB, for sm 90, needs glibc 2\.\d+")
+        self.assertRegex(line, r"11 files, .* MiB, for sm 90, needs glibc 2\.\d+")
         manifest = self.binaries.read_manifest(self.folder / "pack")
         self.assertEqual(len(manifest["sha256"]), 9)
         for name in (*self.binaries.PROGRAMS, self.binaries.LIBRARY):

@@ -128,7 +128,7 @@ sys.exit(86 if done.returncode else 0)
 }
 PROGRAMS = {"sculpt_run": "runs", "sculpt_bench": "measures", "test_fragments": "passes",
             "test_kernels": "passes", "test_ops": "passes", "test_cuda": "passes",
-            "test_sparse": "passes", "test_train": "passes"}
+            "test_nn": "passes", "test_run": "passes", "test_sparse": "passes", "test_train": "passes"}
 TOOLS = {"nvidia-smi": "names a GPU", "ncu": "profiles", "compute-sanitizer": "checks memory"}
 
 

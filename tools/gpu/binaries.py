@@ -12,7 +12,7 @@ from pathlib import Path
 from .check import ROOT, Skipped
 
 PROGRAMS = ("sculpt_run", "sculpt_bench", "test_fragments", "test_kernels", "test_ops", "test_cuda",
-            "test_sparse", "test_train")
+            "test_nn", "test_run", "test_sparse", "test_train")
 LIBRARY = "libsculpt_cuda.so"
 CUDNN_LIBRARY = "libsculpt_cudnn.so"  # only where CMake found cuDNN
 TARGETS = ("sculpt_cuda", *PROGRAMS)

@@ -147,7 +147,7 @@ def one_convolution(check):
 
 def bf16(check):
     run_suites(check, [("kernels", "bf16"), ("cuda", "bf16"), ("ops", "bf16"), ("train", "bf16"),
-                       ("sparse", "fp32")])
+                       ("run", "bf16"), ("sparse", "fp32"), ("nn", "fp32")])
 
 
 def other_precisions(check):
