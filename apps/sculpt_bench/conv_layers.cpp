@@ -16,21 +16,20 @@ namespace {
 using kernels::ActivationShape;
 using kernels::Backend;
 using kernels::Conv2dShape;
+using kernels::ConvPass;
 using kernels::GradWrite;
 using kernels::Launch;
 
 constexpr int64_t kErrorBatch = 16;
 const char* const kWhat = "a convolution to be timed";
 
-enum class Pass { forward, input_grad, weight_grad };
-
-const char* name_of(Pass pass) {
+const char* name_of(ConvPass pass) {
   switch (pass) {
-    case Pass::forward:
+    case ConvPass::forward:
       return "forward";
-    case Pass::input_grad:
+    case ConvPass::input_grad:
       return "input gradient";
-    case Pass::weight_grad:
+    case ConvPass::weight_grad:
       return "weight gradient";
   }
   return "";
@@ -68,29 +67,29 @@ class Layer {
         weight_.as<float>()[i] = values[i];
   }
 
-  void run(Pass pass, bool winograd) {
+  void run(ConvPass pass, bool winograd) {
     const auto& direct = backend_.conv2d;
     const auto& fast = backend_.winograd;
     void *x = cells(x_, shape_.in), *y = cells(y_, shape_.out);
     void *dx = cells(dx_, shape_.in), *dy = cells(dy_, shape_.out);
     void *w = weight_.data(), *dw = dweight_.data(), *scratch = workspace_.data();
     switch (pass) {
-      case Pass::forward:
+      case ConvPass::forward:
         return winograd ? fast.forward(y, x, w, nullptr, shape_, scratch, launch_)
                         : direct.forward(y, nullptr, x, w, nullptr, shape_, scratch, launch_);
-      case Pass::input_grad:
+      case ConvPass::input_grad:
         return (winograd ? fast.input_grad : direct.input_grad)(
             dx, dy, w, shape_, GradWrite::overwrite, scratch, launch_);
-      case Pass::weight_grad:
+      case ConvPass::weight_grad:
         return (winograd ? fast.weight_grad : direct.weight_grad)(
             dw, nullptr, dy, x, shape_, GradWrite::overwrite, scratch, launch_);
     }
   }
 
   /// What the last run of the pass has written.
-  std::vector<float> result(Pass pass) {
-    if (pass == Pass::forward) return values(y_, shape_.out);
-    if (pass == Pass::input_grad) return values(dx_, shape_.in);
+  std::vector<float> result(ConvPass pass) {
+    if (pass == ConvPass::forward) return values(y_, shape_.out);
+    if (pass == ConvPass::input_grad) return values(dx_, shape_.in);
     std::vector<float> result(static_cast<size_t>(shape_.weight_count()));
     for (size_t i = 0; i < result.size(); ++i)
       result[i] = backend_.parameter_bytes == sizeof(double)
@@ -160,7 +159,7 @@ std::vector<Conv2dShape> shapes_of(const Graph& graph) {
   return shapes;
 }
 
-void print_pass(const Backend& backend, const Conv2dShape& shape, Pass pass, Layer& timed,
+void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass, Layer& timed,
                 int64_t batch, int rounds, double least_seconds) {
   Layer exact(kernels::reference_backend(), shape, kErrorBatch),
       tested(backend, shape, kErrorBatch);
@@ -174,7 +173,7 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, Pass pass, Lay
   const Timed times = compare([&] { timed.run(pass, false); }, [&] { timed.run(pass, true); },
                               rounds, least_seconds);
   const auto pays =
-      pass == Pass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
+      pass == ConvPass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
   fmt::print("| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} |\n",
              shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
              1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
@@ -204,7 +203,7 @@ void print_conv_layers(const StepOptions& options, int rounds, double least_seco
       "Winograd |\n|---|---|---|---|---|---|---|---|\n");
   for (const Conv2dShape& shape : shapes) {
     Layer timed(*backend, shape, options.batch);
-    for (const Pass pass : {Pass::forward, Pass::input_grad, Pass::weight_grad})
+    for (const ConvPass pass : kernels::kConvPasses)
       print_pass(*backend, shape, pass, timed, options.batch, rounds, least_seconds);
   }
 }

@@ -52,9 +52,6 @@ inline Layer reduced(const Layer& layer) {
 }
 #endif
 
-using ConvPass;
-using cuda::kConvPasses;
-
 inline const char* name_of(ConvPass pass) {
   constexpr const char* kNames[] = {"forward", "input_grad", "weight_grad"};
   return kNames[static_cast<size_t>(pass)];

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "engine/core/error.h"
-#include "engine/optim/optim_options.h"
+#include "engine/plan/cycle_options.h"
 
 using namespace sculpt;
 using Epochs = std::vector<int64_t>;

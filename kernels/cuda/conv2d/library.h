@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "kernels/device/backend.h"
 #include "kernels/device/library_interface.h"
 #include "kernels/tuning/chooser.h"
 
