@@ -116,7 +116,7 @@ Buffer::Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memo
   data_ = memory ? static_cast<std::byte*>(memory->allocate(bytes)) : allocate_host(bytes);
   if (!data_)
     fail(
-        "out of {}memory: there are not {:.1f} MiB for {}; in use are {}; use a smaller batch "
+        "out of {}memory: cannot allocate {:.1f} MiB for {}; in use are {}; use a smaller batch "
         "(train.batch) or a smaller model",
         memory ? "GPU " : "", Live::mebibytes(bytes), what, live().describe(memory != nullptr));
   bytes_ = bytes;

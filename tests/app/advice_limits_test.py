@@ -34,7 +34,7 @@ class Limits(ProgramTest):
                                  "data.synthetic_train=1000")]
         done = self.limited(300_000, *words)
         self.assertEqual(done.returncode, 2, done.stderr)
-        self.assertRegex(done.stderr, r"out of memory: there are not [\d.]+ MiB for activations.*; "
+        self.assertRegex(done.stderr, r"out of memory: cannot allocate [\d.]+ MiB for activations.*; "
                          r"use a smaller batch \(train\.batch\) or a smaller model")
         self.assert_helps(self.limited(300_000, *words, *sets("train.batch=16")))
         self.assert_helps(self.limited(300_000, *words, *sets("model.name=mlp")))
