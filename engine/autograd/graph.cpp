@@ -24,9 +24,10 @@ Value Graph::input(int64_t channels, int64_t height, int64_t width, bool needs_g
 Value Graph::add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width) {
   SCULPT_CHECK(!finished_, "the graph is finished");
   const int index = static_cast<int>(nodes_.size());
-  const bool has_parameters = std::exchange(next_has_parameters_, false);
+  parameters_of_.push_back(std::exchange(next_parameters_, {}));
   has_backward_.push_back(
-      has_parameters || std::ranges::any_of(node->inputs, [&](Value v) { return needs_grad(v); }));
+      !parameters_of_.back().empty() ||
+      std::ranges::any_of(node->inputs, [&](Value v) { return needs_grad(v); }));
   if (channels > 0) {
     values_.push_back({ActivationShape{channels, height, width, 0}, index, has_backward_.back()});
     node->output = {static_cast<int>(values_.size()) - 1};
@@ -69,13 +70,14 @@ void Graph::claim(ParameterId id) {
   if (claimed_[id])
     fail("parameter '{}' is used by two layers; sharing weights is not supported",
          parameters_[id].name);
-  claimed_[id] = next_has_parameters_ = true;
+  claimed_[id] = true;
+  next_parameters_.push_back(id);
 }
 
 void Graph::finish() {
   SCULPT_CHECK(!finished_, "the graph is finished already");
   SCULPT_CHECK(!nodes_.empty(), "the graph has no ops");
-  SCULPT_CHECK(!next_has_parameters_, "a parameter was claimed after its node had been added");
+  SCULPT_CHECK(next_parameters_.empty(), "a parameter was claimed after its node had been added");
   finished_ = true;
   settle_halos();
   size_t workspace = 0;
@@ -317,9 +319,16 @@ void Graph::run_node(Direction direction, int node) {
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
   if (direction == Direction::backward) recompute_inputs(the_node);
   direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
+  if (direction == Direction::backward) report_gradients(node);
   if (!profiling_) return;
   NodeTime& time = profile_[node];
   (direction == Direction::forward ? time.forward : time.backward) += seconds_since(start);
+}
+
+void Graph::report_gradients(int node) const {
+  if (!gradient_observer_) return;
+  for (const ParameterId id : parameters_of_[node])
+    gradient_observer_(id);
 }
 
 }  // namespace sculpt

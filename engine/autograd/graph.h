@@ -11,6 +11,7 @@
 // The graph knows nothing of any particular op: see node.h.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -84,6 +85,16 @@ class Graph {
   /// Makes each forward pass use its own patterns again. Frees the memory of the patterns.
   void release_patterns();
 
+  /// Called when the gradient of a parameter is final: no later kernel of the backward pass writes
+  /// it. On a GPU the kernels that write it have been launched by then, and in a recorded step the
+  /// observer runs only while the step is recorded.
+  using GradientObserver = std::function<void(ParameterId)>;
+  /// backward() tells the observer every parameter that it computes a gradient for, once, in an
+  /// order that depends on the graph only: from the last node to the first, and of one node in the
+  /// order of registration. Nodes that run on blocks report when their whole group has run. An
+  /// empty observer switches reports off. It must not run passes of the graph.
+  void observe_gradients(GradientObserver observer) { gradient_observer_ = std::move(observer); }
+
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   /// Returns true if at least one pass of a layer runs on kernels that skip masked weights.
   bool skips_masked() const;
@@ -119,6 +130,7 @@ class Graph {
   void follow_masks(const Replay& replay);
   void run_backward(int last_node);
   void run_node(Direction direction, int node);
+  void report_gradients(int node) const;
   bool runs_on_blocks() const;
   void run_groups(Direction direction);
   /// Calls body(Replay&) for each block of the batch, in parallel.
@@ -141,7 +153,9 @@ class Graph {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<bool> has_backward_;  ///< per node: whether the backward pass runs it
   std::vector<bool> claimed_;
-  bool next_has_parameters_ = false;  ///< a parameter was claimed for a node that is not added yet
+  std::vector<ParameterId> next_parameters_;  ///< claimed for a node that is not added yet
+  std::vector<std::vector<ParameterId>> parameters_of_;  ///< per node: claimed by it
+  GradientObserver gradient_observer_;
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are complete
   std::vector<bool>

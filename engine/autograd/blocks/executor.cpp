@@ -139,6 +139,9 @@ void Graph::run_on_blocks(Direction direction, const StepGroup& group) {
     if (step.work == Work::sum) summed_[step.node] = true;
     if (step.work == Work::run) nodes_[step.node]->block_passes()->end(direction, replay_);
   }
+  if (direction == Direction::backward)
+    for (const Step& step : group.steps)
+      if (step.work == Work::run) report_gradients(step.node);
   if (direction == Direction::forward)
     for (const ScratchValue& local : group.scratch)
       if (!local.copied) materialised_[local.value] = false;
