@@ -5,6 +5,7 @@
 #include "data/sets/synthetic.h"
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
+#include "engine/core/registry.h"
 
 namespace sculpt::data {
 
@@ -61,21 +62,13 @@ const std::vector<DatasetEntry>& dataset_table() {
 }
 
 std::vector<std::string> dataset_names() {
-  std::vector<std::string> names;
-  for (const DatasetEntry& entry : dataset_table())
-    names.emplace_back(entry.name);
-  return names;
+  return names_of(dataset_table());
 }
 
 namespace {
 
 const DatasetEntry& find_entry(const std::string& name) {
-  for (const DatasetEntry& entry : dataset_table())
-    if (name == entry.name) return entry;
-  std::string known;
-  for (const std::string& other : dataset_names())
-    known += (known.empty() ? "" : ", ") + other;
-  fail("unknown data set '{}' (data.name); there are: {}", name, known);
+  return find_row(dataset_table(), name, "data set");
 }
 
 Dataset blank(const DatasetEntry& entry, int64_t size) {

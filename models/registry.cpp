@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/core/registry.h"
 #include "models/models.h"
 
 namespace sculpt::models {
@@ -46,10 +47,7 @@ double gain(const std::string& nonlinearity) {
 }  // namespace
 
 void ModelOptions::visit(OptionVisitor& v) {
-  std::vector<std::string> names;
-  for (const auto& entry : kModels)
-    names.emplace_back(entry.name);
-  v.choice("name", name, names, "the network");
+  v.choice("name", name, names_of(kModels), "the network");
   v.real("width", width, {.low = 0, .high = 64, .low_open = true},
          "multiplies every layer's channel count (rounded, at least 1)");
   v.choice("stem", stem, {"cifar", "imagenet"},
@@ -83,20 +81,13 @@ std::span<const ModelEntry> model_table() {
 }
 
 ModelFunction make_model(const ModelOptions& options, int64_t classes) {
-  for (const auto& entry : kModels) {
-    if (entry.name != options.name) continue;
-    const KaimingOptions kaiming{options.init_fan == "fan_out",
-                                 options.init_distribution == "normal",
-                                 gain(options.init_nonlinearity)};
-    return [record = entry.record, options, classes, kaiming](Builder& builder, Value images) {
-      builder.set_kaiming(kaiming);
-      return record(builder, images, ModelContext{options, classes});
-    };
-  }
-  std::string names;
-  for (const auto& entry : kModels)
-    names += (names.empty() ? "" : ", ") + std::string(entry.name);
-  fail("there is no model '{}'; the models are: {}", options.name, names);
+  const KaimingOptions kaiming{options.init_fan == "fan_out", options.init_distribution == "normal",
+                               gain(options.init_nonlinearity)};
+  return [record = find_row(kModels, options.name, "model").record, options, classes, kaiming](
+             Builder& builder, Value images) {
+    builder.set_kaiming(kaiming);
+    return record(builder, images, ModelContext{options, classes});
+  };
 }
 
 }  // namespace sculpt::models

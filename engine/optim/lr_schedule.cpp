@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/core/registry.h"
 
 namespace sculpt {
 
@@ -89,18 +90,13 @@ std::span<const LrSchedule> lr_schedules() {
 }
 
 std::vector<std::string> lr_schedule_names() {
-  std::vector<std::string> names;
-  for (const auto& row : kSchedules)
-    names.emplace_back(row.name);
-  return names;
+  return names_of(kSchedules);
 }
 
 double learning_rate(int64_t step, int64_t steps, const OptimOptions& options) {
   SCULPT_CHECK(step >= 0 && step < steps, "step {} is outside a cycle of {} steps", step, steps);
-  for (const auto& row : kSchedules)
-    if (row.name == options.schedule) return row.function(step, steps, options);
-  fail("there is no learning-rate schedule '{}'; train.schedule is one of: {}", options.schedule,
-       fmt::join(lr_schedule_names(), ", "));
+  return find_row(kSchedules, options.schedule, "learning-rate schedule")
+      .function(step, steps, options);
 }
 
 void validate(const OptimOptions& options) {

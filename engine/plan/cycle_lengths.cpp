@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/core/error.h"
+#include "engine/core/registry.h"
 #include "engine/plan/cycle_options.h"
 
 namespace sculpt {
@@ -36,13 +37,6 @@ constexpr auto kSpreads = std::to_array<EpochSpread>({
      "grows for half of the cycles, then constant"},
 });
 
-const EpochSpread& find_spread(std::string_view name) {
-  for (const auto& row : kSpreads)
-    if (row.name == name) return row;
-  fail("there is no way to share epochs called '{}'; cycles.spread is one of: {}", name,
-       fmt::join(epoch_spread_names(), ", "));
-}
-
 /// Returns real-valued quotas in proportion to `shares`. They sum to `total`, and none is below 1.
 std::vector<double> quotas_at_least_one(const std::vector<double>& shares, int64_t total) {
   const size_t n = shares.size();
@@ -71,14 +65,11 @@ std::span<const EpochSpread> epoch_spreads() {
 }
 
 std::vector<std::string> epoch_spread_names() {
-  std::vector<std::string> names;
-  for (const auto& row : kSpreads)
-    names.emplace_back(row.name);
-  return names;
+  return names_of(kSpreads);
 }
 
 std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t cycles) {
-  const EpochSpread& spread = find_spread(name);
+  const EpochSpread& spread = find_row(kSpreads, name, "way to share epochs (cycles.spread)");
   SCULPT_CHECK(cycles >= 1, "{} cycles", cycles);
   if (total < cycles)
     fail(

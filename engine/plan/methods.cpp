@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/core/error.h"
+#include "engine/core/registry.h"
 #include "engine/plan/cycle_lengths.h"
 
 namespace sculpt {
@@ -135,10 +136,7 @@ std::span<const Method> methods() {
 }
 
 std::vector<std::string> method_names() {
-  std::vector<std::string> names;
-  for (const auto& row : kMethods)
-    names.emplace_back(row.name);
-  return names;
+  return names_of(kMethods);
 }
 
 std::vector<double> density_ladder(double rate, double target) {
@@ -163,10 +161,7 @@ Plan expand_method(const MethodSettings& settings) {
   if (name != "custom" && !settings.method.plan.empty())
     fail("`plan` is only for method = \"custom\", but method is \"{}\"; remove one of them", name);
   if (settings.epochs < 1) fail("train.epochs is {}, but must be at least 1", settings.epochs);
-  const auto row = std::ranges::find(kMethods, name, &Method::name);
-  if (row == kMethods.end())
-    fail("there is no method '{}'; known: {}", name, fmt::join(method_names(), ", "));
-  Plan plan = row->expand(settings);
+  Plan plan = find_row(kMethods, name, "method").expand(settings);
   validate(plan);
   return plan;
 }

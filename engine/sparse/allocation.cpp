@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "engine/core/error.h"
-#include "engine/core/nearest_name.h"
+#include "engine/core/registry.h"
 #include "engine/sparse/prune_options.h"
 
 namespace sculpt {
@@ -84,17 +84,11 @@ std::span<const Allocation> allocations() {
 }
 
 std::vector<std::string> allocation_names() {
-  std::vector<std::string> names;
-  for (const auto& row : kAllocations)
-    names.emplace_back(row.name);
-  return names;
+  return names_of(kAllocations);
 }
 
 const Allocation& find_allocation(std::string_view name) {
-  for (const auto& row : kAllocations)
-    if (row.name == name) return row;
-  fail("there is no allocation '{}'{}; known: {}", name, did_you_mean(name, allocation_names()),
-       fmt::join(allocation_names(), ", "));
+  return find_row(kAllocations, name, "allocation");
 }
 
 int64_t kept_for_density(double density, int64_t n) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/core/error.h"
-#include "engine/core/nearest_name.h"
+#include "engine/core/registry.h"
 
 namespace sculpt {
 
@@ -29,17 +29,11 @@ std::span<const Criterion> criteria() {
 }
 
 std::vector<std::string> criterion_names() {
-  std::vector<std::string> names;
-  for (const auto& row : kCriteria)
-    names.emplace_back(row.name);
-  return names;
+  return names_of(kCriteria);
 }
 
 const Criterion& find_criterion(std::string_view name) {
-  for (const auto& row : kCriteria)
-    if (row.name == name) return row;
-  fail("there is no criterion '{}'{}; known: {}", name, did_you_mean(name, criterion_names()),
-       fmt::join(criterion_names(), ", "));
+  return find_row(kCriteria, name, "criterion");
 }
 
 MeanLoss mean_loss(const ScoreContext& context, Network& network) {

@@ -270,7 +270,7 @@ TEST_CASE("the registry loads by name and lists what there is") {
   CHECK(load_dataset(options).train.size() == 20);
   options.name = "cifar11";
   const std::string message = error_of([&] { load_dataset(options); });
-  CHECK(contains(message, "unknown data set 'cifar11'"));
+  CHECK(contains(message, "there is no data set 'cifar11', did you mean \"cifar10\"?"));
   for (const std::string& name : dataset_names())
     CHECK(contains(message, name));
   for (const char* name : {"cifar10", "cifar100", "mnist", "fashion_mnist"}) {
