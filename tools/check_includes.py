@@ -24,7 +24,7 @@ ALLOWED = {
     "kernels/tuning": [],
     "kernels/device": ["kernels", "kernels/common", "kernels/tuning"],
     "kernels/host": ["kernels", "kernels/common"],
-    "kernels/reference": ["kernels/common", "kernels/device", "kernels/host"],
+    "kernels/reference": ["kernels/common", "kernels/device"],
     "kernels/cpu": [*KERNELS, "kernels/host"],
     "kernels/cuda": [*KERNELS, "kernels/tuning"],
     "kernels/cudnn": ["kernels/common", "kernels/device"],

@@ -35,7 +35,7 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_sgd = masked_sgd_kernels(),
-      .pruning = host_pruning_kernels<float>(),
+      .pruning = host_pruning_kernels(),
       .ranking = host_ranking_kernels(),
       .fma_probe = fma_probe,
   };

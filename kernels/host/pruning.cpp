@@ -10,6 +10,8 @@
 namespace sculpt::kernels {
 namespace {
 
+using T = float;  // the type of the arena's elements
+
 /// Calls body(i, a) for every prunable weight, in parallel. i is the weight's index among the
 /// concatenated weights and a its index in the arena.
 template <class Body>
@@ -35,7 +37,6 @@ void for_each(int64_t count, const Body& body) {
   });
 }
 
-template <class T>
 void magnitude(void* scores, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
   auto* to = static_cast<T*>(scores);
   const auto* from = static_cast<const T*>(arena);
@@ -49,13 +50,11 @@ void uniform(double* scores, uint64_t key, int64_t count, void* /*stream*/) {
   });
 }
 
-template <class T>
 void gather(double* values, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
   const auto* from = static_cast<const T*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) { values[i] = static_cast<double>(from[a]); });
 }
 
-template <class T>
 void add_scaled(double* sum, double factor, const void* arena, const uint8_t* mask,
                 const PrunableRuns& runs, void* /*stream*/) {
   const auto* from = static_cast<const T*>(arena);
@@ -64,7 +63,6 @@ void add_scaled(double* sum, double factor, const void* arena, const uint8_t* ma
   });
 }
 
-template <class T>
 void multiply(double* values, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
   const auto* from = static_cast<const T*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) { values[i] *= static_cast<double>(from[a]); });
@@ -85,7 +83,6 @@ int64_t first_not_finite(const double* values, int64_t count, void* /*workspace*
   return found == values + count ? -1 : found - values;
 }
 
-template <class T>
 void move(void* arena, const double* origin, const double* direction, double distance,
           const PrunableRuns& runs, void* /*stream*/) {
   auto* to = static_cast<T*>(arena);
@@ -94,13 +91,11 @@ void move(void* arena, const double* origin, const double* direction, double dis
   });
 }
 
-template <class T>
 void arena_absolute(void* arena, int64_t count, void* /*stream*/) {
   auto* values = static_cast<T*>(arena);
   for_each(count, [=](int64_t j) { values[j] = std::abs(values[j]); });
 }
 
-template <class T>
 void arena_scale(void* arena, double factor, int64_t count, void* /*stream*/) {
   auto* values = static_cast<T*>(arena);
   for_each(count,
@@ -119,7 +114,6 @@ void count(int64_t* counts, const uint8_t* bytes, const PrunableRuns& runs, void
   });
 }
 
-template <class T>
 void apply_mask(uint8_t* mask, void* weight, void* momentum, const uint8_t* bytes,
                 const PrunableRuns& runs, void* /*stream*/) {
   auto* w = static_cast<T*>(weight);
@@ -132,26 +126,22 @@ void apply_mask(uint8_t* mask, void* weight, void* momentum, const uint8_t* byte
 
 }  // namespace
 
-template <class T>
 PruningKernels host_pruning_kernels() {
-  return {.magnitude = magnitude<T>,
+  return {.magnitude = magnitude,
           .uniform = uniform,
-          .gather = gather<T>,
-          .add_scaled = add_scaled<T>,
-          .multiply = multiply<T>,
+          .gather = gather,
+          .add_scaled = add_scaled,
+          .multiply = multiply,
           .absolute = absolute,
           .norm = norm,
           .first_not_finite = first_not_finite,
           .workspace_bytes = [] { return size_t{0}; },
-          .move = move<T>,
-          .arena_absolute = arena_absolute<T>,
-          .arena_scale = arena_scale<T>,
+          .move = move,
+          .arena_absolute = arena_absolute,
+          .arena_scale = arena_scale,
           .gather_mask = gather_mask,
           .count = count,
-          .apply_mask = apply_mask<T>};
+          .apply_mask = apply_mask};
 }
-
-template PruningKernels host_pruning_kernels<float>();
-template PruningKernels host_pruning_kernels<double>();
 
 }  // namespace sculpt::kernels

@@ -4,9 +4,8 @@
 
 namespace sculpt::kernels {
 
-/// The pruning kernels of all backends whose kernels work on the host's memory. T is the type of
-/// the arena's elements, float or double.
-template <class T>
+/// The pruning kernels of the backends whose kernels work on the host's memory, for arenas of
+/// float.
 PruningKernels host_pruning_kernels();
 
 }  // namespace sculpt::kernels

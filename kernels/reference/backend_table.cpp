@@ -1,5 +1,3 @@
-#include "kernels/host/pruning.h"
-#include "kernels/host/ranking.h"
 #include "kernels/reference/reference.h"
 
 namespace sculpt::kernels {
@@ -18,8 +16,8 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_sgd = reference::masked_sgd_kernels(),
-      .pruning = host_pruning_kernels<double>(),
-      .ranking = host_ranking_kernels(),
+      .pruning = reference::pruning_kernels(),
+      .ranking = reference::ranking_kernels(),
   };
   return backend;
 }

@@ -16,6 +16,8 @@ PoolingKernels pooling_kernels();
 LossKernels loss_kernels();
 InputKernels input_kernels();
 MaskedSgdKernels masked_sgd_kernels();
+PruningKernels pruning_kernels();
+RankingKernels ranking_kernels();
 
 /// The index of pixel (row, column) of channel c of image n.
 inline int64_t at(const ActivationShape& s, int64_t n, int64_t c, int64_t row, int64_t column) {
