@@ -10,8 +10,6 @@
 namespace sculpt::kernels {
 namespace {
 
-using T = float;  // the type of the arena's elements
-
 /// Calls body(i, a) for every prunable weight, in parallel. i is the weight's index among the
 /// concatenated weights and a its index in the arena.
 template <class Body>
@@ -38,8 +36,8 @@ void for_each(int64_t count, const Body& body) {
 }
 
 void magnitude(void* scores, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
-  auto* to = static_cast<T*>(scores);
-  const auto* from = static_cast<const T*>(arena);
+  auto* to = static_cast<float*>(scores);
+  const auto* from = static_cast<const float*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) { to[i] = std::abs(from[a]); });
 }
 
@@ -51,20 +49,20 @@ void uniform(double* scores, uint64_t key, int64_t count, void* /*stream*/) {
 }
 
 void gather(double* values, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
-  const auto* from = static_cast<const T*>(arena);
+  const auto* from = static_cast<const float*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) { values[i] = static_cast<double>(from[a]); });
 }
 
 void add_scaled(double* sum, double factor, const void* arena, const uint8_t* mask,
                 const PrunableRuns& runs, void* /*stream*/) {
-  const auto* from = static_cast<const T*>(arena);
+  const auto* from = static_cast<const float*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) {
     if (mask[a] != 0) sum[i] += factor * static_cast<double>(from[a]);
   });
 }
 
 void multiply(double* values, const void* arena, const PrunableRuns& runs, void* /*stream*/) {
-  const auto* from = static_cast<const T*>(arena);
+  const auto* from = static_cast<const float*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) { values[i] *= static_cast<double>(from[a]); });
 }
 
@@ -85,21 +83,22 @@ int64_t first_not_finite(const double* values, int64_t count, void* /*workspace*
 
 void move(void* arena, const double* origin, const double* direction, double distance,
           const PrunableRuns& runs, void* /*stream*/) {
-  auto* to = static_cast<T*>(arena);
+  auto* to = static_cast<float*>(arena);
   for_each_weight(runs, [=](int64_t i, int64_t a) {
-    to[a] = static_cast<T>(distance == 0 ? origin[i] : origin[i] + distance * direction[i]);
+    to[a] = static_cast<float>(distance == 0 ? origin[i] : origin[i] + distance * direction[i]);
   });
 }
 
 void arena_absolute(void* arena, int64_t count, void* /*stream*/) {
-  auto* values = static_cast<T*>(arena);
+  auto* values = static_cast<float*>(arena);
   for_each(count, [=](int64_t j) { values[j] = std::abs(values[j]); });
 }
 
 void arena_scale(void* arena, double factor, int64_t count, void* /*stream*/) {
-  auto* values = static_cast<T*>(arena);
-  for_each(count,
-           [=](int64_t j) { values[j] = static_cast<T>(static_cast<double>(values[j]) * factor); });
+  auto* values = static_cast<float*>(arena);
+  for_each(count, [=](int64_t j) {
+    values[j] = static_cast<float>(static_cast<double>(values[j]) * factor);
+  });
 }
 
 void gather_mask(uint8_t* bytes, const uint8_t* mask, const PrunableRuns& runs, void* /*stream*/) {
@@ -116,11 +115,11 @@ void count(int64_t* counts, const uint8_t* bytes, const PrunableRuns& runs, void
 
 void apply_mask(uint8_t* mask, void* weight, void* momentum, const uint8_t* bytes,
                 const PrunableRuns& runs, void* /*stream*/) {
-  auto* w = static_cast<T*>(weight);
-  auto* m = static_cast<T*>(momentum);
+  auto* w = static_cast<float*>(weight);
+  auto* m = static_cast<float*>(momentum);
   for_each_weight(runs, [=](int64_t i, int64_t a) {
     mask[a] = bytes[i];
-    if (bytes[i] == 0) w[a] = m[a] = T{0};
+    if (bytes[i] == 0) w[a] = m[a] = float{0};
   });
 }
 
