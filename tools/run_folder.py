@@ -77,7 +77,7 @@ def parse_toml_subset(text, name="config"):
     return root
 
 
-def read_config(path):
+def _read_one(path):
     text = Path(path).read_text(encoding="utf-8")
     if tomllib is not None:
         try:
@@ -85,6 +85,32 @@ def read_config(path):
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
     return parse_toml_subset(text, str(path))
+
+
+def _over(base, config):
+    """The settings of `config`, and those of `base` where it has none."""
+    merged = dict(base)
+    for key, value in config.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
+
+
+def read_config(path, chain=()):
+    """The settings of a config, with those of the file that its key `base` names, as the engine reads
+    them (engine/config/config_document.h)."""
+    config = _read_one(path)
+    base = config.pop("base", None)
+    if base is None:
+        return config
+    chain = (*chain, Path(path).resolve())
+    file = Path(path).parent / str(base)
+    if not isinstance(base, str) or not file.is_file():
+        raise ConfigError(f"{path}: there is no file {file}; base is a path from the folder of the "
+                          "config that names it")
+    if file.resolve() in chain:
+        raise ConfigError(f"{path}: {file} is its own base")
+    return _over(read_config(file, chain), config)
 
 
 def set_value(config, assignment):

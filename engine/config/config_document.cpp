@@ -1,6 +1,8 @@
 #include "engine/config/config_document.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fmt/ranges.h>
 #include <sstream>
 #include <toml++/toml.h>
 
@@ -108,7 +110,36 @@ std::string ConfigValue::describe() const {
 }
 
 ConfigDocument ConfigDocument::from_file(const std::string& path) {
-  return from_text(read_text(path), path);
+  std::vector<std::string> chain;
+  return from_chain(path, chain);
+}
+
+// `chain`: the files whose base this file is, the one that was asked for first.
+ConfigDocument ConfigDocument::from_chain(const std::string& path,
+                                          std::vector<std::string>& chain) {
+  chain.push_back(path);
+  ConfigDocument document = from_text(read_text(path), path);
+  const ConfigValue* base = document.find("base");
+  if (base == nullptr) return document;
+  const auto* name = std::get_if<std::string>(&base->value);
+  if (name == nullptr || name->empty())
+    fail("{}: base must be the path of a config file in quotes, not {}", base->source,
+         base->describe());
+  const auto relative = std::filesystem::path(path).parent_path() / *name;
+  const std::string file = relative.lexically_normal().string();
+  if (!std::filesystem::exists(file))
+    fail("{}: there is no file {}; base is a path from the folder of the config that names it",
+         base->source, file);
+  for (const std::string& earlier : chain)
+    if (std::filesystem::equivalent(earlier, file))
+      fail("{}: {} is its own base, by way of {}; take one base out", base->source, file,
+           fmt::join(chain, ", "));
+  document.values_.erase("base");
+  ConfigDocument merged = from_chain(file, chain);
+  for (auto& [key, value] : document.values_)
+    merged.values_[key] = std::move(value);
+  merged.tables_.insert(document.tables_.begin(), document.tables_.end());
+  return merged;
 }
 
 ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name) {

@@ -25,7 +25,9 @@ struct ConfigValue {
 class ConfigDocument {
  public:
   ConfigDocument() = default;
-  /// Throws Error with file and line if the text is not TOML.
+  /// Throws Error with file and line if the text is not TOML. A file may begin with
+  /// `base = "FILE.toml"`, a path from its own folder: the settings of that file count where this
+  /// file has none of its own. The base may have a base, too.
   static ConfigDocument from_file(const std::string& path);
   static ConfigDocument from_text(std::string_view toml, const std::string& name);
 
@@ -41,6 +43,8 @@ class ConfigDocument {
   const ConfigValue* find(std::string_view key) const;
 
  private:
+  static ConfigDocument from_chain(const std::string& path, std::vector<std::string>& chain);
+
   std::map<std::string, ConfigValue> values_;
   std::map<std::string, std::string> tables_;
 };

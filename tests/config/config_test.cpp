@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 
 #include "engine/config/number_meant.h"
+#include "engine/core/error.h"
+#include "engine/core/files.h"
 #include "engine/core/nearest_name.h"
 #include "engine/train/train_options.h"
 #include "tests/support/temporary_folder.h"
@@ -147,6 +149,56 @@ TEST_CASE("config: each mistake gets a message with place, key and fix") {
     for (const std::string& part : c.expected)
       CHECK(contains(message, part));
   }
+}
+
+TEST_CASE("config: a base gives the settings that a file does not have") {
+  const testing::TemporaryFolder folder;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::filesystem::create_directories((folder / name).parent_path());
+    write_file(folder / name, text);
+    return (folder / name).string();
+  };
+  write("all.toml", "method = 'dense'\n[train]\nepochs = 9\nlr = 2\n[data]\nroot = 'r'\n");
+  write("sub/middle.toml", "base = '../all.toml'\n[train]\nepochs = 8\n");
+  const std::string top =
+      write("sub/top.toml", "base = \"middle.toml\"\nmethod = 'cyclic'\n[data]\nflip = false\n");
+  const auto read_file = [](const std::string& path, const std::vector<std::string>& settings) {
+    ConfigDocument document = ConfigDocument::from_file(path);
+    for (const std::string& s : settings)
+      document.set(s);
+    Sample sample;
+    read_config(document, sample.sections());
+    return sample;
+  };
+  const Sample s = read_file(top, {"train.lr=3"});
+  CHECK(s.method == "cyclic");  // its own
+  CHECK_FALSE(s.flip);
+  CHECK(s.epochs == 8);  // of the base
+  CHECK(s.root == "r");  // of the base's base
+  CHECK(s.lr == 3.0);    // --set comes last
+
+  const auto message_of = [&](const std::string& path) -> std::string {
+    try {
+      read_file(path, {});
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  const auto says = [&](const std::string& text, std::initializer_list<const char*> words) {
+    const std::string message = message_of(write("bad.toml", text));
+    CAPTURE(message);
+    for (const char* word : words)
+      CHECK(message.find(word) != std::string::npos);
+  };
+  says("base = 'gone.toml'\n", {"bad.toml:1", "there is no file", "gone.toml"});
+  says("base = 3\n", {"bad.toml:1", "base must be the path of a config file"});
+  says("\nbase = 'bad.toml'\n", {"bad.toml:2", "is its own base"});
+  write("a.toml", "base = 'bad.toml'\n");
+  says("base = 'a.toml'\n", {"a.toml:1", "bad.toml is its own base"});
+  // A mistake in the base is named with the base's line.
+  write("wrong.toml", "\n[train]\nepoch = 3\n");
+  says("base = 'wrong.toml'\n", {"wrong.toml:3", "epochs"});
 }
 
 TEST_CASE("config: what is written reads back as the same values") {

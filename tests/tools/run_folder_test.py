@@ -43,7 +43,24 @@ class Config(unittest.TestCase):
         for path in sorted((common.ROOT / "configs").rglob("*.toml")):
             with self.subTest(path.name):
                 text = path.read_text(encoding="utf-8")
-                self.assertEqual(run_folder.parse_toml_subset(text), run_folder.read_config(path))
+                self.assertEqual(run_folder.parse_toml_subset(text), run_folder._read_one(path))
+
+    def test_a_base_gives_what_a_config_does_not_have(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            (folder / "sub").mkdir()
+            (folder / "all.toml").write_text("method = 'imp'\n[train]\nepochs = 9\nlr = 2\n")
+            (folder / "sub" / "a.toml").write_text("base = '../all.toml'\n[train]\nepochs = 8\n")
+            (folder / "sub" / "b.toml").write_text("base = 'a.toml'\n[data]\nflip = false\n")
+            self.assertEqual(run_folder.read_config(folder / "sub" / "b.toml"),
+                             {"method": "imp", "train": {"epochs": 8, "lr": 2},
+                              "data": {"flip": False}})
+            (folder / "all.toml").write_text("base = 'sub/b.toml'\n")
+            with self.assertRaisesRegex(run_folder.ConfigError, "is its own base"):
+                run_folder.read_config(folder / "sub" / "b.toml")
+            (folder / "all.toml").write_text("base = 'gone.toml'\n")
+            with self.assertRaisesRegex(run_folder.ConfigError, "there is no file .*gone.toml"):
+                run_folder.read_config(folder / "sub" / "b.toml")
 
     def test_errors_name_the_line(self):
         with self.assertRaisesRegex(run_folder.ConfigError, "x:2: cannot read the value oops"):
