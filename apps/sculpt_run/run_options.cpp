@@ -78,7 +78,8 @@ std::string config_page() {
          "line `--set section.key=value` sets one key. Keys, defaults and ranges are those of the\n"
          "option structs: this page is the output of `sculpt_run --help-config markdown`, and a\n"
          "test compares the two.\n\n"
-         "A config may begin with `base = \"FILE.toml\"`, a path from its own folder: every setting\n"
+         "A config may begin with `base = \"FILE.toml\"`, a path from its own folder: every "
+         "setting\n"
          "that the config does not have comes from that file, which may have a base, too.\n\n" +
          describe_config_markdown(defaults.sections());
 }
