@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <sstream>
 
 #include "engine/core/error.h"
 
@@ -35,17 +36,51 @@ struct FromText {
   }
 };
 
+constexpr const char* kHooks = "hooks";
+
+std::string prefix_of(const std::string& hook) {
+  return "hook." + hook + ".";
+}
+
+void add_hooks(const std::map<std::string, HookValues>& hooks, safetensors::Metadata& metadata) {
+  std::string names;
+  for (const auto& [name, values] : hooks) {
+    names += (names.empty() ? "" : " ") + name;
+    for (const auto& [key, value] : values)
+      metadata[prefix_of(name) + key] = value;
+  }
+  if (!names.empty()) metadata[kHooks] = names;
+}
+
+std::map<std::string, HookValues> hooks_from(const safetensors::Metadata& metadata) {
+  std::map<std::string, HookValues> hooks;
+  const auto found = metadata.find(kHooks);
+  if (found == metadata.end()) return hooks;
+  std::istringstream names(found->second);
+  for (std::string name; names >> name;) {
+    HookValues& values = hooks[name];
+    const std::string prefix = prefix_of(name);
+    for (auto i = metadata.lower_bound(prefix); i != metadata.end(); ++i) {
+      if (!i->first.starts_with(prefix)) break;
+      values[i->first.substr(prefix.size())] = i->second;
+    }
+  }
+  return hooks;
+}
+
 }  // namespace
 
 safetensors::Metadata to_metadata(RunState state) {
   safetensors::Metadata metadata;
   state.visit(ToText{metadata});
+  add_hooks(state.hooks, metadata);
   return metadata;
 }
 
 RunState state_from(const safetensors::File& file) {
   RunState state;
   state.visit(FromText{file});
+  state.hooks = hooks_from(file.metadata());
   return state;
 }
 

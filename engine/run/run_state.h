@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "engine/formats/safetensors.h"
@@ -18,7 +19,8 @@ struct EpochSums {
   double seconds = 0;  ///< wall time spent in its steps
 };
 
-/// How long the run's training steps would have taken on dense kernels (dense_timing.h).
+/// How long the run's training steps would have taken on dense kernels
+/// (engine/train/hooks/dense_timing.h).
 struct DenseSeconds {
   /// Steps before the last change of masks: seconds on dense kernels.
   double dense_seconds_before = 0;
@@ -51,6 +53,9 @@ struct RunInputs {
   std::string initial;       ///< of that file
 };
 
+/// What a hook remembers (engine/train/hooks/hook.h), by key.
+using HookValues = std::map<std::string, std::string>;
+
 struct RunState {
   // Position. plan_step is the step being executed; the three below are 0 between Train steps.
   int64_t plan_step = 0;
@@ -82,6 +87,9 @@ struct RunState {
   int64_t layer_lines = 0;
   int64_t prune_lines = 0;
   int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
+
+  /// The hooks that RunParts::hooks adds to a run, by name, and what they remember.
+  std::map<std::string, HookValues> hooks;
 
   void density_changes() {
     best_test_accuracy_at_density = NAN;
@@ -123,7 +131,8 @@ struct RunState {
   }
 };
 
-/// Exact both ways.
+/// Exact both ways. What the hook "x" remembers under the key "y" is at "hook.x.y", and "hooks" has
+/// the names of all hooks, separated by spaces; the key is missing if there are none.
 safetensors::Metadata to_metadata(RunState state);
 /// Throws Error naming the file if a key is missing or no number.
 RunState state_from(const safetensors::File& file);

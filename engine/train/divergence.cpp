@@ -72,6 +72,12 @@ void require_finite(ParameterArena& parameters) {
                    s.name);
 }
 
+void require_finite(const char* what, double loss, std::optional<int64_t> step) {
+  if (!std::isfinite(loss))
+    throw Divergence(fmt::format("{} is {}", what, std::isnan(loss) ? "not a number" : "infinite"),
+                     step);
+}
+
 std::string divergence_message(const Divergence& divergence, const DivergencePlace& place,
                                const RunStore& store) {
   const std::string lr = fmt::format("{:.4g}", place.peak_lr / 10);

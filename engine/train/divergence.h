@@ -29,6 +29,10 @@ class Divergence : public Error {
 /// elements must be float.
 void require_finite(ParameterArena& parameters);
 
+/// Throws Divergence that names `what` if a loss is infinite or not a number. `step`: of the epoch,
+/// if the loss is that of an earlier step.
+void require_finite(const char* what, double loss, std::optional<int64_t> step = std::nullopt);
+
 /// The place where training diverged.
 struct DivergencePlace {
   int64_t epoch = 0;   ///< from 1, since the start of the run

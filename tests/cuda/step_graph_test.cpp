@@ -49,7 +49,7 @@ TEST_CASE("step graph: what was left kernel by kernel goes on as graphs, and the
     TemporaryFolder folder;
     {
       TinyRun run(folder.path(), kPlan, options_with(graph_first, 0));
-      run.stop_after(7);
+      run.stop_after_step(5);
       run.trainer().start();
       REQUIRE(run.trainer().run() == RunOutcome::interrupted);
     }

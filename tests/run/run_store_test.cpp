@@ -18,7 +18,7 @@ const Plan kPlan = {Cycle{2}, PruneStep{"random", "uniform", 0.5}, Cycle{2}};
 /// A run stopped in its second cycle.
 void stop_in_second_cycle(const fs::path& folder) {
   TinyRun run(folder, kPlan);
-  run.stop_after(15);
+  run.stop_after_step(7);
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::interrupted);
   REQUIRE(run.trainer().state().cycle == 1);
@@ -188,7 +188,7 @@ TEST_CASE("run store: a damaged rewind state is an error that names it") {
   const Plan plan = {Cycle{2}, RewindStep{1}, Cycle{2}};
   {
     TinyRun run(folder.path(), plan);
-    run.stop_after(6);
+    run.stop_after_step(4);
     run.trainer().start();
     REQUIRE(run.trainer().run() == RunOutcome::interrupted);
     REQUIRE(run.trainer().state().epochs == 1);

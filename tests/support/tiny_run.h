@@ -81,7 +81,7 @@ class TinyRun {
           int64_t images = 22, PruneOptions pruning = tiny_pruning(),
           const std::string& config_hash = kHash,
           std::function<void(ParameterArena&)> load_initial = {},
-          OptimizerMaker optimizer = make_optimizer)
+          OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {})
       : backend_(*test::tested_backends().front()),
         network_(tiny_spec(), backend_, train.batch),
         source_(images, train.batch, 1, train.drop_last),
@@ -100,9 +100,9 @@ class TinyRun {
                    score_.start_epoch(index, 0);
                    return score_.next();
                  },
-                 store_, observer_, [this] { return stop_after_ >= 0 && asked_++ >= stop_after_; },
-                 nullptr, [this](int64_t first, int64_t count) { return statistics(first, count); },
-                 std::move(load_initial), std::move(optimizer)},
+                 store_, observer_, [this] { return stop_now(); }, nullptr,
+                 [this](int64_t first, int64_t count) { return statistics(first, count); },
+                 std::move(load_initial), std::move(optimizer), std::move(hooks)},
         RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
   }
 
@@ -121,8 +121,18 @@ class TinyRun {
     return options;
   }
 
-  /// Interrupts at the n-th time that the trainer asks.
+  // Three ways to interrupt the run at a moment at which the trainer asks: before each step of the
+  // plan, after each training step, and for each batch of an evaluation.
+  /// The n-th of these moments, from 0; -1: none. For tests that take one moment after the other.
   void stop_after(int64_t n) { stop_after_ = n; }
+  /// After the training step with this number, from 1, since the start of the run.
+  void stop_after_step(int64_t number) {
+    stop_when_ = [number](const RunState& state) { return state.steps >= number; };
+  }
+  /// Before the step of the plan with this number, from 0.
+  void stop_before_plan_step(int64_t number) {
+    stop_when_ = [number](const RunState& state) { return state.plan_step >= number; };
+  }
 
   Trainer& trainer() { return *trainer_; }
   Network& network() { return network_; }
@@ -136,12 +146,18 @@ class TinyRun {
   }
 
  private:
+  bool stop_now() {
+    if (stop_when_ && stop_when_(trainer_->state())) return true;
+    return stop_after_ >= 0 && asked_++ >= stop_after_;
+  }
+
   const kernels::Backend& backend_;
   Network network_;
   TinySource source_, test_, score_, statistics_;
   RunStore store_;
   RunObserver observer_;
   int64_t stop_after_ = -1, asked_ = 0;
+  std::function<bool(const RunState&)> stop_when_;
   std::unique_ptr<Trainer> trainer_;
 };
 

@@ -1,7 +1,7 @@
 // What a run would have taken on dense kernels: the sums, that measuring leaves the run as it is,
 // when it ends, and that a resumed run keeps it.
 
-#include "engine/train/dense_timing.h"
+#include "engine/train/hooks/dense_timing.h"
 
 #include <cmath>
 #include <cstring>
@@ -144,9 +144,7 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
   DenseSeconds before;
   {
     TinyRun run(folder.path(), kPlan);
-    // Asked before each step of the plan, after each training step, and for each test batch, those
-    // after a prune among them: here after the fifth step of the first mask.
-    run.stop_after(1 + kDenseSteps + 2 + 1 + 2 + 1 + 3 + 2 + 1);
+    run.stop_after_step(kDenseSteps + 5);
     run.trainer().start();
     REQUIRE(run.trainer().run() == RunOutcome::interrupted);
     REQUIRE(run.trainer().state().steps == kDenseSteps + 5);
@@ -166,7 +164,7 @@ TEST_CASE("dense timing: a resumed run keeps what was measured") {
   CHECK(now.measuring == before.measuring);
   CHECK(now.sparse_steps == before.sparse_steps);
   // To the end of this mask's steps nothing is measured again.
-  run.stop_after(1);
+  run.stop_after_step(kDenseSteps + 6);
   REQUIRE(run.trainer().run() == RunOutcome::interrupted);
   REQUIRE(run.trainer().state().steps == kDenseSteps + 6);
   CHECK(now.ratio == before.ratio);

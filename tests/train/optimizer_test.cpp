@@ -7,46 +7,15 @@
 
 #include "engine/core/files.h"
 #include "engine/run/checkpoint.h"
+#include "tests/support/plain_adam.h"
 #include "tests/support/tiny_run.h"
 
 namespace sculpt {
 namespace {
 
+using testing::plain_adam;
 using testing::TemporaryFolder;
 using testing::TinyRun;
-
-/// Adam (Kingma and Ba, 2015) without bias correction, in loops over the host's arrays: two state
-/// arrays of its own.
-class PlainAdam : public Optimizer {
- public:
-  explicit PlainAdam(ParameterArena& arena) : Optimizer(arena, {"first_moment", "second_moment"}) {}
-
-  void set_lr(double lr) override { lr_ = static_cast<float>(lr); }
-  void step() override {
-    ParameterArena& arena = parameters();
-    const auto weights = arena.weights<float>();
-    const auto gradients = arena.gradients<float>();
-    const auto first = arena.optimizer_values<float>(array(0));
-    const auto second = arena.optimizer_values<float>(array(1));
-    const auto masks = std::as_const(arena).masks();
-    for (size_t i = 0; i < weights.size(); ++i) {
-      if (masks[i] == 0) {
-        weights[i] = first[i] = second[i] = 0;
-        continue;
-      }
-      first[i] = 0.9f * first[i] + 0.1f * gradients[i];
-      second[i] = 0.99f * second[i] + 0.01f * gradients[i] * gradients[i];
-      weights[i] -= lr_ * first[i] / (std::sqrt(second[i]) + 1e-4f);
-    }
-  }
-
- private:
-  float lr_ = 0;
-};
-
-std::unique_ptr<Optimizer> plain_adam(ParameterArena& arena, const OptimOptions&) {
-  return std::make_unique<PlainAdam>(arena);
-}
 
 const Plan kPlan = {Cycle{2, 0}, PruneStep{"magnitude", "global", 0.2}, Cycle{2, 0},
                     PruneStep{"magnitude", "global", 0.1}, Cycle{2, 0}};
@@ -122,7 +91,7 @@ TEST_CASE(
 TEST_CASE("optimizer: a checkpoint names the arrays, and one of another optimizer is refused") {
   const TemporaryFolder folder;
   TinyRun adam = adam_run(folder / "adam");
-  adam.stop_after(4);
+  adam.stop_after_step(3);
   adam.trainer().start();
   REQUIRE(adam.trainer().run() == RunOutcome::interrupted);
   const auto newest = adam.store().newest_good_state();

@@ -6,34 +6,13 @@
 #include <thread>
 
 #include "engine/sparse/criteria.h"
+#include "tests/support/looks.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
 
 namespace {
-
-/// Counts looks, and interrupts at the one with number `moment`; -1: never.
-class Looks : public PhaseWatcher {
- public:
-  explicit Looks(int64_t moment = -1) : moment_(moment), before_(watch_phases(this)) {}
-  ~Looks() override { watch_phases(before_); }
-
-  void on_phase(const PhaseState& phase) override {
-    names.insert(phase.name);
-    last = phase;
-    if (looks++ == moment_) throw Interrupted();
-  }
-  void on_phase_end(const PhaseState&) override { ++ends; }
-
-  int64_t looks = 0, ends = 0;
-  PhaseState last;
-  std::set<std::string> names;
-
- private:
-  const int64_t moment_;
-  PhaseWatcher* const before_;
-};
 
 std::vector<std::byte> final_of(const std::filesystem::path& folder) {
   return read_file(RunFolder(folder).final_checkpoint());

@@ -143,7 +143,7 @@ TEST_CASE("trainer: rewinding restores the kept weights and batch-norm state") {
   TemporaryFolder other;
   TinyRun one_epoch(other.path(), {Cycle{2}});
   one_epoch.trainer().start();
-  one_epoch.stop_after(1 + kStepsPerEpoch + 2);  // plan step, steps, evaluation: in epoch 2
+  one_epoch.stop_after_step(kStepsPerEpoch + 1);
   CHECK(one_epoch.trainer().run() == RunOutcome::interrupted);
   REQUIRE(one_epoch.trainer().state().epochs == 1);
   REQUIRE(one_epoch.trainer().state().epoch_step == 1);
@@ -200,18 +200,14 @@ TEST_CASE("trainer: a rewind names an epoch of the schedule, however late that i
   CHECK(std::filesystem::exists(RunFolder(folder.path()).rewind_checkpoint(5)));
 
   // Epochs 3, 4 and 5 of the same schedule, from a run that stops there.
-  std::unique_ptr<TinyRun> composed;
-  for (int64_t moment = 0; !composed; ++moment) {
-    TemporaryFolder other;
-    auto partial = std::make_unique<TinyRun>(other.path(), Plan{Cycle{8, 2}});
-    partial->stop_after(moment);
-    partial->trainer().start();
-    REQUIRE(partial->trainer().run() == RunOutcome::interrupted);
-    const RunState& state = partial->trainer().state();
-    if (state.epochs == 2 && state.epoch_step == kStepsPerEpoch) composed = std::move(partial);
-  }
+  TemporaryFolder other;
+  TinyRun partial(other.path(), Plan{Cycle{8, 2}});
+  partial.stop_after_step(3 * kStepsPerEpoch);
+  partial.trainer().start();
+  REQUIRE(partial.trainer().run() == RunOutcome::interrupted);
+  REQUIRE(partial.trainer().state().epoch_step == kStepsPerEpoch);
   ParameterArena& rewound = run.network().parameters();
-  ParameterArena& expected = composed->network().parameters();
+  ParameterArena& expected = partial.network().parameters();
   CHECK(rewound.batches_tracked == 3 * kStepsPerEpoch);
   const auto weights = rewound.weights<float>(), before = expected.weights<float>();
   for (size_t i = 0; i < weights.size(); ++i)
@@ -308,9 +304,7 @@ TEST_CASE("trainer: every criterion prunes in the middle of a run, which can be 
       TemporaryFolder folder;
       {
         TinyRun run(folder.path(), plan);
-        // It is asked before each step of the plan, after each training step and for each of the 2
-        // test batches, after a prune too: this is before the second cycle.
-        if (interrupt) run.stop_after(kStepsPerEpoch + 6);
+        if (interrupt) run.stop_before_plan_step(2);
         run.trainer().start();
         const RunOutcome outcome = run.trainer().run();
         REQUIRE((outcome == RunOutcome::interrupted) == interrupt);

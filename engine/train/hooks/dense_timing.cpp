@@ -1,4 +1,4 @@
-#include "engine/train/dense_timing.h"
+#include "engine/train/hooks/dense_timing.h"
 
 #include <algorithm>
 #include <chrono>

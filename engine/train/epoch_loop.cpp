@@ -1,0 +1,73 @@
+#include "engine/train/epoch_loop.h"
+
+#include "engine/core/error.h"
+
+namespace sculpt {
+
+EpochLoop::EpochLoop(TrainingRun& run, HookList& hooks, RunWriter& writer)
+    : run_(run),
+      hooks_(hooks),
+      writer_(writer),
+      feed_(run.parts.network, run.parts.train),
+      recorder_(run.settings.train.step_graph ? run.parts.backend.recording
+                                              : kernels::RecordingHooks{}) {}
+
+RunOutcome EpochLoop::run_steps() {
+  const RunState& state = run_.state;
+  if (state.epoch_step == 0) hooks_.before_epoch();
+  feed_.start_epoch(state.epochs, state.epoch_step);
+  hooks_.loss_watch().enter_epoch();
+  while (state.epoch_step < run_.parts.train.steps_per_epoch()) {
+    run_step();
+    run_.parts.observer.on_step(state, run_.mean_loss);
+    if (run_.step.stopping) return RunOutcome::interrupted;
+    if (run_.step.saves) writer_.save();
+  }
+  return RunOutcome::finished;
+}
+
+void EpochLoop::run_step() {
+  const int64_t position = run_.state.epoch_step, steps = run_.parts.train.steps_per_epoch();
+  run_.step = {.lr = run_.lr_at(position), .last_of_epoch = position + 1 == steps};
+  hooks_.before_step();
+  run_.step.images = feed_.next();
+  SCULPT_CHECK(run_.step.images > 0, "the training set ended at step {} of {}", position, steps);
+  launch(run_.step.images);
+  count_step();
+  hooks_.after_step();
+  if (!run_.stop_requested || run_.step.stopping) return;
+  run_.step.stopping = true;
+  hooks_.loss_watch().complete_sums();  // for the checkpoint that follows
+}
+
+void EpochLoop::launch(int64_t images) {
+  Network& network = run_.parts.network;
+  network.begin_step(static_cast<uint64_t>(run_.state.steps));
+  run_.optimizer->set_lr(run_.step.lr);
+  const auto launches = [&] {
+    feed_.load();
+    network.forward_adding(Mode::train);
+    network.backward();
+    run_.optimizer->step();
+  };
+  if (run_.step.kernel_by_kernel)
+    launches();
+  else
+    recorder_.run(images, launches);
+}
+
+void EpochLoop::count_step() {
+  RunState& state = run_.state;
+  StepInfo& step = run_.step;
+  state.sums.images += step.images;
+  state.images += step.images;
+  state.flops += run_.flops_per_image * static_cast<double>(step.images);
+  ++state.epoch_step;
+  ++state.steps;
+  const bool asked = run_.parts.stop();
+  step.stopping = asked || run_.stop_requested;
+  const int64_t every = run_.settings.train.checkpoint_steps;
+  step.saves = every > 0 && state.epoch_step % every == 0 && !step.last_of_epoch;
+}
+
+}  // namespace sculpt

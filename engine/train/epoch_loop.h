@@ -1,0 +1,37 @@
+#pragma once
+// Runs the training steps of an epoch, with the hooks around them.
+
+#include "engine/core/step_recorder.h"
+#include "engine/nn/batch_feed.h"
+#include "engine/train/hooks/hook_list.h"
+#include "engine/train/run_writer.h"
+#include "engine/train/training_run.h"
+
+namespace sculpt {
+
+class EpochLoop {
+ public:
+  EpochLoop(TrainingRun& run, HookList& hooks, RunWriter& writer);
+
+  /// Runs the steps that are left of the present epoch, until stop() or a hook ends it after one of
+  /// them. The run's state then says how far it came and can be saved. Writes the checkpoints
+  /// inside the epoch.
+  RunOutcome run_steps();
+
+  /// Steps of this process that a device executed as one recording.
+  int64_t replayed_steps() const { return recorder_.replayed(); }
+
+ private:
+  void run_step();
+  void launch(int64_t images);
+  /// Counts the step that has been launched, and asks whether the run ends after it.
+  void count_step();
+
+  TrainingRun& run_;
+  HookList& hooks_;
+  RunWriter& writer_;
+  BatchFeed feed_;
+  StepRecorder recorder_;
+};
+
+}  // namespace sculpt

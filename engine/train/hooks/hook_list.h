@@ -1,0 +1,55 @@
+#pragma once
+// The hooks of a run, in their order, and what follows when one of them has changed masks.
+
+#include <vector>
+
+#include "engine/train/hooks/dense_timing_hook.h"
+#include "engine/train/hooks/hook.h"
+#include "engine/train/hooks/loss_watch.h"
+#include "engine/train/hooks/profiler_hook.h"
+#include "engine/train/hooks/step_clock.h"
+
+namespace sculpt {
+
+class HookList {
+ public:
+  /// The trainer's own hooks and those of run.parts.hooks. Throws Error if a name cannot be used.
+  explicit HookList(TrainingRun& run);
+  HookList(const HookList&) = delete;
+  HookList& operator=(const HookList&) = delete;
+
+  // Each of these functions calls the function of that name of all hooks.
+  void before_plan_step();
+  void before_epoch();
+  void before_step();
+  void after_step();
+  void after_epoch();
+  void at_end();
+
+  /// After a change of masks by a prune: counts follow, hooks are told, and kernels are chosen, a
+  /// phase that may be interrupted.
+  void follow_prune();
+
+  /// Puts what the hooks must remember into the run's state.
+  void save_states();
+  /// Gives hooks what the run's state holds for them. Throws Error if it is of other hooks.
+  void restore_states();
+
+  LossWatch& loss_watch() { return loss_watch_; }
+
+ private:
+  /// After a call of `hook`: whatever follows if it has changed masks.
+  void follow_change(const Hook& hook);
+  void follow_masks();
+  void require_no_change(const Hook& hook, const char* function);
+
+  TrainingRun& run_;
+  HookContext context_;
+  ProfilerHook profiler_;
+  LossWatch loss_watch_;
+  StepClock clock_;
+  DenseTimingHook dense_timing_;
+  std::vector<Hook*> hooks_;  // all, in their order
+};
+
+}  // namespace sculpt

@@ -1,0 +1,53 @@
+#pragma once
+// Writes what a run leaves behind while it trains: checkpoints, and the lines of its records.
+
+#include <chrono>
+#include <set>
+
+#include "engine/train/divergence.h"
+#include "engine/train/hooks/hook_list.h"
+#include "engine/train/training_run.h"
+
+namespace sculpt {
+
+class RunWriter {
+ public:
+  RunWriter(TrainingRun& run, HookList& hooks);
+
+  /// The run goes on from a checkpoint: its wall time counts, too.
+  void resume() { seconds_before_ = run_.state.seconds; }
+
+  /// A resumable checkpoint. Throws Divergence if a weight, an element of the optimizer's arrays or
+  /// a running statistic is not finite: the checkpoint would not be a good one.
+  void save();
+  void save_kernel_choices();
+  /// The file that later steps rewind to, if they rewind to the present epoch.
+  void save_rewind_if_needed();
+
+  PruneMetrics add_prune(const PruneStep& step, const AfterPrune& measured);
+  /// The line of the epoch whose steps are done. `evaluation_seconds` is added to their time.
+  EpochMetrics add_epoch(bool evaluated, double evaluation_seconds);
+  /// Writes the line of the epoch in which training diverged, and throws Error with the whole
+  /// message.
+  [[noreturn]] void end_diverged(const Divergence& divergence);
+
+  /// The state after the last step of the plan, which the end state holds.
+  RunState end_state();
+  /// The final checkpoint and the summary.
+  void finish(const RunState& end);
+
+ private:
+  void note_time() { run_.state.seconds = seconds_before_ + elapsed_seconds(session_start_); }
+  EpochMetrics metrics(bool evaluated) const;
+  void add_diverged_epoch();
+  RunCost cost() const;
+
+  TrainingRun& run_;
+  HookList& hooks_;
+  std::set<int64_t> rewind_epochs_;  // see rewind_epochs()
+  double dense_flops_per_image_;
+  double seconds_before_ = 0;  // wall time of earlier sessions
+  std::chrono::steady_clock::time_point session_start_;
+};
+
+}  // namespace sculpt

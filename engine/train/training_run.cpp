@@ -1,0 +1,32 @@
+#include "engine/train/training_run.h"
+
+#include <utility>
+
+#include "engine/nn/cost.h"
+#include "engine/optim/lr_schedule.h"
+
+namespace sculpt {
+
+TrainingRun::TrainingRun(RunParts run_parts, RunSettings run_settings)
+    : parts(std::move(run_parts)),
+      settings(std::move(run_settings)),
+      optimizer(parts.make_optimizer(parts.network.parameters(), settings.train.optim)) {}
+
+double TrainingRun::lr_at(int64_t epoch_step) const {
+  const Cycle& now = cycle();
+  const int64_t steps = parts.train.steps_per_epoch();
+  const int64_t epoch = now.first_epoch + state.cycle_epoch;
+  return learning_rate(epoch * steps + epoch_step, now.epochs * steps, settings.train.optim);
+}
+
+ScoreContext TrainingRun::score_context() const {
+  return {parts.network, settings.identity.seed, settings.prune, parts.score_batch,
+          parts.train.normalization()};
+}
+
+void TrainingRun::count_masks() {
+  kept = parameters().kept_count();
+  flops_per_image = training_flops_per_image(parts.network);
+}
+
+}  // namespace sculpt

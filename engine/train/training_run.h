@@ -1,0 +1,51 @@
+#pragma once
+// What the pieces of the training loop share: the trainer, the epoch loop, the writer of records
+// and checkpoints, and the hooks.
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+
+#include "engine/train/hooks/hook.h"
+#include "engine/train/run_parts.h"
+
+namespace sculpt {
+
+inline double elapsed_seconds(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct TrainingRun {
+  TrainingRun(RunParts run_parts, RunSettings run_settings);
+
+  RunParts parts;
+  RunSettings settings;
+  std::unique_ptr<Optimizer> optimizer;
+  RunState state;
+  StepInfo step;                ///< the step that runs, or the last one
+  double mean_loss = NAN;       ///< over the images of the epoch whose loss is known
+  bool stop_requested = false;  ///< by a hook
+
+  // Of the present masks; see count_masks().
+  int64_t kept = 0;            ///< prunable weights
+  double flops_per_image = 0;  ///< of a training step
+
+  /// The peak of memory before it was last restarted (restart_peak_memory()).
+  int64_t peak_memory_before = 0;
+
+  ParameterArena& parameters() { return parts.network.parameters(); }
+  const ParameterArena& parameters() const { return parts.network.parameters(); }
+  bool on_device() const { return parts.backend.memory != nullptr; }
+  const PlanStep& plan_step() const { return settings.plan[static_cast<size_t>(state.plan_step)]; }
+  /// The plan's present step, which is a cycle.
+  const Cycle& cycle() const { return std::get<Cycle>(plan_step()); }
+  /// The learning rate of a step of the present epoch.
+  double lr_at(int64_t epoch_step) const;
+  ScoreContext score_context() const;
+
+  /// Counts what the present masks keep and cost.
+  void count_masks();
+};
+
+}  // namespace sculpt
