@@ -66,7 +66,7 @@ class HookContext {
   Network& network();
   Optimizer& optimizer();
   /// Position and totals. In after_step and after_epoch they include the step or epoch that has
-  /// ended.
+  /// ended. On a device, the epoch's sums of losses and correct answers lag behind inside an epoch.
   const RunState& state() const;
   const StepInfo& step() const;
   const Plan& plan() const;
