@@ -5,6 +5,7 @@
 #include <cmath>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "engine/core/phase.h"
@@ -534,8 +535,12 @@ TEST_CASE("hooks: records have the density and the cost of the masks that a hook
 }
 
 TEST_CASE("hooks: dense timing starts again with the masks that a hook made") {
-  if (!backend_skips()) return;
   const Grown known = shrink_and_grow(SparseKernels::on, make_optimizer);
+  if (!backend_skips()) {  // all steps are dense ones
+    CHECK(known.state.dense.sparse_steps == 0);
+    CHECK(known.state.dense.total() == doctest::Approx(known.state.train_seconds));
+    return;
+  }
   CHECK(known.state.dense.sparse_steps == kSteps);
   CHECK(known.state.dense.measuring > 0);
   CHECK(known.state.dense.dense_seconds_before > 0);
@@ -618,6 +623,63 @@ TEST_CASE("hooks: interrupted anywhere, a run whose hook changes masks ends with
       CHECK((results_of(folder.path()) == expected));
     }
   }
+}
+
+namespace {
+
+/// Interrupts the choice of kernels.
+class InterruptsChoice : public PhaseWatcher {
+ public:
+  InterruptsChoice() : before_(watch_phases(this)) {}
+  ~InterruptsChoice() override { watch_phases(before_); }
+  void on_phase(const PhaseState& phase) override {
+    if (phase.name == "choosing the layers' kernels") throw Interrupted();
+  }
+  void on_phase_end(const PhaseState&) override {}
+
+ private:
+  PhaseWatcher* const before_;
+};
+
+/// Prunes after a step, and lets the choice of kernels that follows be interrupted.
+class PrunesInterrupted : public Hook {
+ public:
+  PrunesInterrupted(int64_t step, bool interrupt) : step_(step), interrupt_(interrupt) {}
+  std::string name() const override { return "pruner"; }
+  void after_step(HookContext& context) override {
+    if (context.state().steps != step_) return;
+    prune(context.score_context(), PruneStep{"magnitude", "global", 0.3});
+    context.masks_changed();
+    if (interrupt_) watcher_.emplace();
+  }
+
+ private:
+  int64_t step_;
+  bool interrupt_;
+  std::optional<InterruptsChoice> watcher_;
+};
+
+}  // namespace
+
+TEST_CASE("hooks: where the choice of kernels is interrupted, the step and its masks are saved") {
+  const Plan plan = {Cycle{2}};
+  constexpr int64_t kStep = 4;
+  const TemporaryFolder whole, folder;
+  {
+    PrunesInterrupted pruner(kStep, false);
+    TinyRun run = run_with(whole.path(), plan, {&pruner});
+    REQUIRE(start(run) == RunOutcome::finished);
+  }
+  {
+    PrunesInterrupted pruner(kStep, true);
+    TinyRun run = run_with(folder.path(), plan, {&pruner});
+    REQUIRE(start(run) == RunOutcome::interrupted);
+    CHECK(run.store().newest_good_state()->second.steps == kStep);
+  }
+  PrunesInterrupted pruner(kStep, false);
+  TinyRun run = run_with(folder.path(), plan, {&pruner});
+  REQUIRE(resume(run) == RunOutcome::finished);
+  CHECK((results_of(folder.path()) == results_of(whole.path())));
 }
 
 namespace {
