@@ -14,9 +14,10 @@
 // An epoch:
 //   before_epoch · the steps · evaluation · the epoch's record · after_epoch · a checkpoint
 //
-// Checkpoints are written between the calls for one step and those for the next. So before_step and
-// after_step of a step are called once, however often a run is interrupted and resumed; the same
-// goes for epochs. What a hook must remember from one call to another one is in save().
+// Checkpoints are written between the calls for one step and those for the next. So a resumed run
+// goes on with the first call that the checkpoint does not know of: before_step and after_step of a
+// step, and before_epoch and after_epoch of an epoch, count once in the result, however often the
+// run is interrupted. What a hook must remember from one call to another one is in save().
 //
 // Changes of masks. In before_epoch, before_step, after_step and after_epoch a hook may change
 // masks of prunable parameters, to 0 and back to 1, and then calls HookContext::masks_changed().
