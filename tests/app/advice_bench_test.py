@@ -42,7 +42,7 @@ CASES = [
     ([*PROFILE, *SMALL, "--batch", "8"], r"--batch is given 2 times; give it once",
      [[*PROFILE, *SMALL]]),
     ([], r"run sculpt_bench (--help)$", [lambda m: [m[1]]]),
-    ([*PROFILE, "--model", "resnet21"], r"the models are: (\w+)",
+    ([*PROFILE, "--model", "resnet21"], r"did you mean \"(\w+)\"\?; there are: ",
      [lambda m: [*PROFILE, "--model", m[1], "--width", "0.25", "--batch", "16"]]),
 ]
 
