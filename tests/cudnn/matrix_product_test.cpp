@@ -14,10 +14,8 @@ namespace {
 
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::cudnn;
-using ConvPass;
 using cuda::bf16;
 using cuda::from_float;
-using cuda::kConvPasses;
 using cuda::Precision;
 using cuda::to_float;
 
