@@ -11,7 +11,7 @@
 namespace sculpt::data {
 namespace {
 
-/// Images of one class, or of all classes.
+/// The numbers of images of one class, or of all classes.
 struct Supply {
   int64_t used;       ///< in the training set
   int64_t unlimited;  ///< in the training set without data.train_limit
@@ -25,15 +25,16 @@ std::vector<int64_t> count_classes(const Dataset& set, const std::vector<int32_t
   return counts;
 }
 
-/// Does a setting decide the size of the data set?
+/// Returns true if a setting decides the size of the data set.
 bool has_any_size(const std::string& name) {
   return std::ranges::any_of(dataset_table(), [&](const DatasetEntry& row) {
     return row.name == name && row.train_size == 0;
   });
 }
 
-/// "raise data.train_limit or lower prune.score_images_per_class": only what leads to `needed`
-/// images, or to a need that can be met. `least` is what the smallest setting needs.
+/// Returns advice such as "raise data.train_limit or lower prune.score_images_per_class". It names
+/// only settings that lead to `needed` images, or to a need that can be met. `least` is the number
+/// of images that the smallest prune.score_images_per_class needs.
 std::string advice(const Supply& supply, int64_t needed, int64_t least,
                    const DataOptions& options) {
   std::vector<std::string> ways;
@@ -54,7 +55,7 @@ std::string advice(const Supply& supply, int64_t needed, int64_t least,
   return fmt::format("{}", fmt::join(ways, " or "));
 }
 
-/// The first class with fewer than per_class images, as a sentence; "" if there is none.
+/// Returns a sentence about the first class with fewer than per_class images; "" if there is none.
 std::string lacking(const Dataset& set, const std::vector<int64_t>& counts, int64_t per_class) {
   for (size_t c = 0; c < counts.size(); ++c)
     if (counts[c] < per_class)
@@ -66,7 +67,7 @@ std::string lacking(const Dataset& set, const std::vector<int64_t>& counts, int6
   return "";
 }
 
-/// The smallest supply of a class.
+/// Returns the smallest supply of a class.
 Supply smallest_supply(const DataSplits& splits) {
   const Dataset& set = *splits.train.dataset;
   std::vector<int32_t> every(static_cast<size_t>(set.size()));

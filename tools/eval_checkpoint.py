@@ -79,12 +79,13 @@ def check_masks(model, config, tensors):
             sys.exit(f"error: the checkpoint has no {name}.mask")
         if mask.shape != weight.shape or not np.isin(mask, (0, 1)).all():
             sys.exit(f"error: {name}.mask is not zeros and ones in the shape of {name}")
-        for entry in (name, "optimizer.momentum." + name):
-            if entry in tensors:
-                bits = np.ascontiguousarray(tensors[entry], dtype="<f4").view("<u4")
-                bad = int(np.count_nonzero(bits[mask == 0]))
-                if bad:
-                    sys.exit(f"error: {bad} masked values of {entry} are not +0")
+        arrays = [other for other in tensors
+                  if other.startswith("optimizer.") and other.split(".", 2)[2] == name]
+        for entry in (name, *arrays):
+            bits = np.ascontiguousarray(tensors[entry], dtype="<f4").view("<u4")
+            bad = int(np.count_nonzero(bits[mask == 0]))
+            if bad:
+                sys.exit(f"error: {bad} masked values of {entry} are not +0")
         kept += int(mask.sum(dtype=np.int64))
         total += mask.size
     return kept, total

@@ -1,13 +1,13 @@
 #pragma once
-// What a program prints for an exception that ended it.
+// failure_text() words the message of a program that an exception has ended.
 
 #include <exception>
 #include <string>
 
 namespace sculpt {
 
-/// The text of `error`. Memory that the system refused gets a sentence with advice: the exception's
-/// own text is only its name.
+/// Returns the text of `error`. An error of memory that the system refused gets a sentence with
+/// advice, because the exception's own text is only its name.
 std::string failure_text(const std::exception& error);
 
 }  // namespace sculpt

@@ -173,17 +173,27 @@ int run(const Request& request, const kernels::Device& device) {
 
   Progress progress(request.plan, experiment.train().steps_per_epoch(), identity.evaluated_on);
   Trainer trainer(
-      {experiment.network(), experiment.backend(), experiment.train(), experiment.test(),
-       [&](int64_t i) { return experiment.score_batch(i); }, store, progress,
-       [&] {
-         lock.require_not_lost();
-         return interrupted();
-       },
-       device.chooser,
-       [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
-       [&](ParameterArena& parameters) { load_initial(request, parameters); }},
-      {request.plan, request.options.train, request.options.prune, identity,
-       request.profiled_steps});
+      {.network = experiment.network(),
+       .backend = experiment.backend(),
+       .train = experiment.train(),
+       .test = experiment.test(),
+       .score_batch = [&](int64_t i) { return experiment.score_batch(i); },
+       .store = store,
+       .observer = progress,
+       .stop =
+           [&] {
+             lock.require_not_lost();
+             return interrupted();
+           },
+       .chooser = device.chooser,
+       .statistics_images =
+           [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
+       .load_initial = [&](ParameterArena& parameters) { load_initial(request, parameters); }},
+      {.plan = request.plan,
+       .train = request.options.train,
+       .prune = request.options.prune,
+       .identity = identity,
+       .profiled_steps = request.profiled_steps});
   std::vector<std::string> warnings;
   if (resume)
     trainer.resume(warnings);

@@ -35,10 +35,10 @@ void check_epochs(const TrainOptions& train, const BatchSource& source) {
       train.batch, source.size());
 }
 
-/// Fewer images than these tell two networks apart by luck.
+/// The accuracies of two networks on fewer images than these differ mostly by luck.
 constexpr int64_t kFewValidationImages = 100;
 
-/// A share is easily set without a thought to the number of images that it makes.
+/// Returns a warning if data.val_split, which is a share, makes too few images; "" otherwise.
 std::string few_validation_images(const data::DataOptions& data, int64_t images) {
   if (data.val_split == 0 || images >= kFewValidationImages) return "";
   return fmt::format(

@@ -101,7 +101,7 @@ void require_extensible(const PresentRun& run, const Request& request, const Con
   run.store.require_extensible(done, run.hash, request.plan);
 }
 
-/// How a run folder with something in it is used.
+/// Decides how a run folder with something in it is used.
 void choose_start(Request& request, const CommandLine& line, const ConfigValues& values) {
   const RunFolder& folder = request.folder;
   const std::string name = folder.root().string();
@@ -150,7 +150,7 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
   return InitialNetwork::read(model.init_from, parts);
 }
 
-/// Only where the config has kernels timed: a rule needs no record.
+/// Finds the recorded choices of kernels, if the config has kernels timed: a rule needs no record.
 void find_kernel_choices(const CommandLine& line, Request& request) {
   const TrainOptions& train = request.options.train;
   if (train.sparse != "tuned" && train.conv != "auto") return;

@@ -74,8 +74,8 @@ std::string changes(const std::map<std::string, std::string>& before,
   return text.substr(0, kLongestChanges - 9) + "-" + short_hash(all);
 }
 
-/// Is the method one of the words of the config's name? "imp" is one of "imp-triangular", and not
-/// one of "simple".
+/// Returns true if the method is one of the words of the config's name: "imp" is a word of
+/// "imp-triangular", and not of "simple".
 bool names_method(const std::string& stem, const std::string& method) {
   const auto is_letter = [&](size_t i) {
     return i < stem.size() && std::isalnum(static_cast<unsigned char>(stem[i])) != 0;
@@ -93,8 +93,9 @@ std::string config_and_method(const std::string& stem, const std::string& of_fil
   return stem + "-" + method;
 }
 
-/// What the command line and the environment say about the machine, as far as it decides bits. What
-/// they leave open is left out, so that the name does not depend on the machine.
+/// Returns the threads, device and instruction set that the command line and the environment name:
+/// they decide bits. The name leaves out what is not named, so that it does not depend on the
+/// machine.
 std::string machine_changes(const CommandLine& line) {
   std::string text;
   if (line.threads > 0) text += fmt::format("-threads{}", line.threads);

@@ -62,8 +62,8 @@ class Graph {
   Replay& replay() { return replay_; }
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
-  /// For the layers whose masks have changed, chooses kernels again and decides how their weights
-  /// are stored. forward() and backward() do the same. The call may run passes of these layers to
+  /// Chooses kernels again, and decides how weights are stored, for the layers whose masks have
+  /// changed. forward() and backward() do the same. The call may run passes of these layers to
   /// time them, on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.

@@ -114,10 +114,10 @@ class Replay {
     return static_cast<std::byte*>(whole[v.index]) + block_ * block_bytes_[v.index];
   }
   void* here(std::span<void* const> whole, Value v, std::span<const Scratch> scratch) const {
-    const Scratch& local = scratch[v.index];
-    if (local.first == nullptr) return at_block(whole, v);
-    return local.first + thread_ * block_bytes_[v.index] -
-           (local.band ? first_row_ * row_bytes_[v.index] : 0);
+    const Scratch& entry = scratch[v.index];
+    if (entry.first == nullptr) return at_block(whole, v);
+    return entry.first + thread_ * block_bytes_[v.index] -
+           (entry.band ? first_row_ * row_bytes_[v.index] : 0);
   }
   void* copy_of(std::span<void* const> whole, Value v, std::span<const Scratch> scratch) const {
     return scratch[v.index].copied ? at_block(whole, v) : nullptr;

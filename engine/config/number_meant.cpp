@@ -10,7 +10,7 @@
 namespace sculpt {
 namespace {
 
-/// Without these characters at both ends.
+/// Returns the text without these characters at both ends.
 std::string_view strip(std::string_view text, std::string_view characters) {
   const size_t begin = text.find_first_not_of(characters);
   if (begin == std::string_view::npos) return {};

@@ -1,6 +1,6 @@
 #pragma once
-// Tables of things that a config chooses by name: methods, criteria, allocations, schedules,
-// models, data sets. A table is an array of rows whose member `name` is unique.
+// Finds rows in the tables of things that a config chooses by name: methods, criteria, allocations,
+// schedules, models, data sets. A table is an array of rows whose member `name` is unique.
 
 #include <fmt/ranges.h>
 #include <string>
@@ -12,7 +12,7 @@
 
 namespace sculpt {
 
-/// The names of all rows, in the order of the table.
+/// Returns the names of all rows, in the order of the table.
 template <class Table>
 std::vector<std::string> names_of(const Table& table) {
   std::vector<std::string> names;
@@ -21,8 +21,8 @@ std::vector<std::string> names_of(const Table& table) {
   return names;
 }
 
-/// The row of that name. Throws Error if there is none, with the nearest name and all names. `what`
-/// is what a row describes, as in "there is no criterion 'snap', did you mean ...".
+/// Returns the row of that name. Throws Error with the nearest name and all names if there is none.
+/// `what` is what a row describes, as in "there is no criterion 'snap', did you mean ...".
 template <class Table>
 const auto& find_row(const Table& table, std::string_view name, std::string_view what) {
   for (const auto& row : table)

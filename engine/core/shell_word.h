@@ -1,11 +1,11 @@
 #pragma once
-// shell_word(): how a message writes a word of a command that it advises.
+// shell_word() writes a word of a command that a message advises.
 
 #include <string>
 
 namespace sculpt {
 
-/// A word of a command line, quoted where a shell would take it apart.
+/// Returns the text as one word of a command line, quoted if a shell would split or expand it.
 std::string shell_word(const std::string& text);
 
 }  // namespace sculpt

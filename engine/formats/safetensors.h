@@ -48,7 +48,7 @@ class File {
   /// Throws Error naming the file if it is damaged in any way, or if a tensor has a type that is
   /// not in Dtype. The function accepts and refuses the same files as the format's own reader, with
   /// two additions: it also refuses names that appear twice and a checksum that does not match.
-  /// With require_checksum, a file without a checksum counts as damaged.
+  /// A file without a checksum counts as damaged if require_checksum is true.
   static File read(const std::filesystem::path& path, bool require_checksum);
   static File parse(std::string name, std::vector<std::byte> content, bool require_checksum);
   File(File&&) = default;

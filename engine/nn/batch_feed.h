@@ -24,7 +24,7 @@ class BatchFeed {
   /// Goes on to the next batch of the epoch and returns its number of images, 0 after the last
   /// batch. A batch that the host prepares is in the network when this function returns.
   int64_t next();
-  /// Where a device prepares the batch, launches the kernels that do so. Does nothing otherwise.
+  /// Launches the kernels that prepare the batch, if a device prepares it. Does nothing otherwise.
   void load();
 
  private:

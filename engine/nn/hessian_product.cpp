@@ -203,8 +203,7 @@ Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
                                        workspace.data(), backend.stream) >= 0)
     fail(
         "cannot multiply by the Hessian: a gradient is not finite; start from other weights, or "
-        "use "
-        "another criterion");
+        "use another criterion");
   return product;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // The product of the Hessian of a loss with a vector, exact almost everywhere.
 //
-// With the activation patterns of the point w held (engine/autograd/activation_patterns.h) the
-// gradient g is a smooth function of the weights, whose derivative at w is the Hessian H wherever
+// The gradient g is a smooth function of the weights while the activation patterns of the point w
+// are held (engine/autograd/activation_patterns.h). Its derivative at w is the Hessian H wherever
 // the loss has one. So
 //
 //   H v = (g(w + h v) - g(w - h v)) / (2 h) + O(h^2)

@@ -55,10 +55,10 @@ void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& init
 template <class To, class From>
 void copy_values(ParameterArena& to, ParameterArena& from) {
   std::ranges::copy(from.weights<From>(), to.weights<To>().begin());
-  const std::vector<std::string> arrays = from.optimizer_array_names();
-  for (size_t id = 0; id < arrays.size(); ++id)
-    std::ranges::copy(from.optimizer_values<From>(static_cast<OptimizerArrayId>(id)),
-                      to.optimizer_values<To>(to.add_optimizer_array(arrays[id])).begin());
+  for (OptimizerArrayId id = 0; id < from.optimizer_array_count(); ++id) {
+    const OptimizerArrayId copy = to.add_optimizer_array(from.optimizer_array_name(id));
+    std::ranges::copy(from.optimizer_values<From>(id), to.optimizer_values<To>(copy).begin());
+  }
   std::ranges::copy(from.state_values<From>(), to.state_values<To>().begin());
 }
 

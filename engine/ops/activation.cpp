@@ -18,7 +18,7 @@ class Relu final : public Node {
   }
   void forward(const Replay& r) override {
     if (const void* gate = r.held(output))
-      // With a held pattern a ReLU is linear, so its value and its gradient are the same map.
+      // A ReLU with a held pattern is linear, so its value and its gradient are the same map.
       kernels_->relu_backward(r.data(output), r.data(inputs[0]), gate, shape_,
                               kernels::GradWrite::overwrite, r.launch);
     else

@@ -133,7 +133,7 @@ class BatchNorm final : public Node, private BlockPasses {
   // read y.
   bool backward_reads_output() const override { return options_.relu && has_residual(); }
   size_t workspace_bytes() const override { return workspace_bytes_; }
-  // In training, the statistics of a channel need at least two values.
+  // The statistics of a channel in training need at least two values.
   int64_t least_training_batch() const override { return shape_.height * shape_.width > 1 ? 1 : 2; }
   bool takes_sums(size_t i) const override { return i == 0; }
 

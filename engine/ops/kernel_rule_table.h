@@ -6,10 +6,10 @@
 //   sculpt_bench rule --threads 1 --model resnet20 --batch 128
 //   sculpt_bench rule --threads 1 --model resnet18 --batch 64
 //
-// With one thread the benchmark counts CPU time. A row holds for a class of layers, and its value
-// lies between those of the measured layers. Where the two times cross slowly, the value is at the
-// upper end, because layers that are sparse in all passes also run block by block. The benchmark of
-// single passes does not show that effect; `sculpt_bench choices` does.
+// The benchmark counts CPU time when it runs with one thread. A row holds for a class of layers,
+// and its value lies between those of the measured layers. Where the two times cross slowly, the
+// value is at the upper end, because layers that are sparse in all passes also run block by block.
+// The benchmark of single passes does not show that effect; `sculpt_bench choices` does.
 
 #include <cstdint>
 #include <limits>

@@ -48,8 +48,8 @@ Value batch_norm(Graph& graph, const std::string& name, Value x, BatchNormParame
 
 Value relu(Graph& graph, const std::string& name, Value x);
 Value add(Graph& graph, const std::string& name, Value a, Value b);
-/// In training, zeroes each element with probability `rate` and scales the other elements by 1 / (1
-/// - rate). `salt` distinguishes several dropouts of a network.
+/// Zeroes each element with probability `rate` in training, and scales the other elements by
+/// 1 / (1 - rate). `salt` distinguishes several dropouts of a network.
 Value dropout(Graph& graph, const std::string& name, Value x, float rate, uint64_t salt);
 /// Reshapes [N, C, H, W] to [N, C*H*W, 1, 1].
 Value flatten(Graph& graph, const std::string& name, Value x);

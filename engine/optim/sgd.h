@@ -31,7 +31,7 @@ class Sgd : public Optimizer {
   void follow_layout();
 
   OptimOptions options_;
-  StoredArray::Layout layout_;  // that segments_ were made for
+  StoredArray::SharedLayout layout_;  // that segments_ were made for
   int64_t segment_count_ = 0;
   MirroredBuffer segments_;  // kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;

@@ -66,7 +66,8 @@ void ParameterArena::store_kept(std::span<const ParameterId> ids) {
     packed_masks_ = {};
     return;
   }
-  SCULPT_CHECK(backend_->memory == nullptr, "compact parameters lie in the memory of the host");
+  SCULPT_CHECK(backend_->memory == nullptr,
+               "parameters in a packed layout lie in the memory of the host");
   ArenaLayout layout;
   for (size_t id = 0; id < parameters_.size(); ++id) {
     const Parameter& p = parameters_[id];
@@ -227,28 +228,19 @@ void ParameterArena::apply_masks() {
   const auto apply = [&]<class T>(T) {
     const std::span<const uint8_t> mask = std::as_const(*this).masks();
     zero_where_masked(weights<T>(), mask);
-    for (size_t id = 0; id < optimizer_arrays_.size(); ++id)
-      zero_where_masked(optimizer_values<T>(static_cast<OptimizerArrayId>(id)), mask);
+    for (OptimizerArrayId id = 0; id < optimizer_array_count(); ++id)
+      zero_where_masked(optimizer_values<T>(id), mask);
   };
   element_bytes_ == sizeof(double) ? apply(double{}) : apply(float{});
 }
 
 OptimizerArrayId ParameterArena::add_optimizer_array(const std::string& name) {
   SCULPT_CHECK(element_bytes_ != 0, "optimizer array '{}' added before allocate()", name);
-  const auto same = [&](const OptimizerArray& array) { return array.name == name; };
-  const auto found = std::ranges::find_if(optimizer_arrays_, same);
-  if (found == optimizer_arrays_.end())
-    optimizer_arrays_.push_back(
-        {name, StoredArray("the optimizer's arrays", element_bytes_, backend_->memory, dense_)});
-  return static_cast<OptimizerArrayId>(std::ranges::find_if(optimizer_arrays_, same) -
-                                       optimizer_arrays_.begin());
-}
-
-std::vector<std::string> ParameterArena::optimizer_array_names() const {
-  std::vector<std::string> names;
-  for (const OptimizerArray& array : optimizer_arrays_)
-    names.push_back(array.name);
-  return names;
+  for (OptimizerArrayId id = 0; id < optimizer_array_count(); ++id)
+    if (optimizer_array_name(id) == name) return id;
+  optimizer_arrays_.push_back(
+      {name, StoredArray("the optimizer's arrays", element_bytes_, backend_->memory, dense_)});
+  return optimizer_array_count() - 1;
 }
 
 void ParameterArena::zero_optimizer_arrays() {

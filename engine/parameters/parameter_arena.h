@@ -1,7 +1,7 @@
 #pragma once
 // The leaves of the graph. Parameters lie in registration order in one flat arena per kind
-// (weights, gradients, momentum, masks), so that the masked update and the global ranking are one
-// pass each.
+// (weights, gradients, masks, each array that the optimizer keeps), so that the masked update and
+// the global ranking are one pass each.
 //
 // The global index numbers all elements: parameters in registration order, elements in row-major
 // order of their canonical shape (conv OIHW, linear OI). Every arena on every backend uses this
@@ -10,11 +10,11 @@
 // Kernels get pointers into the backend's memory and host code gets spans. Where these are
 // different memories, requesting one side copies the newest values over (MirroredBuffer).
 //
-// Between changes of masks, weights, gradients and momentum may be stored in a packed layout, which
-// leaves out the masked elements of some parameters (store_kept). weight(), gradient() and
-// sgd_arena() use the layout that is current. All other functions show whole arenas: they expand an
-// array to the dense layout when it is requested, with +0 at masked elements. Arrays that are not
-// requested keep their layout. Masks always have all elements.
+// Between changes of masks, weights, gradients and the optimizer's arrays may be stored in a packed
+// layout, which leaves out the masked elements of some parameters (store_kept). weight(),
+// gradient() and sgd_arena() use the layout that is current. All other functions show whole arenas:
+// they expand an array to the dense layout when it is requested, with +0 at masked elements. Arrays
+// that are not requested keep their layout. Masks always have all elements.
 
 #include <cstdint>
 #include <memory>
@@ -65,13 +65,19 @@ class ParameterArena {
   /// Elements have the backend's parameter type: float (4 bytes) or double (8).
   void allocate(const kernels::Backend& backend);
 
-  /// Adds an array with a value per weight, zero at first, that the optimizer keeps from step to
-  /// step. After allocate(). Returns the array of that name if it exists already: "momentum", which
-  /// SGD keeps, always does. Checkpoints call it optimizer.<name>.<parameter>.
+  /// Adds an array with a value per element, zero at first, that the optimizer keeps from step to
+  /// step; call after allocate(). Returns the array of that name if it exists already. The array
+  /// "momentum", which SGD keeps, always exists. Checkpoints call an array
+  /// optimizer.<name>.<parameter>.
   OptimizerArrayId add_optimizer_array(const std::string& name);
   static constexpr OptimizerArrayId kMomentum = 0;
-  /// Names of the arrays, in the order of their ids.
-  std::vector<std::string> optimizer_array_names() const;
+  /// The ids of the arrays are 0, 1, ... up to this number.
+  OptimizerArrayId optimizer_array_count() const {
+    return static_cast<OptimizerArrayId>(optimizer_arrays_.size());
+  }
+  const std::string& optimizer_array_name(OptimizerArrayId id) const {
+    return optimizer_arrays_[static_cast<size_t>(id)].name;
+  }
 
   std::span<const Parameter> parameters() const { return parameters_; }
   std::span<const StateArray> states() const { return states_; }
@@ -90,18 +96,19 @@ class ParameterArena {
   /// mask_version).
   void store_kept(std::span<const ParameterId> ids);
   /// The layout in which parameters are stored now. A change of the layout yields another object.
-  const StoredArray::Layout& layout() const { return layout_; }
+  const StoredArray::SharedLayout& layout() const { return layout_; }
   /// Bytes of all arenas in their current layouts, counting one copy of each.
   size_t bytes() const;
 
-  // For kernels: pointers into the backend's memory, to elements of the backend's type. They are
-  // valid until a host view or another layout is requested.
+  // The next functions return pointers for kernels, into the backend's memory and to elements of
+  // the backend's type. The pointers are valid until a host view or another layout is requested.
   const void* weight(ParameterId id) const {
     return std::as_const(weights_.in(layout_)).device() + offset_bytes(id);
   }
   void* gradient(ParameterId id) { return gradients_.in(layout_).device() + offset_bytes(id); }
   void* state(StateId id) { return state_.device() + states_[id].offset * element_bytes_; }
-  // The same for kernels that process a whole arena in global-index order.
+  // The next functions return pointers for kernels that process a whole arena in global-index
+  // order.
   const void* weight_array() const { return std::as_const(weights_.in(dense_)).device(); }
   const void* gradient_array() const { return std::as_const(gradients_.in(dense_)).device(); }
   const uint8_t* mask_array() const { return reinterpret_cast<const uint8_t*>(masks_.device()); }
@@ -142,8 +149,8 @@ class ParameterArena {
     gradients_.in(layout_);
   }
 
-  /// For host code: whole arenas in global-index order. T must be the element type (checked). The
-  /// spans are valid until kernels run.
+  /// The next functions show host code whole arenas in global-index order. T must be the element
+  /// type (checked). The spans are valid until kernels run.
   template <class T = float>
   std::span<T> weights() {
     compute_copy_stale_ = true;
@@ -157,7 +164,7 @@ class ParameterArena {
   std::span<T> optimizer_values(OptimizerArrayId id) {
     return view<T>(optimizer_arrays_[static_cast<size_t>(id)].values.in(dense_), count_);
   }
-  /// The array that SGD keeps.
+  /// The values of the array that SGD keeps.
   template <class T = float>
   std::span<T> momentum() {
     return optimizer_values<T>(kMomentum);
@@ -219,9 +226,9 @@ class ParameterArena {
   };
   std::vector<OptimizerArray> optimizer_arrays_;
   StoredArray weights_, gradients_;
-  StoredArray::Layout dense_, layout_;
-  StoredArray::Layout packed_layout_;  // the most recent packed layout
-  std::vector<uint8_t> packed_masks_;  // masks of the packed values; empty: none is masked
+  StoredArray::SharedLayout dense_, layout_;
+  StoredArray::SharedLayout packed_layout_;  // the most recent packed layout
+  std::vector<uint8_t> packed_masks_;        // masks of the packed values; empty: none is masked
   MirroredBuffer masks_, state_;
   int64_t mask_version_ = 0;
 

@@ -64,7 +64,7 @@ void expand(T* to, const T* from, const ArenaLayout& layout) {
 }
 
 template <class T>
-void compact(T* to, const T* from, const ArenaLayout& layout) {
+void pack(T* to, const T* from, const ArenaLayout& layout) {
   for (const ParameterLayout& p : layout.parameters()) {
     const T* dense = from + p.dense_offset;
     T* values = to + p.offset;
@@ -78,7 +78,7 @@ void compact(T* to, const T* from, const ArenaLayout& layout) {
 }  // namespace
 
 StoredArray::StoredArray(const char* what, size_t element_bytes,
-                         const kernels::DeviceMemory* memory, Layout layout)
+                         const kernels::DeviceMemory* memory, SharedLayout layout)
     : what_(what), element_bytes_(element_bytes), memory_(memory), layout_(std::move(layout)) {
   SCULPT_CHECK(element_bytes == sizeof(float) || element_bytes == sizeof(double),
                "elements of {} bytes", element_bytes);
@@ -89,7 +89,7 @@ MirroredBuffer StoredArray::allocated(int64_t count) const {
   return {static_cast<size_t>(count) * element_bytes_, what_, memory_};
 }
 
-MirroredBuffer& StoredArray::in(const Layout& layout) const {
+MirroredBuffer& StoredArray::in(const SharedLayout& layout) const {
   // If the array has this layout already, nothing is written, so several threads may call at the
   // same time.
   if (buffer_.bytes() > 0 && layout == layout_) return buffer_;
@@ -112,7 +112,7 @@ void StoredArray::convert(const ArenaLayout& layout) const {
   }
   if (!layout.dense()) {
     MirroredBuffer kept = allocated(layout.count());
-    compact(values(kept), values(buffer_), layout);
+    pack(values(kept), values(buffer_), layout);
     buffer_ = std::move(kept);
   }
 }

@@ -56,19 +56,19 @@ class ArenaLayout {
 /// only allocated when it is first requested.
 class StoredArray {
  public:
-  using Layout = std::shared_ptr<const ArenaLayout>;
+  using SharedLayout = std::shared_ptr<const ArenaLayout>;
 
   StoredArray() = default;
   /// Elements have 4 or 8 bytes. Where kernels have a memory of their own, that memory is allocated
   /// at once.
   StoredArray(const char* what, size_t element_bytes, const kernels::DeviceMemory* memory,
-              Layout layout);
+              SharedLayout layout);
 
   /// Returns the values in `layout`. A change of layout drops the values that have no place in the
   /// new layout, and sets values that had no place in the old one to +0. Pointers into the array
   /// are valid until the layout changes. The layout must not change while other threads call this
   /// function.
-  MirroredBuffer& in(const Layout& layout) const;
+  MirroredBuffer& in(const SharedLayout& layout) const;
 
   void zero();
   /// Bytes of one copy in the current layout.
@@ -82,7 +82,7 @@ class StoredArray {
   const char* what_ = "";
   size_t element_bytes_ = 0;
   const kernels::DeviceMemory* memory_ = nullptr;
-  mutable Layout layout_;
+  mutable SharedLayout layout_;
   mutable MirroredBuffer buffer_;
 };
 

@@ -43,13 +43,12 @@ std::vector<Entry> entries(ParameterArena& arena, const CheckpointContent& conte
                       {},
                       writable(std::span(&batches_tracked, 1))});
   }
-  const std::vector<std::string> arrays = arena.optimizer_array_names();
-  for (size_t id = 0; content.optimizer && id < arrays.size(); ++id) {
-    const auto values = arena.optimizer_values<float>(static_cast<OptimizerArrayId>(id));
-    for (const Parameter& p : arena.parameters())
-      list.push_back({"optimizer." + arrays[id] + "." + p.name, Dtype::f32, p.shape,
-                      writable(ParameterArena::slice(values, p))});
-  }
+  if (content.optimizer)
+    for (OptimizerArrayId id = 0; id < arena.optimizer_array_count(); ++id)
+      for (const Parameter& p : arena.parameters())
+        list.push_back({"optimizer." + arena.optimizer_array_name(id) + "." + p.name, Dtype::f32,
+                        p.shape,
+                        writable(ParameterArena::slice(arena.optimizer_values<float>(id), p))});
   if (content.masks)
     for (const Parameter& p : arena.parameters())
       if (p.prunable)

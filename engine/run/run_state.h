@@ -53,7 +53,7 @@ struct RunInputs {
   std::string initial;       ///< of that file
 };
 
-/// What a hook remembers (engine/train/hooks/hook.h), by key.
+/// The values that a hook remembers (engine/train/hooks/hook.h), by key.
 using HookValues = std::map<std::string, std::string>;
 
 struct RunState {

@@ -72,7 +72,8 @@ class RunStore {
   /// Throws Error, with what to do, if summary.json or the final checkpoint of a finished run is
   /// damaged.
   RunSummary check_result() const;
-  /// The same for a run whose summary.json was lost, which restore_summary() can write again.
+  /// Checks the final checkpoint of a run whose summary.json was lost; restore_summary() can write
+  /// the summary again.
   void check_final_checkpoint() const;
 
   /// Throws Error that says why if the finished run in the folder cannot be extended to the plan.

@@ -12,13 +12,13 @@ namespace {
 namespace fs = std::filesystem;
 using Values = std::map<std::string, std::string>;
 
-/// The way to go on, for the messages below.
+/// Returns what a person can do, as the end of a message.
 std::string fix(const RunFolder& folder, const char* put_back) {
   return fmt::format("{}, or start over with sculpt_run CONFIG.toml --out {} --restart", put_back,
                      folder.root().string());
 }
 
-/// The hash of the config that a checkpoint was written under; "" if it cannot be read.
+/// Returns the hash of the config that a checkpoint was written under; "" if it cannot be read.
 std::string config_hash_of(const fs::path& checkpoint) try {
   return safetensors::File::read(checkpoint, /*require_checksum=*/true).metadata("config_hash");
 } catch (const Error&) {
@@ -53,7 +53,7 @@ Values stored_config(const RunFolder& folder) {
 
 void require_config_of_checkpoints(const RunFolder& folder, const std::string& now,
                                    const Values& values, const Values& expected) {
-  // One that can be read quickly comes first, and the rest is looked at only if it does not fit.
+  // A file that can be read quickly comes first. The others are read only if its hash differs.
   std::vector<fs::path> checkpoints = {folder.end_state()};
   for (const auto& [number, path] : folder.states())
     checkpoints.push_back(path);

@@ -1,6 +1,6 @@
 #pragma once
-// The config.toml of a run folder as it is: is it whole, and is it the one that the run was trained
-// with?
+// Reads the config.toml of a run folder, and checks that it is whole and is the config that the run
+// was trained with.
 
 #include <map>
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace sculpt {
 
-/// "section.key" -> TOML text of the folder's config.toml. Throws Error naming the file and the fix
-/// if it is empty or not TOML.
+/// Returns the values of the folder's config.toml as "section.key" -> TOML text. Throws Error
+/// naming the file and the fix if it is empty or not TOML.
 std::map<std::string, std::string> stored_config(const RunFolder& folder);
 
 /// Checkpoints record the hash of their config. Throws Error naming config.toml if the folder has

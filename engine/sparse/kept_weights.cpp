@@ -89,10 +89,10 @@ void KeptWeights::apply() {
   const kernels::Backend& backend = parameters_.backend();
   uint8_t* masks = parameters_.mutable_mask_array();
   void* weights = parameters_.mutable_weight_array();
-  for (size_t id = 0; id < parameters_.optimizer_array_names().size(); ++id)
-    backend.pruning.apply_mask(
-        masks, weights, parameters_.mutable_optimizer_array(static_cast<OptimizerArrayId>(id)),
-        bytes_.as<uint8_t>(), parameters_.prunable_runs(), backend.stream);
+  // Each call writes masks and weights, with the same values, and one array of the optimizer.
+  for (OptimizerArrayId id = 0; id < parameters_.optimizer_array_count(); ++id)
+    backend.pruning.apply_mask(masks, weights, parameters_.mutable_optimizer_array(id),
+                               bytes_.as<uint8_t>(), parameters_.prunable_runs(), backend.stream);
 }
 
 void KeptWeights::assign(KeptWeights&& other) {

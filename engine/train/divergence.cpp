@@ -61,10 +61,9 @@ void require_finite(ParameterArena& parameters) {
       require_finite(ParameterArena::slice(values, p), prefix + p.name);
   };
   require_all(parameters.weights<float>(), "");
-  const std::vector<std::string> arrays = parameters.optimizer_array_names();
-  for (size_t id = 0; id < arrays.size(); ++id)
-    require_all(parameters.optimizer_values<float>(static_cast<OptimizerArrayId>(id)),
-                fmt::format("the {} of ", arrays[id]));
+  for (OptimizerArrayId id = 0; id < parameters.optimizer_array_count(); ++id)
+    require_all(parameters.optimizer_values<float>(id),
+                fmt::format("the {} of ", parameters.optimizer_array_name(id)));
   const std::span<const float> states = parameters.state_values<float>();
   if (all_finite(states)) return;
   for (const StateArray& s : parameters.states())

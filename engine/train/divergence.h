@@ -24,9 +24,9 @@ class Divergence : public Error {
   std::optional<int64_t> step_;
 };
 
-/// Throws Divergence naming the first weight, momentum or running statistic that is infinite or not
-/// a number. The loss alone does not show them: ReLU makes 0 of what is not a number. The arena's
-/// elements must be float.
+/// Throws Divergence naming the first parameter, array of the optimizer or running statistic with a
+/// value that is infinite or not a number. The loss alone does not show them: ReLU makes 0 of what
+/// is not a number. The arena's elements must be float.
 void require_finite(ParameterArena& parameters);
 
 /// Throws Divergence that names `what` if a loss is infinite or not a number. `step`: of the epoch,

@@ -18,7 +18,7 @@ class EpochLoop {
   /// inside the epoch.
   RunOutcome run_steps();
 
-  /// Steps of this process that a device executed as one recording.
+  /// The number of steps of this process that a device executed as one recording.
   int64_t replayed_steps() const { return recorder_.replayed(); }
 
  private:

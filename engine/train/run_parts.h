@@ -1,5 +1,5 @@
 #pragma once
-// What a run works with, and what it is to do.
+// The parts that a run works with, and its settings.
 
 #include <cstdint>
 #include <functional>
@@ -20,28 +20,28 @@ namespace sculpt {
 
 class Hook;
 
-/// What a run works with; all of it outlives the Trainer.
+/// The parts that a run works with. All of them outlive the Trainer.
 struct RunParts {
   Network& network;
   const kernels::Backend& backend;
   BatchSource& train;
   BatchSource& test;
-  /// Class-balanced batch for criteria that need data; see ScoreContext.
+  /// Returns a class-balanced batch, for criteria that need data; see ScoreContext.
   std::function<Batch(int64_t index)> score_batch;
   RunStore& store;
   RunObserver& observer;
-  /// Asked between steps: save and end?
+  /// Called between steps. True: the run saves its state and ends.
   std::function<bool()> stop;
-  /// Of the kernels of network and backend; may be null.
+  /// The chooser of the kernels of network and backend; may be null.
   kernels::Chooser* chooser = nullptr;
-  /// For prune.reestimate_batch_norm.
+  /// Returns the images that prune.reestimate_batch_norm estimates statistics on.
   StatisticsImages statistics_images = {};
   /// Puts other weights and masks over the initialisation of a run that starts; may be empty.
   std::function<void(ParameterArena&)> load_initial = {};
   /// Makes the optimizer, also for the copy of the network that dense steps are timed on.
   OptimizerMaker make_optimizer = sculpt::make_optimizer;
-  /// Called around steps and epochs, after the trainer's own (hooks/hook.h). Names are unique. A
-  /// resumed run must have the same hooks.
+  /// Hooks that run around steps and epochs, behind the trainer's own hooks (hooks/hook.h). Their
+  /// names are unique. A resumed run must have the same hooks.
   std::vector<Hook*> hooks = {};
 };
 
@@ -50,7 +50,7 @@ struct RunSettings {
   TrainOptions train;
   PruneOptions prune;
   RunIdentity identity;
-  /// Steps of the run, first to last, that a profiler records.
+  /// The steps of the run, first to last, that a profiler records.
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
 };
 

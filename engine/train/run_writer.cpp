@@ -96,7 +96,8 @@ void RunWriter::add_diverged_epoch() {
 void RunWriter::end_diverged(const Divergence& divergence) {
   const RunState& state = run_.state;
   DivergencePlace place{state.epochs, 0, run_.step.lr, run_.settings.train.optim.lr};
-  // In an epoch; else the evaluation after the last prune or rewind is what failed.
+  // The place is inside an epoch if steps of it are done. Otherwise the evaluation after the last
+  // prune or rewind has failed.
   if (state.epoch_step > 0) {
     place.epoch = state.epochs + 1;
     place.step = divergence.step().value_or(state.epoch_step);

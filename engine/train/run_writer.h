@@ -14,26 +14,27 @@ class RunWriter {
  public:
   RunWriter(TrainingRun& run, HookList& hooks);
 
-  /// The run goes on from a checkpoint: its wall time counts, too.
+  /// Says that the run goes on from a checkpoint, so that the checkpoint's wall time counts, too.
   void resume() { seconds_before_ = run_.state.seconds; }
 
-  /// A resumable checkpoint. Throws Divergence if a weight, an element of the optimizer's arrays or
-  /// a running statistic is not finite: the checkpoint would not be a good one.
+  /// Writes a resumable checkpoint. Throws Divergence if a weight, an element of the optimizer's
+  /// arrays or a running statistic is not finite: the checkpoint would not be a good one.
   void save();
   void save_kernel_choices();
-  /// The file that later steps rewind to, if they rewind to the present epoch.
+  /// Writes the file that later steps rewind to, if a later step rewinds to the present epoch.
   void save_rewind_if_needed();
 
   PruneMetrics add_prune(const PruneStep& step, const AfterPrune& measured);
-  /// The line of the epoch whose steps are done. `evaluation_seconds` is added to their time.
+  /// Writes the line of the epoch whose steps are done. `evaluation_seconds` is added to the time
+  /// of the steps.
   EpochMetrics add_epoch(bool evaluated, double evaluation_seconds);
   /// Writes the line of the epoch in which training diverged, and throws Error with the whole
   /// message.
   [[noreturn]] void end_diverged(const Divergence& divergence);
 
-  /// The state after the last step of the plan, which the end state holds.
+  /// Returns the state after the last step of the plan; end.safetensors will hold it.
   RunState end_state();
-  /// The final checkpoint and the summary.
+  /// Writes the final checkpoint and the summary.
   void finish(const RunState& end);
 
  private:

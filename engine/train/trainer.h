@@ -1,7 +1,7 @@
 #pragma once
-// Executes a plan: prune, rewind, train, in their order. The steps of an epoch run in EpochLoop,
-// records and checkpoints are written by RunWriter, and what looks at steps or changes masks during
-// training is a hook (hooks/hook.h).
+// The trainer executes the steps of a plan (prune, rewind, train) in their order. EpochLoop runs
+// the training steps of an epoch, RunWriter writes records and checkpoints, and everything that
+// looks at training steps or changes masks during training is a hook (hooks/hook.h).
 
 #include <optional>
 #include <string>
@@ -41,7 +41,7 @@ class Trainer {
 
  private:
   RunOutcome perform(const PruneStep& step);
-  /// False if its scoring was interrupted.
+  /// Returns false if its scoring was interrupted.
   bool prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const Cycle& cycle);
@@ -51,7 +51,7 @@ class Trainer {
   RunOutcome finish_run();
   RunOutcome save_interrupted();
   bool evaluate_now(const Cycle& cycle) const;
-  /// An evaluation after `epoch`, which may be the best one since the density last changed.
+  /// Records an evaluation after `epoch`, which may be the best one since the density changed.
   void note(const Evaluation& evaluation, int64_t epoch);
 
   TrainingRun run_;

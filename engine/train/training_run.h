@@ -1,6 +1,6 @@
 #pragma once
-// What the pieces of the training loop share: the trainer, the epoch loop, the writer of records
-// and checkpoints, and the hooks.
+// TrainingRun holds what the pieces of the training loop share: the trainer, the epoch loop, the
+// writer of records and checkpoints, and the hooks.
 
 #include <chrono>
 #include <cmath>
@@ -27,9 +27,9 @@ struct TrainingRun {
   double mean_loss = NAN;       ///< over the images of the epoch whose loss is known
   bool stop_requested = false;  ///< by a hook
 
-  // Of the present masks; see count_masks().
-  int64_t kept = 0;            ///< prunable weights
-  double flops_per_image = 0;  ///< of a training step
+  // count_masks() computes these numbers for the present masks.
+  int64_t kept = 0;            ///< prunable weights that are kept
+  double flops_per_image = 0;  ///< FLOPs of a training step
 
   /// The peak of memory before it was last restarted (restart_peak_memory()).
   int64_t peak_memory_before = 0;

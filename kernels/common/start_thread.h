@@ -1,5 +1,5 @@
 #pragma once
-// start_thread(): a std::thread whose failure to start is an error with advice.
+// start_thread() starts a std::thread; a failure to start is an error with advice.
 
 #include <system_error>
 #include <thread>

@@ -85,7 +85,7 @@ TEST_CASE("block schedule: a residual block with a convolution in its shortcut")
   CHECK(steps_of(schedule.forward) == std::vector<Steps>{{run(0), sum(1)},
                                                          {run(1), run(2), sum(5), run(3), sum(4)},
                                                          {run(4), run(5)}});
-  // The shortcut's output is read by no backward pass: it is not made again.
+  // The shortcut's output is read by no backward pass: it is not recomputed.
   CHECK(steps_of(schedule.backward) ==
         std::vector<Steps>{{sum(5)},
                            {run(5), sum(4)},
@@ -106,7 +106,7 @@ TEST_CASE("block schedule: a gradient is summed after its last writer") {
                                   {.value = 2, .copied = true, .band = true}});
 }
 
-TEST_CASE("block schedule: what one group writes and reads is local") {
+TEST_CASE("block schedule: what one group writes and reads lives in scratch") {
   const BlockSchedule small = schedule_of(chain());
   CHECK(small.forward[0].scratch.empty());
   CHECK(small.forward[1].scratch == std::vector<ScratchValue>{{.value = 2}});
@@ -147,20 +147,20 @@ TEST_CASE("block schedule: an output that several groups read is kept") {
     CHECK(std::ranges::find(group.steps, recompute(1)) == group.steps.end());
 }
 
-TEST_CASE("block schedule: an output is not made again from another one that would have to be") {
+TEST_CASE("block schedule: an output is not recomputed from another one that would have to be") {
   // 0 conv 1 norm 2 norm 3 conv 4
   const BlockSchedule schedule = schedule_of({conv(0, 1), norm({1}, 2), norm({2}, 3), conv(3, 4)});
   for (const StepGroup& group : schedule.backward)
     CHECK(std::ranges::find(group.steps, recompute(2)) == group.steps.end());
 }
 
-/// Whether a step writes or reads what `local` holds.
-bool uses(const Step& step, const ScheduledNode& node, const ScratchValue& local, bool forward) {
-  const bool input = std::ranges::find(node.inputs, local.value) != node.inputs.end();
+/// Returns true if a step writes or reads what `entry` holds.
+bool uses(const Step& step, const ScheduledNode& node, const ScratchValue& entry, bool forward) {
+  const bool input = std::ranges::find(node.inputs, entry.value) != node.inputs.end();
   if (forward)
-    return step.work == Work::sum ? node.inputs[0] == local.value
-                                  : input || node.output == local.value;
-  return step.work == Work::run ? input || node.output == local.value : node.output == local.value;
+    return step.work == Work::sum ? node.inputs[0] == entry.value
+                                  : input || node.output == entry.value;
+  return step.work == Work::run ? input || node.output == entry.value : node.output == entry.value;
 }
 
 TEST_CASE("block schedule: a band is read whole before the next one is written") {
@@ -176,14 +176,14 @@ TEST_CASE("block schedule: a band is read whole before the next one is written")
   int bands = 0;
   for (const auto* groups : {&schedule.forward, &schedule.backward})
     for (const StepGroup& group : *groups)
-      for (const ScratchValue& local : group.scratch) {
-        if (!local.band) continue;
+      for (const ScratchValue& entry : group.scratch) {
+        if (!entry.band) continue;
         ++bands;
         std::vector<int64_t> scratch(group.steps.size());
         std::vector<kernels::RowRange> ranges;
         run_bands(group.bands, group.rounds, scratch, [&](size_t s, kernels::RowRange rows) {
           const Step& step = group.steps[s];
-          if (uses(step, nodes[static_cast<size_t>(step.node)], local, groups == &schedule.forward))
+          if (uses(step, nodes[static_cast<size_t>(step.node)], entry, groups == &schedule.forward))
             ranges.push_back(rows);
         });
         // Written and read in turn.

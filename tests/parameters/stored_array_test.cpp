@@ -27,7 +27,7 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
 
 /// A form and, worked out element by element, which elements have a value.
 struct Described {
-  StoredArray::Layout form;
+  StoredArray::SharedLayout form;
   std::vector<bool> has_value;
 };
 
@@ -163,7 +163,7 @@ TEST_CASE("parameters: dense again where masks may change, for kernels too") {
   const std::vector<float> weights(arena.weights().begin(), arena.weights().end());
   const std::vector<ParameterId> ids = {0, 2};
   arena.store_kept(ids);
-  const StoredArray::Layout compact = arena.layout();
+  const StoredArray::SharedLayout compact = arena.layout();
   CHECK(arena.sgd_arena(nullptr, 0).mask == nullptr);  // nothing that is stored is masked
   arena.masks();
   CHECK(arena.layout()->dense());

@@ -8,8 +8,9 @@
 
 namespace sculpt::testing {
 
-/// Adam (Kingma and Ba, 2015) without bias correction, in loops over the host's arrays: two state
-/// arrays of its own.
+/// Adam (Kingma and Ba, 2015) without bias correction, in loops over the host's arrays. It keeps
+/// two state arrays. A step leaves masked elements alone, so that whoever masks an element has to
+/// set it to +0.
 class PlainAdam : public Optimizer {
  public:
   explicit PlainAdam(ParameterArena& arena) : Optimizer(arena, {"first_moment", "second_moment"}) {}
@@ -23,10 +24,7 @@ class PlainAdam : public Optimizer {
     const auto second = arena.optimizer_values<float>(array(1));
     const auto masks = std::as_const(arena).masks();
     for (size_t i = 0; i < weights.size(); ++i) {
-      if (masks[i] == 0) {
-        weights[i] = first[i] = second[i] = 0;
-        continue;
-      }
+      if (masks[i] == 0) continue;
       first[i] = 0.9f * first[i] + 0.1f * gradients[i];
       second[i] = 0.99f * second[i] + 0.01f * gradients[i] * gradients[i];
       weights[i] -= lr_ * first[i] / (std::sqrt(second[i]) + 1e-4f);

@@ -19,9 +19,9 @@ inline std::vector<std::span<uint8_t>> prunable_masks(ParameterArena& arena) {
   return masks;
 }
 
-/// As methods with a fixed number of weights do, but with a pause: after one step of the run a
-/// fifth of each layer's kept weights is masked, the smallest ones, and after a later step as many
-/// weights are kept again, none of which was masked by the hook.
+/// Changes masks as methods with a fixed number of weights do, but with a pause: after one step of
+/// the run a fifth of each layer's kept weights is masked, the smallest ones, and after a later
+/// step as many weights are kept again, none of which was masked by the hook.
 class ShrinkAndGrow : public Hook {
  public:
   ShrinkAndGrow(int64_t shrink_after, int64_t grow_after)
@@ -123,8 +123,8 @@ class Examiner : public Hook {
                     kernels.weight_grad == kernels::Choice::sparse;
     ParameterArena& arena = context.network().parameters();
     std::vector<std::span<float>> arrays = {arena.weights<float>()};
-    for (size_t id = 0; id < arena.optimizer_array_names().size(); ++id)
-      arrays.push_back(arena.optimizer_values<float>(static_cast<OptimizerArrayId>(id)));
+    for (OptimizerArrayId id = 0; id < arena.optimizer_array_count(); ++id)
+      arrays.push_back(arena.optimizer_values<float>(id));
     const auto masks = std::as_const(arena).masks();
     for (size_t i = 0; i < masks.size(); ++i)
       masked_gradients += masks[i] == 0 && arena.gradients<float>()[i] != 0;

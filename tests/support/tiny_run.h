@@ -95,15 +95,28 @@ class TinyRun {
     identity.seed = 5;
     identity.batch = train.batch;
     trainer_ = std::make_unique<Trainer>(
-        RunParts{network_, backend_, source_, test_,
-                 [this](int64_t index) {
-                   score_.start_epoch(index, 0);
-                   return score_.next();
-                 },
-                 store_, observer_, [this] { return stop_now(); }, nullptr,
-                 [this](int64_t first, int64_t count) { return statistics(first, count); },
-                 std::move(load_initial), std::move(optimizer), std::move(hooks)},
-        RunSettings{std::move(plan), train, std::move(pruning), identity, {}});
+        RunParts{.network = network_,
+                 .backend = backend_,
+                 .train = source_,
+                 .test = test_,
+                 .score_batch =
+                     [this](int64_t index) {
+                       score_.start_epoch(index, 0);
+                       return score_.next();
+                     },
+                 .store = store_,
+                 .observer = observer_,
+                 .stop = [this] { return stop_now(); },
+                 .statistics_images = [this](int64_t first,
+                                             int64_t count) { return statistics(first, count); },
+                 .load_initial = std::move(load_initial),
+                 .make_optimizer = std::move(optimizer),
+                 .hooks = std::move(hooks)},
+        RunSettings{.plan = std::move(plan),
+                    .train = train,
+                    .prune = std::move(pruning),
+                    .identity = identity,
+                    .profiled_steps = {}});
   }
 
   static TrainOptions tiny_options() {

@@ -1,4 +1,4 @@
-// A second optimizer, written against optim/optimizer.h alone: runs, masks, dense timing,
+// A second optimizer is written against optim/optimizer.h alone. Runs, masks, dense timing,
 // checkpoints and resumes must work with it as they do with SGD.
 #include "engine/optim/optimizer.h"
 
@@ -46,8 +46,9 @@ TEST_CASE("optimizer: a second one trains, and masked elements of all its arrays
   REQUIRE(run.trainer().run() == RunOutcome::finished);
 
   ParameterArena& arena = run.network().parameters();
-  CHECK(arena.optimizer_array_names() ==
-        std::vector<std::string>{"momentum", "first_moment", "second_moment"});
+  REQUIRE(arena.optimizer_array_count() == 3);
+  CHECK(arena.optimizer_array_name(1) == "first_moment");
+  CHECK(arena.optimizer_array_name(2) == "second_moment");
   CHECK(arena.kept_count() == std::llround(0.1 * static_cast<double>(arena.prunable_count())));
   int64_t moved = 0, moments = 0;
   for (size_t i = 0; i < before.size(); ++i) {

@@ -57,8 +57,8 @@ void Graph::plan_scratch(int threads) {
     int group_number = 0;
     for (auto* groups : {&schedule_.forward, &schedule_.backward})
       for (StepGroup& group : *groups) {
-        for (ScratchValue& local : group.scratch)
-          body(local, values_[local.value].shape, group_number);
+        for (ScratchValue& entry : group.scratch)
+          body(entry, values_[entry.value].shape, group_number);
         ++group_number;
       }
   };
@@ -70,8 +70,8 @@ void Graph::plan_scratch(int threads) {
   const auto offsets = planner.place(threads, cell_bytes);
   auto offset = offsets.begin();
   for_each_scratch_value(
-      [&](ScratchValue& local, const ActivationShape& shape, int /*group_number*/) {
-        local.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
+      [&](ScratchValue& entry, const ActivationShape& shape, int /*group_number*/) {
+        entry.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
       });
   scratch_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
   scratch_threads_ = threads;
@@ -143,8 +143,8 @@ void Graph::run_on_blocks(Direction direction, const StepGroup& group) {
     for (const Step& step : group.steps)
       if (step.work == Work::run) report_gradients(step.node);
   if (direction == Direction::forward)
-    for (const ScratchValue& local : group.scratch)
-      if (!local.copied) materialised_[local.value] = false;
+    for (const ScratchValue& entry : group.scratch)
+      if (!entry.copied) materialised_[entry.value] = false;
   ++groups_on_blocks_;
 }
 
@@ -181,20 +181,20 @@ void Graph::run_step(Direction direction, const Step& step, Replay& block, const
 }
 
 void Graph::place_scratch(Direction direction, const StepGroup& group) {
-  for (const ScratchValue& local : group.scratch) {
+  for (const ScratchValue& entry : group.scratch) {
     const bool already_materialised =
-        direction == Direction::backward && !local.gradient && materialised_[local.value];
+        direction == Direction::backward && !entry.gradient && materialised_[entry.value];
     if (already_materialised) continue;
-    (local.gradient ? scratch_gradients_ : scratch_data_)[local.value] = {
-        scratch_memory_.data() + local.offset, local.copied, local.band};
+    (entry.gradient ? scratch_gradients_ : scratch_data_)[entry.value] = {
+        scratch_memory_.data() + entry.offset, entry.copied, entry.band};
   }
   for (const int value : group.streamed)
     streamed_[value] = 1;
 }
 
 void Graph::forget_scratch(const StepGroup& group) {
-  for (const ScratchValue& local : group.scratch)
-    (local.gradient ? scratch_gradients_ : scratch_data_)[local.value] = {};
+  for (const ScratchValue& entry : group.scratch)
+    (entry.gradient ? scratch_gradients_ : scratch_data_)[entry.value] = {};
   for (const int value : group.streamed)
     streamed_[value] = 0;
 }

@@ -157,8 +157,8 @@ class CopyPlanner {
     return value >= 0 && values_[static_cast<size_t>(value)].bytes >= kLeastCopied;
   }
   static bool in_scratch(const StepGroup& group, int value, bool gradient) {
-    return std::ranges::any_of(group.scratch, [&](const ScratchValue& local) {
-      return local.value == value && local.gradient == gradient;
+    return std::ranges::any_of(group.scratch, [&](const ScratchValue& entry) {
+      return entry.value == value && entry.gradient == gradient;
     });
   }
   template <class Test>

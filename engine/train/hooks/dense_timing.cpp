@@ -64,8 +64,12 @@ double DenseTiming::ratio() const {
 }
 
 bool can_copy(const Network& network) {
-  // A parameter's weight, gradient, momentum and mask, and as much for what layers add.
-  const auto parameters = static_cast<size_t>(network.parameters().count()) * 2 * 13;
+  const ParameterArena& arena = network.parameters();
+  // An element has a weight, a gradient, a mask and its place in the optimizer's arrays. Layers add
+  // about as much again.
+  const size_t arrays = 2 + static_cast<size_t>(arena.optimizer_array_count());
+  const size_t parameters =
+      2 * static_cast<size_t>(arena.count()) * (arrays * arena.element_bytes() + 1);
   return available_memory_bytes() / 2 >
          static_cast<int64_t>(network.graph().planned_bytes() + parameters);
 }

@@ -1,7 +1,8 @@
 #pragma once
-// What a run would have taken on dense kernels, measured: now and then a training step of the run
-// is followed by one on a copy of its network that skips no masked weight. The ratio of the two is
-// taken, so that a machine that slows down slows both. Nothing of the run but its time is touched.
+// Measures how long a run would have taken on dense kernels. Now and then a training step of the
+// run is followed by a step on a copy of its network that skips no masked weight. The result is the
+// ratio of the two times, so that a machine that slows down slows both. The measurement changes
+// nothing of the run but its time.
 
 #include <cstdint>
 #include <memory>
@@ -13,11 +14,11 @@
 
 namespace sculpt {
 
-/// Comparisons of one mask.
+/// The comparisons for one state of the masks.
 class DenseTiming {
  public:
-  /// Steps of the run that are needed after the one at which the object is made: one settles, one
-  /// is compared.
+  /// The number of steps of the run that are needed after the step at which the object is made. The
+  /// first of them settles and the second is compared.
   static constexpr int64_t kStepsNeeded = 2;
 
   /// Copies the network, memory and all, and runs a first step on it. `steps` are expected with
@@ -27,7 +28,7 @@ class DenseTiming {
   DenseTiming(Network& network, const OptimizerMaker& make_optimizer, const OptimOptions& optim,
               int64_t steps);
 
-  /// After a step of the run that took `seconds` for a batch of `images`.
+  /// Compares a step of the run that took `seconds` for a batch of `images`.
   void compare(int64_t images, double seconds);
 
   bool done() const { return done_; }
@@ -51,7 +52,7 @@ class DenseTiming {
   bool done_ = false;
 };
 
-/// Is there memory for a copy of the network, with as much again left?
+/// Returns true if there is memory for a copy of the network, with as much again left.
 bool can_copy(const Network& network);
 
 }  // namespace sculpt

@@ -1,5 +1,5 @@
 #pragma once
-// The hook that finds out what the run's steps would have taken on dense kernels.
+// The hook that finds out how long the run's steps would have taken on dense kernels.
 
 #include <cstdint>
 #include <optional>
@@ -27,11 +27,11 @@ class DenseTimingHook : public Hook {
   void compare();
   void start();
   void end();
-  /// Steps that are left with the present masks, and those with each of the later masks, as far as
-  /// the plan says it.
+  /// Returns the steps that are left with the present masks, and the steps with each of the later
+  /// masks that the plan knows of.
   std::vector<int64_t> steps_with_masks() const;
-  /// Can the time on dense kernels become known? Not if there were steps that were not compared, or
-  /// if there are masks with too few steps for a comparison.
+  /// Returns true if the time on dense kernels can become known. It cannot if earlier masks were
+  /// not compared, or if there are masks with too few steps for a comparison.
   bool can_become_known() const;
 
   TrainingRun& run_;

@@ -57,7 +57,7 @@ struct StepInfo {
   bool kernel_by_kernel = false;
 };
 
-/// What a hook may use. Valid during a call.
+/// The view of the run that a hook gets. It is valid during a call.
 class HookContext {
  public:
   explicit HookContext(TrainingRun& run) : run_(run) {}
@@ -75,13 +75,13 @@ class HookContext {
   /// outside of cycles, too.
   const Cycle& cycle() const;
   int64_t steps_per_epoch() const;
-  /// For prune() and criteria.
+  /// The context that prune() and criteria need.
   ScoreContext score_context() const;
 
   /// Says that the hook has changed masks; see "Changes of masks" above.
   void masks_changed() { masks_changed_ = true; }
-  /// The run is saved and ends, as if it had been interrupted, after the present step, or after the
-  /// epoch if this is called in after_epoch.
+  /// Ends the run with a checkpoint, as if it had been interrupted, after the present step, or
+  /// after the epoch if this is called in after_epoch.
   void stop();
 
  private:
@@ -113,9 +113,10 @@ class Hook {
   /// All steps of the plan are done.
   virtual void at_end(HookContext&) {}
 
-  /// What a resumed run needs in order to go on with the same bits; part of every checkpoint.
+  /// Returns what a resumed run needs in order to go on with the same bits. Every checkpoint holds
+  /// these values.
   virtual HookValues save() const { return {}; }
-  /// Called before run() if the run is resumed, with what save() returned. Throws Error if it
+  /// Receives what save() returned, before run(), if the run is resumed. Throws Error if the values
   /// cannot be used.
   virtual void restore(const HookValues&) {}
 };

@@ -18,7 +18,7 @@ class HookList {
   HookList(const HookList&) = delete;
   HookList& operator=(const HookList&) = delete;
 
-  // Each of these functions calls the function of that name of all hooks.
+  // Each of these functions calls the function of the same name of all hooks.
   void before_plan_step();
   void before_epoch();
   void before_step();
@@ -26,19 +26,20 @@ class HookList {
   void after_epoch();
   void at_end();
 
-  /// After a change of masks by a prune: counts follow, hooks are told, and kernels are chosen, a
-  /// phase that may be interrupted.
+  /// Follows a change of masks by a prune: updates counts, tells the hooks, and chooses kernels,
+  /// which is a phase that may be interrupted.
   void follow_prune();
 
   /// Puts what the hooks must remember into the run's state.
   void save_states();
-  /// Gives hooks what the run's state holds for them. Throws Error if it is of other hooks.
+  /// Gives hooks what the run's state holds for them. Throws Error if the state is one of other
+  /// hooks.
   void restore_states();
 
   LossWatch& loss_watch() { return loss_watch_; }
 
  private:
-  /// After a call of `hook`: whatever follows if it has changed masks.
+  /// Called after a call of `hook`. Follows the change if the hook has changed masks.
   void follow_change(const Hook& hook);
   void follow_masks();
   void require_no_change(const Hook& hook, const char* function);

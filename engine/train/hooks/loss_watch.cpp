@@ -5,8 +5,8 @@
 namespace sculpt {
 namespace {
 
-// The loss of so many steps ago has long arrived: the device is not waited for, and the host does
-// not run further ahead of it than twice that.
+// The loss of this many steps ago has long arrived, so reading it does not wait for the device. The
+// host never runs further ahead of the device than twice this number of steps.
 constexpr int64_t kStepsBetweenReads = 32;
 
 }  // namespace

@@ -28,7 +28,7 @@ class LossWatch : public Hook {
  private:
   void read_pending();
 
-  /// The loss after some step of the epoch, on its way.
+  /// The loss after an earlier step of the epoch, which is being copied from the device.
   struct PendingLoss {
     int64_t step;    ///< of the epoch
     int64_t images;  ///< up to then
