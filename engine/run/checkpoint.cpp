@@ -18,8 +18,8 @@ std::span<std::byte> writable(std::span<T> values) {
   return std::as_writable_bytes(values);
 }
 
-/// All tensors of a checkpoint, their data being the arena's memory: the one list that reading and
-/// writing share.
+/// A tensor of a checkpoint, whose data is the arena's memory. Reading and writing share one list
+/// of entries.
 struct Entry {
   std::string name;
   Dtype dtype;

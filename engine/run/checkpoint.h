@@ -1,15 +1,15 @@
 #pragma once
-// A network as a safetensors file, with the names, shapes and order of the usual PyTorch model:
+// A checkpoint holds a network as a safetensors file, with the names, shapes and order of the usual
+// PyTorch model:
 //
 //   <parameter>                     F32, convolutions OIHW, linear layers OI
 //   <norm>.running_mean, _var       F32
 //   <norm>.num_batches_tracked      I64 scalar
 //   <prunable parameter>.mask       U8, 1 = kept; the weight is exactly +0 elsewhere
-//   optimizer.<array>.<parameter>   F32, in resumable checkpoints only: the arrays that the
-//   optimizer
-//                                   keeps; of SGD, momentum
+//   optimizer.<array>.<parameter>   F32, in resumable checkpoints only
 //
-// load_state_dict of PyTorch takes the first three kinds.
+// PyTorch's load_state_dict accepts the first three kinds. The last kind holds the arrays that the
+// optimizer keeps from step to step; SGD keeps one, momentum.
 
 #include <filesystem>
 
@@ -18,18 +18,18 @@
 
 namespace sculpt {
 
-/// What a checkpoint holds besides weights and batch-norm state.
+/// Says what a checkpoint holds besides weights and batch-norm state.
 struct CheckpointContent {
   bool masks = true;
   bool optimizer = true;
 };
 
-/// The arena's elements must be float.
+/// Writes a checkpoint. The arena's elements must be float.
 void write_checkpoint(const std::filesystem::path& path, ParameterArena& parameters,
                       const CheckpointContent& content, const safetensors::Metadata& metadata);
 
-/// Sets weights and batch-norm state, and what else `content` names. Throws Error, with the arena
-/// as it was, if a tensor is missing or of another shape.
+/// Sets weights, batch-norm state and everything else that `content` names. Throws Error if a
+/// tensor is missing or has another shape; the arena is then unchanged.
 void read_checkpoint(const safetensors::File& file, ParameterArena& parameters,
                      const CheckpointContent& content);
 

@@ -37,11 +37,11 @@ void put_back(const fs::path& partial, const fs::path& root) {
     fs::create_directories(place.parent_path(), error);
     fs::rename(file, place, error);
     check(error, file);
-    // Renaming does nothing if both are names of one file.
+    // Renaming does nothing if both names belong to one file.
     fs::remove(file, error);
   }
   flush_folder(root);
-  // Only folders are left.
+  // Only folders are left now.
   fs::remove(partial / "checkpoints", error);
   fs::remove(partial, error);
 }
@@ -65,7 +65,8 @@ EarlierRun::~EarlierRun() {
   try {
     put_back(partial_, root_);
   } catch (const std::exception&) {
-    // An error is on its way already; the next run in this folder rolls back.
+    // Another error is already being reported, so this one is dropped. The next run in this folder
+    // rolls back.
   }
 }
 
@@ -83,7 +84,7 @@ void EarlierRun::copy(const fs::path& file) {
   std::error_code error;
   fs::create_hard_link(file, place_of(file), error);
   if (!error) return;
-  const auto content = read_file(file);  // the file system knows no links
+  const auto content = read_file(file);  // this file system has no links
   const Bytes part = content;
   write_file(place_of(file), std::span(&part, 1));
 }

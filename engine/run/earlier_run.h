@@ -1,6 +1,7 @@
 #pragma once
-// Room for what a run folder held before: --restart moves the old run into earlier-<n>, and a
-// finished run that is extended leaves its results there. Nothing in these folders is ever deleted.
+// Moves files of an older run out of the way. --restart moves the old run into the folder
+// earlier-<n>, and a finished run that is extended leaves its results there. Nothing in such a
+// folder is ever deleted.
 
 #include <filesystem>
 
@@ -8,8 +9,8 @@
 
 namespace sculpt {
 
-/// Puts files of a run folder aside, all or none: until keep() is called, everything is put back at
-/// the end, or by roll_back() after a kill.
+/// Moves files of a run folder aside, either all of them or none. Unless keep() was called, the
+/// destructor puts all files back; after a kill, roll_back() does.
 class EarlierRun {
  public:
   /// Makes an empty folder <run folder>/earlier-<n>.partial with the first free n.
@@ -19,12 +20,13 @@ class EarlierRun {
   EarlierRun& operator=(const EarlierRun&) = delete;
 
   void move(const std::filesystem::path& file);
-  /// The file stays where it is, too. It may be replaced, but must not be written into.
+  /// Copies the file and leaves the original in its place. The original may be replaced, but must
+  /// not be written into.
   void copy(const std::filesystem::path& file);
-  /// From now on the files stay aside. Returns their folder, earlier-<n>.
+  /// Makes the move final. Returns the folder of the files, earlier-<n>.
   std::filesystem::path keep();
 
-  /// Puts everything back that a killed process had put aside without having called keep().
+  /// Puts back everything that a killed process had moved aside without having called keep().
   static void roll_back(const RunFolder& folder);
 
  private:

@@ -38,7 +38,7 @@ float from_half(uint16_t bits) {
   return std::bit_cast<float>(sign | (wide << 23) | (fraction << 13));
 }
 
-/// The values of a float tensor.
+/// Converts the values of a float tensor to float.
 std::vector<float> floats_of(const Tensor& tensor) {
   std::vector<float> values(static_cast<size_t>(tensor.count()));
   if (tensor.dtype == Dtype::f32) {
@@ -72,7 +72,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-/// The first few faults, and the number of the others.
+/// Returns the first few faults as lines, and the number of further faults.
 std::string fault_list(const std::vector<std::string>& faults) {
   constexpr size_t kShown = 4;
   std::string text;
@@ -192,7 +192,7 @@ void require_density_left(const Plan& plan, const ParameterArena& parameters) {
           "and masked weights do not come back; prune to a density below {:.6g}, or set "
           "model.init_parts = \"weights\"",
           i + 1, describe(plan[i]), left, left);
-    return;  // the later ones are lower
+    return;  // later prunes ask for lower densities
   }
 }
 

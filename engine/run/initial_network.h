@@ -1,7 +1,7 @@
 #pragma once
-// The weights, masks or both that a run starts from: model.init_from. The file is a checkpoint of
-// ours (checkpoint.h), or any safetensors file with the names and shapes of the usual PyTorch
-// model.
+// Reads model.init_from: the weights, masks or both that a run starts from. The file is a
+// checkpoint of Sculpt (checkpoint.h), or any safetensors file with the names and shapes of the
+// usual PyTorch model.
 
 #include <filesystem>
 #include <string>
@@ -12,22 +12,23 @@
 
 namespace sculpt {
 
-/// What is taken from the file. `both`: the weights, and the masks where the file has any.
+/// Says what is taken from the file. `both` takes the weights, and the masks if the file has any.
 enum class InitialParts { both, weights, masks };
 
 class InitialNetwork {
  public:
-  /// Throws Error naming the file if it cannot be read or is damaged.
+  /// Reads the file. Throws Error naming the file if it cannot be read or is damaged.
   static InitialNetwork read(const std::filesystem::path& path, InitialParts parts);
 
-  /// 16 hexadecimal digits over the whole file.
+  /// The checksum of the whole file, as 16 hexadecimal digits.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  /// Over an initialised network: sets weights and batch-norm state, masks, or both; masked weights
-  /// become +0. F16 and BF16 are converted, which is exact. What is not loaded stays. Momentum in
-  /// the file is left there. A prunable layer without a mask in a file that has masks is kept
-  /// whole. Throws Error, with the arena as it was, naming the tensors that are missing, of another
-  /// shape or type, unknown to the network, or not finite.
+  /// Replaces weights and batch-norm state, masks, or both of an initialised network. Masked
+  /// weights become +0. F16 and BF16 values are converted to F32, which is exact. Values that are
+  /// not taken from the file stay, and momentum in the file is ignored. If the file has masks, a
+  /// prunable layer without a mask keeps all its weights. Throws Error naming the tensors that are
+  /// missing, have another shape or type, are unknown to the network, or are not finite; the arena
+  /// is then unchanged.
   void load_into(ParameterArena& parameters) const;
 
  private:
@@ -44,8 +45,8 @@ class InitialNetwork {
   std::string fingerprint_;
 };
 
-/// Of a network whose masks were loaded, before its plan runs. Throws Error naming the first prune
-/// that wants more weights than the masks keep.
+/// Checks a network whose masks were loaded, before its plan runs. Throws Error naming the first
+/// prune that asks for more weights than the masks keep.
 void require_density_left(const Plan& plan, const ParameterArena& parameters);
 
 }  // namespace sculpt

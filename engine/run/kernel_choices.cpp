@@ -11,7 +11,7 @@ std::string kernel_choices_json(const kernels::Choices& choices) {
   nlohmann::json words = nlohmann::json::object();
   for (const auto& [problem, choice] : choices)
     words[problem] = kernels::to_string(choice);
-  // A driver's name for its GPU need not be UTF-8.
+  // The driver's name for a GPU may not be UTF-8.
   return words.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// kernel_choices.json of a run folder: the choices between kernels that timing made for the run,
-// one member for each problem, with the word of the choice. A resumed run, and a run that is
-// started from the folder's config.toml, make them again, and so give the same bits.
+// kernel_choices.json of a run folder records which kernels were chosen by timing during the run.
+// It has one member for each problem, whose value is the name of the choice. A resumed run, and a
+// run that is started from the folder's config.toml, use the recorded choices again and therefore
+// compute the same bits.
 
 #include <filesystem>
 #include <string>
@@ -12,8 +13,8 @@ namespace sculpt {
 
 std::string kernel_choices_json(const kernels::Choices& choices);
 
-/// The choices in the file; none if there is no such file. Throws Error naming file and fix if it
-/// holds something else.
+/// Returns the choices in the file, or none if the file does not exist. Throws Error naming the
+/// file and the fix if the file holds something else.
 kernels::Choices read_kernel_choices(const std::filesystem::path& path);
 
 }  // namespace sculpt

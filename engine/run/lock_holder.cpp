@@ -15,7 +15,7 @@
 namespace sculpt {
 namespace {
 
-/// Empty if the file cannot be read.
+/// Returns the content of a file, or "" if the file cannot be read.
 std::string text_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -26,8 +26,8 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "unknown";
 }
 
-/// Process numbers mean the same to two processes that agree in this. Two machines differ in the
-/// boot id, two containers in the namespace.
+/// Identifies the set of processes among which a process number is unique. Two machines differ in
+/// the boot id, two containers in the process namespace.
 std::string machine_id() {
   std::string boot = text_of("/proc/sys/kernel/random/boot_id");
   while (!boot.empty() && boot.back() == '\n')
@@ -42,7 +42,7 @@ struct ProcessStat {
   int64_t start_tick = 0;
 };
 
-/// From /proc/<process>/stat; nothing if that cannot be read.
+/// Reads /proc/<process>/stat. Returns nothing if the file cannot be read.
 std::optional<ProcessStat> stat_of(const std::string& process) {
   const std::string text = text_of("/proc/" + process + "/stat");
   // The second field is the program's name in brackets, which may itself hold blanks and brackets.
@@ -71,7 +71,7 @@ std::string utc_text(std::time_t time) {
   return text;
 }
 
-/// When a process with this start tick began, by today's clock.
+/// Returns the time at which a process with this start tick began, according to today's clock.
 std::time_t start_time(int64_t start_tick) {
   timespec up{};
   ::clock_gettime(CLOCK_BOOTTIME, &up);
@@ -112,7 +112,7 @@ std::string to_json(const LockHolder& holder) {
       {"sculpt_lock", 1},          {"host", holder.host},       {"pid", holder.pid},
       {"started", holder.started}, {"machine", holder.machine}, {"start_tick", holder.start_tick},
       {"token", holder.token},     {"folder", holder.folder}};
-  // A path need not be UTF-8.
+  // The path of a folder may not be UTF-8.
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -143,7 +143,7 @@ Life life_of(const LockHolder& holder) {
   if (::kill(static_cast<pid_t>(holder.pid), 0) != 0 && errno == ESRCH) return Life::dead;
   const auto stat = stat_of(std::to_string(holder.pid));
   if (!stat) return Life::alive;  // /proc may hide the processes of other users
-  const bool ended = stat->state == 'Z' || stat->state == 'X';  // its parent has not noticed yet
+  const bool ended = stat->state == 'Z' || stat->state == 'X';  // it waits for its parent
   return ended || stat->start_tick != holder.start_tick ? Life::dead : Life::alive;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Who holds a lock: this process as a record, the record as text, and whether its process lives.
+// Describes the process that holds a lock: makes such a description of this process, converts it to
+// text and back, and finds out whether the process is alive.
 
 #include <filesystem>
 #include <optional>
@@ -9,19 +10,19 @@
 
 namespace sculpt {
 
-/// This process, with a new token.
+/// Describes this process, with a new token.
 LockHolder this_process();
 
-/// The absolute path of a folder as a lock records it: what is not UTF-8 is replaced. "" if there
-/// is no such folder.
+/// Returns the absolute path of a folder as a lock records it, with bytes that are not UTF-8
+/// replaced. Returns "" if the folder does not exist.
 std::string path_in_lock(const std::filesystem::path& folder);
 
 std::string to_json(const LockHolder& holder);
-/// Nothing if the text is not a lock of ours.
+/// Returns nothing if the text was not written by to_json().
 std::optional<LockHolder> parse_holder(const std::string& json);
 
 enum class Life { alive, dead, unknown };
-/// `unknown` for a process of another machine.
+/// Returns `unknown` for a process of another machine.
 Life life_of(const LockHolder& holder);
 
 }  // namespace sculpt

@@ -12,7 +12,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kBlank = " \t\r\n";
 
-/// Length of the JSON object at the start of the text; 0 if it does not end on its line.
+/// Returns the length of the JSON object at the start of the text, or 0 if the object does not end
+/// on its line.
 size_t object_length(std::string_view text) {
   int depth = 0;
   bool quoted = false;
@@ -39,8 +40,8 @@ struct Record {
   bool after_damage = false;  ///< something that is not a record stands before it
 };
 
-/// The records of a text. Several may share a line, because a line break was lost; what is not a
-/// record is skipped up to the end of its line.
+/// Returns the records of a text. Several records may share a line if a line break was lost. Text
+/// that is not a record is skipped up to the end of its line.
 std::vector<Record> records_of(std::string_view text) {
   std::vector<Record> records;
   bool damage = false;
@@ -66,7 +67,8 @@ bool belongs(const Record& record, const RecordFile::Extent& extent) {
          found->get<int64_t>() <= extent.last;
 }
 
-/// metrics.jsonl -> the first free one of metrics.damaged-1.jsonl, metrics.damaged-2.jsonl, ...
+/// Turns metrics.jsonl into metrics.damaged-1.jsonl, or into the first of metrics.damaged-2.jsonl,
+/// ... that does not exist.
 fs::path damaged_name(const fs::path& path) {
   for (int number = 1;; ++number) {
     fs::path name = path.parent_path() / fmt::format("{}.damaged-{}{}", path.stem().string(),

@@ -1,6 +1,7 @@
 #pragma once
-// The records of a run, metrics.jsonl and layers.jsonl: one JSON object a line, only ever appended
-// to. A resumed run cuts them back to its checkpoint.
+// Reads and writes the records of a run (metrics.jsonl, layers.jsonl and prunes.jsonl). A file has
+// one JSON object per line, and lines are only ever appended. A resumed run removes the records
+// that are newer than its checkpoint.
 
 #include <cstdint>
 #include <filesystem>
@@ -14,22 +15,22 @@ class RecordFile {
  public:
   explicit RecordFile(std::filesystem::path path) : path_(std::move(path)) {}
 
-  /// Is the file missing, or without a single record, whole or half-written?
+  /// Returns true if the file is missing or holds nothing but white space.
   bool empty() const;
   /// Appends whole lines (the text ends in '\n') and flushes them to disk.
   void append(std::string_view lines);
 
-  /// What a checkpoint says about the records that were written before it.
+  /// Describes the records that had been written before a checkpoint.
   struct Extent {
     int64_t count = 0;
-    /// No record before the checkpoint has a larger number under `key`.
+    /// Every record written before the checkpoint has a number of at most `last` under `key`.
     std::string_view key;
     int64_t last = 0;
   };
-  /// Keeps the records written before a checkpoint and drops newer ones. A lost line break is put
-  /// back. If records are missing or cannot be read, the file as it was is kept under another name,
-  /// and the others stay. Returns the number of records that are left; `warnings` tell of every
-  /// repair.
+  /// Keeps the records written before a checkpoint and drops newer ones. Restores lost line breaks.
+  /// If records are missing or cannot be read, the original file is kept under another name, and
+  /// the readable records stay. Returns the number of records that are left. `warnings` describe
+  /// every repair.
   int64_t keep(const Extent& extent, std::vector<std::string>& warnings);
 
  private:

@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kBest = "best_test_accuracy_at_final_density";
 
-/// JSON has no NaN: what was not measured is null.
+/// JSON cannot express NaN, so a value that was not measured is null.
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
@@ -31,13 +31,14 @@ Json to_json(const PassKernels& kernels) {
           {"weight_grad", kernel_name(kernels.weight_grad)}};
 }
 
-/// Of training steps, had all been on dense kernels. Not a number if none was on others, or if it
-/// was not measured.
+/// Returns the seconds that the training steps would have taken if all of them had used dense
+/// kernels. Not a number if all steps did use dense kernels, or if the time was not measured.
 double train_seconds_dense(const RunState& state) {
   return state.dense.sparse_steps > 0 ? state.dense.total() : NAN;
 }
 
-/// The same of the whole run.
+/// Returns the seconds that the whole run would have taken with dense kernels; not a number as in
+/// train_seconds_dense().
 double seconds_dense(const RunState& state) {
   return state.seconds - state.dense.measuring - state.train_seconds + train_seconds_dense(state);
 }

@@ -1,5 +1,5 @@
 #pragma once
-// The records of a run folder, as lines of JSON. docs/run-folder.md documents every key.
+// Converts the records of a run folder to lines of JSON. docs/run-folder.md documents every key.
 
 #include <cstdint>
 #include <map>
@@ -11,52 +11,54 @@
 
 namespace sculpt {
 
-/// One epoch, a line of metrics.jsonl. Accuracies are fractions; not a number = not evaluated.
+/// One epoch, which is a line of metrics.jsonl. Accuracies are fractions; values that were not
+/// evaluated are not a number.
 struct EpochMetrics {
   int64_t cycle = 0;          ///< from 1
   int64_t cycle_epoch = 0;    ///< from 1, within the cycle
   int64_t epoch = 0;          ///< from 1, since the start of the run
-  double lr = 0;              ///< of the epoch's last step
-  double train_loss = 0;      ///< not a number if that is what it became
-  double train_accuracy = 0;  ///< likewise
+  double lr = 0;              ///< learning rate of the epoch's last step
+  double train_loss = 0;      ///< not a number if training diverged
+  double train_accuracy = 0;  ///< not a number if training diverged
   double test_loss = NAN;
   double test_accuracy = NAN;
   double density = 1;
-  double images_per_second = 0;  ///< training steps only
-  double seconds = 0;            ///< steps and evaluation
-  bool diverged = false;         ///< the epoch's training diverged, and the run ended with it
+  double images_per_second = 0;  ///< counts training steps only
+  double seconds = 0;            ///< training steps and evaluation together
+  bool diverged = false;         ///< training diverged in this epoch, which ended the run
 };
 std::string to_json_line(const EpochMetrics& metrics);
 
-/// One prune, a line of prunes.jsonl.
+/// One prune, which is a line of prunes.jsonl.
 struct PruneMetrics {
   PruneStep step;
   int64_t plan_step = 0;
-  int64_t epoch = 0;  ///< trained before
+  int64_t epoch = 0;  ///< epochs trained before the prune
   int64_t prunable = 0;
   int64_t kept = 0;
   AfterPrune measured;
 };
 std::string to_json_line(const PruneMetrics& metrics);
 
-/// By the name of the weight; layers without a choice between kernels are missing.
+/// Maps the name of a weight to the kernels of its layer. Layers that have no choice between
+/// kernels are missing.
 using LayerKernels = std::map<std::string, PassKernels>;
 
-/// The lines of layers.jsonl that one prune adds: one a prunable layer.
+/// Returns the lines of layers.jsonl that one prune adds: one line per prunable layer.
 std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
                         int64_t epoch);
 
-/// What summary.json says about a run besides its RunState.
+/// The values of summary.json that do not come from the run's RunState.
 struct RunIdentity {
   std::string method;
   uint64_t seed = 0;
   std::string model;
   std::string data;
-  std::string evaluated_on = "test";  ///< images behind every accuracy: "test" or "validation"
-  std::string device;                 ///< "cpu", "cuda:0"
-  std::string device_description;     ///< of a GPU
-  std::string backend;                ///< "cpu-avx512"
-  std::string libraries;              ///< that may compute its convolutions, with versions
+  std::string evaluated_on = "test";  ///< the images of every accuracy: "test" or "validation"
+  std::string device;                 ///< for example "cpu" or "cuda:0"
+  std::string device_description;     ///< name of the GPU, if the device is one
+  std::string backend;                ///< for example "cpu-avx512"
+  std::string libraries;              ///< libraries that may compute convolutions, with versions
   int64_t threads = 1;
   int64_t batch = 0;
   RunInputs inputs;
@@ -64,15 +66,16 @@ struct RunIdentity {
 struct RunCost {
   int64_t prunable = 0;
   int64_t kept = 0;
-  double dense_cycle_flops = 0;  ///< of one cycle of train.epochs epochs without pruning
+  double dense_cycle_flops = 0;  ///< FLOPs of one cycle of train.epochs epochs without pruning
   int64_t peak_memory_bytes = 0;
   int64_t peak_device_memory_bytes = 0;
 };
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost);
 
-/// What people are shown of a summary.json. Not a number: was not measured.
+/// The values of a summary.json that are shown to people. A value that was not measured is not a
+/// number.
 struct RunSummary {
-  std::string evaluated_on = "test";  ///< "test" or "validation"; older summaries do not say it
+  std::string evaluated_on = "test";  ///< "test" or "validation"; older summaries lack this key
   double test_accuracy = NAN;
   double best_test_accuracy_at_final_density = NAN;
   int64_t best_epoch_at_final_density = 0;
@@ -84,7 +87,7 @@ struct RunSummary {
   double seconds = NAN;
   double seconds_dense = NAN;
 };
-/// Throws Error naming the file if the text is not a whole summary.
+/// Throws Error naming the file if the text is not a complete summary.
 RunSummary parse_summary(const std::string& json, const std::string& name);
 
 }  // namespace sculpt

@@ -29,7 +29,8 @@ std::string state_name(int64_t number) {
   return fmt::format("{}{:06}{}", kState, number, kExtension);
 }
 
-/// The number in a name like "state-000012.safetensors"; -1 for a name that `name_of` never makes.
+/// Returns the number in a name like "state-000012.safetensors", or -1 for a name that `name_of`
+/// never produces.
 template <class NameOf>
 int64_t number_in(const std::string& name, std::string_view prefix, const NameOf& name_of) {
   if (!name.starts_with(prefix)) return -1;
@@ -38,7 +39,7 @@ int64_t number_in(const std::string& name, std::string_view prefix, const NameOf
   return number >= 0 && name_of(number) == name ? number : -1;
 }
 
-/// Without the suffix of a file that is being written.
+/// Removes the suffix that marks a file as being written.
 std::string complete_name(std::string name) {
   if (name.ends_with(kTemporarySuffix)) name.resize(name.size() - kTemporarySuffix.size());
   return name;
@@ -48,7 +49,8 @@ bool is_temporary(const fs::path& path) {
   return path.filename().string().ends_with(kTemporarySuffix);
 }
 
-/// The entries of a folder whose complete name is one of ours; none if there is no such folder.
+/// Returns the entries of a folder whose complete name satisfies `is_ours`, or none if the folder
+/// does not exist.
 template <class IsOurs>
 std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours) {
   std::vector<fs::path> found;
@@ -58,7 +60,7 @@ std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours)
   return found;
 }
 
-/// Our files in a run folder, temporary ones among them.
+/// Returns the files in a run folder that Sculpt has written, including temporary files.
 std::vector<fs::path> our_files(const RunFolder& run) {
   const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
                                        run.layers(),        run.prunes(),      run.summary(),
@@ -152,11 +154,12 @@ void RunFolder::prepare(const std::string& config_toml) const {
     fs::create_directories(folder, error);
     if (error) fail("cannot make the folder {}: {}", folder.string(), error.message());
   };
-  // The config comes first: whatever else is in a run folder, it can be told whose it is.
+  // The config is written first, so that whatever else lies in the folder can be assigned to its
+  // run.
   make(root_);
   write_file(config(), config_toml);
   make(checkpoints());
-  std::error_code ignored;  // a temporary file too many does no harm
+  std::error_code ignored;  // a temporary file that stays behind does no harm
   for (const fs::path& path : our_files(*this))
     if (is_temporary(path)) fs::remove(path, ignored);
 }

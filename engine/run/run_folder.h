@@ -1,5 +1,5 @@
 #pragma once
-// The folder a run leaves behind (docs/run-folder.md): the names of its files, and what is there.
+// Names the files of a run folder (docs/run-folder.md) and finds out which of them exist.
 
 #include <cstdint>
 #include <filesystem>
@@ -27,51 +27,52 @@ class RunFolder {
   std::filesystem::path summary() const { return root_ / "summary.json"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
-  /// Position and totals of a finished run, without tensors.
+  /// Holds the position and totals of a finished run, without tensors.
   std::filesystem::path end_state() const { return checkpoints() / "end.safetensors"; }
   std::filesystem::path rewind_checkpoint(int64_t epoch) const;
   std::filesystem::path state(int64_t number) const;
-  /// (number, path) of the resumable states, newest first.
+  /// Returns (number, path) of the resumable states, newest first.
   std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
 
-  /// The files above that are there, in no particular order.
+  /// Returns those of the files above that exist, in no particular order.
   std::vector<std::filesystem::path> files() const;
-  /// Missing, or a folder with nothing in it (a file that a killed process never completed and the
-  /// lock count as nothing). Throws Error if the path is something else.
+  /// Returns true if the folder is missing or holds nothing. The lock, and a file that a killed
+  /// process never completed, count as nothing. Throws Error if the path is something other than a
+  /// folder.
   bool empty() const;
-  /// Has the run ended, and are its results there?
+  /// Returns true if the run has ended and its results are in the folder.
   bool finished() const;
-  /// Is there a line in one of the record files?
+  /// Returns true if one of the record files has a line.
   bool has_records() const;
-  /// Throws Error if the folder is missing and could not be made, or could not be written to.
-  /// Changes nothing.
+  /// Throws Error if the folder cannot be made or cannot be written to. Changes nothing.
   void require_writable() const;
-  /// Makes the folder with its config.toml, and removes what a killed process left half-written
-  /// under one of the names above.
+  /// Makes the folder with its config.toml, and removes files with one of the names above that a
+  /// killed process left half-written.
   void prepare(const std::string& config_toml) const;
 
  private:
   std::filesystem::path root_;
 };
 
-/// Keys whose values differ between the folder's config and `values` ("section.key" -> TOML),
-/// except those of `ignored`, as lines "key: before in the folder, now now".
+/// Compares the folder's config with `values` ("section.key" -> TOML text). Returns the keys that
+/// differ, except those of `ignored`, each with a line such as "key: 1 in the folder, 2 now".
 std::map<std::string, std::string> config_differences(
     const RunFolder& folder, const std::map<std::string, std::string>& values,
     const std::set<std::string>& ignored);
 
-/// Throws Error listing the differences if there are any.
+/// Throws Error listing the differences if the configs differ.
 void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored);
 
-/// A run folder was started with other data, or from another file, than there are now.
+/// Thrown if a run folder was started with other data, or from another initial file, than the
+/// present run has.
 class OtherInputs : public Error {
  public:
   using Error::Error;
 };
 
-/// Throws OtherInputs naming what differs, both fingerprints and the fix. What either side does not
-/// know is taken as equal.
+/// Throws OtherInputs that names the difference, both fingerprints and the fix. A fingerprint that
+/// either side does not know counts as equal.
 void require_same_inputs(const RunInputs& recorded, const RunInputs& now);
 
 }  // namespace sculpt

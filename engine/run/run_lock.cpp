@@ -21,7 +21,7 @@ using Nanoseconds = std::chrono::nanoseconds;
 
 constexpr std::string_view kNew = ".new";
 constexpr std::string_view kClaim = ".claim";
-/// How often an attempt is repeated that met a lock which just changed hands, and the pause.
+/// An attempt to take a lock that has just changed hands is repeated this often, with this pause.
 constexpr int kAttempts = 50;
 constexpr auto kPause = std::chrono::milliseconds(10);
 
@@ -48,15 +48,16 @@ class Descriptor {
        folder.string(), std::strerror(error));
 }
 
-/// A lock file as it is: its text, and the file system's time of the last sign of life.
+/// The content of a lock file, and the time of the holder's last sign of life according to the file
+/// system.
 struct Seen {
   std::string text;
   Nanoseconds touched{};
-  std::optional<LockHolder> holder;  ///< nothing if the text is not a lock of ours
+  std::optional<LockHolder> holder;  ///< nothing if the text is not a lock of Sculpt
 };
 
-/// Reads an open lock file; nothing, with errno set, if that fails. A file is opened each time,
-/// because opening makes a network file system ask its server.
+/// Reads an open lock file. Returns nothing, with errno set, if that fails. The file is opened anew
+/// for each reading, because opening makes a network file system ask its server.
 std::optional<Seen> read_lock(int fd) {
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return std::nullopt;
@@ -72,8 +73,8 @@ std::optional<Seen> read_lock(int fd) {
   return seen;
 }
 
-/// Throws Error if something else than a file stands where the lock belongs. Nothing is opened: a
-/// pipe would wait for its writer.
+/// Throws Error if something other than a file stands at the path of the lock. The function opens
+/// nothing, because opening a pipe would wait for its writer.
 void require_lock_file(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
@@ -87,7 +88,8 @@ void require_lock_file(const fs::path& path) {
                                : "device or a pipe");
 }
 
-/// Makes a file that does not exist; false, with errno set, if it exists or cannot be made.
+/// Creates a file that does not exist. Returns false, with errno set, if the file exists or cannot
+/// be created.
 bool create(const fs::path& path, const std::string& text) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return false;
@@ -99,7 +101,7 @@ bool create(const fs::path& path, const std::string& text) {
   return error == 0;
 }
 
-/// A complete lock file under a name of its own, removed at the end.
+/// A complete lock file under a unique name. The destructor removes the file.
 class OwnFile {
  public:
   OwnFile(const fs::path& folder, const LockHolder& self) : text_(to_json(self)) {
@@ -107,7 +109,7 @@ class OwnFile {
     path_ = folder / fmt::format("{}.{}-{}{}", RunLock::kName, self.token, count++, kNew);
     made_ = create(path_, text_);
     error_ = errno;
-    // The time that the file system wrote is its present time.
+    // The file system's clock wrote this time just now.
     struct stat status {};
     if (made_ && ::stat(path_.c_str(), &status) == 0) now_ = time_of(status.st_mtim);
   }
@@ -117,16 +119,16 @@ class OwnFile {
   OwnFile(const OwnFile&) = delete;
   OwnFile& operator=(const OwnFile&) = delete;
 
-  /// 0, or why the file could not be made.
+  /// Returns 0, or the errno that says why the file could not be created.
   int error() const { return made_ ? 0 : error_; }
   Nanoseconds now() const { return now_; }
 
-  /// Gives the file a second name if that is free. Exactly one of several processes succeeds. False
-  /// with errno set otherwise: EEXIST if the name is taken.
+  /// Gives the file a second name if that name is free. Exactly one of several processes succeeds.
+  /// The others get false, with errno set; EEXIST says that the name is taken.
   bool link_to(const fs::path& name) const {
     if (::link(path_.c_str(), name.c_str()) == 0) return true;
     const int error = errno;
-    // A network file system may do it, lose the answer, and report an error.
+    // A network file system may create the link, lose the answer, and report an error.
     struct stat status {};
     if (::stat(path_.c_str(), &status) == 0 && status.st_nlink == 2) return true;
     errno = error;
@@ -135,7 +137,7 @@ class OwnFile {
     return no_links && create(name, text_);
   }
 
-  /// Puts the file in place of another one.
+  /// Moves the file to the place of another one.
   bool rename_to(const fs::path& name) {
     if (::rename(path_.c_str(), name.c_str()) != 0) return false;
     made_ = false;
@@ -150,18 +152,19 @@ class OwnFile {
   Nanoseconds now_{};
 };
 
-/// Takes a lock file, from a dead holder too.
+/// Takes a lock file, also from a dead holder.
 class Taking {
  public:
   Taking(const fs::path& folder, const LockHolder& self, const LockTiming& timing)
       : folder_(folder), self_(self), timing_(timing) {}
 
   enum class Outcome { taken, held, changed };
-  /// `held`: `holder` lives. `changed`: somebody else is at it; try again.
+  /// Returns `held` if the process `holder` is alive, and `changed` if another process is taking
+  /// the lock at this moment; then try again.
   Outcome take(const fs::path& path) {
     {
       const OwnFile own(folder_, self_);
-      if (own.error() == ENOENT) return Outcome::changed;  // the folder was removed meanwhile
+      if (own.error() == ENOENT) return Outcome::changed;  // the folder has been removed meanwhile
       if (own.error() != 0) fail_to_lock(folder_, own.error());
       if (own.link_to(path)) return Outcome::taken;
       if (errno == ENOENT) return Outcome::changed;
@@ -177,7 +180,7 @@ class Taking {
       if (!is_dead(path, *seen)) return Outcome::held;
     }
     // Only the process that holds the claim on a lock may replace that lock. A claim is a lock
-    // itself, because its holder may die, too.
+    // itself, because the process that holds it may die, too.
     const fs::path claim = folder_ / fmt::format("{}.{}{}", RunLock::kName, holder.token, kClaim);
     const LockHolder dead = holder;
     if (take(claim) != Outcome::taken) return Outcome::changed;
@@ -187,14 +190,14 @@ class Taking {
     return outcome;
   }
 
-  LockHolder holder;      ///< of the file in the way
-  Nanoseconds silence{};  ///< time since its last sign of life
+  LockHolder holder;      ///< the holder of the lock file that exists
+  Nanoseconds silence{};  ///< time since the holder's last sign of life
 
  private:
   bool is_dead(const fs::path& path, const Seen& seen) {
     if (!seen.holder) {
-      // A process may die between making the file and writing into it, on a file system that knows
-      // no links. Anything else is not for us to replace.
+      // On a file system without links, a process may die between creating the file and writing
+      // into it. A file with any other content was not written by Sculpt and must not be replaced.
       if (!seen.text.empty())
         fail(
             "{} is not a lock of a run; remove it if it is not needed, or choose another folder "
@@ -239,7 +242,7 @@ class Taking {
         "from now",
         duration_cast<seconds>(taking.silence).count(), std::max<int64_t>(left.count(), 0) + 1);
   }
-  // One folder may have two paths, on two hosts or by a mount: only the user knows.
+  // One folder may have two paths, because of two hosts or a mount. Only the user can tell.
   if (!holder.folder.empty() && holder.folder != folder_in_lock)
     text += fmt::format(
         ". That process works in {}: if {} is a copy of that folder, remove the copied lock, {}",
@@ -247,7 +250,8 @@ class Taking {
   fail("{}", text);
 }
 
-/// A thread that no signal is delivered to: handlers run where they always did.
+/// Starts a thread to which no signal is delivered, so that signal handlers keep running in the
+/// threads where they ran before.
 template <class Body>
 std::thread thread_without_signals(const Body& body) {
   sigset_t all, before;
@@ -334,7 +338,7 @@ void RunLock::remove_leftovers() const {
   for (const auto& entry : fs::directory_iterator(folder_, error)) {
     const std::string name = entry.path().filename().string();
     struct stat status {};
-    // A younger file may be in use by a process that is about to find out that the lock is held.
+    // A newer file may belong to a process that is about to find out that the lock is held.
     if (name != kName && is_lock_name(name) && ::stat(entry.path().c_str(), &status) == 0 &&
         time_of(lock.st_mtim) - time_of(status.st_mtim) > timing_.stale)
       ::unlink(entry.path().c_str());
@@ -348,7 +352,7 @@ void RunLock::release() {
     if (seen && seen->holder && seen->holder->token == self_.token) ::unlink(path_.c_str());
   }
   for (auto made = made_.rbegin(); made != made_.rend(); ++made)
-    ::rmdir(made->c_str());  // fails, as it should, for a folder with something in it
+    ::rmdir(made->c_str());  // fails, as intended, if the folder is not empty
 }
 
 void RunLock::renew_until_released() {
@@ -363,7 +367,7 @@ void RunLock::renew() {
   const int open_error = file.get() < 0 ? errno : 0;
   const auto seen = read_lock(file.get());
   if (seen && seen->holder && seen->holder->token == self_.token) {
-    ::futimens(file.get(), nullptr);  // touching needs no space on the disk
+    ::futimens(file.get(), nullptr);  // works on a full disk, too
   } else if (seen) {
     lost_ = seen->holder ? fmt::format("process {} on {}", seen->holder->pid, seen->holder->host)
                          : "something else";
@@ -372,14 +376,15 @@ void RunLock::renew() {
         "more is written into it",
         folder_.string(), lost_);
   } else if (open_error == ENOENT) {
-    // Somebody removed the lock file by hand. It is made again, unless the folder is gone, too.
+    // Somebody removed the lock file by hand. The file is created again, unless the folder is gone,
+    // too.
     const OwnFile own(folder_, self_);
     if (own.error() == ENOENT)
       lost_ = fmt::format("the run folder {} has been removed", folder_.string());
     else if (own.error() == 0)
       own.link_to(path_);
   }
-  // Any other trouble of the file system says nothing about the lock; there is a next time.
+  // Any other error of the file system says nothing about the lock. The next call tries again.
 }
 
 void RunLock::require_held() {

@@ -1,6 +1,6 @@
 #pragma once
-// Where a run is: everything besides tensors that a resumed run needs in order to go on exactly.
-// Stored as strings in a checkpoint's metadata.
+// Describes how far a run has come: everything besides tensors that a resumed run needs in order to
+// continue with the same bits. A checkpoint stores these values as strings in its metadata.
 
 #include <cmath>
 #include <cstdint>
@@ -11,25 +11,25 @@
 
 namespace sculpt {
 
-/// Sums over the steps done of an epoch.
+/// Sums over the finished steps of an epoch.
 struct EpochSums {
   double loss = 0;  ///< sum over images
   int64_t correct = 0;
   int64_t images = 0;
-  double seconds = 0;  ///< wall time spent in its steps
+  double seconds = 0;  ///< wall time of these steps
 };
 
-/// How long the run's training steps would have taken on dense kernels
+/// Estimates how long the run's training steps would have taken on dense kernels
 /// (engine/train/hooks/dense_timing.h).
 struct DenseSeconds {
-  /// Steps before the last change of masks: seconds on dense kernels.
+  /// Seconds on dense kernels of the steps before the last change of masks.
   double dense_seconds_before = 0;
-  /// Steps since the last change of masks: seconds as they ran.
+  /// Seconds that the steps since the last change of masks took.
   double seconds_current_mask = 0;
-  /// Seconds on dense kernels / seconds as they ran, for the current masks. Not a number: not
-  /// measured yet.
+  /// Seconds on dense kernels divided by the seconds that steps take, for the current masks. Not a
+  /// number until measured.
   double ratio = NAN;
-  double measuring = 0;      ///< seconds spent on measuring the ratio; in no step's time
+  double measuring = 0;      ///< seconds spent on measuring the ratio; no step's time includes them
   int64_t sparse_steps = 0;  ///< steps trained on kernels that skip masked weights
 
   void masks_change() {
@@ -37,58 +37,62 @@ struct DenseSeconds {
     seconds_current_mask = 0;
     ratio = NAN;
   }
-  /// Not a number if the ratio of some steps was not measured.
+  /// Returns not a number if the ratio was not measured for some steps.
   double total() const {
     return seconds_current_mask > 0 ? dense_seconds_before + seconds_current_mask * ratio
                                     : dense_seconds_before;
   }
 };
 
-/// What a run reads, as fingerprints of 16 hexadecimal digits: a resumed run must read the same. An
-/// empty fingerprint is not known, or there is nothing that it could be of.
+/// Identifies what a run reads by fingerprints of 16 hexadecimal digits; a resumed run must read
+/// the same. A fingerprint is empty if it is unknown or if the run reads no such thing.
 struct RunInputs {
-  std::string data_name;     ///< data.name; for messages
-  std::string data;          ///< of the data set
-  std::string initial_path;  ///< model.init_from; for messages
-  std::string initial;       ///< of that file
+  std::string data_name;     ///< data.name, for messages
+  std::string data;          ///< fingerprint of the data set
+  std::string initial_path;  ///< model.init_from, for messages
+  std::string initial;       ///< fingerprint of the file model.init_from
 };
 
 /// The values that a hook remembers (engine/train/hooks/hook.h), by key.
 using HookValues = std::map<std::string, std::string>;
 
 struct RunState {
-  // Position. plan_step is the step being executed; the three below are 0 between Train steps.
+  // The position in the plan. plan_step is the step being executed; the next three numbers are 0
+  // between cycles.
   int64_t plan_step = 0;
-  int64_t cycle = 0;        ///< Train steps finished
+  int64_t cycle = 0;        ///< cycles finished
   int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
   int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
   EpochSums sums;
-  int64_t pruned = 0;  ///< 1: plan_step is a prune whose masks are made; measuring it is left
+  int64_t pruned =
+      0;  ///< 1 if plan_step is a prune that has changed the masks but has not been measured yet
 
   // Totals since the start of the run.
   int64_t epochs = 0;
   int64_t steps = 0;
   int64_t images = 0;
   double flops = 0;
-  double seconds = 0;        ///< wall time
-  double train_seconds = 0;  ///< of it in training steps
+  double seconds = 0;        ///< wall time of the run
+  double train_seconds = 0;  ///< wall time of training steps, a part of `seconds`
   DenseSeconds dense;
 
-  // Results so far; not a number until there is one.
+  // The latest results; not a number until there is one.
   double train_loss = NAN;
   double test_loss = NAN;
   double test_accuracy = NAN;
-  /// The best of the evaluations since the kept weights last changed, and its epoch.
+  /// The best evaluation since the kept weights last changed, and its epoch.
   double best_test_accuracy_at_density = NAN;
   int64_t best_epoch_at_density = 0;
 
-  // What the files beside the checkpoints held when it was written.
+  // Sizes of the files beside the checkpoints when the checkpoint was written.
   int64_t metrics_lines = 0;
   int64_t layer_lines = 0;
   int64_t prune_lines = 0;
-  int64_t saves = 0;  ///< resumable checkpoints written; the number in their names
+  int64_t saves =
+      0;  ///< number of resumable checkpoints written; the number in the name of the newest
 
-  /// The hooks that RunParts::hooks adds to a run, by name, and what they remember.
+  /// Maps the names of the hooks that RunParts::hooks adds to a run to the values that these hooks
+  /// remember.
   std::map<std::string, HookValues> hooks;
 
   void density_changes() {
@@ -96,7 +100,7 @@ struct RunState {
     best_epoch_at_density = 0;
   }
 
-  /// The numbers of all these.
+  /// Visits every number above.
   template <class Visitor>
   void visit(Visitor&& v) {
     v("plan_step", plan_step);
@@ -131,10 +135,11 @@ struct RunState {
   }
 };
 
-/// Exact both ways. What the hook "x" remembers under the key "y" is at "hook.x.y", and "hooks" has
-/// the names of all hooks, separated by spaces; the key is missing if there are none.
+/// Converts a state to metadata; state_from() restores exactly the same state. A value that the
+/// hook "x" remembers under the key "y" has the key "hook.x.y". The key "hooks" has the names of
+/// all hooks, separated by spaces, and is missing if there are none.
 safetensors::Metadata to_metadata(RunState state);
-/// Throws Error naming the file if a key is missing or no number.
+/// Throws Error naming the file if a key is missing or is not a number.
 RunState state_from(const safetensors::File& file);
 
 }  // namespace sculpt

@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Formats of final and rewind checkpoints, and of states, which hold a RunState.
+/// The formats of files: kWeightsFormat for final and rewind checkpoints, kStateFormat for
+/// resumable checkpoints, which hold a RunState.
 constexpr std::string_view kWeightsFormat = "sculpt-checkpoint-2";
 constexpr std::string_view kStateFormat = "sculpt-state-3";
 constexpr const char* kExtends = "extends";
@@ -27,7 +28,7 @@ constexpr CheckpointContent kResumable{.masks = true, .optimizer = true};
 constexpr CheckpointContent kFinal{.masks = true, .optimizer = false};
 constexpr CheckpointContent kRewind{.masks = false, .optimizer = false};
 
-/// Config hashes of the shorter runs that the run of this state extends.
+/// Returns the config hashes of the shorter runs that the run of this file extends.
 std::vector<std::string> extended_by(const safetensors::File& file) {
   const auto found = file.metadata().find(kExtends);
   if (found == file.metadata().end()) return {};
@@ -84,7 +85,7 @@ safetensors::File RunStore::read(const fs::path& path, std::string_view format,
 void RunStore::cut_records(RunState& state, std::vector<std::string>& warnings) const {
   state.metrics_lines =
       RecordFile(folder_.metrics()).keep({state.metrics_lines, "epoch", state.epochs}, warnings);
-  // The layers of a prune that was interrupted while it was measured are recorded already.
+  // If a prune was interrupted while it was measured, its layers are recorded already.
   const int64_t last_prune = state.plan_step - 1;
   state.layer_lines =
       RecordFile(folder_.layers())
@@ -110,7 +111,7 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
       require_same_inputs(recorded, inputs_);
       read_checkpoint(file, parameters, kResumable);
       extended_hashes_ = extended_by(file);
-      // The file of model.init_from need not be there any more.
+      // The file model.init_from may be missing by now.
       if (inputs_.initial.empty()) inputs_.initial = recorded.initial;
     } catch (const OtherInputs&) {
       throw;
@@ -161,7 +162,7 @@ std::optional<std::pair<fs::path, RunState>> RunStore::newest_good_state() const
   for (const auto& [number, path] : folder_.states()) {
     try {
       return std::pair(path, state_from(read(path, kStateFormat, {config_hash_})));
-    } catch (const Error&) {  // then the one before it
+    } catch (const Error&) {  // try the state before it
     }
   }
   return std::nullopt;
@@ -171,7 +172,7 @@ void RunStore::save(ParameterArena& parameters, RunState& state) {
   require_held();
   ++state.saves;
   write_checkpoint(folder_.state(state.saves), parameters, kResumable, state_metadata(state));
-  std::error_code ignored;  // an old file too many does no harm
+  std::error_code ignored;  // an old file that stays behind does no harm
   for (const auto& [number, path] : folder_.states())
     if (number != state.saves && number != state.saves - 1) fs::remove(path, ignored);
 }
@@ -209,7 +210,7 @@ void RunStore::check_rewinds(const Plan& plan) const {
         extended = extended_by(file);
         return state_from(file);
       } catch (const Error&) {
-        // restore() says what is wrong with the state
+        // restore() reports what is wrong with the state.
       }
     }
     return std::nullopt;
@@ -280,7 +281,8 @@ bool RunStore::has_ended() const try {
   read(folder_.end_state(), kStateFormat, {config_hash_});
   return true;
 } catch (const Error&) {
-  return false;  // missing, damaged, or of the shorter run that this one extends
+  return false;  // the end state is missing, damaged, or belongs to the shorter run that this one
+                 // extends
 }
 
 void RunStore::restore_summary() {
@@ -360,8 +362,7 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   RunState state = state_from(end);
   if (weights.metadata("steps") != fmt::format("{}", state.steps))
     fail("{} and {} are not of the same run", end.name(), weights.name());
-  // Every cycle starts with an optimizer that has taken no step, so that the final checkpoint lacks
-  // nothing.
+  // Every cycle starts with zeroed optimizer arrays, so the final checkpoint lacks nothing.
   parameters.zero_optimizer_arrays();
   read_checkpoint(weights, parameters, kFinal);
   extended_hashes_ = extended_by(end);
