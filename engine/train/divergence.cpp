@@ -12,7 +12,7 @@ namespace {
 
 bool all_finite(std::span<const float> values) {
   constexpr uint32_t kExponent = 0x7F800000;
-  uint32_t largest = 0;  // exponent; all ones: infinite or not a number
+  uint32_t largest = 0;  // all ones for infinite and for not a number
   for (const float value : values)
     largest = std::max(largest, std::bit_cast<uint32_t>(value) & kExponent);
   return largest != kExponent;
@@ -26,7 +26,7 @@ void require_finite(std::span<const float> values, const std::string& what) {
                                    std::isnan(value) ? "not a number" : "infinite"));
 }
 
-/// A folder beside `root` that a run can use.
+/// Returns a folder beside `root` that a run can use.
 std::string folder_for(const std::filesystem::path& root, const std::string& lr) {
   const std::filesystem::path name = root.has_filename() ? root : root.parent_path();
   const std::string first = fmt::format("{}-lr{}", name.string(), lr);

@@ -1,5 +1,5 @@
 #pragma once
-// Training that diverged: how it is found, and what the message about it says.
+// Finds out that training has diverged, and says so in a message.
 
 #include <cstdint>
 #include <optional>
@@ -11,13 +11,13 @@
 
 namespace sculpt {
 
-/// Thrown where a number that must be finite is not; what() says which.
+/// Thrown if a number that must be finite is not; what() names the number.
 class Divergence : public Error {
  public:
   explicit Divergence(const std::string& text, std::optional<int64_t> step = std::nullopt)
       : Error(text), step_(step) {}
-  /// The step of the epoch that the number belongs to, where that is not the last step: a device is
-  /// asked for its loss some steps later.
+  /// The step of the epoch that the number belongs to, if that is not the last step. The loss of a
+  /// device is read some steps later.
   std::optional<int64_t> step() const { return step_; }
 
  private:
@@ -25,24 +25,24 @@ class Divergence : public Error {
 };
 
 /// Throws Divergence naming the first parameter, array of the optimizer or running statistic with a
-/// value that is infinite or not a number. The loss alone does not show them: ReLU makes 0 of what
-/// is not a number. The arena's elements must be float.
+/// value that is infinite or not a number. The loss alone does not show such values, because ReLU
+/// turns NaN into 0. The arena's elements must be float.
 void require_finite(ParameterArena& parameters);
 
-/// Throws Divergence that names `what` if a loss is infinite or not a number. `step`: of the epoch,
-/// if the loss is that of an earlier step.
+/// Throws Divergence that names `what` if a loss is infinite or not a number. `step` is the step of
+/// the epoch that the loss belongs to, if it is not the last step.
 void require_finite(const char* what, double loss, std::optional<int64_t> step = std::nullopt);
 
 /// The place where training diverged.
 struct DivergencePlace {
   int64_t epoch = 0;   ///< from 1, since the start of the run
-  int64_t step = 0;    ///< of the epoch; 0: after its end
-  double lr = 0;       ///< of the last step
-  double peak_lr = 0;  ///< train.lr
+  int64_t step = 0;    ///< step of the epoch; 0 after the epoch's end
+  double lr = 0;       ///< learning rate of the last step
+  double peak_lr = 0;  ///< the setting train.lr
 };
 
-/// The whole message: what happened, which checkpoint of the folder is good, or that there is none,
-/// and a command that starts again with a lower learning rate in another folder.
+/// Returns the whole message: what happened, which checkpoint of the folder is good, if any, and a
+/// command that starts again with a lower learning rate in another folder.
 std::string divergence_message(const Divergence& divergence, const DivergencePlace& place,
                                const RunStore& store);
 

@@ -37,7 +37,7 @@ void EpochLoop::run_step() {
   hooks_.after_step();
   if (!run_.stop_requested || run_.step.stopping) return;
   run_.step.stopping = true;
-  hooks_.loss_watch().complete_sums();  // for the checkpoint that follows
+  hooks_.loss_watch().complete_sums();  // the checkpoint that follows needs them
 }
 
 void EpochLoop::launch(int64_t images) {

@@ -13,9 +13,9 @@ class EpochLoop {
  public:
   EpochLoop(TrainingRun& run, HookList& hooks, RunWriter& writer);
 
-  /// Runs the steps that are left of the present epoch, until stop() or a hook ends it after one of
-  /// them. The run's state then says how far it came and can be saved. Writes the checkpoints
-  /// inside the epoch.
+  /// Runs the remaining steps of the present epoch, until the epoch ends or until stop() or a hook
+  /// ends the run after a step. The run's state then says how far the epoch came, and can be saved.
+  /// Also writes the checkpoints that are due inside the epoch.
   RunOutcome run_steps();
 
   /// The number of steps of this process that a device executed as one recording.

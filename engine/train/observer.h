@@ -1,5 +1,5 @@
 #pragma once
-// What a run tells a person while it works. Machines read the run folder instead.
+// Tells a person how a run progresses. Programs read the run folder instead.
 
 #include <cstdint>
 
@@ -12,13 +12,14 @@ namespace sculpt {
 class RunObserver {
  public:
   virtual ~RunObserver() = default;
-  /// A step of the plan begins, or goes on after a resume.
+  /// Called when a step of the plan begins, or goes on after a resume.
   virtual void on_plan_step(const PlanStep&, const RunState&) {}
   virtual void on_prune(const PruneReport&) {}
-  /// The network that a prune left has been measured.
+  /// Called when the network has been measured after a prune.
   virtual void on_prune_measured(const PruneMetrics&) {}
-  /// After every optimizer step; sums are those of the present epoch.
-  /// `mean_loss` of the epoch, as far as it has been seen; not a number before.
+  /// Called after every optimizer step. The sums in the state are those of the present epoch.
+  /// `mean_loss` is the mean over the images of the epoch whose loss has been read; not a number
+  /// before the first.
   virtual void on_step(const RunState&, double /*mean_loss*/) {}
   virtual void on_evaluate() {}
   virtual void on_epoch(const EpochMetrics&) {}

@@ -1,5 +1,5 @@
 #pragma once
-// The parts that a run works with, and its settings.
+// Lists the parts that a run works with, and its settings.
 
 #include <cstdint>
 #include <functional>
@@ -20,7 +20,7 @@ namespace sculpt {
 
 class Hook;
 
-/// The parts that a run works with. All of them outlive the Trainer.
+/// The parts that a run works with. All of them must outlive the Trainer.
 struct RunParts {
   Network& network;
   const kernels::Backend& backend;
@@ -30,18 +30,18 @@ struct RunParts {
   std::function<Batch(int64_t index)> score_batch;
   RunStore& store;
   RunObserver& observer;
-  /// Called between steps. True: the run saves its state and ends.
+  /// Called between steps. If it returns true, the run saves its state and ends.
   std::function<bool()> stop;
   /// The chooser of the kernels of network and backend; may be null.
   kernels::Chooser* chooser = nullptr;
   /// Returns the images that prune.reestimate_batch_norm estimates statistics on.
   StatisticsImages statistics_images = {};
-  /// Puts other weights and masks over the initialisation of a run that starts; may be empty.
+  /// Replaces weights and masks of the initialised network when a run starts; may be empty.
   std::function<void(ParameterArena&)> load_initial = {};
   /// Makes the optimizer, also for the copy of the network that dense steps are timed on.
   OptimizerMaker make_optimizer = sculpt::make_optimizer;
-  /// Hooks that run around steps and epochs, behind the trainer's own hooks (hooks/hook.h). Their
-  /// names are unique. A resumed run must have the same hooks.
+  /// Hooks that run around steps and epochs, after the trainer's own hooks (hooks/hook.h). Their
+  /// names must be unique. A resumed run must have the same hooks.
   std::vector<Hook*> hooks = {};
 };
 
@@ -50,7 +50,7 @@ struct RunSettings {
   TrainOptions train;
   PruneOptions prune;
   RunIdentity identity;
-  /// The steps of the run, first to last, that a profiler records.
+  /// The first and the last step of the run that a profiler records.
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
 };
 

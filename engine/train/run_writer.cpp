@@ -41,7 +41,7 @@ void RunWriter::save_kernel_choices() {
 
 void RunWriter::save_rewind_if_needed() {
   const RunState& state = run_.state;
-  if (state.cycle > 0) return;  // all of them lie in the first cycle
+  if (state.cycle > 0) return;  // all epochs to rewind to lie in the first cycle
   const int64_t epoch = rewind_epoch_after(run_.settings.plan, state.epochs);
   if (rewind_epochs_.count(epoch)) run_.parts.store.save_rewind(run_.parameters(), epoch);
 }
@@ -96,8 +96,8 @@ void RunWriter::add_diverged_epoch() {
 void RunWriter::end_diverged(const Divergence& divergence) {
   const RunState& state = run_.state;
   DivergencePlace place{state.epochs, 0, run_.step.lr, run_.settings.train.optim.lr};
-  // The place is inside an epoch if steps of it are done. Otherwise the evaluation after the last
-  // prune or rewind has failed.
+  // If steps of the present epoch are done, training diverged inside that epoch. Otherwise the
+  // evaluation after the last prune or rewind has failed.
   if (state.epoch_step > 0) {
     place.epoch = state.epochs + 1;
     place.step = divergence.step().value_or(state.epoch_step);

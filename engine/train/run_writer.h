@@ -1,5 +1,5 @@
 #pragma once
-// Writes what a run leaves behind while it trains: checkpoints, and the lines of its records.
+// Writes the files of a run during training: checkpoints and the lines of the records.
 
 #include <chrono>
 #include <set>
@@ -14,7 +14,7 @@ class RunWriter {
  public:
   RunWriter(TrainingRun& run, HookList& hooks);
 
-  /// Says that the run goes on from a checkpoint, so that the checkpoint's wall time counts, too.
+  /// Adds the wall time of the checkpoint that the run goes on from.
   void resume() { seconds_before_ = run_.state.seconds; }
 
   /// Writes a resumable checkpoint. Throws Divergence if a weight, an element of the optimizer's

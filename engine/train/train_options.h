@@ -1,5 +1,6 @@
 #pragma once
-// Config section: train. What one cycle is; the optimizer's and schedule's settings are in it.
+// Config section: train. It defines one cycle, and contains the settings of the optimizer and the
+// schedule.
 
 #include <cstdint>
 #include <string>

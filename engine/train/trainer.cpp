@@ -24,13 +24,13 @@ void Trainer::start() {
   try {
     writer_.save();
   } catch (const Divergence&) {
-    // A network that starts with a value that is not finite leaves no state that counts as good;
-    // its first steps report the value.
+    // If the initial network has a value that is not finite, no state is saved, because it would
+    // count as good. The first steps report the value.
   }
 }
 
 void Trainer::resume(std::vector<std::string>& warnings) {
-  // Also seeds dropout; the checkpoint then replaces all tensors.
+  // The seed is needed for dropout, too. The checkpoint then replaces all tensors.
   run_.parts.network.initialise(run_.settings.identity.seed);
   const auto restored = run_.parts.store.restore(run_.parameters(), warnings);
   if (!restored) return start();
@@ -54,9 +54,9 @@ RunOutcome Trainer::run() try {
   hooks_.at_end();
   return finish_run();
 } catch (const Interrupted&) {
-  // Kernels were being chosen for new masks, or for those of a checkpoint that was just read, or a
-  // hook was interrupted. The newest checkpoint, if there is one, is from before that, and a resume
-  // does it again.
+  // The interruption came while kernels were chosen for new masks or for the masks of a checkpoint,
+  // or inside a hook. The newest checkpoint, if there is one, was written before that, and a
+  // resumed run repeats the interrupted work.
   return RunOutcome::interrupted;
 } catch (const Divergence& divergence) {
   writer_.end_diverged(divergence);
@@ -84,7 +84,7 @@ RunOutcome Trainer::perform(const PruneStep& step) {
   const auto measured = measure_after_prune(parts.network, test_feed_, parts.statistics_images,
                                             run_.settings.prune.reestimate_batch_norm,
                                             parts.train.normalization(), parts.stop);
-  if (!measured) return save_interrupted();  // pruned; a resume measures
+  if (!measured) return save_interrupted();  // the masks are new; a resumed run measures them
   parts.observer.on_prune_measured(writer_.add_prune(step, *measured));
   after_prune_ = measured->now;
   run_.state.pruned = 0;
@@ -98,7 +98,7 @@ bool Trainer::prune_now(const PruneStep& step) {
   try {
     report = prune(run_.score_context(), step);
   } catch (const Interrupted&) {
-    return false;  // prune() left everything as it was
+    return false;  // prune() has changed nothing
   }
   hooks_.follow_prune();
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
@@ -135,7 +135,8 @@ RunOutcome Trainer::train_epoch(const Cycle& cycle) {
   if (evaluated) {
     run_.parts.observer.on_evaluate();
     const auto evaluation = evaluate(run_.parts.network, test_feed_, run_.parts.stop);
-    if (!evaluation) return save_interrupted();  // all steps done; a resume evaluates again
+    if (!evaluation)
+      return save_interrupted();  // all steps are done; a resumed run evaluates again
     note(*evaluation, run_.state.epochs + 1);
   }
   run_.parts.observer.on_epoch(writer_.add_epoch(evaluated, elapsed_seconds(evaluation_start)));
@@ -183,7 +184,8 @@ void Trainer::note(const Evaluation& evaluation, int64_t epoch) {
   RunState& state = run_.state;
   state.test_loss = evaluation.loss;
   state.test_accuracy = evaluation.accuracy;
-  // Only a better accuracy moves the best epoch; comparisons with NaN are false.
+  // Only a better accuracy moves the best epoch. The comparison is false while there is no best
+  // accuracy (NaN).
   if (state.test_accuracy <= state.best_test_accuracy_at_density) return;
   state.best_test_accuracy_at_density = state.test_accuracy;
   state.best_epoch_at_density = epoch;

@@ -22,26 +22,26 @@ class Trainer {
   Trainer(RunParts parts, RunSettings settings);
 
   /// Initialises the network, starts at the first step of the plan, and saves a first state, so
-  /// that no record is ever there without one. The folder holds no run yet.
+  /// that records never exist without a state. The folder must not hold a run yet.
   void start();
-  /// Goes on where the newest good checkpoint was written; starts if there is none. Messages about
-  /// damaged ones go to `warnings`. Throws Error if the checkpoint is of a run with other hooks.
+  /// Goes on from the newest good checkpoint, or starts if there is none. Reports damaged
+  /// checkpoints in `warnings`. Throws Error if the checkpoint belongs to a run with other hooks.
   void resume(std::vector<std::string>& warnings);
 
-  /// Runs to the end of the plan, or until stop() or a hook says so or a phase (core/phase.h) is
-  /// interrupted; then a resumable checkpoint is on disk, unless state().saves is 0: then nothing
-  /// was computed. Throws Error, the last good checkpoint being intact, if training diverges (a
-  /// loss, a weight or a statistic is not finite; the epoch then has its line in the records) or a
-  /// file cannot be written.
+  /// Runs to the end of the plan, or until stop(), a hook or the interruption of a phase
+  /// (core/phase.h) ends the run. After an early end, a resumable checkpoint is on disk, unless
+  /// state().saves is 0, because nothing had been computed. Throws Error if training diverges (a
+  /// loss, a weight or a statistic is not finite; the epoch is then recorded) or if a file cannot
+  /// be written. The last good checkpoint stays intact.
   RunOutcome run();
 
   const RunState& state() const { return run_.state; }
-  /// Steps of this process that a device executed as one CUDA graph.
+  /// The number of steps of this process that a device executed as one CUDA graph.
   int64_t replayed_steps() const { return epoch_loop_.replayed_steps(); }
 
  private:
   RunOutcome perform(const PruneStep& step);
-  /// Returns false if its scoring was interrupted.
+  /// Returns false if scoring was interrupted.
   bool prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const Cycle& cycle);
@@ -51,7 +51,8 @@ class Trainer {
   RunOutcome finish_run();
   RunOutcome save_interrupted();
   bool evaluate_now(const Cycle& cycle) const;
-  /// Records an evaluation after `epoch`, which may be the best one since the density changed.
+  /// Records an evaluation after `epoch`. It becomes the best one if no better one exists since the
+  /// density changed.
   void note(const Evaluation& evaluation, int64_t epoch);
 
   TrainingRun run_;
@@ -59,7 +60,7 @@ class Trainer {
   RunWriter writer_;
   EpochLoop epoch_loop_;
   BatchFeed test_feed_;
-  std::optional<Evaluation> after_prune_;  // if a prune was the last step performed
+  std::optional<Evaluation> after_prune_;  // set if a prune was the last step performed
 };
 
 }  // namespace sculpt

@@ -23,15 +23,15 @@ struct TrainingRun {
   RunSettings settings;
   std::unique_ptr<Optimizer> optimizer;
   RunState state;
-  StepInfo step;                ///< the step that runs, or the last one
-  double mean_loss = NAN;       ///< over the images of the epoch whose loss is known
-  bool stop_requested = false;  ///< by a hook
+  StepInfo step;                ///< the step that is running, or the last one
+  double mean_loss = NAN;       ///< mean over the images of the epoch whose loss is known
+  bool stop_requested = false;  ///< set by a hook
 
   // count_masks() computes these numbers for the present masks.
   int64_t kept = 0;            ///< prunable weights that are kept
-  double flops_per_image = 0;  ///< FLOPs of a training step
+  double flops_per_image = 0;  ///< training FLOPs of one image
 
-  /// The peak of memory before it was last restarted (restart_peak_memory()).
+  /// Peak of memory use before the measurement was last restarted (restart_peak_memory()).
   int64_t peak_memory_before = 0;
 
   ParameterArena& parameters() { return parts.network.parameters(); }
@@ -44,7 +44,7 @@ struct TrainingRun {
   double lr_at(int64_t epoch_step) const;
   ScoreContext score_context() const;
 
-  /// Counts what the present masks keep and cost.
+  /// Counts the kept weights and the cost of the present masks.
   void count_masks();
 };
 

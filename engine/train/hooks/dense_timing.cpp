@@ -12,7 +12,7 @@ namespace sculpt {
 namespace {
 
 constexpr size_t kMostComparisons = 3;
-constexpr double kLargestShare = 0.01;  // of the time of the steps with this mask
+constexpr double kLargestShare = 0.01;  // share of the time of the steps with this mask
 
 std::unique_ptr<Network> dense_copy(Network& network) {
   auto copy = network.rebuild(network.graph().backend(), network.max_batch());
@@ -35,7 +35,7 @@ DenseTiming::DenseTiming(Network& network, const OptimizerMaker& make_optimizer,
   labels_.resize(static_cast<size_t>(network_->max_batch()));
   const std::vector<float> half(static_cast<size_t>(shape.channels), 0.5f);
   normalization_ = {half, half};
-  spent_ = dense_step(network_->max_batch());  // warms up
+  spent_ = dense_step(network_->max_batch());  // this step warms up and is not compared
 }
 
 double DenseTiming::dense_step(int64_t images) {
@@ -45,7 +45,7 @@ double DenseTiming::dense_step(int64_t images) {
   network_->load({images_.data(), labels_.data(), images}, normalization_);
   network_->forward(Mode::train);
   network_->backward();
-  optimizer_->step(0);  // the weights stay finite, however often
+  optimizer_->step(0);  // with a learning rate of 0, the weights stay finite
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
@@ -65,8 +65,8 @@ double DenseTiming::ratio() const {
 
 bool can_copy(const Network& network) {
   const ParameterArena& arena = network.parameters();
-  // An element has a weight, a gradient, a mask and its place in the optimizer's arrays. Layers add
-  // about as much again.
+  // An element has a weight, a gradient, a mask and one value in each of the optimizer's arrays.
+  // The layers need about as much memory again.
   const size_t arrays = 2 + static_cast<size_t>(arena.optimizer_array_count());
   const size_t parameters =
       2 * static_cast<size_t>(arena.count()) * (arrays * arena.element_bytes() + 1);

@@ -32,14 +32,15 @@ void DenseTimingHook::after_step(HookContext& context) {
   try {
     compare();
   } catch (const Interrupted&) {
-    context.stop();  // comparing touches nothing of the run
+    context.stop();  // the interrupted comparison has changed nothing in the run
   }
 }
 
 void DenseTimingHook::compare() {
   const auto begin = std::chrono::steady_clock::now();
-  // The first step with a mask made lists of the kept weights, and the first step after the network
-  // was copied stored the weights again. Neither is a measure of the other steps.
+  // Two steps are not compared: the first step with a mask builds the lists of kept weights, and
+  // the first step after the network was copied stores the weights again. Both take longer than
+  // other steps.
   if (!timing_)
     start();
   else if (std::exchange(settled_, true))
@@ -64,7 +65,7 @@ void DenseTimingHook::end() {
   if (!timing_) return;
   run_.state.dense.ratio = timing_->ratio();
   timing_.reset();
-  restart_peak_memory();  // the copy's memory is not the run's
+  restart_peak_memory();  // the memory of the copy does not count as memory of the run
 }
 
 std::vector<int64_t> DenseTimingHook::steps_with_masks() const {
@@ -82,8 +83,8 @@ bool DenseTimingHook::can_become_known() const {
   if (std::isnan(run_.state.dense.dense_seconds_before)) return false;
   const std::vector<int64_t> steps = steps_with_masks();
   if (steps.front() < DenseTiming::kStepsNeeded) return false;
-  // Later masks keep fewer weights, so that their layers skip some, too. The first step with a mask
-  // makes the object.
+  // Later masks keep fewer weights, so layers skip masked weights then, too. The first step with a
+  // mask makes the object.
   return std::ranges::all_of(steps.begin() + 1, steps.end(), [](int64_t count) {
     return count == 0 || count > DenseTiming::kStepsNeeded;
   });

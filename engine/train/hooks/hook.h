@@ -1,6 +1,6 @@
 #pragma once
 // Hooks run before and after the steps and epochs of a cycle. A hook may look, measure, or change
-// masks; each method that changes masks during training is one hook. Dense timing, the profiler's
+// masks. Each method that changes masks during training is one hook. Dense timing, the profiler's
 // recording and the loss watch are hooks, too.
 //
 // Order. The hooks of a run form a list: the profiler, the loss watch, the step clock, dense
@@ -8,29 +8,29 @@
 // called in this order, before_ functions in the reverse order: the first hook of the list is the
 // nearest to the step. Time that the profiler and the loss watch spend counts as time of the step.
 //
-// A step with its hooks, and what follows:
-//   before_step of all hooks · batch, forward, backward, update · stop() is asked · after_step of
-//   all hooks · the observer hears of the step · a checkpoint, if one is due or the run ends here
-// An epoch:
+// A step with its hooks has this order:
+//   before_step of all hooks · batch, forward, backward, update · the call of stop() · after_step
+//   of all hooks · the observer's on_step · a checkpoint, if one is due or the run ends here
+// An epoch has this order:
 //   before_epoch · the steps · evaluation · the epoch's record · after_epoch · a checkpoint
 //
 // Checkpoints are written between the calls for one step and those for the next. So a resumed run
-// goes on with the first call that the checkpoint does not know of: before_step and after_step of a
+// goes on with the first call that is later than the checkpoint: before_step and after_step of a
 // step, and before_epoch and after_epoch of an epoch, count once in the result, however often the
-// run is interrupted. What a hook must remember from one call to another one is in save().
+// run is interrupted. A hook returns from save() what it must remember from one call to the next.
 //
 // Changes of masks. In before_epoch, before_step, after_step and after_epoch a hook may change
 // masks of prunable parameters, to 0 and back to 1, and then calls HookContext::masks_changed().
 // When the hook returns, the trainer follows: weights and all arrays of the optimizer are exactly
 // +0 where the mask is 0, kernels and cost are those of the new masks, dense timing starts again,
-// and the best accuracy at the density is forgotten if the number of kept weights is another one. A
+// and if the number of kept weights has changed, the best accuracy at the density is forgotten. A
 // weight that is kept again is 0 and so are its elements of the optimizer's arrays, unless the hook
 // sets them. The records show the density at the end of each epoch.
 //
-// Limits. Gradients of masked weights are computed by dense kernels only: a hook that needs them
+// Limits. Only dense kernels compute gradients of masked weights. A hook that needs these gradients
 // runs with train.sparse = "off", or computes them on a copy of the network (Network::rebuild). A
-// forward pass in a hook changes the network's loss sums: the hook puts them back
-// (Network::loss_sums, set_loss_sums). Files of rewinds and final checkpoints hold nothing of
+// forward pass in a hook changes the network's loss sums, and the hook must restore them
+// (Network::loss_sums, set_loss_sums). Rewind checkpoints and final checkpoints hold no values of
 // hooks.
 
 #include <string>
@@ -50,14 +50,14 @@ struct StepInfo {
   double lr = 0;
   bool last_of_epoch = false;
   int64_t images = 0;
-  bool saves = false;     ///< a checkpoint inside the epoch follows
-  bool stopping = false;  ///< the run is saved and ends after this step
+  bool saves = false;     ///< true if a checkpoint inside the epoch follows
+  bool stopping = false;  ///< true if the run is saved and ends after this step
   double seconds = 0;     ///< wall time from the batch to the loss watch
   /// Set by the profiler's hook: launches the kernels one by one, not as one recording.
   bool kernel_by_kernel = false;
 };
 
-/// The view of the run that a hook gets. It is valid during a call.
+/// The view of the run that a hook gets. The view is valid only during the call.
 class HookContext {
  public:
   explicit HookContext(TrainingRun& run) : run_(run) {}
@@ -71,8 +71,8 @@ class HookContext {
   const RunState& state() const;
   const StepInfo& step() const;
   const Plan& plan() const;
-  /// The cycle that is trained. Not in before_plan_step, masks_changed and at_end, which are called
-  /// outside of cycles, too.
+  /// The cycle that is being trained. Do not call this in before_plan_step, masks_changed and
+  /// at_end, which also run outside of cycles.
   const Cycle& cycle() const;
   int64_t steps_per_epoch() const;
   /// The context that prune() and criteria need.
@@ -80,8 +80,8 @@ class HookContext {
 
   /// Says that the hook has changed masks; see "Changes of masks" above.
   void masks_changed() { masks_changed_ = true; }
-  /// Ends the run with a checkpoint, as if it had been interrupted, after the present step, or
-  /// after the epoch if this is called in after_epoch.
+  /// Ends the run with a checkpoint after the present step, as if the run had been interrupted. In
+  /// after_epoch, ends the run after the epoch.
   void stop();
 
  private:
@@ -91,33 +91,34 @@ class HookContext {
   bool masks_changed_ = false;
 };
 
-/// A hook that lets Interrupted (core/phase.h) out of a call ends the run at the newest checkpoint,
-/// from which a resume calls it again. A hook whose interrupted work has changed nothing may catch
-/// Interrupted and call HookContext::stop() instead: then nothing is lost.
+/// A hook that lets Interrupted (core/phase.h) leave a call ends the run at the newest checkpoint,
+/// and a resumed run makes the call again. A hook whose interrupted work has changed nothing may
+/// catch Interrupted and call HookContext::stop() instead; then no work is lost.
 class Hook {
  public:
   virtual ~Hook() = default;
 
-  /// Names the hook in checkpoints and messages: letters, digits, '-' and '_'.
+  /// The name of the hook in checkpoints and messages. It consists of letters, digits, '-' and '_'.
   virtual std::string name() const = 0;
 
-  /// A step of the plan begins, or goes on after a resume.
+  /// Called when a step of the plan begins, or goes on after a resume.
   virtual void before_plan_step(const PlanStep&, HookContext&) {}
   virtual void before_epoch(HookContext&) {}
   virtual void before_step(HookContext&) {}
   virtual void after_step(HookContext&) {}
-  /// The epoch has been evaluated, if it was to be, and recorded.
+  /// Called after the epoch has been recorded, and evaluated if an evaluation was due.
   virtual void after_epoch(HookContext&) {}
-  /// Masks have changed, by a prune of the plan or by a hook, and all counts follow them already.
+  /// Called after a prune of the plan or a hook has changed masks, and after all counts have been
+  /// updated.
   virtual void masks_changed(HookContext&) {}
-  /// All steps of the plan are done.
+  /// Called after the last step of the plan.
   virtual void at_end(HookContext&) {}
 
-  /// Returns what a resumed run needs in order to go on with the same bits. Every checkpoint holds
+  /// Returns what a resumed run needs in order to compute the same bits. Every checkpoint holds
   /// these values.
   virtual HookValues save() const { return {}; }
-  /// Receives what save() returned, before run(), if the run is resumed. Throws Error if the values
-  /// cannot be used.
+  /// Receives what save() returned, before run(), if the run is resumed. Throws Error if the hook
+  /// cannot use the values.
   virtual void restore(const HookValues&) {}
 };
 

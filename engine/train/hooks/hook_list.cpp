@@ -111,7 +111,7 @@ void HookList::follow_change(const Hook& hook) {
   require_masks_of_prunable_only(run_.parameters(), hook);
   KeptWeights(run_.parameters()).apply();
   follow_masks();
-  // A run that ends now needs no kernels, and a resumed run chooses them.
+  // A run that ends now needs no kernels. A resumed run chooses them.
   if (run_.step.stopping || run_.stop_requested) return;
   try {
     run_.parts.network.graph().follow_masks();

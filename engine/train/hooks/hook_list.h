@@ -1,5 +1,5 @@
 #pragma once
-// The hooks of a run, in their order, and what follows when one of them has changed masks.
+// Holds the hooks of a run in their order, and updates the run when a hook has changed masks.
 
 #include <vector>
 
@@ -13,7 +13,8 @@ namespace sculpt {
 
 class HookList {
  public:
-  /// The trainer's own hooks and those of run.parts.hooks. Throws Error if a name cannot be used.
+  /// Makes the trainer's own hooks and adds those of run.parts.hooks. Throws Error if the name of a
+  /// hook cannot be used.
   explicit HookList(TrainingRun& run);
   HookList(const HookList&) = delete;
   HookList& operator=(const HookList&) = delete;
@@ -30,9 +31,9 @@ class HookList {
   /// which is a phase that may be interrupted.
   void follow_prune();
 
-  /// Puts what the hooks must remember into the run's state.
+  /// Stores what the hooks must remember in the run's state.
   void save_states();
-  /// Gives hooks what the run's state holds for them. Throws Error if the state is one of other
+  /// Gives hooks what the run's state holds for them. Throws Error if the state belongs to other
   /// hooks.
   void restore_states();
 
@@ -50,7 +51,7 @@ class HookList {
   LossWatch loss_watch_;
   StepClock clock_;
   DenseTimingHook dense_timing_;
-  std::vector<Hook*> hooks_;  // all, in their order
+  std::vector<Hook*> hooks_;  // all hooks in their order
 };
 
 }  // namespace sculpt

@@ -15,7 +15,7 @@ void LossWatch::enter_epoch() {
   const EpochSums& sums = run_.state.sums;
   run_.parts.network.set_loss_sums({sums.loss, sums.correct});
   pending_.reset();
-  run_.mean_loss = sums.loss / static_cast<double>(sums.images);  // NaN at the start
+  run_.mean_loss = sums.loss / static_cast<double>(sums.images);  // NaN before the first step
 }
 
 void LossWatch::after_step(HookContext&) {
@@ -40,7 +40,7 @@ void LossWatch::read_pending() {
   if (state.epoch_step % kStepsBetweenReads != 0) return;
   if (pending_) {
     const kernels::LossSums then = pending_->sums.get();
-    run_.state.sums.loss = then.loss;  // complete_sums() comes before this number is used
+    run_.state.sums.loss = then.loss;  // complete_sums() replaces this sum before it is used
     require_finite("the training loss", then.loss, pending_->step);
     run_.mean_loss = then.loss / static_cast<double>(pending_->images);
   }

@@ -1,12 +1,12 @@
 #pragma once
-// The hook that tells an attached profiler when to record.
+// This hook tells an attached profiler when to record.
 
 #include "engine/train/training_run.h"
 
 namespace sculpt {
 
-/// Records the steps that RunSettings::profiled_steps names. Their kernels are launched one by one,
-/// so that the profiler sees the ranges of the ops.
+/// Records the steps that RunSettings::profiled_steps names. The kernels of these steps are
+/// launched one by one, so that the profiler sees the ranges of the ops.
 class ProfilerHook : public Hook {
  public:
   explicit ProfilerHook(TrainingRun& run) : run_(run) {}
@@ -23,7 +23,7 @@ class ProfilerHook : public Hook {
   void after_step(HookContext&) override {
     if (!run_.settings.profiled_steps) return;
     const kernels::TraceHooks& trace = run_.parts.backend.trace;
-    // The counter has moved on.
+    // The number of steps includes this step already.
     const bool was_last = run_.state.steps == run_.settings.profiled_steps->second + 1;
     if (was_last && trace.stop_recording) trace.stop_recording();
   }

@@ -1,5 +1,5 @@
 #pragma once
-// The hook that measures how long steps take.
+// This hook measures how long steps take.
 
 #include <chrono>
 
