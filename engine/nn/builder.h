@@ -10,7 +10,7 @@
 
 namespace sculpt {
 
-/// Kaiming initialisation (He et al. 2015) with the usual options.
+/// The options of Kaiming initialisation (He et al. 2015).
 struct KaimingOptions {
   bool fan_out = true;               ///< false: fan_in
   bool normal = true;                ///< false: uniform

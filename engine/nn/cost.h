@@ -29,7 +29,7 @@ std::vector<LayerCost> layer_costs(const Network& network);
 /// Returns the FLOPs of one training step per image at the current densities of the masks: the sum
 /// of the layers' training_flops().
 double training_flops_per_image(const Network& network);
-/// The same without masked weights.
+/// Returns training_flops_per_image() of the same network without masked weights.
 double dense_training_flops_per_image(const Network& network);
 
 }  // namespace sculpt

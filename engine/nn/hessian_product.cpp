@@ -29,7 +29,7 @@ class WeightLine {
   ~WeightLine() {
     try {
       if (away_) return_to_origin();
-    } catch (const Error&) {  // the error that led here says more
+    } catch (const Error&) {  // the error in flight is more important
     }
   }
   WeightLine(const WeightLine&) = delete;

@@ -1,5 +1,5 @@
 #pragma once
-// The product of the Hessian of a loss with a vector, exact almost everywhere.
+// Computes the product of the Hessian of a loss with a vector, exactly almost everywhere.
 //
 // The gradient g is a smooth function of the weights while the activation patterns of the point w
 // are held (engine/autograd/activation_patterns.h). Its derivative at w is the Hessian H wherever

@@ -1,5 +1,5 @@
 #pragma once
-// A network: its parameters, the recorded training step, and the operations that training uses.
+// A network has parameters, a recorded training step, and the operations that training uses.
 
 #include <functional>
 #include <map>
@@ -37,7 +37,8 @@ class Network {
  public:
   Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch);
 
-  /// The same network on another backend or batch size, with the same weights, state and masks.
+  /// Returns the same network on another backend or with another batch size, with the same weights,
+  /// state and masks.
   std::unique_ptr<Network> rebuild(const kernels::Backend& backend, int64_t max_batch);
 
   const NetworkSpec& spec() const { return spec_; }
@@ -57,8 +58,8 @@ class Network {
 
   /// Copies a batch into the network: uint8 images, which the backend normalises, and labels.
   void load(const Batch& batch, const Normalization& normalization);
-  /// The same from a data set in the backend's memory. `at` lies in the backend's memory, too. Only
-  /// launches kernels.
+  /// Loads a batch from a data set in the backend's memory. `at` lies in the backend's memory, too.
+  /// The function only launches kernels.
   void load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
                      int64_t batch);
   /// Loads float images, [batch][C][H][W], without labels.
@@ -67,11 +68,11 @@ class Network {
   /// Runs the loaded batch and returns sums over its images. The loss uses label smoothing in
   /// training mode only.
   kernels::LossSums forward(Mode mode, uint64_t step = 0);
-  /// The same in two parts that do not wait for a device. Call this part first, in training mode
-  /// only, with the number of the step. Afterwards, everything that kernels need is in the
-  /// backend's memory.
+  /// begin_step() and forward_adding() do the work of forward() without waiting for a device. Call
+  /// begin_step() first, in training mode only, with the number of the step. Afterwards, everything
+  /// that the kernels need is in the backend's memory.
   void begin_step(uint64_t step);
-  /// The second part launches the kernels, which add to loss_sums().
+  /// Launches the kernels of the forward pass, which add to loss_sums().
   void forward_adding(Mode mode);
   /// Returns the sums; waits for the device.
   kernels::LossSums loss_sums() const;

@@ -1,6 +1,6 @@
 #pragma once
 // The interface between an optimizer and everything that trains. The training loop, the timing of
-// dense steps, the benchmarks and the checkpoints know optimizers only through this interface.
+// dense steps, the benchmarks and the checkpoints use optimizers only through this interface.
 
 #include <functional>
 #include <memory>
@@ -18,26 +18,26 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// Sets the learning rate of the following steps. A recorded step of a GPU reads it anew.
+  /// Sets the learning rate of the following steps, including recorded steps of a GPU.
   virtual void set_lr(double lr) = 0;
-  /// One update from the gradients in the arena. Masked weights, and the masked elements of every
-  /// state array, are exactly +0 afterwards. On a GPU it only launches kernels, so that a step can
-  /// be recorded.
+  /// Makes one update from the gradients in the arena. Masked weights, and the masked elements of
+  /// every state array, are exactly +0 afterwards. On a GPU the function only launches kernels, so
+  /// that a step can be recorded.
   virtual void step() = 0;
   void step(double lr) {
     set_lr(lr);
     step();
   }
 
-  /// Forgets all steps: sets the state arrays to zero. Called at the start of every cycle and after
-  /// a rewind.
+  /// Sets the state arrays to zero, which forgets all steps. Called at the start of every cycle and
+  /// after a rewind.
   virtual void reset() { parameters_.zero_optimizer_arrays(); }
 
  protected:
-  /// `state_arrays`: names of the arrays with a value per weight that the optimizer keeps from step
-  /// to step. They are added to the arena, which stores them in its layouts, masks them at a prune,
-  /// copies them with a network and saves them in checkpoints. The arena must be allocated, and
-  /// must outlive the optimizer.
+  /// `state_arrays` names the arrays with a value per weight that the optimizer keeps from step to
+  /// step. The constructor adds them to the arena, which stores them in its layouts, masks them at
+  /// a prune, copies them with a network and saves them in checkpoints. The arena must be
+  /// allocated, and must outlive the optimizer.
   Optimizer(ParameterArena& parameters, const std::vector<std::string>& state_arrays)
       : parameters_(parameters) {
     for (const std::string& name : state_arrays)
@@ -45,7 +45,7 @@ class Optimizer {
   }
 
   ParameterArena& parameters() const { return parameters_; }
-  /// Id of state array number `i`.
+  /// Returns the id of state array number `i`.
   OptimizerArrayId array(size_t i) const { return arrays_[i]; }
 
  private:
@@ -53,11 +53,11 @@ class Optimizer {
   std::vector<OptimizerArrayId> arrays_;
 };
 
-/// Makes the optimizer of a run, or of a copy of its network.
+/// Makes the optimizer of a run or of a copy of the run's network.
 using OptimizerMaker =
     std::function<std::unique_ptr<Optimizer>(ParameterArena&, const OptimOptions&)>;
 
-/// The optimizer that the options ask for.
+/// Returns the optimizer that the options name.
 std::unique_ptr<Optimizer> make_optimizer(ParameterArena& parameters, const OptimOptions& options);
 
 }  // namespace sculpt

@@ -1,5 +1,6 @@
 #pragma once
-// SGD with momentum over the whole parameter arena, fused with the masks (kernels/masked_sgd.h).
+// SGD with momentum. One pass updates the whole parameter arena and applies the masks
+// (kernels/masked_sgd.h).
 
 #include <cstdint>
 #include <vector>
@@ -15,12 +16,12 @@ class Sgd : public Optimizer {
   Sgd(ParameterArena& parameters, const OptimOptions& options);
 
   void set_lr(double lr) override;
-  /// Gradients are scaled down to clip_norm where their norm is larger. The norm is that of all
-  /// unmasked gradients together, before weight decay.
+  /// Makes one update. If the norm of all unmasked gradients together, before weight decay, exceeds
+  /// clip_norm, the gradients are scaled down to that norm.
   void step() override;
   using Optimizer::step;
 
-  /// What the last step scaled the gradients by: below 1 if they were clipped.
+  /// Returns the factor by which the last step scaled the gradients: below 1 if they were clipped.
   double clip_scale() const;
   /// The number of table rows of the last step. Neighbouring parameters with the same weight decay
   /// are updated as one run of elements.
@@ -31,9 +32,9 @@ class Sgd : public Optimizer {
   void follow_layout();
 
   OptimOptions options_;
-  StoredArray::SharedLayout layout_;  // that segments_ were made for
+  StoredArray::SharedLayout layout_;  // the layout that segments_ describe
   int64_t segment_count_ = 0;
-  MirroredBuffer segments_;  // kernels::SgdSegment
+  MirroredBuffer segments_;  // elements are kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;
   Buffer workspace_;
 };

@@ -1,5 +1,5 @@
 #pragma once
-// Settings for the number of cycles that a method trains and for their lengths.
+// Settings for the number of cycles that a method trains, and for the lengths of the cycles.
 
 #include <cstdint>
 #include <string>

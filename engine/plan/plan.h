@@ -34,25 +34,25 @@ struct Cycle {
 /// The limits of a plan. Within these limits no count of steps or images overflows, because a data
 /// set has at most 2^30 images.
 inline constexpr int64_t kMostPlanSteps = 100'000;
-inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< of all cycles together
+inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< counts the epochs of all cycles together
 
 using PlanStep = std::variant<PruneStep, RewindStep, Cycle>;
 using Plan = std::vector<PlanStep>;
 
-/// A step as text, as a config writes it:
+/// Returns a step as text, as a config writes it:
 ///   "prune magnitude global 0.5" · "rewind 10" · "train 30" · "train 30 from 10"
-/// (the last: a schedule of 30 epochs, entered after epoch 10). Densities are written so that
-/// parsing gives back the same number.
+/// The last of these is a schedule of 30 epochs that is entered after epoch 10. Densities are
+/// written so that parsing gives back the same number.
 std::string describe(const PlanStep& step);
 /// Throws Error that quotes the text and says what was expected.
 PlanStep parse_plan_step(std::string_view text);
 /// Parses and validates; errors name the step by number (from 1).
 Plan parse_plan(std::span<const std::string> steps);
 
-/// Throws Error naming the first step that cannot work: unknown criterion or allocation, a density
-/// outside (0, 1] or above what is left, a train step without epochs, a rewind to an epoch that the
-/// first cycle has not passed by then. Also if nothing is trained, or the plan is longer than
-/// kMostPlanSteps or kMostEpochs.
+/// Throws Error naming the first step that cannot work: an unknown criterion or allocation, a
+/// density outside (0, 1] or above what is left, a cycle without epochs, or a rewind to an epoch
+/// that the first cycle has not passed by then. Also throws Error if the plan trains nothing, or is
+/// longer than kMostPlanSteps or kMostEpochs.
 void validate(const Plan& plan);
 
 /// Says why a run of the plan `done` cannot be continued as a run of the plan `longer`, naming the
@@ -61,18 +61,18 @@ std::string difference_from_extension(const Plan& done, const Plan& longer);
 
 /// The number of epochs that are trained, all cycles together.
 int64_t total_epochs(const Plan& plan);
-/// The number of train steps.
+/// The number of cycles.
 int64_t cycle_count(const Plan& plan);
 /// The density after each step.
 std::vector<double> densities(const Plan& plan);
-/// Epochs trained from step `first` on: up to the next prune, from there to the one after it, and
-/// so on to the end.
+/// Returns the number of epochs trained from step `first` on: up to the next prune, from there to
+/// the following prune, and so on to the end.
 std::vector<int64_t> epochs_between_prunes(const Plan& plan, size_t first);
-/// Epochs of the first cycle's schedule whose state later steps rewind to, ascending, without
-/// duplicates; 0 is the initialisation. The trainer stores exactly these.
+/// Returns the epochs of the first cycle's schedule whose state later steps rewind to, ascending,
+/// without duplicates. Epoch 0 is the initialisation. The trainer stores exactly these states.
 std::vector<int64_t> rewind_epochs(const Plan& plan);
 /// Returns the epoch by which a rewind refers to the state after `trained` epochs of the first
-/// cycle. This is an epoch of the cycle's schedule; 0 before training.
+/// cycle. This is an epoch of the cycle's schedule, and 0 before training.
 int64_t rewind_epoch_after(const Plan& plan, int64_t trained);
 
 }  // namespace sculpt

@@ -1,5 +1,5 @@
 #pragma once
-// The cost of a plan before it runs: the FLOPs of nn/cost.h at the densities of each step.
+// Computes the cost of a plan before it runs: the FLOPs of nn/cost.h at the density of each step.
 
 #include <string>
 #include <vector>
@@ -15,7 +15,8 @@ struct PlanStepCost {
   double flops = 0;    ///< training FLOPs of the step
   /// Kept weights of each prunable layer after the step, in the order of the parameters.
   std::vector<int64_t> kept;
-  /// The layers that keep no weight, after a prune whose counts per layer are known beforehand.
+  /// The layers that keep no weight after the step. Known only after prunes whose counts per layer
+  /// do not depend on scores.
   std::vector<std::string> empty_layers;
 };
 
@@ -23,8 +24,8 @@ struct PlanCost {
   std::vector<PlanStepCost> steps;
   int64_t epochs = 0;
   double flops = 0;
-  /// True if the cost is an estimate. Which layers a global ranking prunes is known only when it
-  /// runs, so until then each layer is assumed to lose the same fraction.
+  /// True if the cost is an estimate. The layers from which a global ranking takes weights are
+  /// known only when it runs. Until then each layer is assumed to lose the same fraction.
   bool estimated = false;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// The measurement after a prune. Batch norm's running statistics still belong to the network before
-// the prune; if the options request it, they are estimated again.
+// The measurement after a prune. After the prune, batch norm's running statistics are still those
+// of the network before it; if the options request it, they are estimated again.
 
 #include <cstdint>
 #include <functional>
@@ -25,7 +25,8 @@ bool reestimate_batch_norm(Network& network, const StatisticsImages& images, int
 
 struct AfterPrune {
   Evaluation now;
-  /// With the running statistics from before the prune; no value if `now` has the same statistics.
+  /// The evaluation with the running statistics from before the prune; no value if `now` has the
+  /// same statistics.
   std::optional<Evaluation> before_reestimation;
   int64_t reestimated_on = 0;  ///< number of images
 };

@@ -38,7 +38,7 @@ std::vector<PrunableLayer> prunable_layers(const ParameterArena& parameters);
 
 struct Allocation {
   std::string_view name;
-  double (*share)(const PrunableLayer& layer);  ///< null for global
+  double (*share)(const PrunableLayer& layer);  ///< null for `global`
   std::string_view help;
 };
 
@@ -49,8 +49,9 @@ const Allocation& find_allocation(std::string_view name);
 /// Returns round(density * n), which is what "density" means everywhere.
 int64_t kept_for_density(double density, int64_t n);
 
-/// Returns the same count for a prune that may keep at most `present` of n weights. Throws Error if
-/// there is nothing to prune, if no weight would be kept, or if more than `present` would be kept.
+/// Returns kept_for_density() for a prune that may keep at most `present` of n weights. Throws
+/// Error if there is nothing to prune, if no weight would be kept, or if more than `present` would
+/// be kept.
 int64_t count_to_keep(double density, int64_t n, int64_t present);
 
 /// Returns the number of kept weights of each layer. The sum is exactly `kept`, and no layer is

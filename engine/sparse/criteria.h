@@ -1,15 +1,6 @@
 #pragma once
-// Criteria. A criterion computes a score per prunable weight, and the weights with the highest
-// scores are kept.
-//
-//   magnitude  abs(w). Han et al. 2015; Frankle & Carbin 2019
-//   random     i.i.d. uniform, a function of (seed, index). Gadhikar et al. 2023; Liu et al. 2022
-//   snip       abs(w * dL/dw). Lee et al. 2019
-//   grasp      w * (H g), g = dL/dw, H the Hessian. Wang et al. 2020; see hessian_product.h
-//   synflow    abs(w) * dR/dabs(w). Tanaka et al. 2020; see criteria/synflow.cpp
-//
-// Scores and the arrays that they are computed from stay in the memory of the network's backend;
-// criteria process them through kernels::PruningKernels.
+// A criterion computes a score per prunable weight. A prune keeps the weights with the highest
+// scores.
 
 #include <cstdint>
 #include <functional>
@@ -31,10 +22,10 @@ struct ScoreContext {
   Network& network;
   uint64_t seed = 0;
   PruneOptions options;  ///< criteria read score_batches and synflow_iterations
-  /// For criteria that need data: returns the class-balanced batch `index` in [0,
-  /// options.score_batches). It has the same images in every call and is valid until the next call.
-  /// A batch larger than network.max_batch() is scored in pieces of even size, each with its own
-  /// batch statistics.
+  /// Returns the class-balanced batch `index` in [0, options.score_batches), for criteria that need
+  /// data. The batch has the same images in every call and is valid until the next call. A batch
+  /// larger than network.max_batch() is scored in pieces of even size, each with its own batch
+  /// statistics.
   std::function<Batch(int64_t index)> score_batch = {};
   Normalization normalization = {};
 };
@@ -51,7 +42,7 @@ struct Criterion {
   ScoreResult (*score)(const ScoreContext& context, const PruneStep& step, KeptWeights& kept);
   bool needs_data = false;  ///< calls score_batch
   std::string_view help;
-  std::string_view reads;  ///< config keys that it depends on, separated by spaces
+  std::string_view reads;  ///< config keys that the criterion depends on, separated by spaces
 };
 
 std::span<const Criterion> criteria();
