@@ -9,7 +9,7 @@
 namespace sculpt {
 namespace {
 
-/// "--out" for an option, "CONFIG.toml" for a positional argument.
+/// Returns "--out" for an option, "CONFIG.toml" for a positional argument.
 std::string name_of(const CLI::Option& option) {
   return option.nonpositional() ? option.get_name() : value_name(option);
 }
@@ -29,7 +29,7 @@ void collect(const CLI::App& app, std::vector<const CLI::Option*>& options,
   }
 }
 
-/// "--out=x" -> "--out"
+/// Turns "--out=x" into "--out".
 std::string without_value(const std::string& word) {
   return word.substr(0, word.find('='));
 }
@@ -37,8 +37,8 @@ std::string without_value(const std::string& word) {
 }  // namespace
 
 std::string value_name(const CLI::Option& option) {
-  // "N:INT in [1 - 4096]" or "[FORMAT]:{text,markdown}" where it is checked, but "FIRST:LAST" is a
-  // name.
+  // The name is "N:INT in [1 - 4096]" or "[FORMAT]:{text,markdown}" if the option has a check. In
+  // "FIRST:LAST" the colon belongs to the name.
   const std::string name = option.get_type_name();
   const size_t colon = name.find(':');
   return name.find_first_of(" {", std::min(colon, name.size())) == std::string::npos
@@ -73,7 +73,7 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
     return fmt::format("'{}' is one argument too many", word);
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
-    // "Could not convert: --threads = many"
+    // The message is, for example, "Could not convert: --threads = many".
     const size_t begin = what.find(": "), middle = what.rfind(" = ");
     if (begin != std::string::npos && middle != std::string::npos && begin < middle)
       return fmt::format("{} must be a number, not '{}'",
@@ -89,7 +89,7 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
       return fmt::format("{} needs a value ({})", name, value_name(*option));
     if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
       return fmt::format("{} is missing", name);
-    // "--threads: Value 0 not in range [1 - 4096]"
+    // The message is, for example, "--threads: Value 0 not in range [1 - 4096]".
     const size_t reason = what.find(": ");
     if (reason == std::string::npos) continue;
     std::string text = what.substr(reason + 2);

@@ -21,11 +21,11 @@ using ops::PassProblem;
 
 constexpr ConvPass kPasses[] = {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad};
 
-/// One pass of one layer, timed at several densities.
+/// The times of one pass of one layer at several densities.
 struct Sweep {
   PassProblem problem;
-  double native = HUGE_VAL;         ///< least time of the dense kernels, microseconds
-  std::map<double, double> sparse;  ///< density to least time of the sparse kernels
+  double native = HUGE_VAL;         ///< shortest time of the dense kernels, in microseconds
+  std::map<double, double> sparse;  ///< maps a density to the shortest time of the sparse kernels
 
   void add(double density, const kernels::Timing& timing) {
     native = std::min(native, timing.native);
@@ -47,7 +47,7 @@ Sweep& sweep_of(std::vector<Sweep>& sweeps, const PassProblem& problem) {
   return sweeps.emplace_back(Sweep{problem, HUGE_VAL, {}});
 }
 
-/// Times every different pass of the network under its present masks.
+/// Times every different pass of the network with its present masks.
 void time_passes(Network& network, double density, std::vector<Sweep>& sweeps) {
   kernels::Chooser chooser(kernels::ChoiceFile({}, "", [](const std::string&) {}));
   Graph& graph = network.graph();
@@ -64,8 +64,8 @@ void time_passes(Network& network, double density, std::vector<Sweep>& sweeps) {
       }
 }
 
-/// The density at which the interpolated sparse times cross the dense kernels' time; 0 or 1 if the
-/// sparse kernels lost, or won, at all densities.
+/// Returns the density at which the interpolated sparse times cross the dense kernels' time.
+/// Returns 0 if the sparse kernels were slower at all densities, and 1 if they were faster at all.
 double break_even(const Sweep& sweep) {
   double before_density = 0, before = 0;
   for (const auto& [density, time] : sweep.sparse) {

@@ -11,7 +11,7 @@ namespace {
 
 struct Passes {
   int all = 0, sparse_tuned = 0, sparse_ruled = 0;
-  std::string different;  ///< list of the passes that are not chosen alike
+  std::string different;  ///< list of the passes for which the two networks chose different kernels
   int different_count = 0;
 };
 
@@ -43,7 +43,7 @@ void run(TrainingStep& step) {
 
 void print_row(const MaskedModel& model, const Sparsity& sparsity, const Timed& timed,
                const Passes& passes) {
-  // Timed's ratios are usual / other; here the ruled step is the other one.
+  // The ratios are usual / other, and the step with ruled kernels is the other one.
   const std::vector<double> ratios = timed.ratios();
   fmt::print(
       "| {} | {} | {} | {:.4g} % | {:.2f} | {:.2f} | {:.3f} | {:.2f} to {:.2f} | {} | {} | {} | {} "

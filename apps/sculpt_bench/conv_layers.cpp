@@ -43,7 +43,7 @@ std::vector<float> normal_values(int64_t count, uint64_t stream) {
   return values;
 }
 
-/// The arrays of one convolution on one backend.
+/// Holds the arrays of one convolution on one backend.
 class Layer {
  public:
   Layer(const Backend& backend, const Conv2dShape& shape, int64_t batch)
@@ -86,7 +86,7 @@ class Layer {
     }
   }
 
-  /// What the last run of the pass has written.
+  /// Returns the output of the last run of the pass.
   std::vector<float> result(ConvPass pass) {
     if (pass == ConvPass::forward) return values(y_, shape_.out);
     if (pass == ConvPass::input_grad) return values(dx_, shape_.in);
@@ -108,7 +108,7 @@ class Layer {
     if (backend_.winograd.workspace_bytes == nullptr) return direct;
     return std::max(direct, backend_.winograd.workspace_bytes(shape_, launch_.batch));
   }
-  /// Cell 0 of the activation in a buffer that begins with its guard.
+  /// Returns the address of cell 0 of the activation. The buffer begins with guard cells.
   void* cells(Buffer& buffer, const ActivationShape& shape) const {
     const auto guard = static_cast<size_t>(shape.guard_cells() * backend_.lanes);
     return buffer.data() + guard * backend_.activation_bytes;
@@ -138,7 +138,8 @@ double relative_error(const std::vector<float>& values, const std::vector<float>
   return std::sqrt(error / norm);
 }
 
-/// Different 3x3 convolutions of the network that leave the size of their planes.
+/// Returns the different 3x3 convolutions of the network whose output planes are as large as their
+/// input planes.
 std::vector<Conv2dShape> shapes_of(const Graph& graph) {
   std::vector<Conv2dShape> shapes;
   for (const auto& node : graph.nodes()) {
@@ -168,7 +169,7 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass,
   for (const bool winograd : {false, true}) {
     tested.run(pass, winograd);
     errors[winograd] = relative_error(tested.result(pass), exact.result(pass));
-    timed.run(pass, winograd);  // warms up
+    timed.run(pass, winograd);  // this call warms up
   }
   const Timed times = compare([&] { timed.run(pass, false); }, [&] { timed.run(pass, true); },
                               rounds, least_seconds);

@@ -10,9 +10,9 @@
 namespace sculpt::bench {
 namespace {
 
-// kernels/cuda: a sum and a sum of squares in double per channel and tile, whose rows are 128
-// pixels as a rule; groups narrower than this run without the matrix multiplication, and leave
-// none.
+// In kernels/cuda, a convolution leaves a sum and a sum of squares in double per channel and tile;
+// a tile usually has rows of 128 pixels. Convolutions with groups narrower than kNarrowGroup run
+// without matrix multiplication and leave no sums.
 constexpr double kSumBytes = 16.0 / 128;
 constexpr int64_t kNarrowGroup = 8;
 
@@ -23,7 +23,7 @@ bool is_narrow(const Graph& graph, const Node& convolution) {
   return groups > 1 && std::min(weight[1], weight[0] / groups) < kNarrowGroup;
 }
 
-/// True if a convolution on a GPU leaves sums beside v.
+/// Returns true if a convolution on a GPU leaves sums beside v.
 bool has_sums(const Graph& graph, Value v) {
   const auto makes = [&](const auto& node) {
     return node->output == v && node->info.op == "conv2d" && !is_narrow(graph, *node);
@@ -72,7 +72,8 @@ class Rows {
 }  // namespace
 
 void print_floors(const StepOptions& options) {
-  // One image is enough to record a step: what activations cost grows with the batch.
+  // One image is enough to record a step, because the cost of activations is computed for
+  // options.batch images.
   const Network network(network_spec(options), kernels::cpu_backend(), 1);
   const Graph& graph = network.graph();
   const Storage storage = {options.precision == "bf16" ? 2.0 : 4.0, kSumBytes, has_sums};

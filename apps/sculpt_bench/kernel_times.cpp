@@ -22,8 +22,8 @@ using kernels::Backend;
 using kernels::GradWrite;
 using kernels::Launch;
 
-/// Seconds of one call of `body`, which may only launch. A device is waited for once per round, so
-/// that launches overlap with kernels as they do in training.
+/// Returns the seconds of one call of `body`, which may only launch kernels. The function waits for
+/// a device once per round, so that launches overlap with kernels as they do in training.
 double seconds_per_call(const Backend& backend, double least_seconds,
                         const std::function<void()>& body) {
   using Clock = std::chrono::steady_clock;
@@ -35,7 +35,7 @@ double seconds_per_call(const Backend& backend, double least_seconds,
     if (backend.memory) backend.memory->synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  seconds_of(1);  // warms up
+  seconds_of(1);  // this call warms up
   int64_t calls = 1;
   double best = std::numeric_limits<double>::infinity();
   for (int round = 0; round < kRounds;) {
@@ -63,7 +63,7 @@ std::string shape_of(const Graph& graph, const Node& node) {
   return text;
 }
 
-/// Collects times; a kernel of the same shape is timed once and counted.
+/// Collects times. A kernel of the same shape is timed once; later calls are only counted.
 class Times {
  public:
   Times(const Backend& backend, double least_seconds)
@@ -93,7 +93,8 @@ void time_ops(Times& times, Network& network) {
   const Storage storage = storage_of(graph);
   for (const bool forward : {true, false})
     for (const auto& node : graph.nodes()) {
-      if (!forward && node->output.index < 0) continue;  // a loss makes its gradient going forward
+      // A loss computes its gradient in the forward pass.
+      if (!forward && node->output.index < 0) continue;
       times.add(fmt::format("{}, {}", node->info.op, forward ? "forward" : "backward"),
                 shape_of(graph, *node), 1,
                 forward ? forward_cost(graph, *node, batch, storage)
@@ -107,7 +108,8 @@ void time_update(Times& times, Network& network) {
   const auto optimizer = make_optimizer(parameters, OptimOptions{});
   optimizer->set_lr(0);
   const auto count = static_cast<double>(parameters.count());
-  // Weight, momentum and gradient are read, the first two written; a mask byte; the compute copy.
+  // The update reads weight, momentum and gradient and writes the first two. It also reads a byte
+  // of the mask and writes the compute copy.
   const size_t bytes =
       5 * parameters.element_bytes() + 1 + parameters.backend().compute_weight_bytes;
   times.add("masked SGD", fmt::format("{} weights", parameters.count()), 1,
@@ -142,7 +144,8 @@ void time_pruning(Times& times, Network& network) {
     first += layer.count;
   }
   std::vector<kernels::RankingSegment> global = {{0, runs.count, kept.kept() / 10}};
-  // Five passes over scores and candidates, one byte of mask (kernels/cuda/ranking/ranking.cu).
+  // The ranking makes five passes over scores and candidates and writes one byte of mask per weight
+  // (kernels/cuda/ranking/ranking.cu).
   const Cost cost{0, n * (5 * (static_cast<double>(element) + 1) + 1)};
   for (const auto* segments : {&global, &per_layer})
     times.add(segments == &global ? "ranking, global" : "ranking, per layer",
@@ -162,7 +165,7 @@ std::vector<KernelTime> time_kernels(Network& network, double least_seconds) {
   const std::vector<int32_t> labels(static_cast<size_t>(network.max_batch()), 0);
   const std::vector<float> ones(static_cast<size_t>(image.channels), 1.0f);
   network.load({pixels.data(), labels.data(), network.max_batch()}, {ones, ones});
-  // Every buffer holds numbers; on blocks, some would not be written.
+  // A step node by node fills every buffer. A step in blocks would leave some buffers unwritten.
   network.graph().set_profiling(true);
   network.forward(Mode::train);
   network.backward();
@@ -177,7 +180,7 @@ BackendRates measure_backend(const Backend& backend, double least_seconds) {
   const char* const what = "the rates of the machine";
   BackendRates rates;
   const Launch launch{backend.lanes, backend.stream};
-  // 256 MiB each; a pass of the add's gradient is a copy.
+  // Each array has 256 MiB. The backward pass of an addition is a copy.
   const int64_t elements = (int64_t{256} << 20) / static_cast<int64_t>(backend.activation_bytes);
   const ActivationShape plane{64, 256, elements / (64 * 256 * backend.lanes), 0};
   const size_t bytes =
@@ -196,7 +199,8 @@ BackendRates measure_backend(const Backend& backend, double least_seconds) {
   Buffer x(static_cast<size_t>(side * side) * backend.activation_bytes, what, backend.memory);
   Buffer y(x.bytes(), what, backend.memory);
   Buffer workspace(backend.linear.workspace_bytes(square, side), what, backend.memory);
-  // Numbers that switch transistors: a GPU multiplies zeros at higher clocks.
+  // A GPU multiplies zeros at higher clocks, because they switch fewer transistors; hence random
+  // numbers.
   std::vector<float> values(static_cast<size_t>(side * side));
   const RandomStream random(1, Purpose::test);
   for (size_t i = 0; i < values.size(); ++i)
@@ -204,7 +208,7 @@ BackendRates measure_backend(const Backend& backend, double least_seconds) {
   Staging staging(what, backend.memory);
   backend.input.load_f32(x.data(), staging.send(std::span<const float>(values)), {side, 1, 1, 0},
                          rows);
-  // Activations are weights, too: both have the same bytes per element.
+  // The activations also serve as weights, because both have the same bytes per element.
   const double product = seconds_per_call(backend, least_seconds, [&] {
     backend.linear.forward(y.data(), x.data(), x.data(), nullptr, square, workspace.data(), rows);
   });

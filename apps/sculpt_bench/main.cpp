@@ -1,9 +1,10 @@
-// sculpt_bench: times training steps. `profile` prints where a step's time goes on the CPU;
-// `kernels` times each kernel by itself, on any device; `floors` prints what the kernels of a GPU
+// sculpt_bench times training steps. `profile` prints how a step's time divides on the CPU;
+// `kernels` times each kernel separately, on any device; `floors` prints what the kernels of a GPU
 // must move and compute; `sparse` compares steps of masked networks on kernels that skip masked
-// weights and on dense ones; `conv` compares Winograd convolutions with direct ones; `serve` runs
-// steps on request, so that tools/bench_pytorch.py and tools/bench_sparse.py can alternate them
-// with other engines' in one run.
+// weights and on dense kernels; `choices` compares kernels chosen by timing and by the rule; `rule`
+// measures the densities behind the rule; `conv` compares Winograd convolutions with direct ones;
+// `serve` runs steps on request, so that tools/bench_pytorch.py and tools/bench_sparse.py can
+// alternate them with steps of other engines.
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -30,10 +31,11 @@ namespace sculpt::bench {
 namespace {
 
 void say(const std::string& line) {
-  std::cout << line << std::endl;  // flushed: the other side waits for it
+  std::cout << line << std::endl;  // flushes, because the other process waits for it
 }
 
-// Protocol: a line of JSON when ready and after each `run K`; `quit` or end of input ends.
+// Protocol: the program writes a line of JSON when it is ready and after each `run K`; `quit` or
+// the end of the input ends it.
 void serve(TrainingStep& step, int64_t batch) {
   const bool on_device = step.network().graph().backend().memory != nullptr;
   step.run();
@@ -61,7 +63,7 @@ std::map<std::string, SparseKernels> sparse_kernels_by_name() {
           {"off", SparseKernels::off}};
 }
 
-/// CLI::PositiveNumber prints the largest number there is, in all of its digits.
+/// Replaces CLI::PositiveNumber, whose message prints the largest double with all of its digits.
 CLI::Validator above_zero() {
   return {[](std::string& text) {
             double value = 0;
@@ -162,7 +164,7 @@ int run(int argc, char** argv) {
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   try {
     app.parse(argc, argv);
-  } catch (const CLI::Success& success) {  // --help
+  } catch (const CLI::Success& success) {  // the user asked for --help
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     fmt::print(stderr, "error: {}\n", option_error_line(app, error, "sculpt_bench"));

@@ -29,7 +29,7 @@ void prune_to(Network& network, const char* criterion, const char* allocation, d
   prune(ScoreContext{network, 1, {}, {}, {}}, {criterion, allocation, 1 - sparsity});
 }
 
-/// On the CPU, whatever the benchmark runs on.
+/// The network is on the CPU, whatever device the benchmark uses.
 std::unique_ptr<Network> network_of(const StepOptions& step) {
   auto network = std::make_unique<Network>(network_spec(step), kernels::cpu_backend(), step.batch);
   network->initialise(1);
@@ -37,7 +37,7 @@ std::unique_ptr<Network> network_of(const StepOptions& step) {
 }
 
 void train(Network& network, int64_t steps) {
-  data::DataOptions options;  // the built-in images
+  data::DataOptions options;  // the defaults are the built-in images
   options.synthetic_train = std::max(options.synthetic_train, network.max_batch());
   const data::DataSplits images = data::load(options, 1);
   const auto source = data::make_train_loader(images.train, options, network.max_batch(), 1);
@@ -72,7 +72,8 @@ std::vector<MaskedModel> magnitude_masks(const StepOptions& step, const MaskOpti
   std::vector<MaskedModel> made;
   const auto network = network_of(step);
   train(*network, options.training);
-  // Each mask is a part of the one before: the order of magnitudes is the same.
+  // The prunes go from low to high sparsity, so that each mask is a subset of the one before. The
+  // weights do not change in between.
   std::vector<double> sparsities = options.sparsities;
   std::ranges::sort(sparsities);
   for (const double sparsity : sparsities) {
@@ -86,7 +87,7 @@ std::string unquoted(const std::string& toml) {
   return toml.size() >= 2 && toml.front() == '"' ? toml.substr(1, toml.size() - 2) : toml;
 }
 
-/// As the config beside the checkpoint says, if there is one.
+/// Sets the model and width of the config beside a checkpoint, if there is a config.
 void take_config(StepOptions& step, const fs::path& config) {
   if (!fs::exists(config)) return;
   const auto values = flatten_config(read_text(config), config.string());
@@ -96,7 +97,7 @@ void take_config(StepOptions& step, const fs::path& config) {
     step.width = std::stod(width->second);
 }
 
-/// Outputs of the last linear layer.
+/// Returns the number of outputs of the last linear layer.
 std::optional<int64_t> classes_of(const safetensors::File& file) {
   std::optional<int64_t> classes;
   for (const safetensors::Tensor& tensor : file.tensors())

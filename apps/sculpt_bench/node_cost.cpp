@@ -10,7 +10,7 @@ double bytes_of(const Graph& graph, Value v, int64_t batch, const Storage& stora
   return static_cast<double>(graph.shape(v).elements_per_image() * batch) * storage.element_bytes;
 }
 
-/// Multiply-accumulates of a forward pass, without those that the mask spares.
+/// Returns the multiply-accumulates of a forward pass, without those of masked weights.
 double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
   const auto macs = static_cast<double>(node.info.macs * batch);
   if (node.info.weight < 0) return macs;
@@ -20,7 +20,7 @@ double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
   return macs * (1 - masked / static_cast<double>(mask.size()));
 }
 
-/// Bytes that adding to a gradient reads before it writes.
+/// Returns the bytes that are read because a gradient is added to and not overwritten.
 double read_before(const Graph& graph, const Node& node, size_t input, int64_t batch,
                    const Storage& storage) {
   return node.grad_write[input] == kernels::GradWrite::accumulate
@@ -43,7 +43,8 @@ Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Sto
   if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch, storage);
   const double sums = storage.sum_bytes / storage.element_bytes;
   if (node.info.op == "batch_norm") {
-    // Statistics need a pass of their own before anything can be written, unless x came with sums.
+    // Statistics need a pass of their own over x before anything can be written, unless sums came
+    // with x.
     const Value x = node.inputs[0];
     cost.bytes += bytes_of(graph, x, batch, storage) * (storage.has_sums(graph, x) ? sums : 1);
   } else if (node.output.index >= 0 && storage.has_sums(graph, node.output)) {
@@ -79,8 +80,8 @@ Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const St
       cost.bytes += x + read_before(graph, node, i, batch, storage);
     if (node.backward_reads_input(i)) cost.bytes += x;
   }
-  // The reductions of batch norm read gradient, input and, where it tells the gate, output once
-  // more.
+  // The reductions of batch norm read the gradient and the input once more, and also the output if
+  // it tells whether the gate was open.
   if (node.info.op == "batch_norm") cost.bytes += 2 * dy + y;
   return cost;
 }

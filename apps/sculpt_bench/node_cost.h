@@ -1,7 +1,7 @@
 #pragma once
-// What an op of a recorded network must move and compute: its floor. Every activation is read and
-// written once, and nothing stays in a cache; weights are left out, being small beside them. Only
-// weights that the mask keeps are multiplied.
+// Computes the floor of an op of a recorded network: what it must move and compute. Every
+// activation is read and written once, and nothing stays in a cache. Weights are left out, because
+// they are small beside the activations. Only weights that the mask keeps are multiplied.
 
 #include <cstdint>
 
@@ -16,25 +16,26 @@ struct Cost {
   Cost operator+(const Cost& other) const { return {flops + other.flops, bytes + other.bytes}; }
 };
 
-/// How the activations of a backend lie in memory.
+/// Says how the activations of a backend are stored.
 struct Storage {
   double element_bytes = 0;
   /// Bytes per element of the batch-norm sums that a convolution leaves beside its output.
   double sum_bytes = 0;
-  /// True if batch norm finds the sums beside its input and does not read the input for them.
+  /// Returns true if batch norm finds sums beside its input v and therefore does not read v to
+  /// compute statistics.
   bool (*has_sums)(const Graph& graph, Value v) = nullptr;
 };
 
-/// Storage of the graph's backend.
+/// Returns the storage of the graph's backend.
 Storage storage_of(const Graph& graph);
 
 Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
-/// Both gradients of a layer with a weight.
+/// Returns the cost of the backward pass; for a layer with a weight, the cost of both gradients.
 Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 
-/// The gradient of the weight of a layer that has one.
+/// Returns the cost of the weight gradient of a layer that has a weight.
 Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
-/// Nothing if the layer reads images, which have no gradient.
+/// Returns no cost if the layer reads images, which have no gradient.
 Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 
 }  // namespace sculpt::bench

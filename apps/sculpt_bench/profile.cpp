@@ -40,7 +40,7 @@ double mebibytes(size_t bytes) {
 }
 
 struct Row {
-  double forward = 0, backward = 0;  // seconds a step
+  double forward = 0, backward = 0;  // seconds per step
   Cost cost;
 };
 
@@ -100,7 +100,7 @@ void print_profile(TrainingStep& step, int steps) {
   graph.set_profiling(true);
   step.load_seconds = step.update_seconds = 0;
   const double step_seconds = seconds_per_step(step, steps);
-  const int64_t peak_bytes = peak_memory_bytes();  // not that of the copy test below
+  const int64_t peak_bytes = peak_memory_bytes();  // before the copy test below raises it
   const MachineRates rates = measure_machine();
 
   Cost all;

@@ -1,6 +1,6 @@
 #pragma once
-// One batch of noise, again and again, for timing. A device keeps it in its memory, as training
-// does with its data set.
+// A source of one batch of noise that repeats, for timing. A device keeps the batch in its memory,
+// as training does with its data set.
 
 #include <vector>
 
@@ -33,7 +33,7 @@ class RandomImages final : public BatchSource {
   }
 
  private:
-  static constexpr int64_t kSteps = 100;  // of an epoch
+  static constexpr int64_t kSteps = 100;  // steps of an epoch
 
   ImageShape shape_;
   int64_t classes_, batch_, step_ = 0;

@@ -17,7 +17,7 @@ using kernels::GradWrite;
 
 constexpr std::array kPasses = {"forward", "input gradient", "weight gradient"};
 
-/// A convolution's weight and what it works on: the activations are the network's.
+/// Holds the weight of a convolution. The activations that it works on are those of the network.
 class Layer {
  public:
   Layer(Graph& graph, const Node& node, const kernels::Conv2dShape& shape)

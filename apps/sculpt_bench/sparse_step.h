@@ -1,5 +1,6 @@
 #pragma once
-// Whole training steps of masked networks: kernels that skip masked weights against dense ones.
+// Compares whole training steps of masked networks on kernels that skip masked weights and on dense
+// kernels.
 
 #include "apps/sculpt_bench/masks.h"
 #include "apps/sculpt_bench/training_step.h"
@@ -7,15 +8,15 @@
 namespace sculpt::bench {
 
 struct SparseStepOptions {
-  int rounds = 5;            ///< blocks of steps of each, in turn
-  double least_seconds = 1;  ///< of a block
-  bool layers = false;       ///< also each convolution and pass by itself
+  int rounds = 5;            ///< blocks of steps of each kind, alternating
+  double least_seconds = 1;  ///< shortest length of a block
+  bool layers = false;       ///< true: also times each convolution and pass separately
   double layer_seconds = 0.01;
 };
 
-/// Prints a table with a row for each of the masked networks: how sparse it is, all together and
-/// its densest and sparsest layer, and steps of both, in turn. With `layers` a table of these
-/// follows for each.
+/// Prints a table with a row for each masked network: its sparsity (of all weights, of its densest
+/// and of its sparsest layer) and the times of both kinds of steps, which alternate. With `layers`,
+/// a table of the convolutions follows for each network.
 void print_sparse_steps(const std::vector<MaskedModel>& models, const SparseStepOptions& options);
 
 }  // namespace sculpt::bench

@@ -16,7 +16,8 @@ void warn(const std::string& text) {
   fmt::print(stderr, "warning: {}\n", text);
 }
 
-/// Else the times would pass for the library's.
+/// Warns if the library could not run some passes, because the times would otherwise be taken for
+/// the library's.
 void warn_about_fallbacks(const kernels::Device& device) {
   if (device.chooser == nullptr) return;
   const std::string fallbacks = kernels::describe_fallbacks(*device.chooser);
@@ -71,7 +72,7 @@ void TrainingStep::run() {
   }
   load_seconds += now() - start;
   network_->begin_step(0);
-  // Small, so that hundreds of steps on noise stay finite.
+  // The rate is small, so that hundreds of steps on noise stay finite.
   optimizer_->set_lr(1e-4);
   recorder_->run(options_.batch, [&] {
     feed_->load();

@@ -1,5 +1,5 @@
 #pragma once
-// One training step on made-up images, to be timed: load, forward, backward, update.
+// A training step on random images, to be timed: load, forward, backward, update.
 
 #include <cstdint>
 #include <memory>
@@ -19,13 +19,13 @@ struct StepOptions {
   int64_t batch = 128;
   int64_t image_size = 32;
   int64_t classes = 10;
-  std::string device = "cpu";      ///< as sculpt_run's --device
-  std::string precision = "auto";  ///< as train.precision
-  std::string conv = "native";     ///< as train.conv
-  /// The same choices as train.sparse. SparseKernels::tuned times kernels anew: no earlier choices
-  /// are read, and none are kept.
+  std::string device = "cpu";      ///< same values as sculpt_run's --device
+  std::string precision = "auto";  ///< same values as train.precision
+  std::string conv = "native";     ///< same values as train.conv
+  /// Same choices as train.sparse. SparseKernels::tuned times kernels again: earlier choices are
+  /// neither read nor kept.
   SparseKernels sparse = SparseKernels::automatic;
-  bool winograd = true;  ///< as train.winograd
+  bool winograd = true;  ///< the setting train.winograd
 };
 
 NetworkSpec network_spec(const StepOptions& options);
@@ -34,9 +34,10 @@ class TrainingStep {
  public:
   explicit TrainingStep(const StepOptions& options);
 
-  /// Runs one step; adds the seconds of what is not in the graph to the members below.
+  /// Runs one step. Adds the seconds that the step spends outside of the graph to the members
+  /// below.
   void run();
-  /// Waits for the steps that a device has been given.
+  /// Waits for the steps that have been launched on a device.
   void finish() { network_->loss_sums(); }
 
   Network& network() { return *network_; }

@@ -34,7 +34,7 @@ Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SC
 constexpr const char* kUsage[] = {"sculpt_run CONFIG.toml [OPTIONS]",
                                   "sculpt_run --resume RUN_FOLDER [OPTIONS]"};
 
-/// The message where the positional argument is missing.
+/// Returns the message for a missing positional argument.
 std::string missing_config(const CommandLine& line) {
   const char* missing = line.resume    ? "the run folder to go on in"
                         : line.restart ? "the run folder to start over in"
@@ -43,7 +43,7 @@ std::string missing_config(const CommandLine& line) {
                      kUsage[1]);
 }
 
-/// What --help prints, for `width` columns.
+/// Returns what --help prints, for `width` columns.
 std::string help_text(const CLI::App& app, size_t width) {
   std::istringstream lines(app.get_footer());
   std::string footer;

@@ -28,18 +28,19 @@ std::string c_library() {
   return std::string("glibc ") + gnu_get_libc_version();
 }
 
-/// Identifies the linked program. A commit does not: the tree may have had changes.
+/// Identifies the linked program. The commit would not, because the working tree may have had
+/// changes.
 std::string this_build() {
   return kernels::build_id(reinterpret_cast<const void*>(&environment_json));
 }
 
-/// The text under a key; empty if there is none.
+/// Returns the text under a key, or "" if there is none.
 std::string text_of(const nlohmann::json& environment, const char* key) {
   const auto found = environment.find(key);
   return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-/// Bytes of the L2 cache; -1 if they are not recorded.
+/// Returns the bytes of the recorded L2 cache, or -1 if they are not recorded.
 int64_t l2_of(const nlohmann::json& environment) {
   const auto caches = environment.find("caches");
   if (caches == environment.end() || !caches->is_object()) return -1;
@@ -92,7 +93,7 @@ RunInputs recorded_inputs(const std::string& json) {
 std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now) {
   std::vector<std::string> changes;
   const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  // A value that is missing, or that someone edited into another type, says nothing.
+  // A value that is missing, or that someone has edited into another type, is not compared.
   const auto compare = [&](const char* key, const auto& now_value, const auto& describe) {
     using T = std::decay_t<decltype(now_value)>;
     try {

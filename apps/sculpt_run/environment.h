@@ -1,5 +1,5 @@
 #pragma once
-// What a run ran on: environment.json.
+// Describes the machine and program of a run in environment.json.
 
 #include <string>
 #include <vector>
@@ -11,14 +11,16 @@ namespace sculpt {
 
 std::string environment_json(const RunIdentity& identity);
 
-/// Describes every change since `json`, an environment.json, was written that may alter the bits of
-/// the result: one sentence for each, none if there is none.
+/// Describes every change since `json` (an environment.json) was written that may alter the bits of
+/// the result. Returns one sentence for each change.
 std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now);
 
-/// Describes a choice between kernels that is not the recorded one; empty if all are.
+/// Describes a choice between kernels that differs from the recorded one. Returns "" if all choices
+/// are as recorded.
 std::string change_of_choices(const kernels::Choices& recorded, const kernels::Choices& made);
 
-/// What `json`, an environment.json, says that the run read; empty where it says nothing.
+/// Returns the inputs that `json` (an environment.json) records. Inputs that it does not record are
+/// empty.
 RunInputs recorded_inputs(const std::string& json);
 
 }  // namespace sculpt

@@ -1,5 +1,5 @@
 #pragma once
-// The things a run works with, made from its options: data, network, backend.
+// Makes what a run works with from its options: data, network, backend.
 
 #include <memory>
 #include <string>
@@ -14,7 +14,8 @@ namespace sculpt {
 
 class Experiment {
  public:
-  /// What the images are for: blank ones will do for plans and tables, which then need no files.
+  /// Says what the images are used for. Blank images suffice for plans and tables, which then need
+  /// no files.
   enum class Images { real, blank };
 
   /// Reads the data and builds the network. Throws Error naming file and fix.
@@ -25,12 +26,13 @@ class Experiment {
   BatchSource& train() { return *train_; }
   BatchSource& test() { return *test_; }
   RunIdentity identity() const;
-  /// Class-balanced batch `index` for criteria that need data; valid until the next call.
+  /// Returns the class-balanced batch `index` for criteria that need data. The batch is valid until
+  /// the next call.
   Batch score_batch(int64_t index);
-  /// Images for prune.reestimate_batch_norm; see StatisticsImages.
+  /// Returns images for prune.reestimate_batch_norm; see StatisticsImages.
   Batch statistics_images(int64_t first, int64_t count);
-  /// Throws Error naming the class and the fix if one has fewer training images. Without labels
-  /// only the number of all images is checked.
+  /// Throws Error naming the class and the fix if a class has fewer than `per_class` training
+  /// images. If labels are unknown, only the number of all images is checked.
   void require_images_to_score(int64_t per_class, bool labels_known) const;
 
  private:
@@ -41,7 +43,7 @@ class Experiment {
   std::unique_ptr<BatchSource> train_, test_;
   std::unique_ptr<Network> network_;
   data::OwnedBatch score_batch_, statistics_images_;
-  std::vector<int32_t> statistics_order_;  // made when it is first asked for
+  std::vector<int32_t> statistics_order_;  // made on first use
 };
 
 }  // namespace sculpt

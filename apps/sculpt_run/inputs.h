@@ -1,6 +1,6 @@
 #pragma once
-// The inputs of a run: the data set and the file of model.init_from. A run that is resumed must
-// read what it was started with.
+// The inputs of a run are the data set and the file model.init_from. A resumed run must read the
+// same inputs as at its start.
 
 #include "apps/sculpt_run/request.h"
 #include "engine/nn/network.h"
@@ -8,19 +8,19 @@
 
 namespace sculpt {
 
-/// Names the file of model.init_from, and its fingerprint where the file has been read.
+/// Adds the path of the file model.init_from, and its fingerprint if the file has been read.
 void add_initial(const Request& request, RunInputs& inputs);
 
-/// A resume calls this function: it throws UsageError if the folder's environment.json records
-/// other inputs. Takes over what it records of a file that is not there any more.
+/// Call this before a resume. Throws UsageError if the folder's environment.json records other
+/// inputs. Copies the recorded fingerprint of a file that is missing now.
 void follow_recorded_inputs(const RunFolder& folder, RunInputs& inputs);
 
-/// A run that starts calls this function: it loads the file of model.init_from, if there is one.
-/// Throws UsageError if it does not fit the network, or if its masks do not fit the plan.
+/// Call this before a start. Loads the file model.init_from, if there is one. Throws UsageError if
+/// the file does not fit the network, or if its masks do not fit the plan.
 void require_start(const Request& request, Network& network);
 
-/// Puts the file of model.init_from, if there is one, over the initialisation. Throws Error if it
-/// is missing.
+/// Loads the file model.init_from, if there is one, over the initial values. Throws Error if the
+/// file is missing.
 void load_initial(const Request& request, ParameterArena& parameters);
 
 }  // namespace sculpt

@@ -15,13 +15,14 @@ namespace {
 constexpr int64_t kNanoseconds = 1'000'000'000;
 constexpr int64_t kBurst = 2 * kNanoseconds;
 
-// When the process was asked to end, in nanoseconds of CLOCK_MONOTONIC; 0: not yet. One number, so
-// that handlers in two threads agree about which signal was the first.
+// The time of the first signal that asked the process to end, in nanoseconds of CLOCK_MONOTONIC; 0
+// if there was none. A single number makes handlers in two threads agree which signal was the
+// first.
 std::atomic<int64_t> asked_at{0};
-std::atomic<bool> stop_requested{false};  // by the program itself
+std::atomic<bool> stop_requested{false};  // set by request_stop()
 static_assert(std::atomic<int64_t>::is_always_lock_free, "handlers must not wait for a lock");
 
-// On a terminal the line replaces the one that is being redrawn.
+// On a terminal, this line replaces the line that is being redrawn.
 constexpr std::string_view kLine =
     "stopping after this step; a second Ctrl-C at least two seconds later ends it at once\n";
 std::string_view before_line;
@@ -35,12 +36,12 @@ int64_t now() {
 void write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
-    if (written <= 0) return;  // nobody can be told
+    if (written <= 0) return;  // there is no way to report this
     text.remove_prefix(static_cast<size_t>(written));
   }
 }
 
-// Uses only what POSIX allows in a handler.
+// The handler only calls functions that POSIX allows in a handler.
 extern "C" void on_interrupt(int signal) {
   const int saved_errno = errno;
   int64_t first = 0;
@@ -49,7 +50,7 @@ extern "C" void on_interrupt(int signal) {
     write_all(kLine);
   } else if (now() - first >= kBurst) {
     std::signal(signal, SIG_DFL);
-    std::raise(signal);  // delivered when this handler returns
+    std::raise(signal);  // the signal is delivered when this handler returns
   }
   errno = saved_errno;
 }

@@ -1,4 +1,4 @@
-// sculpt_run: trains a network by a plan of prune, rewind and train steps that a config decides.
+// sculpt_run trains a network by the plan of prune, rewind and train steps that a config defines.
 
 #include <cerrno>
 #include <cstring>
@@ -48,14 +48,14 @@ void warn_about_environment(const Request& request, const RunIdentity& identity,
     warn(change + ": the result can differ in the last bits from an uninterrupted one");
 }
 
-/// Once the network, and with it every plan of the library, has been made.
+/// Call this after the network has been made, because then all plans of the library exist.
 void warn_about_fallbacks(const kernels::Device& device) {
   if (device.chooser == nullptr) return;
   const std::string fallbacks = kernels::describe_fallbacks(*device.chooser);
   if (!fallbacks.empty()) warn(fallbacks);
 }
 
-/// A device that cannot be had is an error of the arguments.
+/// A device that is not available is an error of the arguments.
 kernels::Device open(const CommandLine& line, const Request& request) try {
   const TrainOptions& train = request.options.train;
   kernels::Device device = kernels::open_device(line.device, train.precision, train.conv, warn);
@@ -74,8 +74,8 @@ void say_device(const kernels::Device& device) {
       device.reason);
 }
 
-/// Data, network and checks before anything is written: what is wrong with them has changed
-/// nothing.
+/// Reads the data, makes the network, and checks both before anything is written. Their errors are
+/// usage errors, because nothing has been changed.
 std::unique_ptr<Experiment> checked_experiment(const Request& request,
                                                const kernels::Device& device) try {
   auto experiment = std::make_unique<Experiment>(request.options, device);
@@ -115,14 +115,14 @@ void restore_lost_summary(RunStore& store) {
                    store.folder().end_state().string()));
 }
 
-/// A damaged result is an error of the run folder, and nothing has been changed.
+/// A damaged result is an error of the run folder that is given, because nothing has been changed.
 RunSummary checked_result(const RunStore& store) try {
   return store.check_result();
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
 
-/// Prints the result of a finished run, once it has been found to be whole.
+/// Prints the result of a finished run after checking that it is complete.
 int show_finished(RunStore& store, RunLock& lock) {
   restore_lost_summary(store);
   lock.require_held();
@@ -217,7 +217,7 @@ int run(const Request& request, const kernels::Device& device) {
   return kExitOk;
 }
 
-/// --help-config, --plan, --describe, --version: only prints.
+/// Does what --help-config, --plan, --describe and --version ask for, which is only to print.
 void show(const CommandLine& line) {
   if (line.version) return out().print(version_text());
   if (!line.help_config.empty()) {
@@ -238,7 +238,8 @@ void set_threads(const CommandLine& line) {
   if (!problem.empty()) warn(problem);
 }
 
-/// The run's records lie in its folder, so a run goes on without an output; what only prints fails.
+/// A run goes on without a standard output, because its records are in its folder. A command that
+/// only prints fails.
 int exit_code(int code, bool only_prints) {
   const int problem = out().error();
   if (problem == 0 || (!only_prints && problem == EPIPE)) return code;

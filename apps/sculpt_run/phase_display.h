@@ -1,5 +1,6 @@
 #pragma once
-// Shows long phases (engine/core/phase.h) to a person and ends them when the process is asked to.
+// Shows long phases (engine/core/phase.h) to a person, and ends them when the process is asked to
+// end.
 
 #include <chrono>
 
@@ -7,9 +8,9 @@
 
 namespace sculpt {
 
-/// On a terminal a phase of more than a moment is a line that is redrawn; elsewhere it is a line
-/// after five seconds and one every thirty seconds from then on. Throws Interrupted out of the
-/// phase once interrupted() is true.
+/// On a terminal, a phase of more than a moment is shown as a line that is redrawn. In a file or
+/// pipe, a line appears after five seconds and every thirty seconds from then on. Throws
+/// Interrupted from inside the phase once interrupted() is true.
 class PhaseDisplay : public PhaseWatcher {
  public:
   PhaseDisplay();

@@ -11,7 +11,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// No further density is timed after so many seconds, and no further step of one density.
+// After kSecondsForAll, no further density is timed. After kSecondsForOne, no further step of a
+// density is timed.
 constexpr double kSecondsForAll = 8;
 constexpr double kSecondsForOne = 1;
 constexpr int kSteps = 3;
@@ -20,7 +21,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Keeps so many weights of each prunable layer, chosen at random: each choice is equally likely
+/// Keeps kept[l] weights of prunable layer l, chosen at random. Each choice is equally likely
 /// (Knuth's algorithm S).
 void mask_at_random(ParameterArena& parameters, const std::vector<int64_t>& kept) {
   const RandomStream random(0, Purpose::random_score);
@@ -40,7 +41,7 @@ void mask_at_random(ParameterArena& parameters, const std::vector<int64_t>& kept
   parameters.apply_masks();
 }
 
-/// The time of `body` on a few batches after one to warm up, per image.
+/// Returns the seconds per image of `body`, from a few batches after one that warms up.
 template <class Body>
 double seconds_per_image(Network& network, BatchSource& source, const Body& body) {
   const auto start = Clock::now();
@@ -54,7 +55,7 @@ double seconds_per_image(Network& network, BatchSource& source, const Body& body
     const auto step_start = Clock::now();
     network.load(batch, source.normalization());
     body();
-    // An only step is better than none.
+    // The warm-up step counts only if there is no other step.
     if (step == 1) seconds = 0, images = 0;
     seconds += seconds_since(step_start);
     images += batch.count;
@@ -87,8 +88,8 @@ struct Point {
   bool timed = false;
 };
 
-/// The index of an untimed point in the middle of the longest run of them; -1 if all are timed.
-/// The two ends come first.
+/// Returns the index of an untimed point in the middle of the longest run of untimed points, or -1
+/// if all are timed. The first and the last point come before all others.
 int next_point(const std::vector<Point>& points) {
   const int count = static_cast<int>(points.size());
   for (const int end : {count - 1, 0})
@@ -105,7 +106,7 @@ int next_point(const std::vector<Point>& points) {
   return best;
 }
 
-/// Between the nearest points that were timed, by density.
+/// Interpolates by density between the nearest points that were timed.
 ImageSeconds between(const std::vector<Point>& points, size_t at) {
   size_t low = at, high = at;
   while (!points[low].timed)

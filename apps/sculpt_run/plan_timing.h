@@ -1,5 +1,5 @@
 #pragma once
-// How long the cycles of a plan will take: a few steps, timed at each cycle's densities.
+// Estimates how long the cycles of a plan will take, from a few steps at each cycle's density.
 
 #include <vector>
 
@@ -15,14 +15,15 @@ struct ImageSeconds {
 };
 
 struct PlanTiming {
-  std::vector<ImageSeconds> steps;  ///< per step of the plan, at the densities after it
-  int64_t densities = 0;            ///< at which the plan trains
-  int64_t timed = 0;                ///< of these; the others lie between their neighbours
+  std::vector<ImageSeconds>
+      steps;              ///< times of each step of the plan, at the density after the step
+  int64_t densities = 0;  ///< number of densities at which the plan trains
+  int64_t timed = 0;      ///< number of densities that were timed; the others are interpolated
 };
 
-/// Times training and evaluation on the kernels that the run would use, with random masks of the
-/// layers' kept weights. Stops to time further densities after some seconds: those left are
-/// interpolated. The network's weights and masks are spoilt.
+/// Times training and evaluation on the kernels that the run would use, with random masks that keep
+/// as many weights of each layer as the plan does. After some seconds no further density is timed,
+/// and the rest are interpolated. Overwrites the network's weights and masks.
 PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const PlanCost& cost);
 
 }  // namespace sculpt

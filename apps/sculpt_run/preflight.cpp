@@ -21,7 +21,7 @@ bool needs_data(const Plan& plan) {
   });
 }
 
-/// The node that needs the most images in a batch of training.
+/// Returns the node that needs the most images in a training batch.
 const Node& most_demanding(const Network& network) {
   const auto least = [](const auto& node) { return node->least_training_batch(); };
   return **std::ranges::max_element(network.graph().nodes(), {}, least);
@@ -38,7 +38,7 @@ void check_epochs(const TrainOptions& train, const BatchSource& source) {
 /// The accuracies of two networks on fewer images than these differ mostly by luck.
 constexpr int64_t kFewValidationImages = 100;
 
-/// Returns a warning if data.val_split, which is a share, makes too few images; "" otherwise.
+/// Returns a warning if the share data.val_split holds out too few images; "" otherwise.
 std::string few_validation_images(const data::DataOptions& data, int64_t images) {
   if (data.val_split == 0 || images >= kFewValidationImages) return "";
   return fmt::format(
@@ -47,7 +47,8 @@ std::string few_validation_images(const data::DataOptions& data, int64_t images)
       data.val_split, images, images == 1 ? "" : "s", 100.0 / static_cast<double>(images));
 }
 
-/// The smallest batch of an epoch, and of what is scored, must suffice for every layer.
+/// Throws Error if the smallest batch of an epoch, or of the images to score, is too small for a
+/// layer.
 void check_batches(const Request& request, Experiment& experiment) {
   const Network& network = experiment.network();
   const Node& node = most_demanding(network);

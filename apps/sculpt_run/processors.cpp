@@ -13,9 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Processors of the affinity mask.
+/// Returns the number of processors in the affinity mask.
 int of_affinity() {
-  // A fixed cpu_set_t holds 1024 processors; machines with more are asked for with a larger one.
+  // A fixed cpu_set_t holds 1024 processors. A machine with more processors needs a larger set.
   for (int capacity = CPU_SETSIZE; capacity <= (1 << 16); capacity *= 2) {
     cpu_set_t* const set = CPU_ALLOC(static_cast<size_t>(capacity));
     if (set == nullptr) break;
@@ -32,13 +32,13 @@ double quota(double microseconds, double period) {
   return microseconds > 0 && period > 0 ? microseconds / period : INFINITY;
 }
 
-/// Processors' worth of time in the control group at `folder` of the unified hierarchy and in those
-/// above it; infinity without a limit.
+/// Returns the processors' worth of time that the control group at `folder` of the unified
+/// hierarchy and the groups above it grant; infinity without a limit.
 double of_unified_group(fs::path folder) {
   double least = INFINITY;
   for (; folder.string().starts_with("/sys/fs/cgroup"); folder = folder.parent_path()) {
     std::ifstream file(folder / "cpu.max");
-    double limit = 0, period = 0;  // "max 100000" does not read as a number
+    double limit = 0, period = 0;  // in "max 100000" the limit is not a number
     if (file >> limit >> period) least = std::min(least, quota(limit, period));
   }
   return least;
@@ -54,7 +54,8 @@ double of_control_group() {
     const std::string path = line.substr(second + 1);
     if (controllers.empty()) least = std::min(least, of_unified_group("/sys/fs/cgroup" + path));
     if (controllers.find("cpu,") == std::string::npos && controllers != "cpu") continue;
-    // Version 1. Inside a container the group's own folder is often mounted as the root.
+    // This is version 1 of control groups. Inside a container, the group's own folder is often
+    // mounted as the root.
     for (const std::string& folder :
          {"/sys/fs/cgroup/cpu" + path, std::string("/sys/fs/cgroup/cpu")}) {
       std::ifstream limit_file(folder + "/cpu.cfs_quota_us"),

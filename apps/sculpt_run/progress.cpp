@@ -87,18 +87,19 @@ void Progress::on_step(const RunState& state, double mean_loss) {
 }
 
 void Progress::on_evaluate() {
-  last_draw_ = {};  // says so even if it comes right after another draw
+  last_draw_ = {};  // the next draw must not be skipped
   draw("evaluating");
 }
 
 void Progress::on_epoch(const EpochMetrics& m) {
   if (std::isfinite(m.test_accuracy)) accuracy_ = percent(m.test_accuracy);
-  // On a terminal the bar shows epochs; cycles leave a line.
+  // On a terminal, the bar shows epochs, and only the last epoch of a cycle leaves a line.
   const bool log = !out().redraws();
   if (!log && m.cycle_epoch != cycle_epochs_) return;
   const std::string test_loss =
       std::isfinite(m.test_loss) ? fmt::format("{:.4f}", m.test_loss) : "-";
-  // A log has one line for each epoch, so that it can be searched; a terminal has columns.
+  // A log has one line for each epoch, so that people can search it. On a terminal, lines are
+  // wrapped.
   const size_t width = log ? std::string::npos : out().width();
   say("{}\n",
       join_fields(
@@ -117,14 +118,15 @@ void Progress::draw(const std::string& what) {
   if (std::chrono::duration<double>(time - last_draw_).count() < kSecondsBetweenDraws) return;
   last_draw_ = time;
   const double done = total_steps_ > 0 ? double(now_.steps) / double(total_steps_) : 0;
-  // The most important fields come first, because a narrow terminal cuts the end off.
-  // Between cycles, while a prune is evaluated, there is no epoch to name.
+  // The most important fields come first, because a narrow terminal cuts off the end. Between
+  // cycles, while a prune is evaluated, there is no epoch to name.
   const std::string place = in_cycle_ ? fmt::format("cycle {}/{} epoch {}/{}  ", now_.cycle + 1,
                                                     cycles_, now_.cycle_epoch + 1, cycle_epochs_)
                                       : "";
   std::string text = fmt::format("{:3.0f} %  ETA {}  {}{}  {} {}", 100 * done, eta(), place, what,
                                  measured_on_, accuracy_.empty() ? "-" : accuracy_);
-  // The bar takes the room that is left: two brackets, a space, and the column of the cursor.
+  // The bar fills the columns that are left over after two brackets, a space, and the column of the
+  // cursor.
   const size_t room = out().width() - std::min(out().width(), text.size() + 4);
   text = bar_text(done, std::clamp(room, kLeastBar, kMostBar)) + " " + text;
   out().status(std::move(text));

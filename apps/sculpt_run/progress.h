@@ -1,5 +1,6 @@
 #pragma once
-// A run's progress for a person: a bar in one line on a terminal, else one line per epoch.
+// Shows the progress of a run to a person: a bar in one line on a terminal, and one line per epoch
+// elsewhere.
 
 #include <chrono>
 #include <string>
@@ -8,16 +9,17 @@
 
 namespace sculpt {
 
-/// "1h02m", "3m12s", "4.2s"
+/// Returns a text such as "1h02m", "3m12s" or "4.2s".
 std::string duration_text(double seconds);
 
-/// "[######..........]" for a share in [0, 1], with `width` characters between the brackets.
+/// Returns a bar such as "[######..........]" for a share in [0, 1], with `width` characters
+/// between the brackets.
 std::string bar_text(double share, size_t width = 16);
 
 class Progress : public RunObserver {
  public:
-  /// Writes to standard output. `steps_per_epoch` is that of the training set; `measured_on` names
-  /// what accuracy is measured on, "test" or "validation".
+  /// Writes to standard output. `steps_per_epoch` counts the steps of an epoch; `measured_on` names
+  /// the images behind every accuracy, "test" or "validation".
   Progress(const Plan& plan, int64_t steps_per_epoch, std::string measured_on);
   ~Progress() override;
 
@@ -38,13 +40,13 @@ class Progress : public RunObserver {
   const std::string measured_on_;
   int64_t total_steps_ = 0;
   int64_t cycles_ = 0;
-  int64_t cycle_epochs_ = 0;  // of the present cycle
-  bool in_cycle_ = false;     // is the present step of the plan a cycle?
+  int64_t cycle_epochs_ = 0;  // epochs of the present cycle
+  bool in_cycle_ = false;     // true if the present step of the plan is a cycle
   bool started_ = false;
-  RunState first_;  // where this session began
+  RunState first_;  // the state at the beginning of this session
   RunState now_;
   Clock::time_point session_start_, last_draw_;
-  std::string accuracy_;  // of the last evaluation
+  std::string accuracy_;  // the result of the last evaluation
 };
 
 }  // namespace sculpt

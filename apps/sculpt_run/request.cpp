@@ -29,8 +29,7 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   return std::pair<int64_t, int64_t>(first, last);
 }
 
-/// Throws Error with a hint if there is no file or folder of the name that stands in the place of
-/// the config.
+/// Throws Error with a hint if the path in the place of the config does not exist.
 void require_config_exists(const CommandLine& line) {
   const fs::path path(line.config);
   std::error_code error;
@@ -48,7 +47,7 @@ void require_config_exists(const CommandLine& line) {
       line.config, near, line.config);
 }
 
-/// The run folder that stands in the place of the config; nothing if that is a file.
+/// Returns the run folder that stands in the place of the config; nothing if that path is a file.
 std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   std::error_code error;
   if (!fs::is_directory(line.config, error)) return std::nullopt;
@@ -66,16 +65,17 @@ std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   return folder;
 }
 
-/// The run that the folder holds, under the config of the folder.
+/// The run in the folder, as the folder's config describes it.
 struct PresentRun {
-  std::string hash;  ///< of its config
+  std::string hash;  ///< hash of the folder's config
   RunStore store;
-  bool ended;  ///< its results are there, or all but a summary.json that can be written again
-  bool lost_summary;  ///< that is the case
+  bool ended;  ///< true if all results exist, except perhaps a summary.json that can be written
+               ///< again
+  bool lost_summary;  ///< true if that summary.json is missing
 };
 
-/// Throws Error if config.toml is not the one of the run, or if something is missing or damaged
-/// without which the run can neither go on nor show its result.
+/// Throws Error if config.toml is not the config that the run was trained with, or if a file is
+/// missing or damaged without which the run can neither go on nor show its result.
 PresentRun present_run(const RunFolder& folder, const ConfigValues& values) {
   const ConfigValues stored = stored_config(folder);
   const std::string hash = hash_config(stored, keys_without_effect());
@@ -87,7 +87,7 @@ PresentRun present_run(const RunFolder& folder, const ConfigValues& values) {
   return run;
 }
 
-/// A finished run may be extended under another config; throws Error if not.
+/// Throws Error if the finished run cannot be extended under the config of the request.
 void require_extensible(const PresentRun& run, const Request& request, const ConfigValues& values) {
   const RunFolder& folder = request.folder;
   std::set<std::string> ignored = keys_without_effect();
@@ -101,7 +101,7 @@ void require_extensible(const PresentRun& run, const Request& request, const Con
   run.store.require_extensible(done, run.hash, request.plan);
 }
 
-/// Decides how a run folder with something in it is used.
+/// Decides how a run uses a folder that is not empty.
 void choose_start(Request& request, const CommandLine& line, const ConfigValues& values) {
   const RunFolder& folder = request.folder;
   const std::string name = folder.root().string();
@@ -135,7 +135,8 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
   request.start = run.ended ? Start::show_result : Start::go_on;
 }
 
-/// The file of model.init_from. A run that goes on does not need the file any more.
+/// Reads the file model.init_from. A run that goes on does not need the file, so it may be missing
+/// then.
 std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, Start start) {
   if (model.init_from.empty()) return std::nullopt;
   std::error_code error;
@@ -150,7 +151,8 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
   return InitialNetwork::read(model.init_from, parts);
 }
 
-/// Finds the recorded choices of kernels, if the config has kernels timed: a rule needs no record.
+/// Finds the recorded choices of kernels if the config lets kernels be timed. Kernels that a rule
+/// chooses need no record.
 void find_kernel_choices(const CommandLine& line, Request& request) {
   const TrainOptions& train = request.options.train;
   if (train.sparse != "tuned" && train.conv != "auto") return;

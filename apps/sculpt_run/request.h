@@ -1,5 +1,5 @@
 #pragma once
-// What a command line asks for, checked before any work is done.
+// Reads what a command line asks for, and checks it before any work is done.
 
 #include <memory>
 #include <optional>
@@ -16,7 +16,7 @@
 
 namespace sculpt {
 
-/// An error of arguments, config or choice of folder: nothing has been changed.
+/// An error in the arguments, the config or the choice of folder. Nothing has been changed.
 class UsageError : public Error {
  public:
   using Error::Error;
@@ -24,14 +24,14 @@ class UsageError : public Error {
 
 /// The way in which a run uses its folder.
 enum class Start {
-  fresh,        ///< nothing is there yet
-  go_on,        ///< from the newest state
-  show_result,  ///< the run has finished
-  extend,       ///< the run has finished a plan that the plan asked for begins with
-  restart,      ///< the run in the folder is put aside
+  fresh,        ///< the folder holds nothing yet
+  go_on,        ///< the run goes on from the newest state
+  show_result,  ///< the run has finished and shows its result
+  extend,       ///< the run has finished the first steps of a longer plan and goes on with the rest
+  restart,      ///< the old run is moved aside, and the new run starts
 };
 
-/// Does the run go on from what an earlier process trained?
+/// Returns true if the run goes on from what an earlier process has trained.
 inline bool resumes(Start start) {
   return start == Start::go_on || start == Start::extend;
 }
@@ -45,19 +45,20 @@ struct Request {
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
   Start start = Start::fresh;
   std::string extended_hash;  ///< hash of the config of the run that is extended
-  /// Lock of the run folder; none for --plan and --describe, which change no folder.
+  /// The lock of the run folder. --plan and --describe change no folder and take no lock.
   std::unique_ptr<RunLock> lock;
-  /// The file of model.init_from. None if that is not set, or if the file of a run that is resumed
-  /// is not there any more: the run needs only what it says in its checkpoints.
+  /// The content of the file model.init_from. Empty if the key is not set, or if the file is
+  /// missing when its run is resumed: a resumed run needs only the fingerprint in its checkpoints.
   std::optional<InitialNetwork> initial;
-  /// Choices between kernels to make again where they are timed: those of the run to resume, else
-  /// those beside the config; and where they come from, empty if there are none.
+  /// The recorded choices between kernels, which a run that times kernels uses again: those of the
+  /// run to resume, else those beside the config. kernel_choices_file is the file they were read
+  /// from; empty if there is none.
   kernels::Choices kernel_choices;
   std::filesystem::path kernel_choices_file;
 };
 
-/// Reads the config, expands the plan, locks the run folder, and checks that it may be used. Throws
-/// UsageError.
+/// Reads the config, expands the plan, locks the run folder, and checks that the folder may be
+/// used. Throws UsageError.
 Request make_request(const CommandLine& line);
 
 }  // namespace sculpt

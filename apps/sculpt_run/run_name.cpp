@@ -18,7 +18,8 @@ std::string short_hash(const std::string& text) {
   return hash_config({{"text", text}}, {}).substr(0, 8);
 }
 
-/// Letters, digits, points, signs and underscores stay; a run of anything else becomes one '-'.
+/// Keeps letters, digits, points, signs and underscores. Replaces each run of other characters by
+/// one '-'.
 std::string safe(const std::string& text) {
   std::string name;
   for (const char c : text) {
@@ -38,7 +39,8 @@ std::string last_part(const std::string& key) {
   return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
 }
 
-/// "train.lr", "0.3" -> "lr0.3". The section is named where the last part alone says too little.
+/// Turns "train.lr" and "0.3" into "lr0.3". The text includes the section if another section has a
+/// key of the same name.
 std::string item(const std::string& key, const std::string& toml,
                  const std::map<std::string, std::string>& all_keys) {
   const bool quoted = toml.size() >= 2 && toml.front() == '"';
@@ -49,16 +51,16 @@ std::string item(const std::string& key, const std::string& toml,
   std::string label = alike > 1 ? safe(key) : last;
   std::string text = safe(value);
   if (key == "model.name" || key == "data.name")
-    label.clear();  // the value speaks for itself
+    label.clear();  // such a value is clear without its key
   else if (quoted || toml == "true" || toml == "false")
     label += '-';
-  // What does not fit, or was changed to be safe, is told apart by its hash.
+  // A value that is too long, or that safe() has changed, gets a hash that distinguishes it.
   if (text != value || label.size() + text.size() > kLongestItem)
     text = text.substr(0, 8) + "-" + short_hash(toml);
   return label + text;
 }
 
-/// "-lr0.3-sparsity0.95"
+/// Returns a text such as "-lr0.3-sparsity0.95".
 std::string changes(const std::map<std::string, std::string>& before,
                     const std::map<std::string, std::string>& now) {
   std::string text, all;
@@ -88,14 +90,14 @@ bool names_method(const std::string& stem, const std::string& method) {
 std::string config_and_method(const std::string& stem, const std::string& of_file,
                               const std::string& method) {
   if (names_method(stem, method)) return stem;
-  // A folder must not be called after a method that the run does not use.
+  // The folder's name must not contain a method that the run does not use.
   if (names_method(stem, of_file)) return method + "-from-" + stem;
   return stem + "-" + method;
 }
 
-/// Returns the threads, device and instruction set that the command line and the environment name:
-/// they decide bits. The name leaves out what is not named, so that it does not depend on the
-/// machine.
+/// Returns the threads, device and instruction set that the command line and the environment name,
+/// because these decide bits. The text leaves out values that are not given, so that the name does
+/// not depend on the machine.
 std::string machine_changes(const CommandLine& line) {
   std::string text;
   if (line.threads > 0) text += fmt::format("-threads{}", line.threads);

@@ -1,5 +1,5 @@
 #pragma once
-// The name of a run's folder, for runs without --out.
+// Names the folder of a run that is given no --out.
 
 #include <string>
 
@@ -8,11 +8,11 @@
 
 namespace sculpt {
 
-/// runs/<config>-<method>[-<changes>]-s<seed>. The changes are those of --set, and threads, device,
-/// libraries and instruction set where the command names them. Two commands on one config that
+/// Returns runs/<config>-<method>[-<changes>]-s<seed>. The changes are those of --set, and threads,
+/// device, libraries and instruction set if the command names them. Two commands on one config that
 /// differ in anything that changes the bits of the result get two names.
 ///
-/// Where --set changes the method, the name begins with the new one: imp.toml run as pai is
+/// If --set changes the method, the name begins with the new one: imp.toml run as pai becomes
 /// pai-from-imp.
 std::string default_folder(const CommandLine& line);
 

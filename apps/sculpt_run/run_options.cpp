@@ -49,7 +49,8 @@ const std::set<std::string>& keys_without_effect() {
   static const std::set<std::string> keys = {"data.root", "train.checkpoint_every",
                                              "train.checkpoint_steps", "train.step_graph",
                                              "train.dense_timing",
-                                             // The last bits, like the device: see environment.h
+                                             // Changes only the last bits, as the device does
+                                             // (environment.h).
                                              "train.conv"};
   return keys;
 }

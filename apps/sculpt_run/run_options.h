@@ -1,6 +1,6 @@
 #pragma once
-// All settings of a run: the option structs of the engine, models and data as sections of one
-// config.
+// Combines all settings of a run: the option structs of the engine, models and data are the
+// sections of one config.
 
 #include <set>
 #include <string>
@@ -24,22 +24,23 @@ struct RunOptions {
   CycleOptions cycles;
   WeightRewindOptions wr;
 
-  /// The sections refer to this object.
+  /// Returns the sections, which refer to this object.
   ConfigSections sections();
-  /// The plan of the method, validated with everything else. Throws Error naming the key.
+  /// Returns the plan of the method, and validates everything else. Throws Error naming the key.
   Plan plan() const;
 };
 
-/// Reads a config file and --set arguments over the defaults.
+/// Reads a config file and applies --set arguments to it. All other keys have their
+/// defaults.
 RunOptions read_options(const std::string& config_path, const std::vector<std::string>& settings);
 
-/// Keys that do not change what a run computes; a resume may change them.
+/// Returns the keys that do not change what a run computes. A resumed run may change them.
 const std::set<std::string>& keys_without_effect();
 
-/// Keys that change nothing but the plan. They may change when a finished run is extended.
+/// Returns the keys that change only the plan. They may change when a finished run is extended.
 const std::set<std::string>& keys_of_the_plan();
 
-/// docs/config.md.
+/// Returns the text of docs/config.md.
 std::string config_page();
 
 }  // namespace sculpt

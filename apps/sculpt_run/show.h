@@ -1,18 +1,19 @@
 #pragma once
-// Tables for people: --plan, --describe, and the result of a run.
+// Prints tables for people: --plan, --describe, and the result of a run.
 
 #include "apps/sculpt_run/experiment.h"
 #include "engine/train/trainer.h"
 
 namespace sculpt {
 
-/// The plan with densities, epochs, training FLOPs and estimated time (a few steps are timed).
+/// Prints the plan with densities, epochs, training FLOPs and the estimated time, for which a few
+/// steps are timed.
 void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan);
 
-/// Layers, shapes, parameters, multiply-accumulates.
+/// Prints layers, shapes, parameters and multiply-accumulates.
 void show_network(Experiment& experiment, const RunOptions& options);
 
-/// What summary.json says.
+/// Prints the values of summary.json.
 void show_result(const RunFolder& folder, const RunSummary& summary);
 
 }  // namespace sculpt

@@ -9,9 +9,9 @@ namespace sculpt {
 namespace {
 
 constexpr size_t kGap = 2;
-constexpr size_t kLeastColumn = 12;  // what a shortened or wrapped column keeps
+constexpr size_t kLeastColumn = 12;  // least width of a shortened or wrapped column
 
-/// Breaks one line that has no line break.
+/// Breaks one line that contains no line break.
 void wrap_line(const std::string& line, size_t width, size_t indent, std::string& text) {
   const size_t own = std::min(line.find_first_not_of(' '), line.size());
   std::string row = line.substr(0, own);

@@ -1,5 +1,5 @@
 #pragma once
-// Text laid out for a given number of columns.
+// Lays text out for a given number of columns.
 
 #include <cstddef>
 #include <string>
@@ -9,38 +9,38 @@
 namespace sculpt {
 
 /// Breaks each line of `text` at spaces so that it has at most `width` columns. Continued lines
-/// begin with `indent` spaces more than their first one. A word longer than that stays whole.
+/// begin with `indent` more spaces than their first line. A word longer than a line is not broken.
 std::string wrap(const std::string& text, size_t width, size_t indent = 0);
 
-/// Joins `fields` with two spaces and starts a new line, indented by two, where `width` is reached.
+/// Joins `fields` with two spaces, and starts a new line, indented by two, when `width` is reached.
 std::string join_fields(const std::vector<std::string>& fields, size_t width);
 
-/// At most `width` columns: the middle of a longer text is replaced by "..".
+/// Returns at most `width` columns. The middle of a longer text is replaced by "..".
 std::string shorten(const std::string& text, size_t width);
 
-/// "1.5 M", "12", "3.20 G"
+/// Returns a text such as "1.5 M", "12" or "3.20 G".
 std::string count_text(double n);
-/// "1,234,567"
+/// Returns a text such as "1,234,567".
 std::string grouped(long long n);
 
 /// Rows of cells in columns two spaces apart.
 class Table {
  public:
-  /// The treatment of cells where the table is too wide.
+  /// Says what happens to cells if the table is too wide.
   enum class Fit { keep, shorten, wrap };
   struct Column {
     std::string heading;
-    bool right = true;  ///< numbers end in one column
+    bool right = true;  ///< true: right-aligned, so that numbers end in one column
     Fit fit = Fit::keep;
   };
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
-  /// One cell for each column.
+  /// Adds a row with one cell for each column.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
   std::string heading(size_t width) const;
-  /// The rows, without the heading.
+  /// Returns the rows without the heading.
   std::string body(size_t width) const;
 
  private:

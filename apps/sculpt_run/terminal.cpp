@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kDefaultWidth = 80;
 constexpr size_t kLeastWidth = 20;
 constexpr int kPollMilliseconds = 100;
-// A pipe that poll() calls writable takes this many bytes without blocking (POSIX).
+// poll() reports a pipe as writable if it takes this many bytes without blocking (POSIX).
 constexpr size_t kPiece = 512;
 
 bool is_set(const char* variable) {
@@ -81,8 +81,8 @@ void Terminal::clear_status() {
   if (std::exchange(status_shown_, false)) write("\r\033[K");
 }
 
-// Not stdio: a write that fails is noticed at once, and a reader that has stopped reading does not
-// keep the program from hearing a signal.
+// This does not use stdio, so that a failed write is noticed at once, and so that a reader that has
+// stopped reading does not keep the program from reacting to a signal.
 void Terminal::write(std::string_view bytes) {
   while (!bytes.empty() && error_ == 0) {
     pollfd ready{descriptor_, POLLOUT, 0};
@@ -117,7 +117,7 @@ Terminal& err() {
 
 namespace {
 
-/// A message in a log is one line.
+/// In a log, a message is one line.
 void print_message(Style style, const std::string& label, const std::string& text) {
   out().clear_status();
   const std::string message = label + " " + text;

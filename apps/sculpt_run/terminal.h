@@ -1,6 +1,6 @@
 #pragma once
 // The program's two outputs as a person sees them: the width of a terminal, colours, one line that
-// is drawn over and over, and writes that fail (a closed pipe, a full disk).
+// is redrawn, and writes that fail (a closed pipe, a full disk).
 
 #include <cstddef>
 #include <fmt/format.h>
@@ -16,23 +16,24 @@ class Terminal {
  public:
   explicit Terminal(int descriptor);
 
-  /// True on a terminal that can redraw a line (TERM is not "dumb"). Nothing is ever redrawn in a
-  /// file or a pipe.
+  /// Returns true on a terminal that can redraw a line (TERM is not "dumb"). Nothing is ever
+  /// redrawn in a file or a pipe.
   bool redraws() const { return redraws_; }
-  /// Columns: those of the terminal; else the variable COLUMNS; else 80. Asked anew at each call,
+  /// Returns the columns of the terminal, else the variable COLUMNS, else 80. Each call asks again,
   /// because windows change.
   size_t width() const;
-  /// `text` in the style's colour on a terminal that has colours; unchanged elsewhere, or where the
-  /// variable NO_COLOR is set (no-color.org).
+  /// Returns `text` in the style's colour on a terminal with colours. Returns `text` unchanged
+  /// elsewhere, or if the variable NO_COLOR is set (no-color.org).
   std::string paint(Style style, std::string_view text) const;
 
-  /// Writes text that ends its lines. Removes the status line first.
+  /// Prints text that ends with a line break. Removes the status line first.
   void print(std::string_view text);
-  /// Draws `text`, cut to the width, over the last line. Does nothing where redraws() is false.
+  /// Draws `text`, cut to the width, over the last line. Does nothing if redraws() is false.
   void status(std::string text);
   void clear_status();
 
-  /// errno of the first write that failed; 0 if none has. What is printed later is dropped.
+  /// Returns the errno of the first write that failed; 0 if none has. Everything printed after that
+  /// write is dropped.
   int error() const { return error_; }
 
  private:
@@ -46,9 +47,9 @@ class Terminal {
   int error_ = 0;
 };
 
-/// Standard output. If its reader closes the pipe, the run is asked to stop (interrupt.h).
+/// Returns standard output. If its reader closes the pipe, the run is asked to stop (interrupt.h).
 Terminal& out();
-/// Standard error.
+/// Returns standard error.
 Terminal& err();
 
 /// Prints to standard output.
@@ -57,9 +58,9 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
   out().print(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// "warning: ..." on standard error.
+/// Prints "warning: " and the text to standard error.
 void warn(const std::string& text);
-/// "error: ..." on standard error.
+/// Prints "error: " and the text to standard error.
 void say_error(const std::string& text);
 
 }  // namespace sculpt

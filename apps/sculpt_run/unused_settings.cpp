@@ -25,11 +25,12 @@ Keys words_of(std::string_view text) {
   return words;
 }
 
-/// A table one or some of whose rows a run uses: a key that rows read is read if a used one does.
+/// The keys of a table some of whose rows the run uses. A key that rows of the table read is unused
+/// if no used row reads it.
 struct TableUse {
   Keys by_any;
   Keys by_used;
-  std::string reason;  ///< why the others are not
+  std::string reason;  ///< reason why the other rows are not used
 };
 
 template <class Rows, class Used>
@@ -81,7 +82,7 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
   };
 }
 
-/// A key that another setting switches off.
+/// A key that another setting can switch off.
 struct Rule {
   std::string_view key;
   bool (*read)(const RunOptions& options, const Plan& plan);
@@ -123,7 +124,7 @@ constexpr Rule kRules[] = {
      "train.weight_decay = 0"},
 };
 
-/// Why nothing reads the key; nothing if something does.
+/// Returns the reason why nothing reads the key; no value if something reads it.
 std::optional<std::string> why_unused(const std::string& key, const RunOptions& options,
                                       const Plan& plan, const std::vector<TableUse>& tables) {
   for (const TableUse& table : tables)
@@ -136,7 +137,7 @@ std::optional<std::string> why_unused(const std::string& key, const RunOptions& 
 }  // namespace
 
 std::vector<UnusedSetting> unused_settings(const RunOptions& options, const Plan& plan) {
-  // sections() refers to an object that it may change.
+  // sections() returns references to an object that is not const.
   RunOptions present = options, defaults;
   const auto values = flatten_config(write_config(present.sections()), "config");
   const auto usual = flatten_config(write_config(defaults.sections()), "config");

@@ -1,6 +1,6 @@
 #pragma once
-// Settings without effect: keys that were given another value than their default, but that nothing
-// reads with the other settings as they are.
+// Finds settings without effect: keys that have another value than their default although nothing
+// reads them with the present values of other settings.
 
 #include <string>
 #include <string_view>
@@ -11,20 +11,21 @@
 namespace sculpt {
 
 struct UnusedSetting {
-  std::string key;     ///< "prune.sparsity"
-  std::string reason;  ///< "method = \"dense\"": the setting that makes it so
+  std::string key;     ///< for example "prune.sparsity"
+  std::string reason;  ///< the setting that is responsible, for example "method = \"dense\""
 };
 
-/// In the order of the config. What each method, criterion, schedule, data set and model reads
-/// stands in its table. Keys that one kind of device reads and another does not count as read.
+/// Returns the unused settings in the order of the config. The tables of methods, criteria,
+/// schedules, data sets and models say which keys each of their rows reads. A key that one kind of
+/// device reads and another does not counts as read.
 std::vector<UnusedSetting> unused_settings(const RunOptions& options, const Plan& plan);
 
-/// One line for all of them; empty if there is none.
+/// Returns one line for all of them; no line if there is none.
 std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan);
 
-/// Whether some table or rule decides if this key is read.
+/// Returns true if some table or rule decides whether this key is read.
 bool read_conditionally(std::string_view key);
-/// Keys that every run reads.
+/// Returns the keys that every run reads.
 const std::vector<std::string_view>& keys_always_read();
 
 }  // namespace sculpt

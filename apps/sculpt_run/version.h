@@ -1,11 +1,11 @@
 #pragma once
-// What --version prints.
+// Composes what --version prints.
 
 #include <string>
 
 namespace sculpt {
 
-/// Version, commit, compiler and backends, one a line.
+/// Returns version, commit, compiler and backends, one per line.
 std::string version_text();
 
 }  // namespace sculpt
