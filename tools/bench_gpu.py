@@ -6,17 +6,18 @@ usage: tools/bench_gpu.py [--models resnet20:512,resnet18:512,resnet50:128:224] 
                           [--ready-seconds 600] [--bench build/cuda/bin/sculpt_bench]
                           [--out runs/bench_gpu]
 
-Engines, one process each: `sculpt_bench serve --device cuda` (sculpt: our convolutions,
-sculpt-cudnn: cuDNN's, sculpt-auto: the faster for each), PyTorch as it is (eager), with torch.compile
-(compiled) and with torch.compile(mode="max-autotune") (autotuned), PyTorch channels-last and in the
-same precision (bf16: autocast). MODEL:BATCH[:IMAGE_SIZE].
+Each engine is a process of its own. Three engines are `sculpt_bench serve --device cuda`: sculpt with
+Sculpt's own convolutions, sculpt-cudnn with those of cuDNN, and sculpt-auto with the faster ones for each
+shape. The others are PyTorch: without compilation (eager), with torch.compile (compiled) and with
+torch.compile(mode="max-autotune") (autotuned). PyTorch runs channels-last and in the same precision
+(bf16 by autocast). A model is given as MODEL:BATCH[:IMAGE_SIZE].
 
-An engine is first timed for a block alone, as soon as it is ready and before the next one starts;
-then all take turns, a block each, starting with another one each round. Ratios are of the Sculpt that
-is fastest by its median: the median over rounds of the pairwise ratios. A row is printed, and OUT.json
-and OUT.md are written, after each of these measurements. An engine that cannot start, fails, or is not
-ready in time loses its row and no other. The protocol with a process is that of
-tools/bench_workers.py. Only the PyTorch engines need torch. Exit status 1 if an engine failed.
+An engine is first timed alone for a block, as soon as it is ready and before the next engine starts.
+Then all engines alternate, a block each, and each round starts with another engine. A ratio compares
+an engine with the Sculpt engine of the highest median rate; it is the median over rounds of the pairwise
+ratios. After each measurement, a row is printed and OUT.json and OUT.md are written. If an engine cannot
+start, fails, or is not ready in time, only its own row is lost. tools/bench_workers.py defines the
+protocol with a process. Only the PyTorch engines need torch. The exit status is 1 if an engine failed.
 """
 import argparse
 import json
@@ -30,7 +31,7 @@ from pathlib import Path
 from bench_workers import Child, answer
 
 ROOT = Path(__file__).resolve().parent.parent
-ANSWER_SECONDS = 120  # a block of steps that takes longer than that hangs
+ANSWER_SECONDS = 120  # a process that takes longer for a block of steps counts as hanging
 
 
 # --- the PyTorch side ---------------------------------------------------------------------------
@@ -41,7 +42,7 @@ def worker(arguments):
     import pytorch_models
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    # PyTorch's default is TF32 in convolutions, float32 in matrix products.
+    # PyTorch's default is TF32 in convolutions and float32 in matrix products.
     torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
     device = torch.device(arguments.device)
@@ -87,7 +88,7 @@ def worker(arguments):
 # --- the driver ---------------------------------------------------------------------------------
 
 CONVOLUTIONS = {"sculpt": "native", "sculpt-cudnn": "cudnn", "sculpt-auto": "auto"}
-COMPILED = {"compiled": "default", "autotuned": "max-autotune"}  # torch.compile's mode
+COMPILED = {"compiled": "default", "autotuned": "max-autotune"}  # the mode of torch.compile
 ENGINES = (*CONVOLUTIONS, "eager", *COMPILED)
 
 
@@ -103,7 +104,8 @@ def command_of(engine, arguments, model, batch, size):
 
 
 def measure(arguments, model, batch, size, changed=lambda result: None):
-    """Measures every engine alone, then in turn; `changed` gets the result whenever it has grown."""
+    """Measures every engine alone, then all alternately. Calls `changed` with the result after each
+    measurement."""
     result = {"model": model, "batch": batch, "image_size": size, "alone": {}, "failures": {},
               "images_per_second": {}, "ours": None, "ratios": {}, "peak_memory_bytes": {}}
     children, steps = {}, {}
@@ -144,7 +146,7 @@ def measure(arguments, model, batch, size, changed=lambda result: None):
 
 
 def in_turn(arguments, result, children, steps, failed):
-    """Blocks of all engines that are left, in turn."""
+    """Runs blocks of all engines that still work, alternately."""
     rates = {engine: [] for engine in children}
     order = list(children)
     for _ in range(arguments.rounds):
@@ -160,7 +162,7 @@ def in_turn(arguments, result, children, steps, failed):
 
 
 def compare(result):
-    """Ratios of the engines that took part in every round."""
+    """Computes the ratios of the engines that took part in every round."""
     rates = {engine: values for engine, values in result["images_per_second"].items()
              if engine not in result["failures"]}
     result["ours"] = max((engine for engine in rates if engine in CONVOLUTIONS), default=None,
@@ -172,7 +174,8 @@ def compare(result):
 
 
 def row(result):
-    """Model, rate of each engine in turn, ratios; `-` for what was not measured."""
+    """Returns a row of the table: the model, the rate of each engine from the alternating rounds, and the
+    ratios. Values that were not measured are `-`."""
     def rate(engine):
         values = result["images_per_second"].get(engine)
         if values:
@@ -196,7 +199,7 @@ ROW_HEADER = ["| model | batch | pixels | engine | measured | images/s | ms a st
 
 
 def show_row(result, engine, how, rate):
-    """Prints a measurement of one engine, now."""
+    """Prints a measurement of one engine as soon as it is known."""
     ratio = result["ratios"].get(engine)
     memory = result["peak_memory_bytes"].get(engine, 0) / 2**20
     print(f"| {result['model']} | {result['batch']} | {result['image_size']} | {engine} | {how} | "

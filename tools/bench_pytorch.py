@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Times the training step of Sculpt and of PyTorch, alternating, on this machine.
+"""Times training steps of Sculpt and of PyTorch on this machine, alternating in one run.
 
 usage: tools/bench_pytorch.py [--models resnet20:128,resnet18:64] [--threads 2] [--rounds 7]
                               [--seconds 6] [--out docs/results/dense_step]
 
-One process each: `sculpt_bench serve` and a PyTorch worker (this script with --worker). Both time
-forward, loss, backward and SGD update of the same float32 model on one batch that is already in
-memory. A round is a block of steps of ours, then one of PyTorch's of about the same length (or the
-other way round, in turn), so that the machine's moods hit both; the ratio is the median over rounds
-of the pairwise ratios. Peak memory is each process's high-water mark of resident memory (VmHWM).
+There are two processes: `sculpt_bench serve` and a PyTorch worker (this script with --worker). Both time
+forward, loss, backward and SGD update of the same float32 model on one batch that is already in memory.
+A round is a block of steps of Sculpt and a block of steps of PyTorch of about the same length. The order
+of the two changes from round to round, so that slow phases of the machine affect both equally. The ratio
+is the median over rounds of the pairwise ratios. Peak memory is each process's high-water mark of
+resident memory (VmHWM).
 
-tools/bench_workers.py has the protocol with a worker.
+tools/bench_workers.py defines the protocol with a worker.
 
-Writes OUT.json and OUT.md. Needs torch for the worker only (--python names an interpreter with it).
+Writes OUT.json and OUT.md. Only the worker needs torch (--python names an interpreter that has it).
 """
 import argparse
 import json
@@ -58,7 +59,8 @@ def pytorch_command(arguments, model, batch, layout):
 
 
 def faster_layout(arguments, model, batch):
-    """Short trial in processes of their own, so that neither raises the other's memory peak."""
+    """Returns the faster memory layout. Each layout is tried in a process of its own, so that neither
+    raises the other's memory peak."""
     trial = {}
     for layout in ("contiguous", "channels_last"):
         child = Child(f"PyTorch {layout}", pytorch_command(arguments, model, batch, layout))
@@ -78,7 +80,7 @@ def measure(arguments, model, batch):
     children = {"sculpt": ours, "pytorch": theirs}
     steps = {}
     for name, child in children.items():
-        child.run(3)  # warm-up
+        child.run(3)  # these steps warm up
         steps[name] = max(1, round(arguments.seconds / child.run(3)))
     rates = {name: [] for name in children}
     for round_index in range(arguments.rounds):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Times the training step of masked networks: Sculpt with kernels that skip masked weights and with
-dense ones, PyTorch with masks, and the package sparseprop, in turn on this machine.
+"""Times training steps of masked networks, alternating on this machine: Sculpt with kernels that skip
+masked weights and with dense kernels, PyTorch with masks, and the package sparseprop.
 
 usage: tools/bench_sparse.py [--models resnet18:64,resnet20:128]
                              [--sparsities 0,0.5,0.8,0.9,0.95,0.98,0.99] [--rounds 5] [--seconds 1]
@@ -8,22 +8,22 @@ usage: tools/bench_sparse.py [--models resnet18:64,resnet20:128]
                              [--python PYTHON] [--sparseprop-python PYTHON]
                              [--out docs/results/sparse_step_peers]
 
-One process each, for every model and sparsity. All time forward, loss, backward and update of the
-same float32 CIFAR model on one batch in memory; the masks are random, as many weights of every
-convolution and linear layer kept (the first and the last layer too). A round is a block of steps of
-each, starting with another one each time; ratios are medians over rounds of the pairwise ratios.
+Each engine is a process of its own for every model and sparsity. All engines time forward, loss, backward
+and update of the same float32 CIFAR model on one batch in memory. The masks are random and keep the same
+share of every convolution and linear layer, also of the first and the last layer. A round is a block of
+steps of each engine, and each round starts with another engine. Ratios are medians over rounds of the
+pairwise ratios.
 
   sparse      sculpt_bench serve
   dense       sculpt_bench serve --sparse off
-  pytorch     channels_last, masks as most code has them: gradients are multiplied by the mask before
-              the update and weights after it (two passes over the weights; a mask inside the
-              forward pass, as torch.nn.utils.prune does it, costs more)
-  sparseprop  PyTorch with swap_modules_with_sparse: as its authors have it, layers above 80 %
-              sparsity are replaced where that is faster. Not run at 80 % and below, where it
-              replaces none
+  pytorch     PyTorch, channels_last, with masks as most code applies them: gradients are multiplied by
+              the mask before the update and weights after it. These are two passes over the weights; a
+              mask inside the forward pass, as in torch.nn.utils.prune, costs more
+  sparseprop  PyTorch with swap_modules_with_sparse, used as its authors do: layers above 80 % sparsity
+              are replaced if that is faster. Not run at 80 % and below, where no layer is replaced
 
-An engine that cannot run here is left out, with one line that says why. Peak memory is each
-process's high-water mark of resident memory (VmHWM). Writes OUT.json and OUT.md after each sparsity.
+An engine that cannot run here is left out, and one line says why. Peak memory is each process's
+high-water mark of resident memory (VmHWM). Writes OUT.json and OUT.md after each sparsity.
 """
 import argparse
 import contextlib
@@ -47,7 +47,7 @@ SPARSEPROP_ABOVE = 0.8
 # --- the PyTorch side ---------------------------------------------------------------------------
 
 def mask_model(model, sparsity):
-    """Zeroes random weights, as many of every layer; returns (parameter, mask) for each."""
+    """Zeroes the same share of random weights in every layer. Returns (parameter, mask) for each layer."""
     import torch
 
     import pytorch_models
@@ -58,18 +58,18 @@ def mask_model(model, sparsity):
             weight = parameters[name]
             mask = torch.ones(weight.numel())
             mask[torch.randperm(weight.numel())[:round(sparsity * weight.numel())]] = 0
-            mask = torch.empty_like(weight).copy_(mask.view(weight.shape))  # in the weight's layout
+            mask = torch.empty_like(weight).copy_(mask.view(weight.shape))  # same layout
             weight.mul_(mask)
             masked.append((weight, mask))
     return masked
 
 
 def swap_layers(model, batch):
-    """sparseprop's own choice of layers; returns the model and how many it replaced."""
+    """Lets sparseprop replace the layers that it chooses. Returns the model, and how many were replaced."""
     import torch
     from sparseprop.modules import SparseConv2d, SparseLinear
     from sparseprop.utils import swap_modules_with_sparse
-    with contextlib.redirect_stdout(io.StringIO()):  # stdout is the protocol's
+    with contextlib.redirect_stdout(io.StringIO()):  # stdout carries the protocol
         model = swap_modules_with_sparse(model, (batch, 3, 32, 32), inplace=True)
     swapped = [m for m in model.modules() if isinstance(m, (SparseConv2d, SparseLinear))]
     dense = [m for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
@@ -125,7 +125,7 @@ def command_of(engine, arguments, model, batch, sparsity):
 
 
 def why_missing(engine, arguments):
-    """Why an engine cannot run here; nothing if it can."""
+    """Returns the reason why an engine cannot run here, or "" if it can."""
     if engine in ("sparse", "dense"):
         return "" if arguments.bench.exists() else "sculpt_bench is not built"
     module = "sparseprop.utils" if engine == "sparseprop" else "torch"
@@ -140,13 +140,13 @@ def why_missing(engine, arguments):
 
 def measure(arguments, engines, model, batch, sparsity):
     engines = [e for e in engines if e != "sparseprop" or sparsity > SPARSEPROP_ABOVE]
-    # sparseprop has no call of its own to set threads once it runs.
+    # sparseprop has no function that sets the number of threads once it runs.
     environment = {"OMP_NUM_THREADS": str(arguments.threads)}
     children = {e: Child(e, command_of(e, arguments, model, batch, sparsity), environment)
                 for e in engines}
     steps = {}
     for engine, child in children.items():
-        child.run(1)  # warm-up
+        child.run(1)  # this step warms up
         steps[engine] = max(1, round(arguments.seconds / child.run(1)))
     seconds = {engine: [] for engine in engines}
     order = list(engines)
@@ -163,7 +163,7 @@ def measure(arguments, engines, model, batch, sparsity):
 
 
 def ratios(result, slower, faster):
-    """Of each round; nothing if one of them did not run."""
+    """Returns the ratio of the times in each round; [] if one of the two engines did not run."""
     seconds = result["seconds_per_step"]
     return [a / b for a, b in zip(seconds.get(slower, []), seconds.get(faster, []))]
 
@@ -224,7 +224,7 @@ def write(report, out):
 
 
 def command_line(arguments):
-    """What decides the numbers, without the places of programs."""
+    """Returns the command with the options that affect the numbers, without the paths of programs."""
     return shlex.join(["tools/bench_sparse.py", "--models", arguments.models, "--sparsities",
                        arguments.sparsities, "--rounds", str(arguments.rounds), "--seconds",
                        f"{arguments.seconds:g}", "--threads", str(arguments.threads), "--engines",

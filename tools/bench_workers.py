@@ -1,8 +1,8 @@
-"""Processes that run training steps on request, for benchmarks that alternate them: the protocol on
-both sides, and what a report says about the machine.
+"""Worker processes that run training steps on request, for benchmarks that alternate them. This module
+has both sides of the protocol, and describes the machine for reports.
 
-A worker prints {"ready": true, ...}; `run K` is answered by {"seconds": s, "images": n,
-"peak_memory_bytes": b}; `quit` or the end of input ends it. One line of JSON per answer.
+A worker prints {"ready": true, ...} when it is ready. It answers `run K` by {"seconds": s, "images": n,
+"peak_memory_bytes": b}, and ends after `quit` or at the end of its input. Each answer is one line of JSON.
 `sculpt_bench serve` is such a worker, too.
 """
 import json
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_NOISE_BYTES = 1 << 20  # of output between two answers
+MAX_NOISE_BYTES = 1 << 20  # limit of other output between two answers
 QUIT_SECONDS = 20
 
 
@@ -33,7 +33,7 @@ def answer(value):
 
 
 def serve(step, images, hello):
-    """Answers the driver until it quits; a step trains on so many `images`."""
+    """Answers the driver until it quits. A call of `step` trains on `images` images."""
     answer({"ready": True, "memory_before_bytes": peak_memory_bytes(), **hello})
     for line in sys.stdin:
         words = line.split()
@@ -49,8 +49,8 @@ def serve(step, images, hello):
 # --- the driver's side --------------------------------------------------------------------------
 
 class Child:
-    """A worker process and its protocol. Everything that can go wrong with it is a RuntimeError that
-    names it: it ends, it does not answer in time, its answer is not one."""
+    """A worker process and its protocol. If the worker ends, does not answer in time, or answers
+    something else, a RuntimeError names the worker."""
 
     def __init__(self, name, command, environment=None, ready_seconds=3600, answer_seconds=3600):
         self.name, self.command, self.answer_seconds = name, command, answer_seconds
@@ -86,7 +86,7 @@ class Child:
         return line
 
     def _read(self, seconds):
-        """The next answer. Lines that are not JSON objects are a library's chatter."""
+        """Returns the next answer. Skips lines that are not JSON objects, which libraries print."""
         deadline, noise = time.monotonic() + seconds, 0
         while noise <= MAX_NOISE_BYTES:
             line = self._line(deadline)
@@ -94,7 +94,7 @@ class Child:
                 found = json.loads(line)
                 if isinstance(found, dict):
                     return found
-            except ValueError:  # wrong UTF-8, too
+            except ValueError:  # also raised for wrong UTF-8
                 pass
             noise += len(line) + 1
         return self._fail(f"{noise} bytes of output and no answer in it")
@@ -107,12 +107,12 @@ class Child:
             return "unknown"
 
     def run(self, steps):
-        """Seconds per step over a block of steps."""
+        """Runs a block of steps and returns the seconds per step."""
         try:
             self.process.stdin.write(f"run {steps}\n".encode())
             self.process.stdin.flush()
         except OSError:
-            pass  # it has ended, which reading says better
+            pass  # the worker has ended, and reading its answer reports that
         reply = self._read(self.answer_seconds)
         seconds, peak = reply.get("seconds"), reply.get("peak_memory_bytes", 0)
         if not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
@@ -138,7 +138,7 @@ class Child:
             try:
                 self.process.wait(timeout=5)
             except subprocess.TimeoutExpired:
-                pass  # a hung driver holds it; whoever waits longer hangs as well
+                pass  # a hung driver holds the process, and waiting longer would hang, too
         for pipe in (self.process.stdin, self.process.stdout):
             try:
                 pipe.close()
@@ -147,7 +147,7 @@ class Child:
 
 
 def models_and_batches(text):
-    """[(model, batch)] of "resnet20:128,resnet18:64"; ValueError names what is neither."""
+    """Returns [(model, batch)] for "resnet20:128,resnet18:64". A ValueError names a part that is wrong."""
     found = []
     for item in text.split(","):
         model, colon, batch = item.partition(":")
@@ -177,7 +177,7 @@ def warn_if_busy(about):
 
 
 def about_line(report):
-    """Command, date, commit and machine, for the head of a table."""
+    """Returns a line with command, date, commit and machine for the head of a table."""
     about = report["machine"]
     return (f"`{report['command']}`, {about['date']}, commit {about['commit'][:12]}"
             f"{' with local changes' if about['modified'] else ''}; {about['cpu']}, "

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that what the documents name is there.
+"""Checks that everything that the documents refer to exists.
 
 usage: tools/check_docs.py [--root DIR]
 
 In README.md and docs/**/*.md: relative links lead to files, anchors to headings, and paths in
 backticks that start with a folder of the repository (`engine/ops/ops.h`) exist. Paths with
-placeholders (<name>, *, ...) and those made by a build or a run are left alone.
+placeholders (<name>, *, ...) and paths that a build or a run creates are not checked.
 """
 import argparse
 import re
@@ -19,7 +19,7 @@ PATH = re.compile(r"(?:%s)/[A-Za-z0-9_./-]+" % "|".join(FOLDERS))
 
 
 def anchor(heading):
-    """GitHub's anchor of a heading."""
+    """Returns the anchor that GitHub makes of a heading."""
     text = re.sub(r"[`*]", "", heading.strip().lower())
     return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
 
@@ -29,7 +29,7 @@ def anchors(text):
 
 
 def without_blocks(text):
-    """Fenced code blocks blanked, line numbers kept."""
+    """Returns the text with empty lines in place of fenced code blocks, so that line numbers stay."""
     return re.sub(r"^```.*?^```", lambda m: "\n" * m.group(0).count("\n"), text,
                   flags=re.MULTILINE | re.DOTALL)
 

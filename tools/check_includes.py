@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: every #include "..." of the source folders against the table below, and
-the libraries that CMake links against the same table.
+"""Checks which folder includes which. The table below says what is allowed; every #include "..." of the
+source folders, and the libraries that CMake links, must agree with it.
 
 usage: tools/check_includes.py [--root DIR] [--graph text|dot|markdown]
 
-The rule in one sentence: a folder includes folders below it, kernels know no engine, and nothing
-includes tests/ or tools/. Prints violations as file:line: message and exits with 1 if there is one.
---graph prints which folder includes which instead; docs/architecture.md shows what `markdown` prints.
+The rule in one sentence: a folder includes folders below it, kernels include nothing of the engine, and
+nothing includes tests/ or tools/. Prints violations as file:line: message and exits with 1 if there is one.
+With --graph, prints which folder includes which instead; docs/architecture.md shows the output of `markdown`.
 """
 import argparse
 import re
@@ -14,9 +14,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-# Folder -> folders that its files include besides their own, from the bottom to the top. A file belongs
-# to the longest row that it lies in. Each row is as short as the code allows: `check` reports an entry
-# that no file uses.
+# Maps a folder to the folders that its files include besides their own, from the bottom to the top. A file
+# belongs to the longest key that is a prefix of its path. Each row is as short as the code allows: `check`
+# reports an entry that no file uses.
 KERNELS = ["kernels", "kernels/common", "kernels/device"]
 ALLOWED = {
     "kernels/common": [],
@@ -51,7 +51,7 @@ ALLOWED = {
 }
 # Headers that CMake writes into the build folder.
 GENERATED = {"build_info.h"}
-# Where source lies; tests may include anything and are not looked at.
+# The folders with source files that are checked. Tests may include anything.
 SOURCES = ["kernels", "engine", "models", "data", "apps"]
 SUFFIXES = {".h", ".hpp", ".cpp", ".cc", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
@@ -62,13 +62,13 @@ def inside(path, folder):
 
 
 def layer_of(path):
-    """The longest row of ALLOWED that `path` lies in, or None."""
+    """Returns the longest row of ALLOWED that `path` lies in, or None."""
     rows = [row for row in ALLOWED if inside(path, row)]
     return max(rows, key=len) if rows else None
 
 
 def violation(path, included):
-    """Why file `path` (from the root) may not include `included`; None if it may."""
+    """Returns why file `path` (from the root) may not include `included`; None if it may."""
     layer, target = layer_of(path), layer_of(included)
     if layer is None:
         return f"no rule for its folder: add it to the table in {Path(__file__).name}"
@@ -96,7 +96,7 @@ def includes(root):
 
 
 def check(root):
-    """All violations as printable lines, and the number of includes looked at."""
+    """Returns all violations as printable lines, the pairs of rows used, and the number of includes."""
     problems, used, count = [], set(), 0
     for path, number, included in includes(root):
         count += 1
@@ -112,7 +112,7 @@ def check(root):
 
 
 def unused_rules(used):
-    """Entries of the table that no include needs, as printable lines."""
+    """Returns a printable line for each entry of the table that no include needs."""
     return [f"{Path(__file__).name}: no file of {layer} includes {target}: take it out of the table"
             for layer, targets in ALLOWED.items() for target in targets
             if (layer, target) not in used]
@@ -122,7 +122,7 @@ LIBRARY = re.compile(r"sculpt_library\((\w+)\s+FOLDER\s+(\S+)\s+LINK\s*([^)]*)\)
 
 
 def linked(root):
-    """{folder: (library, folders of the libraries that it links)} of every sculpt_library() in CMake."""
+    """Returns {folder: (library, folders of the libraries that it links)} of all sculpt_library() calls."""
     found = {"kernels": ("sculpt_kernels", set())}
     lines = []
     for folder in ("engine", "models", "data"):
@@ -137,7 +137,7 @@ def linked(root):
 
 
 def link_problems(root):
-    """Where CMake links other libraries than the table says."""
+    """Returns a printable line for each library whose linked libraries differ from the table."""
     problems = []
     for folder, (name, links) in linked(root).items():
         if folder == "kernels":

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What nvcc makes of the CUDA kernels, and the least time that a GPU needs for their work.
+"""Lists the resources that the CUDA kernels use, and the least time that a GPU needs for their work.
 
 usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--bench build/cpu/bin/sculpt_bench]
                              [--out docs/results/cuda_kernels.md]
 
 Compiles kernels/cuda/**/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
-reports them; needs nvcc and c++filt, no GPU. The second table adds up the bytes and FLOPs that
-`sculpt_bench floors` counts for the ops of a recorded training step, and gives the roofline time:
-the larger of bytes / bandwidth and FLOPs / peak, with the rates of an H100 as measured by others.
-They are floors, not measurements.
+reports them. Needs nvcc and c++filt, but no GPU. The second table adds up the bytes and FLOPs that
+`sculpt_bench floors` counts for the ops of a recorded training step, and gives the roofline time, which
+is the larger of bytes / bandwidth and FLOPs / peak, with published rates of an H100. The times are lower
+bounds, not measurements.
 """
 import argparse
 import json
@@ -38,7 +38,7 @@ def nvcc():
 
 
 def kernels_of(source, arch):
-    """[(mangled name, registers, shared bytes, spill bytes)] of one file."""
+    """Returns [(mangled name, registers, shared bytes, spill bytes)] of one file."""
     done = subprocess.run([nvcc(), "-std=c++20", "-O3", f"-arch=sm_{arch}", f"-I{ROOT}", "-Xptxas",
                            "-v", "-cubin", str(source), "-o", "/dev/null"], capture_output=True,
                           text=True)
@@ -58,7 +58,7 @@ def kernels_of(source, arch):
 
 
 def short_names(mangled):
-    """Without namespaces and arguments: implicit_gemm<Bf16, GemmTile<128, 64, 64, 32, 3>, ...>."""
+    """Removes namespaces and arguments: implicit_gemm<Bf16, GemmTile<128, 64, 64, 32, 3>, ...>."""
     text = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True,
                           check=True).stdout
     names = []
@@ -97,7 +97,7 @@ def roofline(bytes_moved, flops=0):
 
 
 def recorded_step(bench, model, batch):
-    """What `sculpt_bench floors` prints of a step in bf16."""
+    """Returns the output of `sculpt_bench floors` for a step in bf16."""
     if not Path(bench).exists():
         sys.exit(f"error: {bench} does not exist: build it (cmake --preset cpu && cmake --build --preset cpu "
                  "--target sculpt_bench) or name another one with --bench")
@@ -109,7 +109,7 @@ def recorded_step(bench, model, batch):
 
 
 def step_table(step, batch):
-    """Lines of a table of what the passes of a recorded step move and compute."""
+    """Returns the lines of a table of what the passes of a recorded step move and compute."""
     rows, total = {}, 0.0
 
     def add(name, bytes_moved, flops=0):
@@ -119,7 +119,8 @@ def step_table(step, batch):
 
     for row in step["rows"]:
         add(row["pass"], row["bytes"], row["flops"])
-    # Weight, momentum and gradient are read, the first two written; a mask byte; the bf16 copy.
+    # The update reads weight, momentum and gradient and writes the first two. It also reads a byte of
+    # the mask and writes the bf16 copy.
     add("masked update", (5 * 4 + 1 + 2) * step["weights"])
     total = sum(row[3] for row in rows.values())
     add("ranking (once per prune)", 26 * step["weights"])

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Evaluates a checkpoint of Sculpt with PyTorch and compares with what the run reported.
+"""Evaluates a checkpoint of Sculpt with PyTorch and compares the accuracy with that of the run.
 
 usage: tools/eval_checkpoint.py RUN_FOLDER|CHECKPOINT [--data DIR] [--batch N] [--config FILE]
 
 Loads checkpoints/final.safetensors into the same model in plain PyTorch, checks that weights are
-exactly zero where their mask is, and counts correct images among those that the run was measured on:
+exactly zero where their mask is zero, and counts correct images among those that the run was measured on:
 the test set, the random part of it that data.test_limit chose, or the validation images that
-data.val_split held out of the training set. Exit status: 0 when the accuracy agrees with summary.json,
-1 when not. What agrees: one image in 10,000, or one image (a float tie in the logits); five in 1,000
-for a run in tf32 or bf16, since PyTorch evaluates in float32. Another checkpoint than the final one is
-evaluated and not compared, since summary.json does not speak of it.
+data.val_split held out of the training set. The exit status is 0 if the accuracy agrees with summary.json,
+and 1 if not. Accuracies agree if they differ by one image in 10,000, or by one image (a float tie in the
+logits), or, for a run in tf32 or bf16, by five images in 1,000, because PyTorch evaluates in float32. A
+checkpoint other than the final one is evaluated but not compared, because summary.json does not describe it.
 """
 import argparse
 import json
@@ -43,7 +43,7 @@ def model_from(config, image_shape, classes):
 
 
 def load_weights(model, tensors):
-    """Every entry of the model must be there with its shape; returns the loaded names."""
+    """Loads every entry of the model, which must exist with the right shape. Returns the loaded names."""
     state = model.state_dict()
     missing = [name for name in state
                if name not in tensors and not name.endswith("num_batches_tracked")]
@@ -61,8 +61,8 @@ def load_weights(model, tensors):
 
 
 def check_masks(model, config, tensors):
-    """Masked weights are exactly +0, and the prunable weights have masks and no others; returns (kept,
-    total), or nothing for a checkpoint without masks (a rewind point)."""
+    """Checks that masked weights are exactly +0, and that all prunable weights and no others have masks.
+    Returns (kept, total), or None for a checkpoint without masks (a rewind checkpoint)."""
     kept = total = 0
     prunable = pytorch_models.prunable_names(
         model, run_folder.get(config, "model.prune_first_conv", True),
@@ -106,7 +106,7 @@ def count_correct(model, images, labels, normalization, batch):
 
 
 def images_of(config, root):
-    """Images and labels that the run was measured on, and a name for them."""
+    """Returns the images and labels that the run was measured on, and a name for them."""
     name = run_folder.get(config, "data.name", "synthetic")
     train, test = (image_data.load(name, root, part) for part in ("train", "test"))
     chosen = splits.of_config(lambda key, default: run_folder.get(config, key, default),
@@ -122,7 +122,7 @@ def tolerance(summary, images):
 
 
 def compare(folder, accuracy, images, masks):
-    """Compares with summary.json; returns what differs."""
+    """Compares the counts with summary.json. Returns a text for each difference."""
     summary = run_folder.read_summary(folder)
     if summary is None:
         return [f"{folder / 'summary.json'} is not there to compare with"]

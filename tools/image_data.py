@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 (binary), MNIST and Fashion-MNIST (IDX) as numpy arrays."""
+"""Reads CIFAR-10, CIFAR-100 (binary), MNIST and Fashion-MNIST (IDX) as numpy arrays."""
 import gzip
 import math
 import struct
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Per-channel mean and standard deviation of the training images, of pixels in [0, 1]; the same
-# numbers as in data/.
+# Mean and standard deviation per channel of the training images with pixels in [0, 1]. data/ has the same
+# numbers.
 NORMALIZATION = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -19,7 +19,7 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "fashion_mnist": 10}
 
 
 class DataError(Exception):
-    """A data file that is missing or malformed; the text names it."""
+    """A data file is missing or malformed; the text names it."""
 
 
 def _cifar_file(path, label_bytes):
@@ -28,7 +28,7 @@ def _cifar_file(path, label_bytes):
     if content.size == 0 or content.size % row:
         raise DataError(f"{path}: {content.size} bytes is no multiple of {row}: truncated?")
     content = content.reshape(-1, row)
-    # With two labels (CIFAR-100) the fine one is the second.
+    # If there are two labels (CIFAR-100), the second is the fine one.
     return (content[:, label_bytes:].reshape(-1, 3, 32, 32).copy(),
             content[:, label_bytes - 1].astype(np.int64))
 
@@ -56,7 +56,7 @@ def _idx_file(root, stem):
 
 
 def load(name, root, split):
-    """Images [n, channels, height, width] uint8 and labels [n] int64 of 'train' or 'test'."""
+    """Returns images [n, channels, height, width] uint8 and labels [n] int64 of 'train' or 'test'."""
     root = Path(root)
     if name == "cifar10":
         files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else [

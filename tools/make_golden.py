@@ -3,20 +3,20 @@
 
 usage: tools/make_golden.py [--out tests/golden/resnet20_step.safetensors]
 
-ResNet-20 at a quarter of its width, four batches of 12 seeded images used in turn (step t takes
-batch t mod 4), no augmentation, SGD with momentum 0.9, weight decay 5e-4 on everything, lr 0.02,
-20 steps. Computed in float64, so that the reference is free of PyTorch's rounding; the losses of a
-float32 run stand beside it and tell how far rounding alone moves them.
+The run trains ResNet-20 at a quarter of its width for 20 steps on four batches of 12 seeded images (step t
+uses batch t mod 4), without augmentation, by SGD with momentum 0.9, weight decay 5e-4 on everything and
+lr 0.02. It is computed in float64, so that the reference is free of PyTorch's rounding. The file also has
+the losses of a float32 run, which show how far rounding alone moves them.
 
-Why the batch-norm biases start near 1: with 0, so many inputs of ReLUs are near zero that rounding
-flips a few of them per step, each flip changes gradients by about 1e-3, and within ten steps two
-correct float32 programs differ by percents. With the biases here about 7 % of the ReLUs are off,
+The batch-norm biases start near 1, not at 0. With 0, so many inputs of ReLUs are near zero that rounding
+flips a few of them per step. Each flip changes gradients by about 1e-3, and within ten steps two
+correct float32 programs differ by percents. With the biases used here, about 7 % of the ReLUs are off,
 and PyTorch's float32 stays within 1e-6 of its float64 for all 20 steps.
 
-Contents (float32 unless said otherwise):
+Contents (float32 unless another type is given):
   images [48,3,32,32] uint8, labels [48] uint8, mean [3], std [3]
   initial.<parameter>          weights before the first step, OIHW
-  gradient.<parameter>         gradient of the mean loss at step 1 (weight decay not in it)
+  gradient.<parameter>         gradient of the mean loss at step 1, without weight decay
   after_step_1.<running stat>  batch-norm running mean and variance after step 1
   final.<running stat>         the same after step 20
   loss [20], loss_float32 [20] mean training loss of each step, before its update
@@ -39,7 +39,7 @@ RECIPE = {"model": "resnet20", "width": 0.25, "classes": 10, "batch": 12, "batch
 
 
 def make_images(generator, count, classes):
-    """Smooth colour fields, one pattern per class, with noise: learnable, and no one's photos."""
+    """Returns smooth colour fields with noise, one pattern per class: learnable, and not photos of anyone."""
     patterns = generator.normal(size=(classes, 3, 5, 5))
     labels = generator.integers(0, classes, size=count)
     fields = patterns[labels] + 0.5 * generator.normal(size=(count, 3, 5, 5))
@@ -58,7 +58,7 @@ def running_statistics(model):
 
 
 def train(model, images, labels, dtype):
-    """Returns losses, the gradients of step 1, statistics after step 1 and after the last."""
+    """Returns losses, the gradients of step 1, and the statistics after step 1 and after the last step."""
     model = copy.deepcopy(model).to(dtype)
     model.train()
     mean, std = (torch.tensor(v, dtype=dtype).view(1, 3, 1, 1)
@@ -105,7 +105,7 @@ def main():
             if "bn" in name or "downsample.1" in name:
                 low, high = (0.5, 1.5) if name.endswith("bias") else (0.6, 1.0)
                 parameter.copy_(torch.from_numpy(generator.uniform(low, high, parameter.shape)))
-        model.fc.weight.mul_(0.1)  # the features have a large mean now
+        model.fc.weight.mul_(0.1)  # because the features now have a large mean
 
     losses, gradients, first, final = train(model, images, labels, torch.float64)
     losses32, gradients32, first32, final32 = train(model, images, labels, torch.float32)

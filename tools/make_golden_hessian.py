@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes the golden file of products with the Hessian: PyTorch's double backward to compare with.
+"""Writes the golden file of products with the Hessian, computed by PyTorch's double backward.
 
 usage: tools/make_golden_hessian.py [--out tests/golden/hessian_products.safetensors]
                                     [--width W] [--images N]
 
-Five networks at a fraction of their widths (at the width W, if given), one batch of 20 (or N) seeded
-images, batch norm with batch statistics, mean cross-entropy. For each network: H g and H v over all
-prunable weights, H being the Hessian by them, g the gradient and v a vector of random numbers.
-Computed in float64 by differentiating the backward pass.
+There are five networks at a fraction of their widths (at the width W, if given), with one batch of 20 (or
+N) seeded images, batch norm with batch statistics, and the mean cross-entropy. For each network, the file
+holds H g and H v over all prunable weights. H is the Hessian with respect to these weights, g the gradient,
+and v a vector of random numbers. The products are computed in float64 by differentiating the backward pass.
 
 Weights, biases and v are functions of a number (see uniform()), so that the file need not hold
 them: element i of tensor t of network n is uniform(1000 * n + t, i) times the bound of the tensor.
@@ -41,7 +41,7 @@ DIRECTION = 999
 
 
 def uniform(stream, count):
-    """Elements 0 to count - 1 of a stream: uniform in [-1, 1), of 24 bits, by SplitMix64."""
+    """Returns elements 0 to count - 1 of a stream: uniform in [-1, 1) with 24 bits, by SplitMix64."""
     x = np.arange(count, dtype=np.uint64) + np.uint64(stream << 32)
     with np.errstate(over="ignore"):
         x = x * np.uint64(0x9E3779B97F4A7C15)
@@ -52,7 +52,7 @@ def uniform(stream, count):
 
 
 def bound(name, shape, fan_in):
-    """Largest absolute value of a tensor's elements; fan_in is that of the layer's weight."""
+    """Returns the bound of a tensor's elements. `fan_in` is the fan-in of the layer's weight."""
     if len(shape) == 4:
         return np.sqrt(6 / (shape[0] * shape[2] * shape[3]))
     return fan_in ** -0.5
@@ -68,12 +68,12 @@ def fill(model, n):
                 continue
             fan_in = layer.weight[0].numel()
             values = uniform(1000 * n + t, parameter.numel()) * bound(name, parameter.shape, fan_in)
-            # Rounded to float32, in which Sculpt has its weights.
+            # The values are rounded to float32, because Sculpt stores weights in float32.
             parameter.copy_(torch.from_numpy(values.astype(np.float32)).view(parameter.shape))
 
 
 def products(model, x, y, n):
-    """{parameter: H g}, {parameter: H v}, of the prunable weights."""
+    """Returns {parameter: H g} and {parameter: H v} for the prunable weights."""
     model.train()
     names = pytorch_models.prunable_names(model)
     weights = [model.get_parameter(name) for name in names]

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/safetensors_headers.json: headers, and what the package `safetensors` says.
+"""Makes tests/golden/safetensors_headers.json: headers with the verdicts of the package `safetensors`.
 
 usage: tools/make_safetensors_corpus.py [--out FILE] [--random N] [--seed N]
 
 The headers are the hand-written ones below and random changes of well-formed ones. Each case has the
-header (as text, or as base64 where it is not UTF-8), how many bytes of data follow, optionally a
-length to write before the header, the verdict of the package and, where it accepts, the tensors as
-[name, dtype, shape, bytes]. `stricter` marks what the package takes although the description of the
-format forbids it; our readers refuse it. Needs the package; its version is written into the file.
+header (as text, or as base64 if it is not UTF-8), the number of bytes of data that follow, optionally a
+length to write before the header, the verdict of the package and, if the package accepts the header, the
+tensors as [name, dtype, shape, bytes]. `stricter` marks headers that the package accepts although the
+description of the format forbids them; Sculpt's readers refuse them. Needs the package, and writes its
+version into the file.
 """
 import argparse
 import base64
@@ -35,7 +36,7 @@ def entry(dtype='"F32"', shape="[1]", offsets="[0,4]", more=""):
 
 
 def hand_written():
-    """(header, bytes of data, what is stricter here or nothing, length in the file or nothing)"""
+    """Returns tuples (header, bytes of data, stricter rule or "", length in the file or None)."""
     plain = f'{{"a":{ENTRY}}}'
     yield from ((plain, data, "", None) for data in (0, 3, 4, 5, 8))
     yield from ((plain, 4, "", length) for length in
@@ -68,7 +69,7 @@ def hand_written():
     yield '{"a":["F32",[1],[0,4]]}', 4, LIST, None
     yield '{"a":["F32",[1]]}', 4, "", None
     yield entry('{"F32":null}'), 4, LIST, None
-    # Types, with as many bytes as a shape of 8 needs for some width.
+    # Every type, with each number of bytes that a shape of 8 elements needs for some width.
     for dtype in DTYPES:
         for count, data in ((8, 4), (8, 6), (8, 8), (8, 16), (8, 32), (8, 64), (3, 2), (1, 1)):
             if data in (4, 6, 2, 1) and not dtype.startswith("F") and dtype not in ("U8", "BOOL"):
@@ -107,7 +108,7 @@ def hand_written():
         fields = json.loads(ENTRY)
         del fields[left]
         yield json.dumps({"a": fields}), 4, "", None
-    # Several tensors: order, gaps, overlaps, empty ones in between.
+    # Several tensors: their order, gaps, overlaps, and empty tensors in between.
     piece = lambda name, begin, end: (  # noqa: E731
         f'"{name}":{{"dtype":"U8","shape":[{max(0, end - begin)}],"data_offsets":[{begin},{end}]}}')
     for places in (((0, 2), (2, 4)), ((2, 4), (0, 2)), ((0, 2), (1, 3)), ((0, 2), (3, 4)),
@@ -126,7 +127,7 @@ FRAGMENTS = ("0", "1", "3", "-1", "2.5", "1e3", "null", "true", "[", "]", "{", "
 
 
 def changed(rng, text):
-    """`text` with one to three places removed, doubled or replaced by a fragment."""
+    """Returns `text` with one to three places removed, doubled or replaced by a fragment."""
     for _ in range(rng.randint(1, 3)):
         text = text or "{}"
         place = rng.randrange(len(text))
@@ -137,7 +138,7 @@ def changed(rng, text):
 
 
 def random_header(rng):
-    """A header of several tensors, mostly well-formed."""
+    """Returns a header of several tensors, mostly well-formed."""
     offset, items, sizes = 0, [], {"F32": 4, "U8": 1, "I64": 8, "F16": 2, "BOOL": 1, "BF16": 2}
     for index in range(rng.randint(0, 4)):
         dtype = rng.choice(list(sizes))
@@ -165,7 +166,7 @@ def random_cases(rng, count):
 
 
 def why_stricter(text):
-    """Which rule of the description of the format a header breaks that the package may take."""
+    """Returns the rule of the format's description that a header breaks but that the package may ignore."""
     found = []
 
     def watch(pairs):
@@ -185,7 +186,7 @@ def why_stricter(text):
 
 
 def content_of(case):
-    """The bytes of a case's file."""
+    """Returns the bytes of a case's file."""
     header = (base64.b64decode(case["base64"]) if "base64" in case
               else case["header"].encode("utf-8"))
     length = case.get("length", len(header))
@@ -193,7 +194,7 @@ def content_of(case):
 
 
 def verdict(content):
-    """What the package says: nothing if it refuses, else the tensors, sorted by name."""
+    """Returns the verdict of the package: None if it refuses, else the tensors sorted by name."""
     import safetensors
     try:
         found = safetensors.deserialize(content)

@@ -1,6 +1,6 @@
-"""Plain PyTorch definitions of the models of models/, with the same parameter names and shapes.
+"""Plain PyTorch definitions of the models in models/, with the same parameter names and shapes.
 
-Checkpoints of Sculpt load into these with load_state_dict; names follow torchvision where it has
+Checkpoints of Sculpt load into these models with load_state_dict. Names follow torchvision if it has
 the model. build() is the only entry point. Needs torch.
 """
 import torch
@@ -24,7 +24,7 @@ NAMES = [*CIFAR_RESNETS, *RESNETS, *VGGS, "mobilenet_v1", "mlp", "lenet"]
 
 
 def scaled(channels, width):
-    """Channel count under the width multiplier, rounded half up."""
+    """Returns the number of channels under the width multiplier, rounded half up."""
     return max(1, int(channels * width + 0.5))
 
 
@@ -34,7 +34,7 @@ def conv(inputs, outputs, kernel, stride=1, padding=None, groups=1):
 
 
 def shortcut(inputs, outputs, stride):
-    """1x1 convolution and batch norm where the shape changes, else nothing."""
+    """Returns a 1x1 convolution and batch norm if the shape changes, else None."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
@@ -108,7 +108,7 @@ class ResNet(nn.Module):
 
 
 class Vgg(nn.Module):
-    """The convolutions have no bias: batch norm follows each (torchvision's have one).
+    """The convolutions have no bias, because batch norm follows each. Those of torchvision have one.
 
     For 32x32 images the last max pooling leaves 1x1; larger maps are averaged before the one
     linear layer.
@@ -148,7 +148,7 @@ class SeparableBlock(nn.Module):
 
 
 class MobileNetV1(nn.Module):
-    """CIFAR form: the first convolution has stride 1."""
+    """The form for CIFAR, whose first convolution has stride 1."""
 
     def __init__(self, width, in_channels, classes):
         super().__init__()
@@ -208,8 +208,8 @@ class Mlp(nn.Module):
 
 def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar",
           dropout=0.0):
-    """The model called `name`; `stem` matters for resnet18/34/50 only, `dropout` for vgg, mlp and
-    lenet."""
+    """Returns the model called `name`. Only resnet18/34/50 use `stem`; only vgg, mlp and lenet use
+    `dropout`."""
     if name in CIFAR_RESNETS:
         planes = [scaled(c, width) for c in (16, 32, 64)]
         return ResNet(BasicBlock, [CIFAR_RESNETS[name]] * 3, planes, "cifar", in_channels, classes)
@@ -230,13 +230,13 @@ def build(name, classes=10, width=1.0, in_channels=3, image_size=32, stem="cifar
 
 
 def initialise(model, seed, fan="fan_out", distribution="normal", nonlinearity="relu"):
-    """As models/: convolutions Kaiming, by default normal with fan out and the gain of ReLU; linear
-    layers and all biases uniform in +-1/sqrt(fan in)."""
+    """Initialises a model as models/ does: convolutions by Kaiming, by default normal with fan out and the
+    gain of ReLU; linear layers and all biases uniform in +-1/sqrt(fan in)."""
     generator = torch.Generator().manual_seed(seed)
     kaiming = (nn.init.kaiming_normal_ if distribution == "normal" else nn.init.kaiming_uniform_)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            # PyTorch's fan out does not know groups; the engine counts the outputs of one group.
+            # PyTorch's fan out ignores groups. The engine counts the outputs of one group.
             weight = module.weight.data
             weight = weight.view(module.groups, -1, *weight.shape[1:])
             for group in weight if fan == "fan_out" else [module.weight.data]:
@@ -251,8 +251,8 @@ def initialise(model, seed, fan="fan_out", distribution="normal", nonlinearity="
 
 
 def prunable_names(model, first_conv=True, classifier=True):
-    """Names of the prunable weights (methods: every convolution and linear weight), in order; without
-    the first convolution or the last linear layer where these are exempt."""
+    """Returns the names of the prunable weights in order: every convolution and linear weight, except the
+    first convolution or the last linear layer if these are exempt."""
     layers = [(f"{name}.weight", type(module)) for name, module in model.named_modules()
               if isinstance(module, (nn.Conv2d, nn.Linear))]
     exempt = set()

@@ -1,4 +1,4 @@
-"""Reads what a run folder holds: config.toml, summary.json and the checkpoint's place."""
+"""Reads a run folder: config.toml, summary.json and the path of the checkpoint."""
 import json
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ except ImportError:  # Python 3.9 and 3.10
 
 
 class ConfigError(Exception):
-    """A config, key or summary that cannot be used; the text names it."""
+    """A config, key or summary cannot be used; the text names it."""
 
 
 def _strip_comment(line):
@@ -24,7 +24,8 @@ def _strip_comment(line):
 
 
 def _parse_value(text, where):
-    """One TOML value of the kinds that a config has; JSON is the same but for underscores."""
+    """Parses a TOML value of a kind that configs use. JSON writes these the same way, except for
+    underscores in numbers."""
     if re.fullmatch(r"[+-]?[0-9][0-9_]*", text):
         return int(text.replace("_", ""))
     if re.fullmatch(r"[+-]?(inf|nan)", text):
@@ -40,8 +41,8 @@ def _parse_value(text, where):
 
 
 def parse_toml_subset(text, name="config"):
-    """Tables, dotted keys, strings, numbers, booleans and arrays of these, each on one line or an
-    array over several: what configs use. For Pythons without tomllib."""
+    """Parses the part of TOML that configs use, for versions of Python without tomllib: tables, dotted keys,
+    strings, numbers, booleans and arrays of these. An array may span several lines."""
     root, table, pending = {}, None, ""
     table = root
     for number, raw in enumerate(text.splitlines(), 1):
@@ -88,7 +89,7 @@ def _read_one(path):
 
 
 def _over(base, config):
-    """The settings of `config`, and those of `base` where it has none."""
+    """Returns the settings of `config`, and those of `base` that `config` does not set."""
     merged = dict(base)
     for key, value in config.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -97,8 +98,8 @@ def _over(base, config):
 
 
 def read_config(path, chain=()):
-    """The settings of a config, with those of the file that its key `base` names, as the engine reads
-    them (engine/config/config_document.h)."""
+    """Returns the settings of a config and of the file that its key `base` names, as the engine reads them
+    (engine/config/config_document.h)."""
     config = _read_one(path)
     base = config.pop("base", None)
     if base is None:
@@ -114,7 +115,7 @@ def read_config(path, chain=()):
 
 
 def set_value(config, assignment):
-    """Applies 'a.b=value' as sculpt_run's --set does; a bare word is a string."""
+    """Applies 'a.b=value' as sculpt_run's --set does. A word without quotes is a string."""
     key, equals, text = assignment.partition("=")
     if not equals:
         raise ConfigError(f"--set {assignment}: expected KEY=VALUE")
@@ -129,7 +130,7 @@ def set_value(config, assignment):
 
 
 def get(config, key, default=None):
-    """The value of a dotted key, or the default when the config does not have it."""
+    """Returns the value of a dotted key, or the default if the config does not have the key."""
     for part in key.split("."):
         if not isinstance(config, dict) or part not in config:
             return default
@@ -138,7 +139,7 @@ def get(config, key, default=None):
 
 
 def keys(config, prefix=""):
-    """All dotted keys of a config."""
+    """Returns all dotted keys of a config."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from keys(value, f"{prefix}{key}.")
@@ -147,14 +148,14 @@ def keys(config, prefix=""):
 
 
 def measured_on(config):
-    """What accuracies of a run are measured on: "validation" images, held out of the training set, or
-    "test" images."""
+    """Returns what accuracies of a run are measured on: "validation" (images held out of the training set)
+    or "test"."""
     return "validation" if get(config, "data.val_split", 0) > 0 else "test"
 
 
 def best_accuracy(summary):
-    """The best accuracy that a summary.json has, and what it is the best of. Older runs have the best
-    of all epochs, whatever the density was."""
+    """Returns the best accuracy in a summary.json, and says what it is the best of. Older runs have the best
+    of all epochs, at any density."""
     for key, what in (("best_test_accuracy_at_final_density", "at the final density"),
                       ("best_test_accuracy", "of all epochs")):
         if summary.get(key) is not None:
@@ -163,7 +164,8 @@ def best_accuracy(summary):
 
 
 def read_summary(folder):
-    """What summary.json says, or None if it is not there; ConfigError if it is damaged."""
+    """Returns the content of summary.json, or None if it does not exist. Raises ConfigError if it is
+    damaged."""
     path = Path(folder) / "summary.json"
     if not path.exists():
         return None

@@ -1,23 +1,23 @@
-"""The header of a safetensors file, read as strictly as the format's own reader reads it.
+"""Reads the header of a safetensors file as strictly as the reader of the format's authors does.
 
-A file is 8 bytes with the little-endian length of the header, the header, and the data of all
-tensors without a gap. The header is a JSON object {name: {dtype, shape, data_offsets}};
-`__metadata__` in it maps strings to strings. Needs the standard library only.
+A file consists of 8 bytes with the little-endian length of the header, the header, and the data of all
+tensors without a gap. The header is a JSON object {name: {dtype, shape, data_offsets}}. Its member
+`__metadata__` maps strings to strings. Needs the standard library only.
 
-engine/formats/safetensors_read.cpp follows the same rules. Both are compared with the verdicts of the
+engine/formats/safetensors_read.cpp follows the same rules. Tests compare both with the verdicts of the
 package `safetensors` (tests/golden/safetensors_headers.json). Two rules follow the description of
-the format where the package is more lenient: a name that appears twice in an object is an error,
-and the entry of a tensor is an object (the package also takes a list of its three fields).
+the format, while the package is more lenient: a name that appears twice in an object is an error,
+and the entry of a tensor must be an object (the package also accepts a list of its three fields).
 """
 import json
 import math
 import struct
 
 MAX_HEADER_BYTES = 100_000_000
-MAX_DEPTH = 127  # of nested arrays and objects
+MAX_DEPTH = 127  # depth of nested arrays and objects
 SIZE_LIMIT = 1 << 64
 
-# Bits of an element.
+# Maps a type to the bits of an element.
 DTYPE_BITS = {"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8,
               "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16,
               "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64,
@@ -37,7 +37,7 @@ class Entry:
 
 
 def _is_size(value):
-    # bool is a kind of int in Python, and no number in JSON.
+    # In Python, bool is a subclass of int; in JSON, it is not a number.
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < SIZE_LIMIT
 
 
@@ -62,14 +62,14 @@ def _float(text):
 
 
 def _integer(text):
-    # "-0" is a float to the format's reader, and integers beyond 64 bits are floats.
+    # The format's reader treats "-0" and integers beyond 64 bits as floats.
     if text == "-0" or len(text) > 20:
         return _float(text)
     return int(text)
 
 
 def _check_depth(text):
-    """Refuses what is nested too deeply, before a recursive parser sees it."""
+    """Refuses text that is nested too deeply, before a recursive parser reads it."""
     depth, quoted, escaped = 0, False, False
     for character in text:
         if quoted:
@@ -90,7 +90,7 @@ def _check_depth(text):
 
 
 def _check_surrogates(value):
-    """A lone half of a surrogate pair, written as an escape, is not a character."""
+    """Refuses half of a surrogate pair written as an escape, because it is not a character."""
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError("a string holds half of a surrogate pair")
@@ -112,7 +112,8 @@ def _json(text):
 
 
 def _fields(entry):
-    """(dtype, shape, data_offsets) of an entry, not yet checked; ValueError says what is missing."""
+    """Returns (dtype, shape, data_offsets) of an entry without checking them. A ValueError names what is
+    missing."""
     if not isinstance(entry, dict):
         raise ValueError("it is not an object")
     for key in ("dtype", "shape", "data_offsets"):
@@ -134,7 +135,7 @@ def _entry(name, value):
 
 
 def _check_bytes(entry):
-    """The shape must need as many bytes as there are; no product may leave 64 bits."""
+    """Checks that the shape needs as many bytes as the entry has, and that no product exceeds 64 bits."""
     count = 1
     for size in (*entry.shape, DTYPE_BITS[entry.dtype]):
         count *= size
@@ -148,8 +149,8 @@ def _check_bytes(entry):
 
 
 def parse(content, name):
-    """(entries in the order of their data, metadata, offset of the data) of a whole file's bytes.
-    Raises FormatError, which begins with `name`, if anything is wrong."""
+    """Returns (entries in the order of their data, metadata, offset of the data) for the bytes of a file.
+    Raises FormatError, whose text begins with `name`, if anything is wrong."""
 
     def fail(text):
         raise FormatError(f"{name}: {text}")
@@ -161,7 +162,7 @@ def parse(content, name):
         fail(f"a header of {header_bytes} bytes does not fit: truncated or not safetensors")
     try:
         header = _json(bytes(content[8:8 + header_bytes]).decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # wrong UTF-8 is a ValueError, too
+    except (ValueError, RecursionError) as error:  # wrong UTF-8 raises a ValueError, too
         fail(f"the header is not JSON ({error})")
     if not isinstance(header, dict):
         fail("the header is not a JSON object")

@@ -1,4 +1,4 @@
-"""Reads and writes the safetensors format with numpy alone; safetensors_header.py has the format."""
+"""Reads and writes the safetensors format with numpy alone. safetensors_header.py describes the format."""
 import json
 import struct
 
@@ -15,7 +15,7 @@ NAMES = {np.dtype(numpy_name): name for name, numpy_name in DTYPES.items()}
 
 def _array(path, entry, data):
     raw = data[entry.begin:entry.end]
-    if entry.dtype == "BF16":  # numpy has no such type: widen to float32
+    if entry.dtype == "BF16":  # numpy lacks this type, so widen it to float32
         wide = np.frombuffer(raw, dtype="<u2").astype("<u4") << 16
         return wide.view("<f4").reshape(entry.shape)
     if entry.dtype not in DTYPES:
@@ -32,13 +32,13 @@ def read(path):
     data = memoryview(content)[begin:]
     try:
         return {entry.name: _array(path, entry, data) for entry in entries}, metadata
-    except (ValueError, OverflowError) as error:  # a shape that numpy cannot have
+    except (ValueError, OverflowError) as error:  # numpy does not support the shape
         raise FormatError(f"{path}: {error}") from None
 
 
 def write(path, tensors, metadata=None):
-    """Writes {name: array}: the widest types first, so that every tensor lies at a multiple of its
-    element's size, and those of one width in the given order."""
+    """Writes {name: array}. The widest types come first, so that every tensor lies at a multiple of its
+    element's size. Tensors of one width keep the given order."""
     header, offset, chunks, arrays = {}, 0, [], {}
     if metadata:
         header["__metadata__"] = {str(key): str(value) for key, value in metadata.items()}

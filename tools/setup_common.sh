@@ -1,5 +1,6 @@
-# Sourced by tools/quickstart, tools/test and .ci/run: installs what is missing, configures, builds.
-# Works on Debian 12 and Ubuntu 22.04 / 24.04; elsewhere it only checks (as with --no-install).
+# Functions for tools/quickstart, tools/test and .ci/run that install missing packages, configure and build.
+# Installing works on Debian 12 and Ubuntu 22.04 / 24.04. Elsewhere packages are only checked, as with
+# --no-install.
 #
 #   setup_dependencies yes|no      yes: install missing packages with apt; no: only check
 #   setup_build PRESET [TARGET]... configure and build (everything when no target is named)
@@ -19,7 +20,7 @@ die() {
   exit 1
 }
 
-# version_at_least HAVE WANT
+# Succeeds if version HAVE is at least version WANT: version_at_least HAVE WANT
 version_at_least() {
   [[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]
 }
@@ -58,8 +59,8 @@ header_of() {
   esac
 }
 
-# A library counts as there when its package is, or when the compiler finds its header.
-# Prefixes given to CMake are not looked into here; CMake itself says what it misses.
+# A library counts as installed if its package is, or if the compiler finds its header. This check does not
+# search prefixes that are given to CMake; CMake itself reports what is missing.
 have_library() {
   have_package "$1" && return 0
   have_tool g++ &&
@@ -106,7 +107,7 @@ named above by hand and use --no-install"
     sudo=(sudo)
   fi
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y)
-  # The lists of a bare machine are empty, those of an old one name files that are gone.
+  # The package lists of a new machine are empty, and those of an old machine name files that are gone.
   if ! apt-cache show "$@" >/dev/null 2>&1 ||
     ! "${apt[@]}" install --no-install-recommends "$@" </dev/null; then
     say "apt-get update"
@@ -119,7 +120,7 @@ named above by hand and use --no-install"
 setup_dependencies() {
   local install="$1" missing=()
   mapfile -t missing < <(missing_packages)
-  # A toml++ folder named by the user replaces its package.
+  # A toml++ folder that the user names replaces the package.
   if [[ "${SCULPT_CMAKE_ARGS:-}" == *TOMLPLUSPLUS_INCLUDE_DIR=* ]]; then
     local kept=() package
     for package in "${missing[@]}"; do

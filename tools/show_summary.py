@@ -19,7 +19,7 @@ def percent(value):
 
 
 def rows(summary, measured_on="test"):
-    """What a person wants to know first, as (name, text)."""
+    """Returns the values that a person wants to know first, as (name, text)."""
     best, best_of = run_folder.best_accuracy(summary)
     flops_ratio = summary.get("train_flops_vs_dense")
     gpu_bytes = summary.get("peak_device_memory_bytes")  # 0 on the CPU, absent in old summaries

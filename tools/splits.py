@@ -1,7 +1,6 @@
-"""Which images a run trains on and is measured on: the same as data/split.cpp chooses from the seed.
+"""Computes which images a run trains on and is measured on, as data/split.cpp chooses them from the seed.
 
-Needs the standard library only. tests/golden/splits.json holds both implementations to the same
-indices.
+Needs the standard library only. Tests compare both implementations with tests/golden/splits.json.
 """
 import math
 
@@ -11,11 +10,11 @@ TRAIN_SUBSET, TEST_SUBSET = 0, 1      # data/split.cpp
 
 
 class SplitError(Exception):
-    """A split that leaves nothing to train on."""
+    """A split leaves nothing to train on."""
 
 
 def philox4x32(key, counter_low, counter_high):
-    """Four 32-bit words for a 128-bit counter under a 64-bit key: kernels/common/philox.h."""
+    """Returns four 32-bit words for a 128-bit counter and a 64-bit key, as kernels/common/philox.h does."""
     c0, c1 = counter_low & MASK32, counter_low >> 32
     c2, c3 = counter_high & MASK32, counter_high >> 32
     k0, k1 = key & MASK32, key >> 32
@@ -27,14 +26,14 @@ def philox4x32(key, counter_low, counter_high):
 
 
 class RandomStream:
-    """The draws of one purpose: engine/core/random.h."""
+    """The random numbers of one purpose, as in engine/core/random.h."""
 
     def __init__(self, seed, purpose, sub=0):
         words = philox4x32(seed, purpose, 0x5343554C5054)
         self.key, self.sub = words[1] << 32 | words[0], sub
 
     def below(self, index, n):
-        """A uniform integer in [0, n)."""
+        """Returns a uniform integer in [0, n)."""
         words = philox4x32(self.key, index, self.sub)
         return (words[1] << 32 | words[0]) * n >> 64
 
@@ -46,7 +45,8 @@ def shuffle(items, stream):
 
 
 def limited(indices, limit, stream):
-    """`limit` random ones, ascending; all of them if the limit is 0 or above what is there."""
+    """Returns `limit` of the indices, chosen at random, in ascending order. Returns all if the limit is 0 or
+    too large."""
     if limit == 0 or limit >= len(indices):
         return indices
     chosen = list(indices)
@@ -55,10 +55,11 @@ def limited(indices, limit, stream):
 
 
 def split(train_size, test_size, seed, val_split=0.0, train_limit=0, test_limit=0):
-    """Indices {"train", "val", "test"}; "val" (of the training set) is empty without val_split."""
+    """Returns the indices {"train", "val", "test"}. "val" holds indices of the training set, and none if
+    val_split is 0."""
     train, held = list(range(train_size)), []
     if val_split > 0:
-        # Halves are rounded away from zero, as llround does.
+        # Halves are rounded away from zero, as by llround.
         count = max(1, math.floor(val_split * train_size + 0.5))
         if count >= train_size:
             raise SplitError(f"data.val_split = {val_split} holds out all {train_size} training "
@@ -72,6 +73,6 @@ def split(train_size, test_size, seed, val_split=0.0, train_limit=0, test_limit=
 
 
 def of_config(get, train_size, test_size):
-    """The split of a run; `get(key, default)` reads its config."""
+    """Returns the split of a run. `get(key, default)` reads the run's config."""
     return split(train_size, test_size, get("seed", 1), get("data.val_split", 0.0),
                  get("data.train_limit", 0), get("data.test_limit", 0))

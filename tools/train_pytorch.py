@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Trains a dense model in PyTorch by the recipe of a Sculpt config, to compare accuracies.
+"""Trains a dense model in PyTorch with the settings of a Sculpt config, to compare accuracies.
 
 usage: tools/train_pytorch.py CONFIG.toml [--set key=value]... [--data DIR] [--threads N]
                               [--out FILE]
 
-One training cycle with all the settings of the config that matter to one: SGD, schedule, batch,
-epochs, clipping, label smoothing, dropout, initialisation, augmentation. It trains on the images that
-Sculpt trains on and is measured on those that Sculpt is measured on (data.val_split, limits, seed);
-the same accuracy is then called test_accuracy here and there. A setting that is not known here, or
-cannot be honoured, is an error. Prints one JSON object per epoch (and to --out); the last line holds
-the result. Random numbers of the training are PyTorch's own, so compare accuracies, not weights.
+Trains one cycle with all settings of the config that affect a cycle: SGD, schedule, batch, epochs, clipping,
+label smoothing, dropout, initialisation, augmentation. Trains and measures on the same images as Sculpt
+(data.val_split, limits, seed), and calls the accuracy test_accuracy as Sculpt does. A setting that is
+unknown or not supported here is an error. Prints one JSON object per epoch (and writes it to --out); the
+last line holds the result. Training uses PyTorch's own random numbers, so compare accuracies, not weights.
 """
 import argparse
 import json
@@ -28,8 +27,8 @@ from training_recipe import Recipe, RecipeError
 
 
 def augment(images, recipe, generator):
-    """Random crop of the image padded by black pixels, random flip, a square of the mean colour; on
-    uint8."""
+    """Augments uint8 images: a random crop of the image padded with black pixels, a random flip, and a square
+    of the mean colour."""
     count, channels, height, width = images.shape
     padding = recipe.crop_padding
     padded = F.pad(images, (padding,) * 4)
@@ -80,7 +79,7 @@ def evaluate(model, images, labels, recipe, batch=500):
 
 
 def load(recipe):
-    """Images and labels to train on, and those to measure on."""
+    """Returns images and labels to train on, and images and labels to measure on."""
     sets = {name: image_data.load(recipe.data, recipe.root, name) for name in ("train", "test")}
     chosen = splits.split(len(sets["train"][1]), len(sets["test"][1]), recipe.seed,
                           recipe.val_split, recipe.train_limit, recipe.test_limit)
@@ -94,7 +93,7 @@ def load(recipe):
 
 def train(recipe, report):
     (train_x, train_y), (test_x, test_y) = load(recipe)
-    torch.manual_seed(recipe.seed)  # of dropout
+    torch.manual_seed(recipe.seed)  # seeds dropout
     model = pytorch_models.initialise(
         pytorch_models.build(recipe.model, image_data.CLASSES[recipe.data], recipe.width,
                              train_x.shape[1], train_x.shape[2], recipe.stem, recipe.dropout),

@@ -1,11 +1,11 @@
-"""What one dense training cycle of a Sculpt config is, for tools/train_pytorch.py. Needs the standard
+"""Describes one dense training cycle of a Sculpt config for tools/train_pytorch.py. Needs the standard
 library only."""
 import math
 
 import run_folder
 
-# Keys whose value does not change what a dense cycle of the engine computes, or only how it prunes;
-# model.init_parts says what is taken from model.init_from, which is refused.
+# Keys that a PyTorch run ignores: they do not change what a dense cycle computes, or only affect pruning.
+# model.init_parts affects only model.init_from, which is refused.
 WITHOUT_EFFECT = {
     "method", "plan", "model.init_parts", "model.prune_first_conv", "model.prune_classifier", "train.conv",
     "train.sparse", "train.dense_timing", "train.winograd", "train.step_graph", "train.eval_every",
@@ -16,11 +16,11 @@ SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", 
 
 
 class RecipeError(Exception):
-    """A setting that train_pytorch does not know or cannot honour; the text names it."""
+    """train_pytorch does not know or support a setting; the text names it."""
 
 
 class Recipe:
-    """The settings of a config that one dense cycle needs; defaults are the engine's."""
+    """The settings of a config that one dense cycle needs. The defaults are those of the engine."""
 
     def __init__(self, config):
         used = set(WITHOUT_EFFECT)
@@ -42,7 +42,7 @@ class Recipe:
         self.test_limit = get("data.test_limit", 0)
         self.val_split = get("data.val_split", 0.0)
         self.crop_padding = get("data.crop_padding", 4)
-        # Digits are never mirrored: a mirrored digit is another one, or none.
+        # Digits are never mirrored, because a mirrored digit is another digit or none.
         self.flip = get("data.flip", True) and self.data != "mnist"
         self.cutout = get("data.cutout", 0)
         self.seed = get("seed", 1)
@@ -78,7 +78,7 @@ class Recipe:
                                   "something else than Sculpt; take it out of the config")
 
     def learning_rate(self, step, steps):
-        """Of a step of a cycle; the formulas are those of engine/optim/lr_schedule.cpp."""
+        """Returns the learning rate of a step of a cycle, by the formulas of engine/optim/lr_schedule.cpp."""
         t = step / steps
 
         def warm():
@@ -90,7 +90,7 @@ class Recipe:
         if self.schedule == "triangular":
             return self.lr * (0.2 + 4 * t if t < 0.2 else (1 - t) / 0.8)
         if self.schedule == "step_warmup":
-            # A milestone stands for a number of steps: 60/150 of 300 steps is step 120.
+            # A milestone is rounded to a number of steps, so that 60/150 of 300 steps is step 120.
             passed = sum(step >= math.floor(m * steps + 0.5) for m in self.milestones)
             return (warm() if t < self.warmup else self.lr) * self.decay_factor ** passed
         if self.schedule == "cosine":

@@ -1,4 +1,4 @@
-# Writes OUTPUT from TEMPLATE with the commit that is being built ("" outside of git).
+# Writes OUTPUT from TEMPLATE with the commit that is being built, or "" outside of git.
 find_program(GIT git)
 set(COMMIT "")
 if(GIT AND EXISTS ${SOURCE_DIR}/.git)

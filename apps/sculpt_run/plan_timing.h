@@ -15,10 +15,9 @@ struct ImageSeconds {
 };
 
 struct PlanTiming {
-  std::vector<ImageSeconds>
-      steps;              ///< times of each step of the plan, at the density after the step
-  int64_t densities = 0;  ///< number of densities at which the plan trains
-  int64_t timed = 0;      ///< number of densities that were timed; the others are interpolated
+  std::vector<ImageSeconds> steps;  ///< for each step of the plan, at the density after the step
+  int64_t densities = 0;            ///< number of densities at which the plan trains
+  int64_t timed = 0;  ///< number of densities that were timed; the others are interpolated
 };
 
 /// Times training and evaluation on the kernels that the run would use, with random masks that keep

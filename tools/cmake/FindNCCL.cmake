@@ -1,14 +1,14 @@
-# NCCL: in the CUDA toolkit, in the system's folders, or in pip's package nvidia-nccl-*.
+# Finds NCCL in the CUDA toolkit, in the system's folders, or in pip's package nvidia-nccl-*.
 #
 #   find_package(NCCL)           NCCL_FOUND, NCCL_VERSION, target NCCL::nccl
 #
-# NCCL_ROOT (a variable of CMake or of the environment) names a folder with include/ and lib/, e.g.
-# .../site-packages/nvidia/nccl; it comes first.
+# NCCL_ROOT (a variable of CMake or of the environment) may name a folder with include/ and lib/, e.g.
+# .../site-packages/nvidia/nccl. This folder is searched first.
 include(SculptNvidiaPackage)
 sculpt_nvidia_folders(nccl folders)
 
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${folders} PATH_SUFFIXES include)
-# pip's packages have no libnccl.so.
+# pip's packages have only libnccl.so.2.
 find_library(NCCL_LIBRARY NAMES_PER_DIR NAMES libnccl.so libnccl.so.2 HINTS ${folders} PATH_SUFFIXES lib lib64)
 if(NCCL_INCLUDE_DIR)
   sculpt_version_from(NCCL ${NCCL_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR NCCL_PATCH)

@@ -1,8 +1,8 @@
-# The CUDA language and its settings. SCULPT_CUDA switches it on (preset cuda); SCULPT_CUDA_ARCHS
-# lists the architectures to compile for.
+# Enables the CUDA language and sets its options. SCULPT_CUDA (preset cuda) includes this file;
+# SCULPT_CUDA_ARCHS lists the architectures to compile for.
 set(SCULPT_CUDA_ARCHS "80;86;89;90;100;120" CACHE STRING "GPU architectures, e.g. 80;90")
 
-# CMake below 3.25.2 does not know nvcc's C++20.
+# CMake below 3.25.2 does not know nvcc's option for C++20, which is set below.
 set(CMAKE_CUDA_ARCHITECTURES ${SCULPT_CUDA_ARCHS})
 if(NOT CMAKE_CUDA_COMPILER AND EXISTS /usr/local/cuda/bin/nvcc)
   set(CMAKE_CUDA_COMPILER /usr/local/cuda/bin/nvcc)
@@ -16,5 +16,5 @@ endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
-# Optional: without it, `--conv cudnn` is an error.
+# cuDNN is optional. Without it, `--conv cudnn` is an error.
 find_package(CUDNN 9.11)

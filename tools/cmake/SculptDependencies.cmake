@@ -1,7 +1,7 @@
-# Every third-party dependency, found once. Each is a Debian package (README, "Set-up").
+# Finds every third-party dependency. Each is a Debian package (README, "Set-up").
 find_package(Threads REQUIRED)
 
-# On machines without packages: one folder with the headers of all of them.
+# On machines without packages, SCULPT_HEADERS names one folder with the headers of all dependencies.
 set(SCULPT_HEADERS "" CACHE PATH "Folder with fmt/, nlohmann/, CLI/, toml++/ and doctest/, used instead of packages")
 if(SCULPT_HEADERS)
   foreach(target fmt::fmt nlohmann_json::nlohmann_json CLI11::CLI11 tomlplusplus::tomlplusplus doctest::doctest)

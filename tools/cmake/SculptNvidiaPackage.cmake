@@ -1,7 +1,8 @@
-# What FindCUDNN and FindNCCL share.
+# Functions that FindCUDNN and FindNCCL share.
 
-# Folders in which NVIDIA's package `name` may lie, besides <NAME>_ROOT and the system's: the CUDA
-# toolkit, then nvidia/<name> in the site-packages of an active virtual environment and of python3.
+# Sets `result` to the folders in which NVIDIA's package `name` may lie, besides <NAME>_ROOT and the system's
+# folders: the CUDA toolkit, then nvidia/<name> in the site-packages of an active virtual environment and of
+# python3.
 function(sculpt_nvidia_folders name result)
   set(folders ${CUDAToolkit_LIBRARY_ROOT} ${CUDAToolkit_BIN_DIR}/..)
   if(DEFINED ENV{VIRTUAL_ENV})
@@ -19,7 +20,7 @@ function(sculpt_nvidia_folders name result)
   set(${result} ${folders} PARENT_SCOPE)
 endfunction()
 
-# <package>_VERSION from three numbers that a header defines.
+# Sets <package>_VERSION from three numbers that a header defines.
 function(sculpt_version_from package header)
   set(version "")
   foreach(macro ${ARGN})

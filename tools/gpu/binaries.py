@@ -1,4 +1,4 @@
-"""The programs: carried in a folder that `gpu_check pack` made, or built here from source."""
+"""Provides the programs: from a folder that `gpu_check pack` made, or built here from source."""
 import hashlib
 import json
 import os
@@ -14,24 +14,24 @@ from .check import ROOT, Skipped
 PROGRAMS = ("sculpt_run", "sculpt_bench", "test_fragments", "test_kernels", "test_ops", "test_cuda",
             "test_nn", "test_run", "test_sparse", "test_train")
 LIBRARY = "libsculpt_cuda.so"
-CUDNN_LIBRARY = "libsculpt_cudnn.so"  # only where CMake found cuDNN
+CUDNN_LIBRARY = "libsculpt_cudnn.so"  # exists only if CMake found cuDNN
 TARGETS = ("sculpt_cuda", *PROGRAMS)
 MAX_PACK_BYTES = 64 << 20
-# Part of every Linux system that has a compiler's runtime, or NVIDIA's and far too large; all else is
-# carried along.
+# These libraries are part of every Linux system that has a compiler's runtime, or they are NVIDIA's and far
+# too large to pack. All other libraries are packed.
 SYSTEM_LIBRARIES = re.compile(r"(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libgcc_s|"
                               r"libstdc\+\+|libcuda|lib(cudart|cudnn|cublas|nv)\w*)(?=[.-])")
 BUILD_FOLDER = ROOT / "build" / "cuda"
 
 
 class PackError(Exception):
-    """A pack that cannot be made; the text says why."""
+    """A pack cannot be made; the text says why."""
 
 
 # --- on the machine with the GPU -------------------------------------------------------------------
 
 def step(check):
-    """Takes the carried programs, or those of a build, or builds; then starts each one."""
+    """Uses the packed programs, or those of an existing build, or builds them; then starts each one."""
     options = check.options
     if options.binaries is not None and use_folder(check, options.binaries):
         return
@@ -45,7 +45,7 @@ def step(check):
 
 
 def use_folder(check, folder):
-    """Are the programs in `folder` usable here? What can be started is kept in any case."""
+    """Makes `folder` the folder of the programs. Returns True if enough of them start here."""
     folder = Path(folder).resolve()
     manifest = read_manifest(folder)
     if manifest:
@@ -78,12 +78,13 @@ def use_folder(check, folder):
     started = len(commands) - len(bad)
     check.report.item(f"{started} of {len(PROGRAMS)} programs start here"
                       + (", with cuDNN's convolutions" if (folder / CUDNN_LIBRARY).exists() else ""))
-    # A folder from which half of the programs start is better than a build that may fail.
+    # A folder from which only half of the programs start is better than a build that may fail.
     return started > len(PROGRAMS) // 2 and (folder / LIBRARY).exists()
 
 
 def nvidia_folders(check):
-    """Where the Python that may have torch has cuDNN and cuBLAS, which the programs load by name."""
+    """Returns the folders of cuDNN and cuBLAS in the Python that may have torch. The programs load these
+    libraries by name."""
     found = check.runner.run(check.command("folders of Python's packages", [
         check.options.python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], 20,
         ours=False))
@@ -95,7 +96,7 @@ def nvidia_folders(check):
 
 
 def build(check):
-    """Configures and builds the targets that the check runs; without cuDNN if that is the trouble."""
+    """Configures and builds the targets that the check runs. If cuDNN is the problem, builds without it."""
     if shutil.which("cmake") is None:
         raise Skipped("there are no carried programs that start here, and no CMake to build with")
     configure = ["cmake", "--preset", "cuda", f"-DSCULPT_CUDA_ARCHS={check.architecture}"]
@@ -108,7 +109,7 @@ def build(check):
                            ours=False)
     if not result.ok:
         return
-    # -k 0: one target that does not compile leaves the others.
+    # With -k 0, a target that does not compile does not keep the others from being built.
     words = ["cmake", "--build", "--preset", "cuda", "--parallel", str(os.cpu_count()), "--target",
              *TARGETS]
     check.run("build", [*words, "--", "-k", "0"], 300, ours=False, share=0.75)
@@ -138,7 +139,7 @@ def file_digest(path):
 # --- on the machine that packs ---------------------------------------------------------------------
 
 def pack(options):
-    """Builds for `options.archs` and fills `options.out`; returns a line that says what is there."""
+    """Builds for `options.archs` and fills `options.out`. Returns a line that describes the pack."""
     commit = commit_of_tree()
     _call(["cmake", "--preset", "cuda", f"-DSCULPT_CUDA_ARCHS={options.archs}", *options.cmake])
     parallel = ["--parallel", str(options.jobs)] if options.jobs else []
@@ -153,7 +154,7 @@ def pack(options):
 
 
 def commit_of_tree():
-    """The commit that is checked out, and whether files differ from it."""
+    """Returns the commit that is checked out, and says whether files differ from it."""
     changed = _output(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no"])
     return (_output(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).strip()
             + (" with local changes" if changed.strip() else ""))
@@ -192,7 +193,7 @@ def collect(source, out, archs):
 
 
 def needed_libraries(program):
-    """Paths of the shared libraries of a program that a bare system may lack."""
+    """Returns the paths of a program's shared libraries that a minimal system may lack."""
     found = []
     for line in _output(["ldd", str(program)]).splitlines():
         name, arrow, path = (part.strip() for part in line.partition("=>"))
@@ -202,7 +203,7 @@ def needed_libraries(program):
 
 
 def needed_glibc(programs):
-    """The newest version of the C library that the programs ask for."""
+    """Returns the newest version of the C library that the programs need."""
     versions = set()
     for program in programs:
         versions.update(re.findall(r"GLIBC_([0-9.]+)", _output(["objdump", "-T", str(program)])))

@@ -1,4 +1,4 @@
-"""What the steps share: where programs are, how a sub-step is run and reported."""
+"""What the steps share: the paths of programs, and how a sub-step is run and reported."""
 import os
 import shutil
 import traceback
@@ -7,17 +7,17 @@ from pathlib import Path
 from .processes import SHARE, Command, Stopped
 from .report import one_line
 
-LAST_SECONDS = 1  # with less than that left, no further step begins
+LAST_SECONDS = 1  # no further step begins with less time left
 ROOT = Path(__file__).resolve().parents[2]
 TOOL_FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute", "/usr/local/cuda/compute-sanitizer")
 
 
 class Skipped(Exception):
-    """A step or sub-step that this machine does not allow; the text says why."""
+    """This machine does not allow a step or sub-step; the text says why."""
 
 
 def find_tool(name):
-    """A tool of the toolkit, on the PATH or where the toolkit puts it; nothing if it is missing."""
+    """Returns the path of a tool of the toolkit, from the PATH or the toolkit's folder; None if missing."""
     found = shutil.which(name)
     for folder in TOOL_FOLDERS if found is None else ():
         candidates = [Path(folder) / name, *sorted(Path(folder).glob(f"*/{name}"), reverse=True)]
@@ -30,17 +30,17 @@ def find_tool(name):
 class Check:
     def __init__(self, options, report, runner, logs):
         self.options, self.report, self.runner, self.logs = options, report, runner, Path(logs)
-        self.architecture = "90"     # versions.py asks the GPU
+        self.architecture = "90"     # versions.py reads it from the GPU
         self.binaries = None         # folder of the programs; binaries.py finds or makes it
-        self.environment = {}        # of every program of ours
-        self.torch = True            # can Python import it? versions.py asks
+        self.environment = {}        # variables for every program of Sculpt
+        self.torch = True            # False if Python cannot import it; versions.py finds out
         self.steps, self._step = [], None
 
     # --- steps ---
 
     def run_step(self, name, title, body, share=1.0):
-        """Runs a step in a share of the time that is left. Whatever it does, the next one runs; only
-        Stopped goes through."""
+        """Runs a step in a share of the time that is left. No exception of the step but Stopped reaches the
+        caller, so that the next step runs."""
         self._step = {"name": name, "problems": [], "skipped": "", "results": 0}
         self.steps.append(self._step)
         self.report.line(f"\n## {title}\n")
@@ -81,7 +81,7 @@ class Check:
 
     def command(self, name, words, limit, environment=None, stdin="", lines=None, ours=True,
                 share=SHARE):
-        """A command; one of `ours` gets what the carried programs need to start."""
+        """Returns a command. With `ours`, its environment has what the packed programs need to start."""
         wanted = {**(self.environment if ours else {}), **(environment or {})}
         return Command(name, words, limit, wanted, stdin, lines, share)
 
@@ -92,7 +92,7 @@ class Check:
         return result
 
     def outcome(self, result, note=""):
-        """One line for a result; a failure counts against the step."""
+        """Reports a result in one line. A failure counts against the step."""
         text = f"{result.command.name}: {result.outcome}, {result.seconds:.1f} s"
         text += f"; {note}" if note else ""
         self._step["results"] += 1
@@ -105,7 +105,7 @@ class Check:
             self.report.block(tail, lines=12)
 
     def pass_rows(self, most=100):
-        """A receiver of lines that puts the rows of a program's table into the report."""
+        """Returns a function that receives lines and copies the rows of a program's table into the report."""
         rows = []
 
         def receive(line):

@@ -1,5 +1,5 @@
-"""Times: training steps beside PyTorch's, every kernel by itself, the costliest under Nsight Compute,
-and one short run."""
+"""Measures times: training steps beside those of PyTorch, every kernel separately, the slowest kernels under
+Nsight Compute, and one short run."""
 import csv
 import json
 import re
@@ -14,7 +14,7 @@ MODELS = {"resnet20": "512", "resnet18": "512", "resnet50": "128:224"}
 
 
 def bench(check, name, models, engines, limit, ready_seconds=60, share=SHARE):
-    """tools/bench_gpu.py; its rows come into the report as they are measured."""
+    """Runs tools/bench_gpu.py and copies its rows into the report as they are measured."""
     if not check.torch and any(not e.startswith("sculpt") for e in engines.split(",")):
         engines = ",".join(e for e in engines.split(",") if e.startswith("sculpt"))
         check.report.item("without PyTorch, which this Python does not have")
@@ -86,7 +86,7 @@ def run(check):
 # --- Nsight Compute --------------------------------------------------------------------------------
 
 def whole(result):
-    """All of a log, which is longer than what a result holds."""
+    """Returns a whole log. A result holds only its beginning and end."""
     try:
         with open(result.log, "rb") as file:
             return readable(file.read(MAX_TABLE_BYTES))
@@ -95,15 +95,15 @@ def whole(result):
 
 
 def short_name(name):
-    """A kernel's name without namespaces, return type and arguments, and without the casts that stand
-    before template arguments: "void a::kind<(int)3>(float *)" is "kind<3>"."""
+    """Returns a kernel's name without namespaces, return type and arguments, and without the casts before
+    template arguments: "void a::kind<(int)3>(float *)" becomes "kind<3>"."""
     name = re.sub(r"(?<=[<, ])\([\w: ]+\)(?=[\w-])", "", name)
     return re.sub(r"\b\w+::|^void ", "", re.sub(r"\(.*", "", name)).strip()
 
 
 def measurements(text):
-    """{(kernel, grid, block): [launches, {metric: sum of values}]} of `ncu --csv`. Lines that are
-    not part of the table, of which there are many, are left out."""
+    """Returns {(kernel, grid, block): [launches, {metric: sum of values}]} from the output of `ncu --csv`.
+    The output has many lines that are not part of the table; these are skipped."""
     lines = text.splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), None)
     found = {}
@@ -139,7 +139,7 @@ def profile(check, tool, name, more, limit):
     words = [tool, "--csv", "--target-processes", "all", *more, check.program("sculpt_bench"),
              "serve", "--device", "cuda", "--precision", "bf16", "--model", "resnet20", "--batch",
              "512"]
-    # With SCULPT_CUDA_SYNC=1 kernels are launched one by one, and not as one graph.
+    # With SCULPT_CUDA_SYNC=1, kernels are launched one by one and not as one graph.
     return check.runner.run(check.command(name, words, limit, {"SCULPT_CUDA_SYNC": "1"},
                                           stdin="run 1\nquit\n"))
 
@@ -159,7 +159,8 @@ def costliest_kernels(check):
     check.report.table("kernel", "grid", "block", "launches", "us in all")
     for key in order:
         check.report.row(*key, times[key][0], f"{times[key][1]:.1f}")
-    # By name only: all launches of these kernels up to a count, in the order of a step.
+    # ncu selects kernels by name only: it measures the launches of these kernels, in the order of a step,
+    # up to a count.
     names = sorted({re.escape(re.split(r"[<(]", key[0])[0]) for key in order})
     sections = [word for section in ("SpeedOfLight", "LaunchStats", "Occupancy", "SchedulerStats",
                                      "WarpStateStats", "MemoryWorkloadAnalysis")

@@ -1,9 +1,9 @@
-"""Commands that cannot take their caller down with them.
+"""Runs commands in such a way that a command that hangs or floods does not harm its caller.
 
-A command has a session of its own, a time limit, a limit on what it writes, and a mark in its
-environment by which everything it started is found again, whatever that did to leave the session.
-Nothing here waits without a limit: a process that even SIGKILL does not end (a hung driver) is
-reported and left behind.
+A command has a session of its own, a time limit, a limit on its output, and a mark in its environment.
+By the mark, every process that the command has started is found again, even if the process has left the
+session. No function here waits without a limit: a process that even SIGKILL does not end (because of a
+hung driver) is reported and left behind.
 """
 import os
 import signal
@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 MARK = "SCULPT_GPU_CHECK_COMMAND"
-GRACE_SECONDS = 1.0  # between SIGTERM, on which a test program names the running case, and SIGKILL
-KILL_SECONDS = 3.0   # a killed process that is still there after that is left behind
+GRACE_SECONDS = 1.0  # time between SIGTERM, on which a test program names its case, and SIGKILL
+KILL_SECONDS = 3.0   # a killed process that still exists after this time is left behind
 POLL_SECONDS = 0.03
 MAX_OUTPUT_BYTES = 64 << 20
-KEPT_BYTES = 256 << 10  # of the beginning and of the end of an output
-SHARE = 0.3             # of the time that is left, the most that one command may take
-LEAST_SECONDS = 2.0     # which it may take in any case
+KEPT_BYTES = 256 << 10  # bytes kept of the beginning and of the end of an output
+SHARE = 0.3             # largest share of the time left that one command may take
+LEAST_SECONDS = 2.0     # a command may take this time in any case
 
 
 class Stopped(Exception):
@@ -49,13 +49,13 @@ class Stopper:
 
 
 def readable(data):
-    """Text of any bytes: wrong UTF-8 and control characters become question marks."""
+    """Turns any bytes into text. Wrong UTF-8 and control characters become question marks."""
     text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c if c in "\n\t" or c.isprintable() else "?" for c in text)
 
 
 def read_ends(path):
-    """(beginning, end) of a file as text; the end is empty where the beginning has everything."""
+    """Returns (beginning, end) of a file as text. The end is empty if the beginning has everything."""
     try:
         with open(path, "rb") as file:
             head = file.read(KEPT_BYTES)
@@ -76,7 +76,7 @@ def _is_alive(process):
 
 
 def marked(value):
-    """Live processes with this mark, but for ourselves."""
+    """Returns the live processes with this mark, except for this process."""
     wanted = f"{MARK}={value}".encode()
     found = []
     for entry in os.listdir("/proc"):
@@ -84,7 +84,7 @@ def marked(value):
             try:
                 environment = Path(f"/proc/{entry}/environ").read_bytes()
             except OSError:
-                continue  # another user's, or gone
+                continue  # the process belongs to another user, or has ended
             if wanted in environment.split(b"\0") and _is_alive(entry):
                 found.append(int(entry))
     return found
@@ -99,8 +99,8 @@ def _send(processes, number):
 
 
 class Command:
-    """What is to be run: `limit` in seconds, and `share` of the time that is left, whichever is less;
-    `lines` gets every complete line while it runs."""
+    """A command to run. It may take `limit` seconds or the `share` of the time that is left, whichever is
+    less. `lines` is called with every complete line of output while the command runs."""
 
     def __init__(self, name, words, limit, environment=None, stdin="", lines=None, share=SHARE):
         self.name, self.words, self.limit = name, [str(word) for word in words], limit
@@ -113,7 +113,7 @@ class Result:
 
     def __init__(self, command, outcome, seconds, log, cut_short=False):
         self.command, self.outcome, self.seconds, self.log = command, outcome, seconds, log
-        self.cut_short = cut_short  # it ran into a time limit
+        self.cut_short = cut_short  # True if a time limit ended the command
         self.head, self.tail = read_ends(log) if log else ("", "")
 
     @property
@@ -163,13 +163,13 @@ class _Running:
                              cut_short)
 
     def poll(self):
-        """Has it ended? Ends it where a limit is reached."""
+        """Returns True if the command has ended. Ends the command if a limit is reached."""
         if self.result:
             return True
         status = self.process.poll()
         self._pass_lines()
         if status is not None:
-            left = self.end_all(grace=0)  # children that outlive it
+            left = self.end_all(grace=0)  # processes that outlive the command
             self._finish(describe(status) + left)
         elif time.monotonic() >= self.deadline:
             left = self.end_all()
@@ -197,7 +197,8 @@ class _Running:
             self.command.lines(readable(line[:2000]))
 
     def end_all(self, grace=GRACE_SECONDS):
-        """Ends the command and all it started; says so if something cannot be ended."""
+        """Ends the command and all processes that it started. Returns a text that counts the processes that
+        cannot be ended, or ""."""
         self._signal_group(signal.SIGTERM if grace else signal.SIGKILL)
         end = time.monotonic() + grace
         while grace and self.process.poll() is None and time.monotonic() < end:
@@ -244,7 +245,8 @@ class Runner:
         return self.run_all([command], 1)[0]
 
     def run_all(self, commands, parallel, done=lambda result: None):
-        """Results in the order of `commands`; `done` gets each as soon as it is there."""
+        """Returns the results in the order of `commands`. Calls `done` with each result as soon as it is
+        known."""
         waiting, running, results = list(commands), [], {}
         try:
             while waiting or running:

@@ -1,4 +1,4 @@
-"""report.md, which grows line by line and is on the disk after each; logs.tgz, with every log."""
+"""Writes report.md, which is on the disk after each line, and logs.tgz, which holds every log."""
 import io
 import os
 import sys
@@ -6,12 +6,12 @@ import tarfile
 import time
 from pathlib import Path
 
-MAX_LOG_BYTES = 512 << 10  # of the beginning and of the end of a log in the archive
+MAX_LOG_BYTES = 512 << 10  # bytes of the beginning and of the end of a log in the archive
 MAX_ARCHIVE_INPUT_BYTES = 48 << 20
 
 
 def one_line(text, width=300):
-    """Text for a list or a table: one line, without what Markdown or a table would take as its own."""
+    """Returns the text as one line for a list or a table, without characters that Markdown interprets."""
     text = " ".join(str(text).split()).replace("|", "/").replace("`", "'")
     return text if len(text) <= width else text[:width - 3] + "..."
 
@@ -23,7 +23,7 @@ class Report:
         self.file = (self.out / "report.md").open("w", encoding="utf-8")
 
     def line(self, text=""):
-        """Appends a line and waits until the disk has it. A full disk is remembered, not raised."""
+        """Appends a line and waits until it is on the disk. Remembers a full disk and raises no error."""
         try:
             self.file.write(text + "\n")
             self.file.flush()
@@ -44,12 +44,12 @@ class Report:
         self.line(f"- {one_line(text)}")
 
     def block(self, text, lines=40):
-        """Output of a program, quoted: the last lines, each cut."""
+        """Quotes the last lines of a program's output, each cut to a limit."""
         kept = [_quoted(line) for line in text.rstrip().split("\n")][-lines:]
         self.line("\n".join(["", "```", *kept, "```", ""]))
 
     def save_logs(self, folder):
-        """Writes logs.tgz anew. Very long logs lose their middle."""
+        """Writes logs.tgz again. Very long logs lose their middle."""
         target, partial = self.out / "logs.tgz", self.out / ".logs.tgz.partial"
         try:
             left = MAX_ARCHIVE_INPUT_BYTES
@@ -96,7 +96,7 @@ def _shortened(path):
 
 
 def say(text):
-    """Prints; a closed or full standard output is no reason to stop."""
+    """Prints a text. A standard output that is closed or full does not stop the check."""
     try:
         print(text, flush=True)
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
 """The steps of a check, in the order in which their results are wanted when time is short."""
-# Name: (title, body), and of the time that is left the share that a step may take, so that a step in
-# which everything hangs leaves time for the others.
+# STEPS is {name: (title, body)}. A step may take STEP_SHARE, or its entry in STEP_SHARES, of the time that is
+# left, so that a step in which everything hangs leaves time for the others.
 from . import binaries, measure, suites, versions
 
 STEP_SHARE = 0.4

@@ -1,4 +1,4 @@
-"""The test programs on the GPU: in parallel, each with a limit, and a failing one once more alone."""
+"""Runs the test programs on the GPU in parallel, each with a limit, and a failing one once more alone."""
 import os
 import re
 import shutil
@@ -10,10 +10,10 @@ from .processes import SHARE
 SUITE_SECONDS = 90
 ALONE_SECONDS = 45
 MEMCHECK_SECONDS = 60
-AGAIN_SHARE = 0.15   # of the time that is left, for a suite that is run again
+AGAIN_SHARE = 0.15   # share of the time left for a suite that is run again
 MOST_RERUNS = 3      # failing suites of one step that are run again
 MOST_CASES = 6       # failing cases that are shown and run again
-MEMCHECK_ERROR = 86  # exit status of compute-sanitizer where it found something
+MEMCHECK_ERROR = 86  # exit status of compute-sanitizer if it found an error
 
 CASES = re.compile(r"^\[doctest\] test cases: +(\d+) \| +(\d+) passed \| +(\d+) failed", re.MULTILINE)
 CASE_OF_ERROR = re.compile(r"^TEST CASE:  (.+?)$(?:(?!^TEST CASE:  |^={20}).)*?"
@@ -21,7 +21,7 @@ CASE_OF_ERROR = re.compile(r"^TEST CASE:  (.+?)$(?:(?!^TEST CASE:  |^={20}).)*?"
 
 
 def failing_cases(text):
-    """{case: first line of its first error} of a doctest run's output."""
+    """Returns {case: first line of its first error} from the output of a doctest program."""
     found = {}
     for match in CASE_OF_ERROR.finditer(text):
         found.setdefault(match.group(1).strip(), match.group(2).strip())
@@ -29,7 +29,7 @@ def failing_cases(text):
 
 
 def counted(text):
-    """(cases that ran, cases that failed), or nothing where the program did not get to its end."""
+    """Returns (cases that ran, cases that failed), or None if the program did not reach its end."""
     match = None
     for match in CASES.finditer(text):
         pass
@@ -37,12 +37,14 @@ def counted(text):
 
 
 def case_filter(cases):
-    """doctest's option for these cases. A comma separates, so one in a name becomes a wildcard."""
+    """Returns doctest's option for these cases. A comma in a name becomes a wildcard, because commas separate
+    names."""
     return "-tc=" + ",".join(re.sub(r"[,\\]", "?", case) for case in cases)
 
 
 def words_of(check, suite, *more):
-    """The program, with its output in whole lines as they come, so that a killed one leaves them."""
+    """Returns the command that starts the program with line-buffered output, so that the lines of a killed
+    program are not lost."""
     unbuffered = [shutil.which("stdbuf"), "-oL"] if shutil.which("stdbuf") else []
     return [*unbuffered, check.program(f"test_{suite}"), "-d=true", *more]
 
@@ -59,7 +61,7 @@ def parallel_suites():
 
 
 def report_suite(check, result):
-    """One line for a suite, and the first error of each failing case."""
+    """Reports a suite in one line, and the first error of each failing case."""
     counts = counted(result.text)
     note = f"{counts[0]} cases, {counts[1]} failed" if counts else "it did not reach its end"
     if result.ok and not counts:
@@ -73,8 +75,8 @@ def report_suite(check, result):
 
 
 def again_alone(check, result, suite, backend, chosen=()):
-    """What a failing suite says when kernels run one by one, and under memcheck: of the cases that
-    failed, else of those that were chosen, else all of it."""
+    """Runs a failing suite again with kernels launched one by one, and under memcheck. Runs only the cases
+    that failed; if none is known, the cases that were chosen; else all cases."""
     cases = list(failing_cases(result.text))[:MOST_CASES] or chosen
     chosen = [case_filter(cases)] if cases else []
     alone = suite_command(check, suite, backend, *chosen, limit=ALONE_SECONDS,
@@ -90,10 +92,10 @@ def again_alone(check, result, suite, backend, chosen=()):
 
 
 def memcheck(check, tool, suite, backend, more, limit, kind="memcheck", share=SHARE):
-    """Runs cases under compute-sanitizer; says whether it came to a verdict."""
+    """Runs cases under compute-sanitizer. Returns True if it printed a verdict."""
     command = suite_command(check, suite, backend, *more, limit=limit)
     command.share = share
-    # The sanitizer starts the program itself; stdbuf, which works by the environment, stays outside.
+    # The sanitizer must start the program itself. stdbuf works by environment variables and stays in front.
     place = command.words.index(str(check.program(f"test_{suite}")))
     command.words[place:place] = [tool, "--tool", kind, "--error-exitcode", str(MEMCHECK_ERROR)]
     command.name += f" under {kind}"
@@ -112,7 +114,7 @@ def memcheck(check, tool, suite, backend, more, limit, kind="memcheck", share=SH
 
 
 def run_suites(check, pairs):
-    """Runs (suite, backend) pairs; every failing one again afterwards."""
+    """Runs (suite, backend) pairs. Runs failing ones again afterwards."""
     pairs = [(suite, backend) for suite, backend in pairs if check.has(f"test_{suite}")]
     if not pairs:
         raise Skipped("none of its test programs is there")
@@ -156,7 +158,7 @@ def other_precisions(check):
 
 
 def real_sizes(check):
-    """Every network by itself: a large one that fails or takes too long leaves the others."""
+    """Runs every network separately, so that a large one that fails or hangs does not affect others."""
     listed = check.runner.run(suite_command(check, "cuda", "bf16", "-ltc", "-tc=real sizes*", limit=20))
     cases = [line.strip() for line in listed.text.splitlines() if line.startswith("real sizes")]
     if not listed.ok:
@@ -185,7 +187,7 @@ def sanitizer(check):
     tool = find_tool("compute-sanitizer")
     if tool is None:
         raise Skipped("there is no compute-sanitizer")
-    # Cases that launch few blocks; racecheck is the slower one.
+    # These cases launch few blocks. racecheck is the slower of the two tools.
     memcheck(check, tool, "kernels", "bf16", [], 120)
     memcheck(check, tool, "kernels", "bf16", [
         "-tc=conv2d: layers*,batch norm*,linear*,segmented ranking*,pruning*"], 120, "racecheck")

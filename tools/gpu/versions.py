@@ -1,4 +1,4 @@
-"""What this machine is: the GPU, the driver, the toolkit, the libraries, our commit."""
+"""Describes this machine: the GPU, the driver, the toolkit, the libraries, and the commit of Sculpt."""
 import os
 import platform
 import shutil
@@ -76,7 +76,7 @@ def step(check):
         def show(result):
             table(what, _first_lines(result, count, containing) if result.ok else
                   f"{result.outcome}: {(result.text.strip().splitlines() or [''])[-1]}")
-            if what == "PyTorch":  # slow is not missing
+            if what == "PyTorch":  # a slow import does not mean that PyTorch is missing
                 check.torch = result.ok or result.cut_short
         queries.append((show, check.command(what, words, limit, ours=False)))
 
