@@ -25,83 +25,108 @@ struct BatchNormOptions {
   bool relu = false;
 };
 
+/// Arguments of the forward kernels. Each kernel lists the members that it reads; it ignores all
+/// others.
+struct BatchNormForward {
+  void* y = nullptr;
+  const void* x = nullptr;
+  const void* residual = nullptr;  ///< null: no residual is added
+  const void* gamma = nullptr;     ///< [channels]
+  const void* beta = nullptr;      ///< [channels]
+  void* saved_mean = nullptr;      ///< [channels]: the batch's mean, for the backward pass
+  void* saved_inv_std = nullptr;   ///< [channels]: the batch's inv_std, for the backward pass
+  void* running_mean = nullptr;    ///< [channels]
+  void* running_var = nullptr;     ///< [channels]: the unbiased variance
+  /// The channel sums that the producer of x left. If they are null or empty, the kernel reads x to
+  /// compute them. Backends whose convolutions offer no sums ignore this member.
+  const ChannelSums* sums = nullptr;
+  ActivationShape shape;
+  BatchNormOptions options = {};
+  void* workspace = nullptr;  ///< BatchNormKernels::workspace_bytes()
+  Launch launch;
+};
+
+/// Arguments of the backward kernels. Each kernel lists the members that it reads; it ignores all
+/// others.
+struct BatchNormBackward {
+  void* dx = nullptr;         ///< null: x needs no gradient; padded lanes become exactly 0
+  void* dresidual = nullptr;  ///< null: there is no residual, or it needs no gradient
+  GradWrite write_dx = GradWrite::overwrite;
+  GradWrite write_dresidual = GradWrite::overwrite;
+  void* dgamma = nullptr;  ///< [channels]
+  void* dbeta = nullptr;   ///< [channels]
+  const void* dy = nullptr;
+  const void* x = nullptr;
+  /// The output of the forward pass, given if and only if a residual took part in it. If y is null,
+  /// the kernel recomputes the gate of the ReLU from x.
+  const void* y = nullptr;
+  const void* gamma = nullptr;          ///< [channels]
+  const void* beta = nullptr;           ///< [channels]
+  const void* saved_mean = nullptr;     ///< [channels]: as forward_train wrote it
+  const void* saved_inv_std = nullptr;  ///< [channels]: as forward_train wrote it
+  const void* running_mean = nullptr;   ///< [channels]
+  const void* running_var = nullptr;    ///< [channels]
+  ActivationShape shape;
+  BatchNormOptions options = {};
+  void* workspace = nullptr;  ///< BatchNormKernels::workspace_bytes()
+  Launch launch;
+};
+
 /// forward_train and backward_train below, split into parts. The parts let some rows of a block of
 /// images pass through several ops while these rows are in cache: call `sum` for all rows, `finish`
 /// once, then `apply` for all rows. Within `sum` and within `apply`, rows may be processed in any
 /// order. Each call runs on the calling thread alone, and the results are the same bits as those of
-/// the whole kernels. Activation pointers point at the block, and launch.batch is the number of its
-/// images, at most Backend::lanes. `rows` begin and end at bands (band_rows()).
+/// the whole kernels.
+///
+/// In `sum`, `apply` and their gradients, the activation pointers of the arguments point at the
+/// block, and launch.batch is the number of its images, at most Backend::lanes. In `finish` and
+/// `finish_grad`, launch.batch is the number of images in all blocks. `rows` begin and end at bands
+/// (band_rows()). No part needs a workspace.
 struct BatchNormBlockKernels {
-  /// Writes chunks of two partial sums of x, one chunk for each band of rows; only finish() reads
+  /// Writes chunks of two partial sums of x, one chunk for each band of rows; only `finish` reads
   /// them. The chunks of block `block` are [block * bands_of(shape), (block + 1) *
-  /// bands_of(shape)). `copy`, here and below, may be null; otherwise the rows are also written to
-  /// `copy`, with stores that bypass the cache.
-  void (*sum)(const ChannelSums& sums, int64_t block, const void* x, void* copy,
-              const ActivationShape& shape, const RowRange& rows, const Launch& launch);
-  /// Computes the statistics from the sums of all blocks. `batch` is the number of images in all
-  /// blocks.
-  void (*finish)(void* saved_mean, void* saved_inv_std, void* running_mean, void* running_var,
-                 const ChannelSums& sums, int64_t batch, const ActivationShape& shape,
-                 const BatchNormOptions& options);
-  /// `copy` receives a copy of y.
-  void (*apply)(void* y, void* copy, const void* x, const void* residual, const void* saved_mean,
-                const void* saved_inv_std, const void* gamma, const void* beta,
-                const ActivationShape& shape, const BatchNormOptions& options, const RowRange& rows,
-                const Launch& launch);
+  /// bands_of(shape)). If x_copy is not null, the rows of x are also written there, with stores
+  /// that bypass the cache. Reads x, shape and launch.
+  void (*sum)(const BatchNormForward& args, const ChannelSums& sums, int64_t block,
+              const RowRange& rows, void* x_copy);
+  /// Computes the statistics from the sums of all blocks. Reads shape, options and launch; writes
+  /// saved_* and updates running_*.
+  void (*finish)(const BatchNormForward& args, const ChannelSums& sums);
+  /// Writes y. If y_copy is not null, the rows of y are also written there, with stores that bypass
+  /// the cache. Reads x, residual, gamma, beta, saved_*, shape, options and launch.
+  void (*apply)(const BatchNormForward& args, const RowRange& rows, void* y_copy);
 
-  /// Writes chunks of two partial sums, from which finish_grad() computes the gradients. `copy`
-  /// receives a copy of dy.
-  void (*sum_grad)(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
-                   const void* x, const void* y, const void* saved_mean, const void* saved_inv_std,
-                   const void* gamma, const void* beta, const ActivationShape& shape,
-                   const BatchNormOptions& options, const RowRange& rows, const Launch& launch);
-  void (*finish_grad)(void* dgamma, void* dbeta, const ChannelSums& sums, const void* saved_inv_std,
-                      const ActivationShape& shape);
-  /// `batch` is the number of images in all blocks. stream_dresidual: dresidual is overwritten with
-  /// stores that bypass the cache.
-  void (*apply_grad)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                     bool stream_dresidual, const void* dgamma, const void* dbeta, const void* dy,
-                     const void* x, const void* y, const void* saved_mean,
-                     const void* saved_inv_std, const void* gamma, const void* beta, int64_t batch,
-                     const ActivationShape& shape, const BatchNormOptions& options,
-                     const RowRange& rows, const Launch& launch);
+  /// Writes chunks of two partial sums, from which finish_grad computes the gradients. If dy_copy
+  /// is not null, the rows of dy are also written there, with stores that bypass the cache. Reads
+  /// dy, x, y, gamma, beta, saved_*, shape, options and launch.
+  void (*sum_grad)(const BatchNormBackward& args, const ChannelSums& sums, int64_t block,
+                   const RowRange& rows, void* dy_copy);
+  /// Overwrites dgamma and dbeta. Reads saved_inv_std and shape.
+  void (*finish_grad)(const BatchNormBackward& args, const ChannelSums& sums);
+  /// Writes dx and dresidual. `batch` is the number of images in all blocks. With
+  /// stream_dresidual, dresidual is overwritten with stores that bypass the cache. Reads all
+  /// members but running_* and the workspace.
+  void (*apply_grad)(const BatchNormBackward& args, int64_t batch, const RowRange& rows,
+                     bool stream_dresidual);
 };
 
 struct BatchNormKernels {
   size_t (*workspace_bytes)(const ActivationShape&, int64_t max_batch);
 
   /// Writes y, saved_mean and saved_inv_std, and updates running_mean and running_var in place.
-  /// residual may be null. `sums` are the channel sums that the producer of x left. They may be
-  /// null or empty, and the kernel then reads x to compute them. Backends whose convolutions offer
-  /// no sums ignore the argument.
-  void (*forward_train)(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                        void* running_var, const void* x, const ChannelSums* sums,
-                        const void* residual, const void* gamma, const void* beta,
-                        const ActivationShape& shape, const BatchNormOptions& options,
-                        void* workspace, const Launch& launch);
+  /// Reads all members.
+  void (*forward_train)(const BatchNormForward& args);
 
-  /// Uses the running statistics. residual may be null.
-  void (*forward_eval)(void* y, const void* x, const void* residual, const void* gamma,
-                       const void* beta, const void* running_mean, const void* running_var,
-                       const ActivationShape& shape, const BatchNormOptions& options,
-                       const Launch& launch);
+  /// Writes y from the running statistics, which it only reads. Ignores saved_*, sums and the
+  /// workspace.
+  void (*forward_eval)(const BatchNormForward& args);
 
-  /// Gradient of forward_train. y is the output of forward_train; it is given if a residual took
-  /// part and null otherwise. Without y, the gate of the ReLU is recomputed from x. dx (=, +=) and
-  /// dresidual (=, +=) are null if they do not exist or need no gradient; dgamma and dbeta are
-  /// overwritten. Padded lanes of dx are written as exactly 0.
-  void (*backward_train)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                         void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
-                         const void* saved_mean, const void* saved_inv_std, const void* gamma,
-                         const void* beta, const ActivationShape& shape,
-                         const BatchNormOptions& options, void* workspace, const Launch& launch);
+  /// Gradient of forward_train. Writes dx and dresidual, and overwrites dgamma and dbeta. Ignores
+  /// running_*.
+  void (*backward_train)(const BatchNormBackward& args);
 
-  /// Gradient of forward_eval (running statistics are constants).
-  void (*backward_eval)(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                        void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
-                        const void* running_mean, const void* running_var, const void* gamma,
-                        const void* beta, const ActivationShape& shape,
-                        const BatchNormOptions& options, void* workspace, const Launch& launch);
+  /// Gradient of forward_eval, in which the running statistics are constants. Ignores saved_*.
+  void (*backward_eval)(const BatchNormBackward& args);
 
   BatchNormBlockKernels on_blocks = {};  ///< null pointers if the backend has none
 };

@@ -33,48 +33,57 @@ class BatchNorm final : public Node, private BlockPasses {
   void forward(const Replay& r) override {
     const void* held = r.held(output);
     void* y = held != nullptr ? r.gate_scratch() : r.data(output);
-    const kernels::BatchNormOptions options = options_of(r);
-    const void* x = r.data(inputs[0]);
-    const void* gamma = arena_->weight(parameters_.gamma);
-    const void* beta = arena_->weight(parameters_.beta);
-    void* mean = arena_->state(parameters_.running_mean);
-    void* var = arena_->state(parameters_.running_var);
-    if (r.mode == Mode::train)
-      kernels_->forward_train(y, saved_mean_.data(), saved_inv_std_.data(), mean, var, x,
-                              r.sums(inputs[0]), residual(r), gamma, beta, shape_, options,
-                              r.workspace(), r.launch);
-    else
-      kernels_->forward_eval(y, x, residual(r), gamma, beta, mean, var, shape_, options, r.launch);
+    const kernels::BatchNormForward args = {
+        .y = y,
+        .x = r.data(inputs[0]),
+        .residual = residual(r),
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .running_mean = arena_->state(parameters_.running_mean),
+        .running_var = arena_->state(parameters_.running_var),
+        .sums = r.mode == Mode::train ? r.sums(inputs[0]) : nullptr,
+        .shape = shape_,
+        .options = options_of(r),
+        .workspace = r.workspace(),
+        .launch = r.launch,
+    };
+    (r.mode == Mode::train ? kernels_->forward_train : kernels_->forward_eval)(args);
     if (held != nullptr)
       elementwise_->relu_backward(r.data(output), y, held, shape_, kernels::GradWrite::overwrite,
                                   r.launch);
   }
 
   void backward(const Replay& r) override {
-    void* dresidual = has_residual() ? r.grad(inputs[1]) : nullptr;
-    const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
-    void* dgamma = arena_->gradient(parameters_.gamma);
-    void* dbeta = arena_->gradient(parameters_.beta);
-    const void* gamma = arena_->weight(parameters_.gamma);
-    const void* beta = arena_->weight(parameters_.beta);
-    const kernels::BatchNormOptions options = options_of(r);
     const void* dy = r.grad(output);
     if (const void* held = r.held(output)) {
       elementwise_->relu_backward(r.gate_scratch(), dy, held, shape_, kernels::GradWrite::overwrite,
                                   r.launch);
       dy = r.gate_scratch();
     }
-    if (r.mode == Mode::train)
-      kernels_->backward_train(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                               dbeta, dy, r.data(inputs[0]), relu_output(r), saved_mean_.data(),
-                               saved_inv_std_.data(), gamma, beta, shape_, options, r.workspace(),
-                               r.launch);
-    else
-      kernels_->backward_eval(r.grad(inputs[0]), grad_write[0], dresidual, write_residual, dgamma,
-                              dbeta, dy, r.data(inputs[0]), relu_output(r),
-                              arena_->state(parameters_.running_mean),
-                              arena_->state(parameters_.running_var), gamma, beta, shape_, options,
-                              r.workspace(), r.launch);
+    const kernels::BatchNormBackward args = {
+        .dx = r.grad(inputs[0]),
+        .dresidual = has_residual() ? r.grad(inputs[1]) : nullptr,
+        .write_dx = grad_write[0],
+        .write_dresidual = write_residual(),
+        .dgamma = arena_->gradient(parameters_.gamma),
+        .dbeta = arena_->gradient(parameters_.beta),
+        .dy = dy,
+        .x = r.data(inputs[0]),
+        .y = relu_output(r),
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .running_mean = arena_->state(parameters_.running_mean),
+        .running_var = arena_->state(parameters_.running_var),
+        .shape = shape_,
+        .options = options_of(r),
+        .workspace = r.workspace(),
+        .launch = r.launch,
+    };
+    (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
   }
   Value gate() const override { return options_.relu ? output : Value{}; }
 
@@ -86,46 +95,90 @@ class BatchNorm final : public Node, private BlockPasses {
   bool can_recompute() const override { return !has_residual(); }
 
   void sum(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
-    const void* x = block.data(inputs[0]);
-    if (direction == Direction::forward)
-      kernels_->on_blocks.sum(channel_sums(block), block.block(), x, block.data_copy(inputs[0]),
-                              shape_, rows, block.launch);
-    else
-      kernels_->on_blocks.sum_grad(
-          channel_sums(block), block.block(), block.grad(output), block.grad_copy(output), x,
-          relu_output(block), saved_mean_.data(), saved_inv_std_.data(),
-          arena_->weight(parameters_.gamma), arena_->weight(parameters_.beta), shape_, options_,
-          rows, block.launch);
+    if (direction == Direction::forward) {
+      const kernels::BatchNormForward args = {
+          .x = block.data(inputs[0]), .shape = shape_, .launch = block.launch};
+      kernels_->on_blocks.sum(args, channel_sums(block), block.block(), rows,
+                              block.data_copy(inputs[0]));
+      return;
+    }
+    const kernels::BatchNormBackward args = {
+        .dy = block.grad(output),
+        .x = block.data(inputs[0]),
+        .y = relu_output(block),
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .shape = shape_,
+        .options = options_,
+        .launch = block.launch,
+    };
+    kernels_->on_blocks.sum_grad(args, channel_sums(block), block.block(), rows,
+                                 block.grad_copy(output));
   }
 
   void begin(Direction direction, const Replay& batch) override {
-    if (direction == Direction::forward)
-      kernels_->on_blocks.finish(saved_mean_.data(), saved_inv_std_.data(),
-                                 arena_->state(parameters_.running_mean),
-                                 arena_->state(parameters_.running_var), channel_sums(batch),
-                                 batch.images(), shape_, options_of(batch));
-    else
-      kernels_->on_blocks.finish_grad(arena_->gradient(parameters_.gamma),
-                                      arena_->gradient(parameters_.beta), channel_sums(batch),
-                                      saved_inv_std_.data(), shape_);
+    if (direction == Direction::forward) {
+      const kernels::BatchNormForward args = {
+          .saved_mean = saved_mean_.data(),
+          .saved_inv_std = saved_inv_std_.data(),
+          .running_mean = arena_->state(parameters_.running_mean),
+          .running_var = arena_->state(parameters_.running_var),
+          .shape = shape_,
+          .options = options_of(batch),
+          .launch = {.batch = batch.images()},
+      };
+      kernels_->on_blocks.finish(args, channel_sums(batch));
+      return;
+    }
+    const kernels::BatchNormBackward args = {
+        .dgamma = arena_->gradient(parameters_.gamma),
+        .dbeta = arena_->gradient(parameters_.beta),
+        .saved_inv_std = saved_inv_std_.data(),
+        .shape = shape_,
+        .launch = {.batch = batch.images()},
+    };
+    kernels_->on_blocks.finish_grad(args, channel_sums(batch));
   }
 
   void run(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
-    const void* x = block.data(inputs[0]);
-    const void* gamma = arena_->weight(parameters_.gamma);
-    const void* beta = arena_->weight(parameters_.beta);
-    if (direction == Direction::forward)
-      return kernels_->on_blocks.apply(block.data(output), block.data_copy(output), x,
-                                       residual(block), saved_mean_.data(), saved_inv_std_.data(),
-                                       gamma, beta, shape_, options_, rows, block.launch);
-    void* dresidual = has_residual() ? block.grad(inputs[1]) : nullptr;
-    const auto write_residual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
-    kernels_->on_blocks.apply_grad(
-        block.grad(inputs[0]), grad_write[0], dresidual, write_residual,
-        dresidual != nullptr && block.streams_grad(inputs[1]), arena_->gradient(parameters_.gamma),
-        arena_->gradient(parameters_.beta), block.grad(output), x, relu_output(block),
-        saved_mean_.data(), saved_inv_std_.data(), gamma, beta, block.images(), shape_, options_,
-        rows, block.launch);
+    if (direction == Direction::forward) {
+      const kernels::BatchNormForward args = {
+          .y = block.data(output),
+          .x = block.data(inputs[0]),
+          .residual = residual(block),
+          .gamma = arena_->weight(parameters_.gamma),
+          .beta = arena_->weight(parameters_.beta),
+          .saved_mean = saved_mean_.data(),
+          .saved_inv_std = saved_inv_std_.data(),
+          .shape = shape_,
+          .options = options_,
+          .launch = block.launch,
+      };
+      kernels_->on_blocks.apply(args, rows, block.data_copy(output));
+      return;
+    }
+    const kernels::BatchNormBackward args = {
+        .dx = block.grad(inputs[0]),
+        .dresidual = has_residual() ? block.grad(inputs[1]) : nullptr,
+        .write_dx = grad_write[0],
+        .write_dresidual = write_residual(),
+        .dgamma = arena_->gradient(parameters_.gamma),
+        .dbeta = arena_->gradient(parameters_.beta),
+        .dy = block.grad(output),
+        .x = block.data(inputs[0]),
+        .y = relu_output(block),
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .shape = shape_,
+        .options = options_,
+        .launch = block.launch,
+    };
+    kernels_->on_blocks.apply_grad(args, block.images(), rows,
+                                   args.dresidual != nullptr && block.streams_grad(inputs[1]));
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }
@@ -141,6 +194,10 @@ class BatchNorm final : public Node, private BlockPasses {
   bool has_residual() const { return inputs.size() > 1; }
   const void* residual(const Replay& r) const {
     return has_residual() ? r.data(inputs[1]) : nullptr;
+  }
+
+  kernels::GradWrite write_residual() const {
+    return has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
   }
 
   /// The number of chunks of a channel's sums.

@@ -39,6 +39,14 @@ using VecInt = int32_t __attribute__((vector_size(4 * kVecWidth)));
 
 inline constexpr int kVecsPerCell = kLanes / kVecWidth;
 
+/// The arrays of kernel arguments are void pointers; all arrays of the CPU's kernels are floats.
+inline const float* floats(const void* p) {
+  return static_cast<const float*>(p);
+}
+inline float* floats(void* p) {
+  return static_cast<float*>(p);
+}
+
 inline Vec load(const float* p) {
   Vec v;
   std::memcpy(&v, p, sizeof v);

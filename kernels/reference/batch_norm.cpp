@@ -35,39 +35,37 @@ struct Statistics {
   double inv_std = 0;
 };
 
-void normalise(double* y, const double* x, const double* residual, const Statistics& stats,
-               double gamma, double beta, const ActivationShape& shape, int64_t batch, int64_t c,
-               bool relu) {
-  for_each_in_channel(shape, batch, c, [&](int64_t i) {
+/// Writes y for one channel.
+void normalise(const BatchNormForward& args, const Statistics& stats, int64_t c) {
+  const double* x = doubles(args.x);
+  const double* residual = doubles(args.residual);
+  const double gamma = doubles(args.gamma)[c], beta = doubles(args.beta)[c];
+  for_each_in_channel(args.shape, args.launch.batch, c, [&](int64_t i) {
     double z = gamma * (x[i] - stats.mean) * stats.inv_std + beta;
     if (residual != nullptr) z += residual[i];
-    y[i] = relu && z < 0 ? 0 : z;
+    doubles(args.y)[i] = args.options.relu && z < 0 ? 0 : z;
   });
 }
 
-void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                   void* running_var, const void* x, const ChannelSums* /*sums*/,
-                   const void* residual, const void* gamma, const void* beta,
-                   const ActivationShape& shape, const BatchNormOptions& options,
-                   void* /*workspace*/, const Launch& launch) {
-  check_batch_norm_count(shape, launch.batch);
-  const auto count = static_cast<double>(launch.batch * shape.height * shape.width);
-  const double momentum = options.momentum;
+void forward_train(const BatchNormForward& args) {
+  const ActivationShape& shape = args.shape;
+  const int64_t batch = args.launch.batch;
+  check_batch_norm_count(shape, batch);
+  const auto count = static_cast<double>(batch * shape.height * shape.width);
+  const double momentum = args.options.momentum;
   for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
-    const double* in = doubles(x);
-    const double mean =
-        channel_sum(shape, launch.batch, c, [&](int64_t i) { return in[i]; }) / count;
-    const double squares = channel_sum(shape, launch.batch, c,
-                                       [&](int64_t i) { return (in[i] - mean) * (in[i] - mean); });
-    const Statistics stats = {mean, 1 / std::sqrt(squares / count + options.eps)};
-    doubles(saved_mean)[c] = stats.mean;
-    doubles(saved_inv_std)[c] = stats.inv_std;
-    double& moving_mean = doubles(running_mean)[c];
-    double& moving_var = doubles(running_var)[c];
-    moving_mean = (1 - momentum) * moving_mean + momentum * mean;
-    moving_var = (1 - momentum) * moving_var + momentum * squares / (count - 1);
-    normalise(doubles(y), in, doubles(residual), stats, doubles(gamma)[c], doubles(beta)[c], shape,
-              launch.batch, c, options.relu);
+    const double* x = doubles(args.x);
+    const double mean = channel_sum(shape, batch, c, [&](int64_t i) { return x[i]; }) / count;
+    const double squares =
+        channel_sum(shape, batch, c, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+    const Statistics stats = {mean, 1 / std::sqrt(squares / count + args.options.eps)};
+    doubles(args.saved_mean)[c] = stats.mean;
+    doubles(args.saved_inv_std)[c] = stats.inv_std;
+    double& running_mean = doubles(args.running_mean)[c];
+    double& running_var = doubles(args.running_var)[c];
+    running_mean = (1 - momentum) * running_mean + momentum * mean;
+    running_var = (1 - momentum) * running_var + momentum * squares / (count - 1);
+    normalise(args, stats, c);
   });
 }
 
@@ -76,25 +74,22 @@ Statistics running_statistics(const void* running_mean, const void* running_var,
   return {doubles(running_mean)[c], 1 / std::sqrt(doubles(running_var)[c] + options.eps)};
 }
 
-void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
-                  const void* running_mean, const void* running_var, const ActivationShape& shape,
-                  const BatchNormOptions& options, const Launch& launch) {
-  for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
-    normalise(doubles(y), doubles(x), doubles(residual),
-              running_statistics(running_mean, running_var, c, options), doubles(gamma)[c],
-              doubles(beta)[c], shape, launch.batch, c, options.relu);
+void forward_eval(const BatchNormForward& args) {
+  for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
+    normalise(args, running_statistics(args.running_mean, args.running_var, c, args.options), c);
   });
 }
 
 /// Computes the gradient of one channel. With constant statistics, the last two terms of dx vanish.
-void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWrite write_dresidual,
-                      double* dgamma, double* dbeta, const double* dy, const double* x,
-                      const double* y, const Statistics& stats, double gamma, double beta,
-                      bool constant_statistics, const ActivationShape& shape, int64_t batch,
-                      int64_t c, bool relu) {
+void backward_channel(const BatchNormBackward& args, const Statistics& stats,
+                      bool constant_statistics, int64_t c) {
+  const ActivationShape& shape = args.shape;
+  const int64_t batch = args.launch.batch;
+  const double *dy = doubles(args.dy), *x = doubles(args.x), *y = doubles(args.y);
+  const double gamma = doubles(args.gamma)[c], beta = doubles(args.beta)[c];
   auto normalised = [&](int64_t i) { return (x[i] - stats.mean) * stats.inv_std; };
   auto output = [&](int64_t i) { return y != nullptr ? y[i] : gamma * normalised(i) + beta; };
-  auto gated = [&](int64_t i) { return relu && !(output(i) > 0) ? 0.0 : dy[i]; };
+  auto gated = [&](int64_t i) { return args.options.relu && !(output(i) > 0) ? 0.0 : dy[i]; };
   const double sum_g = channel_sum(shape, batch, c, gated);
   const double sum_gx =
       channel_sum(shape, batch, c, [&](int64_t i) { return gated(i) * normalised(i); });
@@ -103,44 +98,37 @@ void backward_channel(double* dx, GradWrite write_dx, double* dresidual, GradWri
     const double g = gated(i);
     const double through_statistics =
         constant_statistics ? 0.0 : sum_g / count + normalised(i) * sum_gx / count;
-    if (dresidual != nullptr) write_grad(dresidual + i, g, write_dresidual);
-    if (dx != nullptr)
-      write_grad(dx + i, gamma * stats.inv_std * (g - through_statistics), write_dx);
+    if (args.dresidual != nullptr) write_grad(doubles(args.dresidual) + i, g, args.write_dresidual);
+    if (args.dx != nullptr)
+      write_grad(doubles(args.dx) + i, gamma * stats.inv_std * (g - through_statistics),
+                 args.write_dx);
   });
-  dbeta[c] = sum_g;
-  dgamma[c] = sum_gx;
+  doubles(args.dbeta)[c] = sum_g;
+  doubles(args.dgamma)[c] = sum_gx;
 }
 
-void backward_train(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                    void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
-                    const void* saved_mean, const void* saved_inv_std, const void* gamma,
-                    const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
-                    void* /*workspace*/, const Launch& launch) {
-  for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
-    const Statistics stats = {doubles(saved_mean)[c], doubles(saved_inv_std)[c]};
-    backward_channel(doubles(dx), write_dx, doubles(dresidual), write_dresidual, doubles(dgamma),
-                     doubles(dbeta), doubles(dy), doubles(x), doubles(y), stats, doubles(gamma)[c],
-                     doubles(beta)[c], false, shape, launch.batch, c, options.relu);
+void backward_train(const BatchNormBackward& args) {
+  for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
+    const Statistics stats = {doubles(args.saved_mean)[c], doubles(args.saved_inv_std)[c]};
+    backward_channel(args, stats, false, c);
   });
 }
 
-void backward_eval(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                   void* dgamma, void* dbeta, const void* dy, const void* x, const void* y,
-                   const void* running_mean, const void* running_var, const void* gamma,
-                   const void* beta, const ActivationShape& shape, const BatchNormOptions& options,
-                   void* /*workspace*/, const Launch& launch) {
-  for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
-    const Statistics stats = running_statistics(running_mean, running_var, c, options);
-    backward_channel(doubles(dx), write_dx, doubles(dresidual), write_dresidual, doubles(dgamma),
-                     doubles(dbeta), doubles(dy), doubles(x), doubles(y), stats, doubles(gamma)[c],
-                     doubles(beta)[c], true, shape, launch.batch, c, options.relu);
+void backward_eval(const BatchNormBackward& args) {
+  for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
+    backward_channel(args, running_statistics(args.running_mean, args.running_var, c, args.options),
+                     true, c);
   });
 }
 
 }  // namespace
 
 BatchNormKernels batch_norm_kernels() {
-  return {workspace_bytes, forward_train, forward_eval, backward_train, backward_eval};
+  return {.workspace_bytes = workspace_bytes,
+          .forward_train = forward_train,
+          .forward_eval = forward_eval,
+          .backward_train = backward_train,
+          .backward_eval = backward_eval};
 }
 
 }  // namespace sculpt::kernels::reference

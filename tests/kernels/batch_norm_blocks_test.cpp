@@ -83,16 +83,30 @@ void check_blocks(const Backend& backend, const Case& c, const Mode& mode, bool 
   forget_sums();
   for_each_part(100, {if_copied(x_copy)},
                 [&](int64_t b, const RowRange& rows, const Launch& part, const auto& at) {
-                  kernels.sum(sums, b, at(x), copies ? at(x_copy) : nullptr, c.shape, rows, part);
+                  kernels.sum({.x = at(x), .shape = c.shape, .launch = part}, sums, b, rows,
+                              copies ? at(x_copy) : nullptr);
                 });
-  kernels.finish(mean.data(), inv_std.data(), running_mean.data(), running_var.data(), sums,
-                 c.batch, c.shape, options);
+  kernels.finish({.saved_mean = mean.data(),
+                  .saved_inv_std = inv_std.data(),
+                  .running_mean = running_mean.data(),
+                  .running_var = running_var.data(),
+                  .shape = c.shape,
+                  .options = options,
+                  .launch = launch},
+                 sums);
   for_each_part(200, {&y, if_copied(y_copy)},
                 [&](int64_t, const RowRange& rows, const Launch& part, const auto& at) {
-                  kernels.apply(at(y), copies ? at(y_copy) : nullptr, at(x),
-                                mode.with_residual ? at(residual) : nullptr, mean.data(),
-                                inv_std.data(), gamma.data(), beta.data(), c.shape, options, rows,
-                                part);
+                  kernels.apply({.y = at(y),
+                                 .x = at(x),
+                                 .residual = mode.with_residual ? at(residual) : nullptr,
+                                 .gamma = gamma.data(),
+                                 .beta = beta.data(),
+                                 .saved_mean = mean.data(),
+                                 .saved_inv_std = inv_std.data(),
+                                 .shape = c.shape,
+                                 .options = options,
+                                 .launch = part},
+                                rows, copies ? at(y_copy) : nullptr);
                 });
   CHECK(y.nchw() == whole.y.nchw());
   CHECK(y.frame_intact());
@@ -104,21 +118,45 @@ void check_blocks(const Backend& backend, const Case& c, const Mode& mode, bool 
   forget_sums();
   for_each_part(300, {if_copied(dy_copy)},
                 [&](int64_t b, const RowRange& rows, const Launch& part, const auto& at) {
-                  kernels.sum_grad(sums, b, at(dy), copies ? at(dy_copy) : nullptr, at(x),
-                                   mode.with_residual ? at(y) : nullptr, mean.data(),
-                                   inv_std.data(), gamma.data(), beta.data(), c.shape, options,
-                                   rows, part);
+                  kernels.sum_grad({.dy = at(dy),
+                                    .x = at(x),
+                                    .y = mode.with_residual ? at(y) : nullptr,
+                                    .gamma = gamma.data(),
+                                    .beta = beta.data(),
+                                    .saved_mean = mean.data(),
+                                    .saved_inv_std = inv_std.data(),
+                                    .shape = c.shape,
+                                    .options = options,
+                                    .launch = part},
+                                   sums, b, rows, copies ? at(dy_copy) : nullptr);
                 });
-  kernels.finish_grad(dgamma.data(), dbeta.data(), sums, inv_std.data(), c.shape);
+  kernels.finish_grad({.dgamma = dgamma.data(),
+                       .dbeta = dbeta.data(),
+                       .saved_inv_std = inv_std.data(),
+                       .shape = c.shape,
+                       .launch = launch},
+                      sums);
   for_each_part(400,
                 {if_overwritten(dx, mode.write_dx),
                  mode.with_residual ? if_overwritten(dresidual, mode.write_dresidual) : nullptr},
                 [&](int64_t, const RowRange& rows, const Launch& part, const auto& at) {
-                  kernels.apply_grad(
-                      at(dx), mode.write_dx, mode.with_residual ? at(dresidual) : nullptr,
-                      mode.write_dresidual, copies, dgamma.data(), dbeta.data(), at(dy), at(x),
-                      mode.with_residual ? at(y) : nullptr, mean.data(), inv_std.data(),
-                      gamma.data(), beta.data(), c.batch, c.shape, options, rows, part);
+                  kernels.apply_grad({.dx = at(dx),
+                                      .dresidual = mode.with_residual ? at(dresidual) : nullptr,
+                                      .write_dx = mode.write_dx,
+                                      .write_dresidual = mode.write_dresidual,
+                                      .dgamma = dgamma.data(),
+                                      .dbeta = dbeta.data(),
+                                      .dy = at(dy),
+                                      .x = at(x),
+                                      .y = mode.with_residual ? at(y) : nullptr,
+                                      .gamma = gamma.data(),
+                                      .beta = beta.data(),
+                                      .saved_mean = mean.data(),
+                                      .saved_inv_std = inv_std.data(),
+                                      .shape = c.shape,
+                                      .options = options,
+                                      .launch = part},
+                                     c.batch, rows, copies);
                 });
   CHECK(dx.nchw() == whole_gradients.dx);
   CHECK(dx.frame_intact());

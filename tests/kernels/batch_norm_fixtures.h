@@ -51,10 +51,20 @@ inline Forward run_forward_train(const Backend& backend, const Case& c, const In
   Forward out{Activation(backend, c.shape, launch), Array(backend, blank), Array(backend, blank),
               Array(backend, in.running_mean), Array(backend, in.running_var)};
   DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
-  backend.batch_norm.forward_train(out.y.data(), out.mean.data(), out.inv_std.data(),
-                                   out.running_mean.data(), out.running_var.data(), x.data(), sums,
-                                   with_residual ? residual.data() : nullptr, gamma.data(),
-                                   beta.data(), c.shape, options, workspace.data(), launch);
+  backend.batch_norm.forward_train({.y = out.y.data(),
+                                    .x = x.data(),
+                                    .residual = with_residual ? residual.data() : nullptr,
+                                    .gamma = gamma.data(),
+                                    .beta = beta.data(),
+                                    .saved_mean = out.mean.data(),
+                                    .saved_inv_std = out.inv_std.data(),
+                                    .running_mean = out.running_mean.data(),
+                                    .running_var = out.running_var.data(),
+                                    .sums = sums,
+                                    .shape = c.shape,
+                                    .options = options,
+                                    .workspace = workspace.data(),
+                                    .launch = launch});
   return out;
 }
 
@@ -93,9 +103,16 @@ inline Backward run_backward(const Backend& backend, const Case& c, const Inputs
   Forward f = run_forward_train(backend, c, in, mode.with_residual, options);
   Array running_mean(backend, in.running_mean), running_var(backend, in.running_var);
   if (!mode.training)
-    backend.batch_norm.forward_eval(
-        f.y.data(), x.data(), mode.with_residual ? residual.data() : nullptr, gamma.data(),
-        beta.data(), running_mean.data(), running_var.data(), c.shape, options, launch);
+    backend.batch_norm.forward_eval({.y = f.y.data(),
+                                     .x = x.data(),
+                                     .residual = mode.with_residual ? residual.data() : nullptr,
+                                     .gamma = gamma.data(),
+                                     .beta = beta.data(),
+                                     .running_mean = running_mean.data(),
+                                     .running_var = running_var.data(),
+                                     .shape = c.shape,
+                                     .options = options,
+                                     .launch = launch});
 
   Activation grad(backend, c.shape, launch, dy, 0.0);
   Activation dx(backend, c.shape, launch, before, 0.0);
@@ -104,13 +121,27 @@ inline Backward run_backward(const Backend& backend, const Case& c, const Inputs
   Array dgamma(backend, blank), dbeta(backend, blank);
   const auto backward =
       mode.training ? backend.batch_norm.backward_train : backend.batch_norm.backward_eval;
-  backward(mode.input_needs_grad ? dx.data() : nullptr, mode.write_dx,
-           mode.with_residual && mode.residual_needs_grad ? dresidual.data() : nullptr,
-           mode.write_dresidual, dgamma.data(), dbeta.data(), grad.data(), x.data(),
-           mode.with_residual ? f.y.data() : nullptr,
-           mode.training ? f.mean.data() : running_mean.data(),
-           mode.training ? f.inv_std.data() : running_var.data(), gamma.data(), beta.data(),
-           c.shape, options, workspace.data(), launch);
+  // Each kernel gets the statistics of its own kind only, so that reading the other kind shows.
+  backward(
+      {.dx = mode.input_needs_grad ? dx.data() : nullptr,
+       .dresidual = mode.with_residual && mode.residual_needs_grad ? dresidual.data() : nullptr,
+       .write_dx = mode.write_dx,
+       .write_dresidual = mode.write_dresidual,
+       .dgamma = dgamma.data(),
+       .dbeta = dbeta.data(),
+       .dy = grad.data(),
+       .x = x.data(),
+       .y = mode.with_residual ? f.y.data() : nullptr,
+       .gamma = gamma.data(),
+       .beta = beta.data(),
+       .saved_mean = mode.training ? f.mean.data() : nullptr,
+       .saved_inv_std = mode.training ? f.inv_std.data() : nullptr,
+       .running_mean = mode.training ? nullptr : running_mean.data(),
+       .running_var = mode.training ? nullptr : running_var.data(),
+       .shape = c.shape,
+       .options = options,
+       .workspace = workspace.data(),
+       .launch = launch});
   CHECK(dx.frame_intact());
   CHECK(dresidual.frame_intact());
   CHECK(dx.padded_lanes_zero());

@@ -155,9 +155,16 @@ TEST_CASE("batch norm: forward in evaluation against plain formulas") {
         Activation y(*backend, c.shape, launch);
         Array gamma(*backend, in.gamma), beta(*backend, in.beta);
         Array mean(*backend, in.running_mean), var(*backend, in.running_var);
-        backend->batch_norm.forward_eval(
-            y.data(), x.data(), with_residual ? residual.data() : nullptr, gamma.data(),
-            beta.data(), mean.data(), var.data(), c.shape, options, launch);
+        backend->batch_norm.forward_eval({.y = y.data(),
+                                          .x = x.data(),
+                                          .residual = with_residual ? residual.data() : nullptr,
+                                          .gamma = gamma.data(),
+                                          .beta = beta.data(),
+                                          .running_mean = mean.data(),
+                                          .running_var = var.data(),
+                                          .shape = c.shape,
+                                          .options = options,
+                                          .launch = launch});
         CHECK(max_error(y.nchw(), expected) < tolerance(*backend, 2e-5));
         CHECK(y.frame_intact());
         CHECK(mean.values() == in.running_mean);
@@ -276,8 +283,15 @@ TEST_CASE("batch norm: the backward pass cuts exactly where the forward pass did
         Activation out(*backend, c.shape, launch);
         Array gamma(*backend, in.gamma), beta(*backend, in.beta);
         Array mean(*backend, in.running_mean), var(*backend, in.running_var);
-        backend->batch_norm.forward_eval(out.data(), x.data(), nullptr, gamma.data(), beta.data(),
-                                         mean.data(), var.data(), c.shape, options, launch);
+        backend->batch_norm.forward_eval({.y = out.data(),
+                                          .x = x.data(),
+                                          .gamma = gamma.data(),
+                                          .beta = beta.data(),
+                                          .running_mean = mean.data(),
+                                          .running_var = var.data(),
+                                          .shape = c.shape,
+                                          .options = options,
+                                          .launch = launch});
         y = out.nchw();
       }
       Values positive(static_cast<size_t>(c.shape.channels));

@@ -4,6 +4,12 @@
 //   dbeta = sum g;   dgamma = sum g * xhat;   dresidual = g
 //   training:  dx = gamma * inv_std * (g - dbeta / M - xhat * dgamma / M)
 //   eval:      dx = gamma * inv_std * g
+//
+// Two passes over the planes compute this. The first pass sums g and g * (x - mean), from which
+// dgamma and dbeta follow. The second pass writes dx and dresidual. Each of the two passes is one
+// function on some rows of one plane (sum_gradients, write_gradients), compiled for each source of
+// the ReLU's gate. Gradients collects what both passes need to know about a call; the kernels at
+// the end of the file differ in the rows that they visit and in the order in which they do.
 
 #include "kernels/cpu/batch_norm/batch_norm.h"
 #include "kernels/cpu/batch_norm/plane.h"
@@ -11,59 +17,39 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// Arguments of backward_train and backward_eval.
-struct BatchNormBackward {
-  float* dx;  ///< may be null, as may dresidual
-  GradWrite write_dx;
-  float* dresidual;
-  GradWrite write_dresidual;
-  const float* dgamma;  ///< read by `apply` only, as is dbeta
-  const float* dbeta;
-  const float* dy;
-  const float* x;
-  const float* y;
-  const float* gamma;
-  const float* beta;
-  float* copy = nullptr;          ///< receives a copy of dy from `reduce`; may be null
-  bool stream_dresidual = false;  ///< whether dresidual bypasses the cache
-};
-
-/// Mean and 1 / sqrt(var + eps) of a channel, from saved or from running statistics.
-struct ChannelStats {
-  float mean = 0;
-  float inv_std = 0;
+/// Some rows of a plane, as both passes visit them.
+struct PlaneRows {
+  int64_t offset = 0;  ///< floats from the data pointer of an activation to the first row
+  PlaneRuns runs;
+  int64_t used = 0;  ///< lanes that hold images; the others are padding
 };
 
 /// The array from which the gate of the ReLU is recomputed.
 enum class Gate { none, from_x, from_y };
 
-/// Returns dy where ReLU let z pass, and 0 elsewhere. dy and y point at the current vector; y is
-/// read for Gate::from_y only.
+/// Returns the vector of dy at offset i where ReLU let z pass, and 0 elsewhere. x is the vector of
+/// the input at i. y is read for Gate::from_y only.
 template <Gate kGate>
-Vec gated(const float* dy, const float* y, Vec x, const ChannelMap& map) {
-  const Vec g = load(dy);
+Vec gated(const float* dy, const float* y, int64_t i, Vec x, const ChannelMap& map) {
+  const Vec g = load(dy + i);
   if constexpr (kGate == Gate::from_x) return map(x) > zero_vec() ? g : zero_vec();
-  if constexpr (kGate == Gate::from_y) return load(y) > zero_vec() ? g : zero_vec();
+  if constexpr (kGate == Gate::from_y) return load(y + i) > zero_vec() ? g : zero_vec();
   return g;
 }
 
-/// dx = scale * (g - mean_g - (x - mean) * slope).
-struct DxTerms {
-  float mean_g = 0;
-  float slope = 0;
-};
-
-/// Computes the sums of g and of g * (x - mean) over some rows. With kCopy, also copies dy.
+/// The first pass: returns the sums of g and of g * (x - mean) over some rows. With kCopy, also
+/// copies these rows of dy to dy_copy, with stores that bypass the cache.
 template <Gate kGate, bool kCopy>
-PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs,
-                      int64_t used, const ChannelMap& map) {
-  const float* dy = args.dy + offset;
-  float* copy = kCopy ? args.copy + offset : nullptr;
-  const float* y = kGate == Gate::from_y ? args.y + offset : nullptr;
-  const float* in = args.x + offset;
-  return sum_rows(runs, used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
+PlaneSums sum_gradients(const BatchNormBackward& args, float* dy_copy, const PlaneRows& rows,
+                        const ChannelMap& map) {
+  const float* dy = floats(args.dy) + rows.offset;
+  const float* y = kGate == Gate::from_y ? floats(args.y) + rows.offset : nullptr;
+  const float* in = floats(args.x) + rows.offset;
+  float* copy = kCopy ? dy_copy + rows.offset : nullptr;
+  const PlaneRuns runs = rows.runs;
+  return sum_rows(runs, rows.used, [=](int64_t i, Vec& sum_g, Vec& sum_gx) {
     const Vec x = load(in + i);
-    const Vec g = gated<kGate>(dy + i, y + i, x, map);
+    const Vec g = gated<kGate>(dy, y, i, x, map);
     prefetch(in + i + runs.ahead);
     if constexpr (kCopy) stream(copy + i, load(dy + i));
     sum_g += g;
@@ -71,225 +57,187 @@ PlaneSums reduce_rows(const BatchNormBackward& args, int64_t offset, const Plane
   });
 }
 
-/// Writes dx and dresidual for some rows. In dx, the first `used` lanes get gradients and the
-/// padded lanes exactly 0.
+/// The terms of a channel in dx = scale * (g - mean_g - (x - mean) * slope).
+struct DxTerms {
+  float mean_g = 0;
+  float slope = 0;
+};
+
+/// The second pass: writes dx and dresidual for some rows. In dx, the first `used` lanes get
+/// gradients and the padded lanes exactly 0.
 template <Gate kGate>
-void apply_rows(const BatchNormBackward& args, int64_t offset, const PlaneRuns& runs, int64_t used,
-                const ChannelMap& channel_map, const DxTerms& channel_terms) {
+void write_gradients(const BatchNormBackward& args, bool stream_dresidual, const PlaneRows& rows,
+                     const ChannelMap& channel_map, const DxTerms& channel_terms) {
   // Stores go through memcpy, so the compiler must assume that a store changes the objects behind
   // the references. Local copies avoid this.
-  const BatchNormBackward to = args;
+  const float *const dy = floats(args.dy), *const in = floats(args.x), *const y = floats(args.y);
+  float *const to_dx = floats(args.dx), *const to_dresidual = floats(args.dresidual);
+  const GradWrite write_dx = args.write_dx, write_dresidual = args.write_dresidual;
+  const PlaneRuns runs = rows.runs;
   const ChannelMap map = channel_map;
   const DxTerms terms = channel_terms;
   VecInt keep[kVecsPerCell];
   for (int64_t lane = 0; lane < kLanes; ++lane)
-    keep[lane / kVecWidth][lane % kVecWidth] = lane < used ? -1 : 0;
+    keep[lane / kVecWidth][lane % kVecWidth] = lane < rows.used ? -1 : 0;
   for (int64_t run = 0; run < runs.count; ++run) {
-    const int64_t begin = offset + run * runs.stride;
+    const int64_t begin = rows.offset + run * runs.stride;
     for (int64_t cell = begin; cell < begin + runs.length; cell += kLanes) {
       for (int v = 0; v < kVecsPerCell; ++v) {
         const int64_t i = cell + v * kVecWidth;
-        const Vec x = load(to.x + i);
-        const Vec g = gated<kGate>(to.dy + i, to.y + i, x, map);
-        prefetch(to.x + i + runs.ahead);
-        prefetch(to.dy + i + runs.ahead);
-        if (to.dx != nullptr) prefetch_to_write(to.dx + i + runs.ahead);
-        if constexpr (kGate == Gate::from_y) prefetch(to.y + i + runs.ahead);
+        const Vec x = load(in + i);
+        const Vec g = gated<kGate>(dy, y, i, x, map);
+        prefetch(in + i + runs.ahead);
+        prefetch(dy + i + runs.ahead);
+        if (to_dx != nullptr) prefetch_to_write(to_dx + i + runs.ahead);
+        if constexpr (kGate == Gate::from_y) prefetch(y + i + runs.ahead);
         const Vec centred = x - broadcast(map.mean);
         const Vec dx =
             broadcast(map.scale) * (g - broadcast(terms.mean_g) - centred * broadcast(terms.slope));
-        if (to.stream_dresidual)
-          stream(to.dresidual + i, g);
-        else if (to.dresidual != nullptr)
-          write_grad(to.dresidual + i, g, to.write_dresidual);
-        if (to.dx != nullptr) write_grad(to.dx + i, keep[v] ? dx : zero_vec(), to.write_dx);
+        if (stream_dresidual)
+          stream(to_dresidual + i, g);
+        else if (to_dresidual != nullptr)
+          write_grad(to_dresidual + i, g, write_dresidual);
+        if (to_dx != nullptr) write_grad(to_dx + i, keep[v] ? dx : zero_vec(), write_dx);
       }
     }
   }
 }
 
-/// Mean and 1 / sqrt(var + eps) as the forward pass saved them.
-struct SavedStats {
-  const float* mean;
-  const float* inv_std;
-
-  SavedStats(const void* saved_mean, const void* saved_inv_std)
-      : mean(static_cast<const float*>(saved_mean)),
-        inv_std(static_cast<const float*>(saved_inv_std)) {}
-  ChannelStats operator()(int64_t channel) const { return {mean[channel], inv_std[channel]}; }
+/// The two passes for one source of the gate.
+struct Passes {
+  decltype(&sum_gradients<Gate::none, false>) sum;
+  decltype(&sum_gradients<Gate::none, true>) sum_and_copy;
+  decltype(&write_gradients<Gate::none>) write;
 };
 
-/// The two passes over the planes of an activation. Stats maps a channel to its ChannelStats.
-template <Gate kGate, class Stats>
-struct BackwardPlanes {
-  const BatchNormBackward& args;
-  const Stats& stats;
-  const ActivationShape& shape;
-  bool on_blocks = false;
+template <Gate kGate>
+constexpr Passes kPassesWith = {sum_gradients<kGate, false>, sum_gradients<kGate, true>,
+                                write_gradients<kGate>};
 
-  ChannelMap map_of(int64_t channel) const {
-    const ChannelStats s = stats(channel);
-    return {s.mean, args.gamma[channel] * s.inv_std, args.beta[channel]};
+const Passes& passes_for(const BatchNormBackward& args) {
+  if (!args.options.relu) return kPassesWith<Gate::none>;
+  return args.y != nullptr ? kPassesWith<Gate::from_y> : kPassesWith<Gate::from_x>;
+}
+
+/// The statistics that the forward pass used: those of the batch, which depend on x, or the running
+/// ones, which are constants.
+enum class Statistics { of_batch, running };
+
+/// One call's gradients.
+class Gradients {
+ public:
+  Gradients(const BatchNormBackward& args, Statistics statistics)
+      : args_(args), passes_(passes_for(args)), statistics_(statistics) {}
+
+  /// The first pass. dy_copy may be null.
+  PlaneSums sum(int64_t channel, const PlaneRows& rows, float* dy_copy = nullptr) const {
+    const auto pass = dy_copy == nullptr ? passes_.sum : passes_.sum_and_copy;
+    return pass(args_, dy_copy, rows, map_of(channel));
   }
-  PlaneRuns runs(const RowRange& rows) const {
-    return on_blocks ? band_runs(shape, rows.count()) : row_runs(shape, rows.count());
+
+  /// Writes dgamma and dbeta of a channel from its sums over the whole batch.
+  void finish(int64_t channel, const PlaneSums& total) const {
+    floats(args_.dbeta)[channel] = static_cast<float>(total.first);
+    floats(args_.dgamma)[channel] = static_cast<float>(total.second * inv_std(channel));
   }
-  PlaneSums reduce(int64_t channel, int64_t block, const RowRange& rows, int64_t used) const {
-    const auto reduce = args.copy == nullptr ? reduce_rows<kGate, false> : reduce_rows<kGate, true>;
-    return reduce(args, row_offset(shape, channel, block, rows.begin), runs(rows), used,
-                  map_of(channel));
-  }
-  /// values_per_channel is M, or 0 if the statistics are constants.
-  void apply(int64_t channel, int64_t block, const RowRange& rows, int64_t used,
-             int64_t values_per_channel) const {
-    if (args.dx == nullptr && args.dresidual == nullptr) return;
+
+  /// The second pass, which reads dgamma and dbeta. `batch` is the number of images in the whole
+  /// batch.
+  void write(int64_t channel, const PlaneRows& rows, int64_t batch,
+             bool stream_dresidual = false) const {
+    if (args_.dx == nullptr && args_.dresidual == nullptr) return;
     DxTerms terms;
-    if (values_per_channel > 0) {
-      const auto m = static_cast<float>(values_per_channel);
-      terms = {args.dbeta[channel] / m, args.dgamma[channel] * stats(channel).inv_std / m};
+    if (statistics_ == Statistics::of_batch) {
+      const auto m = static_cast<float>(batch * args_.shape.height * args_.shape.width);
+      terms = {floats(args_.dbeta)[channel] / m,
+               floats(args_.dgamma)[channel] * inv_std(channel) / m};
     }
-    apply_rows<kGate>(args, row_offset(shape, channel, block, rows.begin), runs(rows), used,
-                      map_of(channel), terms);
+    passes_.write(args_, stream_dresidual, rows, map_of(channel), terms);
   }
+
+ private:
+  float inv_std(int64_t channel) const {
+    return statistics_ == Statistics::of_batch
+               ? floats(args_.saved_inv_std)[channel]
+               : running_inv_std(floats(args_.running_var)[channel], args_.options.eps);
+  }
+  ChannelMap map_of(int64_t channel) const {
+    const void* mean = statistics_ == Statistics::of_batch ? args_.saved_mean : args_.running_mean;
+    return {floats(mean)[channel], floats(args_.gamma)[channel] * inv_std(channel),
+            floats(args_.beta)[channel]};
+  }
+
+  const BatchNormBackward& args_;
+  const Passes& passes_;
+  Statistics statistics_;
 };
 
-/// Calls body(planes) with the BackwardPlanes whose gate fits the options and arguments.
-template <class Stats, class Body>
-void with_planes(const BatchNormBackward& args, const Stats& stats, const ActivationShape& shape,
-                 const BatchNormOptions& options, bool on_blocks, const Body& body) {
-  if (!options.relu)
-    body(BackwardPlanes<Gate::none, Stats>{args, stats, shape, on_blocks});
-  else if (args.y != nullptr)
-    body(BackwardPlanes<Gate::from_y, Stats>{args, stats, shape, on_blocks});
-  else
-    body(BackwardPlanes<Gate::from_x, Stats>{args, stats, shape, on_blocks});
-}
-
-void write_parameter_grads(float* dgamma, float* dbeta, int64_t channel, const PlaneSums& total,
-                           float inv_std) {
-  dbeta[channel] = static_cast<float>(total.first);
-  dgamma[channel] = static_cast<float>(total.second * inv_std);
-}
-
-/// values_per_channel is M, or 0 if the statistics are constants.
-template <class Stats>
-void backward(void* dgamma, void* dbeta, const BatchNormBackward& args, const Stats& stats,
-              int64_t values_per_channel, const ActivationShape& shape,
-              const BatchNormOptions& options, void* workspace, const Launch& launch) {
-  auto* sums = static_cast<PlaneSums*>(workspace);
-  const int64_t blocks = blocks_of(launch.batch);
-  const SumChunks chunks(shape, blocks);
-  const auto finish = [&](int64_t channel) {
-    write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
-                          chunks.total(sums, channel), stats(channel).inv_std);
+/// backward_train and backward_eval.
+void backward(const BatchNormBackward& args, Statistics statistics) {
+  const ActivationShape& shape = args.shape;
+  const int64_t batch = args.launch.batch;
+  const int64_t blocks = blocks_of(batch);
+  const SumChunks chunks(static_cast<PlaneSums*>(args.workspace), shape, blocks);
+  const Gradients gradients(args, statistics);
+  const auto plane_rows = [&](int64_t channel, int64_t block, const RowRange& rows) {
+    return PlaneRows{row_offset(shape, channel, block, rows.begin), row_runs(shape, rows.count()),
+                     used_lanes(batch, block)};
   };
-  with_planes(args, stats, shape, options, false, [&](const auto& planes) {
-    const auto reduce = [&](int64_t channel, int64_t block) {
-      chunks.fill(sums, channel, block, all_rows(shape), [&](const RowRange& rows) {
-        return planes.reduce(channel, block, rows, used_lanes(launch.batch, block));
-      });
-    };
-    const auto apply = [&](int64_t channel, int64_t block) {
-      planes.apply(channel, block, all_rows(shape), used_lanes(launch.batch, block),
-                   values_per_channel);
-    };
-    two_passes(shape.channels, blocks, reduce, finish, apply);
-  });
+  const auto reduce = [&](int64_t channel, int64_t block) {
+    chunks.fill(channel, block, all_rows(shape), [&](const RowRange& band) {
+      return gradients.sum(channel, plane_rows(channel, block, band));
+    });
+  };
+  const auto finish = [&](int64_t channel) { gradients.finish(channel, chunks.total(channel)); };
+  const auto apply = [&](int64_t channel, int64_t block) {
+    gradients.write(channel, plane_rows(channel, block, all_rows(shape)), batch);
+  };
+  two_passes(shape.channels, blocks, reduce, finish, apply);
 }
 
-BatchNormBackward pack(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                       const void* dgamma, const void* dbeta, const void* dy, const void* x,
-                       const void* y, const void* gamma, const void* beta) {
-  return {static_cast<float*>(dx),
-          write_dx,
-          static_cast<float*>(dresidual),
-          write_dresidual,
-          static_cast<const float*>(dgamma),
-          static_cast<const float*>(dbeta),
-          static_cast<const float*>(dy),
-          static_cast<const float*>(x),
-          static_cast<const float*>(y),
-          static_cast<const float*>(gamma),
-          static_cast<const float*>(beta),
-          nullptr,
-          false};
+/// Rows of channel `channel` of the block that the arguments of a kernel on blocks point at.
+PlaneRows rows_of_block(const BatchNormBackward& args, int64_t channel, const RowRange& rows) {
+  return {row_offset(args.shape, channel, 0, rows.begin), band_runs(args.shape, rows.count()),
+          args.launch.batch};
 }
 
 }  // namespace
 
-void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
-                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                               const void* x, const void* y, const void* saved_mean,
-                               const void* saved_inv_std, const void* gamma, const void* beta,
-                               const ActivationShape& shape, const BatchNormOptions& options,
-                               void* workspace, const Launch& launch) {
-  backward(dgamma, dbeta,
-           pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
-           SavedStats(saved_mean, saved_inv_std), launch.batch * shape.height * shape.width, shape,
-           options, workspace, launch);
+void batch_norm_backward_train(const BatchNormBackward& args) {
+  backward(args, Statistics::of_batch);
 }
 
-void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
-                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                              const void* x, const void* y, const void* running_mean,
-                              const void* running_var, const void* gamma, const void* beta,
-                              const ActivationShape& shape, const BatchNormOptions& options,
-                              void* workspace, const Launch& launch) {
-  const float eps = options.eps;
-  const auto stats = [=](int64_t channel) {
-    return ChannelStats{static_cast<const float*>(running_mean)[channel],
-                        running_inv_std(static_cast<const float*>(running_var)[channel], eps)};
-  };
-  backward(dgamma, dbeta,
-           pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta),
-           stats, 0, shape, options, workspace, launch);
+void batch_norm_backward_eval(const BatchNormBackward& args) {
+  backward(args, Statistics::running);
 }
 
-void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
-                         const void* x, const void* y, const void* saved_mean,
-                         const void* saved_inv_std, const void* gamma, const void* beta,
-                         const ActivationShape& shape, const BatchNormOptions& options,
-                         const RowRange& rows, const Launch& launch) {
-  BatchNormBackward args = pack(nullptr, GradWrite::overwrite, nullptr, GradWrite::overwrite,
-                                nullptr, nullptr, dy, x, y, gamma, beta);
-  args.copy = static_cast<float*>(copy);
-  const SavedStats stats(saved_mean, saved_inv_std);
-  const SumChunks chunks = chunks_of(sums, shape);
-  with_planes(args, stats, shape, options, true, [&](const auto& planes) {
-    for (int64_t channel = 0; channel < shape.channels; ++channel)
-      chunks.fill(plane_sums_of(sums), channel, block, rows,
-                  [&](const RowRange& of) { return planes.reduce(channel, 0, of, launch.batch); });
-  });
-  if (copy != nullptr) stream_end();
+void batch_norm_sum_grad(const BatchNormBackward& args, const ChannelSums& sums, int64_t block,
+                         const RowRange& rows, void* dy_copy) {
+  const Gradients gradients(args, Statistics::of_batch);
+  const SumChunks chunks = chunks_of(sums, args.shape);
+  for (int64_t channel = 0; channel < args.shape.channels; ++channel)
+    chunks.fill(channel, block, rows, [&](const RowRange& band) {
+      return gradients.sum(channel, rows_of_block(args, channel, band), floats(dy_copy));
+    });
+  if (dy_copy != nullptr) stream_end();
 }
 
-void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
-                            const void* saved_inv_std, const ActivationShape& shape) {
-  const SumChunks chunks = chunks_of(sums, shape);
-  for (int64_t channel = 0; channel < shape.channels; ++channel)
-    write_parameter_grads(static_cast<float*>(dgamma), static_cast<float*>(dbeta), channel,
-                          chunks.total(plane_sums_of(sums), channel),
-                          static_cast<const float*>(saved_inv_std)[channel]);
+void batch_norm_finish_grad(const BatchNormBackward& args, const ChannelSums& sums) {
+  const Gradients gradients(args, Statistics::of_batch);
+  const SumChunks chunks = chunks_of(sums, args.shape);
+  for (int64_t channel = 0; channel < args.shape.channels; ++channel)
+    gradients.finish(channel, chunks.total(channel));
 }
 
-void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                           bool stream_dresidual, const void* dgamma, const void* dbeta,
-                           const void* dy, const void* x, const void* y, const void* saved_mean,
-                           const void* saved_inv_std, const void* gamma, const void* beta,
-                           int64_t batch, const ActivationShape& shape,
-                           const BatchNormOptions& options, const RowRange& rows,
-                           const Launch& launch) {
-  BatchNormBackward args =
-      pack(dx, write_dx, dresidual, write_dresidual, dgamma, dbeta, dy, x, y, gamma, beta);
-  args.stream_dresidual = stream_dresidual && dresidual != nullptr;
-  SCULPT_CHECK(!args.stream_dresidual || write_dresidual == GradWrite::overwrite,
+void batch_norm_apply_grad(const BatchNormBackward& args, int64_t batch, const RowRange& rows,
+                           bool stream_dresidual) {
+  const bool streams = stream_dresidual && args.dresidual != nullptr;
+  SCULPT_CHECK(!streams || args.write_dresidual == GradWrite::overwrite,
                "a gradient that is added to cannot go around the cache");
-  const SavedStats stats(saved_mean, saved_inv_std);
-  with_planes(args, stats, shape, options, true, [&](const auto& planes) {
-    for (int64_t channel = 0; channel < shape.channels; ++channel)
-      planes.apply(channel, 0, rows, launch.batch, batch * shape.height * shape.width);
-  });
-  if (args.stream_dresidual) stream_end();
+  const Gradients gradients(args, Statistics::of_batch);
+  for (int64_t channel = 0; channel < args.shape.channels; ++channel)
+    gradients.write(channel, rows_of_block(args, channel, rows), batch, streams);
+  if (streams) stream_end();
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -88,21 +88,21 @@ inline PlaneSums sum_rows(const PlaneRuns& runs, int64_t used, const Add& add) {
   return {lane_a[0], lane_b[0]};
 }
 
-/// The chunks of a batch, and the positions of their sums: the sums of band `band` of block `b` of
-/// channel `c` are at index (c * blocks + b) * bands + band.
+/// The partial sums of a batch, in chunks: the sums of band `band` of block `b` of channel `c` are
+/// at index (c * blocks + b) * bands + band. `sums` and `shape` must outlive the object.
 class SumChunks {
  public:
-  SumChunks(const ActivationShape& shape, int64_t blocks)
-      : shape_(shape), blocks_(blocks), bands_(bands_of(shape)) {}
+  SumChunks(PlaneSums* sums, const ActivationShape& shape, int64_t blocks)
+      : sums_(sums), shape_(shape), blocks_(blocks), bands_(bands_of(shape)) {}
 
+  const ActivationShape& shape() const { return shape_; }
   int64_t per_channel() const { return blocks_ * bands_; }
 
   /// Sets the sums of (channel, block) to sum(rows) for each band of `rows`, which consists of
   /// whole bands.
   template <class Sum>
-  void fill(PlaneSums* sums, int64_t channel, int64_t block, const RowRange& rows,
-            const Sum& sum) const {
-    PlaneSums* const of_plane = sums + (channel * blocks_ + block) * bands_;
+  void fill(int64_t channel, int64_t block, const RowRange& rows, const Sum& sum) const {
+    PlaneSums* const of_plane = sums_ + (channel * blocks_ + block) * bands_;
     for (int64_t first = rows.begin; first < rows.end; first += band_rows(shape_)) {
       const int64_t end = std::min(first + band_rows(shape_), rows.end);
       of_plane[first / band_rows(shape_)] = sum(RowRange{first, end});
@@ -112,17 +112,17 @@ class SumChunks {
   /// Calls visit(sums, block, rows) for the channel's chunks in order, where `rows` is the number
   /// of rows in the chunk.
   template <class Visit>
-  void visit(const PlaneSums* sums, int64_t channel, const Visit& visit) const {
-    sums += channel * per_channel();
+  void visit(int64_t channel, const Visit& visit) const {
+    const PlaneSums* sums = sums_ + channel * per_channel();
     for (int64_t block = 0; block < blocks_; ++block)
       for (int64_t band = 0; band < bands_; ++band)
         visit(*sums++, block,
               std::min(band_rows(shape_), shape_.height - band * band_rows(shape_)));
   }
 
-  PlaneSums total(const PlaneSums* sums, int64_t channel) const {
+  PlaneSums total(int64_t channel) const {
     PlaneSums total;
-    visit(sums, channel, [&](const PlaneSums& chunk, int64_t /*block*/, int64_t /*rows*/) {
+    visit(channel, [&](const PlaneSums& chunk, int64_t /*block*/, int64_t /*rows*/) {
       total.first += chunk.first;
       total.second += chunk.second;
     });
@@ -130,6 +130,7 @@ class SumChunks {
   }
 
  private:
+  PlaneSums* sums_;
   const ActivationShape& shape_;
   int64_t blocks_, bands_;
 };
@@ -175,47 +176,21 @@ inline int64_t row_offset(const ActivationShape& s, int64_t channel, int64_t blo
 }
 
 /// Returns the partial sums in the form in which batch norm on blocks stores them.
-inline PlaneSums* plane_sums_of(const ChannelSums& sums) {
-  static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
-  return reinterpret_cast<PlaneSums*>(sums.partials);
-}
 inline SumChunks chunks_of(const ChannelSums& sums, const ActivationShape& shape) {
+  static_assert(sizeof(PlaneSums) == 2 * sizeof(double));
   SCULPT_CHECK(sums.chunks % bands_of(shape) == 0, "{} chunks of sums for {} bands", sums.chunks,
                bands_of(shape));
-  return {shape, sums.chunks / bands_of(shape)};
+  return {reinterpret_cast<PlaneSums*>(sums.partials), shape, sums.chunks / bands_of(shape)};
 }
 
-/// These backward passes are defined in kernels/cpu/batch_norm/backward.cpp.
-/// batch_norm_backward_train uses the saved statistics of the batch, which depend on x;
-/// batch_norm_backward_eval uses the running statistics, which are constants.
-void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
-                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                               const void* x, const void* y, const void* saved_mean,
-                               const void* saved_inv_std, const void* gamma, const void* beta,
-                               const ActivationShape& shape, const BatchNormOptions& options,
-                               void* workspace, const Launch& launch);
-
-void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
-                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                              const void* x, const void* y, const void* running_mean,
-                              const void* running_var, const void* gamma, const void* beta,
-                              const ActivationShape& shape, const BatchNormOptions& options,
-                              void* workspace, const Launch& launch);
-
-/// The backward functions of BatchNormBlockKernels.
-void batch_norm_sum_grad(const ChannelSums& sums, int64_t block, const void* dy, void* copy,
-                         const void* x, const void* y, const void* saved_mean,
-                         const void* saved_inv_std, const void* gamma, const void* beta,
-                         const ActivationShape& shape, const BatchNormOptions& options,
-                         const RowRange& rows, const Launch& launch);
-void batch_norm_finish_grad(void* dgamma, void* dbeta, const ChannelSums& sums,
-                            const void* saved_inv_std, const ActivationShape& shape);
-void batch_norm_apply_grad(void* dx, GradWrite write_dx, void* dresidual, GradWrite write_dresidual,
-                           bool stream_dresidual, const void* dgamma, const void* dbeta,
-                           const void* dy, const void* x, const void* y, const void* saved_mean,
-                           const void* saved_inv_std, const void* gamma, const void* beta,
-                           int64_t batch, const ActivationShape& shape,
-                           const BatchNormOptions& options, const RowRange& rows,
-                           const Launch& launch);
+// The backward functions of BatchNormKernels and BatchNormBlockKernels, which
+// kernels/cpu/batch_norm/backward.cpp defines.
+void batch_norm_backward_train(const BatchNormBackward& args);
+void batch_norm_backward_eval(const BatchNormBackward& args);
+void batch_norm_sum_grad(const BatchNormBackward& args, const ChannelSums& sums, int64_t block,
+                         const RowRange& rows, void* dy_copy);
+void batch_norm_finish_grad(const BatchNormBackward& args, const ChannelSums& sums);
+void batch_norm_apply_grad(const BatchNormBackward& args, int64_t batch, const RowRange& rows,
+                           bool stream_dresidual);
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -81,20 +81,26 @@ struct GradientsTo {
   bool accumulate_dresidual;
 };
 
-/// inv_count is 1 / M, or 0 if the statistics are constants.
+/// The sums that dx depends on.
+struct GradientSums {
+  const float* dgamma;
+  const float* dbeta;
+  float inv_count;  // 1 / M, or 0 if the statistics are constants
+};
+
 template <class T, int N, Gate kGate>
 __global__ void __launch_bounds__(kThreads)
     write_gradients(const GradientsTo<T> to, const T* __restrict__ dy, const T* __restrict__ x,
-                    const T* __restrict__ y, const float* dgamma, const float* dbeta,
-                    float inv_count, const Affine affine, const Tiling tiling) {
+                    const T* __restrict__ y, const GradientSums sums, const Affine affine,
+                    const Tiling tiling) {
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   if (at.row >= at.row_end) return;
   const ChannelMap<N> map(affine, at.channel);
   float mean_g[N], slope[N];
   for (int i = 0; i < N; ++i) {
     const int c = at.channel + i;
-    mean_g[i] = dbeta[c] * inv_count;
-    slope[i] = dgamma[c] * affine.statistics.inv_std_of(c) * inv_count;
+    mean_g[i] = sums.dbeta[c] * sums.inv_count;
+    slope[i] = sums.dgamma[c] * affine.statistics.inv_std_of(c) * sums.inv_count;
   }
   for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
     const int64_t offset = row * tiling.channels + at.channel;
@@ -108,107 +114,53 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Arguments of backward_train and backward_eval.
-template <class T>
-struct BackwardArgs {
-  GradientsTo<T> to;
-  float* dgamma;
-  float* dbeta;
-  const T* dy;
-  const T* x;
-  const T* y;
-  Affine affine;
-};
-
 template <class T, int N, Gate kGate>
-void backward_gated(const BackwardArgs<T>& args, bool constant_statistics,
-                    const ActivationShape& shape, void* workspace, const Launch& launch) {
-  auto* partials = static_cast<SumPair*>(workspace);
-  const Tiling tiling = tiling_for(shape, launch.batch, N);
-  SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0, launch.stream,
-                partials, args.dy, args.x, args.y, args.affine, tiling);
-  SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
-                launch.stream, args.dgamma, args.dbeta, partials, static_cast<int>(tiling.chunks()),
-                args.affine.statistics);
-  if (args.to.dx == nullptr && args.to.dresidual == nullptr) return;
-  const float inv_count = constant_statistics ? 0 : 1.0f / static_cast<float>(tiling.rows);
+void backward_gated(const BatchNormBackward& args, const Affine& affine, bool constant_statistics) {
+  const auto* dy = static_cast<const T*>(args.dy);
+  const auto* x = static_cast<const T*>(args.x);
+  const auto* y = static_cast<const T*>(args.y);
+  auto* partials = static_cast<SumPair*>(args.workspace);
+  const Tiling tiling = tiling_for(args.shape, args.launch.batch, N);
+  SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
+                args.launch.stream, partials, dy, x, y, affine, tiling);
+  SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(args.shape.channels)), dim3(kThreads),
+                0, args.launch.stream, floats(args.dgamma), floats(args.dbeta), partials,
+                static_cast<int>(tiling.chunks()), affine.statistics);
+  if (args.dx == nullptr && args.dresidual == nullptr) return;
+  const GradientsTo<T> to = {static_cast<T*>(args.dx), static_cast<T*>(args.dresidual),
+                             args.write_dx == GradWrite::accumulate,
+                             args.write_dresidual == GradWrite::accumulate};
+  const GradientSums sums = {floats(args.dgamma), floats(args.dbeta),
+                             constant_statistics ? 0 : 1.0f / static_cast<float>(tiling.rows)};
   SCULPT_LAUNCH((write_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
-                launch.stream, args.to, args.dy, args.x, args.y, args.dgamma, args.dbeta, inv_count,
-                args.affine, tiling);
+                args.launch.stream, to, dy, x, y, sums, affine, tiling);
 }
 
 template <class T>
-void backward(const BackwardArgs<T>& args, bool relu, bool constant_statistics,
-              const ActivationShape& shape, void* workspace, const Launch& launch) {
-  with_vector<T>(shape.channels, [&](auto vector) {
-    const auto run = !relu               ? backward_gated<T, vector, Gate::none>
+void backward(const BatchNormBackward& args, const Affine& affine, bool constant_statistics) {
+  with_vector<T>(args.shape.channels, [&](auto vector) {
+    const auto run = !args.options.relu  ? backward_gated<T, vector, Gate::none>
                      : args.y != nullptr ? backward_gated<T, vector, Gate::from_y>
                                          : backward_gated<T, vector, Gate::from_x>;
-    run(args, constant_statistics, shape, workspace, launch);
+    run(args, affine, constant_statistics);
   });
 }
 
 }  // namespace
 
 template <class T>
-void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
-                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                               const void* x, const void* y, const void* saved_mean,
-                               const void* saved_inv_std, const void* gamma, const void* beta,
-                               const ActivationShape& shape, const BatchNormOptions& options,
-                               void* workspace, const Launch& launch) {
-  const Statistics statistics = {floats(saved_mean), floats(saved_inv_std), nullptr, 0};
-  const BackwardArgs<T> args = {
-      {static_cast<T*>(dx), static_cast<T*>(dresidual), write_dx == GradWrite::accumulate,
-       write_dresidual == GradWrite::accumulate},
-      floats(dgamma),
-      floats(dbeta),
-      static_cast<const T*>(dy),
-      static_cast<const T*>(x),
-      static_cast<const T*>(y),
-      {statistics, floats(gamma), floats(beta)}};
-  backward(args, options.relu, false, shape, workspace, launch);
+void batch_norm_backward_train(const BatchNormBackward& args) {
+  backward<T>(args, saved_affine(args), false);
 }
 
 template <class T>
-void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
-                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                              const void* x, const void* y, const void* running_mean,
-                              const void* running_var, const void* gamma, const void* beta,
-                              const ActivationShape& shape, const BatchNormOptions& options,
-                              void* workspace, const Launch& launch) {
-  const Statistics statistics = {floats(running_mean), nullptr, floats(running_var), options.eps};
-  const BackwardArgs<T> args = {
-      {static_cast<T*>(dx), static_cast<T*>(dresidual), write_dx == GradWrite::accumulate,
-       write_dresidual == GradWrite::accumulate},
-      floats(dgamma),
-      floats(dbeta),
-      static_cast<const T*>(dy),
-      static_cast<const T*>(x),
-      static_cast<const T*>(y),
-      {statistics, floats(gamma), floats(beta)}};
-  backward(args, options.relu, true, shape, workspace, launch);
+void batch_norm_backward_eval(const BatchNormBackward& args) {
+  backward<T>(args, running_affine(args), true);
 }
 
-template void batch_norm_backward_train<float>(void*, GradWrite, void*, GradWrite, void*, void*,
-                                               const void*, const void*, const void*, const void*,
-                                               const void*, const void*, const void*,
-                                               const ActivationShape&, const BatchNormOptions&,
-                                               void*, const Launch&);
-template void batch_norm_backward_train<bf16>(void*, GradWrite, void*, GradWrite, void*, void*,
-                                              const void*, const void*, const void*, const void*,
-                                              const void*, const void*, const void*,
-                                              const ActivationShape&, const BatchNormOptions&,
-                                              void*, const Launch&);
-template void batch_norm_backward_eval<float>(void*, GradWrite, void*, GradWrite, void*, void*,
-                                              const void*, const void*, const void*, const void*,
-                                              const void*, const void*, const void*,
-                                              const ActivationShape&, const BatchNormOptions&,
-                                              void*, const Launch&);
-template void batch_norm_backward_eval<bf16>(void*, GradWrite, void*, GradWrite, void*, void*,
-                                             const void*, const void*, const void*, const void*,
-                                             const void*, const void*, const void*,
-                                             const ActivationShape&, const BatchNormOptions&, void*,
-                                             const Launch&);
+template void batch_norm_backward_train<float>(const BatchNormBackward&);
+template void batch_norm_backward_train<bf16>(const BatchNormBackward&);
+template void batch_norm_backward_eval<float>(const BatchNormBackward&);
+template void batch_norm_backward_eval<bf16>(const BatchNormBackward&);
 
 }  // namespace sculpt::kernels::cuda

@@ -48,10 +48,17 @@ __global__ void __launch_bounds__(kThreads)
   write_partials<N>(partials, sums, tiling, at.channel);
 }
 
+/// The destinations of finish_statistics.
+struct StatisticsTo {
+  float* saved_mean;
+  float* saved_inv_std;
+  float* running_mean;
+  float* running_var;
+};
+
 /// Writes the statistics, with one block per channel.
 __global__ void __launch_bounds__(kThreads)
-    finish_statistics(float* saved_mean, float* saved_inv_std, float* running_mean,
-                      float* running_var, const SumPair* partials, int chunks, double count,
+    finish_statistics(const StatisticsTo to, const SumPair* partials, int chunks, double count,
                       double eps, double momentum) {
   const SumPair total = sum_chunks(partials, chunks);
   if (threadIdx.x != 0) return;
@@ -59,11 +66,11 @@ __global__ void __launch_bounds__(kThreads)
   const double mean = total.at[0] / count;
   double squares = total.at[1] - total.at[0] * mean;
   squares = squares < 0 ? 0 : squares;
-  saved_mean[c] = static_cast<float>(mean);
-  saved_inv_std[c] = static_cast<float>(1 / sqrt(squares / count + eps));
-  running_mean[c] = static_cast<float>((1 - momentum) * running_mean[c] + momentum * mean);
-  running_var[c] =
-      static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count - 1));
+  to.saved_mean[c] = static_cast<float>(mean);
+  to.saved_inv_std[c] = static_cast<float>(1 / sqrt(squares / count + eps));
+  to.running_mean[c] = static_cast<float>((1 - momentum) * to.running_mean[c] + momentum * mean);
+  to.running_var[c] =
+      static_cast<float>((1 - momentum) * to.running_var[c] + momentum * squares / (count - 1));
 }
 
 /// Normalises x. residual may be null.
@@ -105,67 +112,62 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   return bytes;
 }
 
-/// y := the normalised x; residual may be null.
+/// Writes y.
 template <class T>
-void normalise_all(void* y, const void* x, const void* residual, const Affine& affine,
-                   const ActivationShape& shape, bool relu, const Launch& launch) {
-  with_vector<T>(shape.channels, [&](auto vector) {
-    const Tiling tiling = tiling_for(shape, launch.batch, vector);
-    SCULPT_LAUNCH((normalise<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0, launch.stream,
-                  static_cast<T*>(y), static_cast<const T*>(x), static_cast<const T*>(residual),
-                  affine, relu, tiling);
+void normalise_all(const BatchNormForward& args, const Affine& affine) {
+  with_vector<T>(args.shape.channels, [&](auto vector) {
+    const Tiling tiling = tiling_for(args.shape, args.launch.batch, vector);
+    SCULPT_LAUNCH((normalise<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
+                  args.launch.stream, static_cast<T*>(args.y), static_cast<const T*>(args.x),
+                  static_cast<const T*>(args.residual), affine, args.options.relu, tiling);
   });
 }
 
 /// Computes the sums of x's channels in a pass over x.
 template <class T>
-ChannelSums read_sums(const void* x, const ActivationShape& shape, void* workspace,
-                      const Launch& launch) {
-  ChannelSums sums = {static_cast<double*>(workspace)};
-  with_vector<T>(shape.channels, [&](auto vector) {
-    const Tiling tiling = tiling_for(shape, launch.batch, vector);
+ChannelSums read_sums(const BatchNormForward& args) {
+  ChannelSums sums = {static_cast<double*>(args.workspace)};
+  with_vector<T>(args.shape.channels, [&](auto vector) {
+    const Tiling tiling = tiling_for(args.shape, args.launch.batch, vector);
     SCULPT_LAUNCH((sum_values<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
-                  launch.stream, static_cast<SumPair*>(workspace), static_cast<const T*>(x),
-                  tiling);
+                  args.launch.stream, static_cast<SumPair*>(args.workspace),
+                  static_cast<const T*>(args.x), tiling);
     sums.chunks = tiling.chunks();
   });
   return sums;
 }
 
 template <class T>
-void forward_train(void* y, void* saved_mean, void* saved_inv_std, void* running_mean,
-                   void* running_var, const void* x, const ChannelSums* given, const void* residual,
-                   const void* gamma, const void* beta, const ActivationShape& shape,
-                   const BatchNormOptions& options, void* workspace, const Launch& launch) {
-  check_batch_norm_count(shape, launch.batch);
-  const bool has_sums = given != nullptr && given->chunks > 0;
-  const ChannelSums sums = has_sums ? *given : read_sums<T>(x, shape, workspace, launch);
-  const int64_t count = launch.batch * shape.height * shape.width;
+void forward_train(const BatchNormForward& args) {
+  const ActivationShape& shape = args.shape;
+  const int64_t batch = args.launch.batch;
+  check_batch_norm_count(shape, batch);
+  const bool has_sums = args.sums != nullptr && args.sums->chunks > 0;
+  const ChannelSums sums = has_sums ? *args.sums : read_sums<T>(args);
+  const StatisticsTo to = {floats(args.saved_mean), floats(args.saved_inv_std),
+                           floats(args.running_mean), floats(args.running_var)};
+  const int64_t count = batch * shape.height * shape.width;
   SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
-                launch.stream, floats(saved_mean), floats(saved_inv_std), floats(running_mean),
-                floats(running_var), reinterpret_cast<const SumPair*>(sums.partials),
+                args.launch.stream, to, reinterpret_cast<const SumPair*>(sums.partials),
                 static_cast<int>(sums.chunks), static_cast<double>(count),
-                static_cast<double>(options.eps), static_cast<double>(options.momentum));
-  const Statistics statistics = {floats(saved_mean), floats(saved_inv_std), nullptr, 0};
-  normalise_all<T>(y, x, residual, {statistics, floats(gamma), floats(beta)}, shape, options.relu,
-                   launch);
+                static_cast<double>(args.options.eps), static_cast<double>(args.options.momentum));
+  normalise_all<T>(args, saved_affine(args));
 }
 
 template <class T>
-void forward_eval(void* y, const void* x, const void* residual, const void* gamma, const void* beta,
-                  const void* running_mean, const void* running_var, const ActivationShape& shape,
-                  const BatchNormOptions& options, const Launch& launch) {
-  const Statistics statistics = {floats(running_mean), nullptr, floats(running_var), options.eps};
-  normalise_all<T>(y, x, residual, {statistics, floats(gamma), floats(beta)}, shape, options.relu,
-                   launch);
+void forward_eval(const BatchNormForward& args) {
+  normalise_all<T>(args, running_affine(args));
 }
 
 }  // namespace
 
 template <class T>
 BatchNormKernels batch_norm_kernels() {
-  return {workspace_bytes<T>, forward_train<T>, forward_eval<T>, batch_norm_backward_train<T>,
-          batch_norm_backward_eval<T>};
+  return {.workspace_bytes = workspace_bytes<T>,
+          .forward_train = forward_train<T>,
+          .forward_eval = forward_eval<T>,
+          .backward_train = batch_norm_backward_train<T>,
+          .backward_eval = batch_norm_backward_eval<T>};
 }
 template BatchNormKernels batch_norm_kernels<float>();
 template BatchNormKernels batch_norm_kernels<bf16>();

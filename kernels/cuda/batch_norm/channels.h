@@ -108,21 +108,25 @@ inline float* floats(void* p) {
   return static_cast<float*>(p);
 }
 
-// The backward passes of BatchNormKernels.
+/// The statistics of the batch, as the forward pass saved them, and the running ones. Args is
+/// BatchNormForward or BatchNormBackward.
+template <class Args>
+Affine saved_affine(const Args& args) {
+  return {{floats(args.saved_mean), floats(args.saved_inv_std), nullptr, 0},
+          floats(args.gamma),
+          floats(args.beta)};
+}
+template <class Args>
+Affine running_affine(const Args& args) {
+  return {{floats(args.running_mean), nullptr, floats(args.running_var), args.options.eps},
+          floats(args.gamma),
+          floats(args.beta)};
+}
 
+// The backward passes of BatchNormKernels.
 template <class T>
-void batch_norm_backward_train(void* dx, GradWrite write_dx, void* dresidual,
-                               GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                               const void* x, const void* y, const void* saved_mean,
-                               const void* saved_inv_std, const void* gamma, const void* beta,
-                               const ActivationShape& shape, const BatchNormOptions& options,
-                               void* workspace, const Launch& launch);
+void batch_norm_backward_train(const BatchNormBackward& args);
 template <class T>
-void batch_norm_backward_eval(void* dx, GradWrite write_dx, void* dresidual,
-                              GradWrite write_dresidual, void* dgamma, void* dbeta, const void* dy,
-                              const void* x, const void* y, const void* running_mean,
-                              const void* running_var, const void* gamma, const void* beta,
-                              const ActivationShape& shape, const BatchNormOptions& options,
-                              void* workspace, const Launch& launch);
+void batch_norm_backward_eval(const BatchNormBackward& args);
 
 }  // namespace sculpt::kernels::cuda
