@@ -1,6 +1,6 @@
 #include "apps/sculpt_bench/node_cost.h"
 
-#include <algorithm>
+#include "engine/nn/cost.h"
 
 namespace sculpt::bench {
 
@@ -10,14 +10,10 @@ double bytes_of(const Graph& graph, Value v, int64_t batch, const Storage& stora
   return static_cast<double>(graph.shape(v).elements_per_image() * batch) * storage.element_bytes;
 }
 
-/// Returns the multiply-accumulates of a forward pass, without those of masked weights.
-double kept_macs(const Graph& graph, const Node& node, int64_t batch) {
-  const auto macs = static_cast<double>(node.info.macs * batch);
-  if (node.info.weight < 0) return macs;
-  ParameterArena& arena = graph.parameters();
-  const auto mask = ParameterArena::slice(arena.masks(), arena[node.info.weight]);
-  const auto masked = static_cast<double>(std::ranges::count(mask, uint8_t{0}));
-  return macs * (1 - masked / static_cast<double>(mask.size()));
+/// Returns the FLOPs of one pass, without those of masked weights.
+double pass_flops(const Graph& graph, const Node& node, int64_t batch) {
+  const double density = weight_density(graph.parameters(), node.info.weight);
+  return layer_flops(node.info.macs * batch, density, 1);
 }
 
 /// Returns the bytes that are read because a gradient is added to and not overwritten.
@@ -37,7 +33,7 @@ Storage storage_of(const Graph& graph) {
 
 Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
   Cost cost;
-  cost.flops = 2.0 * kept_macs(graph, node, batch);
+  cost.flops = pass_flops(graph, node, batch);
   for (const Value v : node.inputs)
     cost.bytes += bytes_of(graph, v, batch, storage);
   if (node.output.index >= 0) cost.bytes += bytes_of(graph, node.output, batch, storage);
@@ -54,8 +50,8 @@ Cost forward_cost(const Graph& graph, const Node& node, int64_t batch, const Sto
 }
 
 Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {
-  return {2.0 * kept_macs(graph, node, batch), bytes_of(graph, node.output, batch, storage) +
-                                                   bytes_of(graph, node.inputs[0], batch, storage)};
+  return {pass_flops(graph, node, batch), bytes_of(graph, node.output, batch, storage) +
+                                              bytes_of(graph, node.inputs[0], batch, storage)};
 }
 
 Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage) {

@@ -2,6 +2,12 @@
 
 namespace sculpt {
 
+double weight_density(const ParameterArena& parameters, ParameterId weight) {
+  if (weight < 0) return 1;
+  return static_cast<double>(parameters.kept_count(weight)) /
+         static_cast<double>(parameters[weight].count);
+}
+
 std::vector<LayerCost> layer_costs(const Network& network) {
   std::vector<LayerCost> costs;
   for (const auto& node : network.graph().nodes()) {
@@ -28,10 +34,8 @@ double training_flops(const Network& network, Density&& density) {
 
 double training_flops_per_image(const Network& network) {
   const ParameterArena& parameters = network.parameters();
-  return training_flops(network, [&](ParameterId weight) {
-    return static_cast<double>(parameters.kept_count(weight)) /
-           static_cast<double>(parameters[weight].count);
-  });
+  return training_flops(network,
+                        [&](ParameterId weight) { return weight_density(parameters, weight); });
 }
 
 double dense_training_flops_per_image(const Network& network) {
