@@ -1,26 +1,21 @@
 #pragma once
 // out[m][n] (=, +=) sum_k a(m, k) b(k, n) + bias[n], where the operands are matrices that exist
 // only as address functions: the windows of a convolution are gathered while they are copied to
-// shared memory. A pass, which is a parameter of the kernel, defines a, b and out:
+// shared memory. A pass, which is a parameter of the kernel, defines a, b and out (GemmPass); a and
+// b are operands (GemmOperand). What the compiler cannot check of an operand:
 //
-//   struct Pass {
-//     static constexpr bool kAAlongK, kBAlongK;   // which way an operand is contiguous in memory
-//     __device__ auto work(int z) const;          // the GEMM of blockIdx.z: members a, b, m, n,
-//   };                                            // k_begin, k_end (multiples of kDepth but the
-//                                                 // last), out, and sums if it can be asked for
-//                                                 // them (ColumnSums)
-//
-// An operand is addressed by row and column. Neighbouring columns are contiguous in memory.
-//   Row row(int) const, Column column(int) const  // any index; those outside are never valid
-//   static Row from_lane(Row, int lane)           // optional: a shuffle, if row() is costly
-//   bool valid(Row, Column) const, int64_t offset(Row, Column) const, const T* data
-// kVectors promises that the 16 bytes at a column that is a multiple of kVector are aligned, and
-// either all valid or all invalid. Invalid addresses must be aligned, too, because PTX requires
-// this of every cp.async. Choosing another address for invalid copies would cost two instructions
-// per copy, which are 21 of the 148 instructions in the loop of the largest tile.
+// - Neighbouring columns are contiguous in memory.
+// - row() and column() take any index; a row or column outside the matrix is never valid.
+// - kVectors promises that the 16 bytes at a column that is a multiple of kVector are aligned, and
+//   either all valid or all invalid. Invalid addresses must be aligned, too, because PTX requires
+//   this of every cp.async. Choosing another address for invalid copies would cost two instructions
+//   per copy, which are 21 of the 148 instructions in the loop of the largest tile.
 //
 // Work per block and k step: kBlockM * kBlockN * kDepth multiply-adds for (kBlockM + kBlockN) *
 // kDepth elements copied; out is written once, in 16-byte words where its columns allow.
+
+#include <concepts>
+#include <cstdint>
 
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/gemm/math.h"
@@ -28,6 +23,47 @@
 #include "kernels/cuda/nhwc.h"
 
 namespace sculpt::kernels::cuda {
+
+/// A matrix that exists as an address function. `data` points at elements of type T; a Row and a
+/// Column hold what is computed once per row and column of a tile.
+template <class M, class T>
+concept GemmOperand = requires(const M matrix, typename M::Row row, typename M::Column column,
+                               int index) {
+  { matrix.data } -> std::convertible_to<const T*>;
+  { matrix.row(index) } -> std::same_as<typename M::Row>;
+  { matrix.column(index) } -> std::same_as<typename M::Column>;
+  { matrix.valid(row, column) } -> std::same_as<bool>;
+  { matrix.offset(row, column) } -> std::same_as<int64_t>;
+};
+
+/// An operand whose row() is costly: each lane of a warp finds one row, and from_lane() fetches the
+/// row that a lane has found, by shuffles.
+template <class M>
+concept SharesRows = requires(typename M::Row row, int lane) {
+  { M::from_lane(row, lane) } -> std::same_as<typename M::Row>;
+};
+
+/// One GEMM: out[m][n] for the k in [k_begin, k_end). k_begin is a multiple of kDepth, and so is
+/// k_end, except in the last one of the GEMMs that share out k. A work may also have `sums`
+/// (ColumnSums); it can then be asked for the sums of out's columns.
+template <class W, class T>
+concept GemmWork = GemmOperand<decltype(W::a), T> && GemmOperand<decltype(W::b), T> &&
+    requires(const W work) {
+  { work.m } -> std::convertible_to<int>;
+  { work.n } -> std::convertible_to<int>;
+  { work.k_begin } -> std::convertible_to<int>;
+  { work.k_end } -> std::convertible_to<int>;
+  typename decltype(W::out)::T;
+};
+
+/// A kernel's parameter: the GEMMs of one launch. work(z) is the GEMM of blockIdx.z. kAAlongK and
+/// kBAlongK say which way an operand is contiguous in memory: along k, or along m (b: along n).
+template <class P, class T>
+concept GemmPass = requires(const P pass, int z) {
+  { P::kAAlongK } -> std::convertible_to<bool>;
+  { P::kBAlongK } -> std::convertible_to<bool>;
+  { pass.work(z) } -> GemmWork<T>;
+};
 
 /// A block computes kBlockM x kBlockN elements, and each of its warps kWarpM x kWarpN elements.
 template <int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_ = 3>
@@ -46,7 +82,8 @@ template <class T>
 inline constexpr int kDepth = 2 * kStep<T>;
 
 /// Copies the tiles of one operand that this block needs, one k tile after the other.
-template <class OperandTile, class Matrix, int kThreads, bool kVectors>
+template <class OperandTile, GemmOperand<typename OperandTile::Element> Matrix, int kThreads,
+          bool kVectors>
 class TileLoader {
   using T = typename OperandTile::Element;
   static constexpr int kWidth = kVectors ? kVector<T> : 1;
@@ -59,9 +96,7 @@ class TileLoader {
   static constexpr bool kKeepRows = OperandTile::kAlongK && kFew;
   // Some rows are costly to find and change with k. Then each lane finds one row, and the whole
   // warp shares the results.
-  static constexpr bool kShareRows = !OperandTile::kAlongK && requires(typename Matrix::Row row) {
-    Matrix::from_lane(row, 0);
-  };
+  static constexpr bool kShareRows = !OperandTile::kAlongK && SharesRows<Matrix>;
   static_assert(OperandTile::kAlongK || kWarp % OperandTile::kRows == 0);
 
  public:
@@ -200,7 +235,7 @@ __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float*
   if (with_sums) sums.write(stage, kPitch, lane);
 }
 
-template <class Math, class Tile, bool kVectors, class Pass>
+template <class Math, class Tile, bool kVectors, GemmPass<typename Math::Element> Pass>
 __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass) {
   using T = typename Math::Element;
   using TileA = OperandTile<T, Pass::kAAlongK, Tile::kBlockM, kDepth<T>>;
@@ -265,7 +300,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
 }
 
 /// Launches pass.work(z) for all z < `count`. No GEMM may have more than m x n elements.
-template <class Math, class Tile, bool kVectors, class Pass>
+template <class Math, class Tile, bool kVectors, GemmPass<typename Math::Element> Pass>
 void launch_implicit_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, void* stream) {
   constexpr int kTileBytes = (Tile::kBlockM + Tile::kBlockN) * kDepth<typename Math::Element> *
                              static_cast<int>(sizeof(typename Math::Element));

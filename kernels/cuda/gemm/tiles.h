@@ -20,7 +20,7 @@ inline constexpr int64_t kMinPixelRows = 64;
 /// Launches a GEMM with many rows, whose columns are channels (16 to 64 in networks for small
 /// images), so tiles are as wide as the channels. Without 16-byte vectors, loading dominates
 /// whatever the tile. Returns the number of blocks along the rows.
-template <class Math, class Pass>
+template <class Math, GemmPass<typename Math::Element> Pass>
 int64_t launch_pixel_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
                           void* stream) {
   int64_t row_blocks = 0;
