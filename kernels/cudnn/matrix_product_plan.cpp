@@ -60,27 +60,54 @@ class MatrixProductPlan final : public LibraryPlan {
     check_blas(cublasSetWorkspace(handle(), workspace, workspace_), "giving cuBLAS a workspace");
     switch (pass_) {
       case ConvPass::forward:  // y^T [outs, pixels] = w [outs, ins] x^T
-        multiply(CUBLAS_OP_T, CUBLAS_OP_N, outs_, pixels_, ins_, other, ins_, activation, ins_, out,
-                 type_);
+        multiply({.m = outs_,
+                  .n = pixels_,
+                  .k = ins_,
+                  .a = {other, ins_, CUBLAS_OP_T},
+                  .b = {activation, ins_, CUBLAS_OP_N},
+                  .c = out,
+                  .c_type = type_});
         break;
       case ConvPass::input_grad:  // dx^T [ins, pixels] = w^T [ins, outs] dy^T
-        multiply(CUBLAS_OP_N, CUBLAS_OP_N, ins_, pixels_, outs_, other, ins_, activation, outs_,
-                 out, type_);
+        multiply({.m = ins_,
+                  .n = pixels_,
+                  .k = outs_,
+                  .a = {other, ins_, CUBLAS_OP_N},
+                  .b = {activation, outs_, CUBLAS_OP_N},
+                  .c = out,
+                  .c_type = type_});
         break;
       case ConvPass::weight_grad:  // dw^T [ins, outs] = x^T [ins, pixels] dy
-        multiply(CUBLAS_OP_N, CUBLAS_OP_T, ins_, outs_, pixels_, other, ins_, activation, outs_,
-                 out, CUDA_R_32F);
+        multiply({.m = ins_,
+                  .n = outs_,
+                  .k = pixels_,
+                  .a = {other, ins_, CUBLAS_OP_N},
+                  .b = {activation, outs_, CUBLAS_OP_T},
+                  .c = out,
+                  .c_type = CUDA_R_32F});
         break;
     }
   }
 
  private:
+  /// A factor: its elements, the distance between its columns, and whether it is transposed.
+  struct Factor {
+    const void* data;
+    int pitch;
+    cublasOperation_t as;
+  };
   /// c [m, n] (=, +=) a [m, k] b [k, n].
-  void multiply(cublasOperation_t a_as, cublasOperation_t b_as, int m, int n, int k, const void* a,
-                int a_pitch, const void* b, int b_pitch, void* c, cudaDataType c_type) const {
+  struct Product {
+    int m, n, k;
+    Factor a, b;
+    void* c;
+    cudaDataType c_type;
+  };
+  void multiply(const Product& p) const {
     const float alpha = 1.0f, beta = accumulate_ ? 1.0f : 0.0f;
-    check_blas(cublasGemmEx(handle(), a_as, b_as, m, n, k, &alpha, a, type_, a_pitch, b, type_,
-                            b_pitch, &beta, c, c_type, m, compute_, CUBLAS_GEMM_DEFAULT),
+    check_blas(cublasGemmEx(handle(), p.a.as, p.b.as, p.m, p.n, p.k, &alpha, p.a.data, type_,
+                            p.a.pitch, p.b.data, type_, p.b.pitch, &beta, p.c, p.c_type, p.m,
+                            compute_, CUBLAS_GEMM_DEFAULT),
                "a matrix product of cuBLAS");
   }
 
