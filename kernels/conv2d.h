@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
+#include "kernels/conv_arguments.h"
 
 namespace sculpt::kernels {
 
@@ -51,30 +51,14 @@ inline int64_t conv2d_output_halo(const Conv2dShape& s) {
                   axis(s.in.width, s.out.width, s.kernel_w));
 }
 
-/// The three passes of a convolution. They compute y, the gradient of x, and the gradient of w.
-enum class ConvPass { forward, input_grad, weight_grad };
-inline constexpr ConvPass kConvPasses[] = {ConvPass::forward, ConvPass::input_grad,
-                                           ConvPass::weight_grad};
-
 struct Conv2dKernels {
   /// Bytes of scratch that any of the three passes may need for up to `max_batch` images (64-byte
   /// aligned, contents undefined). Depends on thread_count() at the time of the call.
   size_t (*workspace_bytes)(const Conv2dShape&, int64_t max_batch);
 
-  /// y := conv(x, w) + bias. bias [out] may be null. `sums` receives the sums of y's channels; it
-  /// may be null, and must be null if output_sums_bytes() is null or returns 0.
-  void (*forward)(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
-                  const Conv2dShape& shape, void* workspace, const Launch& launch);
-
-  /// dx (=, +=) sum over outputs that x reached, of w * dy.
-  void (*input_grad)(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                     GradWrite write, void* workspace, const Launch& launch);
-
-  /// dw (=, +=) sum over images and pixels of dy * x. dbias [out] (=, +=) sum over images and
-  /// pixels of dy; it may be null.
-  void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
-                      const Conv2dShape& shape, GradWrite write, void* workspace,
-                      const Launch& launch);
+  void (*forward)(const ConvForward& args, const Conv2dShape& shape);
+  void (*input_grad)(const ConvInputGrad& args, const Conv2dShape& shape);
+  void (*weight_grad)(const ConvWeightGrad& args, const Conv2dShape& shape);
 
   /// The number of bytes of ChannelSums::partials that forward() may fill for up to `max_batch`
   /// images; 0 if it leaves no sums for this shape. A null pointer means that the backend never

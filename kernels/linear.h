@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "kernels/common/layout.h"
+#include "kernels/conv_arguments.h"
 
 namespace sculpt::kernels {
 
@@ -18,18 +19,12 @@ struct LinearShape {
 struct LinearKernels {
   size_t (*workspace_bytes)(const LinearShape&, int64_t max_batch);
 
-  /// y := x w^T + bias. bias [out] may be null.
-  void (*forward)(void* y, const void* x, const void* weight, const void* bias,
-                  const LinearShape& shape, void* workspace, const Launch& launch);
-
+  /// y := x w^T + bias.
+  void (*forward)(const ConvForward& args, const LinearShape& shape);
   /// dx (=, +=) dy w.
-  void (*input_grad)(void* dx, const void* dy, const void* weight, const LinearShape& shape,
-                     GradWrite write, void* workspace, const Launch& launch);
-
-  /// dw (=, +=) dy^T x; dbias [out] (=, +=) column sums of dy, may be null.
-  void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
-                      const LinearShape& shape, GradWrite write, void* workspace,
-                      const Launch& launch);
+  void (*input_grad)(const ConvInputGrad& args, const LinearShape& shape);
+  /// dw (=, +=) dy^T x; dbias (=, +=) column sums of dy.
+  void (*weight_grad)(const ConvWeightGrad& args, const LinearShape& shape);
 };
 
 }  // namespace sculpt::kernels

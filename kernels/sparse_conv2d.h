@@ -20,26 +20,26 @@ namespace sculpt::kernels {
 /// The passes below, split into parts that process some rows of a block of images, so that these
 /// rows can go through several ops while they are in cache. Each call runs on the calling thread
 /// alone. Activation pointers point at the block, and launch.batch is the number of its images, at
-/// most Backend::lanes. `rows` are rows of y in forward, of dx in input_grad, and of dy in
-/// weight_grad. They begin and end at bands (band_rows()). input_grad processes whole tiles if the
-/// bounds of `rows` are multiples of the band times the stride.
+/// most Backend::lanes. No part needs a workspace, and none adds a bias. `rows` are rows of y in
+/// forward, of dx in input_grad, and of dy in weight_grad. They begin and end at bands
+/// (band_rows()). input_grad processes whole tiles if the bounds of `rows` are multiples of the
+/// band times the stride.
 struct SparseConv2dBlockKernels {
-  /// Bytes of the values that forward and input_grad read; 64-byte aligned.
+  /// Bytes of the gathered values of the kept weights, which forward and input_grad take as their
+  /// weight; 64-byte aligned.
   size_t (*values_bytes)(const SparsePattern&);
-  void (*gather)(void* values, const void* weight, const SparsePattern& conv);
-  void (*forward)(void* y, const void* x, const void* values, const SparsePattern& conv,
-                  const RowRange& rows, const Launch& launch);
-  void (*input_grad)(void* dx, const void* dy, const void* values, const SparsePattern& conv,
-                     GradWrite write, const RowRange& rows, const Launch& launch);
+  void (*gather)(void* values, const void* weight, const SparsePattern&);
+  void (*forward)(const ConvForward& args, const SparsePattern&, const RowRange& rows);
+  void (*input_grad)(const ConvInputGrad& args, const SparsePattern&, const RowRange& rows);
   /// Bytes of one partial gradient of the weight; 64-byte aligned.
   /// SparseConv2dKernels::workspace_bytes() is large enough for one partial gradient per thread.
   size_t (*partial_bytes)(const SparsePattern&);
-  /// Adds the gradient from the pixels of `rows` to `partial`, which the caller has zeroed.
-  void (*weight_grad)(void* partial, const void* dy, const void* x, const SparsePattern& conv,
-                      const RowRange& rows, const Launch& launch);
+  /// Adds the gradient from the pixels of `rows` to args.dweight, which is a partial gradient that
+  /// the caller has zeroed. Ignores args.write.
+  void (*weight_grad)(const ConvWeightGrad& args, const SparsePattern&, const RowRange& rows);
   /// dweight (=, +=) the sum of `count` partial gradients, which lie one behind the other.
-  void (*sum_partials)(void* dweight, const void* partials, int64_t count,
-                       const SparsePattern& conv, GradWrite write);
+  void (*sum_partials)(void* dweight, const void* partials, int64_t count, const SparsePattern&,
+                       GradWrite write);
 };
 
 struct SparseConv2dKernels {
@@ -47,15 +47,11 @@ struct SparseConv2dKernels {
   /// the time of the call.
   size_t (*workspace_bytes)(const SparsePattern&);
 
-  // The arguments are those of Conv2dKernels. The gradient of the weight is written only where the
-  // mask keeps the weight. After keep_only(), weight and dweight are arrays [kept].
-  void (*forward)(void* y, const void* x, const void* weight, const void* bias,
-                  const SparsePattern& conv, void* workspace, const Launch& launch);
-  void (*input_grad)(void* dx, const void* dy, const void* weight, const SparsePattern& conv,
-                     GradWrite write, void* workspace, const Launch& launch);
-  void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
-                      const SparsePattern& conv, GradWrite write, void* workspace,
-                      const Launch& launch);
+  // The gradient of the weight is written only where the mask keeps the weight. After keep_only(),
+  // weight and dweight are arrays [kept].
+  void (*forward)(const ConvForward& args, const SparsePattern&);
+  void (*input_grad)(const ConvInputGrad& args, const SparsePattern&);
+  void (*weight_grad)(const ConvWeightGrad& args, const SparsePattern&);
 
   SparseConv2dBlockKernels on_blocks = {};  ///< null pointers if the backend has none
 };

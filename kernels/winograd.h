@@ -44,14 +44,9 @@ struct WinogradKernels {
   /// time of the call.
   size_t (*workspace_bytes)(const Conv2dShape&, int64_t max_batch) = nullptr;
 
-  // The arguments are those of Conv2dKernels.
-  void (*forward)(void* y, const void* x, const void* weight, const void* bias,
-                  const Conv2dShape& shape, void* workspace, const Launch& launch) = nullptr;
-  void (*input_grad)(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                     GradWrite write, void* workspace, const Launch& launch) = nullptr;
-  void (*weight_grad)(void* dweight, void* dbias, const void* dy, const void* x,
-                      const Conv2dShape& shape, GradWrite write, void* workspace,
-                      const Launch& launch) = nullptr;
+  void (*forward)(const ConvForward& args, const Conv2dShape& shape) = nullptr;
+  void (*input_grad)(const ConvInputGrad& args, const Conv2dShape& shape) = nullptr;
+  void (*weight_grad)(const ConvWeightGrad& args, const Conv2dShape& shape) = nullptr;
 };
 
 }  // namespace sculpt::kernels

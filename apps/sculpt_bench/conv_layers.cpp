@@ -17,7 +17,6 @@ using kernels::ActivationShape;
 using kernels::Backend;
 using kernels::Conv2dShape;
 using kernels::ConvPass;
-using kernels::GradWrite;
 using kernels::Launch;
 
 constexpr int64_t kErrorBatch = 16;
@@ -75,14 +74,14 @@ class Layer {
     void *w = weight_.data(), *dw = dweight_.data(), *scratch = workspace_.data();
     switch (pass) {
       case ConvPass::forward:
-        return winograd ? fast.forward(y, x, w, nullptr, shape_, scratch, launch_)
-                        : direct.forward(y, nullptr, x, w, nullptr, shape_, scratch, launch_);
+        return (winograd ? fast.forward : direct.forward)(
+            {.y = y, .x = x, .weight = w, .workspace = scratch, .launch = launch_}, shape_);
       case ConvPass::input_grad:
         return (winograd ? fast.input_grad : direct.input_grad)(
-            dx, dy, w, shape_, GradWrite::overwrite, scratch, launch_);
+            {.dx = dx, .dy = dy, .weight = w, .workspace = scratch, .launch = launch_}, shape_);
       case ConvPass::weight_grad:
         return (winograd ? fast.weight_grad : direct.weight_grad)(
-            dw, nullptr, dy, x, shape_, GradWrite::overwrite, scratch, launch_);
+            {.dweight = dw, .dy = dy, .x = x, .workspace = scratch, .launch = launch_}, shape_);
     }
   }
 

@@ -210,7 +210,12 @@ BackendRates measure_backend(const Backend& backend, double least_seconds) {
                          rows);
   // The activations also serve as weights, because both have the same bytes per element.
   const double product = seconds_per_call(backend, least_seconds, [&] {
-    backend.linear.forward(y.data(), x.data(), x.data(), nullptr, square, workspace.data(), rows);
+    backend.linear.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = x.data(),
+                            .workspace = workspace.data(),
+                            .launch = rows},
+                           square);
   });
   rates.flops_per_second = 2 * std::pow(static_cast<double>(side), 3) / product;
   return rates;

@@ -13,8 +13,6 @@ namespace sculpt::bench {
 
 namespace {
 
-using kernels::GradWrite;
-
 constexpr std::array kPasses = {"forward", "input gradient", "weight gradient"};
 
 /// Holds the weight of a convolution. The activations that it works on are those of the network.
@@ -44,29 +42,43 @@ class Layer {
     const auto& kernels = graph_.backend().conv2d;
     void* const workspace = graph_.replay().workspace();
     if (pass == 0)
-      kernels.forward(y(), nullptr, x(), weight_.data(), nullptr, shape_, workspace, launch_);
+      kernels.forward(forward_arguments(workspace), shape_);
     else if (pass == 1)
-      kernels.input_grad(dx(), dy(), weight_.data(), shape_, GradWrite::overwrite, workspace,
-                         launch_);
+      kernels.input_grad(input_grad_arguments(workspace), shape_);
     else
-      kernels.weight_grad(gradient_.data(), nullptr, dy(), x(), shape_, GradWrite::overwrite,
-                          workspace, launch_);
+      kernels.weight_grad(weight_grad_arguments(workspace), shape_);
   }
 
   void sparse(size_t pass) {
     const auto& kernels = graph_.backend().sparse_conv2d;
     void* const workspace = workspace_.data();
     if (pass == 0)
-      kernels.forward(y(), x(), weight_.data(), nullptr, sparse_, workspace, launch_);
+      kernels.forward(forward_arguments(workspace), sparse_);
     else if (pass == 1)
-      kernels.input_grad(dx(), dy(), weight_.data(), sparse_, GradWrite::overwrite, workspace,
-                         launch_);
+      kernels.input_grad(input_grad_arguments(workspace), sparse_);
     else
-      kernels.weight_grad(gradient_.data(), nullptr, dy(), x(), sparse_, GradWrite::overwrite,
-                          workspace, launch_);
+      kernels.weight_grad(weight_grad_arguments(workspace), sparse_);
   }
 
  private:
+  kernels::ConvForward forward_arguments(void* workspace) const {
+    return {
+        .y = y(), .x = x(), .weight = weight_.data(), .workspace = workspace, .launch = launch_};
+  }
+  kernels::ConvInputGrad input_grad_arguments(void* workspace) const {
+    return {.dx = dx(),
+            .dy = dy(),
+            .weight = weight_.data(),
+            .workspace = workspace,
+            .launch = launch_};
+  }
+  kernels::ConvWeightGrad weight_grad_arguments(void* workspace) {
+    return {.dweight = gradient_.data(),
+            .dy = dy(),
+            .x = x(),
+            .workspace = workspace,
+            .launch = launch_};
+  }
   size_t bytes() const {
     return static_cast<size_t>(shape_.weight_count()) * graph_.parameters().element_bytes();
   }

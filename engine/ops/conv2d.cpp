@@ -33,24 +33,32 @@ class Conv2d final : public WeightedNode {
 
  private:
   void dense_forward(const Replay& r) override {
-    if (activations_by_winograd(r))
-      winograd_->forward(r.data(output), r.data(inputs[0]), dense_weight(), bias(), shape_,
-                         r.workspace(), r.launch);
-    else
-      kernels_->forward(r.data(output), r.sums(output), r.data(inputs[0]), dense_weight(), bias(),
-                        shape_, r.workspace(), r.launch);
+    const kernels::ConvForward args = {.y = r.data(output),
+                                       .x = r.data(inputs[0]),
+                                       .weight = dense_weight(),
+                                       .bias = bias(),
+                                       .sums = r.sums(output),
+                                       .workspace = r.workspace(),
+                                       .launch = r.launch};
+    (activations_by_winograd(r) ? winograd_->forward : kernels_->forward)(args, shape_);
   }
   void dense_input_grad(const Replay& r) override {
-    const auto input_grad =
-        activations_by_winograd(r) ? winograd_->input_grad : kernels_->input_grad;
-    input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
-               r.workspace(), r.launch);
+    const kernels::ConvInputGrad args = {.dx = r.grad(inputs[0]),
+                                         .write = grad_write[0],
+                                         .dy = r.grad(output),
+                                         .weight = dense_weight(),
+                                         .workspace = r.workspace(),
+                                         .launch = r.launch};
+    (activations_by_winograd(r) ? winograd_->input_grad : kernels_->input_grad)(args, shape_);
   }
   void dense_weight_grad(const Replay& r, void* dweight) override {
-    const auto weight_grad =
-        weights_by_winograd(r) ? winograd_->weight_grad : kernels_->weight_grad;
-    weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
-                kernels::GradWrite::overwrite, r.workspace(), r.launch);
+    const kernels::ConvWeightGrad args = {.dweight = dweight,
+                                          .dbias = bias_gradient(),
+                                          .dy = r.grad(output),
+                                          .x = r.data(inputs[0]),
+                                          .workspace = r.workspace(),
+                                          .launch = r.launch};
+    (weights_by_winograd(r) ? winograd_->weight_grad : kernels_->weight_grad)(args, shape_);
   }
 
   void prepare_winograd(const Graph& graph) {

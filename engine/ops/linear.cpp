@@ -31,18 +31,33 @@ class Linear final : public WeightedNode {
  private:
   // y [N, out] = x [N, in] w^T [in, out] + bias
   void dense_forward(const Replay& r) override {
-    kernels_->forward(r.data(output), r.data(inputs[0]), dense_weight(), bias(), shape_,
-                      r.workspace(), r.launch);
+    kernels_->forward({.y = r.data(output),
+                       .x = r.data(inputs[0]),
+                       .weight = dense_weight(),
+                       .bias = bias(),
+                       .workspace = r.workspace(),
+                       .launch = r.launch},
+                      shape_);
   }
   // dx [N, in] = dy [N, out] w [out, in]
   void dense_input_grad(const Replay& r) override {
-    kernels_->input_grad(r.grad(inputs[0]), r.grad(output), dense_weight(), shape_, grad_write[0],
-                         r.workspace(), r.launch);
+    kernels_->input_grad({.dx = r.grad(inputs[0]),
+                          .write = grad_write[0],
+                          .dy = r.grad(output),
+                          .weight = dense_weight(),
+                          .workspace = r.workspace(),
+                          .launch = r.launch},
+                         shape_);
   }
   // dw [out, in] = dy^T [out, N] x [N, in]
   void dense_weight_grad(const Replay& r, void* dweight) override {
-    kernels_->weight_grad(dweight, bias_gradient(), r.grad(output), r.data(inputs[0]), shape_,
-                          kernels::GradWrite::overwrite, r.workspace(), r.launch);
+    kernels_->weight_grad({.dweight = dweight,
+                           .dbias = bias_gradient(),
+                           .dy = r.grad(output),
+                           .x = r.data(inputs[0]),
+                           .workspace = r.workspace(),
+                           .launch = r.launch},
+                          shape_);
   }
 
   LinearShape shape_;

@@ -48,18 +48,31 @@ void WeightedNode::run(ConvPass pass, Choice choice, const Replay& r, void* dwei
 
 void WeightedNode::run_sparse(ConvPass pass, const Replay& r, void* dweight) {
   const kernels::SparseConv2dKernels& kernels = sparse_.kernels();
-  const void* x = r.data(inputs[0]);
-  const void* weight = arena_->weight(weight_);
   switch (pass) {
     case ConvPass::forward:
-      return kernels.forward(r.data(output), x, weight, bias(), sparse_.conv(), sparse_.workspace(),
-                             r.launch);
+      return kernels.forward({.y = r.data(output),
+                              .x = r.data(inputs[0]),
+                              .weight = arena_->weight(weight_),
+                              .bias = bias(),
+                              .workspace = sparse_.workspace(),
+                              .launch = r.launch},
+                             sparse_.conv());
     case ConvPass::input_grad:
-      return kernels.input_grad(r.grad(inputs[0]), r.grad(output), weight, sparse_.conv(),
-                                grad_write[0], sparse_.workspace(), r.launch);
+      return kernels.input_grad({.dx = r.grad(inputs[0]),
+                                 .write = grad_write[0],
+                                 .dy = r.grad(output),
+                                 .weight = arena_->weight(weight_),
+                                 .workspace = sparse_.workspace(),
+                                 .launch = r.launch},
+                                sparse_.conv());
     case ConvPass::weight_grad:
-      return kernels.weight_grad(dweight, bias_gradient(), r.grad(output), x, sparse_.conv(),
-                                 kernels::GradWrite::overwrite, sparse_.workspace(), r.launch);
+      return kernels.weight_grad({.dweight = dweight,
+                                  .dbias = bias_gradient(),
+                                  .dy = r.grad(output),
+                                  .x = r.data(inputs[0]),
+                                  .workspace = sparse_.workspace(),
+                                  .launch = r.launch},
+                                 sparse_.conv());
   }
 }
 
@@ -86,17 +99,26 @@ void WeightedNode::run(Direction direction, const Replay& block, const kernels::
   const auto& kernels = sparse_.kernels().on_blocks;
   const kernels::SparsePattern& conv = sparse_.conv();
   if (direction == Direction::forward)
-    kernels.forward(block.data(output), block.data(inputs[0]), sparse_.values(), conv, rows,
-                    block.launch);
+    kernels.forward({.y = block.data(output),
+                     .x = block.data(inputs[0]),
+                     .weight = sparse_.values(),
+                     .launch = block.launch},
+                    conv, rows);
   else if (void* dx = block.grad(inputs[0]))
-    kernels.input_grad(dx, block.grad(output), sparse_.values(), conv, grad_write[0], rows,
-                       block.launch);
+    kernels.input_grad({.dx = dx,
+                        .write = grad_write[0],
+                        .dy = block.grad(output),
+                        .weight = sparse_.values(),
+                        .launch = block.launch},
+                       conv, rows);
 }
 
 void WeightedNode::weight_grad(const Replay& block, const kernels::RowRange& rows) {
-  sparse_.kernels().on_blocks.weight_grad(sparse_.partial(block.thread()), block.grad(output),
-                                          block.data(inputs[0]), sparse_.conv(), rows,
-                                          block.launch);
+  sparse_.kernels().on_blocks.weight_grad({.dweight = sparse_.partial(block.thread()),
+                                           .dy = block.grad(output),
+                                           .x = block.data(inputs[0]),
+                                           .launch = block.launch},
+                                          sparse_.conv(), rows);
 }
 
 RowWindow WeightedNode::window() const {

@@ -1,21 +1,13 @@
-#include "kernels/cpu/backend_table.h"
 
-#include "kernels/cpu/batch_norm/batch_norm.h"
-#include "kernels/cpu/conv2d/conv2d.h"
-#include "kernels/cpu/elementwise.h"
-#include "kernels/cpu/fma_probe.h"
-#include "kernels/cpu/input.h"
-#include "kernels/cpu/linear.h"
-#include "kernels/cpu/loss.h"
-#include "kernels/cpu/masked_sgd.h"
-#include "kernels/cpu/pooling.h"
-#include "kernels/cpu/sparse/sparse_conv2d.h"
-#include "kernels/cpu/winograd/winograd.h"
-#include "kernels/host/pruning.h"
-#include "kernels/host/ranking.h"
 
 #define SCULPT_QUOTE(name) #name
 #define SCULPT_BACKEND_NAME(isa) "cpu-" SCULPT_QUOTE(isa)
+
+#include "kernels/cpu/backend_table.h"
+
+#include "kernels/cpu/tables.h"
+#include "kernels/host/pruning.h"
+#include "kernels/host/ranking.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 

@@ -1,9 +1,11 @@
-#include "kernels/cpu/elementwise.h"
+
+#include "kernels/elementwise.h"
 
 #include <cstring>
 
 #include "kernels/cpu/philox_lanes.h"
 #include "kernels/cpu/plane.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

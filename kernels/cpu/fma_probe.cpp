@@ -1,7 +1,7 @@
 // Measures how fast this instruction set can multiply-add, which is the compute ceiling of
 // benchmarks.
 
-#include "kernels/cpu/fma_probe.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 

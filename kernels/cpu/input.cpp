@@ -1,6 +1,7 @@
-#include "kernels/cpu/input.h"
+#include "kernels/input.h"
 
 #include "kernels/cpu/plane.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

@@ -1,9 +1,10 @@
 // A fully connected layer is a 1x1 convolution. The blocks of the batch are its row of pixels.
 
-#include "kernels/cpu/linear.h"
+#include "kernels/linear.h"
 
+#include "kernels/cpu/conv2d/tap_weight_grad.h"
 #include "kernels/cpu/conv2d/taps.h"
-#include "kernels/cpu/conv2d/weight_grad.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -15,14 +16,11 @@ Zone block_zone(int64_t in, int64_t out, const Launch& launch) {
 
 constexpr Zone kOneRow;
 
-TapConv one_row(void* y, int64_t out, const void* x, int64_t in, const void* weight,
-                const Zone& blocks) {
+/// Returns the parts of the loop nest that the forward pass and the input gradient share.
+TapConv one_row(int64_t out, int64_t in, const Zone& blocks) {
   TapConv conv;
-  conv.y = static_cast<float*>(y);
   conv.y_stride = {.channel = kLanes};
-  conv.x = static_cast<const float*>(x);
   conv.x_stride = {.channel = kLanes};
-  conv.weight = static_cast<const float*>(weight);
   conv.rows = {&kOneRow, 1};
   conv.columns = {&blocks, 1};
   conv.blocks = 1;
@@ -35,43 +33,47 @@ size_t linear_workspace_bytes(const LinearShape&, int64_t) {
   return 0;
 }
 
-void linear_forward(void* y, const void* x, const void* weight, const void* bias,
-                    const LinearShape& shape, void*, const Launch& launch) {
-  const Zone blocks = block_zone(shape.in_features, shape.out_features, launch);
-  TapConv conv = one_row(y, shape.out_features, x, shape.in_features, weight, blocks);
+void linear_forward(const ConvForward& args, const LinearShape& shape) {
+  const Zone blocks = block_zone(shape.in_features, shape.out_features, args.launch);
+  TapConv conv = one_row(shape.out_features, shape.in_features, blocks);
+  conv.y = floats(args.y);
+  conv.x = floats(args.x);
+  conv.weight = floats(args.weight);
   conv.weight_out = shape.in_features;
   conv.weight_in = 1;
-  conv.bias = static_cast<const float*>(bias);
+  conv.bias = floats(args.bias);
   tap_conv(conv);
 }
 
-void linear_input_grad(void* dx, const void* dy, const void* weight, const LinearShape& shape,
-                       GradWrite write, void*, const Launch& launch) {
-  const Zone blocks = block_zone(shape.out_features, shape.in_features, launch);
-  TapConv conv = one_row(dx, shape.in_features, dy, shape.out_features, weight, blocks);
+void linear_input_grad(const ConvInputGrad& args, const LinearShape& shape) {
+  const Zone blocks = block_zone(shape.out_features, shape.in_features, args.launch);
+  TapConv conv = one_row(shape.in_features, shape.out_features, blocks);
+  conv.y = floats(args.dx);
+  conv.x = floats(args.dy);
+  conv.weight = floats(args.weight);
   conv.weight_out = 1;
   conv.weight_in = shape.in_features;
-  conv.accumulate = write == GradWrite::accumulate;
+  conv.accumulate = args.write == GradWrite::accumulate;
   tap_conv(conv);
 }
 
-void linear_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                        const LinearShape& shape, GradWrite write, void*, const Launch& launch) {
-  const GradTap tap = {.column_end = ceil_div(launch.batch, kLanes)};
+void linear_weight_grad(const ConvWeightGrad& args, const LinearShape& shape) {
+  const int64_t blocks = ceil_div(args.launch.batch, kLanes);
+  const GradTap tap = {.column_end = blocks};
   TapWeightGrad grad;
-  grad.dweight = static_cast<float*>(dweight);
-  grad.dbias = static_cast<float*>(dbias);
-  grad.dy = static_cast<const float*>(dy);
+  grad.dweight = floats(args.dweight);
+  grad.dbias = floats(args.dbias);
+  grad.dy = floats(args.dy);
   grad.dy_stride = {.channel = kLanes, .column = shape.out_features * kLanes};
-  grad.x = static_cast<const float*>(x);
+  grad.x = floats(args.x);
   grad.x_stride = {.channel = kLanes, .column = shape.in_features * kLanes};
   grad.taps = &tap;
   grad.tap_count = 1;
   grad.blocks = 1;
   grad.out_channels = shape.out_features;
   grad.in_channels = shape.in_features;
-  grad.columns = ceil_div(launch.batch, kLanes);
-  grad.accumulate = write == GradWrite::accumulate;
+  grad.columns = blocks;
+  grad.accumulate = args.write == GradWrite::accumulate;
   tap_weight_grad(grad);
 }
 

@@ -1,8 +1,10 @@
-#include "kernels/cpu/loss.h"
+
+#include "kernels/loss.h"
 
 #include <cmath>
 
 #include "kernels/cpu/plane.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

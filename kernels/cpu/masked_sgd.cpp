@@ -1,8 +1,10 @@
-#include "kernels/cpu/masked_sgd.h"
+
+#include "kernels/masked_sgd.h"
 
 #include <cmath>
 
 #include "kernels/common/parallel.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

@@ -12,21 +12,18 @@ size_t workspace_bytes(const LinearShape& shape, int64_t max_batch) {
 }
 
 template <class Math>
-void forward(void* y, const void* x, const void* weight, const void* bias, const LinearShape& shape,
-             void* workspace, const Launch& launch) {
-  conv2d_forward<Math>(y, nullptr, x, weight, bias, as_conv2d(shape), workspace, launch);
+void forward(const ConvForward& args, const LinearShape& shape) {
+  conv2d_forward<Math>(args, as_conv2d(shape));
 }
 
 template <class Math>
-void input_grad(void* dx, const void* dy, const void* weight, const LinearShape& shape,
-                GradWrite write, void* workspace, const Launch& launch) {
-  conv2d_input_grad<Math>(dx, dy, weight, as_conv2d(shape), write, workspace, launch);
+void input_grad(const ConvInputGrad& args, const LinearShape& shape) {
+  conv2d_input_grad<Math>(args, as_conv2d(shape));
 }
 
 template <class Math>
-void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                 const LinearShape& shape, GradWrite write, void* workspace, const Launch& launch) {
-  conv2d_weight_grad<Math>(dweight, dbias, dy, x, as_conv2d(shape), write, workspace, launch);
+void weight_grad(const ConvWeightGrad& args, const LinearShape& shape) {
+  conv2d_weight_grad<Math>(args, as_conv2d(shape));
 }
 
 }  // namespace

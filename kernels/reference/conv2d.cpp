@@ -52,16 +52,15 @@ void set_plane(double* plane, const ActivationShape& s, double value) {
     std::fill_n(plane + row * s.row_stride(), s.width, value);
 }
 
-void forward(void* y, ChannelSums* /*sums*/, const void* x, const void* weight, const void* bias,
-             const Conv2dShape& shape, void* /*workspace*/, const Launch& launch) {
+void forward(const ConvForward& args, const Conv2dShape& shape) {
   const int64_t stride = shape.stride;
-  for_each_plane(shape.out.channels, launch.batch, [&](int64_t n, int64_t o) {
-    double* out = doubles(y) + at(shape.out, n, o, 0, 0);
-    set_plane(out, shape.out, bias == nullptr ? 0.0 : doubles(bias)[o]);
+  for_each_plane(shape.out.channels, args.launch.batch, [&](int64_t n, int64_t o) {
+    double* out = doubles(args.y) + at(shape.out, n, o, 0, 0);
+    set_plane(out, shape.out, args.bias == nullptr ? 0.0 : doubles(args.bias)[o]);
     const int64_t first = o / shape.out_channels_per_group() * shape.in_channels_per_group();
     for (int64_t c = 0; c < shape.in_channels_per_group(); ++c) {
-      const double* in = doubles(x) + at(shape.in, n, first + c, 0, 0);
-      const double* w = doubles(weight) + weight_index(shape, o, c);
+      const double* in = doubles(args.x) + at(shape.in, n, first + c, 0, 0);
+      const double* w = doubles(args.weight) + weight_index(shape, o, c);
       for (int64_t r = 0; r < shape.kernel_h; ++r)
         for (int64_t s = 0; s < shape.kernel_w; ++s) {
           const double tap = w[r * shape.kernel_w + s];
@@ -75,17 +74,16 @@ void forward(void* y, ChannelSums* /*sums*/, const void* x, const void* weight, 
   });
 }
 
-void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                GradWrite write, void* /*workspace*/, const Launch& launch) {
+void input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
   const int64_t stride = shape.stride;
-  for_each_plane(shape.in.channels, launch.batch, [&](int64_t n, int64_t channel) {
-    double* in_grad = doubles(dx) + at(shape.in, n, channel, 0, 0);
-    if (write == GradWrite::overwrite) set_plane(in_grad, shape.in, 0.0);
+  for_each_plane(shape.in.channels, args.launch.batch, [&](int64_t n, int64_t channel) {
+    double* in_grad = doubles(args.dx) + at(shape.in, n, channel, 0, 0);
+    if (args.write == GradWrite::overwrite) set_plane(in_grad, shape.in, 0.0);
     const int64_t c = channel % shape.in_channels_per_group();
     const int64_t first = channel / shape.in_channels_per_group() * shape.out_channels_per_group();
     for (int64_t o = first; o < first + shape.out_channels_per_group(); ++o) {
-      const double* out_grad = doubles(dy) + at(shape.out, n, o, 0, 0);
-      const double* w = doubles(weight) + weight_index(shape, o, c);
+      const double* out_grad = doubles(args.dy) + at(shape.out, n, o, 0, 0);
+      const double* w = doubles(args.weight) + weight_index(shape, o, c);
       for (int64_t r = 0; r < shape.kernel_h; ++r)
         for (int64_t s = 0; s < shape.kernel_w; ++s) {
           const double tap = w[r * shape.kernel_w + s];
@@ -99,46 +97,47 @@ void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape&
   });
 }
 
-void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                 const Conv2dShape& shape, GradWrite write, void* /*workspace*/,
-                 const Launch& launch) {
+void weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
   const int64_t stride = shape.stride;
   const int64_t in_channels = shape.in_channels_per_group();
   parallel_for(shape.out.channels * in_channels, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t o = i / in_channels;
       const int64_t channel = o / shape.out_channels_per_group() * in_channels + i % in_channels;
-      double* dw = doubles(dweight) + weight_index(shape, o, i % in_channels);
+      double* dw = doubles(args.dweight) + weight_index(shape, o, i % in_channels);
       for (int64_t r = 0; r < shape.kernel_h; ++r)
         for (int64_t s = 0; s < shape.kernel_w; ++s) {
           double sum = 0;
-          for (int64_t n = 0; n < launch.batch; ++n) {
-            const double* out_grad = doubles(dy) + at(shape.out, n, o, 0, 0);
-            const double* in = doubles(x) + at(shape.in, n, channel, 0, 0);
+          for (int64_t n = 0; n < args.launch.batch; ++n) {
+            const double* out_grad = doubles(args.dy) + at(shape.out, n, o, 0, 0);
+            const double* in = doubles(args.x) + at(shape.in, n, channel, 0, 0);
             for_each_row(shape, r, s, [&](int64_t out_i, int64_t in_i, int64_t length) {
               for (int64_t k = 0; k < length; ++k)
                 sum += out_grad[out_i + k] * in[in_i + k * stride];
             });
           }
-          write_grad(dw + r * shape.kernel_w + s, sum, write);
+          write_grad(dw + r * shape.kernel_w + s, sum, args.write);
         }
     }
   });
-  if (dbias == nullptr) return;
+  if (args.dbias == nullptr) return;
   for (int64_t o = 0; o < shape.out.channels; ++o) {
     double sum = 0;
-    for (int64_t n = 0; n < launch.batch; ++n)
+    for (int64_t n = 0; n < args.launch.batch; ++n)
       for (int64_t row = 0; row < shape.out.height; ++row)
         for (int64_t column = 0; column < shape.out.width; ++column)
-          sum += doubles(dy)[at(shape.out, n, o, row, column)];
-    write_grad(doubles(dbias) + o, sum, write);
+          sum += doubles(args.dy)[at(shape.out, n, o, row, column)];
+    write_grad(doubles(args.dbias) + o, sum, args.write);
   }
 }
 
 }  // namespace
 
 Conv2dKernels conv2d_kernels() {
-  return {workspace_bytes, forward, input_grad, weight_grad};
+  return {.workspace_bytes = workspace_bytes,
+          .forward = forward,
+          .input_grad = input_grad,
+          .weight_grad = weight_grad};
 }
 
 }  // namespace sculpt::kernels::reference

@@ -94,16 +94,24 @@ Floats run_on_device(const Backend& backend, const LayerProblem& p, ConvPass pas
   if (pass == ConvPass::weight_grad) {
     const Buffer dy = to_device(backend, p.dy, element), x = to_device(backend, p.x, element);
     Buffer dweight = result(p.shape.weight_count(), sizeof(float));
-    backend.conv2d.weight_grad(dweight.data(), nullptr, dy.data(), x.data(), p.shape,
-                               GradWrite::overwrite, scratch.data(), launch);
+    backend.conv2d.weight_grad({.dweight = dweight.data(),
+                                .dy = dy.data(),
+                                .x = x.data(),
+                                .workspace = scratch.data(),
+                                .launch = launch},
+                               p.shape);
     return from_device(backend, dweight, sizeof(float));
   }
   const Buffer weight = to_device(backend, p.weight, backend.compute_weight_bytes);
   if (pass == ConvPass::input_grad) {
     const Buffer dy = to_device(backend, p.dy, element);
     Buffer dx = result(std::ssize(p.x), element);
-    backend.conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
-                              scratch.data(), launch);
+    backend.conv2d.input_grad({.dx = dx.data(),
+                               .dy = dy.data(),
+                               .weight = weight.data(),
+                               .workspace = scratch.data(),
+                               .launch = launch},
+                              p.shape);
     return from_device(backend, dx, element);
   }
   const Buffer x = to_device(backend, p.x, element);
@@ -111,8 +119,13 @@ Floats run_on_device(const Backend& backend, const LayerProblem& p, ConvPass pas
   const size_t sums_bytes = backend.conv2d.output_sums_bytes(p.shape, p.layer.batch);
   DeviceScratch partials(backend, sums_bytes);
   ChannelSums sums = {static_cast<double*>(partials.data())};
-  backend.conv2d.forward(y.data(), sums_bytes > 0 ? &sums : nullptr, x.data(), weight.data(),
-                         nullptr, p.shape, scratch.data(), launch);
+  backend.conv2d.forward({.y = y.data(),
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .sums = sums_bytes > 0 ? &sums : nullptr,
+                          .workspace = scratch.data(),
+                          .launch = launch},
+                         p.shape);
   Floats values = from_device(backend, y, element);
   if (sums_bytes > 0)
     check_channel_sums(backend, sums, static_cast<size_t>(p.shape.out.channels), values);
@@ -156,18 +169,30 @@ Floats run_on_cpu(const LayerProblem& p, ConvPass pass) {
   Activation x = activation(in, p.x), dy = activation(out, p.dy);
   switch (pass) {
     case ConvPass::forward:  // dy's place takes y
-      backend.conv2d.forward(dy.data(), nullptr, x.data(), weight.data(), nullptr, p.shape,
-                             scratch.data(), launch);
+      backend.conv2d.forward({.y = dy.data(),
+                              .x = x.data(),
+                              .weight = weight.data(),
+                              .workspace = scratch.data(),
+                              .launch = launch},
+                             p.shape);
       return channels_last(dy.nchw(), out.channels, out.height * out.width);
     case ConvPass::input_grad:
-      backend.conv2d.input_grad(x.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
-                                scratch.data(), launch);
+      backend.conv2d.input_grad({.dx = x.data(),
+                                 .dy = dy.data(),
+                                 .weight = weight.data(),
+                                 .workspace = scratch.data(),
+                                 .launch = launch},
+                                p.shape);
       return channels_last(x.nchw(), in.channels, in.height * in.width);
     case ConvPass::weight_grad:
       break;
   }
-  backend.conv2d.weight_grad(weight.data(), nullptr, dy.data(), x.data(), p.shape,
-                             GradWrite::overwrite, scratch.data(), launch);
+  backend.conv2d.weight_grad({.dweight = weight.data(),
+                              .dy = dy.data(),
+                              .x = x.data(),
+                              .workspace = scratch.data(),
+                              .launch = launch},
+                             p.shape);
   Floats result;
   for (const double value : weight.values())
     result.push_back(static_cast<float>(value));

@@ -54,8 +54,13 @@ void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
   Array weight = compute_weight(backend, p), bias(backend, p.bias);
   DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.forward(y.data(), nullptr, x.data(), weight.data(),
-                         with_bias ? bias.data() : nullptr, p.shape, scratch.data(), launch);
+  backend.conv2d.forward({.y = y.data(),
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .bias = with_bias ? bias.data() : nullptr,
+                          .workspace = scratch.data(),
+                          .launch = launch},
+                         p.shape);
   CHECK(relative_error(y.nchw(), expected) < product_tolerance(backend, kTolerance));
   CHECK(y.frame_is_zero());
 }
@@ -70,8 +75,13 @@ void check_input_grad(const Backend& backend, const Problem& p, GradWrite write)
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Array weight = compute_weight(backend, p);
   DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.shape, write, scratch.data(),
-                            launch);
+  backend.conv2d.input_grad({.dx = dx.data(),
+                             .write = write,
+                             .dy = dy.data(),
+                             .weight = weight.data(),
+                             .workspace = scratch.data(),
+                             .launch = launch},
+                            p.shape);
   CHECK(relative_error(dx.nchw(), expected) < product_tolerance(backend, kTolerance));
   CHECK(dx.frame_is_zero());
   CHECK(dx.padded_lanes_zero());
@@ -92,8 +102,14 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Array dweight(backend, p.weight), dbias(backend, p.bias);
   DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.weight_grad(dweight.data(), with_bias ? dbias.data() : nullptr, dy.data(),
-                             x.data(), p.shape, write, scratch.data(), launch);
+  backend.conv2d.weight_grad({.dweight = dweight.data(),
+                              .dbias = with_bias ? dbias.data() : nullptr,
+                              .write = write,
+                              .dy = dy.data(),
+                              .x = x.data(),
+                              .workspace = scratch.data(),
+                              .launch = launch},
+                             p.shape);
   const double allowed = product_tolerance(backend, kTolerance);
   CHECK(relative_error(dweight.values(), expected) < allowed);
   CHECK(relative_error(dbias.values(), with_bias ? expected_bias : p.bias) < allowed);
@@ -156,8 +172,14 @@ Forward run_forward(const Backend& backend, const Problem& p, bool with_bias, bo
   DeviceCopy<double> partials(backend,
                               Values(output_sums_bytes(backend, p) / sizeof(double), kUntouched));
   ChannelSums sums = {partials.data()};
-  backend.conv2d.forward(y.data(), with_sums ? &sums : nullptr, x.data(), weight.data(),
-                         with_bias ? bias.data() : nullptr, p.shape, scratch.data(), launch);
+  backend.conv2d.forward({.y = y.data(),
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .bias = with_bias ? bias.data() : nullptr,
+                          .sums = with_sums ? &sums : nullptr,
+                          .workspace = scratch.data(),
+                          .launch = launch},
+                         p.shape);
   return {y.nchw(), partials.values(), sums.chunks};
 }
 
@@ -375,12 +397,24 @@ TEST_CASE("conv2d: the result does not depend on the number of threads") {
         Activation x_grad = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
         Array weight = compute_weight(*backend, p), dweight(*backend, p.weight);
         const auto& conv = backend->conv2d;
-        conv.forward(result.data(), nullptr, x.data(), weight.data(), nullptr, p.shape,
-                     scratch.data(), launch);
-        conv.input_grad(x_grad.data(), dy.data(), weight.data(), p.shape, GradWrite::overwrite,
-                        scratch.data(), launch);
-        conv.weight_grad(dweight.data(), nullptr, dy.data(), x.data(), p.shape,
-                         GradWrite::overwrite, scratch.data(), launch);
+        conv.forward({.y = result.data(),
+                      .x = x.data(),
+                      .weight = weight.data(),
+                      .workspace = scratch.data(),
+                      .launch = launch},
+                     p.shape);
+        conv.input_grad({.dx = x_grad.data(),
+                         .dy = dy.data(),
+                         .weight = weight.data(),
+                         .workspace = scratch.data(),
+                         .launch = launch},
+                        p.shape);
+        conv.weight_grad({.dweight = dweight.data(),
+                          .dy = dy.data(),
+                          .x = x.data(),
+                          .workspace = scratch.data(),
+                          .launch = launch},
+                         p.shape);
         y[threads - 1] = result.nchw();
         dx[threads - 1] = x_grad.nchw();
         dw[threads - 1] = dweight.values();

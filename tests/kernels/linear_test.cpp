@@ -49,12 +49,28 @@ Results run(const Backend& backend, const Problem& p, bool with_bias, GradWrite 
   Activation y(backend, out, launch, p.dy, -7.0), dx(backend, in, launch, p.x, 0.0);
   Array weight = packed_weight(backend, p.weight, p.in, 1);
   Array bias(backend, p.bias), dweight(backend, p.weight), dbias(backend, p.bias);
-  backend.linear.forward(y.data(), x.data(), weight.data(), with_bias ? bias.data() : nullptr,
-                         p.shape(), scratch.data(), launch);
-  backend.linear.input_grad(dx.data(), dy.data(), weight.data(), p.shape(), write, scratch.data(),
-                            launch);
-  backend.linear.weight_grad(dweight.data(), with_bias ? dbias.data() : nullptr, dy.data(),
-                             x.data(), p.shape(), write, scratch.data(), launch);
+  backend.linear.forward({.y = y.data(),
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .bias = with_bias ? bias.data() : nullptr,
+                          .workspace = scratch.data(),
+                          .launch = launch},
+                         p.shape());
+  backend.linear.input_grad({.dx = dx.data(),
+                             .write = write,
+                             .dy = dy.data(),
+                             .weight = weight.data(),
+                             .workspace = scratch.data(),
+                             .launch = launch},
+                            p.shape());
+  backend.linear.weight_grad({.dweight = dweight.data(),
+                              .dbias = with_bias ? dbias.data() : nullptr,
+                              .write = write,
+                              .dy = dy.data(),
+                              .x = x.data(),
+                              .workspace = scratch.data(),
+                              .launch = launch},
+                             p.shape());
   CHECK(y.frame_intact());
   CHECK(dx.frame_intact());
   return {y.nchw(), dx.nchw(), dweight.values(), dbias.values()};

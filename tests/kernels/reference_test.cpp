@@ -93,26 +93,40 @@ TEST_CASE("reference: convolution, all passes") {
     Activation in(backend, s.in, launch, x, 0.0), out(backend, s.out, launch);
     Activation out_grad(backend, s.out, launch, dy, 0.0);
     Array weight(backend, w), bias_array(backend, bias);
-    backend.conv2d.forward(out.data(), nullptr, in.data(), weight.data(), nullptr, s, nullptr,
-                           launch);
+    backend.conv2d.forward(
+        {.y = out.data(), .x = in.data(), .weight = weight.data(), .launch = launch}, s);
     CHECK(max_error(out.nchw(), y) < 1e-13);
-    backend.conv2d.forward(out.data(), nullptr, in.data(), weight.data(), bias_array.data(), s,
-                           nullptr, launch);
+    backend.conv2d.forward({.y = out.data(),
+                            .x = in.data(),
+                            .weight = weight.data(),
+                            .bias = bias_array.data(),
+                            .launch = launch},
+                           s);
     CHECK(max_error(out.nchw(), y_bias) < 1e-13);
     CHECK(out.frame_intact());
     for (const GradWrite write : kWrites) {
       Activation in_grad(backend, s.in, launch, x, 0.0);
-      backend.conv2d.input_grad(in_grad.data(), out_grad.data(), weight.data(), s, write, nullptr,
-                                launch);
+      backend.conv2d.input_grad({.dx = in_grad.data(),
+                                 .write = write,
+                                 .dy = out_grad.data(),
+                                 .weight = weight.data(),
+                                 .launch = launch},
+                                s);
       CHECK(max_error(in_grad.nchw(), written(x, dx, write)) < 1e-13);
       CHECK(in_grad.frame_intact());
       Array weight_grad(backend, w), bias_grad(backend, bias);
-      backend.conv2d.weight_grad(weight_grad.data(), bias_grad.data(), out_grad.data(), in.data(),
-                                 s, write, nullptr, launch);
+      backend.conv2d.weight_grad({.dweight = weight_grad.data(),
+                                  .dbias = bias_grad.data(),
+                                  .write = write,
+                                  .dy = out_grad.data(),
+                                  .x = in.data(),
+                                  .launch = launch},
+                                 s);
       CHECK(max_error(weight_grad.values(), written(w, dw, write)) < 1e-13);
       CHECK(max_error(bias_grad.values(), written(bias, dbias, write)) < 1e-13);
-      backend.conv2d.weight_grad(weight_grad.data(), nullptr, out_grad.data(), in.data(), s,
-                                 GradWrite::overwrite, nullptr, launch);
+      backend.conv2d.weight_grad(
+          {.dweight = weight_grad.data(), .dy = out_grad.data(), .x = in.data(), .launch = launch},
+          s);
       CHECK(max_error(weight_grad.values(), dw) < 1e-13);
     }
   }
@@ -144,15 +158,29 @@ TEST_CASE("reference: fully connected layer, all passes") {
         }
       Array in(backend, x), weight(backend, w), b(backend, bias), out_grad(backend, dy);
       Array out(backend, Values(dy.size(), 9.0));
-      backend.linear.forward(out.data(), in.data(), weight.data(), b.data(), s, nullptr, launch);
+      backend.linear.forward({.y = out.data(),
+                              .x = in.data(),
+                              .weight = weight.data(),
+                              .bias = b.data(),
+                              .launch = launch},
+                             s);
       CHECK(max_error(out.values(), y) < 1e-13);
       for (const GradWrite write : kWrites) {
         Array in_grad(backend, x), weight_grad(backend, w), bias_grad(backend, bias);
-        backend.linear.input_grad(in_grad.data(), out_grad.data(), weight.data(), s, write, nullptr,
-                                  launch);
+        backend.linear.input_grad({.dx = in_grad.data(),
+                                   .write = write,
+                                   .dy = out_grad.data(),
+                                   .weight = weight.data(),
+                                   .launch = launch},
+                                  s);
         CHECK(max_error(in_grad.values(), written(x, dx, write)) < 1e-13);
-        backend.linear.weight_grad(weight_grad.data(), bias_grad.data(), out_grad.data(), in.data(),
-                                   s, write, nullptr, launch);
+        backend.linear.weight_grad({.dweight = weight_grad.data(),
+                                    .dbias = bias_grad.data(),
+                                    .write = write,
+                                    .dy = out_grad.data(),
+                                    .x = in.data(),
+                                    .launch = launch},
+                                   s);
         CHECK(max_error(weight_grad.values(), written(w, dw, write)) < 1e-13);
         CHECK(max_error(bias_grad.values(), written(bias, dbias, write)) < 1e-13);
       }

@@ -85,8 +85,13 @@ void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
   Array weight(backend, p.as_stored(p.weight)), bias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.forward(y.data(), x.data(), weight.data(),
-                                with_bias ? bias.data() : nullptr, p.conv, scratch.data(), launch);
+  backend.sparse_conv2d.forward({.y = y.data(),
+                                 .x = x.data(),
+                                 .weight = weight.data(),
+                                 .bias = with_bias ? bias.data() : nullptr,
+                                 .workspace = scratch.data(),
+                                 .launch = launch},
+                                p.conv);
   CHECK(relative_error(y.nchw(), expected) < kTolerance);
   CHECK(y.frame_is_zero());
 }
@@ -101,8 +106,13 @@ void check_input_grad(const Backend& backend, const Problem& p, GradWrite write)
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
   Array weight(backend, p.as_stored(p.weight));
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.input_grad(dx.data(), dy.data(), weight.data(), p.conv, write,
-                                   scratch.data(), launch);
+  backend.sparse_conv2d.input_grad({.dx = dx.data(),
+                                    .write = write,
+                                    .dy = dy.data(),
+                                    .weight = weight.data(),
+                                    .workspace = scratch.data(),
+                                    .launch = launch},
+                                   p.conv);
   CHECK(relative_error(dx.nchw(), expected) < kTolerance);
   CHECK(dx.frame_is_zero());
   CHECK(dx.padded_lanes_zero());
@@ -126,8 +136,14 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
     if (p.mask[w] == 0) before[w] = kUntouched;
   Array got(backend, p.as_stored(before)), got_bias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.weight_grad(got.data(), got_bias.data(), dy.data(), x.data(), p.conv, write,
-                                    scratch.data(), launch);
+  backend.sparse_conv2d.weight_grad({.dweight = got.data(),
+                                     .dbias = got_bias.data(),
+                                     .write = write,
+                                     .dy = dy.data(),
+                                     .x = x.data(),
+                                     .workspace = scratch.data(),
+                                     .launch = launch},
+                                    p.conv);
   const Values gradient = got.values();
   CHECK(relative_error(gradient, p.as_stored(dweight)) < kTolerance);
   CHECK(relative_error(got_bias.values(), dbias) < kTolerance);
@@ -169,31 +185,60 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
     const Launch part = make_launch(backend, std::min(backend.lanes, p.batch - b * backend.lanes));
     const auto seed = static_cast<uint64_t>(b);
     for (const RowRange& rows : shuffled_row_ranges(p.shape.out, seed)) {
-      kernels.forward(at(y, p.shape.out), at(x, p.shape.in), values.data(), p.conv, rows, part);
+      kernels.forward({.y = at(y, p.shape.out),
+                       .x = at(x, p.shape.in),
+                       .weight = values.data(),
+                       .launch = part},
+                      p.conv, rows);
       written += part.batch * p.shape.out.channels * rows.count() * p.shape.out.width;
       CHECK(y.written() == written);
     }
     // Of dx: at bands, whether or not those are whole strides.
     for (const RowRange& rows : shuffled_row_ranges(p.shape.in, seed + 100))
-      kernels.input_grad(at(dx, p.shape.in), at(dy, p.shape.out), values.data(), p.conv, write,
-                         rows, part);
+      kernels.input_grad({.dx = at(dx, p.shape.in),
+                          .write = write,
+                          .dy = at(dy, p.shape.out),
+                          .weight = values.data(),
+                          .launch = part},
+                         p.conv, rows);
     // From the top, as sums depend on their order: then they are those of all rows at once.
     for (const RowRange& rows : row_ranges(p.shape.out, seed + 200))
-      kernels.weight_grad(partial(b % 2), at(dy, p.shape.out), at(x, p.shape.in), p.conv, rows,
-                          part);
-    kernels.weight_grad(partial(2 + b % 2), at(dy, p.shape.out), at(x, p.shape.in), p.conv,
-                        all_rows(p.shape.out), part);
+      kernels.weight_grad({.dweight = partial(b % 2),
+                           .dy = at(dy, p.shape.out),
+                           .x = at(x, p.shape.in),
+                           .launch = part},
+                          p.conv, rows);
+    kernels.weight_grad({.dweight = partial(2 + b % 2),
+                         .dy = at(dy, p.shape.out),
+                         .x = at(x, p.shape.in),
+                         .launch = part},
+                        p.conv, all_rows(p.shape.out));
   }
   CHECK(std::equal(partial(0), partial(2), partial(2)));
   kernels.sum_partials(dweight.data(), partials.data(), 2, p.conv, write);
 
   DeviceScratch scratch = scratch_for(backend, p);
   const auto& whole = backend.sparse_conv2d;
-  whole.forward(whole_y.data(), x.data(), weight.data(), nullptr, p.conv, scratch.data(), launch);
-  whole.input_grad(whole_dx.data(), dy.data(), weight.data(), p.conv, write, scratch.data(),
-                   launch);
-  whole.weight_grad(whole_dweight.data(), nullptr, dy.data(), x.data(), p.conv, write,
-                    scratch.data(), launch);
+  whole.forward({.y = whole_y.data(),
+                 .x = x.data(),
+                 .weight = weight.data(),
+                 .workspace = scratch.data(),
+                 .launch = launch},
+                p.conv);
+  whole.input_grad({.dx = whole_dx.data(),
+                    .write = write,
+                    .dy = dy.data(),
+                    .weight = weight.data(),
+                    .workspace = scratch.data(),
+                    .launch = launch},
+                   p.conv);
+  whole.weight_grad({.dweight = whole_dweight.data(),
+                     .write = write,
+                     .dy = dy.data(),
+                     .x = x.data(),
+                     .workspace = scratch.data(),
+                     .launch = launch},
+                    p.conv);
   CHECK(y.nchw() == whole_y.nchw());
   CHECK(dx.nchw() == whole_dx.nchw());
   CHECK(y.frame_is_zero());
@@ -291,8 +336,12 @@ TEST_CASE("sparse conv2d: outputs do not depend on the number of threads") {
       Activation y = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
       Array weight(backend, p.weight);
       DeviceScratch scratch = scratch_for(backend, p);
-      backend.sparse_conv2d.forward(y.data(), x.data(), weight.data(), nullptr, p.conv,
-                                    scratch.data(), launch);
+      backend.sparse_conv2d.forward({.y = y.data(),
+                                     .x = x.data(),
+                                     .weight = weight.data(),
+                                     .workspace = scratch.data(),
+                                     .launch = launch},
+                                    p.conv);
       results.push_back(y.nchw());
     }
     for (const Values& other : results)

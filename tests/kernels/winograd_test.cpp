@@ -92,8 +92,13 @@ Values run_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
   Array weight(backend, p.weight), bias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.forward(y.data(), x.data(), weight.data(), with_bias ? bias.data() : nullptr,
-                           p.shape, scratch.data(), launch);
+  backend.winograd.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = weight.data(),
+                            .bias = with_bias ? bias.data() : nullptr,
+                            .workspace = scratch.data(),
+                            .launch = launch},
+                           p.shape);
   CHECK(y.frame_is_zero());
   CHECK(y.padded_lanes_finite());
   return y.nchw();
@@ -105,8 +110,13 @@ Values run_input_grad(const Backend& backend, const Problem& p, GradWrite write)
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
   Array weight(backend, p.weight);
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.input_grad(dx.data(), dy.data(), weight.data(), p.shape, write, scratch.data(),
-                              launch);
+  backend.winograd.input_grad({.dx = dx.data(),
+                               .write = write,
+                               .dy = dy.data(),
+                               .weight = weight.data(),
+                               .workspace = scratch.data(),
+                               .launch = launch},
+                              p.shape);
   CHECK(dx.frame_is_zero());
   CHECK(dx.padded_lanes_zero());
   return dx.nchw();
@@ -120,8 +130,14 @@ std::pair<Values, Values> run_weight_grad(const Backend& backend, const Problem&
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Array dweight(backend, p.weight), dbias(backend, p.bias);
   DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.weight_grad(dweight.data(), dbias.data(), dy.data(), x.data(), p.shape, write,
-                               scratch.data(), launch);
+  backend.winograd.weight_grad({.dweight = dweight.data(),
+                                .dbias = dbias.data(),
+                                .write = write,
+                                .dy = dy.data(),
+                                .x = x.data(),
+                                .workspace = scratch.data(),
+                                .launch = launch},
+                               p.shape);
   return {dweight.values(), dbias.values()};
 }
 

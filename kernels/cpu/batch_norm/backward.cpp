@@ -11,7 +11,6 @@
 // the ReLU's gate. Gradients collects what both passes need to know about a call; the kernels at
 // the end of the file differ in the rows that they visit and in the order in which they do.
 
-#include "kernels/cpu/batch_norm/batch_norm.h"
 #include "kernels/cpu/batch_norm/plane.h"
 
 namespace SCULPT_ISA_NAMESPACE {

@@ -1,10 +1,11 @@
 // Forward batch norm and the kernel table. The kernels are bound by memory bandwidth: training
 // reads x twice (the second time from cache where a channel fits) and writes y once.
 
-#include "kernels/cpu/batch_norm/batch_norm.h"
+#include "kernels/batch_norm.h"
 
 #include "kernels/common/batch_norm_check.h"
 #include "kernels/cpu/batch_norm/plane.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {

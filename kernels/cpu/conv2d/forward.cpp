@@ -1,9 +1,10 @@
 #include <algorithm>
 
-#include "kernels/cpu/conv2d/conv2d.h"
+#include "kernels/conv2d.h"
 #include "kernels/cpu/conv2d/passes.h"
-#include "kernels/cpu/conv2d/weight_grad.h"
+#include "kernels/cpu/conv2d/tap_weight_grad.h"
 #include "kernels/cpu/conv2d/zones.h"
+#include "kernels/cpu/tables.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -14,21 +15,19 @@ size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t) {
                   static_cast<size_t>(shape.kernel_h * shape.kernel_w) * sizeof(GradTap));
 }
 
-void conv2d_forward(void* y, ChannelSums* /*sums*/, const void* x, const void* weight,
-                    const void* bias, const Conv2dShape& shape, void* workspace,
-                    const Launch& launch) {
+void conv2d_forward(const ConvForward& args, const Conv2dShape& shape) {
   TapConv conv;
-  conv.y = static_cast<float*>(y);
+  conv.y = floats(args.y);
   conv.y_stride = activation_strides(shape.out, shape.groups);
-  conv.x = static_cast<const float*>(x);
+  conv.x = floats(args.x);
   conv.x_stride = activation_strides(shape.in, shape.groups);
-  conv.weight = static_cast<const float*>(weight);
+  conv.weight = floats(args.weight);
   conv.weight_in = shape.kernel_h * shape.kernel_w;
   conv.weight_out = shape.in_channels_per_group() * conv.weight_in;
   conv.weight_group = shape.out_channels_per_group() * conv.weight_out;
-  conv.bias = static_cast<const float*>(bias);
-  forward_zones(shape, static_cast<Zone*>(workspace), conv);
-  conv.blocks = ceil_div(launch.batch, kLanes);
+  conv.bias = floats(args.bias);
+  forward_zones(shape, static_cast<Zone*>(args.workspace), conv);
+  conv.blocks = ceil_div(args.launch.batch, kLanes);
   conv.groups = shape.groups;
   conv.out_channels = shape.out_channels_per_group();
   conv.in_channels = shape.in_channels_per_group();

@@ -7,15 +7,11 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                       GradWrite write, void* workspace, const Launch& launch);
+void conv2d_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
 
-void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                        const Conv2dShape& shape, GradWrite write, void* workspace,
-                        const Launch& launch);
+void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);
 
-/// dbias [out] (=, +=) sum over images and pixels of dy.
-void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
-                      const Launch& launch);
+/// args.dbias [out] (=, +=) sum over images and pixels of dy. Ignores x and dweight.
+void conv2d_bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shape);
 
 }  // namespace SCULPT_ISA_NAMESPACE

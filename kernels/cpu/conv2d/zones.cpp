@@ -49,27 +49,35 @@ Zone* add_zones(const Line& line, int64_t y_cell, int64_t x_cell, bool skip_padd
   return zones;
 }
 
+/// One axis of an input gradient. Offsets are in floats.
+struct InputGradAxis {
+  int64_t in, out;           ///< pixels of dx and of dy
+  int64_t kernel;            ///< taps
+  int64_t weight;            ///< distance between the weights of neighbouring taps
+  int64_t dx_cell, dy_cell;  ///< distances between neighbouring cells
+  bool skip_padding;
+};
+
 /// Adds the zones of one axis of an input gradient. Input pixel i meets output pixel (i + padding -
 /// r) / stride at tap r if this is a whole number. The pixels of one residue modulo the stride
 /// therefore share their taps.
-Zone* add_input_grad_zones(const Conv2dShape& shape, int64_t in, int64_t out, int64_t kernel,
-                           int64_t weight, int64_t dx_cell, int64_t dy_cell, bool skip_padding,
+Zone* add_input_grad_zones(const InputGradAxis& axis, int64_t stride, int64_t padding,
                            Zone* zones) {
-  for (int64_t first = 0; first < std::min(shape.stride, in); ++first) {
-    const int64_t lowest = (first + shape.padding) % shape.stride;
-    const int64_t taps = lowest < kernel ? (kernel - 1 - lowest) / shape.stride + 1 : 0;
+  for (int64_t first = 0; first < std::min(stride, axis.in); ++first) {
+    const int64_t lowest = (first + padding) % stride;
+    const int64_t taps = lowest < axis.kernel ? (axis.kernel - 1 - lowest) / stride + 1 : 0;
     // Taps are listed from the highest down, so that dy is read in ascending order.
-    const int64_t highest = lowest + (taps - 1) * shape.stride;
-    const Line line = {.count = ceil_div(in - first, shape.stride),
+    const int64_t highest = lowest + (taps - 1) * stride;
+    const Line line = {.count = ceil_div(axis.in - first, stride),
                        .y = first,
-                       .y_step = shape.stride,
-                       .x = (first + shape.padding - highest) / shape.stride,
+                       .y_step = stride,
+                       .x = (first + padding - highest) / stride,
                        .x_step = 1,
-                       .x_size = out,
+                       .x_size = axis.out,
                        .tap_count = taps,
-                       .w = highest * weight,
-                       .w_step = -shape.stride * weight};
-    zones = add_zones(line, dx_cell, dy_cell, skip_padding, zones);
+                       .w = highest * axis.weight,
+                       .w_step = -stride * axis.weight};
+    zones = add_zones(line, axis.dx_cell, axis.dy_cell, axis.skip_padding, zones);
   }
   return zones;
 }
@@ -110,11 +118,22 @@ void forward_zones(const Conv2dShape& shape, Zone* zones, TapConv& conv) {
 }
 
 void input_grad_zones(const Conv2dShape& shape, Zone* zones, TapConv& conv) {
-  Zone* columns = add_input_grad_zones(shape, shape.in.height, shape.out.height, shape.kernel_h,
-                                       shape.kernel_w, shape.in.row_stride() * kLanes,
-                                       shape.out.row_stride() * kLanes, true, zones);
-  Zone* end = add_input_grad_zones(shape, shape.in.width, shape.out.width, shape.kernel_w, 1,
-                                   kLanes, kLanes, shape.in.width < kLongRow, columns);
+  const InputGradAxis vertical = {.in = shape.in.height,
+                                  .out = shape.out.height,
+                                  .kernel = shape.kernel_h,
+                                  .weight = shape.kernel_w,
+                                  .dx_cell = shape.in.row_stride() * kLanes,
+                                  .dy_cell = shape.out.row_stride() * kLanes,
+                                  .skip_padding = true};
+  const InputGradAxis horizontal = {.in = shape.in.width,
+                                    .out = shape.out.width,
+                                    .kernel = shape.kernel_w,
+                                    .weight = 1,
+                                    .dx_cell = kLanes,
+                                    .dy_cell = kLanes,
+                                    .skip_padding = shape.in.width < kLongRow};
+  Zone* columns = add_input_grad_zones(vertical, shape.stride, shape.padding, zones);
+  Zone* end = add_input_grad_zones(horizontal, shape.stride, shape.padding, columns);
   conv.rows = {zones, columns - zones};
   conv.columns = {columns, end - columns};
 }

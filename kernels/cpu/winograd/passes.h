@@ -13,8 +13,6 @@ bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch);
 
 size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch);
 
-void winograd_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                          const Conv2dShape& shape, GradWrite write, void* workspace,
-                          const Launch& launch);
+void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);
 
 }  // namespace SCULPT_ISA_NAMESPACE

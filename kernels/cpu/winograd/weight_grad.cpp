@@ -239,16 +239,17 @@ size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch) {
   return static_cast<size_t>(Plan(shape, max_batch).floats()) * sizeof(float);
 }
 
-void winograd_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                          const Conv2dShape& shape, GradWrite write, void* workspace,
-                          const Launch& launch) {
-  const Plan plan(shape, launch.batch);
-  auto* const x_points = static_cast<float*>(workspace);
+void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
+  const Plan plan(shape, args.launch.batch);
+  auto* const x_points = static_cast<float*>(args.workspace);
   auto* const dy_points = x_points + kPoints * plan.x_stride;
-  auto* const sums = dy_points + kPoints * plan.dy_stride;
-  const Pass pass = {
-      shape,     plan, static_cast<const float*>(x), static_cast<const float*>(dy), x_points,
-      dy_points, sums};
+  const Pass pass = {.shape = shape,
+                     .plan = plan,
+                     .x = floats(args.x),
+                     .dy = floats(args.dy),
+                     .x_points = x_points,
+                     .dy_points = dy_points,
+                     .sums = dy_points + kPoints * plan.dy_stride};
   for (int64_t first = 0; first < plan.tiles.count(); first += plan.chunk_tiles) {
     const int64_t last = std::min(plan.tiles.count(), first + plan.chunk_tiles);
     transform_tiles(pass, first, last);
@@ -257,10 +258,10 @@ void winograd_weight_grad(void* dweight, void* dbias, const void* dy, const void
   const int64_t groups = plan.ins / kVecWidth;
   parallel_for(plan.outs * groups, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item)
-      transform_sums(pass, static_cast<float*>(dweight), item / groups, item % groups * kVecWidth,
-                     write);
+      transform_sums(pass, floats(args.dweight), item / groups, item % groups * kVecWidth,
+                     args.write);
   });
-  if (dbias != nullptr) conv2d_bias_grad(dbias, dy, shape, write, launch);
+  if (args.dbias != nullptr) conv2d_bias_grad(args, shape.out);
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

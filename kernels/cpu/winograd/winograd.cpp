@@ -3,7 +3,7 @@
 // input tiles of all channels, computes a matrix product per point (weights are streamed in the
 // order in which they are stored), and transforms the sums into cells of the output.
 
-#include "kernels/cpu/winograd/winograd.h"
+#include "kernels/winograd.h"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/common/parallel.h"
+#include "kernels/cpu/tables.h"
 #include "kernels/cpu/winograd/passes.h"
 #include "kernels/cpu/winograd/tiles.h"
 
@@ -276,24 +277,22 @@ bool pays(const Conv2dShape& shape, int64_t batch) {
          std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
 }
 
-void forward(void* y, const void* x, const void* weight, const void* bias, const Conv2dShape& shape,
-             void* workspace, const Launch& launch) {
-  Conv conv = forward_conv(shape, launch.batch);
-  conv.y = static_cast<float*>(y);
-  conv.x = static_cast<const float*>(x);
-  conv.weight = static_cast<const float*>(weight);
-  conv.bias = static_cast<const float*>(bias);
-  run(conv, workspace);
+void forward(const ConvForward& args, const Conv2dShape& shape) {
+  Conv conv = forward_conv(shape, args.launch.batch);
+  conv.y = floats(args.y);
+  conv.x = floats(args.x);
+  conv.weight = floats(args.weight);
+  conv.bias = floats(args.bias);
+  run(conv, args.workspace);
 }
 
-void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                GradWrite write, void* workspace, const Launch& launch) {
-  Conv conv = input_grad_conv(shape, launch.batch);
-  conv.y = static_cast<float*>(dx);
-  conv.x = static_cast<const float*>(dy);
-  conv.weight = static_cast<const float*>(weight);
-  conv.accumulate = write == GradWrite::accumulate;
-  run(conv, workspace);
+void input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
+  Conv conv = input_grad_conv(shape, args.launch.batch);
+  conv.y = floats(args.dx);
+  conv.x = floats(args.dy);
+  conv.weight = floats(args.weight);
+  conv.accumulate = args.write == GradWrite::accumulate;
+  run(conv, args.workspace);
 }
 
 }  // namespace

@@ -165,50 +165,45 @@ void with_channels(const Conv2dShape& shape, const void* a, const void* b, const
 }  // namespace
 
 template <class T>
-void direct_forward(void* y, const void* x, const void* weight, const void* bias,
-                    const Conv2dShape& shape, const Launch& launch) {
-  with_channels<T>(shape, x, y, [&](auto n) {
-    const int64_t count = launch.batch * shape.out.elements_per_image() / n;
+void direct_forward(const ConvForward& args, const Conv2dShape& shape) {
+  with_channels<T>(shape, args.x, args.y, [&](auto n) {
+    const int64_t count = args.launch.batch * shape.out.elements_per_image() / n;
     SCULPT_LAUNCH((forward<T, decltype(n)::value>), blocks_for(count), dim3(kThreads), 0,
-                  launch.stream, static_cast<T*>(y), static_cast<const T*>(x),
-                  static_cast<const T*>(weight), static_cast<const float*>(bias),
+                  args.launch.stream, static_cast<T*>(args.y), static_cast<const T*>(args.x),
+                  static_cast<const T*>(args.weight), static_cast<const float*>(args.bias),
                   DirectShape(shape), count);
   });
 }
 
 template <class T>
-void direct_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                       GradWrite write, const Launch& launch) {
-  with_channels<T>(shape, dx, dy, [&](auto n) {
-    const int64_t count = launch.batch * shape.in.elements_per_image() / n;
+void direct_input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
+  with_channels<T>(shape, args.dx, args.dy, [&](auto n) {
+    const int64_t count = args.launch.batch * shape.in.elements_per_image() / n;
     SCULPT_LAUNCH((input_grad<T, decltype(n)::value>), blocks_for(count), dim3(kThreads), 0,
-                  launch.stream, static_cast<T*>(dx), static_cast<const T*>(dy),
-                  static_cast<const T*>(weight), DirectShape(shape), write == GradWrite::accumulate,
-                  count);
+                  args.launch.stream, static_cast<T*>(args.dx), static_cast<const T*>(args.dy),
+                  static_cast<const T*>(args.weight), DirectShape(shape),
+                  args.write == GradWrite::accumulate, count);
   });
 }
 
 template <class T>
-void direct_weight_grad(float* partials, const void* dy, const void* x, const Conv2dShape& shape,
-                        const Splits& splits, const Launch& launch) {
+void direct_weight_grad(float* partials, const ConvWeightGrad& args, const Conv2dShape& shape,
+                        const Splits& splits) {
   const auto weights = static_cast<int>(shape.weight_count());
-  const auto pixels = static_cast<int>(launch.batch * shape.out.height * shape.out.width);
-  SCULPT_LAUNCH(weight_grad<T>, blocks_for(weights, splits.count), dim3(kThreads), 0, launch.stream,
-                partials, static_cast<const T*>(dy), static_cast<const T*>(x), DirectShape(shape),
-                pixels, static_cast<int>(splits.length), weights);
+  const auto pixels = static_cast<int>(args.launch.batch * shape.out.height * shape.out.width);
+  SCULPT_LAUNCH(weight_grad<T>, blocks_for(weights, splits.count), dim3(kThreads), 0,
+                args.launch.stream, partials, static_cast<const T*>(args.dy),
+                static_cast<const T*>(args.x), DirectShape(shape), pixels,
+                static_cast<int>(splits.length), weights);
 }
 
-template void direct_forward<float>(void*, const void*, const void*, const void*,
-                                    const Conv2dShape&, const Launch&);
-template void direct_forward<bf16>(void*, const void*, const void*, const void*, const Conv2dShape&,
-                                   const Launch&);
-template void direct_input_grad<float>(void*, const void*, const void*, const Conv2dShape&,
-                                       GradWrite, const Launch&);
-template void direct_input_grad<bf16>(void*, const void*, const void*, const Conv2dShape&,
-                                      GradWrite, const Launch&);
-template void direct_weight_grad<float>(float*, const void*, const void*, const Conv2dShape&,
-                                        const Splits&, const Launch&);
-template void direct_weight_grad<bf16>(float*, const void*, const void*, const Conv2dShape&,
-                                       const Splits&, const Launch&);
+template void direct_forward<float>(const ConvForward&, const Conv2dShape&);
+template void direct_forward<bf16>(const ConvForward&, const Conv2dShape&);
+template void direct_input_grad<float>(const ConvInputGrad&, const Conv2dShape&);
+template void direct_input_grad<bf16>(const ConvInputGrad&, const Conv2dShape&);
+template void direct_weight_grad<float>(float*, const ConvWeightGrad&, const Conv2dShape&,
+                                        const Splits&);
+template void direct_weight_grad<bf16>(float*, const ConvWeightGrad&, const Conv2dShape&,
+                                       const Splits&);
 
 }  // namespace sculpt::kernels::cuda

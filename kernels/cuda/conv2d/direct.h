@@ -17,16 +17,14 @@ inline bool prefers_direct(const Conv2dShape& shape) {
 }
 
 template <class T>
-void direct_forward(void* y, const void* x, const void* weight, const void* bias,
-                    const Conv2dShape& shape, const Launch& launch);
+void direct_forward(const ConvForward& args, const Conv2dShape& shape);
 
 template <class T>
-void direct_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                       GradWrite write, const Launch& launch);
+void direct_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
 
-/// Writes one partial sum per split of the pixels: partials[split][o][r][s][c].
+/// Writes one partial sum per split of the pixels: partials[split][o][r][s][c]. Reads dy and x.
 template <class T>
-void direct_weight_grad(float* partials, const void* dy, const void* x, const Conv2dShape& shape,
-                        const Splits& splits, const Launch& launch);
+void direct_weight_grad(float* partials, const ConvWeightGrad& args, const Conv2dShape& shape,
+                        const Splits& splits);
 
 }  // namespace sculpt::kernels::cuda

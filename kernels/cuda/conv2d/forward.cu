@@ -48,42 +48,39 @@ size_t conv2d_output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
 }
 
 template <class Math>
-void conv2d_forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
-                    const Conv2dShape& shape, void* /*workspace*/, const Launch& launch) {
+void conv2d_forward(const ConvForward& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
-  if (prefers_direct(shape)) return direct_forward<T>(y, x, weight, bias, shape, launch);
+  if (prefers_direct(shape)) return direct_forward<T>(args, shape);
 
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();
   ForwardPass<T> pass;
   pass.group_ins = static_cast<int>(ins);
   auto& work = pass.first;
-  work.a = input_windows<T>(x, shape, launch.batch);
+  work.a = input_windows<T>(args.x, shape, args.launch.batch);
   work.m = work.a.rows;
   work.n = static_cast<int>(outs);
   work.k_begin = 0;
   work.k_end = work.a.columns;
-  work.b.data = static_cast<const T*>(weight);
+  work.b.data = static_cast<const T*>(args.weight);
   work.b.rows = work.n;
   work.b.columns = work.k_end;
   work.b.pitch = work.k_end;
-  work.out = {.data = static_cast<T*>(y),
+  work.out = {.data = static_cast<T*>(args.y),
               .row_offset = {shape.out.channels},
-              .bias = static_cast<const float*>(bias),
+              .bias = static_cast<const float*>(args.bias),
               .accumulate = false,
-              .vectors = has_vectors<T>(y, outs)};
-  work.sums.partials = sums == nullptr ? nullptr : reinterpret_cast<SumPair*>(sums->partials);
-  const bool vectors = has_vectors<T>(x, ins) && has_vectors<T>(weight, ins);
+              .vectors = has_vectors<T>(args.y, outs)};
+  work.sums.partials =
+      args.sums == nullptr ? nullptr : reinterpret_cast<SumPair*>(args.sums->partials);
+  const bool vectors = has_vectors<T>(args.x, ins) && has_vectors<T>(args.weight, ins);
   const int64_t row_blocks =
-      launch_pixel_gemm<Math>(pass, work.m, outs, shape.groups, vectors, launch.stream);
-  if (sums != nullptr) sums->chunks = row_blocks;
+      launch_pixel_gemm<Math>(pass, work.m, outs, shape.groups, vectors, args.launch.stream);
+  if (args.sums != nullptr) args.sums->chunks = row_blocks;
 }
 
-template void conv2d_forward<Fp32>(void*, ChannelSums*, const void*, const void*, const void*,
-                                   const Conv2dShape&, void*, const Launch&);
-template void conv2d_forward<Tf32>(void*, ChannelSums*, const void*, const void*, const void*,
-                                   const Conv2dShape&, void*, const Launch&);
-template void conv2d_forward<Bf16>(void*, ChannelSums*, const void*, const void*, const void*,
-                                   const Conv2dShape&, void*, const Launch&);
+template void conv2d_forward<Fp32>(const ConvForward&, const Conv2dShape&);
+template void conv2d_forward<Tf32>(const ConvForward&, const Conv2dShape&);
+template void conv2d_forward<Bf16>(const ConvForward&, const Conv2dShape&);
 
 }  // namespace sculpt::kernels::cuda

@@ -105,19 +105,17 @@ struct InputGradPass {
 }  // namespace
 
 template <class Math>
-void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                       GradWrite write, void* /*workspace*/, const Launch& launch) {
+void conv2d_input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   const int64_t stride = shape.stride;
-  if (prefers_direct(shape) || stride > kMaxStride)
-    return direct_input_grad<T>(dx, dy, weight, shape, write, launch);
+  if (prefers_direct(shape) || stride > kMaxStride) return direct_input_grad<T>(args, shape);
 
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();
   InputGradPass<T> pass;
-  index_count(launch.batch * shape.in.height * shape.in.width);
+  index_count(args.launch.batch * shape.in.height * shape.in.width);
   index_count(shape.out.elements_per_image());
-  pass.batch = static_cast<int>(launch.batch);
+  pass.batch = static_cast<int>(args.launch.batch);
   pass.group_outs = static_cast<int>(outs);
   for (int64_t p = 0; p < stride; ++p) {
     pass.y_classes[p] = {p, shape.in.height, shape.kernel_h, stride, shape.padding};
@@ -126,39 +124,36 @@ void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2
   auto& work = pass.first;
   work.n = static_cast<int>(ins);
   work.k_begin = 0;
-  work.a.data = static_cast<const T*>(dy);
+  work.a.data = static_cast<const T*>(args.dy);
   work.a.scale = 1;
   work.a.tap_step = -1;
   work.a.by_channels = FastDivide(outs);
   work.a.height = static_cast<int>(shape.out.height);
   work.a.width = static_cast<int>(shape.out.width);
   work.a.channels = static_cast<int>(shape.out.channels);
-  work.b.data = static_cast<const T*>(weight);
+  work.b.data = static_cast<const T*>(args.weight);
   work.b.by_outs = work.a.by_channels;
   work.b.step = static_cast<int>(stride);
   work.b.kernel_w = static_cast<int>(shape.kernel_w);
   work.b.taps = static_cast<int>(shape.kernel_h * shape.kernel_w);
   work.b.columns = work.n;
-  work.out.data = static_cast<T*>(dx);
+  work.out.data = static_cast<T*>(args.dx);
   work.out.row_offset.step = static_cast<int>(stride);
   work.out.row_offset.height = static_cast<int>(shape.in.height);
   work.out.row_offset.width = static_cast<int>(shape.in.width);
   work.out.row_offset.channels = shape.in.channels;
   work.out.bias = nullptr;
-  work.out.accumulate = write == GradWrite::accumulate;
-  work.out.vectors = has_vectors<T>(dx, ins);
-  const bool vectors = has_vectors<T>(dy, outs) && has_vectors<T>(weight, ins);
+  work.out.accumulate = args.write == GradWrite::accumulate;
+  work.out.vectors = has_vectors<T>(args.dx, ins);
+  const bool vectors = has_vectors<T>(args.dy, outs) && has_vectors<T>(args.weight, ins);
   const int64_t pixels =
-      launch.batch * ceil_div(shape.in.height, stride) * ceil_div(shape.in.width, stride);
+      args.launch.batch * ceil_div(shape.in.height, stride) * ceil_div(shape.in.width, stride);
   launch_pixel_gemm<Math>(pass, pixels, ins, shape.groups * stride * stride, vectors,
-                          launch.stream);
+                          args.launch.stream);
 }
 
-template void conv2d_input_grad<Fp32>(void*, const void*, const void*, const Conv2dShape&,
-                                      GradWrite, void*, const Launch&);
-template void conv2d_input_grad<Tf32>(void*, const void*, const void*, const Conv2dShape&,
-                                      GradWrite, void*, const Launch&);
-template void conv2d_input_grad<Bf16>(void*, const void*, const void*, const Conv2dShape&,
-                                      GradWrite, void*, const Launch&);
+template void conv2d_input_grad<Fp32>(const ConvInputGrad&, const Conv2dShape&);
+template void conv2d_input_grad<Tf32>(const ConvInputGrad&, const Conv2dShape&);
+template void conv2d_input_grad<Bf16>(const ConvInputGrad&, const Conv2dShape&);
 
 }  // namespace sculpt::kernels::cuda

@@ -185,61 +185,52 @@ size_t LibraryConvolutions::output_sums_bytes(const Conv2dShape& shape, int64_t 
   return native_.conv2d.output_sums_bytes(shape, max_batch);
 }
 
-void LibraryConvolutions::forward(void* y, ChannelSums* sums, const void* x, const void* weight,
-                                  const void* bias, const Conv2dShape& shape, void* workspace,
-                                  const Launch& launch) {
-  LibraryPlan* const plan = chosen_plan(shape, launch.batch, ConvPass::forward, false);
-  if (plan == nullptr)
-    return native_.conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
-  if (sums != nullptr) sums->chunks = 0;
-  run_plan(*plan, y, x, weight, workspace, launch.stream);
-  if (bias == nullptr) return;
+void LibraryConvolutions::forward(const ConvForward& args, const Conv2dShape& shape) {
+  LibraryPlan* const plan = chosen_plan(shape, args.launch.batch, ConvPass::forward, false);
+  if (plan == nullptr) return native_.conv2d.forward(args, shape);
+  if (args.sums != nullptr) args.sums->chunks = 0;
+  run_plan(*plan, args.y, args.x, args.weight, args.workspace, args.launch.stream);
+  if (args.bias == nullptr) return;
   if (precision_ == Precision::bf16)
-    add_bias<bf16>(y, bias, shape.out, launch);
+    add_bias<bf16>(args.y, args.bias, shape.out, args.launch);
   else
-    add_bias<float>(y, bias, shape.out, launch);
+    add_bias<float>(args.y, args.bias, shape.out, args.launch);
 }
 
-void LibraryConvolutions::input_grad(void* dx, const void* dy, const void* weight,
-                                     const Conv2dShape& shape, GradWrite write, void* workspace,
-                                     const Launch& launch) {
-  LibraryPlan* const plan =
-      chosen_plan(shape, launch.batch, ConvPass::input_grad, write == GradWrite::accumulate);
-  if (plan == nullptr)
-    return native_.conv2d.input_grad(dx, dy, weight, shape, write, workspace, launch);
-  run_plan(*plan, dx, dy, weight, workspace, launch.stream);
+void LibraryConvolutions::input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
+  LibraryPlan* const plan = chosen_plan(shape, args.launch.batch, ConvPass::input_grad,
+                                        args.write == GradWrite::accumulate);
+  if (plan == nullptr) return native_.conv2d.input_grad(args, shape);
+  run_plan(*plan, args.dx, args.dy, args.weight, args.workspace, args.launch.stream);
 }
 
-void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy,
-                                          const void* x, const Conv2dShape& shape, GradWrite write,
-                                          void* workspace, const Launch& launch) const {
-  run_plan(plan, workspace, dy, x,
-           static_cast<std::byte*>(workspace) + gradient_bytes(ConvPass::weight_grad, shape),
-           launch.stream);
+void LibraryConvolutions::run_weight_grad(LibraryPlan& plan, const ConvWeightGrad& args,
+                                          const Conv2dShape& shape) const {
+  void* const gradient = args.workspace;
+  void* const plan_workspace =
+      static_cast<std::byte*>(args.workspace) + gradient_bytes(ConvPass::weight_grad, shape);
+  run_plan(plan, gradient, args.dy, args.x, plan_workspace, args.launch.stream);
   if (precision_ == Precision::bf16 && !plan.float_weight_grad())
-    write_weight_grad<bf16>(dweight, workspace, shape, write, launch.stream);
+    write_weight_grad<bf16>(args.dweight, gradient, shape, args.write, args.launch.stream);
   else
-    write_weight_grad<float>(dweight, workspace, shape, write, launch.stream);
+    write_weight_grad<float>(args.dweight, gradient, shape, args.write, args.launch.stream);
 }
 
-void LibraryConvolutions::bias_grad(void* dbias, const void* dy, const Conv2dShape& shape,
-                                    GradWrite write, void* workspace, const Launch& launch) const {
+void LibraryConvolutions::bias_grad(const ConvWeightGrad& args,
+                                    const ActivationShape& dy_shape) const {
   if (precision_ == Precision::bf16)
-    conv2d_bias_grad<bf16>(dbias, dy, shape, write, workspace, launch);
+    conv2d_bias_grad<bf16>(args, dy_shape);
   else
-    conv2d_bias_grad<float>(dbias, dy, shape, write, workspace, launch);
+    conv2d_bias_grad<float>(args, dy_shape);
 }
 
-void LibraryConvolutions::weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                                      const Conv2dShape& shape, GradWrite write, void* workspace,
-                                      const Launch& launch) {
-  LibraryPlan* const plan = chosen_plan(shape, launch.batch, ConvPass::weight_grad, false);
-  if (plan == nullptr)
-    return native_.conv2d.weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
-  run_weight_grad(*plan, dweight, dy, x, shape, write, workspace, launch);
+void LibraryConvolutions::weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
+  LibraryPlan* const plan = chosen_plan(shape, args.launch.batch, ConvPass::weight_grad, false);
+  if (plan == nullptr) return native_.conv2d.weight_grad(args, shape);
+  run_weight_grad(*plan, args, shape);
   // The kernels launched so far have consumed the library's weight gradient, so its memory is free
   // for the partial sums of the bias gradient.
-  if (dbias != nullptr) bias_grad(dbias, dy, shape, write, workspace, launch);
+  if (args.dbias != nullptr) bias_grad(args, shape.out);
 }
 
 std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
@@ -257,20 +248,33 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
   for (const Scratch* scratch : {&x, &y, &weight, &workspace, &sums})
     if (scratch->data() == nullptr) return std::nullopt;
 
-  const Launch launch = {p.batch, native_.stream};
   const bool with_sums = bytes_of_sums > 0;
   ChannelSums channel_sums = {static_cast<double*>(sums.data())};
+  const Launch launch = {p.batch, native_.stream};
+  const ConvForward forward = {.y = y.data(),
+                               .x = x.data(),
+                               .weight = weight.data(),
+                               .sums = with_sums ? &channel_sums : nullptr,
+                               .workspace = workspace.data(),
+                               .launch = launch};
+  const ConvInputGrad input_grad = {.dx = x.data(),
+                                    .dy = y.data(),
+                                    .weight = weight.data(),
+                                    .workspace = workspace.data(),
+                                    .launch = launch};
+  const ConvWeightGrad weight_grad = {.dweight = weight.data(),
+                                      .dy = y.data(),
+                                      .x = x.data(),
+                                      .workspace = workspace.data(),
+                                      .launch = launch};
   const auto native = [&] {
     switch (p.pass) {
       case ConvPass::forward:
-        return native_.conv2d.forward(y.data(), with_sums ? &channel_sums : nullptr, x.data(),
-                                      weight.data(), nullptr, shape, workspace.data(), launch);
+        return native_.conv2d.forward(forward, shape);
       case ConvPass::input_grad:
-        return native_.conv2d.input_grad(x.data(), y.data(), weight.data(), shape,
-                                         GradWrite::overwrite, workspace.data(), launch);
+        return native_.conv2d.input_grad(input_grad, shape);
       case ConvPass::weight_grad:
-        return native_.conv2d.weight_grad(weight.data(), nullptr, y.data(), x.data(), shape,
-                                          GradWrite::overwrite, workspace.data(), launch);
+        return native_.conv2d.weight_grad(weight_grad, shape);
     }
   };
   const auto library = [&] {
@@ -280,13 +284,16 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
         // Without our sums, batch norm must read y to compute them. That takes as much work as the
         // bias gradient, which is timed in its place.
         if (with_sums)
-          bias_grad(sums.data(), y.data(), shape, GradWrite::overwrite, workspace.data(), launch);
+          bias_grad({.dbias = sums.data(),
+                     .dy = y.data(),
+                     .workspace = workspace.data(),
+                     .launch = launch},
+                    shape.out);
         return;
       case ConvPass::input_grad:
         return run_plan(plan, x.data(), y.data(), weight.data(), workspace.data(), launch.stream);
       case ConvPass::weight_grad:
-        return run_weight_grad(plan, weight.data(), y.data(), x.data(), shape, GradWrite::overwrite,
-                               workspace.data(), launch);
+        return run_weight_grad(plan, weight_grad, shape);
     }
   };
   return Timing{median_microseconds(native, launch.stream),
@@ -295,69 +302,63 @@ std::optional<Timing> LibraryConvolutions::measure(LibraryPlan& plan,
 
 namespace {
 
-// Kernel tables hold plain functions without state, so there is one slot, with a set of functions,
-// for each precision with and without measuring. The objects are never destroyed, because at the
-// end of the process the library may be unloaded before its plans.
-constexpr int kSlots = 6;
-std::array<LibraryConvolutions*, kSlots> convolutions = {};
-
-template <int slot>
-LibraryTables tables_of_slot() {
-  static LibraryConvolutions*& conv = convolutions[slot];
+/// The tables of one precision, with choices that are measured or not. Kernel tables hold plain
+/// functions without state, so each combination has a set of functions of its own and an object
+/// that they share. The object is created at the first call and never destroyed, because at the end
+/// of the process the library may be unloaded before its plans.
+template <Precision precision, bool measures>
+LibraryTables tables_of(const Backend& native, const ConvLibrary& library, Chooser& chooser) {
+  static LibraryConvolutions& conv = *new LibraryConvolutions(native, precision, library, chooser);
   return {
-      {.workspace_bytes = [](const Conv2dShape& shape,
-                             int64_t max_batch) { return conv->workspace_bytes(shape, max_batch); },
-       .forward =
-           [](void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
-              const Conv2dShape& shape, void* workspace, const Launch& launch) {
-             conv->forward(y, sums, x, weight, bias, shape, workspace, launch);
-           },
-       .input_grad =
-           [](void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-              GradWrite write, void* workspace, const Launch& launch) {
-             conv->input_grad(dx, dy, weight, shape, write, workspace, launch);
-           },
-       .weight_grad =
-           [](void* dweight, void* dbias, const void* dy, const void* x, const Conv2dShape& shape,
-              GradWrite write, void* workspace, const Launch& launch) {
-             conv->weight_grad(dweight, dbias, dy, x, shape, write, workspace, launch);
-           },
-       .output_sums_bytes =
-           [](const Conv2dShape& shape, int64_t max_batch) {
-             return conv->output_sums_bytes(shape, max_batch);
-           }},
-      {.workspace_bytes =
-           [](const LinearShape& shape, int64_t max_batch) {
-             return conv->workspace_bytes(as_conv2d(shape), max_batch);
-           },
-       .forward =
-           [](void* y, const void* x, const void* weight, const void* bias,
-              const LinearShape& shape, void* workspace, const Launch& launch) {
-             conv->forward(y, nullptr, x, weight, bias, as_conv2d(shape), workspace, launch);
-           },
-       .input_grad =
-           [](void* dx, const void* dy, const void* weight, const LinearShape& shape,
-              GradWrite write, void* workspace, const Launch& launch) {
-             conv->input_grad(dx, dy, weight, as_conv2d(shape), write, workspace, launch);
-           },
-       .weight_grad =
-           [](void* dweight, void* dbias, const void* dy, const void* x, const LinearShape& shape,
-              GradWrite write, void* workspace, const Launch& launch) {
-             conv->weight_grad(dweight, dbias, dy, x, as_conv2d(shape), write, workspace, launch);
-           }}};
+      .conv2d = {.workspace_bytes =
+                     [](const Conv2dShape& shape, int64_t max_batch) {
+                       return conv.workspace_bytes(shape, max_batch);
+                     },
+                 .forward = [](const ConvForward& args,
+                               const Conv2dShape& shape) { conv.forward(args, shape); },
+                 .input_grad = [](const ConvInputGrad& args,
+                                  const Conv2dShape& shape) { conv.input_grad(args, shape); },
+                 .weight_grad = [](const ConvWeightGrad& args,
+                                   const Conv2dShape& shape) { conv.weight_grad(args, shape); },
+                 .output_sums_bytes =
+                     [](const Conv2dShape& shape, int64_t max_batch) {
+                       return conv.output_sums_bytes(shape, max_batch);
+                     }},
+      .linear = {
+          .workspace_bytes =
+              [](const LinearShape& shape, int64_t max_batch) {
+                return conv.workspace_bytes(as_conv2d(shape), max_batch);
+              },
+          .forward = [](const ConvForward& args,
+                        const LinearShape& shape) { conv.forward(args, as_conv2d(shape)); },
+          .input_grad = [](const ConvInputGrad& args,
+                           const LinearShape& shape) { conv.input_grad(args, as_conv2d(shape)); },
+          .weight_grad =
+              [](const ConvWeightGrad& args, const LinearShape& shape) {
+                conv.weight_grad(args, as_conv2d(shape));
+              }}};
+}
+
+template <bool measures>
+LibraryTables tables_for(const Backend& native, Precision precision, const ConvLibrary& library,
+                         Chooser& chooser) {
+  switch (precision) {
+    case Precision::fp32:
+      return tables_of<Precision::fp32, measures>(native, library, chooser);
+    case Precision::tf32:
+      return tables_of<Precision::tf32, measures>(native, library, chooser);
+    case Precision::bf16:
+      break;
+  }
+  return tables_of<Precision::bf16, measures>(native, library, chooser);
 }
 
 }  // namespace
 
 LibraryTables library_tables(const Backend& native, Precision precision, const ConvLibrary& library,
                              Chooser& chooser) {
-  constexpr LibraryTables (*kTables[kSlots])() = {tables_of_slot<0>, tables_of_slot<1>,
-                                                  tables_of_slot<2>, tables_of_slot<3>,
-                                                  tables_of_slot<4>, tables_of_slot<5>};
-  const int slot = 2 * static_cast<int>(precision) + (chooser.measures() ? 1 : 0);
-  auto& conv = convolutions[static_cast<size_t>(slot)];
-  if (conv == nullptr) conv = new LibraryConvolutions(native, precision, library, chooser);
-  return kTables[slot]();
+  return chooser.measures() ? tables_for<true>(native, precision, library, chooser)
+                            : tables_for<false>(native, precision, library, chooser);
 }
 
 }  // namespace sculpt::kernels::cuda

@@ -24,14 +24,10 @@ class LibraryConvolutions {
   // The functions of kernels/conv2d.h.
   size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
   /// If a library computes the forward pass, it leaves no sums.
-  void forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
-               const Conv2dShape& shape, void* workspace, const Launch& launch);
+  void forward(const ConvForward& args, const Conv2dShape& shape);
   size_t output_sums_bytes(const Conv2dShape& shape, int64_t max_batch);
-  void input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                  GradWrite write, void* workspace, const Launch& launch);
-  void weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                   const Conv2dShape& shape, GradWrite write, void* workspace,
-                   const Launch& launch);
+  void input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
+  void weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);
 
  private:
   using ShapeKey = std::array<int64_t, 11>;
@@ -58,11 +54,9 @@ class LibraryConvolutions {
   Choice choose(Layer& layer, const Conv2dShape& shape, int64_t batch, ConvPass pass);
   /// Returns the plan to run, or null if our kernel is to run.
   LibraryPlan* chosen_plan(const Conv2dShape& shape, int64_t batch, ConvPass pass, bool accumulate);
-  void run_weight_grad(LibraryPlan& plan, void* dweight, const void* dy, const void* x,
-                       const Conv2dShape& shape, GradWrite write, void* workspace,
-                       const Launch& launch) const;
-  void bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
-                 void* workspace, const Launch& launch) const;
+  void run_weight_grad(LibraryPlan& plan, const ConvWeightGrad& args,
+                       const Conv2dShape& shape) const;
+  void bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shape) const;
   std::optional<Timing> measure(LibraryPlan& plan, const LibraryProblem& problem) const;
 
   const Backend& native_;

@@ -19,11 +19,10 @@ inline Conv2dShape as_conv2d(const LinearShape& shape) {
 template <class T>
 void add_bias(void* y, const void* bias, const ActivationShape& shape, const Launch& launch);
 
-/// dbias [out] (=, +=) sum over images and pixels of dy. Needs a workspace of
-/// conv2d_workspace_bytes().
+/// args.dbias [out] (=, +=) sum over images and pixels of dy. Ignores x and dweight. Needs a
+/// workspace of conv2d_workspace_bytes().
 template <class T>
-void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
-                      void* workspace, const Launch& launch);
+void conv2d_bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shape);
 
 /// dweight OIHW (=, +=) the gradient, whose order is O, kh, kw, I / groups and whose elements are
 /// T.

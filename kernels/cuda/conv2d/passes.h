@@ -24,19 +24,15 @@ auto with_math(Precision precision, const Body& body) {
 }
 
 template <class Math>
-void conv2d_forward(void* y, ChannelSums* sums, const void* x, const void* weight, const void* bias,
-                    const Conv2dShape& shape, void* workspace, const Launch& launch);
+void conv2d_forward(const ConvForward& args, const Conv2dShape& shape);
 
 size_t conv2d_output_sums_bytes(const Conv2dShape& shape, int64_t max_batch);
 
 template <class Math>
-void conv2d_input_grad(void* dx, const void* dy, const void* weight, const Conv2dShape& shape,
-                       GradWrite write, void* workspace, const Launch& launch);
+void conv2d_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
 
 template <class Math>
-void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                        const Conv2dShape& shape, GradWrite write, void* workspace,
-                        const Launch& launch);
+void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);
 
 /// Returns the bytes of scratch for the weight gradient. The other passes need none.
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch);

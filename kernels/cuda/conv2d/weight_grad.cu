@@ -113,8 +113,8 @@ int64_t split_unit(const Conv2dShape& shape) {
 
 /// Launches the GEMM. Rows are channels, often fewer than the 128 rows of a tile; there are many
 /// columns.
-template <class Math, class ConvPass>
-void launch_gemm(const ConvPass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
+template <class Math, GemmPass<typename Math::Element> Pass>
+void launch_gemm(const Pass& pass, int64_t m, int64_t n, int64_t count, bool vectors,
                  void* stream) {
   auto run = [&](auto tile, auto with_vectors) {
     launch_implicit_gemm<Math, decltype(tile), decltype(with_vectors)::value>(pass, m, n, count,
@@ -133,8 +133,8 @@ void launch_gemm(const ConvPass& pass, int64_t m, int64_t n, int64_t count, bool
 }
 
 template <class Math>
-void gemm_weight_grad(float* partials, const void* dy, const void* x, const Conv2dShape& shape,
-                      const Splits& splits, const Launch& launch) {
+void gemm_weight_grad(float* partials, const ConvWeightGrad& args, const Conv2dShape& shape,
+                      const Splits& splits) {
   using T = typename Math::Element;
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();
@@ -143,12 +143,12 @@ void gemm_weight_grad(float* partials, const void* dy, const void* x, const Conv
   pass.group_ins = static_cast<int>(ins);
   pass.weights = shape.weight_count();
   auto& work = pass.first;
-  work.b = input_windows<T>(x, shape, launch.batch);
+  work.b = input_windows<T>(args.x, shape, args.launch.batch);
   work.m = static_cast<int>(outs);
   work.n = work.b.columns;
   work.k_begin = 0;
   work.k_end = static_cast<int>(splits.length);
-  work.a.data = static_cast<const T*>(dy);
+  work.a.data = static_cast<const T*>(args.dy);
   work.a.rows = work.b.rows;
   work.a.columns = work.m;
   work.a.pitch = shape.out.channels;
@@ -157,16 +157,25 @@ void gemm_weight_grad(float* partials, const void* dy, const void* x, const Conv
               .bias = nullptr,
               .accumulate = false,
               .vectors = has_vectors<float>(partials, work.n)};
-  const bool vectors = has_vectors<T>(dy, outs) && has_vectors<T>(x, ins);
-  launch_gemm<Math>(pass, outs, work.n, shape.groups * splits.count, vectors, launch.stream);
+  const bool vectors = has_vectors<T>(args.dy, outs) && has_vectors<T>(args.x, ins);
+  launch_gemm<Math>(pass, outs, work.n, shape.groups * splits.count, vectors, args.launch.stream);
 }
 
-void launch_add_partials(void* grad, const float* partials, int64_t count, int64_t splits,
-                         int64_t taps, int64_t channels, GradWrite write, void* stream) {
-  SCULPT_LAUNCH(add_partials, dim3(static_cast<unsigned>(ceil_div(count, kWarp))),
-                dim3(kWarp, kSumRows), 0, stream, static_cast<float*>(grad), partials, count,
-                static_cast<int>(splits), static_cast<int>(taps), static_cast<int>(channels),
-                write == GradWrite::accumulate);
+/// Partial sums [splits][count] of the elements of a gradient, which are [out][taps][channels].
+struct Partials {
+  int64_t count = 0;
+  int64_t splits = 0;
+  int64_t taps = 1;
+  int64_t channels = 1;
+};
+
+/// gradient (=, +=) the sums of `partials` over the splits, as `args` says.
+void launch_add_partials(void* gradient, const float* partials, const Partials& of,
+                         const ConvWeightGrad& args) {
+  SCULPT_LAUNCH(add_partials, dim3(static_cast<unsigned>(ceil_div(of.count, kWarp))),
+                dim3(kWarp, kSumRows), 0, args.launch.stream, static_cast<float*>(gradient),
+                partials, of.count, static_cast<int>(of.splits), static_cast<int>(of.taps),
+                static_cast<int>(of.channels), args.write == GradWrite::accumulate);
 }
 
 }  // namespace
@@ -180,47 +189,42 @@ size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
 }
 
 template <class T>
-void conv2d_bias_grad(void* dbias, const void* dy, const Conv2dShape& shape, GradWrite write,
-                      void* workspace, const Launch& launch) {
-  auto* partials = static_cast<float*>(workspace);
-  const int64_t pixels = launch.batch * shape.out.height * shape.out.width;
-  const int64_t channels = shape.out.channels;
+void conv2d_bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shape) {
+  auto* partials = static_cast<float*>(args.workspace);
+  const int64_t pixels = args.launch.batch * dy_shape.height * dy_shape.width;
+  const int64_t channels = dy_shape.channels;
   const Splits splits = make_splits(pixels, kBiasSplits, kBiasUnit);
   const dim3 grid(static_cast<unsigned>(splits.count),
                   static_cast<unsigned>(ceil_div(channels, kWarp)));
-  SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, launch.stream, partials,
-                static_cast<const T*>(dy), pixels, splits.length, static_cast<int>(channels));
-  launch_add_partials(dbias, partials, channels, splits.count, 1, 1, write, launch.stream);
+  SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, args.launch.stream, partials,
+                static_cast<const T*>(args.dy), pixels, splits.length, static_cast<int>(channels));
+  launch_add_partials(args.dbias, partials, {.count = channels, .splits = splits.count}, args);
 }
 
-template void conv2d_bias_grad<float>(void*, const void*, const Conv2dShape&, GradWrite, void*,
-                                      const Launch&);
-template void conv2d_bias_grad<bf16>(void*, const void*, const Conv2dShape&, GradWrite, void*,
-                                     const Launch&);
+template void conv2d_bias_grad<float>(const ConvWeightGrad&, const ActivationShape&);
+template void conv2d_bias_grad<bf16>(const ConvWeightGrad&, const ActivationShape&);
 
 template <class Math>
-void conv2d_weight_grad(void* dweight, void* dbias, const void* dy, const void* x,
-                        const Conv2dShape& shape, GradWrite write, void* workspace,
-                        const Launch& launch) {
+void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
-  auto* partials = static_cast<float*>(workspace);
-  const int64_t pixels = launch.batch * shape.out.height * shape.out.width;
+  auto* partials = static_cast<float*>(args.workspace);
+  const int64_t pixels = args.launch.batch * shape.out.height * shape.out.width;
   const Splits splits = make_splits(pixels, wanted_splits(shape), split_unit(shape));
   if (prefers_direct(shape))
-    direct_weight_grad<T>(partials, dy, x, shape, splits, launch);
+    direct_weight_grad<T>(partials, args, shape, splits);
   else
-    gemm_weight_grad<Math>(partials, dy, x, shape, splits, launch);
-  launch_add_partials(dweight, partials, shape.weight_count(), splits.count,
-                      shape.kernel_h * shape.kernel_w, shape.in_channels_per_group(), write,
-                      launch.stream);
-  if (dbias != nullptr) conv2d_bias_grad<T>(dbias, dy, shape, write, partials, launch);
+    gemm_weight_grad<Math>(partials, args, shape, splits);
+  launch_add_partials(args.dweight, partials,
+                      {.count = shape.weight_count(),
+                       .splits = splits.count,
+                       .taps = shape.kernel_h * shape.kernel_w,
+                       .channels = shape.in_channels_per_group()},
+                      args);
+  if (args.dbias != nullptr) conv2d_bias_grad<T>(args, shape.out);
 }
 
-template void conv2d_weight_grad<Fp32>(void*, void*, const void*, const void*, const Conv2dShape&,
-                                       GradWrite, void*, const Launch&);
-template void conv2d_weight_grad<Tf32>(void*, void*, const void*, const void*, const Conv2dShape&,
-                                       GradWrite, void*, const Launch&);
-template void conv2d_weight_grad<Bf16>(void*, void*, const void*, const void*, const Conv2dShape&,
-                                       GradWrite, void*, const Launch&);
+template void conv2d_weight_grad<Fp32>(const ConvWeightGrad&, const Conv2dShape&);
+template void conv2d_weight_grad<Tf32>(const ConvWeightGrad&, const Conv2dShape&);
+template void conv2d_weight_grad<Bf16>(const ConvWeightGrad&, const Conv2dShape&);
 
 }  // namespace sculpt::kernels::cuda

@@ -47,10 +47,28 @@ struct Step {
     Array weight(b, random_values(shape.weight_count(), 3)), dweight(b, weight.values());
     Array bias(b, random_values(shape.out.channels, 4)), dbias(b, bias.values());
     void* const workspace = b.memory->allocate(conv.workspace_bytes(shape, max_batch));
-    conv.forward(y.data(), nullptr, x.data(), weight.data(), bias.data(), shape, workspace, launch);
-    conv.input_grad(dx.data(), dy.data(), weight.data(), shape, write, workspace, launch);
-    conv.weight_grad(dweight.data(), dbias.data(), dy.data(), x.data(), shape, write, workspace,
-                     launch);
+    conv.forward({.y = y.data(),
+                  .x = x.data(),
+                  .weight = weight.data(),
+                  .bias = bias.data(),
+                  .workspace = workspace,
+                  .launch = launch},
+                 shape);
+    conv.input_grad({.dx = dx.data(),
+                     .write = write,
+                     .dy = dy.data(),
+                     .weight = weight.data(),
+                     .workspace = workspace,
+                     .launch = launch},
+                    shape);
+    conv.weight_grad({.dweight = dweight.data(),
+                      .dbias = dbias.data(),
+                      .write = write,
+                      .dy = dy.data(),
+                      .x = x.data(),
+                      .workspace = workspace,
+                      .launch = launch},
+                     shape);
     b.memory->free(workspace);
     results = {y.values(), dx.values(), dweight.values(), dbias.values()};
   }
@@ -104,11 +122,19 @@ TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: a backend's tables lead t
     DeviceScratch x(backend, 4096), y(backend, 4096), weight(backend, 4096);
     DeviceScratch workspace(backend, std::max(backend.linear.workspace_bytes(shape, 2),
                                               backend.conv2d.workspace_bytes(image, 2)));
-    backend.linear.forward(y.data(), x.data(), weight.data(), nullptr, shape, workspace.data(),
-                           launch);
+    backend.linear.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = weight.data(),
+                            .workspace = workspace.data(),
+                            .launch = launch},
+                           shape);
     CHECK(library.runs == 1);
-    backend.conv2d.forward(y.data(), nullptr, x.data(), weight.data(), nullptr, image,
-                           workspace.data(), launch);
+    backend.conv2d.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = weight.data(),
+                            .workspace = workspace.data(),
+                            .launch = launch},
+                           image);
     CHECK(library.runs == 2);
   }
 }
@@ -242,7 +268,7 @@ TEST_CASE_FIXTURE(FreshLibrary,
   const Conv2dShape shape = small_shape();
   conv.workspace_bytes(shape, 2);
   CHECK_THROWS_AS(
-      conv.forward(nullptr, nullptr, nullptr, nullptr, nullptr, shape, nullptr, {3, nullptr}),
+      conv.forward({.y = nullptr, .x = nullptr, .weight = nullptr, .launch = {3, nullptr}}, shape),
       sculpt::Error);
 }
 
@@ -282,11 +308,9 @@ int forwards_with_sums = 0, forwards_without = 0;
 Backend counting_backend() {
   forwards_with_sums = forwards_without = 0;
   Backend counting = fp32_backend();
-  counting.conv2d.forward = [](void* y, ChannelSums* sums, const void* x, const void* weight,
-                               const void* bias, const Conv2dShape& shape, void* workspace,
-                               const Launch& launch) {
-    ++(sums != nullptr ? forwards_with_sums : forwards_without);
-    fp32_backend().conv2d.forward(y, sums, x, weight, bias, shape, workspace, launch);
+  counting.conv2d.forward = [](const ConvForward& args, const Conv2dShape& shape) {
+    ++(args.sums != nullptr ? forwards_with_sums : forwards_without);
+    fp32_backend().conv2d.forward(args, shape);
   };
   return counting;
 }
@@ -345,8 +369,13 @@ TEST_CASE_FIXTURE(FreshLibrary,
   Array weight(b, random_values(shape.weight_count(), 3));
   DeviceScratch workspace(b, conv.workspace_bytes(shape, kBatch));
   ChannelSums sums = {nullptr, 7};
-  conv.forward(y.data(), &sums, x.data(), weight.data(), nullptr, shape, workspace.data(),
-               make_launch(b, kBatch));
+  conv.forward({.y = y.data(),
+                .x = x.data(),
+                .weight = weight.data(),
+                .sums = &sums,
+                .workspace = workspace.data(),
+                .launch = make_launch(b, kBatch)},
+               shape);
   CHECK(sums.chunks == 0);
 
   fresh_library().refuses = [](const LibraryProblem&) { return true; };

@@ -153,8 +153,12 @@ TEST_CASE("a library plans and runs on the backend's device") {
                           backend.memory);
     for (sculpt::Buffer* buffer : {&x, &y, &weight})
       backend.memory->zero(buffer->data(), buffer->bytes());
-    backend.conv2d.forward(y.data(), nullptr, x.data(), weight.data(), nullptr, shape,
-                           workspace.data(), {1, backend.stream});
+    backend.conv2d.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = weight.data(),
+                            .workspace = workspace.data(),
+                            .launch = {1, backend.stream}},
+                           shape);
   });
   CHECK(planned_on == 1);
   CHECK(ran_on == 1);

@@ -1,6 +1,6 @@
 #pragma once
-// The gradient of weights, as used by the convolution and the fully connected layer. All offsets
-// and strides are in floats.
+// The loop nest of weight gradients, which the convolution and the fully connected layer share. All
+// offsets and strides are in floats.
 
 #include <cstdint>
 
@@ -50,5 +50,9 @@ struct TapWeightGrad {
 /// Computes the gradient on all threads. Each element is summed by one thread, in an order that
 /// depends on the sizes only.
 void tap_weight_grad(const TapWeightGrad& grad);
+
+/// dbias[g,o] (=, +=) sum_{b,i,j} dy[b,g,o,i,j], on all threads. Reads no member of x, the weight
+/// or the taps.
+void tap_bias_grad(const TapWeightGrad& grad);
 
 }  // namespace SCULPT_ISA_NAMESPACE
