@@ -18,14 +18,20 @@ struct LossSums {
   int64_t correct = 0;  ///< images whose largest logit (first on ties) is the label's
 };
 
+struct LossArguments {
+  LossSums* sums = nullptr;  ///< the batch's sums are added to it; in the backend's memory
+  void* dlogits = nullptr;   ///< null: no gradient is computed (evaluation)
+  const void* logits = nullptr;
+  const int32_t* labels = nullptr;  ///< [batch], in [0, classes)
+  int64_t classes = 0;
+  float label_smoothing = 0;  ///< in [0, 1)
+  void* workspace = nullptr;  ///< LossKernels::workspace_bytes()
+  Launch launch;
+};
+
 struct LossKernels {
   size_t (*workspace_bytes)(int64_t classes, int64_t max_batch);
-
-  /// Adds the batch's sums to *sums. labels: [batch] in [0, classes). dlogits may be null
-  /// (evaluation).
-  void (*softmax_cross_entropy)(LossSums* sums, void* dlogits, const void* logits,
-                                const int32_t* labels, int64_t classes, float label_smoothing,
-                                void* workspace, const Launch& launch);
+  void (*softmax_cross_entropy)(const LossArguments& args);
 };
 
 }  // namespace sculpt::kernels

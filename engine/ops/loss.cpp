@@ -21,10 +21,15 @@ void SoftmaxCrossEntropy::prepare(const Graph& graph) {
 void SoftmaxCrossEntropy::forward(const Replay& r) {
   if (labels_ == nullptr) return;
   const bool gradient = r.mode != Mode::eval;
-  auto* sums = reinterpret_cast<kernels::LossSums*>(sums_.device());
   backend_->loss.softmax_cross_entropy(
-      sums, gradient ? dlogits_.data() : nullptr, r.data(inputs[0]), labels_, shape_.channels,
-      r.mode == Mode::train ? label_smoothing_ : 0.0f, r.workspace(), r.launch);
+      {.sums = reinterpret_cast<kernels::LossSums*>(sums_.device()),
+       .dlogits = gradient ? dlogits_.data() : nullptr,
+       .logits = r.data(inputs[0]),
+       .labels = labels_,
+       .classes = shape_.channels,
+       .label_smoothing = r.mode == Mode::train ? label_smoothing_ : 0.0f,
+       .workspace = r.workspace(),
+       .launch = r.launch});
 }
 
 void SoftmaxCrossEntropy::backward(const Replay& r) {

@@ -57,47 +57,46 @@ ImageLoss image_loss(float* dlogits, const float* logits, int32_t label, int64_t
 // in image order, whatever the number of threads.
 constexpr int64_t kChunkBlocks = 32;
 
-void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,
-                           int64_t classes, float label_smoothing, void* /*workspace*/,
-                           const Launch& launch) {
-  const double grad_scale = 1.0 / static_cast<double>(launch.batch);
-  const int64_t block_stride = classes * kLanes;
+void softmax_cross_entropy(const LossArguments& args) {
+  const int64_t batch = args.launch.batch;
+  const double grad_scale = 1.0 / static_cast<double>(batch);
+  const int64_t block_stride = args.classes * kLanes;
   LossSums total;
-  for (int64_t first = 0; first < blocks_of(launch.batch); first += kChunkBlocks) {
+  for (int64_t first = 0; first < blocks_of(batch); first += kChunkBlocks) {
     ImageLoss images[kChunkBlocks * kLanes];
-    const int64_t left = blocks_of(launch.batch) - first;
+    const int64_t left = blocks_of(batch) - first;
     const int64_t blocks = left < kChunkBlocks ? left : kChunkBlocks;
     parallel_for(blocks, [&](int64_t begin, int64_t end, int) {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t block = first + b;
-        const float* in = static_cast<const float*>(logits) + block * block_stride;
+        const float* in = floats(args.logits) + block * block_stride;
         float* out =
-            dlogits == nullptr ? nullptr : static_cast<float*>(dlogits) + block * block_stride;
-        const int64_t used = used_lanes(launch.batch, block);
+            args.dlogits == nullptr ? nullptr : floats(args.dlogits) + block * block_stride;
+        const int64_t used = used_lanes(batch, block);
         for (int64_t lane = 0; lane < used; ++lane)
-          images[b * kLanes + lane] =
-              image_loss(out == nullptr ? nullptr : out + lane, in + lane,
-                         labels[block * kLanes + lane], classes, label_smoothing, grad_scale);
+          images[b * kLanes + lane] = image_loss(out == nullptr ? nullptr : out + lane, in + lane,
+                                                 args.labels[block * kLanes + lane], args.classes,
+                                                 args.label_smoothing, grad_scale);
         if (out == nullptr) continue;
-        for (int64_t k = 0; k < classes; ++k)
+        for (int64_t k = 0; k < args.classes; ++k)
           for (int64_t lane = used; lane < kLanes; ++lane)
             out[k * kLanes + lane] = 0;
       }
     });
-    const int64_t end = launch.batch - first * kLanes;
+    const int64_t end = batch - first * kLanes;
     for (int64_t i = 0; i < blocks * kLanes && i < end; ++i) {
       total.loss += images[i].loss;
       total.correct += images[i].correct ? 1 : 0;
     }
   }
-  sums->loss += total.loss;
-  sums->correct += total.correct;
+  args.sums->loss += total.loss;
+  args.sums->correct += total.correct;
 }
 
 }  // namespace
 
 LossKernels loss_kernels() {
-  return {workspace_bytes, softmax_cross_entropy};
+  return {.workspace_bytes = workspace_bytes, .softmax_cross_entropy = softmax_cross_entropy};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE

@@ -109,22 +109,23 @@ size_t workspace_bytes(int64_t /*classes*/, int64_t max_batch) {
 }
 
 template <class T>
-void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,
-                           int64_t classes, float label_smoothing, void* workspace,
-                           const Launch& launch) {
-  auto* losses = static_cast<ImageLoss*>(workspace);
+void softmax_cross_entropy(const LossArguments& args) {
+  const Launch& launch = args.launch;
+  auto* losses = static_cast<ImageLoss*>(args.workspace);
   const dim3 grid(static_cast<unsigned>(ceil_div(launch.batch, kThreads / kWarp)));
   SCULPT_LAUNCH((image_losses<T>), grid, dim3(kThreads), 0, launch.stream, losses,
-                static_cast<T*>(dlogits), static_cast<const T*>(logits), labels,
-                static_cast<int>(classes), static_cast<double>(label_smoothing), launch.batch);
-  SCULPT_LAUNCH(add_losses, dim3(1), dim3(kThreads), 0, launch.stream, sums, losses, launch.batch);
+                static_cast<T*>(args.dlogits), static_cast<const T*>(args.logits), args.labels,
+                static_cast<int>(args.classes), static_cast<double>(args.label_smoothing),
+                launch.batch);
+  SCULPT_LAUNCH(add_losses, dim3(1), dim3(kThreads), 0, launch.stream, args.sums, losses,
+                launch.batch);
 }
 
 }  // namespace
 
 template <class T>
 LossKernels loss_kernels() {
-  return {workspace_bytes, softmax_cross_entropy<T>};
+  return {.workspace_bytes = workspace_bytes, .softmax_cross_entropy = softmax_cross_entropy<T>};
 }
 template LossKernels loss_kernels<float>();
 template LossKernels loss_kernels<bf16>();

@@ -9,14 +9,13 @@ size_t workspace_bytes(int64_t, int64_t) {
   return 0;
 }
 
-void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, const int32_t* labels,
-                           int64_t classes, float label_smoothing, void* /*workspace*/,
-                           const Launch& launch) {
+void softmax_cross_entropy(const LossArguments& args) {
   LossSums total;
-  const double smoothing = label_smoothing;
+  const int64_t batch = args.launch.batch, classes = args.classes;
+  const double smoothing = args.label_smoothing;
   const auto count = static_cast<double>(classes);
-  for (int64_t n = 0; n < launch.batch; ++n) {
-    const double* z = doubles(logits) + n * classes;
+  for (int64_t n = 0; n < batch; ++n) {
+    const double* z = doubles(args.logits) + n * classes;
     int64_t winner = 0;
     for (int64_t k = 1; k < classes; ++k)
       if (z[k] > z[winner]) winner = k;
@@ -24,23 +23,22 @@ void softmax_cross_entropy(LossSums* sums, void* dlogits, const void* logits, co
     for (int64_t k = 0; k < classes; ++k)
       exp_sum += std::exp(z[k] - z[winner]);
     for (int64_t k = 0; k < classes; ++k) {
-      const double q = (k == labels[n] ? 1 - smoothing : 0) + smoothing / count;
+      const double q = (k == args.labels[n] ? 1 - smoothing : 0) + smoothing / count;
       const double log_p = z[k] - z[winner] - std::log(exp_sum);
       if (q != 0) total.loss -= q * log_p;
-      if (dlogits != nullptr)
-        doubles(dlogits)[n * classes + k] =
-            (std::exp(log_p) - q) / static_cast<double>(launch.batch);
+      if (args.dlogits != nullptr)
+        doubles(args.dlogits)[n * classes + k] = (std::exp(log_p) - q) / static_cast<double>(batch);
     }
-    total.correct += winner == labels[n] ? 1 : 0;
+    total.correct += winner == args.labels[n] ? 1 : 0;
   }
-  sums->loss += total.loss;
-  sums->correct += total.correct;
+  args.sums->loss += total.loss;
+  args.sums->correct += total.correct;
 }
 
 }  // namespace
 
 LossKernels loss_kernels() {
-  return {workspace_bytes, softmax_cross_entropy};
+  return {.workspace_bytes = workspace_bytes, .softmax_cross_entropy = softmax_cross_entropy};
 }
 
 }  // namespace sculpt::kernels::reference

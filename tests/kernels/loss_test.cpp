@@ -58,8 +58,14 @@ Result run(const Backend& backend, const Case& c, const Values& logits,
   const LossSums before{0.0, 4096};
   const auto evaluate = [&](void* dlogits) {
     DeviceCopy sums(backend, std::vector<LossSums>{before});
-    backend.loss.softmax_cross_entropy(sums.data(), dlogits, z.data(), device_labels.data(),
-                                       c.classes, c.smoothing, scratch.data(), launch);
+    backend.loss.softmax_cross_entropy({.sums = sums.data(),
+                                        .dlogits = dlogits,
+                                        .logits = z.data(),
+                                        .labels = device_labels.data(),
+                                        .classes = c.classes,
+                                        .label_smoothing = c.smoothing,
+                                        .workspace = scratch.data(),
+                                        .launch = launch});
     LossSums result = sums.values()[0];
     result.correct -= before.correct;
     return result;
@@ -120,8 +126,12 @@ TEST_CASE("loss: sums are added to what is there") {
     DeviceScratch scratch(*backend, backend->loss.workspace_bytes(c.classes, c.batch));
     DeviceCopy sums(*backend, std::vector<LossSums>(1));
     const auto add = [&] {
-      backend->loss.softmax_cross_entropy(sums.data(), nullptr, z.data(), labels.data(), c.classes,
-                                          0.0f, scratch.data(), launch);
+      backend->loss.softmax_cross_entropy({.sums = sums.data(),
+                                           .logits = z.data(),
+                                           .labels = labels.data(),
+                                           .classes = c.classes,
+                                           .workspace = scratch.data(),
+                                           .launch = launch});
       return sums.values()[0];
     };
     const LossSums once = add(), twice = add();
