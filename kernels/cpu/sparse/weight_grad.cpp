@@ -52,7 +52,8 @@ GradPass grad_pass(const ConvWeightGrad& args, const SparsePattern& pattern,
 /// The number of entries whose sums are computed at the same time.
 constexpr int kEntries = 4;
 
-/// sums[e] += sum over the tile's pixels of the products of cells of dy and x.
+/// sums[e] += sum over the tile's pixels of the products of cells of dy and x. Each entry has two
+/// chains of additions, so that the latencies of their additions overlap.
 template <int kCount, int kHeight, int kWidth, bool kNeighbours>
 [[gnu::always_inline]] inline void multiply_tile(Vec* sums, const Vec (&dy)[kHeight][kWidth],
                                                  const float* x, const int32_t* offsets,
@@ -70,6 +71,11 @@ template <int kCount, int kHeight, int kWidth, bool kNeighbours>
     sums[e] += sum[e][0] + sum[e][1];
 }
 
+/// Adds the gradients from the pixels of one tile to `gradient`, for all entries. x and dy point at
+/// the cells of the tile's first pixel. to_next: floats from x to the next tile. kNeighbours says
+/// that the cells of neighbouring pixels of a row are neighbours in x, too (stride 1). With
+/// kKeepLanes, `gradient` has one number per entry and lane of a register; otherwise it has one
+/// number per entry.
 template <int kHeight, int kWidth, bool kNeighbours, bool kKeepLanes>
 void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_next,
               float* gradient) {

@@ -32,7 +32,9 @@ class LibraryConvolutions {
  private:
   using ShapeKey = std::array<int64_t, 11>;
   using PlanKey = std::tuple<int64_t, ConvPass, bool>;  ///< batch, pass, accumulate
-  /// The decisions for batches of up to some size.
+  /// The kernels of a network whose largest batch has some size, and the workspace that the network
+  /// allocates for them. Several networks with different largest batches may be alive, so a layer
+  /// has a decision for each size.
   struct Decision {
     size_t workspace_bytes = 0;
     std::map<ConvPass, Choice> choices;

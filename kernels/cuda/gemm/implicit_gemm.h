@@ -180,7 +180,8 @@ struct PlainRows {
   __device__ int64_t operator()(int m) const { return m * pitch; }
 };
 
-/// Writes the sums of one warp, whose first element is (m, n). The sums pass through shared memory,
+/// Writes the sums of one warp, whose first element is (m, n). acc[i][j] is the 16 x 8 block at (16
+/// i, 8 j), spread over the lanes as gemm/math.h describes. The sums pass through shared memory,
 /// 16 rows at a time, so that each lane ends up with neighbouring columns, which are the same in
 /// all of its rows. If column sums are requested, they are in the first rows of `stage` afterwards.
 template <class Tile, class Work, int kM, int kN>
