@@ -20,7 +20,7 @@ constexpr size_t kBytesAtOnce = size_t{1} << 20;  // small, so that slow file sy
 }  // namespace
 
 std::string fetch_hint(const std::string& dataset, const std::string& root) {
-  return fmt::format("`tools/get_data {} --to {}` fetches it", dataset,
+  return fmt::format("`tools/get_data {} --to {}` fetches the data set", dataset,
                      root.empty() ? "DIR" : shell_word(root));
 }
 
@@ -31,7 +31,7 @@ void require_folder(const std::string& dataset, const std::string& root) {
   }
   std::error_code error;
   if (!fs::is_directory(root, error)) {
-    fail("data.root: no folder '{}'; {}", root, fetch_hint(dataset, root));
+    fail("data.root: there is no folder '{}'; {}", root, fetch_hint(dataset, root));
   }
 }
 
@@ -57,16 +57,19 @@ std::string find_folder(const std::string& dataset, const std::string& root,
 std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
                                const std::string& hint) {
   std::error_code error;
-  if (!fs::exists(path, error)) fail("{}: file not found; {}", path, hint);
-  if (!fs::is_regular_file(path, error)) fail("{}: not a regular file", path);
+  if (!fs::exists(path, error)) fail("{}: there is no such file; {}", path, hint);
+  if (!fs::is_regular_file(path, error))
+    fail("{}: this is not a regular file; move it away, and {}", path, hint);
   const uintmax_t size = fs::file_size(path, error);
-  if (error) fail("{}: cannot be read: {}", path, error.message());
+  if (error) fail("{}: the file cannot be read: {}", path, error.message());
   if (expected_bytes >= 0 && size != static_cast<uintmax_t>(expected_bytes)) {
-    fail("{}: {} bytes where {} are expected ({}); delete it, and {}", path, size, expected_bytes,
-         size < static_cast<uintmax_t>(expected_bytes) ? "truncated?" : "another file?", hint);
+    fail("{}: the file has {} bytes, but {} are expected ({}); delete it, and {}", path, size,
+         expected_bytes,
+         size < static_cast<uintmax_t>(expected_bytes) ? "is it truncated?" : "is it another file?",
+         hint);
   }
   std::ifstream in(path, std::ios::binary);
-  if (!in) fail("{}: cannot be opened: {}", path, std::strerror(errno));
+  if (!in) fail("{}: the file cannot be opened: {}", path, std::strerror(errno));
   std::vector<uint8_t> bytes(size);
   Phase phase("reading " + path, static_cast<int64_t>(size));
   for (size_t done = 0; done < bytes.size();) {
@@ -74,7 +77,7 @@ std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
     in.read(reinterpret_cast<char*>(bytes.data() + done), static_cast<std::streamsize>(piece));
     done += static_cast<size_t>(in.gcount());
     if (in.gcount() != static_cast<std::streamsize>(piece))
-      fail("{}: read error after {} of {} bytes", path, done, size);
+      fail("{}: reading failed after {} of {} bytes; delete it, and {}", path, done, size, hint);
     phase.advance(static_cast<int64_t>(piece));
   }
   return bytes;

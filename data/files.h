@@ -10,9 +10,9 @@ namespace sculpt::data {
 /// Throws Error if root is not a folder; the message says how to get the data set.
 void require_folder(const std::string& dataset, const std::string& root);
 
-/// "`tools/get_data NAME --to DIR` fetches it", with the folder as a shell reads it: the end of
-/// every message about a missing file. Files that lie in `root` itself are found before those of
-/// any subfolder, so the command helps wherever a missing or damaged file lies.
+/// Returns the end of every message about a missing file: "`tools/get_data NAME --to DIR` fetches
+/// the data set", with the folder as a shell reads it. Files that lie in `root` itself are found
+/// before those of any subfolder, so the command helps wherever a missing or damaged file lies.
 std::string fetch_hint(const std::string& dataset, const std::string& root);
 
 /// A way in which a data set is stored: the folder that its archive creates, and a file in that

@@ -52,8 +52,8 @@ void append_pickled(const std::string& path, const std::string& label_key, int64
     append(pickle.value(), label_key, records, set);
   } catch (const Error& error) {
     fail(
-        "{}: not {} as pickled for Python: {}; the file is damaged or another one; delete it, "
-        "and {}",
+        "{}: the file does not hold {} as pickled for Python: {}; it is damaged, or it is another "
+        "file; delete it, and {}",
         path, set.name, error.what(), hint);
   }
 }

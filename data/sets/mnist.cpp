@@ -30,7 +30,7 @@ std::string find_idx(const Source& source, const std::string& stem, const std::s
     const std::string path = source.root + "/" + stem + separator + suffix;
     if (fs::exists(path, error)) return path;
     if (fs::exists(path + ".gz", error)) {
-      fail("{}.gz is packed; unpack it with `gunzip -k {}.gz`", path, shell_word(path));
+      fail("{}.gz is compressed; unpack it with `gunzip -k {}.gz`", path, shell_word(path));
     }
   }
   fail("data.root: '{}' holds no {}-{}; {}", source.root, stem, suffix, source.hint());
@@ -54,13 +54,15 @@ Idx read_idx(const Source& source, const std::string& path, uint32_t magic) {
   const size_t rank = magic & 0xffu;
   idx.header_bytes = 4 + 4 * rank;
   if (idx.bytes.size() < idx.header_bytes) {
-    fail("{}: {} bytes are too few for an IDX header (truncated?); delete it, and {}", path,
-         idx.bytes.size(), source.hint());
+    fail(
+        "{}: the file has {} bytes, which are too few for an IDX header (is it truncated?); delete "
+        "it, and {}",
+        path, idx.bytes.size(), source.hint());
   }
   if (big_endian(idx.bytes.data()) != magic) {
     fail(
-        "{}: starts with {:#010x}, an IDX file of this kind with {:#010x} (another "
-        "file?); delete it, and {}",
+        "{}: the file starts with {:#010x}, but an IDX file of this kind starts with {:#010x} (is "
+        "it another file?); delete it, and {}",
         path, big_endian(idx.bytes.data()), magic, source.hint());
   }
   uint64_t expected = idx.header_bytes;
@@ -68,17 +70,19 @@ Idx read_idx(const Source& source, const std::string& path, uint32_t magic) {
   for (size_t d = 0; d < rank; ++d) {
     const uint32_t extent = big_endian(idx.bytes.data() + 4 + 4 * d);
     if (extent == 0 || (d > 0 && extent > kMaxSide)) {
-      fail("{}: dimension {} of its header is {}; images of 1 to {} pixels a side are read", path,
-           d, extent, kMaxSide);
+      fail(
+          "{}: dimension {} in the header is {}, but images must have 1 to {} pixels per side; "
+          "delete the file, and {}",
+          path, d, extent, kMaxSide, source.hint());
     }
     items *= extent;  // at most 2^32 * 2^20: no overflow
     idx.dimensions.push_back(extent);
   }
   expected += items;
   if (idx.bytes.size() != expected) {
-    fail("{}: {} bytes where its header promises {} ({}); delete it, and {}", path,
-         idx.bytes.size(), expected, idx.bytes.size() < expected ? "truncated?" : "damaged?",
-         source.hint());
+    fail("{}: the file has {} bytes, but its header promises {} ({}); delete it, and {}", path,
+         idx.bytes.size(), expected,
+         idx.bytes.size() < expected ? "is it truncated?" : "is it damaged?", source.hint());
   }
   return idx;
 }
@@ -89,8 +93,10 @@ Dataset read_split(const Source& source, const std::string& split) {
   const Idx images = read_idx(source, image_path, kImagesMagic);
   const Idx labels = read_idx(source, label_path, kLabelsMagic);
   if (images.dimensions[0] != labels.dimensions[0]) {
-    fail("{} holds {} images, but {} holds {} labels; they belong to different sets", image_path,
-         images.dimensions[0], label_path, labels.dimensions[0]);
+    fail(
+        "{} holds {} images, but {} holds {} labels, so they belong to different sets; delete both "
+        "files, and {}",
+        image_path, images.dimensions[0], label_path, labels.dimensions[0], source.hint());
   }
   Dataset set;
   set.name = source.dataset;
@@ -115,9 +121,11 @@ TrainTest read_sets(const Source& source) {
   require_folder(source.dataset, source.root);
   TrainTest sets = {read_split(source, "train"), read_split(source, "t10k")};
   if (!(sets.train.shape == sets.test.shape)) {
-    fail("{}: training images are {}x{}, test images {}x{}; they belong to different sets",
-         source.root, sets.train.shape.height, sets.train.shape.width, sets.test.shape.height,
-         sets.test.shape.width);
+    fail(
+        "{}: the training images have {}x{} pixels, but the test images have {}x{}, so they belong "
+        "to different sets; delete the files, and {}",
+        source.root, sets.train.shape.height, sets.train.shape.width, sets.test.shape.height,
+        sets.test.shape.width, source.hint());
   }
   return sets;
 }

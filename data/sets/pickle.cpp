@@ -170,7 +170,8 @@ class PickleReader {
     switch (code) {
       case 0x80:  // PROTO
         if (const uint64_t protocol = number(1); protocol > 5)
-          damaged(fmt::format("it has protocol {}", protocol));
+          damaged(fmt::format("it has the pickle protocol {}, but only 0 to 5 are supported",
+                              protocol));
         return;
       case 0x95:  // FRAME
         take(8);

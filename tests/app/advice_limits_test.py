@@ -45,7 +45,7 @@ class Limits(ProgramTest):
         done = self.limited(300_000, *words)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("error: out of memory: ", done.stderr)
-        self.assertIn("use a smaller batch, model or data set, or allow it more (ulimit -v)",
+        self.assertIn("use a smaller batch, model or data set, or raise the limit (ulimit -v)",
                       done.stderr)
         self.assert_helps(self.limited(300_000, *words, *sets("data.synthetic_train=96")))
 
@@ -110,7 +110,7 @@ class Files(ProgramTest):
         done = self.run_on(data)
         self.assertIn(done.returncode, (1, 2), done.stdout)
         advice = re.search(r"^error: (?:data\.root: )?(.*?): .*?(; delete it, and|;) "
-                           r"`(tools/get_data [^`]*)` fetches it$", done.stderr, re.M)
+                           r"`(tools/get_data [^`]*)` fetches the data set$", done.stderr, re.M)
         self.assertIsNotNone(advice, done.stderr)
         if "delete" in advice[2]:
             os.remove(advice[1])
@@ -174,7 +174,7 @@ class Files(ProgramTest):
             (binary / file.name).symlink_to(file)
         self.assertEqual(self.run_on(data).returncode, 0)
         (binary / "data_batch_3.bin").unlink()
-        self.assertIn("file not found", self.follow(data))
+        self.assertIn("there is no such file", self.follow(data))
         self.assertTrue((self.root / "data_batch_3.bin").exists())
 
 

@@ -115,7 +115,7 @@ TEST_CASE("CIFAR errors name file and fix") {
   std::filesystem::remove(dir / "data_batch_4.bin");
   message = error_of([&] { load_cifar10(dir.path(), 9); });
   CHECK(contains(message, dir / "data_batch_4.bin"));
-  CHECK(contains(message, "not found"));
+  CHECK(contains(message, "there is no such file"));
   std::filesystem::create_directory(dir / "data_batch_4.bin");
   CHECK(contains(error_of([&] { load_cifar10(dir.path(), 9); }), "not a regular file"));
   std::filesystem::remove(dir / "data_batch_4.bin");
@@ -131,7 +131,7 @@ TEST_CASE("CIFAR errors name file and fix") {
     bytes.resize(size);
     write_file(dir / "data_batch_4.bin", bytes);
     message = error_of([&] { load_cifar10(dir.path(), 9); });
-    CHECK(contains(message, std::to_string(size) + " bytes where 27657 are expected"));
+    CHECK(contains(message, std::to_string(size) + " bytes, but 27657 are expected"));
     CHECK(contains(message, "truncated?"));
   }
   bytes.resize(9 * 3073 + 1);
@@ -183,7 +183,7 @@ TEST_CASE("MNIST errors name file and fix") {
   CHECK(
       contains(message_with(images, idx_bytes({12}, digit_labels(12))), "starts with 0x00000801"));
   CHECK(contains(message_with(images, idx_bytes({12, 6, 4}, random_bytes(12 * 24 - 1, 1))),
-                 "303 bytes where its header promises 304 (truncated?)"));
+                 "303 bytes, but its header promises 304 (is it truncated?)"));
   CHECK(contains(message_with(images, idx_bytes({12, 6, 4}, random_bytes(12 * 24 + 1, 1))),
                  "damaged?"));
   CHECK(contains(message_with(images, idx_bytes({11, 6, 4}, random_bytes(11 * 24, 1))),
@@ -198,7 +198,7 @@ TEST_CASE("MNIST errors name file and fix") {
   write_mnist(mixed.path(), "-");
   write_file(mixed / images, idx_bytes({12, 4, 6}, random_bytes(12 * 24, 1)));
   CHECK(contains(error_of([&] { load_mnist(mixed.path()); }),
-                 "training images are 4x6, test images 6x4"));
+                 "training images have 4x6 pixels, but the test images have 6x4"));
 }
 
 TEST_CASE("an IDX header with absurd sizes allocates nothing") {
