@@ -46,7 +46,7 @@ class Live {
     std::string text;
     for (const auto& [bytes, what] : parts)
       text += fmt::format("{}{} {:.1f} MiB", text.empty() ? "" : ", ", what, mebibytes(bytes));
-    return text.empty() ? "nothing of ours" : text;
+    return text.empty() ? "nothing yet" : text;
   }
   static double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
@@ -116,7 +116,8 @@ Buffer::Buffer(size_t bytes, const char* what, const kernels::DeviceMemory* memo
   data_ = memory ? static_cast<std::byte*>(memory->allocate(bytes)) : allocate_host(bytes);
   if (!data_)
     fail(
-        "out of {}memory: cannot allocate {:.1f} MiB for {}; in use are {}; use a smaller batch "
+        "out of {}memory: cannot allocate {:.1f} MiB for {}; the program uses {}; use a smaller "
+        "batch "
         "(train.batch) or a smaller model",
         memory ? "GPU " : "", Live::mebibytes(bytes), what, live().describe(memory != nullptr));
   bytes_ = bytes;

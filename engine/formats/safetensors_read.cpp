@@ -26,11 +26,14 @@ template <class... Args>
 }
 
 std::string header_of(const std::string& name, const std::vector<std::byte>& content) {
-  if (content.size() < kLengthBytes) damaged(name, "only {} bytes, truncated", content.size());
+  if (content.size() < kLengthBytes)
+    damaged(name, "it has only {} bytes, so it was truncated", content.size());
   uint64_t length = 0;
   std::memcpy(&length, content.data(), kLengthBytes);
   if (length > kMaxHeaderBytes || length > content.size() - kLengthBytes)
-    damaged(name, "a header of {} bytes does not fit, truncated or not a safetensors file", length);
+    damaged(name,
+            "its header of {} bytes does not fit, so it was truncated or is not a safetensors file",
+            length);
   return std::string(reinterpret_cast<const char*>(content.data()) + kLengthBytes, length);
 }
 
@@ -47,7 +50,7 @@ class HeaderWatch {
     } else if (event == Event::key) {
       const auto& name = parsed.get_ref<const std::string&>();
       if (!names_.at(static_cast<size_t>(depth)).insert(name).second)
-        problem_ = fmt::format("the name '{}' stands there twice", name);
+        problem_ = fmt::format("the name '{}' occurs twice", name);
     }
     return true;
   }
@@ -115,18 +118,18 @@ Tensor parse_tensor(const std::string& name, const std::string& tensor, const Js
   t.name = tensor;
   t.dtype = dtype_of(name, tensor, entry["dtype"].get<std::string>());
   for (const Json& size : entry["shape"]) {
-    if (!is_size(size)) damaged(name, "tensor '{}' has a size that is no count", tensor);
+    if (!is_size(size)) damaged(name, "tensor '{}' has an invalid size", tensor);
     t.shape.push_back(size.get<int64_t>());
   }
   for (const Json& offset : entry["data_offsets"])
-    if (!is_size(offset)) damaged(name, "tensor '{}' has an offset that is no count", tensor);
+    if (!is_size(offset)) damaged(name, "tensor '{}' has an invalid offset", tensor);
   begin = entry["data_offsets"][0].get<size_t>();
   end = entry["data_offsets"][1].get<size_t>();
   if (begin > end || end > data_bytes)
-    damaged(name, "tensor '{}' lies at {}..{} of {} bytes, truncated", tensor, begin, end,
-            data_bytes);
+    damaged(name, "tensor '{}' has the byte range {} to {}, but the data has {} bytes", tensor,
+            begin, end, data_bytes);
   if (shape_bytes(name, t) != end - begin)
-    damaged(name, "tensor '{}' has {} bytes where its shape needs {}", tensor, end - begin,
+    damaged(name, "tensor '{}' has {} bytes, but its shape needs {}", tensor, end - begin,
             shape_bytes(name, t));
   return t;
 }
@@ -144,7 +147,7 @@ void verify_checksum(const std::string& name, std::string header, Bytes length,
   for (const Tensor& t : tensors)
     checksum.add(t.data);
   if (checksum.digits() != expected)
-    damaged(name, "its checksum is {} and not {}", checksum.digits(), expected);
+    damaged(name, "its checksum is {}, but should be {}", checksum.digits(), expected);
 }
 
 }  // namespace
@@ -182,11 +185,12 @@ File File::parse(std::string name, std::vector<std::byte> content, bool require_
   std::sort(places.begin(), places.end());
   size_t covered = 0;
   for (const auto& [begin, end] : places) {
-    if (begin != covered) damaged(file.name_, "a gap or an overlap at byte {} of its data", begin);
+    if (begin != covered)
+      damaged(file.name_, "there is a gap or an overlap at byte {} of its data", begin);
     covered = end;
   }
   if (covered != data.size())
-    damaged(file.name_, "{} bytes after the last tensor", data.size() - covered);
+    damaged(file.name_, "there are {} bytes after the last tensor", data.size() - covered);
   std::stable_sort(file.tensors_.begin(), file.tensors_.end(),
                    [](const Tensor& a, const Tensor& b) { return a.data.data() < b.data.data(); });
   for (size_t i = 0; i < file.tensors_.size(); ++i)
@@ -215,8 +219,10 @@ const Tensor& File::get(std::string_view tensor, Dtype dtype,
                         const std::vector<int64_t>& shape) const {
   const Tensor& t = get(tensor);
   if (t.dtype != dtype || t.shape != shape)
-    fail("{}: tensor '{}' is {} with {} elements, not the {} of this model", name_, tensor,
-         name_of(t.dtype), t.count(), name_of(dtype));
+    fail(
+        "{}: tensor '{}' has the type {} and {} elements, which does not fit the {} tensor of this "
+        "model",
+        name_, tensor, name_of(t.dtype), t.count(), name_of(dtype));
   return t;
 }
 

@@ -181,7 +181,8 @@ Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
   if (length == 0) return product;
   if (!(weight_norm > 0) || !std::isfinite(weight_norm) || !std::isfinite(length))
     fail(
-        "cannot multiply by the Hessian: the norm of the weights is {}, of the direction {}; start "
+        "cannot multiply by the Hessian: the norm of the weights is {} and that of the direction "
+        "{}; start "
         "from other weights, or use another criterion",
         weight_norm, length);
 

@@ -49,7 +49,7 @@ struct Validator {
     if (!(step.density > 0 && step.density <= 1))
       fail("density {} must be above 0 and at most 1", step.density);
     if (step.density > density)
-      fail("density {} is above {}, which is left by then; masked weights do not come back",
+      fail("density {} is above {}, the density before this step; masked weights do not come back",
            step.density, density);
     density = step.density;
   }
@@ -57,14 +57,17 @@ struct Validator {
   void operator()(const RewindStep& step) const {
     if (step.epoch < 0) fail("epoch {} must not be negative", step.epoch);
     if (step.epoch == 0) return;
-    if (!first_cycle) fail("nothing has been trained by then; train first, or rewind 0");
+    if (!first_cycle) fail("nothing has been trained before this step; train first, or rewind 0");
     if (step.epoch <= first_cycle->first_epoch || step.epoch > first_cycle->epochs)
-      fail("the first cycle trains epochs {} to {}; rewind to one of its ends of epochs, or to 0",
-           first_cycle->first_epoch + 1, first_cycle->epochs);
+      fail(
+          "the first cycle trains epochs {} to {}; rewind to the end of one of these epochs, or to "
+          "0",
+          first_cycle->first_epoch + 1, first_cycle->epochs);
   }
 
   void operator()(const Cycle& step) {
-    if (step.epochs < 1) fail("a cycle needs at least 1 epoch");
+    if (step.epochs < 1)
+      fail("a cycle of {} epochs is too short; it needs at least 1 epoch", step.epochs);
     if (step.first_epoch < 0 || step.first_epoch >= step.epochs)
       fail("a cycle of {} epochs cannot start after epoch {}", step.epochs, step.first_epoch);
     if (step.epochs > kMostEpochs || step.trained_epochs() > kMostEpochs - epochs)

@@ -57,7 +57,9 @@ EarlierRun::EarlierRun(const RunFolder& folder) : root_(folder.root()) {
   partial_ = root_ / (name() + std::string(kPartial));
   std::error_code error;
   fs::create_directories(partial_ / "checkpoints", error);
-  if (error) fail("cannot make the folder {}: {}", partial_.string(), error.message());
+  if (error)
+    fail("cannot make the folder {}: {}; make the run folder writable, and try again",
+         partial_.string(), error.message());
 }
 
 EarlierRun::~EarlierRun() {

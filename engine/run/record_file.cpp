@@ -103,19 +103,18 @@ int64_t RecordFile::keep(const Extent& extent, std::vector<std::string>& warning
   }
   if (count < extent.count && !exists) {
     warnings.push_back(
-        fmt::format("{} is missing, and with it {} records; the run goes on without them",
+        fmt::format("{} is missing, so {} records are lost; the run goes on without them",
                     path_.string(), extent.count));
   } else if (count < extent.count || damage) {
     const fs::path aside = damaged_name(path_);
     write_file(aside, text);
     warnings.push_back(fmt::format(
-        "{} is damaged: {} of the {} records written before the checkpoint can be read. The file "
-        "as it was is kept as {}; the run goes on with the records that can be read",
+        "{} is damaged: {} of the {} records written before the checkpoint can be read. The "
+        "damaged file is kept as {}, and the run goes on with the records that can be read",
         path_.string(), count, extent.count, aside.string()));
   } else if (!text.starts_with(kept)) {
-    warnings.push_back(
-        fmt::format("{}: not every record stood on a line of its own; the line breaks are repaired",
-                    path_.string()));
+    warnings.push_back(fmt::format("{}: some records shared a line; the line breaks are repaired",
+                                   path_.string()));
   }
   if (kept != text) write_file(path_, kept);
   return count;

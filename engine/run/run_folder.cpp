@@ -116,7 +116,7 @@ bool RunFolder::empty() const {
       if (!half_written && !RunLock::is_lock_name(entry.path().filename().string())) return false;
     }
   } catch (const fs::filesystem_error& e) {
-    fail("cannot look into {}: {}", root_.string(), e.code().message());
+    fail("cannot list the folder {}: {}", root_.string(), e.code().message());
   }
   return true;
 }
@@ -152,7 +152,9 @@ void RunFolder::prepare(const std::string& config_toml) const {
   const auto make = [](const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
-    if (error) fail("cannot make the folder {}: {}", folder.string(), error.message());
+    if (error)
+      fail("cannot make the folder {}: {}; make its parent folder writable", folder.string(),
+           error.message());
   };
   // The config is written first, so that whatever else lies in the folder can be assigned to its
   // run.
@@ -198,7 +200,7 @@ void require_same_inputs(const RunInputs& recorded, const RunInputs& now) {
                           const std::string& after, const std::string& files) {
     if (before.empty() || after.empty() || before == after) return;
     throw OtherInputs(fmt::format(
-        "{} is not what the run was started with: its fingerprint is {} now and was {} then; "
+        "{} has changed since the run was started: its fingerprint is {} now and was {} then; "
         "restore {}, or start a new run in another folder with --out",
         what, after, before, files));
   };

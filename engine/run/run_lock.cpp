@@ -56,8 +56,8 @@ struct Seen {
   std::optional<LockHolder> holder;  ///< nothing if the text is not a lock of Sculpt
 };
 
-/// Reads an open lock file. Returns nothing, with errno set, if that fails. The file is opened anew
-/// for each reading, because opening makes a network file system ask its server.
+/// Reads an open lock file. Returns nothing, with errno set, if that fails. The file is opened
+/// again for each reading, because opening makes a network file system ask its server.
 std::optional<Seen> read_lock(int fd) {
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return std::nullopt;
@@ -238,8 +238,8 @@ class Taking {
   if (life_of(holder) == Life::unknown) {
     const auto left = duration_cast<seconds>(timing.stale - taking.silence);
     text += fmt::format(
-        ". That process showed a sign of life {} s ago; if it is gone, the folder is free {} s "
-        "from now",
+        ". That process gave a sign of life {} s ago; if it has died, the folder will be free in "
+        "{} s",
         duration_cast<seconds>(taking.silence).count(), std::max<int64_t>(left.count(), 0) + 1);
   }
   // One folder may have two paths, because of two hosts or a mount. Only the user can tell.

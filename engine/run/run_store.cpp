@@ -75,8 +75,8 @@ safetensors::File RunStore::read(const fs::path& path, std::string_view format,
                                  const std::vector<std::string>& hashes) const {
   safetensors::File file = safetensors::File::read(path, /*require_checksum=*/true);
   if (file.metadata("format") != format)
-    fail("{} has the format '{}', this program reads '{}'", path.string(), file.metadata("format"),
-         format);
+    fail("{} has the format '{}', but this program reads '{}'", path.string(),
+         file.metadata("format"), format);
   if (std::ranges::find(hashes, file.metadata("config_hash")) == hashes.end())
     fail("{} was written under another config", path.string());
   return file;
@@ -153,8 +153,8 @@ void RunStore::require_resumable() const {
          folder_.root().string(), missing, kRestart);
   if (folder_.has_records())
     fail(
-        "{} holds records of a run, but none of its states (checkpoints/state-<n>.safetensors), "
-        "from which it could go on; put one back, or {}",
+        "{} holds records of a run, but no state (checkpoints/state-<n>.safetensors) from which it "
+        "could go on; put a state back, or {}",
         folder_.root().string(), kRestart);
 }
 
@@ -315,7 +315,7 @@ RunSummary RunStore::check_result() const {
         parse_summary(read_text(folder_.summary()), folder_.summary().string());
     if (fmt::format("{}", summary.kept) != final_kept ||
         fmt::format("{}", summary.prunable) != final_prunable)
-      fail("{} tells of {} of {} weights kept, and the final checkpoint of {} of {}",
+      fail("{} says that {} of {} weights are kept, but in the final checkpoint {} of {} are",
            folder_.summary().string(), summary.kept, summary.prunable, final_kept, final_prunable);
     return summary;
   } catch (const Error& error) {
@@ -346,7 +346,7 @@ void RunStore::require_extensible(const Plan& done, const std::string& done_hash
     for (const int64_t epoch : rewind_epochs(more)) {
       const fs::path path = folder_.rewind_checkpoint(epoch);
       if (!fs::exists(path))
-        fail("the longer plan rewinds to epoch {}, and there is no {}", epoch, path.string());
+        fail("the longer plan rewinds to epoch {}, but there is no {}", epoch, path.string());
       read(path, kWeightsFormat, hashes);
     }
   } catch (const Error& error) {
@@ -361,7 +361,7 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   const safetensors::File weights = read(folder_.final_checkpoint(), kWeightsFormat, {done_hash});
   RunState state = state_from(end);
   if (weights.metadata("steps") != fmt::format("{}", state.steps))
-    fail("{} and {} are not of the same run", end.name(), weights.name());
+    fail("{} and {} belong to different runs", end.name(), weights.name());
   // Every cycle starts with zeroed optimizer arrays, so the final checkpoint lacks nothing.
   parameters.zero_optimizer_arrays();
   read_checkpoint(weights, parameters, kFinal);

@@ -58,7 +58,7 @@ void KeptWeights::narrow(const Scores& scores, const Allocation& allocation, int
           : backend.ranking.select_f64(bytes, scores.values.as<double>(), bytes, ranked,
                                        workspace_.data(), backend.stream);
   if (result.first_nan >= 0)
-    fail("the score of {} is NaN; was the network trained to a NaN loss?",
+    fail("the score of {} is not a number; start from weights that are finite",
          element_name(layers_, result.first_nan));
   count_layers();
 }

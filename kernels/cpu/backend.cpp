@@ -52,9 +52,12 @@ const Backend& cpu_backend_for(std::string_view isa) {
   for (const Choice& choice : choices()) {
     if (choice.isa != isa) continue;
     if (choice.table == nullptr)
-      fail("this build has no {} kernels; unset SCULPT_CPU_ISA or ask for 'portable'", isa);
+      fail("this build has no {} kernels; unset SCULPT_CPU_ISA, or set it to portable", isa);
     if (!choice.runs_here)
-      fail("this processor cannot run {} code; unset SCULPT_CPU_ISA to let it be chosen", isa);
+      fail(
+          "this processor cannot run {} code; unset SCULPT_CPU_ISA to use the best one that it can "
+          "run",
+          isa);
     return choice.table();
   }
   fail("unknown instruction set '{}' (SCULPT_CPU_ISA); use avx512, avx2 or portable", isa);

@@ -133,8 +133,8 @@ struct Refusals {
   void add(cudnnStatus_t status) { last = describe(status); }
   std::string text() const {
     return fmt::format(
-        "of the engines that cuDNN proposes, {} do not compute as promised, {} cannot be used, {} "
-        "need more workspace than there is{}{}",
+        "of the engines that cuDNN proposes, {} do not compute with the requested precision, {} "
+        "cannot be used, and {} need more workspace than there is{}{}",
         not_allowed, unfinished, too_large, last.empty() ? "" : "; ", last);
   }
 };

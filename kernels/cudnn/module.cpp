@@ -17,8 +17,8 @@ std::string text_of(size_t version) {
 std::string versions() {
   const size_t version = cudnnGetVersion();
   if (version < kOldestVersion)
-    fail("{} was loaded, and {} or newer is needed: see LD_LIBRARY_PATH", text_of(version),
-         text_of(kOldestVersion));
+    fail("{} was loaded, but {} or newer is needed; put its folder into LD_LIBRARY_PATH",
+         text_of(version), text_of(kOldestVersion));
   return text_of(version) + ", " + cublas_version();
 }
 

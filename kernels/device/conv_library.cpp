@@ -19,7 +19,7 @@ std::string start_conv_library(const cuda::ConvLibrary* library, const std::stri
 std::string describe_fallbacks(const Chooser& chooser) {
   const auto& refusals = chooser.refusals();
   if (chooser.measures() || refusals.empty()) return "";
-  return fmt::format("train.conv = cudnn: our kernels run {} of {} passes: {}{} ({})",
+  return fmt::format("train.conv = cudnn: Sculpt's own kernels run {} of {} passes: {}{} ({})",
                      refusals.size(), chooser.made().size(), refusals.front().problem,
                      refusals.size() > 1 ? ", ..." : "", refusals.front().reason);
 }

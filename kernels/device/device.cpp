@@ -31,7 +31,8 @@ Loaded<Module> load(const char* name, const char* entry_name) {
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return {nullptr, fmt::format("cannot load {}", dlerror())};
   void* const address = dlsym(library, entry_name);
-  if (address == nullptr) return {nullptr, fmt::format("{} is no library of this build", file)};
+  if (address == nullptr)
+    return {nullptr, fmt::format("{} was not built with this program; build both again", file)};
   return {reinterpret_cast<const Module* (*)()>(address)(), {}, address};
 }
 

@@ -193,7 +193,7 @@ class TopK {
       if (count >= *wanted) return digit;
       *wanted -= count;
     }
-    fail("top-k ranking lost count: scores changed while they were ranked");
+    fail("the ranking is inconsistent, because scores changed while they were ranked");
   }
 
   /// Keeps all keys above `threshold` and the first `ties` candidates whose key equals it. The

@@ -145,8 +145,8 @@ void ChoiceFile::read() {
   if (!file || !std::getline(file, line)) return;  // there is no file yet, or it is empty
   if (line != kVersionLine) {
     warn_once(
-        fmt::format("{} is not of this version of Sculpt: it is left alone, and choices are "
-                    "measured in each run; remove it to have them kept",
+        fmt::format("{} was not written by this version of Sculpt, so it is not used, and choices "
+                    "are measured in each run; remove the file to have choices kept",
                     path_.string()));
     return;
   }
@@ -159,8 +159,9 @@ void ChoiceFile::read() {
       ++damaged;
   }
   if (damaged > 0 && !std::exchange(told_of_damage_, true))
-    warn_(fmt::format("{}: {} unreadable lines are ignored, and measured again where needed",
-                      path_.string(), damaged));
+    warn_(fmt::format(
+        "{}: {} unreadable lines are ignored; their choices are measured again if needed",
+        path_.string(), damaged));
 }
 
 void ChoiceFile::write() {
@@ -176,8 +177,8 @@ void ChoiceFile::write() {
   if (file && !error) return;
   std::error_code ignored;
   fs::remove(temporary, ignored);
-  warn_once(
-      fmt::format("cannot write {}: measured choices are not kept for other runs", path_.string()));
+  warn_once(fmt::format("cannot write {}, so measured choices are not kept for other runs",
+                        path_.string()));
 }
 
 void ChoiceFile::warn_once(const std::string& text) {

@@ -81,7 +81,7 @@ class Locks(ProgramTest):
         lock = json.loads(path.read_text())
         lock.update(host="node17", machine="another")
         path.write_text(json.dumps(lock))
-        self.assert_fails(2, ["on node17", "sign of life 0 s ago", "from now"], "--resume", out)
+        self.assert_fails(2, ["on node17", "sign of life 0 s ago", "will be free in"], "--resume", out)
         now = path.stat().st_mtime
         os.utime(path, (now, now - 200))
         process = start("--resume", out)
@@ -213,9 +213,9 @@ class Resume(ProgramTest):
         busy = self.folder / "busy"
         busy.mkdir()
         (busy / "thesis.tmp").write_text("precious")
-        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy)
-        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy, "--resume")
-        self.assert_fails(2, [busy, "no run folder"], self.config, "--out", busy, "--restart")
+        self.assert_fails(2, [busy, "not a run folder"], self.config, "--out", busy)
+        self.assert_fails(2, [busy, "not a run folder"], self.config, "--out", busy, "--resume")
+        self.assert_fails(2, [busy, "not a run folder"], self.config, "--out", busy, "--restart")
         self.assertEqual([p.name for p in busy.iterdir()], ["thesis.tmp"])
         empty = self.folder / "empty"
         empty.mkdir()
@@ -253,9 +253,9 @@ class Resume(ProgramTest):
         cases = {
             "final": (["checkpoints/final.safetensors"], "final.safetensors is missing"),
             "summary": (["summary.json", "checkpoints/end.safetensors"], "summary.json is missing"),
-            "both": (["summary.json", "checkpoints/final.safetensors"], "none of its states"),
+            "both": (["summary.json", "checkpoints/final.safetensors"], "no state (checkpoints/"),
             "records": (["summary.json", "checkpoints/final.safetensors", "metrics.jsonl"],
-                        "none of its states"),
+                        "no state (checkpoints/"),
         }
         for name, (lost, message) in cases.items():
             with self.subTest(name):

@@ -121,7 +121,7 @@ TEST_CASE("records: a lost record is not replaced by a newer one") {
   fs::remove(folder / "metrics.jsonl");
   CHECK(RecordFile(folder / "metrics.jsonl").keep({4, "epoch", 4}, warnings) == 0);
   REQUIRE(warnings.size() == 1);
-  CHECK(contains(warnings[0], "is missing, and with it 4 records"));
+  CHECK(contains(warnings[0], "is missing, so 4 records are lost"));
 }
 
 TEST_CASE("records: any byte lost or changed costs one record at most, and never in silence") {

@@ -185,7 +185,8 @@ ScoreResult score_synflow(const ScoreContext& context, const PruneStep& step, Ke
   if (auto result = score_in_float(context, step, kept, *in_float)) return std::move(*result);
   ScoreResult result = score_in_double(context, step, kept);
   result.note =
-      "synflow: the signal vanishes or leaves the range of float; scored in double on the CPU";
+      "synflow: the signal vanishes or leaves the range of float, so the scores are computed in "
+      "double on the CPU";
   return result;
 }
 

@@ -37,8 +37,7 @@ class DenseTimingHook : public Hook {
   TrainingRun& run_;
   std::optional<DenseTiming> timing_;  // exists while the hook measures
   bool settled_ = false;               // true after the first step since the network was copied
-  bool refused_ =
-      false;  // true if there is no memory for a copy, or too few steps with these masks
+  bool refused_ = false;               // true without memory for a copy, or with too few steps
 };
 
 }  // namespace sculpt

@@ -173,7 +173,7 @@ LibraryPlan* LibraryConvolutions::chosen_plan(const Conv2dShape& shape, int64_t 
   Layer& layer = layers_[key_of(shape)];
   const auto decision = layer.decisions.lower_bound(batch);
   SCULPT_CHECK(decision != layer.decisions.end(),
-               "a convolution of {} images, for whose workspace nobody has asked", batch);
+               "a convolution of {} images whose workspace was not requested", batch);
   if (decision->second.choices.at(pass) == Choice::native) return nullptr;
   return make_plan(layer, problem(shape, batch, pass, accumulate));
 }

@@ -30,7 +30,7 @@ cudaGraph_t capture(const std::function<void()>& launches) {
   const cudaGraph_t graph = end_capture();
   if (graph == nullptr)
     raise(
-        "recording a CUDA graph failed: something in it waits for the device or allocates memory; "
+        "recording a CUDA graph failed: the step waits for the device or allocates memory; "
         "set train.step_graph=false to launch kernel by kernel, and report this");
   return graph;
 }
