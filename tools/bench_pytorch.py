@@ -137,7 +137,7 @@ def parse_arguments():
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "dense_step",
                         help="OUT.json and OUT.md are written")
     parser.add_argument("--bench", type=Path, default=ROOT / "build" / "cpu" / "bin" /
-                        "sculpt_bench", help="our program")
+                        "sculpt_bench", help="path of sculpt_bench")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)

@@ -238,14 +238,14 @@ def parse_arguments(words):
     parser.add_argument("--sparsities", default="0,0.5,0.8,0.9,0.95,0.98,0.99",
                         help="fractions (default 0,0.5,0.8,0.9,0.95,0.98,0.99)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5, help="blocks of each (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="blocks of each engine (default 5)")
     parser.add_argument("--seconds", type=float, default=1,
-                        help="length of a block, of a step at least (default 1)")
-    parser.add_argument("--engines", default=",".join(ENGINES), help="of " + ", ".join(ENGINES))
+                        help="seconds of a block, which has at least one step (default 1)")
+    parser.add_argument("--engines", default=",".join(ENGINES), help="some of " + ", ".join(ENGINES))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "sparse_step_peers",
                         help="OUT.json and OUT.md are written")
     parser.add_argument("--bench", type=Path, default=ROOT / "build" / "cpu" / "bin" /
-                        "sculpt_bench", help="our program")
+                        "sculpt_bench", help="path of sculpt_bench")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has torch")
     parser.add_argument("--sparseprop-python",
                         help="interpreter that has torch and sparseprop (default: that of --python)")

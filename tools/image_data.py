@@ -26,7 +26,8 @@ def _cifar_file(path, label_bytes):
     row = label_bytes + 3072
     content = np.frombuffer(_require(path).read_bytes(), dtype=np.uint8)
     if content.size == 0 or content.size % row:
-        raise DataError(f"{path}: {content.size} bytes is no multiple of {row}: truncated?")
+        raise DataError(f"{path}: its size of {content.size} bytes is not a multiple of {row}; is it "
+                        "truncated?")
     content = content.reshape(-1, row)
     # If there are two labels (CIFAR-100), the second is the fine one.
     return (content[:, label_bytes:].reshape(-1, 3, 32, 32).copy(),
@@ -48,7 +49,7 @@ def _idx_file(root, stem):
         rank = content[3]
         shape = struct.unpack(f">{rank}I", content[4:4 + 4 * rank])
     except (OSError, EOFError, IndexError, struct.error, zlib.error) as problem:
-        raise DataError(f"{path}: not an IDX file, or truncated ({problem})") from None
+        raise DataError(f"{path} is not an IDX file, or is truncated ({problem})") from None
     data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank)
     if data.size != math.prod(shape):
         raise DataError(f"{path}: {data.size} bytes of data, its header says {math.prod(shape)}")

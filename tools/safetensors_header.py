@@ -45,7 +45,7 @@ def _object(pairs):
     found = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the name '{key}' appears twice")
+            raise ValueError(f"the name '{key}' occurs twice")
         found[key] = value
     return found
 
@@ -129,7 +129,7 @@ def _entry(name, value):
     if not isinstance(shape, list) or not all(map(_is_size, shape)):
         raise ValueError(f"the shape {json.dumps(shape)} is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise ValueError(f"data_offsets {json.dumps(offsets)} are not two places")
+        raise ValueError(f"data_offsets {json.dumps(offsets)} are not two offsets")
     begin, end = offsets
     return Entry(name, dtype, shape, begin, end)
 
@@ -144,8 +144,8 @@ def _check_bytes(entry):
     if count % 8:
         raise ValueError(f"{count} bits of {entry.dtype} do not fill bytes")
     if count // 8 != entry.end - entry.begin:
-        raise ValueError(f"shape {entry.shape} of {entry.dtype} needs {count // 8} bytes, has "
-                         f"{entry.end - entry.begin}")
+        raise ValueError(f"the shape {entry.shape} of {entry.dtype} needs {count // 8} bytes, but there "
+                         f"are {entry.end - entry.begin}")
 
 
 def parse(content, name):
@@ -156,10 +156,11 @@ def parse(content, name):
         raise FormatError(f"{name}: {text}")
 
     if len(content) < 8:
-        fail(f"only {len(content)} bytes: truncated")
+        fail(f"it has only {len(content)} bytes, so it was truncated")
     (header_bytes,) = struct.unpack("<Q", content[:8])
     if header_bytes > min(MAX_HEADER_BYTES, len(content) - 8):
-        fail(f"a header of {header_bytes} bytes does not fit: truncated or not safetensors")
+        fail(f"its header of {header_bytes} bytes does not fit, so it was truncated or is not a "
+             "safetensors file")
     try:
         header = _json(bytes(content[8:8 + header_bytes]).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # wrong UTF-8 raises a ValueError, too
@@ -185,15 +186,15 @@ def parse(content, name):
     covered, data_bytes = 0, len(content) - 8 - header_bytes
     for entry in entries:
         if entry.begin != covered or entry.end < entry.begin:
-            fail(f"tensor '{entry.name}' lies at {entry.begin}..{entry.end}, after {covered} bytes "
-                 "of data: a gap or an overlap")
+            fail(f"there is a gap or an overlap: tensor '{entry.name}' has the byte range {entry.begin} "
+                 f"to {entry.end}, but the tensor before it ends at byte {covered}")
         if entry.end > data_bytes:
-            fail(f"tensor '{entry.name}' ends at byte {entry.end} of {data_bytes}: truncated")
+            fail(f"tensor '{entry.name}' ends at byte {entry.end}, but the data has {data_bytes} bytes")
         try:
             _check_bytes(entry)
         except ValueError as error:
             fail(f"tensor '{entry.name}': {error}")
         covered = entry.end
     if covered != data_bytes:
-        fail(f"{data_bytes - covered} bytes after the last tensor")
+        fail(f"there are {data_bytes - covered} bytes after the last tensor")
     return entries, metadata, 8 + header_bytes

@@ -79,7 +79,8 @@ void print_choices(const std::vector<MaskedModel>& models, int rounds, double le
           fmt::format("- {} {:.4g} %: {}\n", model.name, 100 * sparsity.all, passes.different);
     std::fflush(stdout);
   }
-  if (!differences.empty()) fmt::print("\nWhat the rule chooses otherwise:\n\n{}", differences);
+  if (!differences.empty())
+    fmt::print("\nPasses for which the rule chooses other kernels:\n\n{}", differences);
 }
 
 }  // namespace sculpt::bench

@@ -192,9 +192,9 @@ void print_conv_layers(const StepOptions& options, int rounds, double least_seco
     shapes = shapes_of(step.network().graph());
   }
   if (backend->winograd.forward == nullptr)
-    fail("backend {} has no Winograd kernels; use --device cpu", backend->name);
+    fail("the backend {} has no Winograd kernels; use --device cpu", backend->name);
   if (shapes.empty())
-    fail("{} has no convolution that Winograd's algorithm can do; choose another --model",
+    fail("{} has no convolution that Winograd's algorithm can compute; choose another --model",
          options.model);
   fmt::print("{}, batch {}, {}, medians of {} rounds.\n\n", options.model, options.batch,
              backend->name, rounds);

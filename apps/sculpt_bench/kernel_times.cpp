@@ -228,8 +228,8 @@ void print_kernel_times(Network& network, double least_seconds) {
              network.max_batch(), backend.name, rates.bytes_per_second * 1e-9,
              rates.flops_per_second * 1e-12);
   fmt::print(
-      "| kernel | shape | calls a step | us a call | MB | GFLOP | GB/s | of copying | "
-      "TFLOP/s | of the product |\n|---|---|---|---|---|---|---|---|---|---|\n");
+      "| kernel | shape | calls per step | us per call | MB | GFLOP | GB/s | share of copying | "
+      "TFLOP/s | share of the product |\n|---|---|---|---|---|---|---|---|---|---|\n");
   double step = 0;
   for (const KernelTime& row : time_kernels(network, least_seconds)) {
     step += static_cast<double>(row.calls) * row.seconds;

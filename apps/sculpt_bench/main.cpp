@@ -86,60 +86,64 @@ int run(int argc, char** argv) {
   app.add_option("--batch", options.batch, "images per step")
       ->check(above_zero())
       ->capture_default_str();
-  app.add_option("--image-size", options.image_size, "height and width")
+  app.add_option("--image-size", options.image_size, "height and width of an image, in pixels")
       ->check(above_zero())
       ->capture_default_str();
-  app.add_option("--threads", threads, "0: all cores")->capture_default_str();
-  app.add_option("--device", options.device, "as in sculpt_run")->capture_default_str();
+  app.add_option("--threads", threads, "number of threads; 0: one per core")->capture_default_str();
+  app.add_option("--device", options.device, "same values as sculpt_run's --device")
+      ->capture_default_str();
   app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
   app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
   std::map<std::string, bool> switches = {{"auto", true}, {"off", false}};
-  app.add_option("--winograd", options.winograd, "auto or off, as train.winograd")
+  app.add_option("--winograd", options.winograd, "auto or off, same as train.winograd")
       ->transform(CLI::CheckedTransformer(switches))
       ->default_str("auto");
-  auto* profile =
-      app.add_subcommand("profile", "per-op and per-layer times, against the machine's");
+  auto* profile = app.add_subcommand(
+      "profile", "times per op and per layer, compared with the rates of this machine");
   profile->add_option("--steps", steps, "steps to average over")->capture_default_str();
   double least_seconds = 0.05;
-  auto* each = app.add_subcommand("kernels", "each kernel by itself, against copying and products");
-  each->add_option("--seconds", least_seconds, "shortest time that calls of one are repeated for")
+  auto* each = app.add_subcommand(
+      "kernels",
+      "times of each kernel separately, compared with the rates of copying and matrix products");
+  each->add_option("--seconds", least_seconds,
+                   "least seconds for which the calls of a kernel are repeated")
       ->capture_default_str();
   MaskOptions masks;
   app.add_option("--masks", masks.sources,
-                 "random, magnitude (global, after some training on the built-in "
-                 "images), or run folders and checkpoints, whose models are taken")
+                 "random, magnitude (global, after some training on the built-in images), or run "
+                 "folders and checkpoints, which also decide the model")
       ->delimiter(',')
       ->capture_default_str();
-  app.add_option(
-         "--sparsity", masks.sparsities,
-         "fractions that random and magnitude mask; sparse: 0,0.5,0.8,0.9,0.95,0.98,0.99 if "
-         "not given, serve: none")
+  app.add_option("--sparsity", masks.sparsities,
+                 "fractions that random and magnitude mask; if not given, sparse uses "
+                 "0,0.5,0.8,0.9,0.95,0.98,0.99, and serve uses none")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 0.9999));
   app.add_option("--mask-training", masks.training, "steps that magnitude trains for")
       ->capture_default_str();
-  app.add_option("--sparse", options.sparse, "as train.sparse: auto, tuned, on or off")
+  app.add_option("--sparse", options.sparse, "same values as train.sparse: auto, tuned, on or off")
       ->transform(CLI::CheckedTransformer(sparse_kernels_by_name()));
   SparseStepOptions comparison;
   auto* sparse = app.add_subcommand(
       "sparse", "steps of masked networks, on kernels that skip masked weights and on dense ones");
-  sparse->add_option("--rounds", comparison.rounds, "blocks of each, in turn")
+  sparse->add_option("--rounds", comparison.rounds, "blocks of each kind, alternating")
       ->check(above_zero())
       ->capture_default_str();
-  sparse->add_option("--seconds", comparison.least_seconds, "least length of a block")
+  sparse->add_option("--seconds", comparison.least_seconds, "least seconds of a block")
       ->capture_default_str();
-  sparse->add_flag("--layers", comparison.layers, "also each convolution and pass by itself");
+  sparse->add_flag("--layers", comparison.layers, "also time each convolution and pass separately");
   sparse
       ->add_option("--layer-seconds", comparison.layer_seconds,
-                   "least length of a block of one layer's pass")
+                   "least seconds of a block of one layer's pass")
       ->capture_default_str();
   int rounds = 5;
   double block_seconds = 1;
   auto* conv_layers =
       app.add_subcommand("conv", "3x3 convolutions, by Winograd's algorithm and by direct kernels");
-  conv_layers->add_option("--rounds", rounds, "blocks of each, in turn")->capture_default_str();
-  conv_layers->add_option("--seconds", block_seconds, "least length of a block")
+  conv_layers->add_option("--rounds", rounds, "blocks of each kind, alternating")
+      ->capture_default_str();
+  conv_layers->add_option("--seconds", block_seconds, "least seconds of a block")
       ->capture_default_str();
   auto* floors = app.add_subcommand(
       "floors", "bytes and FLOPs of a step's kernels on a GPU, as JSON; needs no GPU");
@@ -147,18 +151,20 @@ int run(int argc, char** argv) {
   double choice_seconds = 0.5;
   auto* choices = app.add_subcommand(
       "choices", "steps of masked networks, with kernels chosen by timing and by the rule");
-  choices->add_option("--rounds", choice_rounds, "blocks of each, in turn")
+  choices->add_option("--rounds", choice_rounds, "blocks of each kind, alternating")
       ->check(above_zero())
       ->capture_default_str();
-  choices->add_option("--seconds", choice_seconds, "least length of a block")
+  choices->add_option("--seconds", choice_seconds, "least seconds of a block")
       ->capture_default_str();
   BreakEvenOptions break_even;
   auto* rule = app.add_subcommand(
-      "rule", "densities up to which kernels that skip masked weights win, by layer and pass");
+      "rule",
+      "densities up to which kernels that skip masked weights are faster, by layer and pass");
   rule->add_option("--densities", break_even.densities, "kept fractions that are timed")
       ->delimiter(',')
       ->check(CLI::Range(0.0001, 0.9999));
-  rule->add_option("--repeats", break_even.repeats, "timings of each, of which the least counts")
+  rule->add_option("--repeats", break_even.repeats,
+                   "timings of each density, of which the shortest counts")
       ->check(above_zero())
       ->capture_default_str();
   auto* server = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
@@ -199,7 +205,7 @@ int run(int argc, char** argv) {
   TrainingStep step(masked.empty() ? options : masked.front().step);
   if (!masked.empty()) apply_mask(step.network(), masked.front());
   if (*profile && step.network().graph().backend().memory)
-    fail("profile times the CPU; for a GPU see docs/profiling.md");
+    fail("profile times only the CPU; use --device cpu, or for a GPU see docs/profiling.md");
   if (*profile) print_profile(step, steps);
   if (*each) print_kernel_times(step.network(), least_seconds);
   if (*server) serve(step, options.batch);

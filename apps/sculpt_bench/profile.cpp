@@ -139,8 +139,9 @@ void print_profile(TrainingStep& step, int steps) {
       mebibytes(graph.planned_bytes()), mebibytes(step.network().parameters().bytes()),
       mebibytes(static_cast<size_t>(peak_bytes)));
   fmt::print(
-      "Not profiled, with blocks of images going through several ops where they can: {:.2f} ms. "
-      "All ops: {:.1f} GFLOP, at least {:.2f} ms; {:.2f} GB, {:.2f} ms if each is moved.\n",
+      "Without profiling, and with blocks of images going through several ops: {:.2f} ms. "
+      "All ops: {:.1f} GFLOP, which take at least {:.2f} ms; {:.2f} GB, which take {:.2f} ms if "
+      "all are moved.\n",
       unprofiled_seconds * 1e3, all.flops * 1e-9, all.flops / rates.flops_per_second * 1e3,
       all.bytes * 1e-9, all.bytes / rates.bytes_per_second * 1e3);
   print_header("op");

@@ -11,7 +11,8 @@ namespace {
 
 void print_header() {
   fmt::print(
-      "| model | batch | masks | sparsity | of layers | dense kernels, ms | sparse kernels, ms | "
+      "| model | batch | masks | sparsity | sparsity of layers | dense kernels, ms | sparse "
+      "kernels, ms | "
       "ratio | least to most |\n|---|---|---|---|---|---|---|---|---|\n");
 }
 

@@ -64,7 +64,7 @@ std::string help_text(const CLI::App& app, size_t width) {
 }  // namespace
 
 std::optional<int> parse_command_line(int argc, const char* const* argv, CommandLine& line) {
-  CLI::App app{"Trains a sparse neural network as a config says.", "sculpt_run"};
+  CLI::App app{"Trains a sparse neural network as a config describes.", "sculpt_run"};
   app.footer(kFooter);
   app.set_help_flag("-h,--help", "print this text");
   app.add_option(
@@ -79,11 +79,11 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
                  "run folder (default: one in runs/ that is named after the config, the method, "
                  "what the command changes, and the seed)")
       ->type_name("DIR");
-  CLI::Option* resume =
-      app.add_flag("--resume", line.resume,
-                   "go on in an existing run folder; starts if the folder is missing or empty");
+  CLI::Option* resume = app.add_flag(
+      "--resume", line.resume,
+      "go on with the run in an existing folder; starts a run if the folder is missing or empty");
   app.add_flag("--restart", line.restart,
-               "start over in an existing run folder; what it holds is kept in a folder in it")
+               "start over in an existing run folder; the old run is kept in a folder inside it")
       ->excludes(resume);
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
@@ -108,7 +108,7 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
                  "(docs/profiling.md)")
       ->type_name("FIRST:LAST");
   app.add_option("--help-config", line.help_config,
-                 "print every key of a config; as: text (default), markdown")
+                 "print every key of a config, as text (default) or markdown")
       ->type_name("[FORMAT]")
       ->expected(0, 1)
       ->default_str("text")

@@ -49,7 +49,7 @@ int64_t l2_of(const nlohmann::json& environment) {
 }
 
 std::string name_of(const std::string& libraries) {
-  return libraries.empty() ? "our kernels alone" : libraries;
+  return libraries.empty() ? "Sculpt's kernels alone" : libraries;
 }
 
 }  // namespace
@@ -110,27 +110,27 @@ std::vector<std::string> changes_of_environment(const std::string& json, const R
   using std::string;
   compare("build", this_build(), [&](const string&, const string&) {
     return fmt::format(
-        "the run was started with another build of the program (commit {}, compiler "
-        "{}) and goes on with commit {}, compiler {}",
+        "the run was started with another build of the program (commit {}, compiler {}) and "
+        "continues with commit {}, compiler {}",
         text_of(environment, "commit"), text_of(environment, "compiler"), SCULPT_COMMIT,
         __VERSION__);
   });
   compare("c_library", c_library(),
-          sentence("the run was started with the C library {} and goes on with {}"));
+          sentence("the run was started with the C library {} and continues with {}"));
   compare("device_description", now.device_description,
-          sentence("the run was started on the device '{}' and goes on on '{}'"));
-  compare("backend", now.backend, sentence("the run was started on {} and goes on on {}"));
+          sentence("the run was started on the device '{}' and continues on '{}'"));
+  compare("backend", now.backend,
+          sentence("the run was started on the backend {} and continues on {}"));
   compare("libraries", now.libraries, [](const string& before, const string& after) {
-    return fmt::format("the run was started with {} and goes on with {}", name_of(before),
+    return fmt::format("the run was started with {} and continues with {}", name_of(before),
                        name_of(after));
   });
   compare("threads", now.threads,
-          sentence("the run was started with {} threads and goes on with {}"));
+          sentence("the run was started with {} threads and continues with {}"));
   const int64_t l2_before = l2_of(environment), l2_now = kernels::cpu_caches().l2;
   if (l2_before >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
     changes.push_back(
-        fmt::format("the run was started with an L2 cache of {} KiB and goes on with "
-                    "{} KiB",
+        fmt::format("the run was started with an L2 cache of {} KiB and continues with {} KiB",
                     l2_before >> 10, l2_now >> 10));
   return changes;
 }
@@ -139,7 +139,7 @@ std::string change_of_choices(const kernels::Choices& recorded, const kernels::C
   for (const auto& [problem, choice] : made) {
     const auto before = recorded.find(problem);
     if (before != recorded.end() && before->second != choice)
-      return fmt::format("the run was started with {} kernels and goes on with {} ones ({})",
+      return fmt::format("the run was started with {} kernels and continues with {} kernels ({})",
                          kernels::to_string(before->second), kernels::to_string(choice), problem);
   }
   return "";

@@ -31,8 +31,8 @@ SparseKernels sparse_kernels(const std::string& name) {
 void require_statistics_images(int64_t count, int64_t training_images) {
   if (count == 1 || count > training_images)
     fail(
-        "prune.reestimate_batch_norm = {} cannot be had from {} training images; use 0 (off), or 2 "
-        "to {}",
+        "prune.reestimate_batch_norm = {} is not possible with {} training images; use 0 (off), or "
+        "2 to {}",
         count, training_images, training_images);
 }
 

@@ -31,8 +31,10 @@ void load_initial(const Request& request, ParameterArena& parameters) {
   if (request.initial)
     request.initial->load_into(parameters);
   else if (!path.empty())
-    fail("model.init_from: there is no file {}, and no checkpoint to go on from; restore the file",
-         path);
+    fail(
+        "model.init_from: there is no file {}, but the run needs it, because it has no checkpoint "
+        "to go on from; restore the file",
+        path);
 }
 
 }  // namespace sculpt

@@ -24,7 +24,8 @@ static_assert(std::atomic<int64_t>::is_always_lock_free, "handlers must not wait
 
 // On a terminal, this line replaces the line that is being redrawn.
 constexpr std::string_view kLine =
-    "stopping after this step; a second Ctrl-C at least two seconds later ends it at once\n";
+    "stopping after this step; a second Ctrl-C at least two seconds later ends the program at "
+    "once\n";
 std::string_view before_line;
 
 int64_t now() {

@@ -32,7 +32,7 @@ namespace {
 void replay_kernel_choices(const Request& request, const kernels::Device& device) {
   if (device.chooser == nullptr || request.kernel_choices_file.empty()) return;
   device.chooser->recall(request.kernel_choices);
-  say("kernels as recorded in {}\n", request.kernel_choices_file.string());
+  say("using the choices of kernels recorded in {}\n", request.kernel_choices_file.string());
 }
 
 void warn_about_environment(const Request& request, const RunIdentity& identity,
@@ -45,7 +45,7 @@ void warn_about_environment(const Request& request, const RunIdentity& identity,
     if (!change.empty()) changes.push_back(change);
   }
   for (const std::string& change : changes)
-    warn(change + ": the result can differ in the last bits from an uninterrupted one");
+    warn(change + ": the result can differ in the last bits from that of an uninterrupted run");
 }
 
 /// Call this after the network has been made, because then all plans of the library exist.
@@ -153,8 +153,9 @@ int run(const Request& request, const kernels::Device& device) {
   RunStore store(folder, request.config_hash, &lock);
   if (request.start == Start::show_result) return show_finished(store, lock);
   if (const auto& dead = lock.previous_holder())
-    say("process {} on {} has died without giving the run folder back; taking it over\n", dead->pid,
-        dead->host);
+    say("process {} on {} has died without releasing the run folder; this process takes the folder "
+        "over\n",
+        dead->pid, dead->host);
   const bool resume = resumes(request.start);
   replay_kernel_choices(request, device);
   const auto made = checked_experiment(request, device);
@@ -207,7 +208,7 @@ int run(const Request& request, const kernels::Device& device) {
   if (trainer.run() == RunOutcome::interrupted) {
     progress.close();
     if (trainer.state().saves > 0)
-      say("interrupted; {} is saved, go on with --resume\n", folder.root().string());
+      say("interrupted; the run is saved in {}; go on with --resume\n", folder.root().string());
     else
       say("interrupted before anything was computed; start again with --resume\n");
     return kExitInterrupted;
@@ -244,7 +245,7 @@ int exit_code(int code, bool only_prints) {
   const int problem = out().error();
   if (problem == 0 || (!only_prints && problem == EPIPE)) return code;
   const std::string text =
-      fmt::format("cannot write to the standard output: {}", std::strerror(problem));
+      fmt::format("cannot write to standard output: {}", std::strerror(problem));
   if (!only_prints) {
     warn(text + "; the run's records are in its folder");
     return code;

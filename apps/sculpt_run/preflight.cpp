@@ -31,7 +31,7 @@ void check_epochs(const TrainOptions& train, const BatchSource& source) {
   if (source.steps_per_epoch() > 0) return;
   fail(
       "an epoch has no step: train.drop_last leaves out batches of fewer than train.batch = {} "
-      "images, and there are {}; lower train.batch",
+      "images, but there are only {}; lower train.batch",
       train.batch, source.size());
 }
 
@@ -43,7 +43,7 @@ std::string few_validation_images(const data::DataOptions& data, int64_t images)
   if (data.val_split == 0 || images >= kFewValidationImages) return "";
   return fmt::format(
       "data.val_split = {} holds out only {} image{}, so that every accuracy is a multiple of "
-      "{:.3g} %; raise it",
+      "{:.3g} %; raise data.val_split",
       data.val_split, images, images == 1 ? "" : "s", 100.0 / static_cast<double>(images));
 }
 
@@ -115,7 +115,7 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
   }
   if (train.batch > source.size())
     warnings.push_back(
-        fmt::format("train.batch = {} is more than the {} training images: an epoch is one step",
+        fmt::format("train.batch = {} is more than the {} training images, so an epoch is one step",
                     train.batch, source.size()));
   const std::string few = few_validation_images(request.options.data, experiment.test().size());
   if (!few.empty()) warnings.push_back(few);
@@ -134,8 +134,8 @@ PlannedExperiment experiment_for_plan(const Request& request, const kernels::Dev
       return planned;
     } catch (const Error&) {
       planned.note =
-          "The data set could not be read: whether each class has enough images to score is not "
-          "checked.\n";
+          "The data set could not be read, so it was not checked whether each class has enough "
+          "images to score.\n";
     }
   }
   planned.experiment = std::make_unique<Experiment>(request.options, device, Images::blank);

@@ -79,8 +79,8 @@ int available_processors() {
 std::string too_many_threads(int threads, int processors) {
   if (threads <= processors) return "";
   return fmt::format(
-      "{} threads share {} processor{}: steps take longer than with --threads {}, and the number "
-      "of threads decides the last bits of the result",
+      "{} threads share {} processor{}, so steps take longer than with --threads {}; the number of "
+      "threads also affects the last bits of the result",
       threads, processors, processors == 1 ? "" : "s", processors);
 }
 

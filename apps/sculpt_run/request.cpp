@@ -25,7 +25,10 @@ std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   int used = 0;
   const int read = std::sscanf(text.c_str(), "%lld:%lld%n", &first, &last, &used);
   if (read != 2 || static_cast<size_t>(used) != text.size() || first < 0 || last < first)
-    fail("--profile {}: write FIRST:LAST, two step numbers counted from 0, e.g. 100:109", text);
+    fail(
+        "--profile {} is not a range of steps; write FIRST:LAST, two step numbers counted from 0, "
+        "e.g. 100:109",
+        text);
   return std::pair<int64_t, int64_t>(first, last);
 }
 
@@ -53,7 +56,7 @@ std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   if (!fs::is_directory(line.config, error)) return std::nullopt;
   const RunFolder folder(line.config);
   if (!fs::exists(folder.config()))
-    fail("{} is a folder without config.toml, so not a run folder; give a config file",
+    fail("{} is a folder without config.toml, so it is not a run folder; give a config file",
          line.config);
   if (!line.out.empty())
     fail("{} is a run folder, and --out names another; give {} to repeat the run there",
@@ -106,7 +109,7 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
   const RunFolder& folder = request.folder;
   const std::string name = folder.root().string();
   if (!fs::exists(folder.config()))
-    fail("{} is not empty and no run folder; choose another with --out", name);
+    fail("{} is not empty and is not a run folder; choose another folder with --out", name);
   if (line.restart) {
     request.start = Start::restart;
     return;

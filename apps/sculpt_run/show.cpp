@@ -82,9 +82,10 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                        experiment.identity().threads),
            width));
   if (timing.timed < timing.densities)
-    say("{}\n", wrap(fmt::format("{} of {} densities were timed; times of the others lie between.",
-                                 timing.timed, timing.densities),
-                     width));
+    say("{}\n",
+        wrap(fmt::format("{} of {} densities were timed; the times of the others are interpolated.",
+                         timing.timed, timing.densities),
+             width));
   if (cost.estimated)
     say("{}\n", wrap("Global rankings decide the layers' densities when they run; here each layer "
                      "is assumed to lose the same fraction.",
@@ -114,15 +115,14 @@ void show_network(Experiment& experiment, const RunOptions& options) {
                found == macs.end() ? "" : grouped(found->second), p.prunable ? "yes" : ""});
   }
   print_table(table);
-  say("\n{}\n",
-      wrap(fmt::format("{} parameters, {} of them prunable; {} MACs an image forward, {} FLOPs an "
-                       "image in training\n"
-                       "activations and workspace for batch {}: {:.1f} MiB",
-                       grouped(arena.count()), grouped(arena.prunable_count()),
-                       count_text(static_cast<double>(total_macs)),
-                       count_text(training_flops_per_image(network)), network.max_batch(),
-                       static_cast<double>(network.graph().planned_bytes()) / (1 << 20)),
-           out().width(), 2));
+  say("\n{}\n", wrap(fmt::format("{} parameters, {} of them prunable; {} MACs per image in a "
+                                 "forward pass, {} FLOPs per image in training\n"
+                                 "activations and workspace for batch {}: {:.1f} MiB",
+                                 grouped(arena.count()), grouped(arena.prunable_count()),
+                                 count_text(static_cast<double>(total_macs)),
+                                 count_text(training_flops_per_image(network)), network.max_batch(),
+                                 static_cast<double>(network.graph().planned_bytes()) / (1 << 20)),
+                     out().width(), 2));
 }
 
 void show_result(const RunFolder& folder, const RunSummary& summary) {

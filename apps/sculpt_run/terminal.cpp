@@ -102,7 +102,7 @@ void Terminal::fail_with(int error) {
   error_ = error;
   if (error != EPIPE || descriptor_ != STDOUT_FILENO) return;
   request_stop();
-  err().print("the standard output was closed; stopping after this step\n");
+  err().print("standard output was closed; stopping after this step\n");
 }
 
 Terminal& out() {

@@ -98,7 +98,8 @@ bool measures_on_test_images(const RunOptions& options, const Plan&) {
   return options.data.val_split == 0;
 }
 
-constexpr std::string_view kHeldOut = "data.val_split holds images out, which are measured instead";
+constexpr std::string_view kHeldOut =
+    "accuracy is measured on the images that data.val_split holds out";
 constexpr std::string_view kNoPrune = "the plan prunes nothing";
 
 constexpr Rule kRules[] = {
@@ -156,7 +157,7 @@ std::vector<std::string> unused_settings_warning(const RunOptions& options, cons
   for (const auto& [key, reason] : unused_settings(options, plan))
     list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", key, reason);
   if (list.empty()) return {};
-  return {"without effect: " + list};
+  return {"these settings have no effect: " + list};
 }
 
 bool read_conditionally(std::string_view key) {

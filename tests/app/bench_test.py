@@ -22,11 +22,11 @@ class KernelTimes(unittest.TestCase):
         rows = [[cell.strip() for cell in line.strip("|").split("|")]
                 for line in finished.stdout.splitlines() if line.startswith("| ")]
         header, rows = rows[0], [dict(zip(rows[0], row)) for row in rows[1:]]
-        self.assertEqual(header[:4], ["kernel", "shape", "calls a step", "us a call"])
+        self.assertEqual(header[:4], ["kernel", "shape", "calls per step", "us per call"])
         calls = {}
         for row in rows:
-            self.assertGreater(float(row["us a call"]), 0, row)
-            calls[row["kernel"]] = calls.get(row["kernel"], 0) + int(row["calls a step"])
+            self.assertGreater(float(row["us per call"]), 0, row)
+            calls[row["kernel"]] = calls.get(row["kernel"], 0) + int(row["calls per step"])
         # 19 convolutions and two projections, which have no batch norm.
         self.assertEqual(calls["conv2d, forward"], 21)
         self.assertEqual(calls["conv2d, backward"], 21)
@@ -34,7 +34,7 @@ class KernelTimes(unittest.TestCase):
         self.assertEqual(calls["masked SGD"], 1)
         self.assertEqual(calls["ranking, global"], 0)
         self.assertEqual(calls["ranking, per layer"], 0)
-        total = sum(int(row["calls a step"]) * float(row["us a call"]) for row in rows)
+        total = sum(int(row["calls per step"]) * float(row["us per call"]) for row in rows)
         line = finished.stdout.splitlines()[-1]
         self.assertTrue(line.startswith("Sum of a step: "), line)
         self.assertAlmostEqual(float(line.split()[4]) * 1e3, total, delta=0.02 * total)

@@ -65,8 +65,8 @@ class Interruption(ProgramTest):
         path.write_text(json.dumps(environment))
         done = sculpt_run(self.config, "--out", out, "--resume", "--conv", "auto")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("warning: the run was started with cuDNN 9.1.0 and goes on with our kernels "
-                      "alone: ", done.stderr)
+        self.assertIn("warning: the run was started with cuDNN 9.1.0 and continues with Sculpt's "
+                      "kernels alone: ", done.stderr)
 
     def test_another_config_is_refused(self):
         out, code, text = self.interrupt(signal.SIGINT)

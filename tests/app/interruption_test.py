@@ -146,7 +146,7 @@ class Outputs(ProgramTest):
         errors = process.stderr.read()
         process.stderr.close()
         self.assertEqual(process.returncode, 75, errors)
-        self.assertIn("the standard output was closed", errors)
+        self.assertIn("standard output was closed", errors)
         again = start(self.config, "--out", out, *self.LONG_RUN, "--resume")
         self.assertIn("device ", again.stdout.readline())
         again.kill()
@@ -181,7 +181,7 @@ class Outputs(ProgramTest):
                                      check=False)
         # The run's records are in its folder: it goes on without an output.
         self.assertEqual(process.returncode, 0, process.stderr)
-        self.assertEqual(process.stderr.count("warning: cannot write to the standard output: No "
+        self.assertEqual(process.stderr.count("warning: cannot write to standard output: No "
                                               "space left on device"), 1, process.stderr)
         self.assertTrue(final(out))
         for words in ([str(self.config), "--plan"], [str(self.config), "--describe"], ["--help"],
@@ -190,7 +190,7 @@ class Outputs(ProgramTest):
                 process = subprocess.run([PROGRAM, *words], stdout=full, stderr=subprocess.PIPE,
                                          text=True, timeout=TIMEOUT, check=False)
             self.assertEqual(process.returncode, 1, words)
-            self.assertIn("error: cannot write to the standard output", process.stderr)
+            self.assertIn("error: cannot write to standard output", process.stderr)
 
     def test_nohup_stays_ignored(self):
         out = self.folder / "run"

@@ -154,11 +154,11 @@ class Plans(ProgramTest):
         for more in (["--plan"], ["--out", self.folder / "run"]):
             done = sculpt_run(*words, *more)
             self.assertEqual(done.returncode, 0, done.stderr)
-            warnings = [line for line in done.stderr.splitlines() if "without effect" in line]
+            warnings = [line for line in done.stderr.splitlines() if "have no effect" in line]
             self.assertEqual(len(warnings), 1, done.stderr)
             self.assertIn('prune.sparsity (method = "dense")', warnings[0])
             self.assertIn("wr.rewind_epoch", warnings[0])
-            self.assertNotIn("without effect", done.stdout)
+            self.assertNotIn("have no effect", done.stdout)
 
     def test_cycles_are_timed_at_their_density(self):
         text = self.finish(self.config, "--plan", "--threads", 1, *sets(

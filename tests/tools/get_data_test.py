@@ -297,7 +297,7 @@ class GetData(unittest.TestCase):
         self.assert_failed(self.run_tool(), "holds no b.bin", nothing_left=False)
         self.use_archive(tar_gz([("a.bin", b"short"), ("b.bin", self.files["b.bin"])]))
         self.to = self.base / "second"
-        self.assert_failed(self.run_tool(), "a.bin", "5 bytes where 3000", nothing_left=False)
+        self.assert_failed(self.run_tool(), "a.bin", "5 bytes, but 3000", nothing_left=False)
         self.use_archive(b"no archive at all")
         self.to = self.base / "third"
         self.assert_failed(self.run_tool(), "cannot be unpacked", nothing_left=False)

@@ -80,7 +80,7 @@ class Headers(unittest.TestCase):
                          "x.safetensors: tensor 'a' has a malformed entry: it is not an object")
         self.assertRegex(message(corpus.entry(shape="[-2,-1]"), 8), r"'a'.*\[-2, -1\].*sizes")
         self.assertRegex(message(corpus.entry(shape="[2.7]"), 8), r"'a'.*\[2.7\].*sizes")
-        self.assertRegex(message('{"a":1,"a":1}', 0), "'a' appears twice")
+        self.assertRegex(message('{"a":1,"a":1}', 0), "'a' occurs twice")
 
 
 if __name__ == "__main__":
