@@ -170,7 +170,7 @@ class Environment(ProgramTest):
 class Folders(ProgramTest):
     def test_folder_of_something_else(self):
         self.write("notes.txt", "mine")
-        self.assert_fails(2, ["choose another with --out"], self.config, "--out", self.folder)
+        self.assert_fails(2, ["choose another folder with --out"], self.config, "--out", self.folder)
         self.finish(self.config, "--out", self.folder / "other")
         self.assert_fails(2, ["choose another with --out"], self.config, "--out",
                           self.folder / "notes.txt")
