@@ -99,7 +99,7 @@ bool measures_on_test_images(const RunOptions& options, const Plan&) {
 }
 
 constexpr std::string_view kHeldOut =
-    "accuracy is measured on the images that data.val_split holds out";
+    "accuracy is measured on the validation images of data.val_split";
 constexpr std::string_view kNoPrune = "the plan prunes nothing";
 
 constexpr Rule kRules[] = {

@@ -29,8 +29,8 @@ struct LrSchedule {
   std::string_view name;
   LrScheduleFunction function;
   std::string_view help;
-  std::string_view
-      reads;  ///< config keys that the schedule depends on besides train.lr, separated by spaces
+  /// Config keys that the schedule depends on besides train.lr, separated by spaces.
+  std::string_view reads;
 };
 
 std::span<const LrSchedule> lr_schedules();

@@ -76,8 +76,7 @@ class RunLock {
   LockTiming timing_;
   LockHolder self_;
   std::optional<LockHolder> previous_;
-  std::vector<std::filesystem::path>
-      made_;  // folders that the constructor created, the outermost first
+  std::vector<std::filesystem::path> made_;  // folders that were created, the outermost first
 
   mutable std::mutex mutex_;
   std::condition_variable released_;

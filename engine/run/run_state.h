@@ -64,8 +64,8 @@ struct RunState {
   int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
   int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
   EpochSums sums;
-  int64_t pruned =
-      0;  ///< 1 if plan_step is a prune that has changed the masks but has not been measured yet
+  /// 1 if plan_step is a prune that has changed the masks but has not been measured yet.
+  int64_t pruned = 0;
 
   // Totals since the start of the run.
   int64_t epochs = 0;
@@ -88,8 +88,7 @@ struct RunState {
   int64_t metrics_lines = 0;
   int64_t layer_lines = 0;
   int64_t prune_lines = 0;
-  int64_t saves =
-      0;  ///< number of resumable checkpoints written; the number in the name of the newest
+  int64_t saves = 0;  ///< resumable checkpoints written; the number in the newest name
 
   /// Maps the names of the hooks that RunParts::hooks adds to a run to the values that these hooks
   /// remember.

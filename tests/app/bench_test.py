@@ -139,7 +139,7 @@ class SparseSteps(unittest.TestCase):
         for row in rows:
             self.assertEqual([row["model"], row["batch"], row["masks"]],
                              ["resnet20, width 0.25", "16", "random"])
-            least, most = map(float, row["of layers"].rstrip(" %").split(" to "))
+            least, most = map(float, row["sparsity of layers"].rstrip(" %").split(" to "))
             self.assertLess(most - least, 3, row)
             self.check_times(row)
 
@@ -149,7 +149,7 @@ class SparseSteps(unittest.TestCase):
         self.assertEqual([(row["masks"], row["sparsity"]) for row in rows],
                          [("magnitude", "50 %"), ("magnitude", "90 %"), ("random", "90 %"),
                           ("random", "50 %")])
-        least, most = map(float, rows[1]["of layers"].rstrip(" %").split(" to "))
+        least, most = map(float, rows[1]["sparsity of layers"].rstrip(" %").split(" to "))
         self.assertGreater(most - least, 10)
 
     def test_layers(self):
@@ -182,7 +182,7 @@ class SparseSteps(unittest.TestCase):
         self.assertEqual(rows[0]["sparsity"], "80 %")
         masked = [100 * (1 - line["kept"] / line["count"]) for line in lines
                   if line["plan_step"] == lines[-1]["plan_step"]]
-        self.assertEqual(rows[0]["of layers"], f"{min(masked):.4g} to {max(masked):.4g} %")
+        self.assertEqual(rows[0]["sparsity of layers"], f"{min(masked):.4g} to {max(masked):.4g} %")
         self.check_times(rows[0])
         # A checkpoint does not say its width.
         self.assertEqual(other.returncode, 1)

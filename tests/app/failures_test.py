@@ -54,7 +54,7 @@ class Interruption(ProgramTest):
                           env={**os.environ, "SCULPT_CPU_ISA": "portable"})
         self.assertEqual(done.returncode, 0, done.stderr)
         if "device cpu (cpu-portable)" not in text:
-            self.assertIn("goes on on cpu-portable", done.stderr)
+            self.assertIn("continues on cpu-portable", done.stderr)
 
     def test_other_libraries_are_allowed_with_a_warning(self):
         out, code, text = self.interrupt(signal.SIGINT)
@@ -128,7 +128,7 @@ class Damage(ProgramTest):
         (out / "layers.jsonl").write_text(text.replace("\n", "", 1))
         done = sculpt_run("--resume", out)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn(f"warning: {out / 'layers.jsonl'}: not every record stood on a line",
+        self.assertIn(f"warning: {out / 'layers.jsonl'}: some records shared a line",
                       done.stderr)
         self.assertEqual(final(out), final(whole))
         for name in ("metrics.jsonl", "layers.jsonl"):

@@ -32,7 +32,7 @@ TEST_CASE("device memory: a full GPU says what needed how much, and what was in 
   CAPTURE(message);
   CHECK(message.starts_with("out of GPU memory: "));
   CHECK(message.find("cannot allocate ") != std::string::npos);
-  CHECK(message.find("in use are ") != std::string::npos);
+  CHECK(message.find("the program uses ") != std::string::npos);
   CHECK(message.find(" MiB, ") != std::string::npos);
   CHECK(message.find("train.batch") != std::string::npos);
   // What had been allocated was given back, and smaller networks still fit.

@@ -93,7 +93,7 @@ TEST_CASE("pickled CIFAR errors name the file and the fix") {
   std::filesystem::remove(path);
   message = error_of([&] { load_cifar10(dir.path(), 9); });
   CHECK(contains(message, path));
-  CHECK(contains(message, "not found"));
+  CHECK(contains(message, "there is no such file"));
 
   const auto check = [&](const std::string& pickle, const std::string& part) {
     CAPTURE(part);

@@ -200,7 +200,7 @@ TEST_CASE("choices: a file of another version, or no such file at all, is left a
     CHECK(content_of(path) == text);
     REQUIRE(warnings.texts.size() == 1);
     CHECK(contains(warnings.texts[0], path.string()));
-    CHECK(contains(warnings.texts[0], "remove it"));
+    CHECK(contains(warnings.texts[0], "remove the file"));
   }
   put(path, "");  // a process that died before its first line
   Warnings warnings;

@@ -158,7 +158,7 @@ TEST_CASE("run store: a damaged result is noticed, and the advice helps") {
   const auto place = other.find("\"kept\": ");
   other.replace(place, 8, "\"kept\": 1");
   write_file(files.summary(), other);
-  CHECK(contains(error_of([&] { run.store().check_result(); }), "weights kept"));
+  CHECK(contains(error_of([&] { run.store().check_result(); }), "weights are kept"));
   fs::remove(files.summary());
   CHECK(run.store().has_ended());
   run.store().restore_summary();
