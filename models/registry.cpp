@@ -12,12 +12,12 @@ namespace sculpt::models {
 namespace {
 
 constexpr std::string_view kConvolutions =
-    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv";
+    "model.init_fan model.init_distribution model.init_nonlinearity prune.first_conv";
 constexpr std::string_view kStem =
-    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv "
+    "model.init_fan model.init_distribution model.init_nonlinearity prune.first_conv "
     "model.stem";
 constexpr std::string_view kDropout =
-    "model.init_fan model.init_distribution model.init_nonlinearity model.prune_first_conv "
+    "model.init_fan model.init_distribution model.init_nonlinearity prune.first_conv "
     "model.dropout";
 
 constexpr ModelEntry kModels[] = {
@@ -60,10 +60,6 @@ void ModelOptions::visit(OptionVisitor& v) {
            "Kaiming initialisation of convolutions: the distribution");
   v.choice("init_nonlinearity", init_nonlinearity, {"relu", "linear"},
            "Kaiming initialisation of convolutions: gain sqrt(2) or 1");
-  v.boolean("prune_first_conv", prune_first_conv,
-            "whether the first convolution takes part in pruning");
-  v.boolean("prune_classifier", prune_classifier,
-            "whether the last linear layer takes part in pruning");
   v.text("init_from", init_from,
          "safetensors file that the run starts from: a checkpoint of a run folder, or a file with "
          "the names and shapes of the usual PyTorch model; empty: the initialisation above");

@@ -19,8 +19,6 @@ struct ModelOptions {
   std::string init_fan = "fan_out";
   std::string init_distribution = "normal";
   std::string init_nonlinearity = "relu";
-  bool prune_first_conv = true;
-  bool prune_classifier = true;
   std::string init_from;  ///< a safetensors file; empty: the initialisation above
   std::string init_parts = "both";
 

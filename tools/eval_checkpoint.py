@@ -65,8 +65,8 @@ def check_masks(model, config, tensors):
     Returns (kept, total), or None for a checkpoint without masks (a rewind checkpoint)."""
     kept = total = 0
     prunable = pytorch_models.prunable_names(
-        model, run_folder.get(config, "model.prune_first_conv", True),
-        run_folder.get(config, "model.prune_classifier", True))
+        model, run_folder.get(config, "prune.first_conv", True),
+        run_folder.get(config, "prune.classifier", True), run_folder.get(config, "prune.exempt", []))
     others = [name for name in tensors if name.endswith(".mask") and name[:-5] not in prunable]
     if others:
         sys.exit(f"error: {', '.join(others)}: mask of a weight that is exempt from pruning")
@@ -148,7 +148,10 @@ def main():
     images, labels, measured_on = images_of(config, root)
     data_name = run_folder.get(config, "data.name", "synthetic")
 
-    tensors, _ = safetensors_io.read(checkpoint)
+    tensors, metadata = safetensors_io.read(checkpoint)
+    for kind, version in (("sculpt-checkpoint", 2), ("sculpt-state", 3)):
+        if metadata.get("format", "").startswith(kind):
+            run_folder.require_known_format(metadata["format"], kind, version, checkpoint)
     model = model_from(config, images.shape[1:], image_data.CLASSES[data_name])
     load_weights(model, tensors)
     masks = check_masks(model, config, tensors)

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import run_folder
+
 CIFAR_RESNETS = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9, "resnet110": 18}
 RESNETS = {"resnet18": ("basic", [2, 2, 2, 2]), "resnet34": ("basic", [3, 4, 6, 3]),
            "resnet50": ("bottleneck", [3, 4, 6, 3])}
@@ -250,9 +252,10 @@ def initialise(model, seed, fan="fan_out", distribution="normal", nonlinearity="
     return model
 
 
-def prunable_names(model, first_conv=True, classifier=True):
+def prunable_names(model, first_conv=True, classifier=True, patterns=()):
     """Returns the names of the prunable weights in order: every convolution and linear weight, except the
-    first convolution or the last linear layer if these are exempt."""
+    first convolution or the last linear layer if these are exempt, and the layers that fit a pattern
+    (prune.exempt)."""
     layers = [(f"{name}.weight", type(module)) for name, module in model.named_modules()
               if isinstance(module, (nn.Conv2d, nn.Linear))]
     exempt = set()
@@ -260,4 +263,6 @@ def prunable_names(model, first_conv=True, classifier=True):
         exempt.update([name for name, kind in layers if kind is nn.Conv2d][:1])
     if not classifier:
         exempt.update([name for name, kind in layers if kind is nn.Linear][-1:])
+    exempt.update(name for name, _ in layers for pattern in patterns
+                  if run_folder.is_layer(name, pattern))
     return [name for name, _ in layers if name not in exempt]

@@ -88,6 +88,76 @@ def _read_one(path):
     return parse_toml_subset(text, str(path))
 
 
+# Keys that have other names now: those of engine's table in apps/sculpt_run/key_names.cpp.
+RENAMED_KEYS = {
+    "model.prune_first_conv": "prune.first_conv",
+    "model.prune_classifier": "prune.classifier",
+    "train.precision": "execution.precision",
+    "train.conv": "execution.conv",
+    "train.sparse": "execution.sparse",
+    "train.winograd": "execution.winograd",
+    "train.step_graph": "execution.step_graph",
+    "train.dense_timing": "execution.dense_timing",
+    "train.lr": "optim.lr",
+    "train.schedule": "optim.schedule",
+    "train.warmup": "optim.warmup",
+    "train.warmup_start": "optim.warmup_start",
+    "train.milestones": "optim.milestones",
+    "train.decay_factor": "optim.milestone_factor",
+    "train.cooldown": "optim.cooldown",
+    "train.momentum": "optim.momentum",
+    "train.nesterov": "optim.nesterov",
+    "train.weight_decay": "optim.weight_decay",
+    "train.decay_norm_and_bias": "optim.decay_norm_and_bias",
+    "train.clip_norm": "optim.clip_norm",
+    "wr.rewind_epoch": "cycles.rewind_epoch",
+    "wr.schedule_restart": "cycles.schedule_restart",
+}
+CONFIG_VERSION = 2
+SUMMARY_VERSION = 1
+
+
+def _pop(config, key):
+    """Takes a dotted key out of a config; sections that become empty go, too."""
+    section, _, rest = key.partition(".")
+    if not rest:
+        return config.pop(section)
+    value = _pop(config[section], rest)
+    if not config[section]:
+        del config[section]
+    return value
+
+
+def _put(config, key, value):
+    *parents, last = key.split(".")
+    for part in parents:
+        config = config.setdefault(part, {})
+    config[last] = value
+
+
+def require_known_format(text, kind, version, name):
+    """Raises ConfigError if a file carries another format than `kind`, or a newer version of it."""
+    found, _, number = str(text).rpartition("-")
+    if found != kind or not number.isdigit():
+        raise ConfigError(f"{name}: {text!r} is not a format of this file; it should be "
+                          f"{kind}-{version}")
+    if int(number) > version:
+        raise ConfigError(f"{name}: the format {text} is newer than these tools, which read "
+                          f"{kind}-{version}")
+
+
+def _with_names_of_today(config, name):
+    """Renames the keys of a config that was written for an older version, and takes its format out."""
+    require_known_format(config.pop("format", "sculpt-config-1"), "sculpt-config", CONFIG_VERSION, name)
+    for old, now in RENAMED_KEYS.items():
+        if get(config, old) is None:
+            continue
+        if get(config, now) is not None:
+            raise ConfigError(f"{name}: {old} is the old name of {now}, which the config has, too")
+        _put(config, now, _pop(config, old))
+    return config
+
+
 def _over(base, config):
     """Returns the settings of `config`, and those of `base` that `config` does not set."""
     merged = dict(base)
@@ -100,7 +170,7 @@ def _over(base, config):
 def read_config(path, chain=()):
     """Returns the settings of a config and of the file that its key `base` names, as the engine reads them
     (engine/config/config_document.h)."""
-    config = _read_one(path)
+    config = _with_names_of_today(_read_one(path), path)
     base = config.pop("base", None)
     if base is None:
         return config
@@ -123,10 +193,8 @@ def set_value(config, assignment):
         value = _parse_value(text.strip(), f"--set {key}")
     except ConfigError:
         value = text.strip()
-    *parents, last = key.strip().split(".")
-    for part in parents:
-        config = config.setdefault(part, {})
-    config[last] = value
+    key = key.strip()
+    _put(config, RENAMED_KEYS.get(key, key), value)
 
 
 def get(config, key, default=None):
@@ -145,6 +213,13 @@ def keys(config, prefix=""):
             yield from keys(value, f"{prefix}{key}.")
         else:
             yield prefix + key
+
+
+def is_layer(weight, pattern):
+    """Returns True if an entry of prune.exempt means the layer of this weight: `*` stands for any characters,
+    and the entry names the layer ("fc") or the weight ("fc.weight")."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return any(re.fullmatch(expression, name) for name in (weight, weight.removesuffix(".weight")))
 
 
 def measured_on(config):
@@ -175,4 +250,6 @@ def read_summary(folder):
         raise ConfigError(f"{path} is damaged: {error}") from None
     if not isinstance(summary, dict) or "test_accuracy" not in summary:
         raise ConfigError(f"{path} is damaged: it has no test_accuracy")
+    require_known_format(summary.get("format", "sculpt-summary-1"), "sculpt-summary", SUMMARY_VERSION,
+                         path)
     return summary

@@ -7,11 +7,12 @@ import run_folder
 # Keys that a PyTorch run ignores: they do not change what a dense cycle computes, or only affect pruning.
 # model.init_parts affects only model.init_from, which is refused.
 WITHOUT_EFFECT = {
-    "method", "plan", "model.init_parts", "model.prune_first_conv", "model.prune_classifier", "train.conv",
-    "train.sparse", "train.dense_timing", "train.winograd", "train.step_graph", "train.eval_every",
+    "method", "plan", "model.init_parts", "execution.device", "execution.threads", "execution.conv",
+    "execution.sparse", "execution.dense_timing", "execution.winograd", "execution.step_graph",
+    "train.eval_every",
     "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
     "data.synthetic_test", "data.synthetic_seed"}
-SECTIONS_WITHOUT_EFFECT = {"prune", "cycles", "wr"}
+SECTIONS_WITHOUT_EFFECT = {"prune", "cycles"}
 SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "constant", "linear")
 
 
@@ -49,26 +50,29 @@ class Recipe:
         self.epochs = get("train.epochs", 10)
         self.batch = get("train.batch", 128)
         self.drop_last = get("train.drop_last", False)
-        self.lr = get("train.lr", 0.1)
-        self.schedule = get("train.schedule", "step_warmup")
-        self.warmup = get("train.warmup", 10 / 150)
-        self.warmup_start = get("train.warmup_start", 0.1)
-        self.milestones = get("train.milestones", [60 / 150, 120 / 150])
-        self.decay_factor = get("train.decay_factor", 0.1)
-        self.cooldown = get("train.cooldown", 0.2)
-        self.momentum = get("train.momentum", 0.9)
-        self.nesterov = get("train.nesterov", False)
-        self.weight_decay = get("train.weight_decay", 5e-4)
-        self.decay_norm_and_bias = get("train.decay_norm_and_bias", True)
-        self.clip_norm = get("train.clip_norm", 0.0)
+        self.lr = get("optim.lr", 0.1)
+        self.schedule = get("optim.schedule", "step_warmup")
+        self.warmup = get("optim.warmup", 10 / 150)
+        self.warmup_start = get("optim.warmup_start", 0.1)
+        self.milestones = get("optim.milestones", [60 / 150, 120 / 150])
+        self.milestone_factor = get("optim.milestone_factor", 0.1)
+        self.cooldown = get("optim.cooldown", 0.2)
+        self.momentum = get("optim.momentum", 0.9)
+        self.nesterov = get("optim.nesterov", False)
+        self.weight_decay = get("optim.weight_decay", 5e-4)
+        self.decay_norm_and_bias = get("optim.decay_norm_and_bias", True)
+        self.clip_norm = get("optim.clip_norm", 0.0)
         self.label_smoothing = get("train.label_smoothing", 0.0)
         if self.schedule not in SCHEDULES:
-            raise RecipeError(f"train.schedule = {self.schedule!r} is not known here; there are "
+            raise RecipeError(f"optim.schedule = {self.schedule!r} is not known here; there are "
                               f"{', '.join(SCHEDULES)}")
-        precision = get("train.precision", "auto")
+        precision = get("execution.precision", "auto")
         if precision not in ("auto", "fp32"):
-            raise RecipeError(f"train.precision = {precision!r} is not done here: PyTorch trains in "
-                              "float32 on the CPU; use --set train.precision=auto")
+            raise RecipeError(f"execution.precision = {precision!r} is not done here: PyTorch trains "
+                              "in float32 on the CPU; use --set execution.precision=auto")
+        rule = get("optim.rule", "sgd")
+        if rule != "sgd":
+            raise RecipeError(f"optim.rule = {rule!r} is not known here; there is sgd")
         if get("model.init_from", ""):
             raise RecipeError("model.init_from is not done here: the model starts from PyTorch's "
                               "random numbers; use --set model.init_from=\"\"")
@@ -92,7 +96,7 @@ class Recipe:
         if self.schedule == "step_warmup":
             # A milestone is rounded to a number of steps, so that 60/150 of 300 steps is step 120.
             passed = sum(step >= math.floor(m * steps + 0.5) for m in self.milestones)
-            return (warm() if t < self.warmup else self.lr) * self.decay_factor ** passed
+            return (warm() if t < self.warmup else self.lr) * self.milestone_factor ** passed
         if self.schedule == "cosine":
             if t < self.warmup:
                 return warm()

@@ -16,9 +16,9 @@ struct BreakEvenOptions {
 };
 
 /// Prints a table with a row for each different layer and pass: the time of the dense kernels that
-/// train.winograd and the shape select, the times of sparse kernels at each density, the measured
-/// break-even density, and the break-even density of the rule. Throws Error on a backend without
-/// sparse kernels.
+/// execution.winograd and the shape select, the times of sparse kernels at each density, the
+/// measured break-even density, and the break-even density of the rule. Throws Error on a backend
+/// without sparse kernels.
 void print_break_even(const StepOptions& options, const BreakEvenOptions& break_even);
 
 }  // namespace sculpt::bench

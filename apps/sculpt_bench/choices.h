@@ -1,6 +1,6 @@
 #pragma once
-// Compares whole training steps of masked networks with kernels chosen by timing (train.sparse =
-// "tuned") and by the rule ("auto").
+// Compares whole training steps of masked networks with kernels chosen by timing (execution.sparse
+// = "tuned") and by the rule ("auto").
 
 #include <vector>
 

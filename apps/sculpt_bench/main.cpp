@@ -96,7 +96,7 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
   std::map<std::string, bool> switches = {{"auto", true}, {"off", false}};
-  app.add_option("--winograd", options.winograd, "auto or off, same as train.winograd")
+  app.add_option("--winograd", options.winograd, "auto or off, same as execution.winograd")
       ->transform(CLI::CheckedTransformer(switches))
       ->default_str("auto");
   auto* profile = app.add_subcommand(
@@ -122,7 +122,8 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.9999));
   app.add_option("--mask-training", masks.training, "steps that magnitude trains for")
       ->capture_default_str();
-  app.add_option("--sparse", options.sparse, "same values as train.sparse: auto, tuned, on or off")
+  app.add_option("--sparse", options.sparse,
+                 "same values as execution.sparse: auto, tuned, on or off")
       ->transform(CLI::CheckedTransformer(sparse_kernels_by_name()));
   SparseStepOptions comparison;
   auto* sparse = app.add_subcommand(

@@ -20,12 +20,12 @@ struct StepOptions {
   int64_t image_size = 32;
   int64_t classes = 10;
   std::string device = "cpu";      ///< same values as sculpt_run's --device
-  std::string precision = "auto";  ///< same values as train.precision
-  std::string conv = "native";     ///< same values as train.conv
-  /// Same choices as train.sparse. SparseKernels::tuned times kernels again: earlier choices are
-  /// neither read nor kept.
+  std::string precision = "auto";  ///< same values as execution.precision
+  std::string conv = "native";     ///< same values as execution.conv
+  /// Same choices as execution.sparse. SparseKernels::tuned times kernels again: earlier choices
+  /// are neither read nor kept.
   SparseKernels sparse = SparseKernels::automatic;
-  bool winograd = true;  ///< the setting train.winograd
+  bool winograd = true;  ///< the setting execution.winograd
 };
 
 NetworkSpec network_spec(const StepOptions& options);

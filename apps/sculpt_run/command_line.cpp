@@ -87,21 +87,33 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->excludes(resume);
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
-  app.add_option("--threads", line.threads, "threads (default: one per processor)")
+  app.add_option_function<int>(
+         "--threads",
+         [&line](int threads) {
+           line.settings.push_back(fmt::format("execution.threads={}", threads));
+         },
+         "the same as --set execution.threads=N (default: one per processor)")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--device", line.device,
-                 "auto (default: a usable GPU, else the CPU), cpu, cuda or cuda:N")
+  app.add_option_function<std::string>(
+         "--device",
+         [&line](const std::string& device) {
+           line.settings.push_back("execution.device=" + device);
+         },
+         "the same as --set execution.device=NAME: auto (default: a usable GPU, else the CPU), "
+         "cpu, cuda or cuda:N")
       ->type_name("NAME");
   app.add_option_function<std::string>(
          "--conv",
-         [&line](const std::string& conv) { line.settings.push_back("train.conv=" + conv); },
-         "the same as --set train.conv=NAME: native (default), cudnn or auto")
+         [&line](const std::string& conv) { line.settings.push_back("execution.conv=" + conv); },
+         "the same as --set execution.conv=NAME: native (default), cudnn or auto")
       ->type_name("NAME");
   app.add_option_function<std::string>(
          "--sparse",
-         [&line](const std::string& sparse) { line.settings.push_back("train.sparse=" + sparse); },
-         "the same as --set train.sparse=NAME: auto (default), tuned, on or off")
+         [&line](const std::string& sparse) {
+           line.settings.push_back("execution.sparse=" + sparse);
+         },
+         "the same as --set execution.sparse=NAME: auto (default), tuned, on or off")
       ->type_name("NAME");
   app.add_option("--profile", line.profile,
                  "let a profiler record these steps of a run on a GPU, counted from 0 "

@@ -22,8 +22,6 @@ struct CommandLine {
   bool restart = false;
   bool plan = false;
   bool describe = false;
-  int threads = 0;  ///< 0 stands for one per processor
-  std::string device = "auto";
   std::string profile;      ///< "FIRST:LAST" or empty
   std::string help_config;  ///< "", "text" or "markdown"
   bool version = false;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "build_info.h"
+#include "engine/core/file_format.h"
 #include "engine/ops/kernel_rule.h"
 #include "kernels/common/cpu_caches.h"
 #include "kernels/common/cpu_name.h"
@@ -15,6 +16,7 @@
 namespace sculpt {
 namespace {
 
+constexpr FileFormat kFormat{"sculpt-environment", 1};
 constexpr const char* kDataFingerprint = "data_fingerprint";
 constexpr const char* kInitialFingerprint = "init_from_fingerprint";
 
@@ -57,6 +59,7 @@ std::string name_of(const std::string& libraries) {
 std::string environment_json(const RunIdentity& identity) {
   const kernels::CpuCaches& caches = kernels::cpu_caches();
   nlohmann::ordered_json environment = {
+      {"format", kFormat.text()},
       {"version", SCULPT_VERSION},
       {"commit", SCULPT_COMMIT},
       {"build_type", SCULPT_BUILD_TYPE},
@@ -85,6 +88,8 @@ RunInputs recorded_inputs(const std::string& json) {
     return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
   };
   RunInputs inputs;
+  // Checkpoints record the same.
+  if (age_of(text("format"), kFormat) != FormatAge::known) return inputs;
   inputs.data = text(kDataFingerprint);
   inputs.initial = text(kInitialFingerprint);
   return inputs;
@@ -93,6 +98,12 @@ RunInputs recorded_inputs(const std::string& json) {
 std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now) {
   std::vector<std::string> changes;
   const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const std::string format = text_of(environment, "format");
+  if (age_of(format, kFormat) != FormatAge::known)
+    return {
+        fmt::format("environment.json has the format {}, and this program reads {}: it is not "
+                    "known whether program or machine have changed since the run was started",
+                    format, kFormat.text())};
   // A value that is missing, or that someone has edited into another type, is not compared.
   const auto compare = [&](const char* key, const auto& now_value, const auto& describe) {
     using T = std::decay_t<decltype(now_value)>;

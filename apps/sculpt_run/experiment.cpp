@@ -16,8 +16,9 @@ NetworkSpec spec_of(const RunOptions& options, const BatchSource& source) {
   spec.image = source.image_shape();
   spec.classes = source.classes();
   spec.label_smoothing = static_cast<float>(options.train.label_smoothing);
-  spec.prune_first_conv = options.model.prune_first_conv;
-  spec.prune_classifier = options.model.prune_classifier;
+  spec.prune_first_conv = options.prune.first_conv;
+  spec.prune_classifier = options.prune.classifier;
+  spec.exempt = options.prune.exempt;
   return spec;
 }
 
@@ -62,9 +63,9 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
           spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
   require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
-  network_->graph().replay().sparse = sparse_kernels(options.train.sparse);
+  network_->graph().replay().sparse = sparse_kernels(options.train.execution.sparse);
   network_->graph().replay().chooser = device_.chooser;
-  network_->graph().replay().winograd = options.train.winograd == "auto";
+  network_->graph().replay().winograd = options.train.execution.winograd == "auto";
 }
 
 RunIdentity Experiment::identity() const {

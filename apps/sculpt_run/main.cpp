@@ -56,10 +56,11 @@ void warn_about_fallbacks(const kernels::Device& device) {
 }
 
 /// A device that is not available is an error of the arguments.
-kernels::Device open(const CommandLine& line, const Request& request) try {
-  const TrainOptions& train = request.options.train;
-  kernels::Device device = kernels::open_device(line.device, train.precision, train.conv, warn);
-  if (train.sparse == "tuned") kernels::time_sparse_kernels(device, warn);
+kernels::Device open(const Request& request) try {
+  const ExecutionOptions& execution = request.options.train.execution;
+  kernels::Device device =
+      kernels::open_device(execution.device, execution.precision, execution.conv, warn);
+  if (execution.sparse == "tuned") kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
   return device;
@@ -218,6 +219,15 @@ int run(const Request& request, const kernels::Device& device) {
   return kExitOk;
 }
 
+/// Sets the number of threads, and says what a person should know about the config.
+void prepare_process(const Request& request) {
+  if (!request.old_names_note.empty()) note(request.old_names_note);
+  const auto threads = static_cast<int>(request.options.train.execution.threads);
+  if (threads > 0) set_thread_count(threads);
+  const std::string problem = too_many_threads(thread_count(), available_processors());
+  if (!problem.empty()) warn(problem);
+}
+
 /// Does what --help-config, --plan, --describe and --version ask for, which is only to print.
 void show(const CommandLine& line) {
   if (line.version) return out().print(version_text());
@@ -229,14 +239,9 @@ void show(const CommandLine& line) {
                            : wrap(describe_config_text(defaults.sections()), out().width(), 2));
   }
   const Request request = make_request(line);
-  const kernels::Device device = open(line, request);
+  prepare_process(request);
+  const kernels::Device device = open(request);
   show_planned(request, device, line);
-}
-
-void set_threads(const CommandLine& line) {
-  if (line.threads > 0) set_thread_count(line.threads);
-  const std::string problem = too_many_threads(thread_count(), available_processors());
-  if (!problem.empty()) warn(problem);
 }
 
 /// A run goes on without a standard output, because its records are in its folder. A command that
@@ -259,7 +264,6 @@ int main_checked(int argc, char** argv) {
   if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
   const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
   if (only_prints) {
-    if (line.plan || line.describe) set_threads(line);
     show(line);
     return exit_code(kExitOk, true);
   }
@@ -269,8 +273,8 @@ int main_checked(int argc, char** argv) {
     const Request request = make_request(line);
     if (line.resume && request.start == Start::fresh)
       say("there is no run in {} yet; starting one\n", request.folder.root().string());
-    set_threads(line);
-    const kernels::Device device = open(line, request);
+    prepare_process(request);
+    const kernels::Device device = open(request);
     say_device(device);
     return exit_code(run(request, device), false);
   } catch (const Interrupted&) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/run_name.h"
 #include "engine/core/files.h"
 #include "engine/core/nearest_name.h"
@@ -17,7 +18,6 @@ namespace sculpt {
 namespace {
 
 namespace fs = std::filesystem;
-using ConfigValues = std::map<std::string, std::string>;
 
 std::optional<std::pair<int64_t, int64_t>> steps_of(const std::string& text) {
   if (text.empty()) return std::nullopt;
@@ -64,13 +64,33 @@ std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   const bool runs = !line.plan && !line.describe;
   if (runs && !line.resume && !line.restart)
     fail("{} is a run folder; go on with --resume, or start over with --restart", line.config);
-  stored_config(folder);  // throws if the file is empty or damaged
+  stored_config(folder, renamed_keys());  // throws if the file is empty or damaged
   return folder;
+}
+
+/// The config of a run folder.
+struct StoredConfig {
+  std::string hash;     ///< of the keys that the file has
+  ConfigValues values;  ///< with what was in effect for keys that the file lacks
+  /// Keys that the file lacks and that count in the hash even at their default. The file must go on
+  /// without them, since checkpoints record the hash.
+  std::set<std::string> missing;
+};
+
+StoredConfig complete(const ConfigValues& stored) {
+  StoredConfig config{config_hash(stored), stored, {}};
+  RunOptions defaults;
+  for (const auto& [key, value] : flatten_config(write_config(defaults.sections()), "defaults")) {
+    const bool missing = config.values.emplace(key, value_before_key(key, value)).second;
+    if (missing && is_key_of_version_1(key) && keys_without_effect().count(key) == 0)
+      config.missing.insert(key);
+  }
+  return config;
 }
 
 /// The run in the folder, as the folder's config describes it.
 struct PresentRun {
-  std::string hash;  ///< hash of the folder's config
+  StoredConfig config;
   RunStore store;
   bool ended;  ///< true if all results exist, except perhaps a summary.json that can be written
                ///< again
@@ -80,10 +100,10 @@ struct PresentRun {
 /// Throws Error if config.toml is not the config that the run was trained with, or if a file is
 /// missing or damaged without which the run can neither go on nor show its result.
 PresentRun present_run(const RunFolder& folder, const ConfigValues& values) {
-  const ConfigValues stored = stored_config(folder);
-  const std::string hash = hash_config(stored, keys_without_effect());
-  require_config_of_checkpoints(folder, hash, stored, values);
-  PresentRun run{hash, RunStore(folder, hash), false, false};
+  const ConfigValues stored = stored_config(folder, renamed_keys());
+  const StoredConfig config = complete(stored);
+  require_config_of_checkpoints(folder, config.hash, stored, values);
+  PresentRun run{config, RunStore(folder, config.hash), false, false};
   run.lost_summary = !fs::exists(folder.summary()) && run.store.has_ended();
   run.ended = folder.finished() || run.lost_summary;
   if (!run.ended) run.store.require_resumable();
@@ -95,13 +115,19 @@ void require_extensible(const PresentRun& run, const Request& request, const Con
   const RunFolder& folder = request.folder;
   std::set<std::string> ignored = keys_without_effect();
   ignored.insert(keys_of_the_plan().begin(), keys_of_the_plan().end());
-  require_same_config(folder, values, ignored);
+  require_same_config(folder, run.config.values, values, ignored);
   if (run.lost_summary)
     run.store.check_final_checkpoint();
   else
     run.store.check_result();
-  const Plan done = read_options(folder.config().string(), {}).plan();
-  run.store.require_extensible(done, run.hash, request.plan);
+  const Plan done = read_stored_options(folder.config().string(), {}).options.plan();
+  run.store.require_extensible(done, run.config.hash, request.plan);
+}
+
+/// A run that goes on keeps the keys of its config, and so the hash that its checkpoints record.
+void keep_config_of(const StoredConfig& stored, Request& request) {
+  request.config_toml = write_config(request.options.sections(), stored.missing);
+  request.config_hash = stored.hash;
 }
 
 /// Decides how a run uses a folder that is not empty.
@@ -120,22 +146,23 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
         "another folder with --out",
         name);
   const PresentRun run = present_run(folder, values);
-  const auto differences = config_differences(folder, values, keys_without_effect());
+  const auto differences = config_differences(run.config.values, values, keys_without_effect());
   if (!differences.empty() && run.ended) {
     require_extensible(run, request, values);
-    request.extended_hash = run.hash;
+    request.extended_hash = run.config.hash;
     request.start = Start::extend;
     return;
   }
   const bool plan_differs = std::ranges::any_of(
       differences, [](const auto& key) { return keys_of_the_plan().count(key.first) > 0; });
   try {
-    require_same_config(folder, values, keys_without_effect());
+    require_same_config(folder, run.config.values, values, keys_without_effect());
   } catch (const Error& error) {
     fail("{}{}", error.what(),
          plan_differs ? "; a run can be given more steps once it has finished" : "");
   }
   request.start = run.ended ? Start::show_result : Start::go_on;
+  keep_config_of(run.config, request);
 }
 
 /// Reads the file model.init_from. A run that goes on does not need the file, so it may be missing
@@ -157,8 +184,8 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
 /// Finds the recorded choices of kernels if the config lets kernels be timed. Kernels that a rule
 /// chooses need no record.
 void find_kernel_choices(const CommandLine& line, Request& request) {
-  const TrainOptions& train = request.options.train;
-  if (train.sparse != "tuned" && train.conv != "auto") return;
+  const ExecutionOptions& execution = request.options.train.execution;
+  if (execution.sparse != "tuned" && execution.conv != "auto") return;
   const fs::path beside_config =
       fs::path(line.config).parent_path() / request.folder.kernel_choices().filename();
   for (const fs::path& path : {request.folder.kernel_choices(), beside_config}) {
@@ -177,6 +204,7 @@ Request make_request(const CommandLine& line) try {
                   .plan = {},
                   .config_toml = "",
                   .config_hash = "",
+                  .old_names_note = "",
                   .folder = RunFolder(""),
                   .profiled_steps = {},
                   .extended_hash = "",
@@ -185,30 +213,39 @@ Request make_request(const CommandLine& line) try {
                   .kernel_choices = {},
                   .kernel_choices_file = {}};
   request.profiled_steps = steps_of(line.profile);
+  const auto take = [&](ReadOptions read) {
+    request.options = std::move(read.options);
+    request.old_names_note = old_names_note(read.old_names);
+  };
   const auto lock = [&] {
     if (!runs) return;
     request.lock = std::make_unique<RunLock>(request.folder.root());
     EarlierRun::roll_back(request.folder);
   };
-  RunOptions& options = request.options;
   require_config_exists(line);
   if (const auto folder = folder_as_config(line)) {
     request.folder = *folder;
     lock();
-    options = read_options(folder->config().string(), line.settings);
+    take(read_stored_options(folder->config().string(), line.settings));
   } else {
-    options = read_options(line.config, line.settings);
+    take(read_options(line.config, line.settings));
   }
+  RunOptions& options = request.options;
   request.plan = options.plan();
   request.config_toml = write_config(options.sections());
   const auto values = flatten_config(request.config_toml, "config");
-  request.config_hash = hash_config(values, keys_without_effect());
+  request.config_hash = config_hash(values);
   if (request.folder.root().empty()) {
     request.folder = RunFolder(line.out.empty() ? default_folder(line) : line.out);
     if (!line.describe) request.folder.require_writable();
     lock();
   }
-  if (line.plan && line.resume && !request.folder.empty()) request.start = Start::go_on;
+  if (line.plan && line.resume && fs::exists(request.folder.config())) {
+    request.start = Start::go_on;
+    const StoredConfig stored = complete(stored_config(request.folder, renamed_keys()));
+    if (config_differences(stored.values, values, keys_without_effect()).empty())
+      keep_config_of(stored, request);
+  }
   if (runs && !request.folder.empty()) choose_start(request, line, values);
   find_kernel_choices(line, request);
   request.initial = read_initial(options.model, request.start);

@@ -41,6 +41,7 @@ struct Request {
   Plan plan;
   std::string config_toml;
   std::string config_hash;
+  std::string old_names_note;  ///< what a person should know about old names of keys; may be empty
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
   Start start = Start::fresh;

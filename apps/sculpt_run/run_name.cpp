@@ -4,8 +4,9 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
+#include <set>
 
+#include "apps/sculpt_run/key_names.h"
 #include "engine/core/error.h"
 
 namespace sculpt {
@@ -39,10 +40,9 @@ std::string last_part(const std::string& key) {
   return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
 }
 
-/// Turns "train.lr" and "0.3" into "lr0.3". The text includes the section if another section has a
+/// Turns "model.width" and "0.3" into "width0.3". The text includes the section if another section has a
 /// key of the same name.
-std::string item(const std::string& key, const std::string& toml,
-                 const std::map<std::string, std::string>& all_keys) {
+std::string item(const std::string& key, const std::string& toml, const ConfigValues& all_keys) {
   const bool quoted = toml.size() >= 2 && toml.front() == '"';
   const std::string value = quoted ? toml.substr(1, toml.size() - 2) : toml;
   const std::string last = last_part(key);
@@ -60,15 +60,31 @@ std::string item(const std::string& key, const std::string& toml,
   return label + text;
 }
 
+/// Returns all settings under the first names of their keys.
+ConfigValues by_first_name(const RunOptions& options) {
+  RunOptions copy = options;  // sections() refers to an object that it may change
+  ConfigValues values;
+  for (const auto& [key, value] : flatten_config(write_config(copy.sections()), "config"))
+    values[first_name(key)] = value;
+  return values;
+}
+
+/// Returns the first names of the keys that are not part of a folder's name.
+std::set<std::string> unnamed_keys() {
+  std::set<std::string> names = {"seed", "method"};
+  for (const std::string& key : keys_without_effect())
+    if (key != "execution.conv") names.insert(first_name(key));
+  return names;
+}
+
 /// Returns a text such as "-lr0.3-sparsity0.95".
-std::string changes(const std::map<std::string, std::string>& before,
-                    const std::map<std::string, std::string>& now) {
+std::string changes(const ConfigValues& before, const ConfigValues& now) {
+  const std::set<std::string> unnamed = unnamed_keys();
   std::string text, all;
   for (const auto& [key, value] : now) {
     const auto found = before.find(key);
     const bool same = found != before.end() && found->second == value;
-    const bool no_effect = keys_without_effect().count(key) > 0 && key != "train.conv";
-    if (same || key == "seed" || key == "method" || no_effect) continue;
+    if (same || unnamed.count(key) > 0) continue;
     text += "-" + item(key, value, now);
     all += key + "=" + value + "\n";
   }
@@ -98,10 +114,10 @@ std::string config_and_method(const std::string& stem, const std::string& of_fil
 /// Returns the threads, device and instruction set that the command line and the environment name,
 /// because these decide bits. The text leaves out values that are not given, so that the name does
 /// not depend on the machine.
-std::string machine_changes(const CommandLine& line) {
+std::string machine_changes(const ExecutionOptions& before, const ExecutionOptions& now) {
   std::string text;
-  if (line.threads > 0) text += fmt::format("-threads{}", line.threads);
-  if (line.device != "auto") text += "-" + safe(line.device);
+  if (now.threads != before.threads) text += fmt::format("-threads{}", now.threads);
+  if (now.device != before.device) text += "-" + safe(now.device);
   if (const char* isa = std::getenv("SCULPT_CPU_ISA"); isa != nullptr && *isa != '\0')
     text += "-" + safe(isa);
   return text;
@@ -110,8 +126,8 @@ std::string machine_changes(const CommandLine& line) {
 }  // namespace
 
 std::string default_folder(const CommandLine& line) {
-  RunOptions from_file = read_options(line.config, {}),
-             options = read_options(line.config, line.settings);
+  const RunOptions from_file = read_options(line.config, {}).options,
+                   options = read_options(line.config, line.settings).options;
   const std::filesystem::path path(line.config);
   const std::string stem = path.stem().string();
   std::string name = config_and_method(stem, from_file.method.method, options.method.method);
@@ -119,9 +135,8 @@ std::string default_folder(const CommandLine& line) {
   const std::string parent = path.parent_path().filename().string();
   if (!parent.empty() && parent != "configs" && parent != "." && parent != "..")
     name = parent + "-" + name;
-  name += changes(flatten_config(write_config(from_file.sections()), "config"),
-                  flatten_config(write_config(options.sections()), "config"));
-  name += machine_changes(line);
+  name += changes(by_first_name(from_file), by_first_name(options));
+  name += machine_changes(from_file.train.execution, options.train.execution);
   return fmt::format("runs/{}-s{}", name, options.seed);
 }
 

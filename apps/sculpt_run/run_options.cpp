@@ -1,6 +1,8 @@
 #include "apps/sculpt_run/run_options.h"
 
+#include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
+#include "engine/config/config_text.h"
 #include "engine/optim/lr_schedule.h"
 
 namespace sculpt {
@@ -17,10 +19,11 @@ ConfigSections RunOptions::sections() {
   return {{"", "What the run does.", top},
           {"model", "The network.", section(model)},
           {"data", "What it is trained and measured on.", section(data)},
-          {"train", "One training cycle: its length, optimizer and learning rate.", section(train)},
-          {"prune", "How weights are removed.", section(prune)},
-          {"cycles", "How often the cycle is repeated.", section(cycles)},
-          {"wr", "Weight rewinding (method = \"wr\").", section(wr)}};
+          {"train", "One training cycle: its epochs, evaluations and checkpoints.", section(train)},
+          {"optim", "The optimizer, and the learning rate within a cycle.", section(train.optim)},
+          {"execution", "The device, and the kernels that run on it.", section(train.execution)},
+          {"cycles", "How often the cycle is repeated, and from where.", section(cycles)},
+          {"prune", "How weights are removed.", section(prune)}};
 }
 
 Plan RunOptions::plan() const {
@@ -30,28 +33,53 @@ Plan RunOptions::plan() const {
   settings.epochs = train.epochs;
   settings.prune = prune;
   settings.cycles = cycles;
-  settings.wr = wr;
   return expand_method(settings);
 }
 
-RunOptions read_options(const std::string& config_path, const std::vector<std::string>& settings) {
-  ConfigDocument document = ConfigDocument::from_file(config_path);
-  for (const std::string& setting : settings)
-    document.set(setting);
-  RunOptions options;
+namespace {
+
+ReadOptions options_of(const ConfigDocument& document) {
+  ReadOptions read;
+  RunOptions& options = read.options;
   read_config(document, options.sections());
   options.data.root = expand_home(options.data.root);
   options.model.init_from = expand_home(options.model.init_from);
-  return options;
+  read.old_names = document.old_names();
+  return read;
+}
+
+ConfigDocument document_of(const std::string& config_path,
+                           const std::vector<std::string>& settings) {
+  ConfigDocument document = ConfigDocument::from_file(config_path, renamed_keys());
+  for (const std::string& setting : settings)
+    document.set(setting);
+  return document;
+}
+
+}  // namespace
+
+ReadOptions read_options(const std::string& config_path, const std::vector<std::string>& settings) {
+  return options_of(document_of(config_path, settings));
+}
+
+ReadOptions read_stored_options(const std::string& config_path,
+                                const std::vector<std::string>& settings) {
+  ConfigDocument document = document_of(config_path, settings);
+  RunOptions defaults;
+  for (const std::string& key : config_keys(defaults.sections())) {
+    const std::string value = value_before_key(key, "");
+    if (!value.empty() && document.find(key) == nullptr) document.set(key + "=" + value);
+  }
+  return options_of(document);
 }
 
 const std::set<std::string>& keys_without_effect() {
-  static const std::set<std::string> keys = {"data.root", "train.checkpoint_every",
-                                             "train.checkpoint_steps", "train.step_graph",
-                                             "train.dense_timing",
+  static const std::set<std::string> keys = {"data.root", "execution.device", "execution.threads",
+                                             "train.checkpoint_every", "train.checkpoint_steps",
+                                             "execution.step_graph", "execution.dense_timing",
                                              // Changes only the last bits, as the device does
                                              // (environment.h).
-                                             "train.conv"};
+                                             "execution.conv"};
   return keys;
 }
 
@@ -67,8 +95,8 @@ const std::set<std::string>& keys_of_the_plan() {
                                              "prune.sparsity",
                                              "prune.rate",
                                              "prune.initial_sparsity",
-                                             "wr.rewind_epoch",
-                                             "wr.schedule_restart"};
+                                             "cycles.rewind_epoch",
+                                             "cycles.schedule_restart"};
   return keys;
 }
 
@@ -81,7 +109,10 @@ std::string config_page() {
          "test compares the two.\n\n"
          "A config may begin with `base = \"FILE.toml\"`, a path from its own folder: every "
          "setting\n"
-         "that the config does not have comes from that file, which may have a base, too.\n\n" +
+         "that the config does not have comes from that file, which may have a base, too.\n\n"
+         "Configs of before may have older names of keys. They are read with a note that gives\n"
+         "the new names; [run-folder.md](run-folder.md#formats-and-their-versions) lists "
+         "them.\n\n" +
          describe_config_markdown(defaults.sections());
 }
 

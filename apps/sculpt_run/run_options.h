@@ -2,6 +2,7 @@
 // Combines all settings of a run: the option structs of the engine, models and data are the
 // sections of one config.
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,7 +23,6 @@ struct RunOptions {
   TrainOptions train;
   PruneOptions prune;
   CycleOptions cycles;
-  WeightRewindOptions wr;
 
   /// Returns the sections, which refer to this object.
   ConfigSections sections();
@@ -30,9 +30,19 @@ struct RunOptions {
   Plan plan() const;
 };
 
-/// Reads a config file and applies --set arguments to it. All other keys have their
-/// defaults.
-RunOptions read_options(const std::string& config_path, const std::vector<std::string>& settings);
+/// Holds options, and the old names of keys that they were given under (ConfigDocument::old_names).
+struct ReadOptions {
+  RunOptions options;
+  std::map<std::string, std::string> old_names;
+};
+
+/// Reads a config file and applies --set arguments to it. All other keys have their defaults.
+ReadOptions read_options(const std::string& config_path, const std::vector<std::string>& settings);
+
+/// Reads the config.toml of a run folder. A key that the file lacks has the value that runs had in
+/// effect before there was the key.
+ReadOptions read_stored_options(const std::string& config_path,
+                                const std::vector<std::string>& settings);
 
 /// Returns the keys that do not change what a run computes. A resumed run may change them.
 const std::set<std::string>& keys_without_effect();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/ranges.h>
 #include <map>
 
 #include "apps/sculpt_run/plan_timing.h"
@@ -26,6 +27,26 @@ void print_table(const Table& table) {
   const size_t width = out().width();
   out().print(out().paint(Style::heading, table.heading(width)));
   out().print(table.body(width));
+}
+
+/// Returns true for the weights of convolutions and linear layers: they are pruned unless exempt.
+bool can_be_pruned(const Parameter& p) {
+  return p.kind == ParameterKind::conv_weight || p.kind == ParameterKind::linear_weight;
+}
+
+/// Says which layers the config exempts from pruning; "" if there are none.
+std::string exempt_text(const ParameterArena& arena) {
+  std::vector<std::string> names;
+  int64_t count = 0;
+  for (const Parameter& p : arena.parameters()) {
+    if (!can_be_pruned(p) || p.prunable) continue;
+    names.push_back(p.name);
+    count += p.count;
+  }
+  if (names.empty()) return "";
+  return fmt::format(
+      "Exempt from pruning: {} ({} weights). Densities are those of the other {} weights.",
+      fmt::join(names, ", "), grouped(count), grouped(arena.prunable_count()));
 }
 
 }  // namespace
@@ -81,6 +102,10 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                        options.train.epochs, count_text(dense_cycle), experiment.backend().name,
                        experiment.identity().threads),
            width));
+  const std::string exempt = exempt_text(experiment.network().parameters());
+  const bool prunes = std::ranges::any_of(
+      plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+  if (prunes && !exempt.empty()) say("{}\n", wrap(exempt, width));
   if (timing.timed < timing.densities)
     say("{}\n",
         wrap(fmt::format("{} of {} densities were timed; the times of the others are interpolated.",
@@ -112,7 +137,8 @@ void show_network(Experiment& experiment, const RunOptions& options) {
   for (const Parameter& p : arena.parameters()) {
     const auto found = macs.find(p.name);
     table.add({p.name, shape_text(p.shape), grouped(p.count),
-               found == macs.end() ? "" : grouped(found->second), p.prunable ? "yes" : ""});
+               found == macs.end() ? "" : grouped(found->second),
+               p.prunable ? "yes" : (can_be_pruned(p) ? "exempt" : "")});
   }
   print_table(table);
   say("\n{}\n", wrap(fmt::format("{} parameters, {} of them prunable; {} MACs per image in a "

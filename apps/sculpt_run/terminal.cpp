@@ -127,6 +127,10 @@ void print_message(Style style, const std::string& label, const std::string& tex
 
 }  // namespace
 
+void note(const std::string& text) {
+  print_message(Style::heading, "note:", text);
+}
+
 void warn(const std::string& text) {
   print_message(Style::warning, "warning:", text);
 }

@@ -58,6 +58,8 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
   out().print(fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// Prints "note: " and the text to standard error.
+void note(const std::string& text);
 /// Prints "warning: " and the text to standard error.
 void warn(const std::string& text);
 /// Prints "error: " and the text to standard error.

@@ -26,16 +26,18 @@ using ConfigSections = std::vector<ConfigSection>;
 /// range, each with its place in the document.
 void read_config(const ConfigDocument& document, const ConfigSections& sections);
 
-/// Returns all options with their current values, as TOML.
-std::string write_config(const ConfigSections& sections);
+/// Returns all options with their current values, as TOML that carries its format. Leaves out the
+/// keys of `omitted` ("section.key").
+std::string write_config(const ConfigSections& sections, const std::set<std::string>& omitted = {});
 
 /// Describes every key with type, default (its current value), range and help, as a Markdown page
 /// or as plain text for a terminal.
 std::string describe_config_markdown(const ConfigSections& sections);
 std::string describe_config_text(const ConfigSections& sections);
 
-/// Maps "section.key" to the TOML text of its value.
-std::map<std::string, std::string> flatten_config(const std::string& toml, const std::string& name);
+/// Maps "section.key" to the TOML text of its value. Renamed keys have the names of today.
+std::map<std::string, std::string> flatten_config(const std::string& toml, const std::string& name,
+                                                  RenamedKeys renamed = {});
 
 /// Hash (16 hexadecimal digits) of all values except those of the named keys.
 std::string hash_config(const std::map<std::string, std::string>& values,

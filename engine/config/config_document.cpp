@@ -109,16 +109,16 @@ std::string ConfigValue::describe() const {
   return "a list";
 }
 
-ConfigDocument ConfigDocument::from_file(const std::string& path) {
+ConfigDocument ConfigDocument::from_file(const std::string& path, RenamedKeys renamed) {
   std::vector<std::string> chain;
-  return from_chain(path, chain);
+  return from_chain(path, chain, renamed);
 }
 
 // `chain`: the files whose base this file is, the one that was asked for first.
-ConfigDocument ConfigDocument::from_chain(const std::string& path,
-                                          std::vector<std::string>& chain) {
+ConfigDocument ConfigDocument::from_chain(const std::string& path, std::vector<std::string>& chain,
+                                          RenamedKeys renamed) {
   chain.push_back(path);
-  ConfigDocument document = from_text(read_text(path), path);
+  ConfigDocument document = from_text(read_text(path), path, renamed);
   const ConfigValue* base = document.find("base");
   if (base == nullptr) return document;
   const auto* name = std::get_if<std::string>(&base->value);
@@ -135,25 +135,65 @@ ConfigDocument ConfigDocument::from_chain(const std::string& path,
       fail("{}: {} is its own base, by way of {}; take one base out", base->source, file,
            fmt::join(chain, ", "));
   document.values_.erase("base");
-  ConfigDocument merged = from_chain(file, chain);
+  ConfigDocument merged = from_chain(file, chain, renamed);
   for (auto& [key, value] : document.values_)
     merged.values_[key] = std::move(value);
   merged.tables_.insert(document.tables_.begin(), document.tables_.end());
+  merged.old_names_.insert(document.old_names_.begin(), document.old_names_.end());
   return merged;
 }
 
-ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name) {
+ConfigDocument ConfigDocument::from_text(std::string_view toml, const std::string& name,
+                                         RenamedKeys renamed) {
   ConfigDocument document;
+  document.renamed_ = renamed;
   flatten(parse_toml(toml, name), "", name, document.values_, document.tables_);
+  document.require_known_format();
+  document.rename_keys();
   return document;
+}
+
+void ConfigDocument::require_known_format() {
+  const auto found = values_.find("format");
+  if (found == values_.end()) return;
+  const ConfigValue& format = found->second;
+  const auto* text = std::get_if<std::string>(&format.value);
+  if (text == nullptr || text->empty())
+    fail("{}: format must be \"{}\", not {}", format.source, kConfigFormat.text(),
+         format.describe());
+  require_known(*text, kConfigFormat, format.source + ": the config");
+  values_.erase(found);
+}
+
+const RenamedKey* ConfigDocument::find_renamed(std::string_view key) const {
+  const auto found = std::ranges::find(renamed_, key, &RenamedKey::before);
+  return found == renamed_.end() ? nullptr : &*found;
+}
+
+void ConfigDocument::rename_keys() {
+  for (const RenamedKey& key : renamed_) {
+    auto old = values_.extract(std::string(key.before));
+    if (old.empty()) continue;
+    if (const ConfigValue* both = find(key.now))
+      fail("{}: {} is the old name of {}, and {} sets that, too; take {} out", old.mapped().source,
+           key.before, key.now, both->source, key.before);
+    old.mapped().old_name = key.before;
+    old_names_.emplace(key.before, key.now);
+    values_.emplace(key.now, std::move(old.mapped()));
+  }
 }
 
 void ConfigDocument::set(const std::string& assignment) {
   const size_t equals = assignment.find('=');
   const std::string source = "--set " + assignment;
-  const std::string key(trim(std::string_view(assignment).substr(0, equals)));
-  if (equals == std::string::npos || key.empty())
-    fail("{}: write it as --set key=value, for example --set train.lr=0.1", source);
+  const std::string given(trim(std::string_view(assignment).substr(0, equals)));
+  if (equals == std::string::npos || given.empty())
+    fail("{}: write it as --set key=value, for example --set optim.lr=0.1", source);
+  const RenamedKey* renamed = find_renamed(given);
+  const std::string key = renamed == nullptr ? given : std::string(renamed->now);
+  if (const auto [found, first] = set_as_.emplace(key, given); !first && found->second != given)
+    fail("{}: {} and {} are the old and the new name of one key; give only {}", source,
+         found->second, given, key);
   const std::string text(trim(std::string_view(assignment).substr(equals + 1)));
 
   ConfigValue value;
@@ -170,6 +210,10 @@ void ConfigDocument::set(const std::string& assignment) {
     // The text is not TOML, for example a bare word.
   }
   value.text = text;
+  if (renamed != nullptr) {
+    value.old_name = given;
+    old_names_.emplace(given, key);
+  }
   values_[key] = std::move(value);
 }
 

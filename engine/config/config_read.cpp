@@ -54,7 +54,7 @@ class Reader : public OptionVisitor {
         value = word;
         return;
       }
-    fail("{}: {} = \"{}\" is not known{}; it is one of {}", given->source, key(name), word,
+    fail("{}: {} = \"{}\" is not known{}; it is one of {}", given->source, key(name, *given), word,
          did_you_mean(word, allowed), list_text(allowed));
   }
 
@@ -81,11 +81,16 @@ class Reader : public OptionVisitor {
 
  private:
   std::string key(std::string_view name) const { return prefix_ + std::string(name); }
+  /// The key for messages, with the name that the config uses.
+  std::string key(std::string_view name, const ConfigValue& given) const {
+    if (given.old_name.empty()) return key(name);
+    return fmt::format("{} (written {})", key(name), given.old_name);
+  }
   const ConfigValue* find(std::string_view name) const { return document_.find(key(name)); }
 
   [[noreturn]] void wrong(std::string_view name, const ConfigValue& given, std::string_view wanted,
                           const std::string& range, const std::string& hint = "") const {
-    fail("{}: {} must be {}{}, not {}{}", given.source, key(name), wanted,
+    fail("{}: {} must be {}{}, not {}{}", given.source, key(name, given), wanted,
          range.empty() ? "" : " " + range, given.describe(), hint);
   }
   static std::string advice(const std::string& meant) {
@@ -116,8 +121,8 @@ class Reader : public OptionVisitor {
   }
   [[noreturn]] void out_of_range(std::string_view name, const ConfigValue& given,
                                  const std::string& range) const {
-    fail("{}: {} = {} is out of range; it must be {}", given.source, key(name), given.describe(),
-         range);
+    fail("{}: {} = {} is out of range; it must be {}", given.source, key(name, given),
+         given.describe(), range);
   }
 
   double real_of(std::string_view name, const ConfigValue& given, RealRange range) const {
@@ -145,9 +150,11 @@ class Reader : public OptionVisitor {
   std::string prefix_;
 };
 
-/// Returns ", did you mean ...?" for a key that does not exist; "" if no known key is similar.
-std::string suggestion(const std::string& key, const ConfigSections& sections) {
-  const std::vector<std::string> known = config_keys(sections);
+/// Returns ", did you mean ...?" for a key that does not exist; "" if no known key is similar. A
+/// key that is similar to the old name of a key gets the name that the key has now.
+std::string suggestion(const std::string& key, const ConfigSections& sections,
+                       RenamedKeys renamed) {
+  std::vector<std::string> known = config_keys(sections);
   for (const ConfigSection& s : sections)
     if (!s.name.empty() && same_but_for_case(key, s.name))
       return fmt::format("; [{0}] is a section, its keys are {0}.<key>", s.name);
@@ -156,8 +163,18 @@ std::string suggestion(const std::string& key, const ConfigSections& sections) {
   for (const std::string& candidate : known)
     if (same_but_for_case(candidate.substr(candidate.rfind('.') + 1), leaf))
       return fmt::format(", did you mean {}?", candidate);
+  for (const RenamedKey& old : renamed)
+    known.emplace_back(old.before);
   const std::string near = nearest(key, known);
-  return near.empty() ? "" : fmt::format(", did you mean {}?", near);
+  if (near.empty()) return "";
+  const auto old = std::ranges::find(renamed, near, &RenamedKey::before);
+  return fmt::format(", did you mean {}?", old == renamed.end() ? near : std::string(old->now));
+}
+
+/// Returns true if keys of this section have moved, so that old configs have the section.
+bool is_old_section(const std::string& table, RenamedKeys renamed) {
+  return std::ranges::any_of(
+      renamed, [&](const RenamedKey& key) { return key.before.starts_with(table + "."); });
 }
 
 /// Throws Error for unknown tables. A table without values needs this check, because it has no keys
@@ -169,6 +186,7 @@ void require_known_tables(const ConfigDocument& document, const ConfigSections& 
     if (!section.name.empty()) names.push_back(section.name);
   for (const auto& [table, source] : document.tables()) {
     if (std::find(names.begin(), names.end(), table) != names.end()) continue;
+    if (is_old_section(table, document.renamed())) continue;
     if (keys.count(table)) fail("{}: {} is a key; write {} = VALUE", source, table, table);
     const std::string near = nearest(table, names);
     fail("{}: unknown section [{}]{}; the sections are {}", source, table,
@@ -184,7 +202,7 @@ void read_config(const ConfigDocument& document, const ConfigSections& sections)
   for (const auto& [key, value] : document.values())
     if (!names.count(key))
       fail("{}: unknown key {}{} (sculpt_run --help-config lists all keys)", value.source, key,
-           suggestion(key, sections));
+           suggestion(key, sections, document.renamed()));
   require_known_tables(document, sections, names);
   for (const ConfigSection& section : sections) {
     Reader reader(document, section.name);

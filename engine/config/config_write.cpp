@@ -10,6 +10,9 @@ namespace {
 /// Writes "key = value" lines.
 class Writer : public OptionVisitor {
  public:
+  Writer(const std::string& section, const std::set<std::string>& omitted)
+      : prefix_(section.empty() ? "" : section + "."), omitted_(omitted) {}
+
   void integer(std::string_view name, int64_t& value, IntegerRange, std::string_view) override {
     line(name, fmt::format("{}", value));
   }
@@ -38,8 +41,12 @@ class Writer : public OptionVisitor {
 
  private:
   void line(std::string_view name, const std::string& value) {
+    if (omitted_.count(prefix_ + std::string(name)) > 0) return;
     lines += fmt::format("{} = {}\n", name, value);
   }
+
+  const std::string prefix_;
+  const std::set<std::string>& omitted_;
 };
 
 template <class T>
@@ -91,10 +98,10 @@ std::string toml_text(const std::vector<std::string>& values) {
   return array_text(values);
 }
 
-std::string write_config(const ConfigSections& sections) {
-  std::string toml;
+std::string write_config(const ConfigSections& sections, const std::set<std::string>& omitted) {
+  std::string toml = fmt::format("format = \"{}\"\n", kConfigFormat.text());
   for (const ConfigSection& section : sections) {
-    Writer writer;
+    Writer writer(section.name, omitted);
     section.visit(writer);
     if (!section.name.empty()) toml += fmt::format("\n[{}]\n", section.name);
     toml += writer.lines;
@@ -102,10 +109,10 @@ std::string write_config(const ConfigSections& sections) {
   return toml;
 }
 
-std::map<std::string, std::string> flatten_config(const std::string& toml,
-                                                  const std::string& name) {
+std::map<std::string, std::string> flatten_config(const std::string& toml, const std::string& name,
+                                                  RenamedKeys renamed) {
   std::map<std::string, std::string> flat;
-  const ConfigDocument document = ConfigDocument::from_text(toml, name);
+  const ConfigDocument document = ConfigDocument::from_text(toml, name, renamed);
   for (const auto& [key, value] : document.values())
     flat[key] = value_text(value);
   return flat;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/core/name_pattern.h"
+#include "engine/core/nearest_name.h"
 #include "engine/core/random.h"
 #include "engine/ops/loss.h"
 #include "engine/ops/ops.h"
@@ -11,8 +13,40 @@ namespace sculpt {
 
 namespace {
 
-// Exempts the layers that the spec excludes from pruning. They are found by position, so the names
-// of a model do not matter.
+constexpr std::string_view kWeight = ".weight";
+
+/// Returns "fc" for "fc.weight".
+std::string_view layer_of(std::string_view weight) {
+  if (weight.ends_with(kWeight)) weight.remove_suffix(kWeight.size());
+  return weight;
+}
+
+/// Exempts the layers whose name, or whose weight's name, fits the pattern. Throws Error if there
+/// is none.
+void exempt_by_name(ParameterArena& arena, const std::string& pattern) {
+  std::vector<std::string> names;
+  bool any = false;
+  const auto parameters = arena.parameters();
+  for (size_t id = 0; id < parameters.size(); ++id) {
+    const Parameter& p = parameters[id];
+    if (p.kind != ParameterKind::conv_weight && p.kind != ParameterKind::linear_weight) continue;
+    const std::string layer(layer_of(p.name));
+    if (fits_pattern(layer, pattern) || fits_pattern(p.name, pattern)) {
+      any = true;
+      arena.set_prunable(static_cast<ParameterId>(id), false);
+    }
+    names.push_back(layer);
+  }
+  if (!any)
+    fail(
+        "prune.exempt: no layer with weights to prune is called '{}'{}; sculpt_run --describe "
+        "lists "
+        "the layers",
+        pattern, did_you_mean(layer_of(pattern), names));
+}
+
+// Exempts the layers that the spec excludes from pruning. The first convolution and the last linear
+// layer are found by position, so that their names do not matter.
 void exempt(ParameterArena& arena, const NetworkSpec& spec) {
   ParameterId first_conv = -1, last_linear = -1;
   const auto parameters = arena.parameters();
@@ -24,6 +58,8 @@ void exempt(ParameterArena& arena, const NetworkSpec& spec) {
   }
   if (!spec.prune_first_conv && first_conv >= 0) arena.set_prunable(first_conv, false);
   if (!spec.prune_classifier && last_linear >= 0) arena.set_prunable(last_linear, false);
+  for (const std::string& pattern : spec.exempt)
+    exempt_by_name(arena, pattern);
 }
 
 float draw(const RandomStream& stream, const Initialisation& init, uint64_t index) {

@@ -31,10 +31,14 @@ struct NetworkSpec {
   float label_smoothing = 0;
   bool prune_first_conv = true;  ///< if false, the first convolution is never pruned
   bool prune_classifier = true;  ///< if false, the last linear layer is never pruned
+  /// Layers that are never pruned: names of layers or of their weights ("fc", "fc.weight"), or
+  /// patterns in which * stands for any characters.
+  std::vector<std::string> exempt = {};
 };
 
 class Network {
  public:
+  /// Throws Error naming the nearest layer if a name or pattern of spec.exempt matches no layer.
   Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch);
 
   /// Returns the same network on another backend or with another batch size, with the same weights,

@@ -1,5 +1,5 @@
 #pragma once
-// The rule behind train.sparse = "auto": which kernels a pass of a layer runs on, as a pure
+// The rule behind execution.sparse = "auto": which kernels a pass of a layer runs on, as a pure
 // function of the problem and the class of the machine. Nothing is timed and nothing is remembered,
 // so the same config gives the same bits on every machine of a class. docs/results/kernel_rule.md
 // compares steps under this rule with steps whose kernels were timed.

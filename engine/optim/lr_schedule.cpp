@@ -33,7 +33,7 @@ double step_warmup(int64_t step, int64_t steps, const OptimOptions& o) {
     // A milestone is rounded to a number of steps, so that a fraction like 60/150 of 300 is exactly
     // step 120.
     const double at = std::round(milestone * static_cast<double>(steps));
-    if (static_cast<double>(step) >= at) lr *= o.decay_factor;
+    if (static_cast<double>(step) >= at) lr *= o.milestone_factor;
   }
   return lr;
 }
@@ -72,13 +72,13 @@ double linear(int64_t step, int64_t steps, const OptimOptions& o) {
 
 constexpr auto kSchedules = std::to_array<LrSchedule>({
     {"step_warmup", step_warmup, "linear warm-up, then a drop at each milestone",
-     "train.warmup train.warmup_start train.milestones train.decay_factor"},
+     "optim.warmup optim.warmup_start optim.milestones optim.milestone_factor"},
     {"triangular", triangular, "up from 0.2 lr for a fifth of the cycle, then down to 0", ""},
     {"cosine", cosine, "linear warm-up, then half a cosine to 0",
-     "train.warmup train.warmup_start"},
+     "optim.warmup optim.warmup_start"},
     {"one_cycle", one_cycle, "cosine up for 30 % of the cycle, cosine down to almost 0", ""},
     {"trapezoidal", trapezoidal, "linear warm-up, constant, linear cool-down to 0",
-     "train.warmup train.warmup_start train.cooldown"},
+     "optim.warmup optim.warmup_start optim.cooldown"},
     {"constant", constant, "always lr", ""},
     {"linear", linear, "from lr down to 0", ""},
 });
@@ -101,13 +101,13 @@ double learning_rate(int64_t step, int64_t steps, const OptimOptions& options) {
 
 void validate(const OptimOptions& options) {
   if (!std::ranges::is_sorted(options.milestones))
-    fail("train.milestones must be in increasing order, but is [{}]",
+    fail("optim.milestones must be in increasing order, but is [{}]",
          fmt::join(options.milestones, ", "));
   if (options.schedule == "trapezoidal" && options.warmup + options.cooldown > 1)
-    fail("train.warmup {} and train.cooldown {} are together more than the whole cycle; lower one",
+    fail("optim.warmup {} and optim.cooldown {} are together more than the whole cycle; lower one",
          options.warmup, options.cooldown);
   if (options.nesterov && options.momentum == 0)
-    fail("train.nesterov needs train.momentum above 0");
+    fail("optim.nesterov needs optim.momentum above 0");
 }
 
 }  // namespace sculpt

@@ -4,7 +4,7 @@
 // With t = step / T in [0, 1), w = warmup, peak = lr; every name is a row of the table:
 //
 //   step_warmup  t < w: lr * (a + (1 - a) * t / w), a = warmup_start (0.1); afterwards
-//                lr * decay_factor ^ (number of milestones m with step >= round(m * T))
+//                lr * milestone_factor ^ (number of milestones m with step >= round(m * T))
 //   triangular   t < 0.2: lr * (0.2 + 0.8 * t / 0.2); afterwards lr * (1 - t) / 0.8
 //   cosine       warm-up as above; afterwards lr / 2 * (1 + cos(pi * (t - w) / (1 - w)))
 //                (Loshchilov & Hutter 2017)
@@ -29,7 +29,7 @@ struct LrSchedule {
   std::string_view name;
   LrScheduleFunction function;
   std::string_view help;
-  /// Config keys that the schedule depends on besides train.lr, separated by spaces.
+  /// Config keys that the schedule depends on besides optim.lr, separated by spaces.
   std::string_view reads;
 };
 

@@ -9,17 +9,19 @@
 
 namespace sculpt {
 
-/// The names of the table in lr_schedule.cpp.
+/// The names of the tables in optimizer.cpp and lr_schedule.cpp.
+std::vector<std::string> optimizer_names();
 std::vector<std::string> lr_schedule_names();
 
-/// SGD and its learning-rate schedule. Config section: train.
+/// The optimizer and its learning-rate schedule. Config section: optim.
 struct OptimOptions {
+  std::string rule = "sgd";
   double lr = 0.1;
   std::string schedule = "step_warmup";
   double warmup = 10.0 / 150;
   double warmup_start = 0.1;
   std::vector<double> milestones = {60.0 / 150, 120.0 / 150};
-  double decay_factor = 0.1;
+  double milestone_factor = 0.1;
   double cooldown = 0.2;
   double momentum = 0.9;
   bool nesterov = false;
@@ -28,6 +30,7 @@ struct OptimOptions {
   double clip_norm = 0;
 
   void visit(OptionVisitor& v) {
+    v.choice("rule", rule, optimizer_names(), "how weights follow from gradients");
     v.real("lr", lr, {0, 1e3}, "peak learning rate of a cycle");
     v.choice("schedule", schedule, lr_schedule_names(), "learning-rate schedule within a cycle");
     v.real("warmup", warmup, {0, 1},
@@ -35,8 +38,8 @@ struct OptimOptions {
     v.real("warmup_start", warmup_start, {0, 1}, "first learning rate of the warm-up, times lr");
     v.reals("milestones", milestones, {0, 1},
             "fractions of a cycle at which step_warmup multiplies the learning rate by "
-            "decay_factor");
-    v.real("decay_factor", decay_factor, {0, 1}, "factor at each milestone of step_warmup");
+            "milestone_factor");
+    v.real("milestone_factor", milestone_factor, {0, 1}, "factor at each milestone of step_warmup");
     v.real("cooldown", cooldown, {0, 1}, "fraction of a cycle in which trapezoidal falls to 0");
     v.real("momentum", momentum, {0, 1, false, true}, "momentum of SGD");
     v.boolean("nesterov", nesterov, "Nesterov momentum");

@@ -12,12 +12,15 @@ namespace sculpt {
 /// The names of the table in cycle_lengths.cpp.
 std::vector<std::string> epoch_spread_names();
 
-/// The number of cycles that a method trains, and the length of each. Config section: cycles.
+/// The number of cycles that a method trains, the length of each, and the rewind between two of
+/// them. Config section: cycles.
 struct CycleOptions {
   int64_t count = 3;
   int64_t final = 1;
   std::string spread = "constant";
   int64_t total_epochs = 0;
+  int64_t rewind_epoch = 10;
+  std::string schedule_restart = "zero";
 
   void visit(OptionVisitor& v) {
     v.integer("count", count, {1, 10000},
@@ -27,6 +30,12 @@ struct CycleOptions {
              "how the epochs are shared between the `count` cycles");
     v.integer("total_epochs", total_epochs, {0, 100000000},
               "epochs of the `count` cycles together; 0: train.epochs for each");
+    v.integer("rewind_epoch", rewind_epoch, {1, 1000000},
+              "wr rewinds to the state after this many epochs of the first cycle; below "
+              "train.epochs");
+    v.choice("schedule_restart", schedule_restart, {"zero", "rewind_epoch"},
+             "where wr's schedule restarts after a rewind: at 0, or at cycles.rewind_epoch (the "
+             "cycle is then shorter by that much)");
   }
 };
 

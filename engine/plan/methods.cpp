@@ -56,11 +56,13 @@ Plan imp(const MethodSettings& s) {
 }
 
 Plan wr(const MethodSettings& s) {
-  const int64_t r = s.wr.rewind_epoch;
+  const int64_t r = s.cycles.rewind_epoch;
   if (r >= s.epochs)
-    fail("wr.rewind_epoch is {}, but a cycle has {} epochs; set wr.rewind_epoch below train.epochs",
-         r, s.epochs);
-  return iterative(s, RewindStep{r}, s.wr.schedule_restart == "rewind_epoch" ? r : 0);
+    fail(
+        "cycles.rewind_epoch is {}, but a cycle has {} epochs; set cycles.rewind_epoch below "
+        "train.epochs",
+        r, s.epochs);
+  return iterative(s, RewindStep{r}, s.cycles.schedule_restart == "rewind_epoch" ? r : 0);
 }
 
 Plan lrr(const MethodSettings& s) {
@@ -109,9 +111,9 @@ constexpr auto kMethods = std::to_array<Method>({
      "prune.sparsity prune.allocation"},
     {"imp", imp, "train; per level prune by magnitude, rewind to the initialisation, train",
      "Frankle & Carbin 2019", kReadByLadder},
-    {"wr", wr, "as imp, but rewind to the state after wr.rewind_epoch epochs",
+    {"wr", wr, "as imp, but rewind to the state after cycles.rewind_epoch epochs",
      "Frankle et al. 2020; Renda et al. 2020",
-     "prune.sparsity prune.allocation prune.rate wr.rewind_epoch wr.schedule_restart"},
+     "prune.sparsity prune.allocation prune.rate cycles.rewind_epoch cycles.schedule_restart"},
     {"lrr", lrr, "as imp without rewinding: learning-rate rewinding", "Renda et al. 2020",
      kReadByLadder},
     {"pai", pai, "prune at initialisation, train once", "Lee et al. 2019 and others",

@@ -30,29 +30,12 @@ struct MethodOptions {
   }
 };
 
-/// Config section: wr.
-struct WeightRewindOptions {
-  int64_t rewind_epoch = 10;
-  std::string schedule_restart = "zero";
-
-  void visit(OptionVisitor& v) {
-    v.integer("rewind_epoch", rewind_epoch, {1, 1000000},
-              "wr rewinds to the state after this many epochs of the first cycle; below "
-              "train.epochs");
-    v.choice(
-        "schedule_restart", schedule_restart, {"zero", "rewind_epoch"},
-        "where the schedule restarts after a rewind: at 0, or at wr.rewind_epoch (the cycle is "
-        "then shorter by that much)");
-  }
-};
-
 /// All settings that a plan depends on.
 struct MethodSettings {
   MethodOptions method;
   int64_t epochs = 10;  ///< epochs of one cycle: train.epochs
   PruneOptions prune;
   CycleOptions cycles;
-  WeightRewindOptions wr;
 };
 
 struct Method {

@@ -13,10 +13,15 @@
 
 #include <filesystem>
 
+#include "engine/core/file_format.h"
 #include "engine/formats/safetensors.h"
 #include "engine/parameters/parameter_arena.h"
 
 namespace sculpt {
+
+/// Formats of final and rewind checkpoints, and of states, which also hold a RunState.
+inline constexpr FileFormat kCheckpointFormat{"sculpt-checkpoint", 2};
+inline constexpr FileFormat kStateFormat{"sculpt-state", 3};
 
 /// Says what a checkpoint holds besides weights and batch-norm state.
 struct CheckpointContent {

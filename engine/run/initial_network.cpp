@@ -10,6 +10,7 @@
 #include "engine/core/checksum.h"
 #include "engine/core/error.h"
 #include "engine/core/files.h"
+#include "engine/run/checkpoint.h"
 #include "engine/sparse/allocation.h"
 
 namespace sculpt {
@@ -53,6 +54,16 @@ std::vector<float> floats_of(const Tensor& tensor) {
   return values;
 }
 
+/// Throws Error if a newer version of Sculpt wrote the file. Files of other programs have formats
+/// of their own, or none.
+void require_no_newer_format(const safetensors::File& file) {
+  const auto found = file.metadata().find("format");
+  if (found == file.metadata().end()) return;
+  for (const FileFormat& format : {kCheckpointFormat, kStateFormat})
+    if (age_of(found->second, format) == FormatAge::newer)
+      require_known(found->second, format, file.name());
+}
+
 /// A float tensor that the network has.
 struct Wanted {
   std::string name;
@@ -92,8 +103,10 @@ InitialNetwork InitialNetwork::read(const std::filesystem::path& path, InitialPa
   std::vector<std::byte> content = read_file(path);
   Checksum checksum;
   checksum.add(content);
-  return {safetensors::File::parse(path.string(), std::move(content), /*require_checksum=*/false),
-          parts, checksum.digits()};
+  safetensors::File file =
+      safetensors::File::parse(path.string(), std::move(content), /*require_checksum=*/false);
+  require_no_newer_format(file);
+  return {std::move(file), parts, checksum.digits()};
 } catch (const Error& error) {
   fail("model.init_from: {}", error.what());
 }
@@ -147,7 +160,7 @@ void InitialNetwork::require_masks(ParameterArena& parameters) const {
     if (!p.prunable && has([](std::byte b) { return b == std::byte{0}; }))
       fail(
           "model.init_from: {} masks weights of {}, which this config exempts from pruning; set "
-          "model.prune_first_conv and model.prune_classifier as they were, or model.init_parts = "
+          "prune.exempt, prune.first_conv and prune.classifier as they were, or model.init_parts = "
           "\"weights\"",
           file_.name(), p.name);
   }

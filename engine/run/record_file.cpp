@@ -87,6 +87,18 @@ void RecordFile::append(std::string_view lines) {
   append_to_file(path_, lines);
 }
 
+void RecordFile::require_known_format(const FileFormat& format) const {
+  if (!fs::exists(path_)) return;
+  const std::string text = read_text(path_);
+  for (const Record& record : records_of(text)) {
+    const auto found = record.value.find("format");
+    if (found == record.value.end() || !found->is_string()) continue;
+    // A line of another kind is damage, which keep() deals with.
+    const std::string carried = found->get<std::string>();
+    if (age_of(carried, format) == FormatAge::newer) require_known(carried, format, path_.string());
+  }
+}
+
 int64_t RecordFile::keep(const Extent& extent, std::vector<std::string>& warnings) {
   const bool exists = fs::exists(path_);
   const std::string text = exists ? read_text(path_) : std::string();

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/core/file_format.h"
+
 namespace sculpt {
 
 class RecordFile {
@@ -19,6 +21,9 @@ class RecordFile {
   bool empty() const;
   /// Appends whole lines (the text ends in '\n') and flushes them to disk.
   void append(std::string_view lines);
+
+  /// Throws Error naming the file if a line carries a newer format than this one. Changes nothing.
+  void require_known_format(const FileFormat& format) const;
 
   /// Describes the records that had been written before a checkpoint.
   struct Extent {

@@ -4,17 +4,27 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
+#include "engine/core/file_format.h"
 
 namespace sculpt {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr FileFormat kMetrics{"sculpt-metrics", 1}, kPrunes{"sculpt-prunes", 1},
+    kLayers{"sculpt-layers", 1}, kSummary{"sculpt-summary", 1};
 constexpr const char* kBest = "best_test_accuracy_at_final_density";
 
 /// JSON cannot express NaN, so a value that was not measured is null.
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+/// Returns the format that a JSON object carries; "" if it carries none, as older files.
+std::string format_of(const Json& values) {
+  const auto found = values.find("format");
+  if (found == values.end()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
 double ratio(double a, double b) {
@@ -46,7 +56,8 @@ double seconds_dense(const RunState& state) {
 }  // namespace
 
 std::string to_json_line(const EpochMetrics& m) {
-  Json line = {{"cycle", m.cycle},
+  Json line = {{"format", kMetrics.text()},
+               {"cycle", m.cycle},
                {"cycle_epoch", m.cycle_epoch},
                {"epoch", m.epoch},
                {"lr", m.lr},
@@ -62,7 +73,8 @@ std::string to_json_line(const EpochMetrics& m) {
 }
 
 std::string to_json_line(const PruneMetrics& m) {
-  Json line = {{"plan_step", m.plan_step},
+  Json line = {{"format", kPrunes.text()},
+               {"plan_step", m.plan_step},
                {"epoch", m.epoch},
                {"criterion", m.step.criterion},
                {"allocation", m.step.allocation},
@@ -83,7 +95,8 @@ std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, 
                         int64_t epoch) {
   std::string lines;
   for (const LayerKept& layer : report.layers) {
-    Json line = {{"plan_step", plan_step},
+    Json line = {{"format", kLayers.text()},
+                 {"plan_step", plan_step},
                  {"epoch", epoch},
                  {"criterion", report.step.criterion},
                  {"allocation", report.step.allocation},
@@ -102,6 +115,7 @@ std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, 
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost) {
   const double kept = static_cast<double>(cost.kept), prunable = static_cast<double>(cost.prunable);
   const Json summary = {
+      {"format", kSummary.text()},
       {"method", identity.method},
       {"seed", identity.seed},
       {"prunable", cost.prunable},
@@ -135,9 +149,22 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
   return summary.dump(2) + "\n";
 }
 
+FileFormat metrics_format() {
+  return kMetrics;
+}
+
+FileFormat prunes_format() {
+  return kPrunes;
+}
+
+FileFormat layers_format() {
+  return kLayers;
+}
+
 RunSummary parse_summary(const std::string& json, const std::string& name) {
   const auto values = Json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!values.is_object()) fail("{} is damaged: it is not a JSON object", name);
+  require_known(format_of(values), kSummary, name);
   const auto read = [&](const char* key, auto& value, bool required) {
     const auto found = values.find(key);
     if (found != values.end() && found->is_number())

@@ -5,11 +5,18 @@
 #include <map>
 #include <string>
 
+#include "engine/core/file_format.h"
 #include "engine/run/run_state.h"
 #include "engine/sparse/after_prune.h"
 #include "engine/sparse/prune.h"
 
 namespace sculpt {
+
+/// The formats of the record files. Every line carries its format, so that lines can be cut and
+/// joined.
+FileFormat metrics_format();
+FileFormat prunes_format();
+FileFormat layers_format();
 
 /// One epoch, which is a line of metrics.jsonl. Accuracies are fractions; values that were not
 /// evaluated are not a number.
@@ -87,7 +94,7 @@ struct RunSummary {
   double seconds = NAN;
   double seconds_dense = NAN;
 };
-/// Throws Error naming the file if the text is not a complete summary.
+/// Throws Error naming the file if the text is not a complete summary, or has a newer format.
 RunSummary parse_summary(const std::string& json, const std::string& name);
 
 }  // namespace sculpt

@@ -9,7 +9,6 @@
 #include "engine/core/files.h"
 #include "engine/run/record_file.h"
 #include "engine/run/run_lock.h"
-#include "engine/run/stored_config.h"
 
 namespace sculpt {
 
@@ -167,9 +166,8 @@ void RunFolder::prepare(const std::string& config_toml) const {
 }
 
 std::map<std::string, std::string> config_differences(
-    const RunFolder& folder, const std::map<std::string, std::string>& values,
-    const std::set<std::string>& ignored) {
-  const auto stored = stored_config(folder);
+    const std::map<std::string, std::string>& stored,
+    const std::map<std::string, std::string>& values, const std::set<std::string>& ignored) {
   std::map<std::string, std::string> differences;
   const auto compare = [&](const std::string& key, const std::string& before,
                            const std::string& now) {
@@ -185,10 +183,11 @@ std::map<std::string, std::string> config_differences(
   return differences;
 }
 
-void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
+void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& stored,
+                         const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored) {
   std::string lines;
-  for (const auto& [key, line] : config_differences(folder, values, ignored))
+  for (const auto& [key, line] : config_differences(stored, values, ignored))
     lines += "\n  " + line;
   if (!lines.empty())
     fail("{} belongs to another config:{}\ngive the same config, or another folder with --out",

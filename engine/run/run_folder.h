@@ -54,14 +54,15 @@ class RunFolder {
   std::filesystem::path root_;
 };
 
-/// Compares the folder's config with `values` ("section.key" -> TOML text). Returns the keys that
-/// differ, except those of `ignored`, each with a line such as "key: 1 in the folder, 2 now".
+/// Compares the config of a folder with `values` ("section.key" -> TOML text). Returns the keys
+/// that differ, except those of `ignored`, each with a line such as "key: 1 in the folder, 2 now".
 std::map<std::string, std::string> config_differences(
-    const RunFolder& folder, const std::map<std::string, std::string>& values,
-    const std::set<std::string>& ignored);
+    const std::map<std::string, std::string>& stored,
+    const std::map<std::string, std::string>& values, const std::set<std::string>& ignored);
 
-/// Throws Error listing the differences if the configs differ.
-void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& values,
+/// Throws Error naming the folder and listing the differences if the configs differ.
+void require_same_config(const RunFolder& folder, const std::map<std::string, std::string>& stored,
+                         const std::map<std::string, std::string>& values,
                          const std::set<std::string>& ignored);
 
 /// Thrown if a run folder was started with other data, or from another initial file, than the

@@ -16,10 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The formats of files: kWeightsFormat for final and rewind checkpoints, kStateFormat for
-/// resumable checkpoints, which hold a RunState.
-constexpr std::string_view kWeightsFormat = "sculpt-checkpoint-2";
-constexpr std::string_view kStateFormat = "sculpt-state-3";
 constexpr const char* kExtends = "extends";
 constexpr const char* kSummary = "summary";
 constexpr const char* kDataFingerprint = "data_fingerprint";
@@ -56,8 +52,8 @@ void RunStore::require_held() const {
   if (lock_ != nullptr) lock_->require_held();
 }
 
-safetensors::Metadata RunStore::base_metadata(std::string_view format) const {
-  safetensors::Metadata metadata = {{"format", std::string(format)}, {"config_hash", config_hash_}};
+safetensors::Metadata RunStore::base_metadata(const FileFormat& format) const {
+  safetensors::Metadata metadata = {{"format", format.text()}, {"config_hash", config_hash_}};
   if (!inputs_.data.empty()) metadata[kDataFingerprint] = inputs_.data;
   if (!inputs_.initial.empty()) metadata[kInitialFingerprint] = inputs_.initial;
   return metadata;
@@ -71,12 +67,12 @@ safetensors::Metadata RunStore::state_metadata(const RunState& state) const {
   return metadata;
 }
 
-safetensors::File RunStore::read(const fs::path& path, std::string_view format,
+safetensors::File RunStore::read(const fs::path& path, const FileFormat& format,
                                  const std::vector<std::string>& hashes) const {
   safetensors::File file = safetensors::File::read(path, /*require_checksum=*/true);
-  if (file.metadata("format") != format)
+  if (file.metadata("format") != format.text())
     fail("{} has the format '{}', but this program reads '{}'", path.string(),
-         file.metadata("format"), format);
+         file.metadata("format"), format.text());
   if (std::ranges::find(hashes, file.metadata("config_hash")) == hashes.end())
     fail("{} was written under another config", path.string());
   return file;
@@ -92,6 +88,12 @@ void RunStore::cut_records(RunState& state, std::vector<std::string>& warnings) 
           .keep({state.layer_lines, "plan_step", last_prune + state.pruned}, warnings);
   state.prune_lines =
       RecordFile(folder_.prunes()).keep({state.prune_lines, "plan_step", last_prune}, warnings);
+}
+
+void RunStore::require_known_records() const {
+  RecordFile(folder_.metrics()).require_known_format(metrics_format());
+  RecordFile(folder_.layers()).require_known_format(layers_format());
+  RecordFile(folder_.prunes()).require_known_format(prunes_format());
 }
 
 std::optional<RunState> RunStore::restore(ParameterArena& parameters,
@@ -134,6 +136,7 @@ void RunStore::fail_without_good_state(const std::string& reason) const {
 }
 
 void RunStore::require_resumable() const {
+  require_known_records();
   std::string reason;
   for (const auto& [number, path] : folder_.states()) {
     try {
@@ -179,7 +182,7 @@ void RunStore::save(ParameterArena& parameters, RunState& state) {
 
 void RunStore::save_rewind(ParameterArena& parameters, int64_t epoch) {
   require_held();
-  safetensors::Metadata metadata = base_metadata(kWeightsFormat);
+  safetensors::Metadata metadata = base_metadata(kCheckpointFormat);
   metadata["epoch"] = fmt::format("{}", epoch);
   write_checkpoint(folder_.rewind_checkpoint(epoch), parameters, kRewind, metadata);
 }
@@ -189,7 +192,7 @@ safetensors::File RunStore::read_rewind(int64_t epoch,
   std::vector<std::string> hashes = extended;
   hashes.push_back(config_hash_);
   try {
-    return read(folder_.rewind_checkpoint(epoch), kWeightsFormat, hashes);
+    return read(folder_.rewind_checkpoint(epoch), kCheckpointFormat, hashes);
   } catch (const Error& error) {
     fail("cannot rewind to epoch {}: {}; put a good copy of the file back and give --resume, or {}",
          epoch, error.what(), kRestart);
@@ -255,7 +258,7 @@ void RunStore::finish(ParameterArena& parameters, const RunState& end, const Run
                       const RunIdentity& identity, const RunCost& cost) {
   require_held();
   const std::string summary = summary_json(identity, result, cost);
-  safetensors::Metadata metadata = base_metadata(kWeightsFormat);
+  safetensors::Metadata metadata = base_metadata(kCheckpointFormat);
   metadata["method"] = identity.method;
   metadata["model"] = identity.model;
   metadata["data"] = identity.data;
@@ -293,7 +296,7 @@ void RunStore::restore_summary() {
 
 safetensors::File RunStore::read_final() const {
   try {
-    safetensors::File file = read(folder_.final_checkpoint(), kWeightsFormat, {config_hash_});
+    safetensors::File file = read(folder_.final_checkpoint(), kCheckpointFormat, {config_hash_});
     for (const char* key : {"kept", "prunable"})
       file.metadata(key);  // throws if it is missing
     return file;
@@ -336,18 +339,19 @@ void RunStore::require_extensible(const Plan& done, const std::string& done_hash
          difference);
   const Plan more(longer.begin() + static_cast<std::ptrdiff_t>(done.size()), longer.end());
   try {
+    require_known_records();
     if (!fs::exists(folder_.end_state()))
       fail("there is no {}, which this version writes at the end of a run",
            folder_.end_state().string());
     const auto end = read(folder_.end_state(), kStateFormat, {done_hash});
     std::vector<std::string> hashes = extended_by(end);
     hashes.push_back(done_hash);
-    read(folder_.final_checkpoint(), kWeightsFormat, {done_hash});
+    read(folder_.final_checkpoint(), kCheckpointFormat, {done_hash});
     for (const int64_t epoch : rewind_epochs(more)) {
       const fs::path path = folder_.rewind_checkpoint(epoch);
       if (!fs::exists(path))
         fail("the longer plan rewinds to epoch {}, but there is no {}", epoch, path.string());
-      read(path, kWeightsFormat, hashes);
+      read(path, kCheckpointFormat, hashes);
     }
   } catch (const Error& error) {
     fail("the finished run in {} cannot be extended: {}; choose another folder with --out", name,
@@ -358,7 +362,8 @@ void RunStore::require_extensible(const Plan& done, const std::string& done_hash
 fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_hash,
                           const std::string& config_toml) {
   const safetensors::File end = read(folder_.end_state(), kStateFormat, {done_hash});
-  const safetensors::File weights = read(folder_.final_checkpoint(), kWeightsFormat, {done_hash});
+  const safetensors::File weights =
+      read(folder_.final_checkpoint(), kCheckpointFormat, {done_hash});
   RunState state = state_from(end);
   if (weights.metadata("steps") != fmt::format("{}", state.steps))
     fail("{} and {} belong to different runs", end.name(), weights.name());

@@ -28,6 +28,9 @@ class RunStore {
   /// inputs.
   void set_inputs(RunInputs inputs) { inputs_ = std::move(inputs); }
 
+  /// Throws Error naming the file if the folder holds records of a newer format. Changes nothing.
+  void require_known_records() const;
+
   /// Restores the newest resumable checkpoint that is not damaged, and removes records that are
   /// newer than it. Returns nothing if the folder holds no run yet. Damaged checkpoints and records
   /// are reported in `warnings`. Throws Error if all checkpoints are damaged, or if there are none
@@ -92,9 +95,9 @@ class RunStore {
 
  private:
   void require_held() const;
-  safetensors::Metadata base_metadata(std::string_view format) const;
+  safetensors::Metadata base_metadata(const FileFormat& format) const;
   safetensors::Metadata state_metadata(const RunState& state) const;
-  safetensors::File read(const std::filesystem::path& path, std::string_view format,
+  safetensors::File read(const std::filesystem::path& path, const FileFormat& format,
                          const std::vector<std::string>& hashes) const;
   safetensors::File read_final() const;
   [[noreturn]] void fail_without_good_state(const std::string& reason) const;

@@ -37,12 +37,12 @@ std::string missing_keys(const Values& values, const Values& expected) {
 
 }  // namespace
 
-Values stored_config(const RunFolder& folder) {
+Values stored_config(const RunFolder& folder, RenamedKeys renamed) {
   const std::string name = folder.config().string();
   const std::string what_to_do = fix(folder, "put a good copy of the file back");
   Values values;
   try {
-    values = flatten_config(read_text(folder.config()), name);
+    values = flatten_config(read_text(folder.config()), name, renamed);
   } catch (const Error& error) {
     fail("the config of the run folder is damaged: {}; {}", error.what(), what_to_do);
   }

@@ -5,13 +5,14 @@
 #include <map>
 #include <string>
 
+#include "engine/config/config_document.h"
 #include "engine/run/run_folder.h"
 
 namespace sculpt {
 
-/// Returns the values of the folder's config.toml as "section.key" -> TOML text. Throws Error
-/// naming the file and the fix if it is empty or not TOML.
-std::map<std::string, std::string> stored_config(const RunFolder& folder);
+/// Returns the values of the folder's config.toml as "section.key" -> TOML text, under the names
+/// that the keys have now. Throws Error naming the file and the fix if it is empty or not TOML.
+std::map<std::string, std::string> stored_config(const RunFolder& folder, RenamedKeys renamed = {});
 
 /// Checkpoints record the hash of their config. Throws Error naming config.toml if the folder has
 /// checkpoints that can be read, and none was written under a config with the hash `now`: the file

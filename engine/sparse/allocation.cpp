@@ -99,7 +99,9 @@ int64_t count_to_keep(double density, int64_t n, int64_t present) {
   if (!(density > 0 && density <= 1))
     fail("cannot prune to density {}; it must be above 0 and at most 1", density);
   if (n == 0)
-    fail("no weight can be pruned; set model.prune_first_conv or model.prune_classifier = true");
+    fail(
+        "no weight can be pruned: every layer is exempt; take layers out of prune.exempt, or set "
+        "prune.first_conv or prune.classifier = true");
   const int64_t count = kept_for_density(density, n);
   if (count < 1) fail("density {} keeps none of the {} prunable weights; raise it", density, n);
   if (count > present)

@@ -33,6 +33,9 @@ struct PruneOptions {
   int64_t score_batches = 1;
   int64_t synflow_iterations = 100;
   int64_t reestimate_batch_norm = 0;
+  bool first_conv = true;
+  bool classifier = true;
+  std::vector<std::string> exempt;
 
   void visit(OptionVisitor& v) {
     v.choice("criterion", criterion, criterion_names(),
@@ -41,7 +44,8 @@ struct PruneOptions {
              "how kept weights are shared between layers (sculpt's second prune: always global); "
              "with random, global is a uniform density in expectation");
     v.real("sparsity", sparsity, {0, 1, false, true},
-           "fraction of prunable weights that is "
+           "fraction of prunable weights (those of convolutions and linear layers that are not "
+           "exempt) that is "
            "removed in the end");
     v.real("initial_sparsity", initial_sparsity, {0, 1, false, true},
            "sparsity of sculpt's initial mask; below prune.sparsity");
@@ -56,6 +60,12 @@ struct PruneOptions {
     v.integer("reestimate_batch_norm", reestimate_batch_norm, {0, 1000000000},
               "training images on which batch norm's running statistics are estimated anew after "
               "each prune, without augmentation and dropout; 0: the statistics stay");
+    v.boolean("first_conv", first_conv, "whether the first convolution takes part in pruning");
+    v.boolean("classifier", classifier, "whether the last linear layer takes part in pruning");
+    v.texts("exempt", exempt,
+            "layers that stay dense, by the names that --describe lists; * stands for any "
+            "characters, e.g. [\"conv1\", \"layer1.*\"]. Their weights count in no density and no "
+            "sparsity");
   }
 };
 

@@ -84,8 +84,8 @@ std::string divergence_message(const Divergence& divergence, const DivergencePla
   return fmt::format(
       "training diverged in epoch {}{} (learning rate {:.4g}): {}\n"
       "{}\n"
-      "start again with a lower train.lr, or with train.clip_norm set:\n"
-      "  sculpt_run {} --set train.lr={} --out {}",
+      "start again with a lower optim.lr, or with optim.clip_norm set:\n"
+      "  sculpt_run {} --set optim.lr={} --out {}",
       place.epoch, place.step > 0 ? fmt::format(", step {}", place.step) : "", place.lr,
       divergence.what(), checkpoint_text(store), shell_word(store.folder().config().string()), lr,
       shell_word(folder_for(root, lr)));

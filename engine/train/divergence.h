@@ -38,7 +38,7 @@ struct DivergencePlace {
   int64_t epoch = 0;   ///< from 1, since the start of the run
   int64_t step = 0;    ///< step of the epoch; 0 after the epoch's end
   double lr = 0;       ///< learning rate of the last step
-  double peak_lr = 0;  ///< the setting train.lr
+  double peak_lr = 0;  ///< the setting optim.lr
 };
 
 /// Returns the whole message: what happened, which checkpoint of the folder is good, if any, and a

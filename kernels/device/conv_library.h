@@ -1,5 +1,5 @@
 #pragma once
-// Starts the library that `train.conv` requests, if it can be used on this device.
+// Starts the library that `execution.conv` requests, if it can be used on this device.
 
 #include <string>
 

@@ -90,8 +90,9 @@ Device cpu_device(const std::string& precision, const std::string& conv, std::st
     fail("{} = {} needs a GPU, and the device is the CPU{}{}; use {} or auto", key, value,
          reason.empty() ? "" : ": ", reason, instead);
   };
-  if (precision != "auto" && precision != "fp32") needs_gpu("train.precision", precision, "fp32");
-  if (conv == "cudnn") needs_gpu("train.conv", conv, "native");
+  if (precision != "auto" && precision != "fp32")
+    needs_gpu("execution.precision", precision, "fp32");
+  if (conv == "cudnn") needs_gpu("execution.conv", conv, "native");
   Device device;
   device.backend = &cpu_backend();
   device.name = "cpu";
@@ -106,7 +107,7 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
   for (const Backend* backend : module.backends())
     if (backend->name == name) device.backend = backend;
   if (device.backend == nullptr)
-    fail("train.precision = {}: the GPU computes in fp32, tf32 or bf16", precision);
+    fail("execution.precision = {}: the GPU computes in fp32, tf32 or bf16", precision);
   device.name = fmt::format("cuda:{}", index);
   device.description = module.describe_device(index);
   return device;
@@ -116,7 +117,7 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
 void use_library(Device& device, const Loaded<cuda::Module>& cuda, const std::string& conv,
                  const Warn& warn) {
   if (conv != "cudnn" && conv != "auto")
-    fail("train.conv = {}: convolutions are native, cudnn or auto", conv);
+    fail("execution.conv = {}: convolutions are native, cudnn or auto", conv);
   const Loaded<cuda::ConvLibrary>& library = conv_library();
   device.libraries = start_conv_library(library.module, library.problem, conv, warn);
   if (device.libraries.empty()) return;

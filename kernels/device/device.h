@@ -37,9 +37,9 @@ Device open_device(const std::string& wanted, const std::string& precision,
 /// people.
 std::string describe_gpu();
 
-/// Implements train.sparse = "tuned": gives a CPU device a chooser, which times dense kernels and
-/// kernels that skip masked weights, and keeps the faster kernels in default_choice_file(). Does
-/// nothing for a GPU.
+/// Implements execution.sparse = "tuned": gives a CPU device a chooser, which times dense kernels
+/// and kernels that skip masked weights, and keeps the faster kernels in default_choice_file().
+/// Does nothing for a GPU.
 void time_sparse_kernels(Device& device, const Warn& warn = {});
 
 }  // namespace sculpt::kernels

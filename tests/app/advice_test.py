@@ -30,12 +30,12 @@ ONE_PIXEL = sets("model.name=resnet18", "model.stem=imagenet", "model.width=0.05
 SETTINGS = [
     (sets("train.epochs=10.0"), r"write (\d+), without a decimal point",
      [lambda m: sets(f"train.epochs={m[1]}")]),
-    (sets("train.lr=.1"), r"; write (\S+)$", [lambda m: sets(f"train.lr={m[1]}")]),
+    (sets("optim.lr=.1"), r"; write (\S+)$", [lambda m: sets(f"optim.lr={m[1]}")]),
     (sets("train.epochs=3."), r"; write (\S+)$", [lambda m: sets(f"train.epochs={m[1]}")]),
-    (sets("train.milestones=.5,.75"), r"; write (\[0\.5, 0\.75\])$",
-     [lambda m: sets(f"train.milestones={m[1]}")]),
-    (sets("train.milestones=0.5"), r"; write (\[0\.5\])$",
-     [lambda m: sets(f"train.milestones={m[1]}")]),
+    (sets("optim.milestones=.5,.75"), r"; write (\[0\.5, 0\.75\])$",
+     [lambda m: sets(f"optim.milestones={m[1]}")]),
+    (sets("optim.milestones=0.5"), r"; write (\[0\.5\])$",
+     [lambda m: sets(f"optim.milestones={m[1]}")]),
     (sets("train.epoch=3"), r"did you mean (\S+)\?", [lambda m: sets(f"{m[1]}=3")]),
     (sets("Train.LR=0.2"), r"did you mean (\S+)\?", [lambda m: sets(f"{m[1]}=0.2")]),
     (sets("method=SCULPT"), r'did you mean "(\w+)"\?', [lambda m: sets(f"method={m[1]}")]),
@@ -50,13 +50,13 @@ SETTINGS = [
     (sets("method=sculp"), r'did you mean "(\w+)"\?', [lambda m: sets(f"method={m[1]}")]),
     (sets("train=3"), r"its keys are train\.<key>", [sets("train.epochs=3")]),
     (sets("prune.sparsity=1.5"), r"it must be at least 0 and below 1", [sets("prune.sparsity=0.9")]),
-    (["--set", "train.lr"], r"write it as --set key=value, for example (.*)",
+    (["--set", "optim.lr"], r"write it as --set key=value, for example (.*)",
      [lambda m: m[1].split()]),
     (["--set", "model.name=3.5"], r"it is one of (\w+)", [lambda m: sets(f"model.name={m[1]}")]),
     (sets("train.batch=many"), r"must be a whole number from 1", [sets("train.batch=16")]),
-    (sets("method=wr", "wr.rewind_epoch=2"), r"set wr.rewind_epoch below train.epochs",
-     [sets("method=wr", "wr.rewind_epoch=1"),
-      sets("method=wr", "wr.rewind_epoch=2", "train.epochs=3")]),
+    (sets("method=wr", "cycles.rewind_epoch=2"), r"set cycles.rewind_epoch below train.epochs",
+     [sets("method=wr", "cycles.rewind_epoch=1"),
+      sets("method=wr", "cycles.rewind_epoch=2", "train.epochs=3")]),
     (sets("prune.sparsity=0.3"), r"the first must be lower",
      [sets("prune.sparsity=0.3", "prune.initial_sparsity=0.2")]),
     (sets("method=custom"), r"needs a plan, e\.g\. plan = (\[.*\])",
@@ -74,13 +74,13 @@ SETTINGS = [
      r"raise cycles.total_epochs or lower cycles.count",
      [sets("cycles.total_epochs=2", "cycles.count=2"),
       sets("cycles.total_epochs=1", "cycles.count=1")]),
-    (sets("train.schedule=trapezoidal", "train.warmup=0.9", "train.cooldown=0.9"), r"lower one",
-     [sets("train.schedule=trapezoidal", "train.warmup=0.1", "train.cooldown=0.9"),
-      sets("train.schedule=trapezoidal", "train.warmup=0.9", "train.cooldown=0.1")]),
-    (sets("train.nesterov=true", "train.momentum=0"), r"needs train.momentum above 0",
-     [sets("train.nesterov=true", "train.momentum=0.5")]),
-    (sets("train.precision=bf16") + ["--device", "cpu"], r"use (\w+) or (\w+)",
-     [lambda m: sets(f"train.precision={m[1]}"), lambda m: sets(f"train.precision={m[2]}")]),
+    (sets("optim.schedule=trapezoidal", "optim.warmup=0.9", "optim.cooldown=0.9"), r"lower one",
+     [sets("optim.schedule=trapezoidal", "optim.warmup=0.1", "optim.cooldown=0.9"),
+      sets("optim.schedule=trapezoidal", "optim.warmup=0.9", "optim.cooldown=0.1")]),
+    (sets("optim.nesterov=true", "optim.momentum=0"), r"needs optim.momentum above 0",
+     [sets("optim.nesterov=true", "optim.momentum=0.5")]),
+    (sets("execution.precision=bf16") + ["--device", "cpu"], r"use (\w+) or (\w+)",
+     [lambda m: sets(f"execution.precision={m[1]}"), lambda m: sets(f"execution.precision={m[2]}")]),
     (["--device", "cpu", "--conv", "cudnn"], r"use (\w+) or (\w+)",
      [lambda m: ["--conv", m[1]], lambda m: ["--conv", m[2]]]),
     (["--device", "gpu"], r"use auto, cpu, ", [["--device", "auto"], ["--device", "cpu"]]),
@@ -126,9 +126,9 @@ class Settings(ProgramTest):
                 ("[train.optimizer]\n", r"the sections are (\w+)", lambda m: f"[{m[1]}]\n"),
                 ("trian = {}\n", r"did you mean \[(\w+)\]\?", lambda m: f"[{m[1]}]\n"),
                 ("[Train]\n", r"did you mean \[(\w+)\]\?", lambda m: f"[{m[1]}]\n"),
-                ("[train]\nlr = .1 # low\n", r"; write (lr = 0\.1)$", lambda m: f"[train]\n{m[1]}\n"),
-                ("[train]\nmilestones = [ .5, 1. ]\n", r"; write (milestones = .*)$",
-                 lambda m: f"[train]\n{m[1]}\n"),
+                ("[optim]\nlr = .1 # low\n", r"; write (lr = 0\.1)$", lambda m: f"[optim]\n{m[1]}\n"),
+                ("[optim]\nmilestones = [ .5, 1. ]\n", r"; write (milestones = .*)$",
+                 lambda m: f"[optim]\n{m[1]}\n"),
                 ("[seed]\n", r"write (\w+) = VALUE", lambda m: f"{m[1]} = 3\n"),
                 ("[[train]]\nepochs = 3\n", r"written (\[train\]), with single brackets",
                  lambda m: f"{m[1]}\nepochs = 3\n"),
@@ -183,8 +183,8 @@ class Folders(ProgramTest):
         self.finish(self.config, "--out", out, "--resume")
         self.finish(self.config, "--out", out, "--restart")
         self.assert_fails(2, ["give the same config, or another folder with --out"], self.config,
-                          "--out", out, "--resume", "--set", "train.lr=0.05")
-        self.finish(self.config, "--out", self.folder / "other", "--set", "train.lr=0.05")
+                          "--out", out, "--resume", "--set", "optim.lr=0.05")
+        self.finish(self.config, "--out", self.folder / "other", "--set", "optim.lr=0.05")
 
     def test_damaged_checkpoints(self):
         out = self.folder / "run"
@@ -212,9 +212,9 @@ class Training(ProgramTest):
     def test_divergence(self):
         """The command that the message names, as a shell reads it, in a folder with a blank."""
         out = self.folder / "a run"
-        done = self.assert_fails(1, ["start again with a lower train.lr"], self.config, "--out",
-                                 out, *sets("method=dense", "cycles.count=1", "train.lr=20",
-                                            "train.weight_decay=0.9", "train.schedule=constant",
+        done = self.assert_fails(1, ["start again with a lower optim.lr"], self.config, "--out",
+                                 out, *sets("method=dense", "cycles.count=1", "optim.lr=20",
+                                            "optim.weight_decay=0.9", "optim.schedule=constant",
                                             "train.epochs=15"))
         command = shlex.split(done.stderr.strip().splitlines()[-1])
         self.assertEqual(command[0], "sculpt_run")
@@ -225,10 +225,10 @@ class Training(ProgramTest):
         self.assertNotIn("go on with --resume", done.stderr)
 
     def test_divergence_with_clipping(self):
-        words = [self.config, *sets("train.lr=1000", "train.weight_decay=0", "model.name=mlp",
-                                    "train.schedule=constant", "train.epochs=3")]
-        self.assert_fails(1, ["or with train.clip_norm set"], *words, "--out", self.folder / "run")
-        self.finish(*words, "--out", self.folder / "clipped", "--set", "train.clip_norm=0.001")
+        words = [self.config, *sets("optim.lr=1000", "optim.weight_decay=0", "model.name=mlp",
+                                    "optim.schedule=constant", "train.epochs=3")]
+        self.assert_fails(1, ["or with optim.clip_norm set"], *words, "--out", self.folder / "run")
+        self.finish(*words, "--out", self.folder / "clipped", "--set", "optim.clip_norm=0.001")
 
     def test_too_few_images_of_a_class(self):
         words = [self.config, *sets("prune.criterion=snip", "prune.score_images_per_class=12")]

@@ -28,6 +28,8 @@ synthetic_test = 40
 [train]
 epochs = 2
 batch = 32
+
+[optim]
 schedule = "triangular"
 
 [prune]

@@ -30,14 +30,14 @@ class WithoutGpu(ProgramTest):
             self.assertFalse((self.folder / "run").exists())
 
     def test_precision_of_a_gpu_needs_one(self):
-        done = sculpt_run(self.config, "--set", "train.precision=bf16")
+        done = sculpt_run(self.config, "--set", "execution.precision=bf16")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("train.precision = bf16 needs a GPU", done.stderr)
+        self.assertIn("execution.precision = bf16 needs a GPU", done.stderr)
 
     def test_cudnn_needs_a_gpu(self):
-        for words in (["--conv", "cudnn"], ["--set", "train.conv=cudnn"],
+        for words in (["--conv", "cudnn"], ["--set", "execution.conv=cudnn"],
                       ["--conv", "cudnn", "--device", "cpu"]):
-            self.assert_fails(2, ["train.conv = cudnn needs a GPU", "use native or auto"],
+            self.assert_fails(2, ["execution.conv = cudnn needs a GPU", "use native or auto"],
                               self.config, *words, "--out", self.folder / "run")
             self.assertFalse((self.folder / "run").exists())
 

@@ -36,6 +36,8 @@ root = "{root}"
 [train]
 epochs = 2
 batch = 50
+
+[optim]
 schedule = "constant"
 lr = 0.05
 
@@ -53,16 +55,17 @@ HONOURED = [
     (["data.test_limit=37"], "37 test images"),
     (["data.train_limit=100"], "101 test images"),
     (["data.name=fashion_mnist"], "101 test images"),
-    (["model.prune_first_conv=false"], "101 test images"),
-    (["model.prune_classifier=false"], "101 test images"),
-    (["model.prune_first_conv=false", "model.prune_classifier=false"], "101 test images"),
-    (["model.name=mlp", "model.prune_classifier=false", "model.dropout=0.3"], "101 test images"),
+    (["prune.first_conv=false"], "101 test images"),
+    (["prune.classifier=false"], "101 test images"),
+    (["prune.first_conv=false", "prune.classifier=false"], "101 test images"),
+    (["prune.exempt=['conv1', 'fc*.weight']"], "101 test images"),
+    (["model.name=mlp", "prune.classifier=false", "model.dropout=0.3"], "101 test images"),
     (["model.name=mlp", "method=dense"], "101 test images"),
     (["model.name=resnet18", "model.width=0.05", "model.stem=imagenet", "train.epochs=1",
-      "train.lr=0.001"], "101 test images"),
+      "optim.lr=0.001"], "101 test images"),
     (["model.init_fan=fan_in", "model.init_distribution=uniform"], "101 test images"),
     (["train.label_smoothing=0.2", "data.crop_padding=0", "data.cutout=4"], "101 test images"),
-    (["train.schedule=cosine", "train.eval_every=2", "train.clip_norm=1"], "101 test images"),
+    (["optim.schedule=cosine", "train.eval_every=2", "optim.clip_norm=1"], "101 test images"),
 ]
 
 
@@ -129,7 +132,7 @@ class Tools(ProgramTest):
         self.assertIn("has no test_accuracy", self.call(eval_checkpoint, folder)[1])
 
     def test_a_rewind_point_is_evaluated_and_not_compared(self):
-        folder = self.trained(["method=wr", "wr.rewind_epoch=1", "prune.rate=0.5"], "run")
+        folder = self.trained(["method=wr", "cycles.rewind_epoch=1", "prune.rate=0.5"], "run")
         point = folder / "checkpoints" / "rewind-epoch-1.safetensors"
         status, output = self.call(eval_checkpoint, point)
         self.assertEqual(status, 0, output)
@@ -160,10 +163,10 @@ class Tools(ProgramTest):
         for settings, expected in (
                 ([], "test"), (["data.val_split=0.2"], "validation"),
                 (["data.train_limit=60", "data.test_limit=20", "data.cutout=6"], "test"),
-                (["train.clip_norm=0.5", "model.dropout=0.4", "train.label_smoothing=0.1"], "test"),
+                (["optim.clip_norm=0.5", "model.dropout=0.4", "train.label_smoothing=0.1"], "test"),
                 (["model.init_fan=fan_in", "model.init_distribution=uniform",
                   "model.init_nonlinearity=linear"], "test"),
-                *[([f"train.schedule={name}"], "test") for name in
+                *[([f"optim.schedule={name}"], "test") for name in
                   ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "linear")]):
             with self.subTest(settings=settings):
                 *_, result = self.trained_by_pytorch(*settings)

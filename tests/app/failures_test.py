@@ -175,11 +175,11 @@ class FullDisk(ProgramTest):
 
 class Divergence(ProgramTest):
     # |1 - lr * decay| is about 1000: weights grow by that factor in each step.
-    WORDS = ["--set", "train.lr=1000", "--set", "train.weight_decay=1", "--set",
-             "train.schedule=constant", "--set", "train.epochs=40"]
+    WORDS = ["--set", "optim.lr=1000", "--set", "optim.weight_decay=1", "--set",
+             "optim.schedule=constant", "--set", "train.epochs=40"]
 
     def diverge(self, out, parts, *words):
-        done = self.assert_fails(1, ["training diverged in epoch", "lower train.lr", *parts],
+        done = self.assert_fails(1, ["training diverged in epoch", "lower optim.lr", *parts],
                                  self.config, "--out", out, *self.WORDS, *words)
         last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
         self.assertTrue(last["diverged"])

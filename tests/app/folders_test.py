@@ -148,7 +148,7 @@ class Locks(ProgramTest):
 
 class Names(ProgramTest):
     def test_each_value_of_a_setting_gets_a_folder(self):
-        processes = [start(self.config, "--set", f"train.lr={lr}", "--set", "cycles.count=1",
+        processes = [start(self.config, "--set", f"optim.lr={lr}", "--set", "cycles.count=1",
                            "--set", "data.root=x", cwd=self.folder) for lr in ("0.1", "0.3")]
         processes.append(start(self.config, "--set", "seed=8", "--set", "prune.sparsity=0.95",
                                "--set", "model.name=lenet", "--set", "model.width=1.0",
@@ -174,7 +174,7 @@ class Names(ProgramTest):
             "imp-imp-small-s7": ([config], None),
             "imp-pai-from-imp-small-s7": ([config, "--set", "method=pai"], None),
             "imp-simple-imp-s7": ([simple], None),
-            "imp-simple-pai-lr0.3-s7": ([simple, "--set", "train.lr=0.3", "--set", "method=pai"],
+            "imp-simple-pai-lr0.3-s7": ([simple, "--set", "optim.lr=0.3", "--set", "method=pai"],
                                         None),
             "imp-imp-small-threads1-s7": ([config, "--threads", "1"], None),
             "imp-imp-small-cpu-s7": ([config, "--device", "cpu"], None),
@@ -207,8 +207,8 @@ class Resume(ProgramTest):
         before = final(out)
         self.assert_fails(2, [out, "--resume", "--restart", "--out"], self.config, "--out", out)
         self.assertIn("finished", self.finish(self.config, "--out", out, "--resume"))
-        self.assert_fails(2, [out, "train.lr: 0.1 in the folder, 0.3 now"], self.config, "--out",
-                          out, "--resume", "--set", "train.lr=0.3")
+        self.assert_fails(2, [out, "optim.lr: 0.1 in the folder, 0.3 now"], self.config, "--out",
+                          out, "--resume", "--set", "optim.lr=0.3")
         self.assertEqual(final(out), before)
         busy = self.folder / "busy"
         busy.mkdir()
@@ -224,7 +224,7 @@ class Resume(ProgramTest):
 
     def test_a_folder_is_all_that_resume_needs(self):
         whole, out = self.folder / "whole", self.folder / "run"
-        words = [self.config, "--set", "train.lr=0.05"]
+        words = [self.config, "--set", "optim.lr=0.05"]
         self.finish(*words, "--out", whole)
         process = start(*words, "--out", out)
         wait_for(lambda: (out / "layers.jsonl").exists(), process)
@@ -234,8 +234,8 @@ class Resume(ProgramTest):
         self.config.unlink()
         self.assert_fails(2, [out, "--resume"], out)
         self.assert_fails(2, [out, "--out"], out, "--resume", "--out", whole)
-        self.assert_fails(2, ["train.lr: 0.05 in the folder, 0.1 now"], out, "--resume", "--set",
-                          "train.lr=0.1")
+        self.assert_fails(2, ["optim.lr: 0.05 in the folder, 0.1 now"], out, "--resume", "--set",
+                          "optim.lr=0.1")
         self.assertIn("total", self.finish(out, "--plan"))
         self.finish(out, "--resume", "--set", "train.checkpoint_every=2")
         self.assertEqual(final(out), final(whole))
@@ -285,8 +285,8 @@ class Resume(ProgramTest):
         both = sculpt_run(self.config, "--out", out, "--restart", "--resume")
         self.assertEqual(both.returncode, 2)
         self.assertIn("--restart", both.stderr)
-        self.finish(self.config, "--out", other, "--set", "train.lr=0.05")
-        self.finish(self.config, "--out", out, "--restart", "--set", "train.lr=0.05")
+        self.finish(self.config, "--out", other, "--set", "optim.lr=0.05")
+        self.finish(self.config, "--out", out, "--restart", "--set", "optim.lr=0.05")
         self.assertEqual(final(out), final(other))
         self.assertEqual(records(out / "metrics.jsonl"), records(other / "metrics.jsonl"))
         self.assertEqual((out / "notes.txt").read_text(), "mine")
@@ -434,8 +434,8 @@ class Extension(ProgramTest):
         self.assert_fails(2, ["cannot be extended", "step 4", "prune magnitude global 0.2",
                               "train 2"], "--resume", out, "--set", "cycles.count=3")
         self.assert_fails(2, ["cannot be extended"], "--resume", out, "--set", "cycles.count=1")
-        self.assert_fails(2, ["train.lr: 0.1 in the folder, 0.2 now"], "--resume", out, "--set",
-                          "cycles.final=2", "--set", "train.lr=0.2")
+        self.assert_fails(2, ["optim.lr: 0.1 in the folder, 0.2 now"], "--resume", out, "--set",
+                          "cycles.final=2", "--set", "optim.lr=0.2")
         self.assertEqual({p: p.read_bytes() for p in out.rglob("*") if p.is_file()}, before)
         # More cycles at the end are a longer plan.
         whole = self.folder / "whole"

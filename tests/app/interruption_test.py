@@ -107,7 +107,7 @@ class Bursts(ProgramTest):
         process = start(self.config, "--out", self.folder / "run", "--threads", "1", "--set",
                         f"data.synthetic_train={images}", "--set", f"train.batch={images}", "--set",
                         "model.width=1.0", "--set", "model.name=resnet18", "--set",
-                        "train.sparse=off")
+                        "execution.sparse=off")
         # The prune and its evaluation are over once their state is there, the second one.
         while len(states(self.folder / "run")) < 2:
             self.assertIsNone(process.poll())

@@ -13,8 +13,8 @@ MOMENTS = 20
 # Plans with a rewind to an epoch, a rewind to the initialisation, a gradient criterion and dropout.
 VARIANTS = {
     "sculpt": TINY,
-    "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3") +
-    "\n[wr]\nrewind_epoch = 1\n",
+    "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3")
+              .replace("[cycles]", "[cycles]\nrewind_epoch = 1"),
     "imp": TINY.replace('"sculpt"', '"imp"').replace("sparsity = 0.8", "sparsity = 0.3"),
     "pai": TINY.replace('"sculpt"', '"pai"')
                .replace('"random"', '"snip"\nscore_images_per_class = 3')
@@ -96,13 +96,13 @@ class Kill(ProgramTest):
         old, new = self.folder / "old", self.folder / "new"
         self.finish(self.config, "--out", old)
         begin = time.monotonic()
-        self.finish(self.config, "--out", new, "--set", "train.lr=0.05")
+        self.finish(self.config, "--out", new, "--set", "optim.lr=0.05")
         duration = time.monotonic() - begin
         for moment in range(8):
             out = self.folder / f"run-{moment}"
             shutil.copytree(old, out)
             killed = killed_after(draw.uniform(0, 0.6) * duration,
-                                  ["--restart", out, "--set", "train.lr=0.05"])
+                                  ["--restart", out, "--set", "optim.lr=0.05"])
             with self.subTest(moment=moment, killed=killed):
                 # The old run is whole, in its place or aside.
                 kept = out / "earlier-1" if (out / "earlier-1").exists() else out

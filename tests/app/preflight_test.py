@@ -150,14 +150,14 @@ class Preflight(ProgramTest):
 
 class Plans(ProgramTest):
     def test_settings_without_effect_are_named_once(self):
-        words = [self.config, *sets("method=dense", "wr.rewind_epoch=3")]
+        words = [self.config, *sets("method=dense", "cycles.rewind_epoch=3")]
         for more in (["--plan"], ["--out", self.folder / "run"]):
             done = sculpt_run(*words, *more)
             self.assertEqual(done.returncode, 0, done.stderr)
             warnings = [line for line in done.stderr.splitlines() if "have no effect" in line]
             self.assertEqual(len(warnings), 1, done.stderr)
             self.assertIn('prune.sparsity (method = "dense")', warnings[0])
-            self.assertIn("wr.rewind_epoch", warnings[0])
+            self.assertIn("cycles.rewind_epoch", warnings[0])
             self.assertNotIn("have no effect", done.stdout)
 
     def test_cycles_are_timed_at_their_density(self):

@@ -314,7 +314,7 @@ TEST_CASE("chooser: without a file everything is the library's, but for what it 
                                   {"new", Choice::library},
                                   {"impossible", Choice::native}});
   CHECK(describe_fallbacks(chooser) ==
-        "train.conv = cudnn: Sculpt's own kernels run 1 of 3 passes: impossible (no engine)");
+        "execution.conv = cudnn: Sculpt's own kernels run 1 of 3 passes: impossible (no engine)");
 
   Chooser measuring({{}, "m", [](const std::string&) {}});
   measuring.refuse("impossible", "no engine");

@@ -48,11 +48,11 @@ TEST_CASE("conv library: what cannot be used is an error for cudnn, and a warnin
       continue;
     }
     const std::string complaint = c.complaint;
-    const std::string error = "train.conv = cudnn: " + complaint + "; or use --conv native";
+    const std::string error = "execution.conv = cudnn: " + complaint + "; or use --conv native";
     CHECK_THROWS_WITH_AS(started("cudnn"), error.c_str(), sculpt::Error);
     CHECK(warnings.empty());
     CHECK(started("auto") == "");
-    CHECK(warnings == std::vector{"train.conv = auto uses native convolutions: " + complaint});
+    CHECK(warnings == std::vector{"execution.conv = auto uses native convolutions: " + complaint});
   }
 }
 

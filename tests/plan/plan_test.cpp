@@ -70,8 +70,8 @@ TEST_CASE("imp, wr and lrr descend the same ladder and land exactly on the targe
   s.prune.sparsity = 0.3;
   CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "rewind 10", "train 30",
                            "prune magnitude global 0.7", "rewind 10", "train 30"});
-  s.wr.schedule_restart = "rewind_epoch";
-  s.wr.rewind_epoch = 7;
+  s.cycles.schedule_restart = "rewind_epoch";
+  s.cycles.rewind_epoch = 7;
   CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "rewind 7", "train 30 from 7",
                            "prune magnitude global 0.7", "rewind 7", "train 30 from 7"});
   CHECK(total_epochs(expand_method(s)) == 30 + 23 + 23);
@@ -189,8 +189,8 @@ TEST_CASE("a plan that cannot work is refused, naming step and fix") {
 
 TEST_CASE("settings that contradict each other are refused") {
   MethodSettings s = settings_for("wr", 10);
-  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("wr.rewind_epoch below train.epochs"),
-                       Error);
+  CHECK_THROWS_WITH_AS(expand_method(s),
+                       doctest::Contains("cycles.rewind_epoch below train.epochs"), Error);
   s = settings_for("cyclic");
   s.cycles.count = 5;
   s.cycles.total_epochs = 4;

@@ -4,6 +4,7 @@
 
 #include "engine/config/config.h"
 #include "engine/core/files.h"
+#include "engine/run/stored_config.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
@@ -208,13 +209,16 @@ TEST_CASE("run folder: configs are compared key by key") {
   run.prepare("method = \"imp\"\n[train]\nlr = 0.1\nbatch = 8\n[data]\nroot = \"a\"\n");
   const auto values = [](const char* toml) { return flatten_config(toml, "x"); };
   const char* same = "method = 'imp'\n[train]\nbatch = 8\nlr = 0.1\n[data]\nroot = 'b'\n";
-  CHECK(error_of([&] { require_same_config(run, values(same), {"data.root"}); }).empty());
+  CHECK(error_of([&] {
+          require_same_config(run, stored_config(run), values(same), {"data.root"});
+        }).empty());
   const std::string message = error_of([&] {
-    require_same_config(run, values("method = 'wr'\n[train]\nlr = 0.2\nnew = 1\n"), {"data.root"});
+    require_same_config(run, stored_config(run),
+                        values("method = 'wr'\n[train]\nlr = 0.2\nnew = 1\n"), {"data.root"});
   });
   CHECK(contains(message, folder.path().string()));
   CHECK(contains(message, "method: \"imp\" in the folder, \"wr\" now"));
-  CHECK(contains(message, "train.lr: 0.1 in the folder, 0.2 now"));
+  CHECK(contains(message, "optim.lr: 0.1 in the folder, 0.2 now"));
   CHECK(contains(message, "train.batch: 8 in the folder, unknown now"));
   CHECK(contains(message, "train.new: not set in the folder, 1 now"));
   CHECK_FALSE(contains(message, "data.root"));

@@ -26,23 +26,23 @@ const std::map<std::string, Texts>& other_values() {
       {"prune.sparsity", {"0.8"}},
       {"prune.initial_sparsity", {"0.3"}},
       {"prune.rate", {"0.4"}},
-      {"wr.rewind_epoch", {"3"}},
-      {"wr.schedule_restart", {"rewind_epoch"}},
+      {"cycles.rewind_epoch", {"3"}},
+      {"cycles.schedule_restart", {"rewind_epoch"}},
       {"cycles.count", {"5"}},
       {"cycles.final", {"2"}},
       {"cycles.spread", {"linear_increase"}},
       {"cycles.total_epochs", {"77"}},
-      {"train.warmup", {"0.4"}},
-      {"train.warmup_start", {"0.6"}},
-      {"train.milestones", {"[0.3]"}},
-      {"train.decay_factor", {"0.7"}},
-      {"train.cooldown", {"0.5"}},
+      {"optim.warmup", {"0.4"}},
+      {"optim.warmup_start", {"0.6"}},
+      {"optim.milestones", {"[0.3]"}},
+      {"optim.milestone_factor", {"0.7"}},
+      {"optim.cooldown", {"0.5"}},
       {"model.stem", {"imagenet"}},
       {"model.dropout", {"0.5"}},
       {"model.init_fan", {"fan_in"}},
       {"model.init_distribution", {"uniform"}},
       {"model.init_nonlinearity", {"linear"}},
-      {"model.prune_first_conv", {"false"}},
+      {"prune.first_conv", {"false"}},
       {"data.synthetic_train", {"70"}},
       {"data.synthetic_test", {"60"}},
       {"data.synthetic_seed", {"4"}},
@@ -173,7 +173,7 @@ TEST_CASE("unused settings: schedules read the keys that change the learning rat
       rates.push_back(learning_rate(step, 60, options.train.optim));
     return rates;
   };
-  check_table(lr_schedules(), "train.schedule", {}, {}, curve);
+  check_table(lr_schedules(), "optim.schedule", {}, {}, curve);
 }
 
 TEST_CASE("unused settings: models read the keys that change the network") {
@@ -204,10 +204,10 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
         Texts{"prune.synflow_iterations"});
   CHECK(unused_keys({"method=custom", "plan=['train 2', 'prune grasp erk 0.5']",
                      "prune.score_batches=3", "prune.sparsity=0.5"}) == Texts{"prune.sparsity"});
-  CHECK(unused_keys({"wr.rewind_epoch=4"}) == Texts{"wr.rewind_epoch"});
-  CHECK(unused_keys({"method=wr", "wr.rewind_epoch=4"}).empty());
-  CHECK(unused_keys({"train.schedule=triangular", "train.warmup=0.3"}) == Texts{"train.warmup"});
-  CHECK(unused_keys({"train.schedule=cosine", "train.cooldown=0.3"}) == Texts{"train.cooldown"});
+  CHECK(unused_keys({"cycles.rewind_epoch=4"}) == Texts{"cycles.rewind_epoch"});
+  CHECK(unused_keys({"method=wr", "cycles.rewind_epoch=4"}).empty());
+  CHECK(unused_keys({"optim.schedule=triangular", "optim.warmup=0.3"}) == Texts{"optim.warmup"});
+  CHECK(unused_keys({"optim.schedule=cosine", "optim.cooldown=0.3"}) == Texts{"optim.cooldown"});
   CHECK(unused_keys({"data.name=cifar10", "data.synthetic_train=20"}) ==
         Texts{"data.synthetic_train"});
   CHECK(unused_keys({"data.name=mnist", "data.root=x", "data.flip=false", "data.cutout=3"}) ==
@@ -217,10 +217,9 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"model.stem=imagenet"}) == Texts{"model.stem"});
   CHECK(unused_keys({"model.name=mlp", "model.init_fan=fan_in", "model.dropout=0.1"}) ==
         Texts{"model.init_fan"});
-  CHECK(unused_keys({"method=dense", "model.prune_classifier=false"}) ==
-        Texts{"model.prune_classifier"});
-  CHECK(unused_keys({"train.weight_decay=0", "train.decay_norm_and_bias=false"}) ==
-        Texts{"train.decay_norm_and_bias"});
+  CHECK(unused_keys({"method=dense", "prune.classifier=false"}) == Texts{"prune.classifier"});
+  CHECK(unused_keys({"optim.weight_decay=0", "optim.decay_norm_and_bias=false"}) ==
+        Texts{"optim.decay_norm_and_bias"});
 }
 
 TEST_CASE("unused settings: the configs that come with the program have none") {
@@ -229,7 +228,7 @@ TEST_CASE("unused settings: the configs that come with the program have none") {
     if (entry.path().extension() != ".toml") continue;
     CAPTURE(entry.path().string());
     ++configs;
-    const RunOptions options = read_options(entry.path().string(), {});
+    const RunOptions options = read_options(entry.path().string(), {}).options;
     for (const UnusedSetting& setting : unused_settings(options, options.plan()))
       FAIL_CHECK(setting.key);
   }

@@ -75,9 +75,9 @@ class Recipes(unittest.TestCase):
         self.assertEqual(from_defaults, of_nothing)  # defaults are the engine's
 
     def test_refused(self):
-        for settings, text in (({"train__precision": "bf16"}, "train.precision"),
+        for settings, text in (({"execution__precision": "bf16"}, "execution.precision"),
                                ({"model__init_from": "x.safetensors"}, "model.init_from"),
-                               ({"train__schedule": "polynomial"}, "train.schedule = 'polynomial'"),
+                               ({"optim__schedule": "polynomial"}, "optim.schedule = 'polynomial'"),
                                ({"train__optimizer": "adamw"}, "train.optimizer is not known"),
                                ({"datas__name": "mnist"}, "datas.name is not known")):
             with self.assertRaisesRegex(RecipeError, re.escape(text)):
@@ -98,7 +98,7 @@ class Recipes(unittest.TestCase):
                 ("trapezoidal", 5, 0.55), ("trapezoidal", 50, 1), ("trapezoidal", 90, 0.5),
                 ("step_warmup", 5, 0.55), ("step_warmup", 39, 1), ("step_warmup", 40, 0.1),
                 ("step_warmup", 80, 0.01)):
-            recipe = self.recipe(train__schedule=schedule, train__lr=2.0, train__warmup=0.1)
+            recipe = self.recipe(optim__schedule=schedule, optim__lr=2.0, optim__warmup=0.1)
             self.assertTrue(math.isclose(recipe.learning_rate(step, 100), 2 * factor, rel_tol=1e-9),
                             (schedule, step, recipe.learning_rate(step, 100)))
         self.assertEqual(set(training_recipe.SCHEDULES), set(re.findall(

@@ -109,7 +109,7 @@ TEST_CASE("divergence: the checkpoint that is named is good, and a resume diverg
   TinyRun bad(folder / "run", {Cycle{50}}, options);
   const std::string message = run_to_error(bad);
   CAPTURE(message);
-  CHECK(contains(message, "lower train.lr"));
+  CHECK(contains(message, "lower optim.lr"));
   CHECK(contains(message, fmt::format("state-{:06}.safetensors", bad.trainer().state().saves)));
   TinyRun again(folder / "run", {Cycle{50}}, options);
   std::vector<std::string> warnings;
@@ -158,7 +158,7 @@ TEST_CASE("divergence: the command names the config, a lower rate and a folder t
                  "infinite\n"));
   CHECK(contains(
       message(root),
-      fmt::format("sculpt_run {0}/config.toml --set train.lr=0.05 --out {0}-lr0.05", root)));
+      fmt::format("sculpt_run {0}/config.toml --set optim.lr=0.05 --out {0}-lr0.05", root)));
   CHECK(contains(message(root + "/"), fmt::format("--out {}-lr0.05", root)));
   std::filesystem::create_directory(root + "-lr0.05");
   CHECK(contains(message(root), fmt::format("--out {}-lr0.05-2", root)));

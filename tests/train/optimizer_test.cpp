@@ -23,7 +23,7 @@ const Plan kPlan = {Cycle{2, 0}, PruneStep{"magnitude", "global", 0.2}, Cycle{2,
 TrainOptions options() {
   TrainOptions train = TinyRun::tiny_options();
   train.optim.lr = 0.01;
-  train.step_graph = false;  // PlainAdam works on the host, between the kernels
+  train.execution.step_graph = false;  // PlainAdam works on the host, between the kernels
   return train;
 }
 

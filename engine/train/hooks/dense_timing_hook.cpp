@@ -27,7 +27,7 @@ void DenseTimingHook::after_step(HookContext& context) {
     return;
   }
   ++dense.sparse_steps;
-  const bool wanted = std::isnan(dense.ratio) && run_.settings.train.dense_timing;
+  const bool wanted = std::isnan(dense.ratio) && run_.settings.train.execution.dense_timing;
   if (!wanted || refused_ || run_.step.stopping) return;
   try {
     compare();

@@ -28,8 +28,8 @@
 // sets them. The records show the density at the end of each epoch.
 //
 // Limits. Only dense kernels compute gradients of masked weights. A hook that needs these gradients
-// runs with train.sparse = "off", or computes them on a copy of the network (Network::rebuild). A
-// forward pass in a hook changes the network's loss sums, and the hook must restore them
+// runs with execution.sparse = "off", or computes them on a copy of the network (Network::rebuild).
+// A forward pass in a hook changes the network's loss sums, and the hook must restore them
 // (Network::loss_sums, set_loss_sums). Rewind checkpoints and final checkpoints hold no values of
 // hooks.
 

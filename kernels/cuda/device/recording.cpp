@@ -31,7 +31,7 @@ cudaGraph_t capture(const std::function<void()>& launches) {
   if (graph == nullptr)
     raise(
         "recording a CUDA graph failed: the step waits for the device or allocates memory; "
-        "set train.step_graph=false to launch kernel by kernel, and report this");
+        "set execution.step_graph=false to launch kernel by kernel, and report this");
   return graph;
 }
 

@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses 
   CHECK(chooser.refusals()[0].problem == "fp32 input_grad added" + layer);
   CHECK(chooser.refusals()[0].reason == "loops were told to refuse");
   CHECK(describe_fallbacks(chooser) ==
-        "train.conv = cudnn: Sculpt's own kernels run 2 of 4 passes: " +
+        "execution.conv = cudnn: Sculpt's own kernels run 2 of 4 passes: " +
             chooser.refusals()[0].problem + ", ... (loops were told to refuse)");
 }
 
