@@ -40,8 +40,8 @@ std::string last_part(const std::string& key) {
   return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
 }
 
-/// Turns "model.width" and "0.3" into "width0.3". The text includes the section if another section has a
-/// key of the same name.
+/// Turns "model.width" and "0.3" into "width0.3". The text includes the section if another section
+/// has a key of the same name.
 std::string item(const std::string& key, const std::string& toml, const ConfigValues& all_keys) {
   const bool quoted = toml.size() >= 2 && toml.front() == '"';
   const std::string value = quoted ? toml.substr(1, toml.size() - 2) : toml;

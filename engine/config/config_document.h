@@ -28,7 +28,7 @@ using RenamedKeys = std::span<const RenamedKey>;
 struct ConfigValue {
   using Array = std::vector<ConfigValue>;
   std::variant<int64_t, double, bool, std::string, Array> value;
-  std::string source;    ///< "cifar.toml:12" or "--set train.lr=0.1"
+  std::string source;    ///< "cifar.toml:12" or "--set optim.lr=0.1"
   std::string text;      ///< as written after --set; otherwise empty
   std::string old_name;  ///< the old name of the key, where the config uses it; otherwise empty
 
