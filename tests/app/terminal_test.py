@@ -168,7 +168,7 @@ class Messages(ProgramTest):
         self.assertNotIn("warning", done.stdout)
         one = min(os.sched_getaffinity(0))
         done = sculpt_run(*words, 2, preexec_fn=lambda: os.sched_setaffinity(0, {one}))
-        self.assertIn("warning: 2 threads share 1 processor:", done.stderr)
+        self.assertIn("warning: 2 threads share 1 processor,", done.stderr)
         done = sculpt_run(*words, 1, preexec_fn=lambda: os.sched_setaffinity(0, {one}))
         self.assertEqual(done.stderr, "")
 
