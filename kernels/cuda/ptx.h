@@ -127,8 +127,7 @@ __device__ __forceinline__ void cp_async_commit() {
 /// Waits until at most kPending of this thread's groups are unfinished.
 template <int kPending>
 __device__ __forceinline__ void cp_async_wait() {
-#if defined(SCULPT_MUTATION_NO_CP_ASYNC_WAIT)  // The tests must notice.
-#elif defined(SCULPT_CUDA_ON_HOST)
+#if defined(SCULPT_CUDA_ON_HOST)
   cuda_on_host::cp_async_wait<kPending>();
 #else
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");

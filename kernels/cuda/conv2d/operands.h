@@ -54,11 +54,7 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline constexpr int kNowhere = -(1 << 30);  // still negative after any index is added
 /// Offset of a row or column outside a matrix. It is negative, and as aligned as the offsets of
 /// vectors: an invalid copy reads nothing, but its address must still be aligned.
-#if defined(SCULPT_MUTATION_MISALIGNED)  // The tests must notice.
-inline constexpr int kOutside = -1;
-#else
 inline constexpr int kOutside = -64;
-#endif
 
 /// Rows: pixels of `grid`. Columns: (r, s, channel). The element is data[image][y][x][channel] with
 /// y = grid y * scale + shift_y + r * tap_step, x likewise, and zero outside the image.

@@ -225,9 +225,7 @@ __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float*
     SCULPT_UNROLL
     for (int row = lane / kLanesPerRow; row < 16; row += kWarp / kLanesPerRow) {
       const Floats<kWidth> values = staged(row);
-#if !defined(SCULPT_MUTATION_NO_BOUNDS)  // The tests must notice.
       if (m + 16 * i + row >= work.m) continue;
-#endif
       work.out.write(m + 16 * i + row, column, work.n, values);
       if (with_sums) sums.add(values);
     }
@@ -279,9 +277,7 @@ __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass)
   int stage = 0;
   for (int k = work.k_begin; k < work.k_end; k += kDepth<T>) {
     cp_async_wait<kAhead - 1>();
-#if !defined(SCULPT_MUTATION_NO_BARRIER)  // The tests must notice.
-    __syncthreads();                      // all threads see this stage and have left the one before
-#endif
+    __syncthreads();  // all threads see this stage and have left the one before
     load(stage == 0 ? kAhead : stage - 1, k + kAhead * kDepth<T>);
     SCULPT_UNROLL
     for (int step = 0; step < kDepth<T>; step += kStep<T>)
