@@ -5,9 +5,9 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <memory>
-#include <set>
 
 #include "engine/core/random.h"
+#include "tests/support/comparison.h"
 #include "tests/support/device_array.h"
 #include "tests/support/tested_backends.h"
 
@@ -15,13 +15,9 @@ namespace sculpt::test {
 
 using kernels::ActivationShape;
 using kernels::Backend;
+using testing::relative_error;
 
 namespace {
-
-std::set<std::string>& recorded() {
-  static std::set<std::string> ops;
-  return ops;
-}
 
 // Reads and writes an activation in any backend's layout and memory.
 class Elements {
@@ -169,9 +165,6 @@ class Instance {
     graph_.add(std::move(sink), 0, 0, 0);
     arena_.allocate(backend);
     graph_.finish();
-    for (const auto& node : graph_.nodes())
-      recorded().insert(std::string(node->info.op));
-
     fill_arena();
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const int64_t count = op.batch * graph_.shape(inputs_[i]).elements_per_image();
@@ -228,7 +221,14 @@ class Instance {
   Value input(size_t i) const { return inputs_[i]; }
   size_t input_count() const { return inputs_.size(); }
   int64_t parameter_count() const { return arena_.count(); }
-  /// Ops that the case records.
+  /// The names of the ops that the case records. The last node is the harness's own.
+  std::set<std::string> ops() const {
+    std::set<std::string> names;
+    for (size_t n = 0; n < op_count(); ++n)
+      names.emplace(graph_.nodes()[n]->info.op);
+    return names;
+  }
+  /// The number of ops that the case records.
   size_t op_count() const { return graph_.nodes().size() - 1; }
 
   void check_borders() {
@@ -279,15 +279,6 @@ class Instance {
   WeightedSum* sink_ = nullptr;
   std::vector<double> state_pattern_, outputs_;
 };
-
-double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    norm += b[i] * b[i];
-  }
-  return std::sqrt(difference) / (std::sqrt(norm) + 1e-12);
-}
 
 constexpr int64_t kChecksPerTensor = 24;
 
@@ -349,11 +340,10 @@ void compare(const OpCase& op, const Backend& backend) {
   // Where several ops follow each other in bf16, a few rounded values fall on the other side of a
   // ReLU, and whole terms of these small sums with them.
   if (backend.activation_bytes == 2 && instance.op_count() > 1) allowed = 0.15;
-  CHECK(relative_difference(instance.outputs(), reference.outputs()) < allowed);
+  CHECK(relative_error(instance.outputs(), reference.outputs()) < allowed);
   for (size_t i = 0; i < instance.input_count(); ++i)
-    CHECK(relative_difference(instance.input_gradient(i), reference.input_gradient(i)) < allowed);
-  CHECK(relative_difference(instance.parameter_gradients(), reference.parameter_gradients()) <
-        allowed);
+    CHECK(relative_error(instance.input_gradient(i), reference.input_gradient(i)) < allowed);
+  CHECK(relative_error(instance.parameter_gradients(), reference.parameter_gradients()) < allowed);
   instance.check_borders();
 
   // A replay must not depend on what the first one left behind.
@@ -364,15 +354,17 @@ void compare(const OpCase& op, const Backend& backend) {
 
 }  // namespace
 
-void check_op(const OpCase& op) {
-  CAPTURE(op.name);
-  check_gradients(op);
-  for (const Backend* backend : tested_backends())
-    compare(op, *backend);
+void check_ops(const std::vector<OpCase>& cases) {
+  for (const OpCase& op : cases) {
+    CAPTURE(op.name);
+    check_gradients(op);
+    for (const Backend* backend : tested_backends())
+      compare(op, *backend);
+  }
 }
 
-std::vector<std::string> checked_ops() {
-  return {recorded().begin(), recorded().end()};
+std::set<std::string> ops_of(const OpCase& op) {
+  return Instance(op, kernels::reference_backend()).ops();
 }
 
 }  // namespace sculpt::test

@@ -9,6 +9,7 @@
 // Values of the reference itself are checked against plain formulas in tests/kernels.
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,10 @@ struct OpCase {
   double input_shift = 0;
 };
 
-/// Runs all checks of a case; failures are doctest failures that name it.
-void check_op(const OpCase& op);
+/// Runs all checks of each case. A failure is a doctest failure that names the case.
+void check_ops(const std::vector<OpCase>& cases);
 
-/// Names (NodeInfo::op) of all ops that any check_op of this process has recorded.
-std::vector<std::string> checked_ops();
+/// Returns the names (NodeInfo::op) of the ops that a case records.
+std::set<std::string> ops_of(const OpCase& op);
 
 }  // namespace sculpt::test
