@@ -22,34 +22,18 @@ Contents (float32 unless another type is given):
   loss [20], loss_float32 [20] mean training loss of each step, before its update
 `__metadata__` holds format ("sculpt-golden-step"), version and the recipe.
 """
-import argparse
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
 
+import golden_files
 import image_data
 import pytorch_models
-import safetensors_io
 
 RECIPE = {"model": "resnet20", "width": 0.25, "classes": 10, "batch": 12, "batches": 4, "steps": 20,
           "lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4,
           "label_smoothing": 0.0, "seed": 2}
-
-
-def make_images(generator, count, classes):
-    """Returns smooth colour fields with noise, one pattern per class: learnable, and not photos of anyone."""
-    patterns = generator.normal(size=(classes, 3, 5, 5))
-    labels = generator.integers(0, classes, size=count)
-    fields = patterns[labels] + 0.5 * generator.normal(size=(count, 3, 5, 5))
-    rows = np.linspace(0, 4, 32)
-    low = np.minimum(rows.astype(int), 3)
-    part = rows - low
-    fields = fields[:, :, low] * (1 - part)[:, None] + fields[:, :, low + 1] * part[:, None]
-    fields = fields[..., low] * (1 - part) + fields[..., low + 1] * part
-    fields += 0.2 * generator.normal(size=fields.shape)
-    return np.clip(120 + 55 * fields, 0, 255).astype(np.uint8), labels.astype(np.uint8)
 
 
 def running_statistics(model):
@@ -88,16 +72,12 @@ def relative(a, b):
 
 
 def main():
-    root = Path(__file__).resolve().parent.parent
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path,
-                        default=root / "tests" / "golden" / "resnet20_step.safetensors")
-    arguments = parser.parse_args()
+    arguments = golden_files.argument_parser(__doc__, "resnet20_step.safetensors").parse_args()
 
     torch.use_deterministic_algorithms(True)
     generator = np.random.Generator(np.random.Philox(RECIPE["seed"]))
     count = RECIPE["batch"] * RECIPE["batches"]
-    images, labels = make_images(generator, count, RECIPE["classes"])
+    images, labels = golden_files.make_images(generator, count, RECIPE["classes"])
     model = pytorch_models.initialise(
         pytorch_models.build(RECIPE["model"], RECIPE["classes"], RECIPE["width"]), RECIPE["seed"])
     with torch.no_grad():
@@ -110,19 +90,15 @@ def main():
     losses, gradients, first, final = train(model, images, labels, torch.float64)
     losses32, gradients32, first32, final32 = train(model, images, labels, torch.float32)
     single = lambda values: {k: v.astype(np.float32) for k, v in values.items()}  # noqa: E731
-    mean, std = (np.array(v, np.float32) for v in image_data.NORMALIZATION["cifar10"])
-    tensors = {"images": images, "labels": labels, "mean": mean, "std": std}
+    tensors = golden_files.image_tensors(images, labels)
     tensors.update({f"initial.{k}": v.detach().numpy() for k, v in model.named_parameters()})
     tensors.update({f"gradient.{k}": v for k, v in single(gradients).items()})
     tensors.update({f"after_step_1.{k}": v for k, v in single(first).items()})
     tensors.update({f"final.{k}": v for k, v in single(final).items()})
     tensors["loss"] = losses.astype(np.float32)
     tensors["loss_float32"] = losses32.astype(np.float32)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    safetensors_io.write(arguments.out, tensors, {"format": "sculpt-golden-step", "version": "1",
-                                                  "torch": torch.__version__, **RECIPE})
+    golden_files.write(arguments.out, "step", tensors, RECIPE)
 
-    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, {len(tensors)} tensors")
     print("losses " + " ".join(f"{x:.4f}" for x in losses))
     print("PyTorch's float32 against its float64, relative:")
     print(f"  losses      {np.max(np.abs(losses32 - losses) / losses):.1e} (largest)")

@@ -23,16 +23,11 @@ Contents:
 by commas; their position in this list is n) and parameters.<network> (names separated by commas;
 their position in this list is t).
 """
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 
-import image_data
-import make_golden
+import golden_files
 import pytorch_models
-import safetensors_io
 
 NETWORKS = [("mlp", 0.02), ("lenet", 0.3), ("resnet20", 0.25), ("vgg11_bn", 0.04),
             ("mobilenet_v1", 0.0625)]
@@ -94,10 +89,7 @@ def products(model, x, y, n):
 
 
 def main():
-    root = Path(__file__).resolve().parent.parent
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path,
-                        default=root / "tests" / "golden" / "hessian_products.safetensors")
+    parser = golden_files.argument_parser(__doc__, "hessian_products.safetensors")
     parser.add_argument("--width", type=float, help="of all networks; 1 makes a file of 110 MB")
     parser.add_argument("--images", type=int, default=IMAGES)
     arguments = parser.parse_args()
@@ -105,13 +97,11 @@ def main():
 
     torch.use_deterministic_algorithms(True)
     generator = np.random.Generator(np.random.Philox(SEED))
-    images, labels = make_golden.make_images(generator, arguments.images, CLASSES)
-    mean, std = (np.array(v, np.float32) for v in image_data.NORMALIZATION["cifar10"])
-    tensors = {"images": images, "labels": labels, "mean": mean, "std": std}
-    metadata = {"format": "sculpt-golden-hessian", "version": "1", "torch": torch.__version__,
-                "networks": ",".join(f"{name} {width}" for name, width in networks)}
-    x = torch.from_numpy(images).double() / 255
-    x = (x - torch.tensor(mean).double().view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+    images, labels = golden_files.make_images(generator, arguments.images, CLASSES)
+    tensors = golden_files.image_tensors(images, labels)
+    mean, std = (torch.tensor(tensors[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    metadata = {"networks": ",".join(f"{name} {width}" for name, width in networks)}
+    x = (torch.from_numpy(images).double() / 255 - mean.double()) / std
     y = torch.from_numpy(labels).long()
     for n, (name, width) in enumerate(networks):
         model = pytorch_models.build(name, CLASSES, width).double()
@@ -124,9 +114,7 @@ def main():
                  for found in (by_gradient, by_random)]
         print(f"{name}: {sum(v.size for v in by_random.values()):,} weights, |H g| {norms[0]:.4g}, "
               f"|H v| {norms[1]:.4g}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    safetensors_io.write(arguments.out, tensors, metadata)
-    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, {len(tensors)} tensors")
+    golden_files.write(arguments.out, "hessian", tensors, metadata)
 
 
 if __name__ == "__main__":

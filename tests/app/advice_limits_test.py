@@ -7,14 +7,10 @@ import subprocess
 import sys
 import unittest
 
-from common import PROGRAM, ROOT, TIMEOUT, ProgramTest, main, sculpt_run
+from common import PROGRAM, ROOT, TIMEOUT, ProgramTest, main, sculpt_run, sets
 
 SMALL = [word for setting in ("method=pai", "train.epochs=1", "model.name=mlp", "model.width=0.05")
          for word in ("--set", setting)]
-
-
-def sets(*settings):
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 @unittest.skipIf(os.environ.get("SCULPT_SANITIZE"), "a sanitizer reserves all of the address space")

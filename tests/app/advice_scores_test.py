@@ -1,12 +1,8 @@
 """Scores that cannot be computed from the weights that a run starts with: the advice is followed."""
-import json
 import struct
 
-from common import ProgramTest, main, sculpt_run
-
-
-def sets(*settings):
-    return [word for setting in settings for word in ("--set", setting)]
+from common import ProgramTest, main, sets
+from tensors import read_tensors, write_tensors
 
 
 def every_weight(name, _shape):
@@ -20,21 +16,13 @@ def kernels_only(_name, shape):
 
 def scaled(source, target, factor, chosen):
     """The checkpoint `source` with the chosen weights times `factor`, without its checksum."""
-    content = source.read_bytes()
-    size, = struct.unpack_from("<Q", content)
-    header = json.loads(content[8:8 + size])
-    header.pop("__metadata__")
-    data = bytearray(content[8 + size:])
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        if entry["dtype"] == "F32" and chosen(name, entry["shape"]):
-            count = (end - begin) // 4
-            values = struct.unpack_from(f"<{count}f", data, begin)
-            struct.pack_into(f"<{count}f", data, begin, *(factor * value for value in values))
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return target
+    tensors = read_tensors(source)
+    for name, (dtype, shape, content) in tensors.items():
+        if dtype == "F32" and chosen(name, shape):
+            numbers = struct.unpack(f"<{len(content) // 4}f", content)
+            content = struct.pack(f"<{len(numbers)}f", *(factor * number for number in numbers))
+            tensors[name] = (dtype, shape, content)
+    return write_tensors(target, tensors)
 
 
 class Scores(ProgramTest):

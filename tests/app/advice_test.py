@@ -11,11 +11,7 @@ import signal
 import subprocess
 import time
 
-from common import PROGRAM, TIMEOUT, ProgramTest, main, sculpt_run, start, states
-
-
-def sets(*settings):
-    return [word for setting in settings for word in ("--set", setting)]
+from common import PROGRAM, TIMEOUT, ProgramTest, main, sculpt_run, sets, start, states
 
 
 def plan(*steps):

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from common import TINY, sculpt_run
+from common import TINY, json_lines, sculpt_run
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_BENCH", str(ROOT / "build" / "cpu" / "bin" / "sculpt_bench"))
@@ -176,7 +176,7 @@ class SparseSteps(unittest.TestCase):
             checkpoint = folder / "checkpoints" / "final.safetensors"
             other = self.bench("sparse", *self.TINY[:-4], "--masks", checkpoint, *self.SHORT)
             text = (folder / "layers.jsonl").read_text()
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = json_lines(text)
         self.assertEqual(rows[0]["model"], "resnet20, width 0.25")
         self.assertEqual(rows[0]["masks"], "my run")
         self.assertEqual(rows[0]["sparsity"], "80 %")

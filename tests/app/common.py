@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -42,6 +43,11 @@ count = 2
 """
 
 
+def sets(*settings):
+    """The words of a command that change settings: --set KEY=VALUE for each of them."""
+    return [word for setting in settings for word in ("--set", setting)]
+
+
 def sculpt_run(*words, **options):
     """The finished process, its output as text."""
     return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
@@ -52,6 +58,13 @@ def start(*words, **options):
     """The process, running."""
     return subprocess.Popen([PROGRAM, *map(str, words)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
+
+
+def wait_for(condition, process):
+    """Waits until condition() is true, or the process has ended."""
+    end = time.monotonic() + TIMEOUT
+    while not condition() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 class ProgramTest(unittest.TestCase):
@@ -92,9 +105,14 @@ def states(folder):
     return sorted((folder / "checkpoints").glob("state-*.safetensors"))
 
 
+def json_lines(text):
+    """The objects of a text that has one JSON object in each line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def records(path):
-    """The lines of a .jsonl file without what depends on the clock."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    """The records of a .jsonl file without what depends on the clock."""
+    lines = json_lines(path.read_text())
     for line in lines:
         line.pop("seconds", None)
         line.pop("images_per_second", None)

@@ -10,7 +10,7 @@ import struct
 import sys
 from pathlib import Path
 
-from common import ROOT, ProgramTest, main
+from common import ROOT, ProgramTest, json_lines, main
 
 sys.path.insert(0, str(ROOT / "tools"))
 try:
@@ -157,7 +157,7 @@ class Tools(ProgramTest):
         status, output = self.call(train_pytorch, self.config, "--threads", "1", "--out", out,
                                    "--set", "train.epochs=1", *words)
         self.assertEqual(status, 0, output)
-        return [json.loads(line) for line in out.read_text().splitlines()]
+        return json_lines(out.read_text())
 
     def test_train_pytorch_honours(self):
         for settings, expected in (

@@ -3,16 +3,8 @@ import json
 import os
 import resource
 import signal
-import time
 
-from common import TIMEOUT, ProgramTest, final, main, records, sculpt_run, start, states
-
-
-def wait_for(condition, process):
-    """Until condition() is true, or the process has ended."""
-    end = time.monotonic() + TIMEOUT
-    while not condition() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
+from common import TIMEOUT, ProgramTest, final, main, records, sculpt_run, start, states, wait_for
 
 
 class Interruption(ProgramTest):

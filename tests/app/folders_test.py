@@ -5,19 +5,12 @@ import shutil
 import signal
 import time
 
-from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start, states
+from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start, states, wait_for
 
 # What extends a finished run of the tiny config.
 LONGER = ["--set", "cycles.final=2"]
 # A run that is still at work when the test is done with it.
 LONG = ["--set", "train.epochs=100000"]
-
-
-def wait_for(condition, process):
-    """Until condition() is true, or the process has ended."""
-    end = time.monotonic() + TIMEOUT
-    while not condition() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
 
 
 class Locks(ProgramTest):

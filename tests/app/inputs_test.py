@@ -5,35 +5,10 @@ import struct
 import time
 
 from common import TIMEOUT, ProgramTest, final, main, start, states
+from tensors import read_tensors, write_tensors
 
 PIXELS = 3 * 32 * 32
 CUSTOM = ["--set", "method=custom"]
-
-
-def read_tensors(path):
-    """{name: (dtype, shape, bytes)} of a safetensors file."""
-    content = path.read_bytes()
-    length = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(content[8:8 + length])
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        tensors[name] = (entry["dtype"], entry["shape"], content[8 + length + begin:8 + length + end])
-    return tensors
-
-
-def write_tensors(path, tensors):
-    """As the package safetensors writes it: no checksum."""
-    header, data = {}, b""
-    for name, (dtype, shape, content) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape,
-                        "data_offsets": [len(data), len(data) + len(content)]}
-        data += content
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return path
 
 
 def floats(content):

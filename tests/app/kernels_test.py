@@ -2,9 +2,8 @@
 import json
 import os
 import re
-import unittest
 
-from common import TINY, ProgramTest, final, main, sculpt_run
+from common import ProgramTest, final, main, sculpt_run
 
 FLIPPED = {"\tsparse\t": "\tnative\t", "\tnative\t": "\tsparse\t"}
 

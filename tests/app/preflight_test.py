@@ -1,14 +1,10 @@
 """What is known before a run is said before the run: exit code 2, no folder, the same with --plan."""
 import re
 
-from common import ProgramTest, main, sculpt_run, start, states
+from common import ProgramTest, main, sculpt_run, sets, start, states
 
 ONE_PIXEL = ["--set", "model.name=resnet18", "--set", "model.stem=imagenet", "--set",
              "model.width=0.05", "--set", "data.synthetic_train=129"]
-
-
-def sets(*settings):
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 def custom(*steps):
