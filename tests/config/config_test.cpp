@@ -171,6 +171,10 @@ TEST_CASE("config: a base gives the settings that a file does not have") {
   // A mistake in the base is named with the base's line.
   write("wrong.toml", "\n[train]\nepoch = 3\n");
   says("base = 'wrong.toml'\n", {"wrong.toml:3", "epochs"});
+  // A section without keys counts, too, in the file and in its base.
+  says("base = 'all.toml'\n[trian]\n", {"bad.toml:2", "trian"});
+  write("empty.toml", "[trian]\n");
+  says("base = 'empty.toml'\n", {"empty.toml:1", "trian"});
 }
 
 TEST_CASE("config: what is written reads back as the same values") {

@@ -35,7 +35,7 @@ std::vector<uint8_t> reference(const std::vector<uint8_t>& in, const ImageShape&
   return out;
 }
 
-TEST_CASE("augment equals pad, crop, mirror and erase done one by one") {
+TEST_CASE("augment: augment equals pad, crop, mirror and erase done one by one") {
   const uint64_t seed = 11;
   for (const ImageShape shape :
        {ImageShape{3, 32, 32}, ImageShape{1, 7, 5}, ImageShape{2, 3, 9}, ImageShape{1, 3, 47}}) {
@@ -54,7 +54,7 @@ TEST_CASE("augment equals pad, crop, mirror and erase done one by one") {
   }
 }
 
-TEST_CASE("draws are uniform, in range and independent of each other") {
+TEST_CASE("augment: draws are uniform, in range and independent of each other") {
   const ImageShape shape{3, 32, 32};
   const AugmentOptions options{4, true, 8};
   constexpr int64_t kDraws = 20000;
@@ -84,7 +84,7 @@ TEST_CASE("draws are uniform, in range and independent of each other") {
   CHECK(std::abs(mirrored - kDraws / 2) < 6 * 71);
 }
 
-TEST_CASE("a draw depends on seed, epoch and index and on nothing else") {
+TEST_CASE("augment: a draw depends on seed, epoch and index and on nothing else") {
   const ImageShape shape{3, 32, 32};
   const AugmentOptions options{4, true, 8};
   const auto same = [&](uint64_t seed, int64_t epoch, int64_t first) {

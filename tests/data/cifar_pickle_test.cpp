@@ -60,7 +60,8 @@ void write_cifar10(const TempDir& dir, const std::string& style) {
 
 }  // namespace
 
-TEST_CASE("pickled CIFAR-10 is what the binary version is, whichever Python wrote it") {
+TEST_CASE(
+    "cifar pickle: pickled CIFAR-10 is what the binary version is, whichever Python wrote it") {
   for (const char* style : {"python2", "2", "3", "4", "5"}) {
     CAPTURE(style);
     TempDir dir;
@@ -71,7 +72,7 @@ TEST_CASE("pickled CIFAR-10 is what the binary version is, whichever Python wrot
   }
 }
 
-TEST_CASE("pickled CIFAR-100 is what the binary version is") {
+TEST_CASE("cifar pickle: pickled CIFAR-100 is what the binary version is") {
   TempDir dir;
   write_file(dir / "bin/train.bin", records(30, 2, 100, 1));
   write_file(dir / "bin/test.bin", records(10, 2, 100, 2));
@@ -83,7 +84,7 @@ TEST_CASE("pickled CIFAR-100 is what the binary version is") {
   CHECK(contains(error_of([&] { load_cifar100(dir.path(), 30, 9); }), "array of 9 x 3072 bytes"));
 }
 
-TEST_CASE("pickled CIFAR errors name the file and the fix") {
+TEST_CASE("cifar pickle: pickled CIFAR errors name the file and the fix") {
   TempDir dir;
   std::string message = error_of([&] { load_cifar10(dir.path()); });
   CHECK(contains(message, "data_batch_1.bin"));
@@ -112,7 +113,7 @@ TEST_CASE("pickled CIFAR errors name the file and the fix") {
       "'data' is not an array");
 }
 
-TEST_CASE("pickle: a damaged file is an error or the same data, and never anything else") {
+TEST_CASE("cifar pickle: a damaged file is an error or the same data, and never anything else") {
   TempDir dir;
   write_cifar10(dir, "python2");
   const std::string path = dir / "cifar-10-batches-py/test_batch";
@@ -152,7 +153,7 @@ TEST_CASE("pickle: a damaged file is an error or the same data, and never anythi
   CHECK(refused > 30);
 }
 
-TEST_CASE("pickle: nothing is imported or called") {
+TEST_CASE("cifar pickle: nothing is imported or called") {
   CHECK(contains(error_in("cos\nsystem\n(U\x04"
                           "echotR."),
                  "asks for os.system"));
@@ -164,7 +165,7 @@ TEST_CASE("pickle: nothing is imported or called") {
   CHECK(contains(error_in("i."), "instruction 0x69"));
 }
 
-TEST_CASE("pickle: values that are missing, left over or too many") {
+TEST_CASE("cifar pickle: values that are missing, left over or too many") {
   CHECK(contains(error_in("."), "a value is missing"));
   CHECK(contains(error_in("NN."), "belong to nothing"));
   CHECK(contains(error_in("(N(a."), "a value is missing"));
@@ -181,7 +182,7 @@ TEST_CASE("pickle: values that are missing, left over or too many") {
   CHECK(contains(error_in("\x8e\xff\xff\xff\xff\xff\xff\xff\xff."), "ends too early"));
 }
 
-TEST_CASE("pickle: numbers") {
+TEST_CASE("cifar pickle: numbers") {
   const auto number = [](const std::string& pickle) { return Pickle(pickle, 10).value().integer; };
   using namespace std::string_literals;
   CHECK(number("K\xff."s) == 255);

@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "engine/core/error.h"
 #include "engine/core/random.h"
+#include "tests/support/messages.h"
 
 namespace sculpt::data::test {
 
@@ -75,19 +76,7 @@ inline Subset everything(Dataset set) {
   return subset;
 }
 
-/// The message of the Error that `call` throws; "" if it throws none.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+using testing::contains;
+using testing::error_of;
 
 }  // namespace sculpt::data::test

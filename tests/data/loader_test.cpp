@@ -45,7 +45,7 @@ LoaderOptions training(int64_t batch, uint64_t seed) {
   return {batch, seed, true, {2, true, 3}};
 }
 
-TEST_CASE("drop_last leaves out the last batch, and other images in each epoch") {
+TEST_CASE("loader: drop_last leaves out the last batch, and other images in each epoch") {
   const Subset subset = odd_subset();
   Loader whole(subset, {16, 3, true, {}}), loader(subset, {16, 3, true, {}, true});
   CHECK(loader.size() == 113);
@@ -63,7 +63,7 @@ TEST_CASE("drop_last leaves out the last batch, and other images in each epoch")
   CHECK(Loader(subset, {113, 3, true, {}, true}).steps_per_epoch() == 1);
 }
 
-TEST_CASE("an epoch holds every image once, the last batch is short") {
+TEST_CASE("loader: an epoch holds every image once, the last batch is short") {
   const Subset subset = odd_subset();
   Loader loader(subset, {16, 3, true, {}});
   CHECK(loader.size() == 113);
@@ -91,7 +91,7 @@ TEST_CASE("an epoch holds every image once, the last batch is short") {
   CHECK(epochs[1] != epochs[2]);
 }
 
-TEST_CASE("training batches are augmented by seed, epoch and number in the data set") {
+TEST_CASE("loader: training batches are augmented by seed, epoch and number in the data set") {
   const Subset subset = odd_subset();
   const LoaderOptions options = training(10, 8);
   Loader loader(subset, options);
@@ -111,7 +111,7 @@ TEST_CASE("training batches are augmented by seed, epoch and number in the data 
   }
 }
 
-TEST_CASE("a start inside an epoch continues the same stream, byte for byte") {
+TEST_CASE("loader: a start inside an epoch continues the same stream, byte for byte") {
   Loader whole(odd_subset(), training(9, 4));
   const auto reference = batches(whole, 2);
   REQUIRE(reference.size() == 13);
@@ -128,7 +128,7 @@ TEST_CASE("a start inside an epoch continues the same stream, byte for byte") {
   }
 }
 
-TEST_CASE("evaluation keeps the order and touches no pixel") {
+TEST_CASE("loader: evaluation keeps the order and touches no pixel") {
   const Subset subset = odd_subset();
   const auto loader = make_eval_loader(subset, 50);
   for (const int64_t epoch : {int64_t{0}, int64_t{1}}) {
@@ -143,7 +143,7 @@ TEST_CASE("evaluation keeps the order and touches no pixel") {
   }
 }
 
-TEST_CASE("digits are never mirrored, other images are") {
+TEST_CASE("loader: digits are never mirrored, other images are") {
   for (const bool mirror_safe : {true, false}) {
     Dataset set = random_set(64, kShape, 10, 3);
     set.mirror_safe = mirror_safe;
@@ -164,7 +164,7 @@ TEST_CASE("digits are never mirrored, other images are") {
   }
 }
 
-TEST_CASE("a batch stays valid until the next call while others are prepared") {
+TEST_CASE("loader: a batch stays valid until the next call while others are prepared") {
   Loader loader(odd_subset(), training(7, 2));
   const auto reference = batches(loader, 0);
   loader.start_epoch(0, 0);
@@ -177,7 +177,7 @@ TEST_CASE("a batch stays valid until the next call while others are prepared") {
   CHECK(loader.next().count == 0);
 }
 
-TEST_CASE("bad arguments are errors; empty sets and huge batches are not") {
+TEST_CASE("loader: bad arguments are errors; empty sets and huge batches are not") {
   CHECK_THROWS_AS(Loader(odd_subset(), {0, 1, true, {}}), Error);
   Loader loader(odd_subset(), training(16, 1));
   CHECK_THROWS_AS(loader.next(), Error);
@@ -193,7 +193,7 @@ TEST_CASE("bad arguments are errors; empty sets and huge batches are not") {
   CHECK(batches(one, 0).size() == 1);
 }
 
-TEST_CASE("the prefetcher rethrows its thread's exception at the step it belongs to") {
+TEST_CASE("loader: the prefetcher rethrows its thread's exception at the step it belongs to") {
   std::atomic<int> calls{0};
   Prefetcher prefetcher(3, [&](int64_t step, int) {
     ++calls;
@@ -211,7 +211,8 @@ TEST_CASE("the prefetcher rethrows its thread's exception at the step it belongs
   CHECK(prefetcher.next() == -1);
 }
 
-TEST_CASE("the prefetcher works ahead, but never into the slot in use, and stops when told") {
+TEST_CASE(
+    "loader: the prefetcher works ahead, but never into the slot in use, and stops when told") {
   std::atomic<int64_t> last{-1};
   const auto settle = [&](int64_t step) {  // wait for it, then see that it goes no further
     for (int i = 0; i < 5000 && last < step; ++i) {

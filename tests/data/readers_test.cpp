@@ -64,7 +64,7 @@ void write_mnist(const std::string& folder, const std::string& separator) {
   }
 }
 
-TEST_CASE("CIFAR-10 is read from the folder and from the archive's subfolder") {
+TEST_CASE("readers: CIFAR-10 is read from the folder and from the archive's subfolder") {
   for (const char* sub : {"", "/cifar-10-batches-bin"}) {
     TempDir dir;
     write_cifar10(dir.path() + sub, 9);
@@ -84,7 +84,7 @@ TEST_CASE("CIFAR-10 is read from the folder and from the archive's subfolder") {
   }
 }
 
-TEST_CASE("CIFAR-100 takes the fine label") {
+TEST_CASE("readers: CIFAR-100 takes the fine label") {
   for (const char* sub : {"", "/cifar-100-binary"}) {
     TempDir dir;
     write_file(dir.path() + sub + "/train.bin", cifar_bytes(30, 2, 100, 1));
@@ -101,7 +101,7 @@ TEST_CASE("CIFAR-100 takes the fine label") {
   }
 }
 
-TEST_CASE("CIFAR errors name file and fix") {
+TEST_CASE("readers: CIFAR errors name file and fix") {
   TempDir dir;
   CHECK(contains(error_of([] { load_cifar10(""); }), "data.root is not set"));
   std::string message = error_of([&] { load_cifar10(dir / "nowhere"); });
@@ -141,7 +141,7 @@ TEST_CASE("CIFAR errors name file and fix") {
   CHECK(contains(error_of([&] { load_cifar10(dir.path()); }), "30730000 are expected"));
 }
 
-TEST_CASE("MNIST is read in both spellings of the names") {
+TEST_CASE("readers: MNIST is read in both spellings of the names") {
   for (const char* separator : {"-", "."}) {
     TempDir dir;
     write_mnist(dir.path(), separator);
@@ -160,7 +160,7 @@ TEST_CASE("MNIST is read in both spellings of the names") {
   }
 }
 
-TEST_CASE("MNIST errors name file and fix") {
+TEST_CASE("readers: MNIST errors name file and fix") {
   TempDir dir;
   CHECK(contains(error_of([] { load_mnist(""); }), "data.root is not set"));
   CHECK(contains(error_of([&] { load_mnist(dir.path()); }), "tools/get_data mnist --to"));
@@ -201,7 +201,7 @@ TEST_CASE("MNIST errors name file and fix") {
                  "training images have 4x6 pixels, but the test images have 6x4"));
 }
 
-TEST_CASE("an IDX header with absurd sizes allocates nothing") {
+TEST_CASE("readers: an IDX header with absurd sizes allocates nothing") {
   const std::vector<std::vector<uint32_t>> headers = {
       {0xffffffffu, 28, 28},         {60000, 0xffffffffu, 28},
       {60000, 28, 0xffffffffu},      {0xffffffffu, 0xffffffffu, 0xffffffffu},
@@ -214,7 +214,7 @@ TEST_CASE("an IDX header with absurd sizes allocates nothing") {
   }
 }
 
-TEST_CASE("random damage is an Error or a valid data set, never more") {
+TEST_CASE("readers: random damage is an Error or a valid data set, never more") {
   const auto check_set = [](const Dataset& set) {
     REQUIRE(set.images.size() == static_cast<size_t>(set.size() * set.shape.count()));
     for (const int32_t label : set.labels)
@@ -263,7 +263,7 @@ TEST_CASE("random damage is an Error or a valid data set, never more") {
   }
 }
 
-TEST_CASE("the registry loads by name and lists what there is") {
+TEST_CASE("readers: the registry loads by name and lists what there is") {
   DataOptions options;
   options.synthetic_train = 20;
   options.synthetic_test = 10;
@@ -280,7 +280,7 @@ TEST_CASE("the registry loads by name and lists what there is") {
   }
 }
 
-TEST_CASE("blank data sets have the sizes of the real ones and need no files") {
+TEST_CASE("readers: blank data sets have the sizes of the real ones and need no files") {
   DataOptions options;
   options.synthetic_train = 20;
   options.synthetic_test = 10;

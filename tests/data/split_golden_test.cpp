@@ -19,7 +19,7 @@ Indices beginning(const Indices& list, size_t count) {
   return Indices(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
-TEST_CASE("splits are those of the golden file") {
+TEST_CASE("split: splits are those of the golden file") {
   std::ifstream in("tests/golden/splits.json");
   REQUIRE(in.good());
   const auto cases = nlohmann::json::parse(in);

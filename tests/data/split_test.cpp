@@ -22,7 +22,7 @@ bool strictly_ascending(const std::vector<int32_t>& v) {
   return std::adjacent_find(v.begin(), v.end(), std::greater_equal<>()) == v.end();
 }
 
-TEST_CASE("without limits everything is used and accuracy is measured on the test set") {
+TEST_CASE("split: without limits everything is used and accuracy is measured on the test set") {
   const DataSplits all = split(sets(), {}, 1);
   CHECK(all.train.size() == 200);
   CHECK(all.val.size() == 0);
@@ -31,7 +31,7 @@ TEST_CASE("without limits everything is used and accuracy is measured on the tes
   CHECK(strictly_ascending(all.train.indices));
 }
 
-TEST_CASE("the validation set is held out of the training set, by seed") {
+TEST_CASE("split: the validation set is held out of the training set, by seed") {
   DataOptions options;
   options.val_split = 0.1;
   const DataSplits a = split(sets(), options, 5), b = split(sets(), options, 5);
@@ -55,7 +55,7 @@ TEST_CASE("the validation set is held out of the training set, by seed") {
   CHECK(contains(error_of([&] { split(sets(), options, 5); }), "data.val_split"));
 }
 
-TEST_CASE("limits choose random, nested subsets outside the validation set") {
+TEST_CASE("split: limits choose random, nested subsets outside the validation set") {
   DataOptions options;
   options.val_split = 0.25;
   options.train_limit = 40;
@@ -82,7 +82,7 @@ TEST_CASE("limits choose random, nested subsets outside the validation set") {
   CHECK(split(sets(), options, 9).train.size() == 200);
 }
 
-TEST_CASE("every epoch is another permutation, fixed by the seed") {
+TEST_CASE("split: every epoch is another permutation, fixed by the seed") {
   const auto order = epoch_order(1000, 42, 3);
   std::vector<int32_t> sorted = order;
   std::sort(sorted.begin(), sorted.end());
@@ -106,7 +106,8 @@ TEST_CASE("every epoch is another permutation, fixed by the seed") {
   CHECK(chi_square < 9 + 6 * 4.3);
 }
 
-TEST_CASE("orders and subsets stay what they were: resumed and repeated runs depend on them") {
+TEST_CASE(
+    "split: orders and subsets stay what they were: resumed and repeated runs depend on them") {
   const auto order = epoch_order(50000, 1, 0);
   const std::vector<int32_t> first(order.begin(), order.begin() + 8);
   // Computed once by an independent Philox and Fisher-Yates in Python.
@@ -119,7 +120,7 @@ TEST_CASE("orders and subsets stay what they were: resumed and repeated runs dep
   CHECK(s.val.indices == std::vector<int32_t>{62, 73, 75, 112, 147, 189});
 }
 
-TEST_CASE("a class-balanced batch has per_class images of each class, in turns") {
+TEST_CASE("split: a class-balanced batch has per_class images of each class, in turns") {
   Dataset set = random_set(205, {2, 3, 3}, 10, 4);
   std::reverse(set.labels.begin(), set.labels.end());
   Subset subset = test::everything(std::move(set));

@@ -17,7 +17,7 @@ uint64_t fnv1a(const std::vector<uint8_t>& bytes) {
   return hash;
 }
 
-TEST_CASE("the synthetic set is balanced and its splits differ") {
+TEST_CASE("synthetic: the synthetic set is balanced and its splits differ") {
   const TrainTest sets = load_synthetic(200, 100, 3);
   for (const Dataset* set : {&sets.train, &sets.test}) {
     CHECK(set->class_names.size() == 10);
@@ -36,7 +36,7 @@ TEST_CASE("the synthetic set is balanced and its splits differ") {
   }
 }
 
-TEST_CASE("an image depends on seed, split and number only") {
+TEST_CASE("synthetic: an image depends on seed, split and number only") {
   const TrainTest large = load_synthetic(50, 20, 7);
   const TrainTest small = load_synthetic(20, 30, 7);
   CHECK(
@@ -45,13 +45,14 @@ TEST_CASE("an image depends on seed, split and number only") {
   CHECK(load_synthetic(20, 30, 8).train.images != small.train.images);
 }
 
-TEST_CASE("the pixels are the same on every machine") {
+TEST_CASE("synthetic: the pixels are the same on every machine") {
   const TrainTest sets = load_synthetic(100, 10, 0);
   CHECK(fnv1a(sets.train.images) == 5121938040365824316u);
   CHECK(fnv1a(sets.test.images) == 17184651348187342293u);
 }
 
-TEST_CASE("mean and deviation are those used for normalisation; classes have no mean colour") {
+TEST_CASE(
+    "synthetic: mean and deviation are those used for normalisation; classes have no mean colour") {
   const Dataset set = load_synthetic(1000, 10, 0).train;
   std::array<std::array<double, 3>, 10> class_mean{};
   for (size_t c = 0; c < 3; ++c) {

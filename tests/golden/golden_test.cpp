@@ -11,11 +11,13 @@
 #include "engine/nn/network.h"
 #include "engine/optim/sgd.h"
 #include "models/registry.h"
+#include "tests/support/comparison.h"
 
 namespace sculpt {
 namespace {
 
 using safetensors::Dtype;
+using testing::relative_error;
 
 constexpr const char* kFile = "tests/golden/resnet20_step.safetensors";
 constexpr int64_t kBatch = 12, kBatches = 4, kSteps = 20;
@@ -34,15 +36,6 @@ std::vector<uint8_t> bytes(const safetensors::File& file, const std::string& nam
   std::vector<uint8_t> values(static_cast<size_t>(tensor.count()));
   tensor.copy_to(std::as_writable_bytes(std::span(values)));
   return values;
-}
-
-double relative_difference(std::span<const float> a, std::span<const float> b) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += std::pow(double{a[i]} - double{b[i]}, 2);
-    norm += std::pow(double{b[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
 }
 
 std::unique_ptr<Network> golden_network(const safetensors::File& file,
@@ -69,7 +62,7 @@ void check_states(const safetensors::File& file, const std::string& prefix, Para
     const auto expected = floats(file, prefix + s.name, {s.count});
     const auto actual =
         arena.state_values().subspan(static_cast<size_t>(s.offset), static_cast<size_t>(s.count));
-    CHECK(relative_difference(actual, expected) < tolerance);
+    CHECK(relative_error(actual, expected) < tolerance);
   }
 }
 
@@ -103,7 +96,7 @@ TEST_CASE("golden: losses and gradients of a ResNet-20 agree with PyTorch") {
         for (const auto& p : arena.parameters()) {
           CAPTURE(p.name);
           const auto expected = floats(file, "gradient." + p.name, p.shape);
-          CHECK(relative_difference(ParameterArena::slice(arena.gradients(), p), expected) < 1e-4);
+          CHECK(relative_error(ParameterArena::slice(arena.gradients(), p), expected) < 1e-4);
         }
         check_states(file, "after_step_1.", arena, 1e-4);
       }

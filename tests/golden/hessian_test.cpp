@@ -14,11 +14,13 @@
 #include "engine/nn/hessian_product.h"
 #include "engine/sparse/criteria.h"
 #include "models/registry.h"
+#include "tests/support/comparison.h"
 
 namespace sculpt {
 namespace {
 
 using safetensors::Dtype;
+using testing::relative_error;
 
 constexpr int64_t kClasses = 10;
 constexpr uint64_t kDirection = 999;
@@ -171,16 +173,6 @@ class GoldenNetwork {
   std::string name_;
   std::unique_ptr<Network> network_;
 };
-
-double relative_error(const std::vector<double>& actual, const std::vector<double>& expected) {
-  REQUIRE(actual.size() == expected.size());
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    difference += std::pow(actual[i] - expected[i], 2);
-    size += std::pow(expected[i], 2);
-  }
-  return std::sqrt(difference / size);
-}
 
 std::vector<size_t> best_tenth(const std::vector<double>& scores) {
   std::vector<size_t> order(scores.size());

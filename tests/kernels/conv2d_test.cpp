@@ -183,12 +183,6 @@ Forward run_forward(const Backend& backend, const Problem& p, bool with_bias, bo
   return {y.nchw(), partials.values(), sums.chunks};
 }
 
-/// A library, which some backends are named for, leaves no sums.
-bool sums_channels(const Backend& backend) {
-  return backend.conv2d.output_sums_bytes != nullptr && !backend.name.ends_with("-cudnn") &&
-         !backend.name.ends_with("-auto");
-}
-
 /// Sums of the stored output, to 1e-5 of the variance however far the mean.
 void check_output_sums(const Backend& backend, const Problem& p, bool with_bias) {
   const Forward out = run_forward(backend, p, with_bias, true);
@@ -225,10 +219,10 @@ void check_all(const Case& c) {
 
 }  // namespace
 
-TEST_CASE("conv2d: the library that a backend is named for runs a plain layer") {
-  // Else the suites of such a backend would test our kernels once more.
+// Otherwise the suites of such a backend would test the project's own kernels once more.
+TEST_CASE("conv2d: the library that a backend is named for runs a plain layer" *
+          needs_conv_library()) {
   const Backend& backend = *tested_backends().front();
-  if (!backend.name.starts_with("cuda-") || !backend.name.ends_with("-cudnn")) return;
   const std::string_view precision = backend.name.substr(5, 4);
   const Conv2dShape shape = make_shape({32, 16, 8, 8, 16, 3, 3, 1, 1});
   backend.conv2d.workspace_bytes(shape, 32);
@@ -326,9 +320,8 @@ const Case kTileCases[] = {
     {17, 8, 10, 10, 1416, 1, 1, 1, 0},
 };
 
-TEST_CASE("conv2d: sums of the output's channels") {
+TEST_CASE("conv2d: sums of the output's channels" * needs_channel_sums()) {
   for (const Backend* backend : tested_backends()) {
-    if (!sums_channels(*backend)) continue;
     for (const Case& c : kTileCases) {
       CAPTURE(backend->name);
       CAPTURE(c.name());
@@ -337,9 +330,8 @@ TEST_CASE("conv2d: sums of the output's channels") {
   }
 }
 
-TEST_CASE("conv2d: summing the channels repeats, and leaves the output as it is") {
+TEST_CASE("conv2d: summing the channels repeats, and leaves the output as it is" * needs_gpu()) {
   for (const Backend* backend : tested_backends()) {
-    if (backend->conv2d.output_sums_bytes == nullptr) continue;
     const Problem p({9, 8, 6, 5, 40, 3, 3, 1, 1});
     CAPTURE(backend->name);
     const Forward first = run_forward(*backend, p, true, true);
@@ -349,9 +341,8 @@ TEST_CASE("conv2d: summing the channels repeats, and leaves the output as it is"
   }
 }
 
-TEST_CASE("conv2d: sums of the output's channels far from zero") {
+TEST_CASE("conv2d: sums of the output's channels far from zero" * needs_channel_sums()) {
   for (const Backend* backend : tested_backends()) {
-    if (!sums_channels(*backend)) continue;
     for (const double mean : {100.0, 3000.0}) {
       Problem p({21, 8, 11, 13, 6, 3, 3, 1, 1});
       for (double& b : p.bias)
@@ -363,13 +354,15 @@ TEST_CASE("conv2d: sums of the output's channels far from zero") {
   }
 }
 
-TEST_CASE("conv2d: who sums the output's channels") {
+TEST_CASE("conv2d: backends of the CPU do not sum the output's channels" * needs_cpu()) {
+  for (const Backend* backend : tested_backends())
+    CHECK(output_sums_bytes(*backend, Problem({9, 3, 6, 5, 7, 3, 3, 1, 1})) == 0);
+}
+
+TEST_CASE(
+    "conv2d: dense and grouped convolutions sum the output's channels, depthwise ones do not" *
+    needs_channel_sums()) {
   for (const Backend* backend : tested_backends()) {
-    if (backend->memory == nullptr) {
-      CHECK(output_sums_bytes(*backend, Problem({9, 3, 6, 5, 7, 3, 3, 1, 1})) == 0);
-      continue;
-    }
-    if (!sums_channels(*backend)) continue;
     CHECK(output_sums_bytes(*backend, Problem({9, 3, 6, 5, 7, 3, 3, 1, 1})) > 0);
     CHECK(output_sums_bytes(*backend, Problem({9, 16, 6, 5, 16, 3, 3, 1, 1, 2})) > 0);
     CHECK(output_sums_bytes(*backend, Problem({9, 16, 6, 5, 16, 3, 3, 1, 1, 16})) == 0);

@@ -16,6 +16,7 @@
 #include "kernels/common/philox.h"
 #include "kernels/device/backend.h"
 #include "tests/support/device_array.h"
+#include "tests/support/needs.h"
 #include "tests/support/tested_backends.h"
 
 namespace sculpt::kernels::test {
@@ -24,6 +25,10 @@ using Values = std::vector<double>;
 
 using sculpt::test::DeviceCopy;
 using sculpt::test::DeviceScratch;
+using sculpt::test::needs_channel_sums;
+using sculpt::test::needs_conv_library;
+using sculpt::test::needs_cpu;
+using sculpt::test::needs_gpu;
 using sculpt::test::parameter_tolerance;
 using sculpt::test::product_tolerance;
 using sculpt::test::representable;

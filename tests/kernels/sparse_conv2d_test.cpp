@@ -250,7 +250,6 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
 template <class Body>
 void for_each_backend(const Body& body) {
   for (const Backend* backend : tested_backends()) {
-    if (backend->sparse_conv2d.forward == nullptr) continue;
     CAPTURE(backend->name);
     body(*backend);
   }
@@ -277,7 +276,7 @@ void check_all(const Case& c, double density) {
     check(c, density, only_kept);
 }
 
-TEST_CASE("sparse conv2d: layers of the networks") {
+TEST_CASE("sparse conv2d: layers of the networks" * needs_cpu()) {
   for (const double density : {0.3, 0.02})
     for (const Case& c : {Case{5, 16, 20, 20, 16, 3, 3, 1, 1}, Case{17, 16, 12, 12, 24, 3, 3, 2, 1},
                           Case{5, 24, 8, 8, 40, 1, 1, 2, 0}, Case{20, 48, 4, 4, 40, 3, 3, 1, 1},
@@ -285,7 +284,8 @@ TEST_CASE("sparse conv2d: layers of the networks") {
       check(c, density, /*only_kept=*/density < 0.1);
 }
 
-TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the stride") {
+TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the stride" *
+          needs_cpu()) {
   for (const Case& c : {Case{1, 1, 1, 1, 1, 1, 1, 1, 0}, Case{7, 5, 9, 13, 3, 3, 3, 1, 1, 1, 1},
                         Case{17, 6, 11, 7, 4, 5, 5, 1, 2}, Case{2, 4, 10, 8, 6, 3, 2, 3, 2, 2},
                         Case{18, 9, 5, 5, 9, 3, 3, 1, 1, 9}, Case{4, 4, 7, 15, 4, 1, 1, 3, 0},
@@ -299,7 +299,7 @@ bool keeps_lanes(const Backend& backend, const SparsePattern& conv) {
          2 * static_cast<size_t>(conv.kept()) * sizeof(float);
 }
 
-TEST_CASE("sparse conv2d: several bands of rows, with lanes kept apart and without") {
+TEST_CASE("sparse conv2d: several bands of rows, with lanes kept apart and without" * needs_cpu()) {
   // Bands of 8 of 11 rows (in: 4 of 22), 16 of 33, 2 of 5, 12 of 28.
   for (const Case& c : {Case{2, 20, 22, 18, 32, 3, 3, 2, 1}, Case{2, 24, 33, 5, 24, 3, 3, 1, 1},
                         Case{17, 60, 5, 33, 40, 1, 1, 1, 0}, Case{2, 9, 81, 19, 30, 4, 4, 3, 2}})
@@ -316,7 +316,7 @@ TEST_CASE("sparse conv2d: several bands of rows, with lanes kept apart and witho
     }
 }
 
-TEST_CASE("sparse conv2d: nothing kept, everything kept") {
+TEST_CASE("sparse conv2d: nothing kept, everything kept" * needs_cpu()) {
   const Case c = {18, 6, 7, 6, 5, 3, 3, 1, 1};
   check_all(c, -1);
   check_all(c, 2);
@@ -324,7 +324,7 @@ TEST_CASE("sparse conv2d: nothing kept, everything kept") {
   CHECK(Problem(c, 2).conv.kept() == 6 * 5 * 9);
 }
 
-TEST_CASE("sparse conv2d: outputs do not depend on the number of threads") {
+TEST_CASE("sparse conv2d: outputs do not depend on the number of threads" * needs_cpu()) {
   const Problem p({40, 20, 6, 6, 30, 3, 3, 1, 1}, 0.1);
   const int threads = sculpt::thread_count();
   for_each_backend([&](const Backend& backend) {

@@ -144,7 +144,6 @@ std::pair<Values, Values> run_weight_grad(const Backend& backend, const Problem&
 template <class Body>
 void for_each_backend(const Body& body) {
   for (const Backend* backend : tested_backends()) {
-    if (backend->winograd.forward == nullptr) continue;
     CAPTURE(backend->name);
     body(*backend);
   }
@@ -172,13 +171,13 @@ void check_all(const Case& c) {
   });
 }
 
-TEST_CASE("winograd: layers of the networks") {
+TEST_CASE("winograd: layers of the networks" * needs_cpu()) {
   for (const Case& c : {Case{1, 64, 12, 12, 64, 3, 3, 1, 1}, Case{2, 128, 8, 8, 64, 3, 3, 1, 1},
                         Case{18, 70, 4, 4, 50, 3, 3, 1, 1}, Case{1, 512, 4, 4, 100, 3, 3, 1, 1}})
     check_all(c);
 }
 
-TEST_CASE("winograd: odd planes, any padding, few channels, batches of any size") {
+TEST_CASE("winograd: odd planes, any padding, few channels, batches of any size" * needs_cpu()) {
   for (const Case& c :
        {Case{1, 1, 1, 1, 1, 3, 3, 1, 1}, Case{17, 5, 7, 7, 3, 3, 3, 1, 1},
         Case{3, 8, 5, 9, 7, 3, 3, 1, 0}, Case{2, 3, 6, 13, 19, 3, 3, 1, 2},
@@ -187,11 +186,11 @@ TEST_CASE("winograd: odd planes, any padding, few channels, batches of any size"
     check_all(c);
 }
 
-TEST_CASE("winograd: many tiles pass in chunks") {
+TEST_CASE("winograd: many tiles pass in chunks" * needs_cpu()) {
   check_all({1, 16, 50, 49, 20, 3, 3, 1, 1});
 }
 
-TEST_CASE("winograd: results do not depend on the number of threads") {
+TEST_CASE("winograd: results do not depend on the number of threads" * needs_cpu()) {
   const int threads = sculpt::thread_count();
   for (const Case& c : {Case{40, 20, 6, 6, 30, 3, 3, 1, 1}, Case{5, 24, 4, 4, 70, 3, 3, 1, 1}}) {
     const Problem p(c);
@@ -211,7 +210,8 @@ TEST_CASE("winograd: results do not depend on the number of threads") {
   sculpt::set_thread_count(threads);
 }
 
-TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough tiles") {
+TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough tiles" *
+          needs_cpu()) {
   const auto shape = [](int64_t channels, int64_t side, int64_t kernel, int64_t stride,
                         int64_t padding, int64_t groups) {
     return make_shape(

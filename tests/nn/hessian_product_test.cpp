@@ -11,6 +11,7 @@
 
 #include "engine/core/error.h"
 #include "kernels/device/backend.h"
+#include "tests/support/comparison.h"
 #include "tests/support/scored_networks.h"
 #include "tests/support/tested_backends.h"
 
@@ -102,16 +103,6 @@ std::vector<double> difference_quotient(const MeanLoss& loss, const std::vector<
   for (size_t k = 0; k < ends[0].size(); ++k)
     ends[0][k] = (ends[0][k] - ends[1][k]) / (2 * h);
   return ends[0];
-}
-
-double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
-  }
-  return std::sqrt(difference / size);
 }
 
 /// All that a network remembers, as bytes.

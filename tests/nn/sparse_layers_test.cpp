@@ -15,9 +15,12 @@
 #include "engine/sparse/prune.h"
 #include "kernels/common/parallel.h"
 #include "tests/nn/noise_network.h"
+#include "tests/support/comparison.h"
 
 namespace sculpt {
 namespace {
+
+using testing::same_bytes;
 
 constexpr int32_t kBatch = 19;
 
@@ -349,11 +352,6 @@ TEST_CASE("sparse layers: masked weights stay exactly zero") {
     REQUIRE(arena.momentum()[at] == 0);
     REQUIRE(!std::signbit(arena.momentum()[at]));
   }
-}
-
-template <class T>
-bool same_bytes(std::span<T> a, std::span<T> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
 TEST_CASE("sparse layers: compact storage changes no bit, through changes of the masks") {

@@ -8,10 +8,12 @@
 
 #include "engine/core/random.h"
 #include "kernels/device/backend.h"
+#include "tests/support/comparison.h"
 #include "tests/support/tested_backends.h"
 
 using namespace sculpt;
 using sculpt::test::tested_backends;
+using sculpt::testing::is_plus_zero;
 
 namespace {
 
@@ -72,10 +74,6 @@ struct NaiveSgd {
     }
   }
 };
-
-bool is_plus_zero(double x) {
-  return x == 0 && !std::signbit(x);
-}
 
 /// Several steps with changing learning rates against NaiveSgd; masked elements must be exactly +0
 /// after each of them. The parameters `kept_only` are stored without them, but for one step.

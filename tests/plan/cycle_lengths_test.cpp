@@ -12,7 +12,7 @@
 using namespace sculpt;
 using Epochs = std::vector<int64_t>;
 
-TEST_CASE("every strategy spends exactly the budget, at least one epoch a cycle") {
+TEST_CASE("cycle lengths: every strategy spends exactly the budget, at least one epoch a cycle") {
   for (const auto& name : epoch_spread_names())
     for (int64_t cycles = 1; cycles <= 40; ++cycles)
       for (const int64_t extra : {0, 1, 2, 3, 7, 29, 100, 999, 12345}) {
@@ -29,7 +29,7 @@ TEST_CASE("every strategy spends exactly the budget, at least one epoch a cycle"
       }
 }
 
-TEST_CASE("every strategy has its shape") {
+TEST_CASE("cycle lengths: every strategy has its shape") {
   const std::map<std::string, Epochs> expected = {
       {"constant", {25, 25, 25, 25}},
       {"linear_increase", {10, 20, 30, 40}},
@@ -51,13 +51,13 @@ TEST_CASE("every strategy has its shape") {
   }
 }
 
-TEST_CASE("the minimum of one epoch is taken from the others in proportion") {
+TEST_CASE("cycle lengths: the minimum of one epoch is taken from the others in proportion") {
   // shares 1..5 of 6 epochs: the first three would get less than 1.
   CHECK(spread_epochs("linear_increase", 6, 5) == Epochs{1, 1, 1, 1, 2});
   CHECK(spread_epochs("constant", 7, 3) == Epochs{3, 2, 2});
 }
 
-TEST_CASE("a budget below one epoch a cycle is refused with the fix") {
+TEST_CASE("cycle lengths: a budget below one epoch a cycle is refused with the fix") {
   CHECK_THROWS_WITH_AS(spread_epochs("peak", 4, 5), doctest::Contains("cycles.total_epochs"),
                        Error);
   CHECK_THROWS_WITH_AS(spread_epochs("peek", 10, 5), doctest::Contains("alternating"), Error);

@@ -32,7 +32,7 @@ Texts expand(const MethodSettings& s) {
 
 }  // namespace
 
-TEST_CASE("dense, oneshot, pai and cyclic expand as defined") {
+TEST_CASE("plan: dense, oneshot, pai and cyclic expand as defined") {
   MethodSettings s = settings_for("dense");
   s.cycles.count = 2;
   CHECK(expand(s) == Texts{"train 30", "train 30"});
@@ -54,7 +54,7 @@ TEST_CASE("dense, oneshot, pai and cyclic expand as defined") {
   CHECK(expand(s) == Texts{"prune random erk 0.1", "train 10", "train 20", "train 30"});
 }
 
-TEST_CASE("imp, wr and lrr descend the same ladder and land exactly on the target") {
+TEST_CASE("plan: imp, wr and lrr descend the same ladder and land exactly on the target") {
   MethodSettings s = settings_for("lrr");
   s.prune.sparsity = 0.5;
   CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "train 30",
@@ -77,7 +77,7 @@ TEST_CASE("imp, wr and lrr descend the same ladder and land exactly on the targe
   CHECK(total_epochs(expand_method(s)) == 30 + 23 + 23);
 }
 
-TEST_CASE("the ladder falls by the rate and ends once, exactly on the target") {
+TEST_CASE("plan: the ladder falls by the rate and ends once, exactly on the target") {
   for (const double rate : {0.05, 0.2, 0.5, 0.9})
     for (const double target : {0.9, 0.8, 0.64, 0.512, 0.25, 0.1, 0.05, 0.01, 0.001}) {
       CAPTURE(rate);
@@ -98,7 +98,7 @@ TEST_CASE("the ladder falls by the rate and ends once, exactly on the target") {
     }
 }
 
-TEST_CASE("sculpt couples weights and mask once, by global magnitude") {
+TEST_CASE("plan: sculpt couples weights and mask once, by global magnitude") {
   MethodSettings s = settings_for("sculpt", 10);
   s.prune.criterion = "synflow";
   s.prune.allocation = "balanced";
@@ -112,7 +112,7 @@ TEST_CASE("sculpt couples weights and mask once, by global magnitude") {
   CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("prune.initial_sparsity"), Error);
 }
 
-TEST_CASE("every method expands to a plan that reads back as itself") {
+TEST_CASE("plan: every method expands to a plan that reads back as itself") {
   for (const Method& method : methods()) {
     CAPTURE(method.name);
     MethodSettings s;
@@ -128,7 +128,7 @@ TEST_CASE("every method expands to a plan that reads back as itself") {
   }
 }
 
-TEST_CASE("what the trainer asks of a plan") {
+TEST_CASE("plan: what the trainer asks of a plan") {
   const Texts texts = {"prune random erk 0.5",
                        "train 30",
                        "rewind 12",
@@ -148,7 +148,7 @@ TEST_CASE("what the trainer asks of a plan") {
   CHECK(rewind_epoch_after(parse_plan(Texts{"train 8 from 2"}), 0) == 0);
 }
 
-TEST_CASE("steps read with any spacing, and densities keep every bit") {
+TEST_CASE("plan: steps read with any spacing, and densities keep every bit") {
   CHECK(parse_plan_step("  prune  snip\terk 5e-2 ") == PlanStep(PruneStep{"snip", "erk", 0.05}));
   for (const double density : {1.0 / 3, 0.1, 1 - 0.9, 1e-5}) {
     const PlanStep step = PruneStep{"random", "global", density};
@@ -156,7 +156,7 @@ TEST_CASE("steps read with any spacing, and densities keep every bit") {
   }
 }
 
-TEST_CASE("a plan that cannot work is refused, naming step and fix") {
+TEST_CASE("plan: a plan that cannot work is refused, naming step and fix") {
   const struct {
     Texts plan;
     const char* message;
@@ -187,7 +187,7 @@ TEST_CASE("a plan that cannot work is refused, naming step and fix") {
   }
 }
 
-TEST_CASE("settings that contradict each other are refused") {
+TEST_CASE("plan: settings that contradict each other are refused") {
   MethodSettings s = settings_for("wr", 10);
   CHECK_THROWS_WITH_AS(expand_method(s),
                        doctest::Contains("cycles.rewind_epoch below train.epochs"), Error);

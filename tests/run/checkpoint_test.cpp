@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "engine/run/run_state.h"
+#include "tests/support/comparison.h"
 #include "tests/support/tested_backends.h"
 #include "tests/support/tiny_run.h"
 
@@ -31,11 +32,6 @@ void fill(ParameterArena& arena, uint64_t seed) {
         m = static_cast<uint8_t>(random.below(draw++, 2));
   arena.batches_tracked = 1234567890123;
   arena.apply_masks();
-}
-
-template <class T>
-bool same_bytes(std::span<T> a, std::span<T> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
 }  // namespace

@@ -2,11 +2,9 @@
 // kill at any moment loses nothing.
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "engine/core/files.h"
 #include "engine/run/earlier_run.h"
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
@@ -24,32 +22,19 @@ Plan beginning(const Plan& plan, size_t steps) {
   return {plan.begin(), plan.begin() + static_cast<std::ptrdiff_t>(steps)};
 }
 
-/// A file of records, or one JSON object, without what depends on the clock.
-std::vector<Json> timeless(const fs::path& path, bool lines = true) {
-  std::vector<Json> values;
-  if (!fs::exists(path)) return values;
-  std::istringstream text(read_text(path));
-  if (!lines) values.push_back(Json::parse(text));
-  for (std::string line; lines && std::getline(text, line);)
-    values.push_back(Json::parse(line));
-  for (Json& value : values)
-    for (const char* key : {"seconds", "seconds_dense", "seconds_measuring_dense", "train_seconds",
-                            "train_seconds_dense", "images_per_second", "peak_memory_bytes",
-                            "peak_device_memory_bytes"})
-      value.erase(key);
-  return values;
-}
-
 struct Result {
   std::vector<std::byte> final;
-  std::vector<Json> metrics, layers, summary;
+  std::vector<Json> metrics;
+  std::vector<Json> layers;  ///< empty if the run has not pruned
+  std::vector<Json> summary;
   bool operator==(const Result&) const = default;
 };
 
 Result result_of(const fs::path& folder) {
   const RunFolder run(folder);
-  return {read_file(run.final_checkpoint()), timeless(run.metrics()), timeless(run.layers()),
-          timeless(run.summary(), false)};
+  return {final_of(folder), timeless(lines_of(run.metrics())),
+          fs::exists(run.layers()) ? lines_of(run.layers()) : std::vector<Json>{},
+          timeless({summary_of(folder)})};
 }
 
 void run_whole(const fs::path& folder, const Plan& plan, const char* hash) {
@@ -63,7 +48,7 @@ void run_whole(const fs::path& folder, const Plan& plan, const char* hash) {
 bool extend(const fs::path& folder, const Plan& done, const Plan& plan, const char* hash_before,
             const char* hash, int64_t moment) {
   TinyRun run(folder, plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(), hash);
-  run.stop_after(moment);
+  run.stop_at_question(moment);
   run.store().require_extensible(done, hash_before, plan);
   run.store().extend(run.network().parameters(), hash_before, "");
   std::vector<std::string> warnings;
@@ -97,9 +82,8 @@ TEST_CASE("extend: the result is that of the longer run, bit for bit") {
       CHECK_FALSE(extend(folder.path(), done, plan, kShort, kLong, -1));
       CHECK((result_of(folder.path()) == expected));
       // The results of the shorter run are still there.
-      const RunFolder earlier(folder / "earlier-1");
-      CHECK(read_file(earlier.final_checkpoint()) == before.final);
-      CHECK(timeless(earlier.summary(), false) == before.summary);
+      CHECK((final_of(folder / "earlier-1") == before.final));
+      CHECK((timeless({summary_of(folder / "earlier-1")}) == before.summary));
     }
   }
 }

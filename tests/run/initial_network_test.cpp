@@ -338,13 +338,19 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
                 TinyRun::kHash, load);
   whole.trainer().start();
   REQUIRE(whole.trainer().run() == RunOutcome::finished);
-  for (const int64_t moment : {0, 3, 8, 13}) {
-    CAPTURE(moment);
-    const auto root = folder / fmt::format("run{}", moment);
+  // Before the first step, within the first epoch, before the prune and after the rewind.
+  const std::vector<std::pair<std::string, std::function<void(TinyRun&)>>> moments = {
+      {"start", [](TinyRun& at) { at.stop_before_plan_step(0); }},
+      {"step-2", [](TinyRun& at) { at.stop_after_step(2); }},
+      {"prune", [](TinyRun& at) { at.stop_before_plan_step(1); }},
+      {"rewound", [](TinyRun& at) { at.stop_before_plan_step(3); }}};
+  for (const auto& [name, stop] : moments) {
+    CAPTURE(name);
+    const auto root = folder / name;
     {
       TinyRun first(root, longer, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
                     TinyRun::kHash, load);
-      first.stop_after(moment);
+      stop(first);
       first.trainer().start();
       REQUIRE(first.trainer().run() == RunOutcome::interrupted);
     }

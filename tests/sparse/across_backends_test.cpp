@@ -10,6 +10,7 @@
 #include "engine/optim/sgd.h"
 #include "engine/sparse/prune.h"
 #include "kernels/device/backend.h"
+#include "tests/support/comparison.h"
 #include "tests/support/scored_networks.h"
 #include "tests/support/tested_backends.h"
 
@@ -34,11 +35,6 @@ void fill_with_specials(ParameterArena& arena) {
                                : std::round(random.normal(i + 100000) * 8) / 8;
     momentum[i] = random.normal(i + 200000);
   }
-}
-
-template <class T>
-bool same_bytes(std::span<T> a, std::span<T> b) {
-  return std::ranges::equal(std::as_bytes(a), std::as_bytes(b));
 }
 
 /// Weights grow to about `scale` per layer; biases and running means are of the size of the signal
@@ -71,7 +67,9 @@ PruneReport prune_by_synflow(Network& network, double density) {
 
 }  // namespace
 
-TEST_CASE("scores of weights and random scores give the CPU's masks, bit for bit") {
+TEST_CASE(
+    "prune across backends: scores of weights and random scores give the CPU's masks, bit for "
+    "bit") {
   const kernels::Backend& backend = *test::tested_backends().front();
   for (const char* criterion : {"magnitude", "random"})
     for (const Allocation& allocation : allocations()) {
@@ -101,7 +99,9 @@ TEST_CASE("scores of weights and random scores give the CPU's masks, bit for bit
     }
 }
 
-TEST_CASE("what a network computes after a prune is what its pruned weights compute") {
+TEST_CASE(
+    "prune across backends: what a network computes after a prune is what its pruned weights "
+    "compute") {
   const kernels::Backend& backend = *test::tested_backends().front();
   Network network(tiny_spec(), backend, 6);
   network.initialise(3);
@@ -126,7 +126,8 @@ TEST_CASE("what a network computes after a prune is what its pruned weights comp
   }
 }
 
-TEST_CASE("synflow's mask is that of double where a float alone would overflow") {
+TEST_CASE(
+    "prune across backends: synflow's mask is that of double where a float alone would overflow") {
   const kernels::Backend& backend = *test::tested_backends().front();
   for (const float scale : {1.0f, 0x1p44f, 0x1p-44f}) {
     CAPTURE(scale);
@@ -141,7 +142,8 @@ TEST_CASE("synflow's mask is that of double where a float alone would overflow")
   }
 }
 
-TEST_CASE("synflow beyond the range of float is computed in double, and says so") {
+TEST_CASE(
+    "prune across backends: synflow beyond the range of float is computed in double, and says so") {
   const kernels::Backend& backend = *test::tested_backends().front();
   // Eight layers of 2^40 and more each.
   Network network(mlp_spec({5, 6, 7, 6, 5, 6, 7, 6, 3}), backend, 4);

@@ -4,9 +4,8 @@
 
 #include <cmath>
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
@@ -16,14 +15,6 @@ using Json = nlohmann::json;
 namespace {
 
 constexpr int64_t kBatch = 8;
-
-std::vector<Json> lines_of(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::istringstream text(read_text(path));
-  for (std::string line; std::getline(text, line);)
-    lines.push_back(Json::parse(line));
-  return lines;
-}
 
 /// Two layers of batch norm, with dropout in front of the second.
 NetworkSpec spec_with_dropout(double rate) {
@@ -152,7 +143,7 @@ TEST_CASE("after a prune: a run records the metric before and after the re-estim
       CHECK(line["test_loss_before_reestimation"] != line["test_loss"]);
     }
     // The last step is a prune: the result is that of the network it left.
-    const Json summary = Json::parse(read_text(files.summary()));
+    const Json summary = summary_of(folder.path());
     CHECK(summary["test_loss"] == prunes[1]["test_loss"]);
     CHECK(summary["test_accuracy"] == prunes[1]["test_accuracy"]);
     TinySource test(10, kBatch, 2);
@@ -182,14 +173,14 @@ TEST_CASE("after a prune: interrupted anywhere, a run that re-estimates ends wit
     TemporaryFolder folder;
     {
       TinyRun first(folder.path(), plan, TinyRun::tiny_options(), 22, reestimating(20));
-      first.stop_after(moment);
+      first.stop_at_question(moment);
       first.trainer().start();
       interrupted = first.trainer().run() == RunOutcome::interrupted;
     }
     for (const int64_t again : {moment % 5, int64_t{-1}}) {
       if (RunFolder(folder.path()).finished()) break;
       TinyRun next(folder.path(), plan, TinyRun::tiny_options(), 22, reestimating(20));
-      next.stop_after(again);
+      next.stop_at_question(again);
       std::vector<std::string> warnings;
       next.trainer().resume(warnings);
       CHECK(warnings.empty());

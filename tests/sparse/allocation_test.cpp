@@ -73,7 +73,9 @@ double share_by_definition(std::string_view name, const PrunableLayer& layer) {
 
 }  // namespace
 
-TEST_CASE("allocations are exact in sum and within one of the definition, for random networks") {
+TEST_CASE(
+    "allocation: allocations are exact in sum and within one of the definition, for random "
+    "networks") {
   for (uint64_t seed = 0; seed < 400; ++seed) {
     const auto layers = random_layers(seed);
     const int64_t present = present_in(layers);
@@ -103,7 +105,7 @@ TEST_CASE("allocations are exact in sum and within one of the definition, for ra
   }
 }
 
-TEST_CASE("rounding is by largest remainder, ties to the earlier layer") {
+TEST_CASE("allocation: rounding is by largest remainder, ties to the earlier layer") {
   // Quotas 2.5, 2.5, 5: one unit left for two equal remainders.
   const std::vector<PrunableLayer> layers = {layer_of({5, 1}), layer_of({5, 1}), layer_of({10, 1})};
   CHECK(allocate(find_allocation("uniform"), layers, 10) == std::vector<int64_t>{3, 2, 5});
@@ -112,7 +114,7 @@ TEST_CASE("rounding is by largest remainder, ties to the earlier layer") {
   CHECK(allocate(find_allocation("uniform"), layers, 5) == std::vector<int64_t>{1, 1, 3});
 }
 
-TEST_CASE("balanced fills small layers and shares the rest") {
+TEST_CASE("allocation: balanced fills small layers and shares the rest") {
   const std::vector<PrunableLayer> layers = {layer_of({10, 1}), layer_of({100, 1}),
                                              layer_of({40, 1}), layer_of({1000, 1})};
   CHECK(allocate(find_allocation("balanced"), layers, 160) == std::vector<int64_t>{10, 55, 40, 55});
@@ -121,7 +123,7 @@ TEST_CASE("balanced fills small layers and shares the rest") {
   CHECK(allocate(find_allocation("balanced"), layers, 0) == std::vector<int64_t>{0, 0, 0, 0});
 }
 
-TEST_CASE("erk on a network worked out by hand") {
+TEST_CASE("allocation: erk on a network worked out by hand") {
   // Shares 3+16+3+3 = 25, 16+16+3+3 = 38, 16+10 = 26 of 89; the first layer has 432 weights.
   const std::vector<PrunableLayer> layers = {layer_of({16, 3, 3, 3}), layer_of({16, 16, 3, 3}),
                                              layer_of({10, 16})};
@@ -131,7 +133,7 @@ TEST_CASE("erk on a network worked out by hand") {
   CHECK(allocate(find_allocation("erk"), layers, 890) == std::vector<int64_t>{290, 440, 160});
 }
 
-TEST_CASE("a layer keeps no more than it has now") {
+TEST_CASE("allocation: a layer keeps no more than it has now") {
   std::vector<PrunableLayer> layers = {layer_of({100, 1}), layer_of({100, 1}), layer_of({100, 1})};
   layers[1].present = 20;
   CHECK(allocate(find_allocation("uniform"), layers, 150) == std::vector<int64_t>{65, 20, 65});
@@ -139,7 +141,7 @@ TEST_CASE("a layer keeps no more than it has now") {
                        doctest::Contains("only 220"), Error);
 }
 
-TEST_CASE("counts are rounded densities") {
+TEST_CASE("allocation: counts are rounded densities") {
   CHECK(kept_for_density(0.1, 270896) == 27090);
   CHECK(kept_for_density(0.05, 10) == 1);
   CHECK(kept_for_density(1, 123) == 123);

@@ -9,6 +9,7 @@
 #include "engine/core/error.h"
 #include "engine/sparse/prune.h"
 #include "kernels/device/backend.h"
+#include "tests/support/comparison.h"
 #include "tests/support/scored_networks.h"
 #include "tests/support/tested_backends.h"
 
@@ -60,16 +61,6 @@ double score_loss(Network& network, RandomBatches& batches) {
   return loss;
 }
 
-double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
-  }
-  return std::sqrt(difference / size);
-}
-
 /// Masks a third of the weights.
 void mask_some(ParameterArena& arena, uint64_t seed) {
   const RandomStream random(seed, Purpose::test, 77);
@@ -80,7 +71,7 @@ void mask_some(ParameterArena& arena, uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("snip is abs(w * gradient) by finite differences of the loss") {
+TEST_CASE("criteria: snip is abs(w * gradient) by finite differences of the loss") {
   Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(11);
   ParameterArena& arena = network.parameters();
@@ -106,7 +97,7 @@ TEST_CASE("snip is abs(w * gradient) by finite differences of the loss") {
   CHECK(relative_error(actual, expected) < 1e-6);
 }
 
-TEST_CASE("grasp is w * gradient of |g|^2 / 2, which is w * H g") {
+TEST_CASE("criteria: grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   const OneThread one_thread;
   Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(12);
@@ -137,7 +128,7 @@ TEST_CASE("grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   CHECK(relative_error(actual, expected) < 1e-5);
 }
 
-TEST_CASE("grasp in float agrees with grasp in double") {
+TEST_CASE("criteria: grasp in float agrees with grasp in double") {
   // The step of float is a thousand times longer, and many ReLUs change sides within it.
   NetworkSpec spec = tiny_spec();
   spec.model = [](Builder& b, Value x) {
@@ -159,7 +150,7 @@ TEST_CASE("grasp in float agrees with grasp in double") {
   }
 }
 
-TEST_CASE("snip and grasp keep the same weights whatever the dropout") {
+TEST_CASE("criteria: snip and grasp keep the same weights whatever the dropout") {
   for (const char* criterion : {"snip", "grasp"}) {
     CAPTURE(criterion);
     std::vector<std::vector<uint8_t>> masks;
@@ -181,7 +172,7 @@ TEST_CASE("snip and grasp keep the same weights whatever the dropout") {
   }
 }
 
-TEST_CASE("snip in float agrees with snip in double") {
+TEST_CASE("criteria: snip in float agrees with snip in double") {
   Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(13);
   RandomBatches batches(network.spec(), 6, 13);
@@ -193,7 +184,7 @@ TEST_CASE("snip in float agrees with snip in double") {
   }
 }
 
-TEST_CASE("one synflow score is R - R without the weight") {
+TEST_CASE("criteria: one synflow score is R - R without the weight") {
   Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(14);
   // Biases and batch norm that are not 0 and 1, so that their absolute values matter.
@@ -282,7 +273,7 @@ std::vector<uint8_t> naive_synflow(const std::vector<double>& weights,
 
 }  // namespace
 
-TEST_CASE("iterative synflow keeps the weights that plain matrix products keep") {
+TEST_CASE("criteria: iterative synflow keeps the weights that plain matrix products keep") {
   const std::vector<int64_t> sizes = {13, 31, 17, 5};
   Network network(mlp_spec(sizes), *test::tested_backends().front(), 1);
   RandomBatches batches(network.spec(), 6, 15);
@@ -298,7 +289,7 @@ TEST_CASE("iterative synflow keeps the weights that plain matrix products keep")
   }
 }
 
-TEST_CASE("synflow stays finite in 110 layers, and says where it does not") {
+TEST_CASE("criteria: synflow stays finite in 110 layers, and says where it does not") {
   NetworkSpec spec;
   spec.image = {.channels = 3, .height = 4, .width = 4};
   spec.classes = 10;
@@ -327,7 +318,7 @@ TEST_CASE("synflow stays finite in 110 layers, and says where it does not") {
   CHECK(network.parameters().kept_count() == network.parameters().prunable_count());
 }
 
-TEST_CASE("random scores depend on the seed and the index alone") {
+TEST_CASE("criteria: random scores depend on the seed and the index alone") {
   Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(17);
   RandomBatches batches(network.spec(), 6, 17);
@@ -341,7 +332,7 @@ TEST_CASE("random scores depend on the seed and the index alone") {
   CHECK(*std::ranges::max_element(a) < 1);
 }
 
-TEST_CASE("no criterion leaves a trace in the network") {
+TEST_CASE("criteria: no criterion leaves a trace in the network") {
   const OneThread one_thread;
   for (const kernels::Backend* backend :
        {&kernels::reference_backend(), test::tested_backends().front()})
@@ -372,7 +363,7 @@ TEST_CASE("no criterion leaves a trace in the network") {
     }
 }
 
-TEST_CASE("a criterion that needs data says so") {
+TEST_CASE("criteria: a criterion that needs data says so") {
   const OneThread one_thread;
   Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(20);

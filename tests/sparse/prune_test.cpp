@@ -10,6 +10,7 @@
 #include "engine/core/error.h"
 #include "engine/optim/sgd.h"
 #include "kernels/device/backend.h"
+#include "tests/support/comparison.h"
 #include "tests/support/scored_networks.h"
 #include "tests/support/tested_backends.h"
 
@@ -64,10 +65,6 @@ NetworkSpec random_spec(Draws& draws) {
   return spec;
 }
 
-bool is_plus_zero(double x) {
-  return x == 0 && !std::signbit(x);
-}
-
 /// Prunable weights that are masked and not exactly +0, in weight or momentum; masks of other
 /// parameters that are not 1; masks that are neither 0 nor 1.
 int64_t wrong_elements(ParameterArena& arena) {
@@ -107,7 +104,7 @@ void train_a_little(Network& network, RandomBatches& batches, Sgd& sgd, int64_t&
 
 }  // namespace
 
-TEST_CASE("random networks: exact counts, no resurrection, exact zeros through training") {
+TEST_CASE("prune: random networks: exact counts, no resurrection, exact zeros through training") {
   const OneThread one_thread;
   // Each thread of a device is a fiber on the host layer: some networks have to do.
   const bool on_device = test::tested_backends().front()->memory != nullptr;
@@ -215,7 +212,7 @@ Scores as_scores(const std::vector<float>& scores, const kernels::Backend& backe
 
 }  // namespace
 
-TEST_CASE("selection equals sorting, with many ties, globally and per layer") {
+TEST_CASE("prune: selection equals sorting, with many ties, globally and per layer") {
   const kernels::Backend& backend = *test::tested_backends().front();
   for (uint64_t seed = 0; seed < 60; ++seed) {
     CAPTURE(seed);
@@ -265,7 +262,7 @@ TEST_CASE("selection equals sorting, with many ties, globally and per layer") {
   }
 }
 
-TEST_CASE("magnitude keeps the largest weights of the network; ties go to the lower index") {
+TEST_CASE("prune: magnitude keeps the largest weights of the network; ties go to the lower index") {
   Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(3);
   ParameterArena& arena = network.parameters();
@@ -285,7 +282,7 @@ TEST_CASE("magnitude keeps the largest weights of the network; ties go to the lo
   CHECK(prunable_mask(arena) == expected);
 }
 
-TEST_CASE("a NaN score is an error that names layer and element, and changes nothing") {
+TEST_CASE("prune: a NaN score is an error that names layer and element, and changes nothing") {
   Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(4);
   ParameterArena& arena = network.parameters();
@@ -302,7 +299,7 @@ TEST_CASE("a NaN score is an error that names layer and element, and changes not
   CHECK(arena.kept_count() == arena.prunable_count());
 }
 
-TEST_CASE("steps that cannot be done are refused before anything changes") {
+TEST_CASE("prune: steps that cannot be done are refused before anything changes") {
   Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(5);
   RandomBatches batches(network.spec(), 6, 5);
@@ -319,7 +316,7 @@ TEST_CASE("steps that cannot be done are refused before anything changes") {
   CHECK(network.parameters().kept_count() == kept);
 }
 
-TEST_CASE("a layer without weights is reported by name") {
+TEST_CASE("prune: a layer without weights is reported by name") {
   Network network(tiny_spec(), *test::tested_backends().front(), 4);
   network.initialise(6);
   RandomBatches batches(network.spec(), 6, 6);

@@ -9,6 +9,7 @@
 #include "engine/core/random.h"
 #include "engine/nn/cost.h"
 #include "engine/train/hooks/hook.h"
+#include "tests/support/comparison.h"
 
 namespace sculpt::testing {
 
@@ -96,10 +97,6 @@ class ShrinkAndGrow : public Hook {
   std::vector<std::vector<size_t>> removed_;
 };
 
-inline bool plus_zero(float x) {
-  return x == 0 && !std::signbit(x);
-}
-
 /// Looks at the network around every step, after the hooks before it in the list.
 class Examiner : public Hook {
  public:
@@ -130,7 +127,7 @@ class Examiner : public Hook {
       masked_gradients += masks[i] == 0 && arena.gradients<float>()[i] != 0;
     for (size_t i = 0; i < masks.size(); ++i)
       for (const std::span<float> array : arrays)
-        not_zero += masks[i] == 0 && !plus_zero(array[i]);
+        not_zero += masks[i] == 0 && !is_plus_zero(array[i]);
     kept.push_back(arena.kept_count());
   }
 

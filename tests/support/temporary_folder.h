@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "tests/support/messages.h"
+
 namespace sculpt::testing {
 
 class TemporaryFolder {
@@ -28,20 +30,5 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
-
-/// The message of the Error that `body` throws; "" if it throws none.
-template <class Body>
-std::string error_of(const Body& body) {
-  try {
-    body();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 }  // namespace sculpt::testing

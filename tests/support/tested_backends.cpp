@@ -17,8 +17,8 @@ namespace {
 
 std::vector<const Backend*> choose() {
   const std::vector<const Backend*> of_cpu = kernels::available_cpu_backends();
-  const char* name = std::getenv("SCULPT_TEST_BACKEND");
-  if (name == nullptr || *name == '\0') return of_cpu;
+  const std::string_view name = tested_backend_name();
+  if (name.empty()) return of_cpu;
   for (const Backend* backend : of_cpu)
     if (backend->name == name) return {backend};
   for (const Backend* backend : more_backends(name))
@@ -41,6 +41,11 @@ constexpr double kTf32Error = 4.0 / 4096;
 std::vector<const Backend*> tested_backends() {
   static const std::vector<const Backend*> chosen = choose();
   return chosen;
+}
+
+std::string_view tested_backend_name() {
+  const char* name = std::getenv("SCULPT_TEST_BACKEND");
+  return name != nullptr ? name : "";
 }
 
 double representable(double value) {

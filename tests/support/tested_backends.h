@@ -3,6 +3,7 @@
 // variable SCULPT_TEST_BACKEND names one instead (cpu-avx2, cuda-fp32, cuda-bf16, ...): the CUDA
 // ones on this machine's GPU, or on the host layer in programs that link cuda_backends.cpp.
 
+#include <string_view>
 #include <vector>
 
 #include "kernels/device/backend.h"
@@ -10,6 +11,9 @@
 namespace sculpt::test {
 
 std::vector<const kernels::Backend*> tested_backends();
+
+/// Returns the value of SCULPT_TEST_BACKEND, or "" if the variable is not set.
+std::string_view tested_backend_name();
 
 /// Rounds a number to what every tested backend's activations can hold: float, or bf16 if one of
 /// them computes in it. Inputs made of such numbers are the same for a backend and the reference.

@@ -134,15 +134,17 @@ class TinyRun {
     return options;
   }
 
-  // Three ways to interrupt the run at a moment at which the trainer asks: before each step of the
-  // plan, after each training step, and for each batch of an evaluation.
-  /// The n-th of these moments, from 0; -1: none. For tests that take one moment after the other.
-  void stop_after(int64_t n) { stop_after_ = n; }
-  /// After the training step with this number, from 1, since the start of the run.
+  // The trainer asks whether to stop before each step of the plan, after each training step, and
+  // for each batch of an evaluation. These functions choose the moment at which the answer is yes.
+  /// Chooses the n-th moment at which the trainer asks, counted from 0; -1 chooses none. This
+  /// function is for tests that go through all moments. Other tests name the moment.
+  void stop_at_question(int64_t n) { stop_at_question_ = n; }
+  /// Chooses the moment after the training step with this number, counted from 1 since the start of
+  /// the run.
   void stop_after_step(int64_t number) {
     stop_when_ = [number](const RunState& state) { return state.steps >= number; };
   }
-  /// Before the step of the plan with this number, from 0.
+  /// Chooses the moment before the step of the plan with this number, counted from 0.
   void stop_before_plan_step(int64_t number) {
     stop_when_ = [number](const RunState& state) { return state.plan_step >= number; };
   }
@@ -161,7 +163,7 @@ class TinyRun {
  private:
   bool stop_now() {
     if (stop_when_ && stop_when_(trainer_->state())) return true;
-    return stop_after_ >= 0 && asked_++ >= stop_after_;
+    return stop_at_question_ >= 0 && questions_++ >= stop_at_question_;
   }
 
   const kernels::Backend& backend_;
@@ -169,7 +171,7 @@ class TinyRun {
   TinySource source_, test_, score_, statistics_;
   RunStore store_;
   RunObserver observer_;
-  int64_t stop_after_ = -1, asked_ = 0;
+  int64_t stop_at_question_ = -1, questions_ = 0;
   std::function<bool(const RunState&)> stop_when_;
   std::unique_ptr<Trainer> trainer_;
 };

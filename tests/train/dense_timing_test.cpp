@@ -7,14 +7,16 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sys/mman.h>
 
 #include "engine/core/memory_use.h"
+#include "tests/support/needs.h"
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
+using sculpt::test::needs_cpu;
 using Json = nlohmann::json;
 
 namespace {
@@ -25,8 +27,9 @@ const Plan kPlan = {Cycle{1}, PruneStep{"magnitude", "uniform", 0.4},
                     Cycle{1}, Cycle{2}};
 constexpr int64_t kDenseSteps = 3, kSparseSteps = 15;
 
-bool backend_skips() {
-  return test::tested_backends().front()->sparse_conv2d.forward != nullptr;
+test::Needs needs_restartable_peak() {
+  return {std::ofstream("/proc/self/clear_refs").is_open(),
+          "a system that lets a process restart its peak of memory"};
 }
 
 struct Finished {
@@ -43,9 +46,7 @@ Finished finish(bool measure, SparseKernels sparse) {
   run.network().graph().replay().sparse = sparse;
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
-  const RunFolder files(folder.path());
-  return {read_file(files.final_checkpoint()), run.trainer().state(),
-          Json::parse(read_text(files.summary()))};
+  return {final_of(folder.path()), run.trainer().state(), summary_of(folder.path())};
 }
 
 }  // namespace
@@ -75,8 +76,8 @@ TEST_CASE("dense timing: seconds of every mask count by its own ratio") {
   CHECK(std::isnan(dense.total()));
 }
 
-TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows more") {
-  if (!backend_skips()) return;
+TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows more" *
+          needs_cpu()) {
   const Finished measured = finish(true, SparseKernels::on);
   const Finished plain = finish(false, SparseKernels::on);
   CHECK((measured.weights == plain.weights));
@@ -100,8 +101,7 @@ TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows
   CHECK(plain.summary["seconds_measuring_dense"] == 0);
 }
 
-TEST_CASE("dense timing: nothing is timed where the sum could not become known") {
-  if (!backend_skips()) return;
+TEST_CASE("dense timing: nothing is timed where the sum could not become known" * needs_cpu()) {
   const PruneStep first{"magnitude", "uniform", 0.4}, second{"magnitude", "uniform", 0.2};
   // 2 steps an epoch; 3 are needed with each mask.
   const auto state_after = [](const Plan& plan) {
@@ -138,8 +138,7 @@ TEST_CASE("dense timing: without sparse kernels there is nothing to compare") {
   CHECK(dense.summary["seconds_dense"].is_null());
 }
 
-TEST_CASE("dense timing: a resumed run keeps what was measured") {
-  if (!backend_skips()) return;
+TEST_CASE("dense timing: a resumed run keeps what was measured" * needs_cpu()) {
   TemporaryFolder folder;
   DenseSeconds before;
   {
@@ -198,11 +197,7 @@ TEST_CASE("dense timing: comparing ends when it has cost enough") {
   CHECK(network.parameters().batches_tracked == 0);
 }
 
-TEST_CASE("dense timing: the peak of memory can begin anew") {
-  if (!std::ofstream("/proc/self/clear_refs")) {
-    MESSAGE("skipped: this system does not let a process restart its peak");
-    return;
-  }
+TEST_CASE("dense timing: the peak of memory can begin anew" * needs_restartable_peak()) {
   const int64_t before = peak_memory_bytes();
   constexpr size_t kBytes = size_t{256} << 20;
   void* block = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -6,24 +6,14 @@
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
-using Json = nlohmann::json;
 
 namespace {
-
-std::vector<Json> lines_of(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::istringstream text(read_text(path));
-  for (std::string line; std::getline(text, line);)
-    lines.push_back(Json::parse(line));
-  return lines;
-}
 
 /// |1 - lr * decay| is about 1000: weights grow by that factor in each step.
 TrainOptions diverging_options() {

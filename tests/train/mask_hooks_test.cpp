@@ -10,11 +10,14 @@
 #include "engine/sparse/prune.h"
 #include "tests/support/hooked_run.h"
 #include "tests/support/looks.h"
+#include "tests/support/needs.h"
 #include "tests/support/plain_adam.h"
 #include "tests/support/shrink_and_grow.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
+using sculpt::test::needs_cpu;
+using sculpt::test::needs_gpu;
 using Json = nlohmann::json;
 
 namespace {
@@ -58,10 +61,6 @@ Grown shrink_and_grow(SparseKernels sparse, const OptimizerMaker& optimizer,
   return result;
 }
 
-bool backend_skips() {
-  return test::tested_backends().front()->sparse_conv2d.forward != nullptr;
-}
-
 }  // namespace
 
 TEST_CASE("mask hooks: masked weights and all arrays of the optimizer are +0, and kernels follow") {
@@ -69,10 +68,9 @@ TEST_CASE("mask hooks: masked weights and all arrays of the optimizer are +0, an
        {OptimizerMaker(make_optimizer), OptimizerMaker(plain_adam)}) {
     const Grown sparse = shrink_and_grow(SparseKernels::on, optimizer);
     CHECK(sparse.examiner.not_zero == 0);
-    if (backend_skips()) {
-      CHECK(sparse.examiner.skipping == kSteps);
-      CHECK(sparse.examiner.all_sparse == 3 * kSteps);  // three layers
-    }
+    const int64_t sparse_steps = needs_cpu().met ? kSteps : 0;
+    CHECK(sparse.examiner.skipping == sparse_steps);
+    CHECK(sparse.examiner.all_sparse == 3 * sparse_steps);  // three layers
 
     const Grown dense = shrink_and_grow(SparseKernels::off, optimizer);
     CHECK(dense.examiner.not_zero == 0);
@@ -113,13 +111,15 @@ TEST_CASE("mask hooks: records have the density and the cost of the masks that a
         doctest::Approx(run.examiner.flops).epsilon(1e-12));
 }
 
-TEST_CASE("mask hooks: dense timing starts again with the masks that a hook made") {
+TEST_CASE("mask hooks: without sparse kernels all steps count as dense, whatever a hook masks" *
+          needs_gpu()) {
+  const Grown run = shrink_and_grow(SparseKernels::on, make_optimizer);
+  CHECK(run.state.dense.sparse_steps == 0);
+  CHECK(run.state.dense.total() == doctest::Approx(run.state.train_seconds));
+}
+
+TEST_CASE("mask hooks: dense timing starts again with the masks that a hook made" * needs_cpu()) {
   const Grown known = shrink_and_grow(SparseKernels::on, make_optimizer);
-  if (!backend_skips()) {  // all steps are dense ones
-    CHECK(known.state.dense.sparse_steps == 0);
-    CHECK(known.state.dense.total() == doctest::Approx(known.state.train_seconds));
-    return;
-  }
   CHECK(known.state.dense.sparse_steps == kSteps);
   CHECK(known.state.dense.measuring > 0);
   CHECK(known.state.dense.dense_seconds_before > 0);
@@ -170,8 +170,8 @@ TEST_CASE(
     for (int64_t moment = 0; interrupted; moment += 3) {
       CAPTURE(moment);
       const TemporaryFolder folder;
-      const auto stop = [&](TinyRun& run) { run.stop_after(moment); };
-      const auto again = [&](TinyRun& run) { run.stop_after(moment % 5); };
+      const auto stop = [&](TinyRun& run) { run.stop_at_question(moment); };
+      const auto again = [&](TinyRun& run) { run.stop_at_question(moment % 5); };
       interrupted = session(folder.path(), false, stop) == RunOutcome::interrupted;
       if (interrupted && session(folder.path(), true, again) == RunOutcome::interrupted)
         session(folder.path(), true, whole_session);

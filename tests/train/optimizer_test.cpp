@@ -7,12 +7,14 @@
 
 #include "engine/core/files.h"
 #include "engine/run/checkpoint.h"
+#include "tests/support/comparison.h"
 #include "tests/support/plain_adam.h"
 #include "tests/support/tiny_run.h"
 
 namespace sculpt {
 namespace {
 
+using testing::is_plus_zero;
 using testing::plain_adam;
 using testing::TemporaryFolder;
 using testing::TinyRun;
@@ -30,10 +32,6 @@ TrainOptions options() {
 TinyRun adam_run(const std::filesystem::path& folder) {
   return TinyRun(folder, kPlan, options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash, {},
                  plain_adam);
-}
-
-bool plus_zero(float x) {
-  return x == 0 && !std::signbit(x);
 }
 
 TEST_CASE("optimizer: a second one trains, and masked elements of all its arrays are +0") {
@@ -55,9 +53,9 @@ TEST_CASE("optimizer: a second one trains, and masked elements of all its arrays
     moved += arena.weights<float>()[i] != before[i];
     moments += arena.optimizer_values<float>(2)[i] != 0;
     if (std::as_const(arena).masks()[i] != 0) continue;
-    CHECK(plus_zero(arena.weights<float>()[i]));
-    CHECK(plus_zero(arena.optimizer_values<float>(1)[i]));
-    CHECK(plus_zero(arena.optimizer_values<float>(2)[i]));
+    CHECK(is_plus_zero(arena.weights<float>()[i]));
+    CHECK(is_plus_zero(arena.optimizer_values<float>(1)[i]));
+    CHECK(is_plus_zero(arena.optimizer_values<float>(2)[i]));
   }
   CHECK(moved > 0);
   CHECK(moments > 0);
@@ -71,12 +69,12 @@ TEST_CASE(
   REQUIRE(whole.trainer().run() == RunOutcome::finished);
   const std::string expected = read_text(folder / "whole/checkpoints/final.safetensors");
 
-  for (const int64_t moment : {1, 4, 8, 13, 20}) {
-    CAPTURE(moment);
-    const auto path = folder / fmt::format("at-{}", moment);
+  const auto interrupt_and_resume = [&](const std::string& name, const auto& stop) {
+    CAPTURE(name);
+    const auto path = folder / name;
     {
       TinyRun first = adam_run(path);
-      first.stop_after(moment);
+      stop(first);
       first.trainer().start();
       REQUIRE(first.trainer().run() == RunOutcome::interrupted);
     }
@@ -86,7 +84,15 @@ TEST_CASE(
     CHECK(warnings.empty());
     REQUIRE(second.trainer().run() == RunOutcome::finished);
     CHECK(read_text(path / "checkpoints/final.safetensors") == expected);
-  }
+  };
+  // Within an epoch, at the end of an epoch, at the end of a cycle, after the first step with a
+  // mask, and before the last step. A cycle has two epochs of three steps.
+  for (const int64_t step : {1, 3, 6, 7, 17})
+    interrupt_and_resume(fmt::format("step-{}", step),
+                         [&](TinyRun& run) { run.stop_after_step(step); });
+  for (const int64_t plan_step : {1, 2})  // before and after the first prune
+    interrupt_and_resume(fmt::format("plan-step-{}", plan_step),
+                         [&](TinyRun& run) { run.stop_before_plan_step(plan_step); });
 }
 
 TEST_CASE("optimizer: a checkpoint names the arrays, and one of another optimizer is refused") {

@@ -7,18 +7,11 @@
 
 #include "engine/sparse/criteria.h"
 #include "tests/support/looks.h"
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
-
-namespace {
-
-std::vector<std::byte> final_of(const std::filesystem::path& folder) {
-  return read_file(RunFolder(folder).final_checkpoint());
-}
-
-}  // namespace
 
 TEST_CASE("phase: the watcher sees the innermost phase and its parts") {
   Looks looks;

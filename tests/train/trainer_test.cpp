@@ -3,13 +3,12 @@
 #include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "engine/core/buffer.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/criteria.h"
+#include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
@@ -23,28 +22,6 @@ const Plan kPlan = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindSt
                     Cycle{2}};
 constexpr int64_t kEpochs = 2 + 1 + 2;
 constexpr int64_t kStepsPerEpoch = 3;
-
-std::vector<Json> lines_of(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::istringstream text(read_text(path));
-  for (std::string line; std::getline(text, line);)
-    lines.push_back(Json::parse(line));
-  return lines;
-}
-
-/// Records without what depends on the clock.
-std::vector<Json> timeless(std::vector<Json> lines) {
-  for (Json& line : lines) {
-    for (const char* key : {"seconds", "seconds_dense", "seconds_measuring_dense", "train_seconds",
-                            "train_seconds_dense", "images_per_second"})
-      line.erase(key);
-  }
-  return lines;
-}
-
-std::vector<std::byte> final_of(const std::filesystem::path& folder) {
-  return read_file(RunFolder(folder).final_checkpoint());
-}
 
 }  // namespace
 
@@ -92,7 +69,7 @@ TEST_CASE("trainer: a run executes its plan and records it") {
   }
   CHECK(kept == arena.kept_count());
 
-  const Json summary = Json::parse(read_text(files.summary()));
+  const Json summary = summary_of(folder.path());
   CHECK(summary["method"] == "custom");
   CHECK(summary["seed"] == 5);
   CHECK(summary["prunable"] == prunable);
@@ -175,7 +152,7 @@ TEST_CASE("trainer: drop_last leaves the short batch out of steps, images and co
   const double flops = training_flops_per_image(run.network());
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
-  const Json summary = Json::parse(read_text(RunFolder(folder.path()).summary()));
+  const Json summary = summary_of(folder.path());
   CHECK(summary["steps"] == 2 * 2);
   CHECK(summary["train_flops"].get<double>() == doctest::Approx(2 * 16 * flops).epsilon(1e-12));
   CHECK(summary["train_flops_vs_dense"].get<double>() == doctest::Approx(1).epsilon(1e-12));
@@ -223,9 +200,7 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
   const auto expected = final_of(whole.path());
   const auto expected_metrics = timeless(lines_of(RunFolder(whole.path()).metrics()));
   const auto expected_layers = lines_of(RunFolder(whole.path()).layers());
-  auto expected_summary = timeless({Json::parse(read_text(RunFolder(whole.path()).summary()))});
-  for (const char* memory : {"peak_memory_bytes", "peak_device_memory_bytes"})
-    expected_summary[0].erase(memory);
+  const auto expected_summary = timeless({summary_of(whole.path())});
 
   // Every moment at which the trainer asks, until it no longer does; then three sessions in a row.
   bool interrupted = true;
@@ -234,14 +209,14 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
     TemporaryFolder folder;
     {
       TinyRun first(folder.path(), kPlan);
-      first.stop_after(moment);
+      first.stop_at_question(moment);
       first.trainer().start();
       interrupted = first.trainer().run() == RunOutcome::interrupted;
     }
     for (const int64_t again : {moment % 7, int64_t{-1}}) {
       if (RunFolder(folder.path()).finished()) break;
       TinyRun next(folder.path(), kPlan);
-      next.stop_after(again);
+      next.stop_at_question(again);
       std::vector<std::string> warnings;
       next.trainer().resume(warnings);
       CHECK(warnings.empty());
@@ -251,10 +226,7 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
     CHECK((final_of(folder.path()) == expected));
     CHECK((timeless(lines_of(RunFolder(folder.path()).metrics())) == expected_metrics));
     CHECK((lines_of(RunFolder(folder.path()).layers()) == expected_layers));
-    auto summary = timeless({Json::parse(read_text(RunFolder(folder.path()).summary()))});
-    for (const char* memory : {"peak_memory_bytes", "peak_device_memory_bytes"})
-      summary[0].erase(memory);
-    CHECK((summary == expected_summary));
+    CHECK((timeless({summary_of(folder.path())}) == expected_summary));
     REQUIRE(moment < 200);
   }
 }
@@ -267,7 +239,7 @@ TEST_CASE("trainer: the same with sparse kernels, which store kept weights only"
   const auto session = [&](const std::filesystem::path& folder, int64_t moment, bool resume) {
     TinyRun run(folder, kPlan, options);
     run.network().graph().replay().sparse = SparseKernels::on;
-    run.stop_after(moment);
+    run.stop_at_question(moment);
     std::vector<std::string> warnings;
     resume ? run.trainer().resume(warnings) : run.trainer().start();
     const bool interrupted = run.trainer().run() == RunOutcome::interrupted;
@@ -365,18 +337,18 @@ TEST_CASE("trainer: the best accuracy is that at the final density, the first of
   // own.
   TrainOptions options = TinyRun::tiny_options();
   options.eval_every = 2;
-  const auto summary_of = [&](const Plan& plan, std::vector<Json>* metrics) {
+  const auto finish = [&](const Plan& plan, std::vector<Json>* metrics) {
     TemporaryFolder folder;
     TinyRun run(folder.path(), plan, options);
     run.trainer().start();
     run.trainer().run();
     const RunFolder files(folder.path());
     if (std::filesystem::exists(files.metrics())) *metrics = lines_of(files.metrics());
-    return Json::parse(read_text(files.summary()));
+    return summary_of(folder.path());
   };
   std::vector<Json> metrics;
   const Json pruned =
-      summary_of({Cycle{8}, PruneStep{"magnitude", "global", 0.02}, Cycle{6}}, &metrics);
+      finish({Cycle{8}, PruneStep{"magnitude", "global", 0.02}, Cycle{6}}, &metrics);
   REQUIRE(metrics.size() == 14);
   double best = -1, best_before = -1;
   int64_t best_epoch = 0, equal = 0;
@@ -399,13 +371,11 @@ TEST_CASE("trainer: the best accuracy is that at the final density, the first of
   CHECK(pruned["best_epoch_at_final_density"] == best_epoch);
 
   // A plan that ends in a prune is evaluated once at its density: after the last epoch.
-  const Json ends_in_prune =
-      summary_of({Cycle{2}, PruneStep{"magnitude", "global", 0.02}}, &metrics);
+  const Json ends_in_prune = finish({Cycle{2}, PruneStep{"magnitude", "global", 0.02}}, &metrics);
   CHECK(ends_in_prune["best_test_accuracy_at_final_density"] == ends_in_prune["test_accuracy"]);
   CHECK(ends_in_prune["best_epoch_at_final_density"] == 2);
   // A prune that removes nothing changes no density.
-  const Json dense =
-      summary_of({Cycle{8}, PruneStep{"magnitude", "global", 1.0}, Cycle{1}}, &metrics);
+  const Json dense = finish({Cycle{8}, PruneStep{"magnitude", "global", 1.0}, Cycle{1}}, &metrics);
   double best_dense = 0;
   for (const Json& line : metrics)
     if (!line["test_accuracy"].is_null())
