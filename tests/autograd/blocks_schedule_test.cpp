@@ -1,4 +1,5 @@
-// The order of steps when blocks of images go through several nodes, and what stays in cache.
+// Block schedules of small graphs, written out: the order of steps, and the values that stay in
+// cache. blocks_properties_test.cpp checks random graphs.
 
 #include <algorithm>
 #include <doctest/doctest.h>
@@ -45,7 +46,7 @@ Step recompute(int node) {
   return {node, Work::recompute};
 }
 
-/// Values of 16 rows in bands of 4, all large or all small.
+/// Schedules nodes whose values have 16 rows in bands of 4 and are all large or all small.
 BlockSchedule schedule_of(const std::vector<ScheduledNode>& nodes, bool large = false) {
   int values = 0;
   for (const ScheduledNode& node : nodes)
@@ -61,7 +62,7 @@ std::vector<Steps> steps_of(const std::vector<StepGroup>& groups) {
   return steps;
 }
 
-/// 0 conv 1 norm 2 conv 3 norm 4 pool 5
+/// The values 0 to 5 with the nodes between them: 0 conv 1 norm 2 conv 3 norm 4 pool 5.
 std::vector<ScheduledNode> chain() {
   return {conv(0, 1), norm({1}, 2), conv(2, 3), norm({3}, 4), whole(4, 5)};
 }
@@ -78,14 +79,15 @@ TEST_CASE("block schedule: a chain waits where sums over the batch are needed") 
 }
 
 TEST_CASE("block schedule: a residual block with a convolution in its shortcut") {
-  // main path: 0 conv1 1 norm1 2 conv2 3; shortcut: 0 conv 4 norm 5; norm2 of 3 with residual 5.
+  // The main path is 0 conv1 1 norm1 2 conv2 3, the shortcut is 0 conv 4 norm 5, and norm2 reads 3
+  // with the residual 5.
   const std::vector<ScheduledNode> nodes = {conv(0, 1), norm({1}, 2), conv(2, 3),
                                             conv(0, 4), norm({4}, 5), norm({3, 5}, 6)};
   const BlockSchedule schedule = schedule_of(nodes);
   CHECK(steps_of(schedule.forward) == std::vector<Steps>{{run(0), sum(1)},
                                                          {run(1), run(2), sum(5), run(3), sum(4)},
                                                          {run(4), run(5)}});
-  // The shortcut's output is read by no backward pass: it is not recomputed.
+  // No backward step reads the shortcut's output, so the schedule does not recompute it.
   CHECK(steps_of(schedule.backward) ==
         std::vector<Steps>{{sum(5)},
                            {run(5), sum(4)},
@@ -186,7 +188,7 @@ TEST_CASE("block schedule: a band is read whole before the next one is written")
           if (uses(step, nodes[static_cast<size_t>(step.node)], entry, groups == &schedule.forward))
             ranges.push_back(rows);
         });
-        // Written and read in turn.
+        // Calls alternate: one writes rows, and the next one reads the same rows.
         REQUIRE(ranges.size() % 2 == 0);
         REQUIRE(ranges.size() > 2);
         for (size_t i = 0; i < ranges.size(); i += 2)

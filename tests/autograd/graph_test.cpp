@@ -1,4 +1,5 @@
-// What the graph does for its nodes besides activations: channel sums between two of them.
+// The graph passes sums of channels from the node that computes a value to the nodes that use the
+// sums.
 
 #include "engine/autograd/graph.h"
 
@@ -11,7 +12,8 @@ namespace {
 
 constexpr int64_t kChannels = 3, kChunks = 5;
 
-/// Writes `fill` as the sums of its output, if it is asked for them; notes those of its input.
+/// Writes `fill` as the sums of its output if the graph requests these sums, and stores the sums of
+/// its input in `seen`.
 class SumsNode final : public Node {
  public:
   SumsNode(Value x, bool offers, bool takes, double fill)
@@ -69,11 +71,11 @@ TEST_CASE("graph: channel sums go from the producer of a value to those who take
   r.graph.finish();
   for (int replay = 0; replay < 2; ++replay) {
     r.graph.forward(Mode::train, 1);
-    CHECK(b.seen.empty() == false);  // they lie there for whoever asks
+    CHECK(b.seen.empty() == false);  // any node may read sums that another node takes
     CHECK(c.seen == filled(2));
     CHECK(d.seen == filled(1));
     CHECK(e.seen == filled(3));
-    CHECK_FALSE(e.was_asked);  // f takes none
+    CHECK_FALSE(e.was_asked);  // f does not take sums
     CHECK(f.seen.empty());
     CHECK_FALSE(d.was_asked);
   }

@@ -16,7 +16,7 @@ struct Request {
   Lifetime lifetime;
 };
 
-/// Requests of several sizes; some have a border if `borders`.
+/// Returns requests of several sizes. Some of them have a border if `borders` is true.
 std::vector<Request> random_requests(uint64_t seed, bool borders) {
   const RandomStream stream(seed, Purpose::test);
   std::vector<Request> requests;
@@ -30,7 +30,7 @@ std::vector<Request> random_requests(uint64_t seed, bool borders) {
   return requests;
 }
 
-/// Bytes that are in use at the busiest time: no plan can do with less.
+/// Returns the bytes that are in use at the busiest time. No plan needs fewer bytes.
 size_t least_bytes(const std::vector<Request>& requests, int64_t blocks, size_t cell) {
   size_t most = 0;
   for (int time = 0; time < 70; ++time) {

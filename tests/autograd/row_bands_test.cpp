@@ -1,4 +1,4 @@
-// Steps that run some rows at a time, against what each row reads, row by row.
+// Steps run some rows at a time. The tests compare them with what each row reads, row by row.
 
 #include "engine/autograd/blocks/row_bands.h"
 
@@ -12,7 +12,7 @@ namespace {
 
 using Dependency = BandStep::Wait::Dependency;
 
-/// Whether row `row` of a step reads row `other` of the step that it waits for.
+/// Returns true if row `row` of a step reads row `other` of the step that it waits for.
 bool reads(const BandStep::Wait& wait, int64_t row, int64_t other) {
   const auto& [step, dependency, window] = wait;
   const auto in_window = [&](int64_t out, int64_t in) {
@@ -28,7 +28,7 @@ int64_t random_in(std::mt19937_64& random, int64_t from, int64_t to) {
   return std::uniform_int_distribution<int64_t>(from, to)(random);
 }
 
-/// A step that waits for some of those before it: of as many rows, or through a window.
+/// Returns a step that waits for some of the steps in `before`, row by row or through a window.
 BandStep random_step(std::mt19937_64& random, const std::vector<BandStep>& before) {
   BandStep step;
   step.multiple = random_in(random, 1, 6);
@@ -52,7 +52,8 @@ BandStep random_step(std::mt19937_64& random, const std::vector<BandStep>& befor
       step.waits.push_back({first, Dependency::window, window});
       break;
     default:
-      // The step before has the outputs' rows, this one some number of inputs' that gives them.
+      // The earlier step counts rows of the output, and this step counts rows of the inputs.
+      // Several numbers of input rows give the same number of output rows.
       step.rows = (rows - 1) * window.stride + window.kernel - 2 * window.padding +
                   random_in(random, 0, window.stride - 1);
       if (step.rows < 1)
@@ -95,7 +96,8 @@ TEST_CASE("row bands: every row runs once, after the rows that it reads") {
 }
 
 TEST_CASE("row bands: steps follow one another closely") {
-  // A 3x3 convolution behind an elementwise step, bands of 2 rows: one row behind is enough.
+  // A 3x3 convolution behind an elementwise step, in bands of 2 rows: the convolution stays one row
+  // behind.
   const std::vector<BandStep> steps = {
       {.rows = 16, .multiple = 2, .waits = {}},
       {.rows = 16, .multiple = 2, .waits = {{0, Dependency::window, {3, 1, 1}}}}};

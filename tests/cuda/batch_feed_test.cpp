@@ -1,5 +1,5 @@
-// Batches that a device makes from a resident data set against those that the host makes and
-// copies: the same training, bit for bit.
+// A device can make batches from a resident data set, or the host makes and copies them. Training
+// is the same, bit for bit.
 
 #include "engine/nn/batch_feed.h"
 
@@ -17,7 +17,8 @@ namespace {
 using namespace sculpt;
 using test::tested_backends;
 
-/// Passes on what a source's host side makes, and keeps its data set to itself.
+/// Passes on the batches that the host makes and hides the data set, so that it cannot become
+/// resident.
 class HostOnly : public BatchSource {
  public:
   explicit HostOnly(BatchSource& source) : source_(source) {}
@@ -58,7 +59,7 @@ struct Trained {
   kernels::LossSums sums;
 };
 
-/// An epoch from its second step on, then a whole one.
+/// Trains an epoch from its second step on, and then a whole epoch.
 Trained train(BatchSource& source, const kernels::RecordingHooks& recording = {}) {
   Network network(testing::tiny_spec(), *tested_backends().front(), source.batch_size());
   network.initialise(1);
@@ -98,7 +99,8 @@ TEST_CASE("batch feed: a resident data set trains as its copied batches do") {
     REQUIRE(loader.resident().has_value());
     HostOnly host(loader);
     const Trained on_device = train(loader);
-    // Recorded steps make their batches too: epoch, place and learning rate are not fixed in them.
+    // A recorded step also makes its batch. The epoch, the place in the epoch and the learning rate
+    // must not be fixed in the recording.
     const Trained recorded = train(loader, tested_backends().front()->recording);
     for (const Trained& other : {train(host), recorded}) {
       CHECK(on_device.weights == other.weights);

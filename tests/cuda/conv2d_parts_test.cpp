@@ -1,6 +1,6 @@
-// What our convolutions do around those of a library.
+// The project's own kernels that run before and after the convolutions of a library.
 
-#if defined(SCULPT_CUDA_ON_HOST)  // functions within the backend's library
+#if defined(SCULPT_CUDA_ON_HOST)  // the functions are private to the backend's library
 
 #include "kernels/cuda/conv2d/parts.h"
 #include "kernels/cuda/element.h"

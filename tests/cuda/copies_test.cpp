@@ -1,4 +1,4 @@
-// Copies to the device: of any size, from memory that is gone when copy_in() has returned.
+// Copies to the device have any size, and their source may be freed as soon as copy_in() returns.
 
 #include <cstring>
 #include <numeric>

@@ -1,5 +1,5 @@
-// What the CUDA backend's kernels do for one another: convolutions sum the channels of their output
-// for the batch norm behind them.
+// Convolutions of the CUDA backend sum the channels of their output for the batch norm that
+// follows.
 
 #include <doctest/doctest.h>
 
@@ -27,7 +27,7 @@ NetworkSpec small_network(const std::string& model) {
   return spec;
 }
 
-/// Batch norms of a network, and those that are given sums in training.
+/// Counts the batch norms of a network, and those that receive sums in training.
 struct Counts {
   int all = 0;
   int given = 0;
@@ -52,7 +52,7 @@ void run_step(Network& network, Mode mode) {
 }
 
 #if defined(SCULPT_CUDA_ON_HOST)
-/// Launches of a kernel while body() runs.
+/// Counts the launches of a kernel while body() runs.
 template <class Body>
 size_t launches(const char* kernel, const Body& body) {
   const size_t before = cuda_on_host::launches_of(kernel);

@@ -1,4 +1,4 @@
-// sculpt_bench's times of single kernels, of a network on the device.
+// sculpt_bench measures the time of each kernel of a network on the device.
 
 #include "apps/sculpt_bench/kernel_times.h"
 

@@ -1,4 +1,4 @@
-// What SCULPT_LAUNCH needs besides a kernel, for test programs that have no backend.
+// The functions that SCULPT_LAUNCH calls, for test programs that do not link the backend.
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/device/device_guard.h"

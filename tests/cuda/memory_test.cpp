@@ -1,4 +1,4 @@
-// Memory of the device: full, and given back.
+// The memory of the device runs out, and is given back.
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,7 @@ namespace {
 using namespace sculpt;
 using test::tested_backends;
 
-#if defined(SCULPT_CUDA_ON_HOST)  // a real one cannot be made small
+#if defined(SCULPT_CUDA_ON_HOST)  // the memory of a real device cannot be made small
 
 TEST_CASE("device memory: a full GPU says what needed how much, and what was in use") {
   const kernels::Backend& backend = *tested_backends().front();
@@ -35,7 +35,7 @@ TEST_CASE("device memory: a full GPU says what needed how much, and what was in 
   CHECK(message.find("the program uses ") != std::string::npos);
   CHECK(message.find(" MiB, ") != std::string::npos);
   CHECK(message.find("train.batch") != std::string::npos);
-  // What had been allocated was given back, and smaller networks still fit.
+  // The failed network has given its memory back, and smaller networks still fit.
   CHECK(cuda_on_host::live_allocations() == before);
   Network network(testing::tiny_spec(), backend, 4);
   CHECK(cuda_on_host::live_allocations() > before);

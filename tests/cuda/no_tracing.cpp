@@ -1,4 +1,4 @@
-// In place of kernels/cuda/device/tracing.cpp where there is no CUDA: ranges must nest.
+// Replaces kernels/cuda/device/tracing.cpp on the host layer. It checks that trace ranges nest.
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/device/tracing.h"

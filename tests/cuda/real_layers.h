@@ -59,7 +59,8 @@ inline const char* name_of(ConvPass pass) {
 
 using Floats = std::vector<float>;
 
-/// Uniform in [-1, 1), cut to what a precision multiplies: all kernels have the same factors.
+/// Returns numbers that are uniform in [-1, 1) and truncated to what the precision multiplies, so
+/// that all kernels have the same factors.
 inline Floats random_floats(int64_t count, uint64_t seed, const std::string& precision) {
   const uint32_t kept = precision == "bf16"   ? 0xffff0000u
                         : precision == "tf32" ? 0xffffe000u
@@ -75,7 +76,7 @@ inline Floats random_floats(int64_t count, uint64_t seed, const std::string& pre
   return values;
 }
 
-/// A layer's numbers: activations in NHWC, the weight in the order O, kh, kw, I.
+/// The arrays of a layer: activations in NHWC, the weight in the order O, kh, kw, I.
 struct LayerProblem {
   LayerProblem(const Layer& of, const std::string& in_precision)
       : layer(reduced(of)),
@@ -86,13 +87,13 @@ struct LayerProblem {
         dy(random_floats(layer.batch * shape.out.elements_per_image(), 2, precision)),
         weight(random_floats(shape.weight_count(), 3, precision)) {}
 
-  /// Products of one result, where all of a window lies within the image.
+  /// Returns the number of products in one result whose window lies within the image.
   int64_t length(ConvPass pass) const {
     const int64_t taps = shape.kernel_h * shape.kernel_w;
     if (pass == ConvPass::weight_grad) return layer.batch * shape.out.height * shape.out.width;
     return taps * (pass == ConvPass::forward ? layer.in : layer.out);
   }
-  /// As tables of choices call it.
+  /// Returns the name of the pass in tables of choices.
   std::string name(ConvPass pass) const {
     return fmt::format(
         "{} {} {}x{}x{} to {}x{}x{}, kernel {}x{}, stride {}, padding {}, groups 1, batch {}",

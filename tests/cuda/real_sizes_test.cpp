@@ -22,7 +22,8 @@ using namespace sculpt::kernels::test;
 using namespace sculpt::test;
 using sculpt::Buffer;
 
-// At these sizes no block of ours adds up more products: longer sums are split.
+// No block of the project's kernels adds up more products at these sizes, because longer sums are
+// split.
 constexpr int64_t kLongestChain = 8192;
 
 Buffer to_device(const Backend& backend, const Floats& values, size_t element_bytes) {
@@ -51,7 +52,7 @@ Floats from_device(const Backend& backend, const Buffer& buffer, size_t element_
   return values;
 }
 
-/// The sums that the forward pass leaves for batch norm against those of what it stored.
+/// Compares the sums that the forward pass leaves for batch norm with sums of the stored output.
 void check_channel_sums(const Backend& backend, const ChannelSums& sums, size_t channels,
                         const Floats& y) {
   REQUIRE(sums.chunks > 0);
@@ -81,7 +82,7 @@ void check_channel_sums(const Backend& backend, const ChannelSums& sums, size_t 
   CHECK(worst <= 1);
 }
 
-/// A pass on a GPU, whose arrays have our orders.
+/// Runs a pass on a GPU. The arrays have the orders of LayerProblem.
 Floats run_on_device(const Backend& backend, const LayerProblem& p, ConvPass pass) {
   const Launch launch = make_launch(backend, p.layer.batch);
   const size_t element = backend.activation_bytes;
@@ -199,7 +200,7 @@ Floats run_on_cpu(const LayerProblem& p, ConvPass pass) {
   return result;
 }
 
-/// The result with this index of a pass, in double.
+/// Computes one result of a pass in double.
 double exact_result(const LayerProblem& p, ConvPass pass, int64_t index) {
   const Conv2dShape& s = p.shape;
   double sum = 0;
@@ -247,7 +248,8 @@ double exact_result(const LayerProblem& p, ConvPass pass, int64_t index) {
   return sum;
 }
 
-/// Of our results: activations are stored in bf16, weight gradients in float.
+/// Returns the rounding error of stored results, relative to a result: activations are stored in
+/// bf16, weight gradients in float.
 double rounding_of_results(const std::string& precision, ConvPass pass) {
   return precision == "bf16" && pass != ConvPass::weight_grad ? kBf16Unit : kFloatUnit;
 }
@@ -272,7 +274,7 @@ class Worst {
   double absolute_, relative_;
 };
 
-/// Whether the library, which has been asked for a pass, left it to our kernels.
+/// Returns true if the library refused a pass, so that the project's own kernels ran.
 bool was_refused(const LayerProblem& p, ConvPass pass) {
   const Choices& choices = choices_for_cudnn();
   const auto found = choices.find(p.name(pass));
@@ -280,7 +282,7 @@ bool was_refused(const LayerProblem& p, ConvPass pass) {
   return found->second != Choice::library;
 }
 
-/// Every result against another engine's. Null: the CPU.
+/// Compares every result with that of `library`, or of the CPU if `library` is null.
 void check_all_results(const Floats& results, const Backend* library, const LayerProblem& p,
                        ConvPass pass) {
   Floats expected;
@@ -301,7 +303,7 @@ void check_all_results(const Floats& results, const Backend* library, const Laye
   CHECK(worst.of_bound <= 1);
 }
 
-/// A few results against sums in double.
+/// Compares a few results with sums in double.
 void check_samples(const Floats& results, const LayerProblem& p, ConvPass pass) {
   constexpr uint64_t kSamples = 64;
   Worst worst(sum_error(p.precision, p.length(pass), kLongestChain),
@@ -336,7 +338,7 @@ const Backend* find_backend(const std::string& name) {
   return nullptr;
 }
 
-/// Null where there is none.
+/// Returns null if there is no library.
 const Backend* find_library(const std::string& precision) {
   try {
     return find_backend("cuda-" + precision + "-cudnn");

@@ -12,7 +12,8 @@ using namespace sculpt;
 using namespace sculpt::testing;
 using test::tested_backends;
 
-// Masks, weights and momentum change between the cycles, behind the recorded steps' backs.
+// Masks, weights and momentum change between the cycles, and recorded steps must follow these
+// changes.
 const Plan kPlan = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindStep{1},
                     Cycle{2, 1}, PruneStep{"random", "erk", 0.25},      Cycle{1}};
 

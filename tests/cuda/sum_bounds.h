@@ -1,5 +1,5 @@
 #pragma once
-// How far sums of many products may be from the exact ones.
+// Bounds of the rounding errors of sums of many products.
 //
 // The factors are uniform in [-1, 1), so that a product has mean 0 and standard deviation 1/3, and
 // a sum of n of them is within kDeviations * sqrt(n) / 3 but for one in 10^9. Where n products are
@@ -15,15 +15,15 @@
 
 namespace sculpt::test {
 
-/// What rounding to float and to bf16 may change of a number, relative to it. A little more than
-/// half a unit in the last place: a sum with an error may round to the next number.
+/// The largest relative change when a number is rounded to float and to bf16. It is a little more
+/// than half a unit in the last place, because a sum with an error may round to the next number.
 inline constexpr double kFloatUnit = 1.01 / (1 << 24);
 inline constexpr double kBf16Unit = 1.01 / (1 << 8);
 
 inline constexpr double kDeviations = 6;
 
-/// Additions of a precision. Tensor cores cut sums off instead of rounding them, after they have
-/// cut off each product at the largest one's unit.
+/// Describes the additions of a precision. Tensor cores truncate sums instead of rounding them,
+/// after they have truncated each product to the unit of the largest product.
 struct Additions {
   double unit;
   double depth;

@@ -63,7 +63,8 @@ constexpr size_t kStackBytes = 64 << 10;
 #endif
 constexpr size_t kGuardBytes = 4096;
 
-// Who left, and who is being resumed: read on the other side of a switch.
+// The fiber that left and the fiber that is being resumed. The resumed fiber reads both after the
+// switch.
 Fiber* leaving = nullptr;
 Fiber* arriving = nullptr;
 
@@ -78,8 +79,8 @@ Fiber::Fiber(Entry entry, size_t index) : entry_(entry), host_(false) {
   stack_bottom_ = static_cast<char*>(mapping_) + kGuardBytes;
   stack_size_ = kStackBytes - 192 * (index % 21);  // staggers the frames within 4 KiB
 #if !defined(CUDA_ON_HOST_UCONTEXT)
-  // What cuda_on_host_switch pops: six registers and the entry, above which lies a null return
-  // address. The entry thus finds the stack as after a call: 8 bytes off a multiple of 16.
+  // cuda_on_host_switch pops six registers and the entry. A null return address lies above them.
+  // The entry thus finds the stack as after a call: 8 bytes off a multiple of 16.
   auto** top = reinterpret_cast<void**>(static_cast<char*>(stack_bottom_) + stack_size_);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Fiber::start);

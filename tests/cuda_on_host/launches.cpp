@@ -1,5 +1,6 @@
-// Which kernels a program launched, so that a test can tell what is reached: counted, and written
-// to the file that SCULPT_HOST_LAUNCHES names when the program ends, a line each.
+// Counts the launches of each kernel, so that a test can tell which kernels a program reaches. When
+// the program ends, the counts are written to the file that SCULPT_HOST_LAUNCHES names, one line
+// for each kernel.
 
 #include <cstdio>
 #include <cstdlib>

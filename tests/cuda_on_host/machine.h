@@ -56,7 +56,7 @@ struct Thread {
   uint32_t id;
   Waits waits;
   bool fenced;
-  // What it waits at.
+  // The operation that the thread waits at.
   const char* what;
   const char* file;
   int line;
@@ -71,8 +71,8 @@ struct Warp {
   uint32_t exited;
   uint32_t num_lanes;
   Thread* in_order[32];
-  // For the sanitizer: tokens by mask, alternating from one operation to the next, so that a thread
-  // does not acquire what a faster one releases at the operation after.
+  // Tokens for the sanitizer, by mask. They alternate from one operation to the next, so that a
+  // thread does not acquire what a faster thread releases at the following operation.
   uint32_t turn[4];
   char token[4][2];
 };
@@ -126,7 +126,7 @@ void pause();
 
 // wait.cpp ------------------------------------------------------------------------------------
 
-/// To be called when a thread has exited: others may have waited only for that.
+/// Called when a thread has exited, because other threads may have waited for it.
 void release_those_who_waited_for(const Thread& exited);
 
 // launches.cpp --------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ inline std::vector<NamedOrder> all_orders() {
 #endif
 }
 
-/// In how many orders run() returns true.
+/// Counts the orders in which run() returns true.
 template <class Run>
 int count_orders(Run run) {
   int count = 0;

@@ -114,7 +114,8 @@ __global__ void radix_histogram(const uint32_t* keys, int n, int shift, unsigned
   }
 }
 
-/// How a warp brings its operands to mma: by rows, or by columns through the transposing ldmatrix.
+/// The way in which a warp loads the operands of mma: by rows, or by columns with the transposing
+/// ldmatrix.
 enum class Storage { kRowMajor, kColumnMajor };
 
 /// c = a b, 16 x k times k x 8 in bf16, by one warp; k is a multiple of 16. a and b are stored as

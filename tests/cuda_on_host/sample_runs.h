@@ -16,7 +16,7 @@ class DeviceArray {
     cudaMalloc(&data_, size_ * sizeof(T));
     cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice);
   }
-  /// With what cudaMalloc leaves in it.
+  /// Memory with the contents that cudaMalloc leaves.
   explicit DeviceArray(size_t size) : size_(size) { cudaMalloc(&data_, size_ * sizeof(T)); }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;

@@ -18,14 +18,14 @@ void set_running(Thread* thread) {
   threadIdx = thread->index;
 }
 
-// Continues `next` on its fiber, or on one that it gets.
+// Continues `next` on its fiber. A thread without a fiber gets one.
 void resume(Fiber& from, Thread* next) {
   if (next->fiber == nullptr) next->fiber = machine.idle[--machine.num_idle];
   set_running(next);
   if (next->fiber != &from) from.switch_to(*next->fiber);
 }
 
-// What a fiber does: runs one thread after another, as long as there are any that have not started.
+// The body of a fiber: it runs one thread after another until every thread has started.
 void run_fiber(Fiber& self) {
   for (;;) {
     acquire(&machine.start_token);

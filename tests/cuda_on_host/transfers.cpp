@@ -72,7 +72,7 @@ class Transfers {
     under_way_.emplace(transfer.number, std::move(transfer));
   }
 
-  /// Those up to number `last` that the condition picks.
+  /// Takes the transfers up to number `last` for which the condition is true.
   template <class Condition>
   void finish(uint64_t last, const Condition& condition) {
     for (auto t = under_way_.begin(); t != under_way_.end() && t->first <= last;) {
@@ -82,13 +82,14 @@ class Transfers {
     }
   }
 
-  /// The streams' next copy uses this memory of the host: those before it are done by then.
+  /// Records that the next copy of the stream uses this memory of the host. Earlier copies of the
+  /// stream are finished by then.
   void finish_earlier_uses(const void* host, size_t bytes, cudaStream_t stream) {
     for (const uint64_t number : uses_of(host, bytes))
       if (const auto t = under_way_.find(number); t->second.stream == stream) finish(t);
   }
 
-  /// Numbers of the transfers that use this memory of the host.
+  /// Returns the numbers of the transfers that use this memory of the host.
   std::vector<uint64_t> uses_of(const void* host, size_t bytes) const {
     const auto* begin = static_cast<const unsigned char*>(host);
     std::vector<uint64_t> numbers;
@@ -195,7 +196,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind)
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   if (cuda_on_host::is_captured("cudaMemcpyAsync", stream)) {
-    // A device would read or write the host's memory at every launch, which nobody means.
+    // A captured copy would read or write the host's memory at every launch of the graph, so it is
+    // refused.
     if (kind != cudaMemcpyDeviceToDevice && cuda_on_host::spoils_capture())
       return remember(cudaErrorStreamCaptureUnsupported);
     cuda_on_host::capture([=] { cudaMemcpy(to, from, bytes, kind); });

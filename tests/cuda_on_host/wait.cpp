@@ -6,7 +6,7 @@
 namespace cuda_on_host {
 namespace {
 
-// If all threads of the block that have not exited are at the barrier, lets them go.
+// Releases the barrier if all threads of the block that have not exited have reached it.
 void try_release_block() {
   if (machine.barrier.arrived + machine.num_exited != machine.num_threads) return;
   const Thread* first = nullptr;
@@ -33,9 +33,9 @@ bool contains(uint32_t mask, const Thread& thread) {
   return (mask >> (thread.id % 32) & 1) != 0;
 }
 
-// If all lanes of the mask that `like` waits with are at the same operation, performs it and lets
-// them go. A lane may be at another operation, with a mask that shares lanes with this one: then
-// this one has to wait for that.
+// Performs an operation of a warp and releases its lanes if all lanes of the mask of `like` have
+// reached the operation. A lane may be at another operation whose mask shares lanes with this one.
+// This operation then waits for the other one.
 void try_release_warp(Warp& warp, const Thread& like) {
   const uint32_t mask = like.mask & ~warp.exited;
   if ((warp.waiting & mask) != mask) return;

@@ -1,6 +1,6 @@
-// What cuDNN proposes for GPUs that this machine need not have: it plans for a description of one.
-// Shows that it understands our descriptions and can keep the promises of kernels/conv2d.h; that
-// its results are right, tools/gpu_check shows on a GPU.
+// cuDNN plans for the description of a GPU, which this machine need not have. The tests show that
+// cuDNN understands the descriptions of layers and can keep the promises of kernels/conv2d.h.
+// tools/gpu_check checks its results on a GPU.
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
@@ -56,7 +56,7 @@ Conv2dShape shape_of(const Layer& l) {
   return s;
 }
 
-/// Of ResNet-20, ResNet-18 for 224 pixels, groups, and odd ones.
+/// Layers of ResNet-20, of ResNet-18 for 224 pixels, with groups, and of odd sizes.
 const Layer kLayers[] = {{128, 3, 32, 32, 16, 3, 3, 1, 1},  {128, 16, 32, 32, 16, 3, 3, 1, 1},
                          {128, 16, 32, 32, 32, 3, 3, 2, 1}, {128, 16, 32, 32, 32, 1, 1, 2, 0},
                          {80, 64, 8, 8, 64, 3, 3, 1, 1},    {32, 3, 224, 224, 64, 7, 7, 2, 3},
@@ -107,7 +107,7 @@ TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and pr
 
 TEST_CASE("cuDNN keeps to the workspace it is given") {
   const Descriptor device = device_from_json(json_of(kGpus[1]));
-  // Its first choice for a weight gradient of few channels takes megabytes.
+  // The first choice of cuDNN for the weight gradient of few channels takes megabytes of workspace.
   const cuda::LibraryProblem problem = {Precision::tf32, ConvPass::weight_grad,
                                         shape_of(kLayers[1]), 128};
   std::string why_not;

@@ -1,5 +1,5 @@
-// The calls of cuBLAS that kernels/cudnn makes, on host memory: column-major matrices in plain
-// loops. Refuses what cuBLAS documents as unsupported.
+// Replaces the functions of cuBLAS that kernels/cudnn calls. They multiply column-major matrices in
+// host memory by plain loops, and refuse what cuBLAS documents as unsupported.
 
 #include <cublas_v2.h>
 
@@ -52,7 +52,7 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t mode) {
              ? CUBLAS_STATUS_SUCCESS
              : CUBLAS_STATUS_INVALID_VALUE;
 }
-/// Forgets the workspace, as the real one does.
+/// Forgets the workspace, as cuBLAS does.
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t) {
   handle->has_workspace = false;
   return CUBLAS_STATUS_SUCCESS;

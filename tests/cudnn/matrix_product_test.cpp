@@ -1,5 +1,5 @@
-// The matrix products that cuBLAS is asked for, against loops over NHWC activations and OI weights.
-// fake_cublas.cpp takes its place: this needs no GPU.
+// Compares the matrix products that the project requests from cuBLAS with loops over NHWC
+// activations and OI weights. fake_cublas.cpp replaces cuBLAS, so the tests need no GPU.
 
 #include <cmath>
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ using cuda::to_float;
 
 using Numbers = std::vector<double>;
 
-/// Small whole numbers: exact in bf16, sums exact in float.
+/// Returns small whole numbers. They are exact in bf16, and their sums are exact in float.
 Numbers numbers(int64_t count, int seed) {
   Numbers values;
   for (int64_t i = 0; i < count; ++i)
@@ -85,7 +85,7 @@ Numbers run(const cuda::LibraryProblem& problem, const Numbers& activation, cons
   return loaded(out);
 }
 
-/// In the element types of the precision; the weight gradient is float.
+/// Runs a pass in the element types of the precision. The weight gradient is float.
 Numbers run_precision(const cuda::LibraryProblem& problem, const Numbers& activation,
                       const Numbers& other, const Numbers& before) {
   if (problem.precision != Precision::bf16)

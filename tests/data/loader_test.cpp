@@ -59,7 +59,7 @@ TEST_CASE("loader: drop_last leaves out the last batch, and other images in each
     CHECK(batches(loader, epoch) == expected);
   }
   CHECK(left_out.size() == 3);
-  // Nothing is left out where nothing is short.
+  // No image is left out if all batches are whole.
   CHECK(Loader(subset, {113, 3, true, {}, true}).steps_per_epoch() == 1);
 }
 
@@ -122,7 +122,7 @@ TEST_CASE("loader: a start inside an epoch continues the same stream, byte for b
       const auto rest = batches(*loader, 2, step);
       CHECK(rest == std::vector<Copy>(reference.begin() + step, reference.end()));
     }
-    // Leave an epoch in the middle, with batches prepared, before the next turn.
+    // The loader leaves an epoch in the middle, with batches prepared, before the next turn.
     used.start_epoch(step, 1);
     CHECK(used.next().count == 9);
   }

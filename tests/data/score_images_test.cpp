@@ -35,7 +35,7 @@ TEST_CASE("score images: the advice names what can help in this config, and noth
     CHECK(advice(options, 10) == "raise data.train_limit or " + lower);
     CHECK(advice(options, 50) == lower);
     options.val_split = 0.7;
-    // The limit of 50 is in the way, too.
+    // The limit of 50 images is too low, too.
     CHECK(advice(options, 10) == "lower data.val_split and raise data.train_limit or " + lower);
     options.train_limit = 9;  // not one image of each class: a lower setting does not help
     CHECK(advice(options, 10) == "lower data.val_split and raise data.train_limit");

@@ -94,7 +94,8 @@ TEST_CASE("split: every epoch is another permutation, fixed by the seed") {
   CHECK(epoch_order(0, 1, 1).empty());
   CHECK(epoch_order(1, 1, 1) == std::vector<int32_t>{0});
 
-  // Where element 0 lands is uniform: 3000 epochs into 10 places, chi-square with 9 degrees.
+  // The place of element 0 is uniform. The test counts 10 places in 3000 epochs: chi-square with 9
+  // degrees of freedom.
   std::vector<double> place(10);
   for (int64_t epoch = 0; epoch < 3000; ++epoch) {
     const auto o = epoch_order(10, 7, epoch);

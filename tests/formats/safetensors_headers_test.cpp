@@ -59,7 +59,8 @@ std::vector<std::byte> content_of(const Json& test) {
   return content;
 }
 
-/// The tensors of a file as the corpus has them; nothing if it is refused, and why.
+/// Returns the tensors of a file in the form of the corpus. If the file is refused, returns nothing
+/// and sets the reason.
 std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& why) {
   const std::map<Dtype, std::string> names = {
       {Dtype::u8, "U8"},     {Dtype::i32, "I32"}, {Dtype::i64, "I64"}, {Dtype::f16, "F16"},
@@ -78,7 +79,7 @@ std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& wh
   }
 }
 
-/// Does this program have the types and the range of sizes of these tensors?
+/// Returns true if the program supports the types and sizes of these tensors.
 bool supported(const Json& tensors) {
   const std::set<std::string> types = {"U8", "I32", "I64", "F16", "BF16", "F32", "F64"};
   for (const Json& tensor : tensors) {

@@ -128,7 +128,7 @@ TEST_CASE("safetensors: several changed bytes and garbage end in an error, never
   for (int round = 0; round < 3000; ++round) {
     auto changed = content;
     const uint64_t changes = 1 + random.below(draw++, 12);
-    // Mostly in the header, where structure is.
+    // Most changes are in the header, which has structure.
     for (uint64_t c = 0; c < changes; ++c) {
       const uint64_t place = random.below(draw++, round % 3 ? 300 : content.size());
       changed[place] = static_cast<std::byte>(random.below(draw++, 256));
@@ -136,7 +136,7 @@ TEST_CASE("safetensors: several changed bytes and garbage end in an error, never
     if (changed == content) continue;
     CAPTURE(round);
     CHECK_FALSE(error_of_parsing(changed, true).empty());
-    // Without a checksum it may be readable, but every tensor must lie inside the file.
+    // A file without a checksum may be readable, but every tensor must lie inside the file.
     try {
       const File file = File::parse("f", changed, false);
       for (const Tensor& t : file.tensors()) {

@@ -1,4 +1,5 @@
-// Batch norm a few rows of a block of images at a time, in any order: the bits of the whole batch.
+// Batch norm runs on a few rows of a block of images at a time, in any order, and gives the bits of
+// the whole batch.
 
 #include <algorithm>
 #include <initializer_list>
@@ -28,7 +29,8 @@ Activation make_gradient(const Backend& backend, const Case& c, const Launch& la
   return {backend, c.shape, launch, before, 0.0};
 }
 
-/// copies: written as well, and the residual's gradient around the cache.
+/// If `copies` is true, the kernels also write copies, and they write the residual's gradient with
+/// stores that bypass the cache.
 void check_blocks(const Backend& backend, const Case& c, const Mode& mode, bool copies) {
   const BatchNormBlockKernels& kernels = backend.batch_norm.on_blocks;
   BatchNormOptions options;
@@ -58,8 +60,8 @@ void check_blocks(const Backend& backend, const Case& c, const Mode& mode, bool 
   const auto forget_sums = [&] {
     std::ranges::fill(partials, std::numeric_limits<double>::quiet_NaN());
   };
-  // The last block first, its rows in any order: none may depend on others. What a call writes of
-  // `outputs` (null: none) are its rows only.
+  // The last block runs first, and its rows run in any order, because no row may depend on another.
+  // A call must write only its own rows of `outputs`, which may be null.
   const auto for_each_part = [&](uint64_t seed, std::initializer_list<const Activation*> outputs,
                                  const auto& body) {
     int64_t written = 0;
@@ -189,7 +191,7 @@ TEST_CASE("batch norm: rows of a block at a time, the bits of the whole batch" *
         mode.relu = variant & 1;
         mode.with_residual = variant & 2;
         mode.write_dx = kWrites[variant / 8];
-        // With copies it is streamed, which overwrites.
+        // A gradient with a copy is streamed, and a streamed gradient is overwritten.
         mode.write_dresidual = copies ? GradWrite::overwrite : mode.write_dx;
         CAPTURE(backend->name);
         CAPTURE(c.name());

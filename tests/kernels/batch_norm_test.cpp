@@ -1,5 +1,6 @@
-// Batch norm: forward passes against plain formulas, the reference's backward passes against finite
-// differences of those, the CPU's backward passes against the reference's.
+// Forward passes of batch norm are compared with plain formulas. Backward passes of the reference
+// are compared with finite differences of the formulas, and those of other backends with the
+// reference.
 
 #include <cmath>
 
@@ -29,7 +30,7 @@ Moments naive_moments(const Case& c, const Values& x) {
   return m;
 }
 
-/// Before ReLU.
+/// Computes the normalised value before ReLU.
 Values naive_normalise(const Case& c, const Inputs& in, const Moments& m, bool with_residual,
                        double eps) {
   Values z(in.x.size());
@@ -99,7 +100,8 @@ TEST_CASE("batch norm: variance is accurate far from zero") {
         const double var = 1 / (out.inv_std.get(k) * out.inv_std.get(k));
         CHECK(var == doctest::Approx(m.var[k]).epsilon(1e-5));
       }
-      // The mean is stored as a float: half a unit in its last place is all that y may be off.
+      // The mean is stored as a float, so y may differ by half a unit in the last place of the
+      // mean.
       CHECK(max_error(out.y.nchw(), naive_normalise(c, in, m, false, options.eps)) <
             std::max(3e-4, tolerance(*backend, 3e-4)));
     }
@@ -107,7 +109,8 @@ TEST_CASE("batch norm: variance is accurate far from zero") {
 }
 
 TEST_CASE("batch norm: statistics of given sums" * needs_gpu()) {
-  // Sums of something else than x: they must be what is used, in whatever chunks they come.
+  // The given sums are those of another array than x. Batch norm must use them, however many chunks
+  // they have.
   const Case c{37, {17, 5, 3, 0}};
   const Inputs in = make_inputs(c, 26), other = make_inputs(c, 27, -40.0, 0.5);
   const Moments m = naive_moments(c, other.x);

@@ -45,7 +45,7 @@ void put(const fs::path& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
-/// Everything in a folder but the lock.
+/// Returns the names of all files in a folder except the lock.
 std::vector<std::string> files_in(const fs::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder))
@@ -53,7 +53,7 @@ std::vector<std::string> files_in(const fs::path& folder) {
   return names;
 }
 
-/// A variable of the environment, for a scope.
+/// Sets a variable of the environment for a scope.
 class Variable {
  public:
   Variable(const char* name, const std::string& value) : name_(name) {
@@ -177,7 +177,7 @@ TEST_CASE("choices: damaged lines cost their choice and one warning") {
     file.add("bad", kNativeWins);
     REQUIRE(warnings.texts.size() == 1);
     CHECK(contains(warnings.texts[0], path.string() + ": 1 unreadable line"));
-    // Written again without them.
+    // The file is written again without the damaged lines.
     Warnings none;
     CHECK(ChoiceFile(path, "m", none.sink()).find("bad") == Choice::native);
     CHECK(none.texts.empty());

@@ -1,5 +1,5 @@
 #pragma once
-// Convolutions to be tested, and what they are by definition.
+// Cases of convolutions, and the definition of a convolution.
 
 #include <fmt/format.h>
 
@@ -61,7 +61,7 @@ void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
               }
 }
 
-/// An activation whose halo is zero, as convolutions find it.
+/// Returns an activation whose halo is zero, as convolutions expect it.
 inline Activation make_activation(const Backend& backend, const ActivationShape& shape,
                                   const Launch& launch, const Values& nchw, double padded) {
   Activation activation(backend, shape, launch, nchw, padded);

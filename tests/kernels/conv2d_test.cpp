@@ -115,7 +115,8 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   CHECK(relative_error(dbias.values(), with_bias ? expected_bias : p.bias) < allowed);
 }
 
-/// Bytes of the sums that forward() offers; 0 if it has none for this shape.
+/// Returns the bytes of the sums that forward() can leave, or 0 if it cannot leave sums for this
+/// shape.
 size_t output_sums_bytes(const Backend& backend, const Problem& p) {
   return backend.conv2d.output_sums_bytes == nullptr
              ? 0
@@ -127,7 +128,7 @@ struct Moments {
   Values mean, variance;
 };
 
-/// What batch norm makes of sums over `count` elements of a channel.
+/// Computes mean and variance from sums over `count` elements of a channel, as batch norm does.
 Moments moments_of(const Values& partials, int64_t channels, int64_t chunks, double count) {
   Moments m;
   for (int64_t c = 0; c < channels; ++c) {
@@ -155,7 +156,7 @@ Moments naive_moments(const Values& y, const ActivationShape& shape, double coun
   return m;
 }
 
-/// A forward pass that was asked for sums, or not.
+/// The results of a forward pass with or without a request for sums.
 struct Forward {
   Values y, partials;
   int64_t chunks = 0;
@@ -183,7 +184,8 @@ Forward run_forward(const Backend& backend, const Problem& p, bool with_bias, bo
   return {y.nchw(), partials.values(), sums.chunks};
 }
 
-/// Sums of the stored output, to 1e-5 of the variance however far the mean.
+/// Checks the sums against the stored output. The error of the variance must be below 1e-5 of the
+/// variance, however large the mean is.
 void check_output_sums(const Backend& backend, const Problem& p, bool with_bias) {
   const Forward out = run_forward(backend, p, with_bias, true);
   const int64_t used = 2 * p.shape.out.channels * out.chunks;
@@ -312,7 +314,7 @@ TEST_CASE("conv2d: random shapes") {
   }
 }
 
-// Shapes that fill each of a GPU's tiles, with ends that do not.
+// These shapes fill each of a GPU's tiles and end in partly filled tiles.
 const Case kTileCases[] = {
     {9, 8, 6, 5, 16, 3, 3, 1, 1},      {9, 16, 6, 5, 24, 1, 1, 1, 0},
     {5, 8, 7, 5, 40, 3, 3, 2, 1},      {7, 3, 6, 5, 70, 3, 3, 1, 1},

@@ -1,4 +1,4 @@
-// What becomes of a library of convolutions that is missing, too old, or does not start.
+// The program reports a library of convolutions that is missing, too old, or does not start.
 
 #include "kernels/device/conv_library.h"
 

@@ -1,7 +1,8 @@
 #pragma once
-// Moving plain NCHW numbers into and out of a backend's activation layout, with a frame (halo,
-// guard, and words beyond both ends) of NaN: a kernel that reads the frame poisons its result, one
-// that writes it is caught by frame_intact(). For kernels that never need the halo's zeros.
+// Moves plain NCHW numbers into and out of a backend's activation layout. The frame of an
+// activation (halo, guard, and words beyond both ends) holds NaN: a kernel that reads the frame
+// poisons its result, and frame_intact() finds a kernel that writes it. For kernels that read the
+// halo, zero_frame() fills the frame with zeros instead.
 
 #include <algorithm>
 #include <cmath>
@@ -136,14 +137,15 @@ class Activation {
     return values;
   }
 
-  /// Of an output: how many of nchw() were written.
+  /// Counts the elements of an output that were written.
   int64_t written() const {
     int64_t count = 0;
     for_each_pixel(batch_, [&](int64_t, size_t i) { count += cells_.get(i) != kUnwritten; });
     return count;
   }
 
-  /// Nothing but pixels was written (NaN compares unequal to all that kernels write).
+  /// Returns true if only pixels were written. NaN compares unequal to everything that kernels
+  /// write.
   bool frame_intact() const {
     Values cells = cells_.values();
     for_each_pixel(padded_batch(), [&](int64_t, size_t i) { cells[i] = std::nan(""); });
@@ -255,7 +257,7 @@ inline Array packed_weight(const Backend& backend, const Values& weight, int64_t
   return {backend, backend.compute_weight_bytes, packed};
 }
 
-/// a + b where accumulating, b where overwriting.
+/// Returns before + gradient if `write` accumulates, or else gradient.
 inline Values written(const Values& before, const Values& gradient, GradWrite write) {
   Values result = gradient;
   if (write == GradWrite::accumulate)

@@ -1,5 +1,5 @@
-// Pooling: forward against plain loops; backward of the reference against finite differences, of
-// the CPU backends against the reference.
+// Forward passes of pooling are compared with plain loops. Backward passes of the reference are
+// compared with finite differences, and those of other backends with the reference.
 
 #include <cmath>
 #include <fmt/format.h>
@@ -201,7 +201,7 @@ Values run_select(const Backend& backend, const Case& c, const Values& in, const
   return y.nchw();
 }
 
-/// Strictly larger keys win, so the first of equal ones does; a NaN is larger than any number.
+/// A strictly larger key wins, so the first of equal keys does. NaN is larger than any number.
 Values naive_select(const Case& c, const Values& x, const Values& keys) {
   Values y(static_cast<size_t>(c.out_count())), best(y.size());
   std::vector<bool> seen(y.size());
@@ -229,7 +229,7 @@ TEST_CASE("pooling: max_select takes from one input what another one decides") {
       CAPTURE(backend->name);
       CAPTURE(c.name());
       CHECK(run_select(*backend, c, x, keys) == naive_select(c, x, keys));
-      // By itself it is max pooling.
+      // A pass whose pattern comes from its own input is max pooling.
       CHECK(run_select(*backend, c, x, x) == run_forward(*backend, c, Kind::max, x));
     }
   }

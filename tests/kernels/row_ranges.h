@@ -1,5 +1,5 @@
 #pragma once
-// Cutting planes into ranges of rows, for kernels that run on part of a plane.
+// Cuts planes into ranges of rows, for kernels that run on part of a plane.
 
 #include <algorithm>
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace sculpt::kernels::test {
 
-/// All rows from the top, in ranges of one to three bands, and in one range only if they are one
-/// band.
+/// Returns all rows from the top in ranges of one to three bands. There is only one range if all
+/// rows are one band.
 inline std::vector<RowRange> row_ranges(const ActivationShape& shape, uint64_t seed) {
   std::vector<RowRange> ranges;
   for (int64_t row = 0; row < shape.height;) {
@@ -24,7 +24,7 @@ inline std::vector<RowRange> row_ranges(const ActivationShape& shape, uint64_t s
   return ranges;
 }
 
-/// The same in another order.
+/// Returns the same ranges in another order.
 inline std::vector<RowRange> shuffled_row_ranges(const ActivationShape& shape, uint64_t seed) {
   std::vector<RowRange> ranges = row_ranges(shape, seed);
   std::ranges::sort(ranges, {}, [&](const RowRange& rows) {

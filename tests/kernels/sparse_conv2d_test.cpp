@@ -17,7 +17,7 @@ using namespace sculpt::kernels::test;
 
 /// Sums of a few thousand products of numbers in [-1, 1] in float.
 constexpr double kTolerance = 2e-5;
-/// What masked weights' gradients are set to before, and must be after.
+/// The gradients of masked weights have this value before and after a pass.
 constexpr double kUntouched = 77;
 
 std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
@@ -154,7 +154,8 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   CHECK(touched == 0);
 }
 
-/// The passes block by block, the last one first, and a few rows at a time, against whole batches.
+/// Compares passes on blocks, the last block first and a few rows at a time, with passes on whole
+/// batches.
 void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   const SparseConv2dBlockKernels& kernels = backend.sparse_conv2d.on_blocks;
   const Launch launch = make_launch(backend, p.batch);
@@ -193,7 +194,7 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
       written += part.batch * p.shape.out.channels * rows.count() * p.shape.out.width;
       CHECK(y.written() == written);
     }
-    // Of dx: at bands, whether or not those are whole strides.
+    // Ranges of rows of dx end at bands, whether or not the bands are whole strides.
     for (const RowRange& rows : shuffled_row_ranges(p.shape.in, seed + 100))
       kernels.input_grad({.dx = at(dx, p.shape.in),
                           .write = write,
@@ -201,7 +202,8 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
                           .weight = values.data(),
                           .launch = part},
                          p.conv, rows);
-    // From the top, as sums depend on their order: then they are those of all rows at once.
+    // The rows run from the top, because sums depend on their order. The sums are then those of all
+    // rows at once.
     for (const RowRange& rows : row_ranges(p.shape.out, seed + 200))
       kernels.weight_grad({.dweight = partial(b % 2),
                            .dy = at(dy, p.shape.out),
@@ -293,7 +295,7 @@ TEST_CASE("sparse conv2d: odd sizes, groups, kernels larger and smaller than the
     check_all(c, 0.4);
 }
 
-/// Whether partial gradients hold more than one number for each kept weight.
+/// Returns true if partial gradients have more than one number for each kept weight.
 bool keeps_lanes(const Backend& backend, const SparsePattern& conv) {
   return backend.sparse_conv2d.on_blocks.partial_bytes(conv) >
          2 * static_cast<size_t>(conv.kept()) * sizeof(float);

@@ -14,7 +14,7 @@ namespace {
 using namespace sculpt::kernels;
 using namespace sculpt::kernels::test;
 
-/// Standard normal, rounded to float (Box-Muller).
+/// Returns standard normal numbers, rounded to float (Box-Muller).
 Values normal_values(int64_t count, uint64_t seed) {
   Values values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
@@ -66,8 +66,8 @@ Values sum_of(const Values& a, const Values& b) {
   return sum;
 }
 
-/// The two bounds of winograd.h. Results may be sums with what was there before; errors are held
-/// against `computed`, what the pass adds.
+/// Checks the two bounds of winograd.h. A result may include what was there before. Errors are
+/// compared with `computed`, which is what the pass adds.
 void check_errors(const Values& actual, const Values& expected, const Values& computed) {
   REQUIRE(actual.size() == expected.size());
   double error = 0, norm = 0, worst = 0;

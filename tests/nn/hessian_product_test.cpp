@@ -1,5 +1,5 @@
-// The product with the Hessian: against differences of gradients in double, whose steps are too
-// short to change an activation pattern.
+// The product with the Hessian is compared with differences of gradients in double. The steps are
+// too short to change an activation pattern.
 
 #include "engine/nn/hessian_product.h"
 
@@ -22,8 +22,8 @@ namespace {
 
 constexpr int64_t kMaxBatch = 4;
 
-/// Everything that has a kink or a gate: ReLUs alone, behind batch norm and behind a sum, windows
-/// of max pooling that overlap, dropout.
+/// A network with every op that has a kink or a gate: ReLU alone, behind batch norm and behind a
+/// sum, max pooling with windows that overlap, and dropout.
 NetworkSpec kinked_spec() {
   NetworkSpec spec = tiny_spec();
   spec.model = [](Builder& b, Value x) {
@@ -51,7 +51,7 @@ void mask_some(ParameterArena& arena, uint64_t seed) {
   arena.apply_masks();
 }
 
-/// Random numbers, for masked weights too.
+/// Returns random numbers, for masked weights, too.
 std::vector<double> random_direction(int64_t count, uint64_t seed) {
   const RandomStream random(seed, Purpose::test, 78);
   std::vector<double> values(static_cast<size_t>(count));
@@ -105,7 +105,7 @@ std::vector<double> difference_quotient(const MeanLoss& loss, const std::vector<
   return ends[0];
 }
 
-/// All that a network remembers, as bytes.
+/// Returns the whole state of a network as bytes.
 std::vector<std::byte> memory_of(Network& network) {
   ParameterArena& arena = network.parameters();
   std::vector<std::byte> all;
@@ -147,7 +147,8 @@ TEST_CASE(
     for (size_t i = 0; i < mask.size(); ++i)
       if (!mask[i]) REQUIRE(actual[i] == 0);
 
-    // In float, with a step that crosses kinks. A plain difference of that length shows them.
+    // The product in float uses a step that crosses kinks. A plain difference with a step of that
+    // length is wrong.
     const double length = std::sqrt(static_cast<double>(direction.size()));
     double weight_norm = 0;
     for (const double w : network.parameters().weights<double>())
@@ -265,7 +266,7 @@ TEST_CASE("hessian product: an error while the weights are away puts them back")
   CHECK_THROWS_WITH_AS(product(loss, direction), doctest::Contains("nan"), Error);
   CHECK(memory_of(network) == before);
 
-  // Forward passes of a piece: where the patterns are recorded, and on both sides of it.
+  // A piece takes three forward passes: one that records the patterns, and one on each side of it.
   direction[5] = 1;
   const auto expected = product(loss, direction);
   for (const int pass : {1, 2, 3, 5, 6}) {

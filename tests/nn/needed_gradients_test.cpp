@@ -1,5 +1,5 @@
-// Only what a parameter lies below has a gradient: whatever stands between the images and the first
-// layer with a weight.
+// A value has a gradient only if it depends on a parameter, whatever ops stand between the images
+// and the first layer with a weight.
 
 #include <cmath>
 #include <doctest/doctest.h>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kBatch = 6;
 
-/// What stands before the first weight. Notes the values that need no gradient.
+/// Records the ops before the first weight and notes the values that need no gradient.
 struct Front {
   const char* name;
   std::function<Value(Builder&, Value images, std::vector<Value>& unneeded)> record;
@@ -117,7 +117,7 @@ TEST_CASE("needed gradients: nothing is computed or stored for values without a 
     const auto g = reference.parameters().gradients<double>();
     const std::vector<double> expected(g.begin(), g.end());
 
-    // The reference against differences of its own loss.
+    // The gradients of the reference are compared with differences of its loss.
     const auto weights = reference.parameters().weights<double>();
     for (size_t i = 0; i < weights.size(); i += std::max<size_t>(1, weights.size() / 40)) {
       const double w = weights[i], h = 1e-6;

@@ -72,7 +72,7 @@ TEST_CASE("network: a short batch gives the same as a network of that size") {
   const Images full(64);
   for (Network* network : {&large, &exact})
     network->initialise(9);
-  // Leaves other images behind in the lanes that the short batch does not use.
+  // This batch leaves other images in the lanes that the short batch does not use.
   large.load(full.first(64), kNormalization);
   large.forward(Mode::train);
   large.backward();

@@ -1,4 +1,4 @@
-// Networks whose layers skip masked weights against the same networks on dense kernels.
+// Networks whose layers skip masked weights are compared with the same networks on dense kernels.
 
 #include <algorithm>
 #include <cmath>
@@ -37,7 +37,7 @@ class Training : public testing::NoiseNetwork {
   /// Runs whole nodes one after the other, as a profile does, and never blocks of images.
   void run_node_by_node(bool on = true) { network_.graph().set_profiling(on); }
 
-  /// Rounding errors grow from step to step: this starts again from where `other` is.
+  /// Copies the state of `other`, because rounding errors grow from step to step.
   void join(Training& other) {
     std::ranges::copy(other.parameters().weights(), parameters().weights().begin());
     std::ranges::copy(other.parameters().momentum(), parameters().momentum().begin());
@@ -57,7 +57,7 @@ class Training : public testing::NoiseNetwork {
     return std::sqrt(difference / norm);
   }
 
-  /// The same network in double, after a forward and a backward pass.
+  /// Returns the same network in double, after a forward and a backward pass.
   std::unique_ptr<Network> in_double() {
     auto twin = network_.rebuild(kernels::reference_backend(), batch_);
     load(*twin);
@@ -81,7 +81,7 @@ class Training : public testing::NoiseNetwork {
     return std::sqrt(difference / norm);
   }
 
-  /// Of all passes that were measured.
+  /// Returns the choices of all passes that were measured.
   std::multiset<kernels::Choice> choices(kernels::Chooser& chooser) {
     network_.graph().replay().chooser = &chooser;
     network_.graph().follow_masks();
@@ -121,7 +121,7 @@ class Training : public testing::NoiseNetwork {
     return std::ranges::equal(parameters().weights(), other.parameters().weights());
   }
 
-  /// Global magnitude.
+  /// Prunes by magnitude over the whole network and returns the mask.
   std::vector<uint8_t> prune_to(double density) {
     prune({network_, 1, {}, {}, {}}, {"magnitude", "global", density});
     const auto mask = std::as_const(parameters()).masks();
@@ -139,13 +139,14 @@ class Training : public testing::NoiseNetwork {
         std::ranges::fill(ParameterArena::slice(parameters().masks(), p), uint8_t{1});
   }
 
-  /// Of the batch, in this mode.
+  /// Returns the loss of the batch in this mode.
   double loss(Mode mode) {
     load(network_);
     return network_.forward(mode).loss;
   }
 
-  /// The loss before the step. Expanding: all arenas are dense before each of its three parts.
+  /// Runs a step and returns the loss before it. If `expanding` is true, all arenas become dense
+  /// before each of the three parts of the step.
   double step(double lr = 0.02, bool expanding = false) {
     const auto expand = [&] {
       if (!expanding) return;
@@ -195,7 +196,7 @@ TEST_CASE("sparse layers: losses and gradients of dense kernels, through changes
   }
 }
 
-// At weights that training has reached, where gradients are more sensitive than at the start.
+// Training changes the weights first, because gradients are then more sensitive than at the start.
 TEST_CASE("sparse layers: gradients are as near to sums in double as those of dense kernels") {
   Training dense(SparseKernels::off), sparse(SparseKernels::on);
   for (Training* training : {&dense, &sparse})
@@ -211,9 +212,9 @@ TEST_CASE("sparse layers: gradients are as near to sums in double as those of de
   }
 }
 
-// Biases of norms of 1 keep most activations off the kink of ReLU, and the rate is small: training
-// is chaotic otherwise, and dense kernels alone part by percents within these steps if all weights
-// are moved by one rounding.
+// Biases of 1 in batch norm keep most activations away from the kink of ReLU, and the learning rate
+// is small. Training is chaotic otherwise: with dense kernels alone, losses differ by percents
+// within these steps if all weights move by one rounding error.
 TEST_CASE("sparse layers: losses of 100 steps, and then the same masks") {
   for (const std::string model : {"resnet20", "lenet"}) {
     CAPTURE(model);
@@ -230,7 +231,7 @@ TEST_CASE("sparse layers: losses of 100 steps, and then the same masks") {
   }
 }
 
-/// Sets it back.
+/// Sets the number of threads for a scope.
 struct ThreadCount {
   explicit ThreadCount(int count) : before(thread_count()) { set_thread_count(count); }
   ~ThreadCount() { set_thread_count(before); }
@@ -253,8 +254,8 @@ struct Model {
 Training on_blocks(const Model& model) {
   return Training(SparseKernels::on, model.name, {}, kFourBlocks, model.width, model.pixels);
 }
-// Of 32 x 32 pixels, activations are large enough to be copied around the cache, and for several
-// rounds of rows.
+// Activations of 32 x 32 pixels are large enough to be copied to memory past the cache, and to run
+// in several rounds of rows.
 const Model kModels[] = {{"resnet20", 0.25, 16},
                          {"resnet20", 0.5, 32},
                          {"resnet50", 0.125, 16},
@@ -263,8 +264,7 @@ const Model kModels[] = {{"resnet20", 0.25, 16},
 
 TEST_CASE("sparse layers: blocks of images that go through several layers give the same bits") {
   for (const Model& model : kModels)
-    // With 3 threads there are too few blocks; with 1 and 2, sums over threads are those of whole
-    // batches.
+    // There are too few blocks for 3 threads. Sums over 1 or 2 threads are those of whole batches.
     for (const int count : {1, 2, 3}) {
       CAPTURE(model.name);
       CAPTURE(model.width);
@@ -392,7 +392,7 @@ TEST_CASE("sparse layers: memory of parameters falls with density and stays so i
     CAPTURE(density);
     training.mask(density, 3);
     training.step();
-    // Batch norm and the classifier are not compact.
+    // Batch norm and the classifier are stored whole.
     CHECK(values() < (density + 0.05) * all);
     const size_t bytes = arena.bytes();
     CHECK(static_cast<double>(bytes) < values() + 1.5 * masks + 8192);
@@ -431,7 +431,7 @@ TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be
     made.insert(choice);
   }
   CHECK(choices == made);
-  // What is known is not measured again: the same kernels, and so the same bits.
+  // A known choice is not measured again, so the kernels and the bits are the same.
   CHECK(again.choices(chooser) == choices);
   for (int step = 0; step < 3; ++step) {
     const double loss = dense.step();

@@ -11,14 +11,15 @@ namespace sculpt {
 namespace {
 
 constexpr int32_t kBatch = 51;
-/// A network with layers of 32 and 64 channels that qualify, on one batch of noise.
+/// A network on one batch of noise. Its layers of 32 and 64 channels are wide enough for Winograd's
+/// algorithm.
 class Training : public testing::NoiseNetwork {
  public:
   explicit Training(bool winograd) : NoiseNetwork("resnet18", kBatch) {
     network_.graph().replay().winograd = winograd;
   }
 
-  /// Mean loss; the gradients stay.
+  /// Returns the mean loss. The gradients stay in the arena.
   double run() {
     load(network_);
     const double loss = network_.forward(Mode::train).loss / kBatch;
@@ -60,7 +61,8 @@ TEST_CASE("winograd layers: the same bits again") {
 }
 
 TEST_CASE("winograd layers: dense kernels down to lower densities than direct ones") {
-  // At 30 % direct convolutions give way to sparse ones, and Winograd's do not.
+  // At a density of 30 %, sparse kernels replace direct convolutions but not those by Winograd's
+  // algorithm.
   Training winograd(true), direct(false);
   for (Training* training : {&winograd, &direct})
     training->mask(0.3, 8);

@@ -133,7 +133,7 @@ TEST_CASE("kernel rule: cache sizes count by class") {
   CHECK(class_of(2048) == CacheClass::two_mib);
   CHECK(class_of(4096) == CacheClass::two_mib);
   CHECK(class_of(0) == CacheClass::half_mib);  // unknown
-  // Within a class the size plays no part.
+  // Sizes within a class give the same answer.
   for_each_problem([&](const PassProblem& problem) {
     REQUIRE(break_even_density(problem, {"cpu-avx2", 256 << 10, 2}) ==
             break_even_density(problem, {"cpu-avx2", 512 << 10, 2}));

@@ -40,7 +40,7 @@ class Elements {
       cells.set(o, values[i++]);
     send(cells);
   }
-  /// Whether guard, halo columns and halo rows are all zero.
+  /// Returns true if the guard, the halo columns and the halo rows are all zero.
   bool borders_are_zero(int64_t batch) const {
     DeviceCells cells = fetch(batch);
     for (const int64_t o : offsets(backend_.blocks(batch) * backend_.lanes))
@@ -205,7 +205,7 @@ class Instance {
     return sum;
   }
 
-  /// Of the last run().
+  /// The outputs of the last run().
   const std::vector<double>& outputs() const { return outputs_; }
   std::vector<double> input_gradient(size_t i) {
     return Elements(backend_, graph_.replay().grad(inputs_[i]), graph_.shape(inputs_[i]))
@@ -337,8 +337,8 @@ void compare(const OpCase& op, const Backend& backend) {
   instance.run();
   // Float sums of a few thousand terms.
   double allowed = product_tolerance(backend, 2e-5);
-  // Where several ops follow each other in bf16, a few rounded values fall on the other side of a
-  // ReLU, and whole terms of these small sums with them.
+  // If several ops follow one another in bf16, a few rounded values fall on the other side of a
+  // ReLU, and whole terms of these small sums change.
   if (backend.activation_bytes == 2 && instance.op_count() > 1) allowed = 0.15;
   CHECK(relative_error(instance.outputs(), reference.outputs()) < allowed);
   for (size_t i = 0; i < instance.input_count(); ++i)
@@ -346,7 +346,7 @@ void compare(const OpCase& op, const Backend& backend) {
   CHECK(relative_error(instance.parameter_gradients(), reference.parameter_gradients()) < allowed);
   instance.check_borders();
 
-  // A replay must not depend on what the first one left behind.
+  // A second replay must not depend on what the first replay left in memory.
   const auto first = instance.parameter_gradients();
   instance.run();
   CHECK(instance.parameter_gradients() == first);

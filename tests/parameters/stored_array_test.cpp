@@ -1,4 +1,4 @@
-// Arenas without masked elements against plain vectors that have them.
+// Arenas that do not store masked elements are compared with plain vectors that do.
 
 #include "engine/parameters/stored_array.h"
 
@@ -25,7 +25,7 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
   return mask;
 }
 
-/// A form and, worked out element by element, which elements have a value.
+/// A layout, and for each element whether the layout stores it, computed element by element.
 struct Described {
   StoredArray::SharedLayout form;
   std::vector<bool> has_value;

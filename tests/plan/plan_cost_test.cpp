@@ -1,4 +1,5 @@
-// The cost of a plan before it runs, against the formula summed by hand and against a real prune.
+// The cost of a plan before the run is compared with the formula summed by hand and with a real
+// prune.
 
 #include "engine/plan/plan_cost.h"
 

@@ -1,5 +1,5 @@
-// More of a finished run, and a run put aside: the result is that of an uninterrupted run, and a
-// kill at any moment loses nothing.
+// A finished run can be extended, and the files of an earlier run can be put aside. The result is
+// that of an uninterrupted run, and a kill at any moment loses nothing.
 
 #include <doctest/doctest.h>
 
@@ -43,8 +43,8 @@ void run_whole(const fs::path& folder, const Plan& plan, const char* hash) {
   REQUIRE(run.trainer().run() == RunOutcome::finished);
 }
 
-/// Extends, and trains up to the `moment`-th time that the trainer asks; true if it was
-/// interrupted.
+/// Extends a run and trains up to the question of the trainer with the number `moment`. Returns
+/// true if the run was interrupted.
 bool extend(const fs::path& folder, const Plan& done, const Plan& plan, const char* hash_before,
             const char* hash, int64_t moment) {
   TinyRun run(folder, plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(), hash);
@@ -111,7 +111,8 @@ TEST_CASE("extend: interrupted anywhere, and more than once") {
     REQUIRE(moment < 100);
   }
 
-  // In two goes: the second still finds the rewind state of the first run.
+  // A run can be extended twice. The second extension still finds the rewind state of the first
+  // run.
   TemporaryFolder folder;
   const Plan middle = beginning(kRewinds, 5);
   run_whole(folder.path(), done, kShort);
@@ -152,7 +153,7 @@ TEST_CASE("extend: refused, naming the step, where the plans differ or a file is
 
 namespace {
 
-/// Every file below a folder with its content.
+/// Returns every file below a folder with its content.
 std::map<std::string, std::string> tree(const fs::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))

@@ -1,4 +1,4 @@
-// Starting from a file: what is taken, what is refused, and runs that start so.
+// A run can start from a file: the tests check what is read, what is refused, and whole runs.
 
 #include "engine/run/initial_network.h"
 
@@ -24,10 +24,11 @@ const kernels::Backend& backend() {
   return *test::tested_backends().front();
 }
 
-/// A file's tensors with data of their own, to be changed by a test.
+/// The tensors of a file with their own data, which a test can change.
 class Tensors {
  public:
-  /// Everything that PyTorch's state_dict of tiny_spec() has, random; masks on demand.
+  /// Holds random values for everything in PyTorch's state_dict of tiny_spec(), and masks if
+  /// `masks` is true.
   explicit Tensors(uint64_t seed, bool masks = false) {
     Network network(tiny_spec(), backend(), 8);
     const RandomStream random(seed, Purpose::test);
@@ -235,7 +236,7 @@ TEST_CASE("initial network: what does not fit is refused, by name") {
                        t.add_float("fc.bias", {3}, value);
                    }),
                    "fc.bias has values that are infinite or not a number"));
-  // Many faults: the first few, and how many more.
+  // A message about many faults has the first few, and the number of the others.
   const std::string many = message_of([](Tensors& t) {
     for (int i = 0; i < 9; ++i)
       t.add_float(fmt::format("extra{}", i), {1}, 1);
@@ -320,7 +321,8 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
   run.trainer().start();
   check_loaded(run.network().parameters(), tensors, true, true, 5);
   REQUIRE(run.trainer().run() == RunOutcome::finished);
-  // Rewound: the file's weights where the mask of now, which is part of the file's, keeps them.
+  // After the rewind the weights are those of the file where the current mask keeps them. The
+  // current mask is part of the mask in the file.
   const ParameterArena& arena = run.network().parameters();
   CHECK(arena.kept_count() == kept_for_density(0.25, arena.prunable_count()));
   for (const Parameter& p : arena.parameters()) {

@@ -1,4 +1,4 @@
-// Records: appended, cut back to a checkpoint, and read where the file was damaged.
+// Records are appended, cut back to a checkpoint, and read from damaged files.
 
 #include "engine/run/record_file.h"
 
@@ -82,7 +82,8 @@ TEST_CASE("records: a lost line break is put back") {
   CHECK(last.text == records(1, 3));
   CHECK(last.warnings.size() == 1);
 
-  // Where only newer records stand together, the checkpoint's are whole.
+  // If only records newer than the checkpoint run together, the records of the checkpoint are
+  // whole.
   std::string newer = records(1, 4);
   newer.erase(newer.size() - record(4).size() - 1, 1);
   const Kept cut = keep(folder, newer, 2);

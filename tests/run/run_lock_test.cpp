@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A process with our number that started at another time, so one that is dead.
+/// Describes a process that has the number of this process but started at another time, so it is
+/// dead.
 LockHolder dead_process() {
   LockHolder holder = this_process();
   holder.start_tick -= 1;
@@ -75,7 +76,7 @@ TEST_CASE("run lock: a second one is refused, and names host, process and start 
     CHECK(names_in(folder) == std::vector<std::string>{RunLock::kName});
     first.require_held();
   }
-  // Nothing was put into the folders that the lock had made: they are gone.
+  // The folders that the lock created are gone, because nothing was written into them.
   CHECK_FALSE(fs::exists(parent / "runs"));
 }
 
@@ -259,7 +260,7 @@ TEST_CASE("run lock: a process that died while it took a lock over is in nobody'
     lock.require_held();
     CHECK(names_in(folder.path()) == std::vector<std::string>{RunLock::kName});
   }
-  // A claimant that lives will have the lock in a moment.
+  // A claimant that is alive will soon hold the lock.
   write_lock(folder.path(), dead);
   write_file(claim(dead), to_json(this_process()));
   CHECK(contains(error_of([&] { const RunLock lock(folder.path()); }), "is in use"));

@@ -1,4 +1,4 @@
-// The life of checkpoints in a run folder: kept, damaged, missing, of another config.
+// Checkpoints in a run folder are kept, damaged, missing, or belong to another config.
 
 #include <doctest/doctest.h>
 
@@ -62,7 +62,7 @@ TEST_CASE("run store: two states are kept, and a damaged newest one is skipped b
   REQUIRE(warnings.size() == 1);
   CHECK(contains(warnings[0], files[1].string()));
   CHECK(contains(warnings[0], "damaged"));
-  // Records of the lost part are there once.
+  // The records of the lost part occur once.
   const std::string metrics = read_text(RunFolder(folder.path()).metrics());
   CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 4);
 }

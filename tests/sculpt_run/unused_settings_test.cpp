@@ -1,4 +1,5 @@
-// What the tables declare as read is what changes a plan, a learning rate, a network or a data set.
+// The keys that the tables declare as read are the keys that change a plan, a learning rate, a
+// network or a data set.
 
 #include "apps/sculpt_run/unused_settings.h"
 
@@ -77,8 +78,8 @@ bool reads(std::string_view list, const std::string& key) {
   return (" " + std::string(list) + " ").find(" " + key + " ") != std::string::npos;
 }
 
-/// result(options) for the settings of a row, and with each key of the table set to another value:
-/// it changes just where the row reads the key.
+/// Computes result(options) for the settings of a row, and again with each key of the table set to
+/// another value. The result must change exactly for the keys that the row reads.
 template <class Rows, class Result>
 void check_table(const Rows& rows, const std::string& choice, const Texts& base,
                  const Texts& ignored, const Result& result) {
@@ -103,7 +104,7 @@ void check_table(const Rows& rows, const std::string& choice, const Texts& base,
   }
 }
 
-/// All that initialisation decides, and the ops.
+/// Everything that initialisation decides, and the ops of the network.
 struct NetworkFacts {
   Texts names;
   std::vector<std::vector<int64_t>> shapes;
@@ -194,7 +195,7 @@ TEST_CASE("unused settings: data sets read the keys that change their images") {
 TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({}).empty());
   CHECK(unused_keys({"method=dense", "prune.sparsity=0.5"}) == Texts{"prune.sparsity"});
-  // Its default, and so nothing to wonder about.
+  // The key has its default value, so it is not reported.
   CHECK(unused_keys({"method=dense", "prune.sparsity=0.9"}).empty());
   CHECK(unused_keys({"method=pai", "cycles.count=7"}) == Texts{"cycles.count"});
   CHECK(unused_keys({"method=imp", "prune.criterion=snip", "prune.score_batches=3"}) ==

@@ -1,4 +1,5 @@
-// Pruning where the weights are against pruning on the CPU or in double: the same masks.
+// Pruning on the backend that holds the weights gives the same masks as pruning on the CPU or in
+// double.
 
 #include <bit>
 #include <cmath>
@@ -37,8 +38,8 @@ void fill_with_specials(ParameterArena& arena) {
   }
 }
 
-/// Weights grow to about `scale` per layer; biases and running means are of the size of the signal
-/// they are added to.
+/// Scales the weights so that the signal grows by about `scale` per layer. Biases and running means
+/// have the size of the signal.
 void scale_signal(ParameterArena& arena, float scale) {
   const RandomStream random(9, Purpose::test);
   uint64_t draw = 0;

@@ -1,4 +1,5 @@
-// After a prune: the network is measured, batch norm's statistics are estimated anew if asked for.
+// After a prune the network is measured, and batch norm's statistics are estimated again if the
+// config says so.
 
 #include "engine/sparse/after_prune.h"
 
@@ -89,7 +90,7 @@ TEST_CASE("after a prune: re-estimated statistics are the mean over even batches
           expected[i] += values[i] * static_cast<double>(size) / static_cast<double>(count);
       }
 
-      // Dropout has no part in it, nor have the statistics from before.
+      // Neither dropout nor the earlier statistics change the result.
       Network network(spec_with_dropout(0.9), *backend, kBatch);
       network.initialise(4);
       ParameterArena& arena = network.parameters();
@@ -190,8 +191,9 @@ TEST_CASE("after a prune: interrupted anywhere, a run that re-estimates ends wit
     CHECK((results_of(folder.path()) == expected));
     REQUIRE(moment < 200);
   }
-  // Polls: 4 steps of the plan; 3 steps and 2 test batches in each epoch; and after each prune 2
-  // test batches, 3 batches of statistics, 2 test batches.
+  // The trainer asks before each of the 4 steps of the plan; after each of the 3 steps and for each
+  // of the 2 test batches of an epoch; and after each prune for 2 test batches, 3 batches of
+  // statistics and 2 test batches.
   CHECK(moment - 1 == 4 + 2 * (3 + 2) + 2 * (2 + 3 + 2));
 }
 

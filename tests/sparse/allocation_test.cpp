@@ -46,7 +46,7 @@ std::vector<PrunableLayer> random_layers(uint64_t seed) {
   return layers;
 }
 
-/// The definition by another road: eps by bisection.
+/// Computes the allocation by the definition, with eps from a bisection.
 std::vector<double> quotas_by_bisection(const std::vector<double>& shares,
                                         const std::vector<PrunableLayer>& layers, int64_t kept) {
   double low = 0, high = 1e12;

@@ -42,8 +42,9 @@ std::vector<size_t> prunable_indices(const ParameterArena& arena) {
   return indices;
 }
 
-/// The loss whose gradient is meant: mean over batches of the mean over images, batch statistics
-/// per piece, of even pieces of at most kMaxBatch images.
+/// Computes the loss whose gradient the criteria use: the mean over batches of the mean over
+/// images. Each batch runs in even pieces of at most kMaxBatch images, and batch norm uses the
+/// statistics of a piece.
 double score_loss(Network& network, RandomBatches& batches) {
   double loss = 0;
   for (int64_t index = 0; index < 2; ++index) {

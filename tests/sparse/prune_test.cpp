@@ -19,11 +19,11 @@ using namespace sculpt::testing;
 
 namespace {
 
-/// Draws that follow one another: random sizes of random networks.
+/// Draws random numbers one after another, for the sizes of random networks.
 class Draws {
  public:
   explicit Draws(uint64_t seed) : random_(seed, Purpose::test, 1234) {}
-  /// In [low, high].
+  /// Returns a whole number in [low, high].
   int64_t between(int64_t low, int64_t high) {
     return low +
            static_cast<int64_t>(random_.below(next_++, static_cast<uint64_t>(high - low + 1)));
@@ -79,7 +79,7 @@ int64_t wrong_elements(ParameterArena& arena) {
   return wrong;
 }
 
-/// The contract of KeptWeights::narrow by sorting.
+/// Computes by sorting what KeptWeights::narrow must keep.
 std::vector<uint8_t> naive_select(const std::vector<float>& scores,
                                   const std::vector<uint8_t>& candidates, size_t first,
                                   size_t count, int64_t kept) {
@@ -106,7 +106,8 @@ void train_a_little(Network& network, RandomBatches& batches, Sgd& sgd, int64_t&
 
 TEST_CASE("prune: random networks: exact counts, no resurrection, exact zeros through training") {
   const OneThread one_thread;
-  // Each thread of a device is a fiber on the host layer: some networks have to do.
+  // The host layer runs each thread of a device as a fiber, which is slow, so the test uses fewer
+  // networks there.
   const bool on_device = test::tested_backends().front()->memory != nullptr;
   for (uint64_t seed = 0; seed < (on_device ? 8 : 25); ++seed) {
     CAPTURE(seed);

@@ -50,7 +50,7 @@ class DeviceArray {
   size_t size() const { return size_; }
   size_t element_bytes() const { return element_bytes_; }
 
-  /// For kernels.
+  /// The address that kernels use.
   std::byte* device() { return buffer_.device(); }
 
   double get(size_t i) const {

@@ -10,10 +10,11 @@
 
 namespace sculpt::test {
 
-/// Those that may be the one called `name`: others need not be made ready.
+/// Returns the backends that may have this name. Other backends need not be opened.
 std::vector<const kernels::Backend*> more_backends(std::string_view name);
 
-/// What the backends called "...-cudnn" have given to the library so far, and what it refused.
+/// The passes that the backends called "...-cudnn" have given to the library so far, and those that
+/// it refused.
 const kernels::Choices& choices_for_cudnn();
 
 }  // namespace sculpt::test

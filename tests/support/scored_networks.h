@@ -13,8 +13,8 @@
 
 namespace sculpt::testing {
 
-/// One thread while it lives: loops over networks of a few hundred weights only pay for threads,
-/// and a lot on a busy machine.
+/// Sets the number of threads to one for a scope. Threads only slow down loops over networks of a
+/// few hundred weights.
 class OneThread {
  public:
   OneThread() { set_thread_count(1); }
@@ -106,7 +106,7 @@ inline std::vector<uint8_t> prunable_mask(const ParameterArena& parameters) {
   return mask;
 }
 
-/// Numbers over the prunable weights, from the memory of the backend.
+/// Copies numbers over the prunable weights from the memory of the backend.
 template <class T = double>
 std::vector<T> on_host(const Buffer& buffer, const kernels::Backend& backend) {
   std::vector<T> values(buffer.bytes() / sizeof(T));

@@ -1,5 +1,5 @@
 #pragma once
-// A folder of its own for a test, removed afterwards.
+// A temporary folder for a test, which is removed afterwards.
 
 #include <cstdlib>
 #include <filesystem>

@@ -33,7 +33,7 @@ bool computes_in_bf16(const Backend& backend) {
 // Half a unit in the last place of bf16 is 2^-9 of a number; results of a few rounded terms are
 // within four of these.
 constexpr double kBf16Error = 4.0 / 512;
-// Inputs of products rounded to 11 significant bits.
+// The inputs of products are rounded to 11 significant bits.
 constexpr double kTf32Error = 4.0 / 4096;
 
 }  // namespace
@@ -53,7 +53,7 @@ double representable(double value) {
       tested_backends(), [](const Backend* backend) { return computes_in_bf16(*backend); });
   const auto single = static_cast<float>(value);
   if (!bf16) return single;
-  // Towards zero: any representable neighbour will do.
+  // Rounds towards zero, because any representable neighbour is good enough.
   return std::bit_cast<float>(std::bit_cast<uint32_t>(single) & 0xffff0000u);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// Which backends the suites compare with the reference backend. By default those of the CPU; the
-// variable SCULPT_TEST_BACKEND names one instead (cpu-avx2, cuda-fp32, cuda-bf16, ...): the CUDA
-// ones on this machine's GPU, or on the host layer in programs that link cuda_backends.cpp.
+// The backends that the suites compare with the reference backend. These are the backends of the
+// CPU, unless the variable SCULPT_TEST_BACKEND names one backend (cpu-avx2, cuda-fp32, cuda-bf16,
+// ...). CUDA backends run on this machine's GPU, or on the host layer in programs that link
+// cuda_backends.cpp.
 
 #include <string_view>
 #include <vector>
@@ -22,10 +23,10 @@ double representable(double value);
 /// The error that a backend may make where float would make `single`: its own rounding if that is
 /// coarser, nearly nothing in the reference's double. Relative to numbers around 1.
 double tolerance(const kernels::Backend& backend, double single);
-/// For parameters and statistics, which are float on every backend but the reference.
+/// The tolerance for parameters and statistics, which are float on every backend but the reference.
 double parameter_tolerance(const kernels::Backend& backend, double single);
-/// The same for results of convolutions and linear layers, which may multiply less precisely than
-/// activations are stored.
+/// The tolerance for results of convolutions and linear layers, which may multiply with less
+/// precision than activations are stored with.
 double product_tolerance(const kernels::Backend& backend, double single);
 
 }  // namespace sculpt::test

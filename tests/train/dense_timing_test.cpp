@@ -1,5 +1,6 @@
-// What a run would have taken on dense kernels: the sums, that measuring leaves the run as it is,
-// when it ends, and that a resumed run keeps it.
+// Dense timing estimates the time of a run on dense kernels. The tests check the sums, that
+// measuring does not change the run, when measuring ends, and that a resumed run keeps the
+// measurements.
 
 #include "engine/train/hooks/dense_timing.h"
 
@@ -68,7 +69,7 @@ TEST_CASE("dense timing: seconds of every mask count by its own ratio") {
   dense.seconds_current_mask = 1;
   dense.ratio = 4;
   CHECK(dense.total() == 2 + 4.5 + 4);
-  // What was not measured makes the sum unknown, for good.
+  // Seconds of a mask that was not measured make the sum unknown for the rest of the run.
   dense.ratio = NAN;
   dense.masks_change();
   dense.seconds_current_mask = 1;
@@ -88,7 +89,7 @@ TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows
   const Json& summary = measured.summary;
   CHECK(summary["sparse_steps"] == kSparseSteps);
   CHECK(summary["train_seconds_dense"].get<double>() == measured.state.dense.total());
-  // All that is no training step took the same time.
+  // Everything except the training steps took the same time.
   const double others =
       measured.state.seconds - measured.state.dense.measuring - measured.state.train_seconds;
   CHECK(others > 0);
@@ -162,7 +163,7 @@ TEST_CASE("dense timing: a resumed run keeps what was measured" * needs_cpu()) {
   CHECK(now.ratio == before.ratio);
   CHECK(now.measuring == before.measuring);
   CHECK(now.sparse_steps == before.sparse_steps);
-  // To the end of this mask's steps nothing is measured again.
+  // Nothing is measured again until the mask changes.
   run.stop_after_step(kDenseSteps + 6);
   REQUIRE(run.trainer().run() == RunOutcome::interrupted);
   REQUIRE(run.trainer().state().steps == kDenseSteps + 6);
@@ -175,7 +176,7 @@ TEST_CASE("dense timing: comparing ends when it has cost enough") {
   Network network(tiny_spec(), kernels::cpu_backend(), 8);
   network.initialise(1);
   const OptimOptions optim;
-  // A step of the run that took for ever: all comparisons are cheap.
+  // The steps of the run took very long, so all comparisons are cheap.
   DenseTiming cheap(network, make_optimizer, optim, 1000);
   CHECK(std::isnan(cheap.ratio()));
   CHECK_FALSE(cheap.done());

@@ -1,5 +1,5 @@
-// Training that diverges: said whatever is evaluated and saved, recorded, and honest about
-// checkpoints.
+// A run that diverges says so, whatever is evaluated and saved. It records the epoch and names the
+// last good checkpoint.
 
 #include "engine/train/divergence.h"
 
@@ -108,7 +108,7 @@ TEST_CASE("divergence: the checkpoint that is named is good, and a resume diverg
   CHECK(again.trainer().state().saves == bad.trainer().state().saves);
   require_finite(again.network().parameters());
   CHECK(contains(error_of([&] { again.trainer().run(); }), "training diverged"));
-  // One line for the epoch, not one for each attempt.
+  // The epoch has one line, however many attempts there were.
   const auto metrics = lines_of(RunFolder(folder / "run").metrics());
   CHECK(metrics.size() == static_cast<size_t>(again.trainer().state().epochs) + 1);
 }

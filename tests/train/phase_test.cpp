@@ -54,8 +54,8 @@ TEST_CASE("phase: an interrupted phase ends, and the one around it counts again"
   CHECK(looks.last.name == "outer");
 }
 
-// Every look in the run is a moment at which a signal may be heard. The interrupted session and the
-// one that goes on give the bytes of a run that nobody disturbed.
+// A signal may arrive at every look of the watcher. The interrupted session and the session that
+// resumes it give the bytes of an uninterrupted run.
 TEST_CASE("phase: a run interrupted within any phase and resumed ends with the same bytes") {
   for (const Criterion& criterion : criteria()) {
     CAPTURE(criterion.name);
@@ -71,7 +71,7 @@ TEST_CASE("phase: a run interrupted within any phase and resumed ends with the s
         resume ? run.trainer().resume(warnings) : run.trainer().start();
         CHECK(warnings.empty());
         const bool interrupted = run.trainer().run() == RunOutcome::interrupted;
-        // What is on disk agrees with what is said.
+        // The files agree with the outcome that the trainer reports.
         if (interrupted && run.trainer().state().saves == 0)
           CHECK(std::filesystem::is_empty(RunFolder(folder).checkpoints()));
         return interrupted;

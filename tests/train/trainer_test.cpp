@@ -1,4 +1,4 @@
-// Whole runs of a tiny network: the plan's verbs, records, interruption and resume, failures.
+// Whole runs of a tiny network: the steps of a plan, records, interruptions and resumes.
 
 #include <cmath>
 #include <cstring>
@@ -202,7 +202,8 @@ TEST_CASE("trainer: interrupted anywhere and resumed, a run ends with the same b
   const auto expected_layers = lines_of(RunFolder(whole.path()).layers());
   const auto expected_summary = timeless({summary_of(whole.path())});
 
-  // Every moment at which the trainer asks, until it no longer does; then three sessions in a row.
+  // The first session stops at one question of the trainer after another. A second session stops
+  // once more, and a third one finishes the run.
   bool interrupted = true;
   for (int64_t moment = 0; interrupted; ++moment) {
     CAPTURE(moment);
@@ -333,8 +334,7 @@ TEST_CASE("trainer: skipped evaluations are null, the last epoch of a cycle is e
 }
 
 TEST_CASE("trainer: the best accuracy is that at the final density, the first of equal ones") {
-  // Evaluated in every second epoch, so that the first epoch after the prune has nothing of its
-  // own.
+  // Every second epoch is evaluated, so the first epoch after the prune is not.
   TrainOptions options = TinyRun::tiny_options();
   options.eval_every = 2;
   const auto finish = [&](const Plan& plan, std::vector<Json>* metrics) {

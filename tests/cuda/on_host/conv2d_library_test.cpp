@@ -1,5 +1,6 @@
-// Which passes of a convolution a library is given, and with what workspace. That the results are
-// right is tested by tests/kernels/conv2d_test.cpp and linear_test.cpp on the same tables.
+// The backend gives some passes of a convolution to a library, with a workspace. The tests check
+// which passes and how many bytes. tests/kernels/conv2d_test.cpp and linear_test.cpp check the
+// results on the same tables.
 
 #include <cuda_runtime.h>
 #include <deque>
@@ -35,7 +36,8 @@ const Backend& fp32_backend() {
   return *cuda::backends().front();
 }
 
-/// A step of one convolution, with a workspace of exactly what was promised for `max_batch`.
+/// Runs the three passes of one convolution with exactly the workspace that was requested for
+/// `max_batch`.
 struct Step {
   Step(LibraryConvolutions& conv, const Conv2dShape& shape, int64_t batch, int64_t max_batch,
        GradWrite write = GradWrite::overwrite) {
@@ -81,7 +83,7 @@ bool same_results(const Step& a, const Step& b) {
   return true;
 }
 
-/// The suites that follow in this program find the library willing.
+/// Resets the library, so that later suites of this program find one that does not refuse.
 struct FreshLibrary {
   FreshLibrary() { loop_library_state().reset(); }
   ~FreshLibrary() { loop_library_state().reset(); }
@@ -89,7 +91,7 @@ struct FreshLibrary {
   FreshLibrary& operator=(const FreshLibrary&) = delete;
 };
 
-/// A new one each time: they remember what was refused.
+/// Returns a new object each time, because it remembers what the library refused.
 Chooser& all_to_library() {
   static std::deque<Chooser> choosers;
   return choosers.emplace_back();
@@ -164,7 +166,8 @@ TEST_CASE_FIXTURE(FreshLibrary, "library convolutions: what the library refuses 
     CHECK(library.runs == 2);
     CHECK(same_results(step, native_step(shape, 3)));
   }
-  // Only the input gradient that adds: the other one stays the library's.
+  // The library refuses only the input gradient that adds. It still computes the one that
+  // overwrites.
   LoopLibrary& library = fresh_library();
   library.refuses = [](const LibraryProblem& p) { return p.accumulate; };
   LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
@@ -199,7 +202,7 @@ TEST_CASE_FIXTURE(FreshLibrary,
                   "library convolutions: a smaller batch makes do with the workspace there is") {
   LoopLibrary& library = fresh_library();
   const Conv2dShape shape = small_shape();
-  // Unlike ours, a library may need more for fewer images.
+  // A library may need a larger workspace for fewer images. The project's kernels never do.
   constexpr size_t kMuch = size_t{1} << 20;
   library.workspace = [](const LibraryProblem& p) { return p.batch == 2 ? kMuch : size_t{64}; };
   LibraryConvolutions conv(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
@@ -210,7 +213,8 @@ TEST_CASE_FIXTURE(FreshLibrary,
   Step(conv, shape, 5, 8);
   CHECK(library.runs == 3);
 
-  // A network of two images is promised what it needs, and then so is a larger one.
+  // A network of two images gets the workspace that it needs, and a larger network then gets it,
+  // too.
   LibraryConvolutions other(fp32_backend(), Precision::fp32, loop_library(), all_to_library());
   CHECK(other.workspace_bytes(shape, 2) >= kMuch);
   CHECK(other.workspace_bytes(shape, 8) >= kMuch);
@@ -304,7 +308,8 @@ TEST_CASE_FIXTURE(FreshLibrary,
 
 int forwards_with_sums = 0, forwards_without = 0;
 
-/// Whose forward pass counts whether it is asked for channel sums.
+/// Returns a backend whose forward pass counts the calls with and without a request for channel
+/// sums.
 Backend counting_backend() {
   forwards_with_sums = forwards_without = 0;
   Backend counting = fp32_backend();
@@ -363,7 +368,8 @@ TEST_CASE_FIXTURE(FreshLibrary,
   fresh_library();
   LibraryConvolutions conv(b, Precision::fp32, loop_library(), all_to_library());
   CHECK(conv.output_sums_bytes(shape, kBatch) == 0);
-  // One that is asked all the same says so, and batch norm reads its input.
+  // A library that receives a request for sums reports that it left none, and batch norm then reads
+  // its input.
   Array x(b, random_values(kBatch * shape.in.elements_per_image(), 1));
   Array y(b, random_values(kBatch * shape.out.elements_per_image(), 2));
   Array weight(b, random_values(shape.weight_count(), 3));

@@ -1,4 +1,5 @@
-// Whom an error of CUDA accuses. CTest runs this with SCULPT_CUDA_SYNC unset, "0", empty and "1".
+// The message of a CUDA error names the kernels that may have failed. CTest runs these tests with
+// SCULPT_CUDA_SYNC unset, "0", empty and "1".
 
 #include <cstdlib>
 #include <doctest/doctest.h>
@@ -17,7 +18,7 @@ using sculpt::Error;
 
 __global__ void innocent_kernel() {}
 
-/// While it lives, a kernel has failed.
+/// A kernel counts as failed while an object of this class exists.
 struct FailedKernel {
   FailedKernel() { cuda_on_host::fail_as_if_by_kernel(cudaErrorMisalignedAddress); }
   ~FailedKernel() { cuda_on_host::fail_as_if_by_kernel(cudaSuccess); }
@@ -34,7 +35,7 @@ void launch() {
 
 TEST_CASE("SCULPT_CUDA_SYNC: empty and 0 mean no") {
   CHECK(waits_for_launches() == is_waiting_asked_for());
-  // What is waited for cannot be recorded.
+  // Launches that the program waits for cannot be recorded into a graph.
   CHECK((backends().front()->recording.record == nullptr) == is_waiting_asked_for());
 }
 

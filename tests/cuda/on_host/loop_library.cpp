@@ -43,12 +43,13 @@ class LoopPlan final : public LibraryPlan {
   LoopPlan& operator=(const LoopPlan&) = delete;
 
   size_t workspace_bytes() const override { return workspace_bytes_; }
-  /// As cuBLAS does.
+  /// Writes the gradient of 1 x 1 weights as float, as cuBLAS does.
   bool float_weight_grad() const override {
     return problem_.shape.kernel_h == 1 && problem_.shape.kernel_w == 1;
   }
 
-  /// Like a library's kernels, in the order of the stream: part of a graph that is being captured.
+  /// Runs in the order of the stream, as the kernels of a library do. During a capture the run
+  /// becomes part of the graph.
   void run(void* out, const void* activation, const void* other, void* workspace,
            void* stream) override {
     ++loop_library_state().runs;
@@ -68,7 +69,7 @@ class LoopPlan final : public LibraryPlan {
       compute<bf16, float>(out, activation, other);
     else
       compute<bf16, bf16>(out, activation, other);
-    std::memset(workspace, 0xff, workspace_bytes_);  // last: nothing of ours may lie in it
+    std::memset(workspace, 0xff, workspace_bytes_);  // last, so that no caller can keep data in it
   }
 
   template <class In, class Out>

@@ -11,21 +11,22 @@
 namespace sculpt::test {
 
 struct LoopLibrary {
-  int plans = 0;  ///< made
+  int plans = 0;  ///< plans that were made
   int runs = 0;
-  int destroyed = 0;  ///< plans
-  /// Bytes that a plan takes; one that would take more than the limit is not made.
+  int destroyed = 0;  ///< plans that were destroyed
+  /// Returns the bytes of workspace that a plan takes. A plan that takes more than the limit is not
+  /// made.
   std::function<size_t(const kernels::cuda::LibraryProblem&)> workspace;
   std::function<bool(const kernels::cuda::LibraryProblem&)> refuses;
   std::function<void()> on_run;
 
-  /// As it is at the start of a program.
+  /// Restores the state at the start of a program.
   void reset();
 };
 
 LoopLibrary& loop_library_state();
 const kernels::cuda::ConvLibrary& loop_library();
-/// Of the backends whose convolutions are the library's: gives it all.
+/// The chooser of the backends that use the library. It gives every pass to the library.
 kernels::Chooser& loop_chooser();
 
 }  // namespace sculpt::test

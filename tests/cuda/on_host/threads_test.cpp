@@ -1,4 +1,4 @@
-// Work for the backend from other threads, on the second of two devices.
+// Other threads use the backend, which runs on the second of two devices.
 
 #include <doctest/doctest.h>
 #include <thread>
@@ -26,7 +26,7 @@ int current_device() {
   return device;
 }
 
-/// A backend on device 1 of two, which the main thread made.
+/// A backend on device 1 of two devices. The main thread created it.
 const Backend& second_device() {
   static const Backend& backend = []() -> const Backend& {
     cuda_on_host::set_device_count(2);

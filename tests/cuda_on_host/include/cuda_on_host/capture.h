@@ -12,14 +12,15 @@
 
 namespace cuda_on_host {
 
-/// Whether work on `stream` is kept instead of executed. Throws std::invalid_argument, naming
-/// `what`, if another stream is being captured: ours work on one.
+/// Returns true if work on `stream` is kept instead of executed. Throws std::invalid_argument,
+/// naming `what`, if another stream is being captured, because the backend uses one stream.
 bool is_captured(const char* what, void* stream);
 /// Keeps one piece of work.
 void capture(std::function<void()> work);
 /// Keeps the launch of a kernel. Throws std::invalid_argument if none of that name has run before.
 void capture_launch(const char* kernel, std::function<void()> run);
-/// For calls that a capture does not survive: true, and the capture is void, if there is one.
+/// Invalidates the current capture and returns true. Returns false if nothing is being captured.
+/// Calls that a capture does not survive use this function.
 bool spoils_capture();
 
 }  // namespace cuda_on_host

@@ -47,9 +47,10 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
     run();
 }
 
-/// Launches so far of the kernels whose names, as the launches spell them, contain `kernel`.
+/// Counts the launches so far of the kernels whose names, as the launches spell them, contain
+/// `kernel`.
 size_t launches_of(const char* kernel);
-/// Whether a kernel of exactly that name has been executed.
+/// Returns true if a kernel of exactly that name has been executed.
 bool has_run(const char* kernel);
 
 /// Dynamic shared memory of the running block.
@@ -66,12 +67,12 @@ int lane();
 /// Counts of the threads that came to a barrier of the block.
 struct BarrierCount {
   int arrived;
-  int nonzero;  // those that came with a predicate
+  int nonzero;  // threads that came with a predicate that is not 0
 };
 BarrierCount block_barrier(const char* what, bool predicate, const char* file, int line);
 
-/// What the lanes of a mask bring to an operation of their warp; null for lanes that do not take
-/// part.
+/// The operands that the lanes of a mask pass to an operation of their warp. A lane that does not
+/// take part has a null pointer.
 struct WarpExchange {
   uint32_t mask;
   void* lane[32];
@@ -83,7 +84,7 @@ using WarpOperation = void (*)(WarpExchange&);
 void warp_rendezvous(const char* what, uint32_t mask, WarpOperation operation, void* data,
                      bool orders_memory, const char* file, int line);
 
-/// Whether the running thread passed a __threadfence.
+/// Returns true if the running thread has passed a __threadfence.
 void thread_fence();
 bool thread_fenced();
 
@@ -94,8 +95,8 @@ struct AsyncCopy {
 };
 void async_copy_push(const AsyncCopy& copy);
 void async_copy_commit();
-/// Takes the oldest copy that belongs to none of the `groups` latest groups; false if there is
-/// none.
+/// Takes the oldest copy that does not belong to the `groups` latest groups. Returns false if there
+/// is no such copy.
 bool async_copy_pop(int groups, AsyncCopy* copy);
 
 /// Ends the process with a report that names kernel, block and thread.

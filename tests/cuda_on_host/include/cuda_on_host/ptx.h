@@ -59,7 +59,7 @@ inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared_row) {
 
 /// d += a b, by the whole warp: 16 x 16 times 16 x 8 of bf16, accumulated in float.
 void mma_bf16_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
-/// The same for 16 x 8 times 8 x 8 of tf32: floats whose lower 13 bits are ignored.
+/// Multiplies 16 x 8 by 8 x 8 matrices of tf32, which are floats whose lower 13 bits are ignored.
 void mma_tf32_1688(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
 // cp.async ----------------------------------------------------------------------------------------

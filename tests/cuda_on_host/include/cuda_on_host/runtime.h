@@ -160,21 +160,21 @@ void set_device_memory(size_t bytes);
 /// Blocks of device memory that were not freed.
 size_t live_allocations();
 
-/// How many devices there are (one at first), all alike. As on a machine with GPUs, each thread has
-/// its current device, which is 0 at first; streams and memory belong to the device that was
-/// current when they were made; a kernel is refused by a stream of another device.
+/// Sets the number of devices, which are all alike. There is one device at first. As on a machine
+/// with GPUs, each thread has a current device, which is 0 at first. Streams and memory belong to
+/// the device that was current when they were created. A stream of another device refuses a kernel.
 void set_device_count(int count);
 /// The device of a block that cudaMalloc returned; -1 if it is none.
 int device_of(const void* block);
 
-/// Whether `stream` is of another device than this thread's current one: as for a launch that is
-/// refused for it, cudaGetLastError will say so.
+/// Returns true if `stream` belongs to another device than the current device of this thread.
+/// cudaGetLastError then returns the error of a launch that is refused for this reason.
 bool refuses_launch(void* stream);
 
-/// Makes it look as if a kernel had failed with `error`, which all calls report from now on.
-/// cudaSuccess: ends that.
+/// Acts as if a kernel had failed with `error`: all calls report this error until the function is
+/// called with cudaSuccess.
 void fail_as_if_by_kernel(cudaError_t error);
-/// That error.
+/// Returns the error that fail_as_if_by_kernel() has set.
 cudaError_t error_of_kernels();
 /// Returns `error`, which cudaGetLastError will return too.
 cudaError_t remember(cudaError_t error);
