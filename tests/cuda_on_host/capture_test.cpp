@@ -24,7 +24,7 @@ void add(DeviceArray<float>& values, DeviceArray<float>& addend, int count, cuda
   SCULPT_LAUNCH(add_to_all, 2, 3, 0, stream, values.data(), addend.data(), count);
 }
 
-TEST_CASE("a graph does at every launch what was captured, with the arguments of then") {
+TEST_CASE("capture: a graph does at every launch what was captured, with the arguments of then") {
   const Stream s;
   DeviceArray<float> values(std::vector<float>(5, 1.0f)), addend(std::vector<float>(1, 2.0f));
   add(values, addend, 0, s.stream);  // loads the kernel
@@ -52,7 +52,8 @@ TEST_CASE("a graph does at every launch what was captured, with the arguments of
 
 __global__ void never_run_before() {}
 
-TEST_CASE("a capture does not survive a wait, an allocation, a copy, a new kernel or a stream") {
+TEST_CASE(
+    "capture: a capture does not survive a wait, an allocation, a copy, a new kernel or a stream") {
   const Stream s;
   DeviceArray<float> values(std::vector<float>(1));
   void* memory = nullptr;

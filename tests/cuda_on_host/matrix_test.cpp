@@ -52,7 +52,7 @@ bool mma_gemm_is_right() {
   return c.read() == product(a, b, kDepth);
 }
 
-TEST_CASE("bf16 mma with operands from ldmatrix") {
+TEST_CASE("matrix products: bf16 mma with operands from ldmatrix") {
   constexpr Storage kRow = Storage::kRowMajor, kColumn = Storage::kColumnMajor;
   CHECK(count_orders(mma_gemm_is_right<kRow, kColumn, true>) == kNumOrders);
   CHECK(count_orders(mma_gemm_is_right<kRow, kRow, true>) == kNumOrders);
@@ -70,7 +70,7 @@ bool tf32_gemm_is_right(std::vector<float> a, const std::vector<float>& b, float
   return c.read() == expected;
 }
 
-TEST_CASE("tf32 mma, which does not see the lower 13 bits") {
+TEST_CASE("matrix products: tf32 mma, which does not see the lower 13 bits") {
   std::vector<float> a = small_values(16 * kDepth, 8);
   const std::vector<float> b = small_values(kDepth * 8, 9);
   CHECK(count_orders([&] { return tf32_gemm_is_right(a, b, 0.0f); }) == kNumOrders);
@@ -106,7 +106,7 @@ __global__ void fragments_by_element(const uint16_t* a, const uint16_t* b, float
   }
 }
 
-TEST_CASE("the fragments of a bf16 mma, element by element") {
+TEST_CASE("matrix products: the fragments of a bf16 mma, element by element") {
   const std::vector<float> a = small_values(16 * 16, 10);
   const std::vector<float> b = small_values(16 * 8, 11);
   DeviceArray<uint16_t> device_a(to_bf16(a)), device_b(to_bf16(b));
@@ -130,7 +130,7 @@ __global__ void load_matrices(const uint16_t* words, uint32_t* straight, uint32_
     transposed[32 * m + threadIdx.x] = r[m];
 }
 
-TEST_CASE("ldmatrix gives lane i two neighbours of row i / 4, or of a column") {
+TEST_CASE("matrix products: ldmatrix gives lane i two neighbours of row i / 4, or of a column") {
   std::vector<uint16_t> words(4 * 64);
   for (int i = 0; i < 4 * 64; ++i)
     words[i] = static_cast<uint16_t>(1000 + i);

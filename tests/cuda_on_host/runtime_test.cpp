@@ -16,7 +16,7 @@ __global__ void read_dynamic_shared(float* out) {
   shared[0] = 1.0f;
 }
 
-TEST_CASE("fresh memory holds NaNs, dynamic shared memory in every block") {
+TEST_CASE("runtime: fresh memory holds NaNs, dynamic shared memory in every block") {
   const std::vector<float> fresh = DeviceArray<float>(9).read();
   for (const float value : fresh)
     CHECK(std::isnan(value));
@@ -29,7 +29,7 @@ TEST_CASE("fresh memory holds NaNs, dynamic shared memory in every block") {
     CHECK(std::isnan(value));
 }
 
-TEST_CASE("a launch that a device would refuse") {
+TEST_CASE("runtime: a launch that a device would refuse is refused") {
   const auto launch = [](dim3 grid, dim3 block, size_t shared_bytes) {
     cuda_on_host::run_grid("some_kernel", grid, block, shared_bytes, nullptr, [] {});
   };
@@ -41,7 +41,7 @@ TEST_CASE("a launch that a device would refuse") {
   launch(1, 1024, 227 << 10);
 }
 
-TEST_CASE("device memory runs out and is given back") {
+TEST_CASE("runtime: device memory runs out and is given back") {
   size_t free_before = 0, free_after = 0, total = 0;
   cudaMemGetInfo(&free_before, &total);
   const size_t live = cuda_on_host::live_allocations();
@@ -62,7 +62,7 @@ TEST_CASE("device memory runs out and is given back") {
   CHECK(cuda_on_host::live_allocations() == live);
 }
 
-TEST_CASE("copies, streams and events") {
+TEST_CASE("runtime: copies, streams and events do what the calls promise") {
   int* device = nullptr;
   int* pinned = nullptr;
   cudaStream_t stream = nullptr;
@@ -93,7 +93,7 @@ TEST_CASE("copies, streams and events") {
   cudaFree(device);
 }
 
-TEST_CASE("the device") {
+TEST_CASE("runtime: the device has the properties that kernels read") {
   int count = 0, device = -1, processors = 0;
   cudaDeviceProp properties;
   CHECK(cudaGetDeviceCount(&count) == cudaSuccess);
@@ -110,7 +110,7 @@ TEST_CASE("the device") {
   CHECK(std::string(cudaGetErrorString(cudaErrorMemoryAllocation)) == "out of memory");
 }
 
-TEST_CASE("vector types have the alignment of CUDA") {
+TEST_CASE("runtime: vector types have the alignment of CUDA") {
   CHECK(alignof(float2) == 8);
   CHECK(alignof(float3) == 4);
   CHECK(alignof(float4) == 16);
@@ -123,7 +123,7 @@ TEST_CASE("vector types have the alignment of CUDA") {
   CHECK(v.w == 4);
 }
 
-TEST_CASE("functions on bits") {
+TEST_CASE("runtime: functions on bits give what a device gives") {
   CHECK(__popc(0xf0f0u) == 8);
   CHECK(__popcll(~0ull) == 64);
   CHECK(__clz(0) == 32);

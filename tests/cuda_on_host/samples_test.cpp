@@ -13,7 +13,7 @@ using namespace samples;
 
 const int kNumOrders = static_cast<int>(all_orders().size());
 
-TEST_CASE("typical kernels are right in every order") {
+TEST_CASE("samples: typical kernels are right in every order") {
   CHECK(count_orders(block_sum_is_right<>) == kNumOrders);
   CHECK(count_orders(tiled_gemm_is_right<>) == kNumOrders);
   CHECK(count_orders(block_scan_is_right<>) == kNumOrders);
@@ -23,7 +23,7 @@ TEST_CASE("typical kernels are right in every order") {
 
 // The sanitizers would end this process: tests/cuda_on_host/mutants shows what they report.
 #if !defined(CUDA_ON_HOST_TSAN)
-TEST_CASE("a kernel without its barrier is wrong in some order") {
+TEST_CASE("samples: a kernel without its barrier is wrong in some order") {
   CHECK(count_orders(block_sum_is_right<Mutation::kNoBarrier>) < kNumOrders);
   CHECK(count_orders(tiled_gemm_is_right<Mutation::kNoBarrier>) < kNumOrders);
   CHECK(count_orders(block_scan_is_right<Mutation::kNoBarrier>) < kNumOrders);
@@ -31,12 +31,13 @@ TEST_CASE("a kernel without its barrier is wrong in some order") {
   CHECK(count_orders(column_sums_are_right<Mutation::kNoBarrier>) < kNumOrders);
 }
 
-TEST_CASE("a kernel that does not wait for its asynchronous copies is wrong in every order") {
+TEST_CASE(
+    "samples: a kernel that does not wait for its asynchronous copies is wrong in every order") {
   CHECK(count_orders(column_sums_are_right<Mutation::kNoWait>) == 0);
 }
 #endif
 
-TEST_CASE("the block that finishes last sees what the others wrote") {
+TEST_CASE("samples: the block that finishes last sees what the others wrote") {
   constexpr int kBlocks = 9;
   const std::vector<float> x = small_values(2 * kBlocks, 5);
   float expected = 0.0f;

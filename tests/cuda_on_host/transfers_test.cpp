@@ -45,7 +45,8 @@ struct Ends {
   cudaEvent_t event = nullptr;
 };
 
-TEST_CASE("an asynchronous copy to the device from memory that is not pinned is refused") {
+TEST_CASE(
+    "transfers: an asynchronous copy to the device from memory that is not pinned is refused") {
   Ends ends;
   const float on_stack[4] = {};
   const std::vector<float> on_heap(4);
@@ -63,7 +64,8 @@ TEST_CASE("an asynchronous copy to the device from memory that is not pinned is 
         cudaSuccess);
 }
 
-TEST_CASE("the source of an asynchronous copy is left alone until the copy was waited for") {
+TEST_CASE(
+    "transfers: the source of an asynchronous copy is left alone until the copy was waited for") {
   Ends ends;
   REQUIRE(ends.send() == cudaSuccess);
   ends.set(2);
@@ -84,7 +86,9 @@ TEST_CASE("the source of an asynchronous copy is left alone until the copy was w
   CHECK_THROWS_AS(cudaStreamSynchronize(ends.stream), std::invalid_argument);
 }
 
-TEST_CASE("what an asynchronous copy brings to the host is garbage until the copy is waited for") {
+TEST_CASE(
+    "transfers: what an asynchronous copy brings to the host is garbage until the copy is waited "
+    "for") {
   Ends ends;
   REQUIRE(ends.send() == cudaSuccess);
   float arrived[4] = {};
@@ -102,7 +106,7 @@ __global__ void write_one(float* to) {
   *to = 1;
 }
 
-TEST_CASE("each thread has its current device, and streams belong to one") {
+TEST_CASE("transfers: each thread has its current device, and streams belong to one") {
   cuda_on_host::set_device_count(2);
   REQUIRE(cudaSetDevice(1) == cudaSuccess);
   {
@@ -136,7 +140,7 @@ TEST_CASE("each thread has its current device, and streams belong to one") {
   CHECK(cudaGetLastError() == cudaErrorInvalidDevice);
 }
 
-TEST_CASE("a kernel's failure is reported by all that comes after it") {
+TEST_CASE("transfers: a kernel's failure is reported by all that comes after it") {
   Ends ends;
   cuda_on_host::fail_as_if_by_kernel(cudaErrorIllegalAddress);
   void* memory = nullptr;

@@ -37,7 +37,7 @@ void check_each(const std::vector<T>& results, std::function<T(int)> expected) {
   }
 }
 
-TEST_CASE("shuffles take the value of another lane, or keep their own at the segment's end") {
+TEST_CASE("warp: shuffles take the value of another lane, or keep their own at the segment's end") {
   check_each<int>(run_block<int>(64, [](int i) { return __shfl_sync(kAll, i, i + 5); }),
                   [](int i) { return i / 32 * 32 + (i + 5) % 32; });
   check_each<int>(run_block<int>(64, [](int i) { return __shfl_sync(kAll, i, 3, 8); }),
@@ -57,7 +57,7 @@ TEST_CASE("shuffles take the value of another lane, or keep their own at the seg
                   [](int i) { return i & 8 ? i ^ 8 : i; });
 }
 
-TEST_CASE("shuffles move values of four and of eight bytes") {
+TEST_CASE("warp: shuffles move values of four and of eight bytes") {
   check_each<float>(run_block<float>(32, [](int i) { return __shfl_xor_sync(kAll, 0.5f * i, 1); }),
                     [](int i) { return 0.5f * (i ^ 1); });
   check_each<double>(run_block<double>(32, [](int i) { return __shfl_xor_sync(kAll, 0.1 * i, 1); }),
@@ -68,7 +68,7 @@ TEST_CASE("shuffles move values of four and of eight bytes") {
       [](int i) { return 0x100000000ull * (i < 31 ? i + 1 : i); });
 }
 
-TEST_CASE("votes") {
+TEST_CASE("warp: votes see the lanes of their mask") {
   check_each<unsigned>(
       run_block<unsigned>(64, [](int i) { return __ballot_sync(kAll, i % 32 < 3 || i == 40); }),
       [](int i) { return i < 32 ? 7u : 7u | 1u << 8; });
@@ -79,7 +79,7 @@ TEST_CASE("votes") {
   check_each<int>(any_all, [](int i) { return i < 32 ? 3 : i < 64 ? 2 : 0; });
 }
 
-TEST_CASE("parts of a warp proceed independently by their masks") {
+TEST_CASE("warp: parts of a warp proceed independently by their masks") {
   const auto sums = run_block<int>(32, [](int i) {
     int sum = i;
     if (i < 8) {
@@ -95,7 +95,7 @@ TEST_CASE("parts of a warp proceed independently by their masks") {
   check_each<int>(sums, [](int i) { return i < 8 ? 28 : i % 2 == 0 ? 10 : i; });
 }
 
-TEST_CASE("lanes that exited or never existed are not waited for") {
+TEST_CASE("warp: lanes that exited or never existed are not waited for") {
   const auto ballots = run_block<unsigned>(40, [](int i) {
     if (i % 32 == 5) return 0u;
     return __ballot_sync(kAll, 1);
@@ -106,7 +106,7 @@ TEST_CASE("lanes that exited or never existed are not waited for") {
   });
 }
 
-TEST_CASE("what one lane writes others read after __syncwarp") {
+TEST_CASE("warp: what one lane writes others read after __syncwarp") {
   const auto neighbours = run_block<int>(64, [](int i) {
     static int values[64];
     values[i] = 3 * i;
@@ -118,7 +118,7 @@ TEST_CASE("what one lane writes others read after __syncwarp") {
   check_each<int>(neighbours, [](int i) { return 3 * (i ^ 31); });
 }
 
-TEST_CASE("barriers that count") {
+TEST_CASE("warp: barriers count the threads that come with a predicate") {
   check_each<int>(run_block<int>(100, [](int i) { return __syncthreads_count(i % 3 == 0); }),
                   [](int) { return 34; });
   check_each<int>(run_block<int>(100, [](int i) { return __syncthreads_or(i == 77); }),
@@ -133,7 +133,7 @@ TEST_CASE("barriers that count") {
   check_each<int>(all, [](int i) { return i >= 90 ? -1 : 2; });
 }
 
-TEST_CASE("threads may exit while others go on to barriers") {
+TEST_CASE("warp: threads may exit while others go on to barriers") {
   const auto rounds = run_block<int>(64, [](int i) {
     for (int round = 0; round < 64; ++round) {
       if (round == i) return round;
@@ -144,7 +144,7 @@ TEST_CASE("threads may exit while others go on to barriers") {
   check_each<int>(rounds, [](int i) { return i; });
 }
 
-TEST_CASE("integer atomics return the old value and wrap") {
+TEST_CASE("warp: integer atomics return the old value and wrap") {
   DeviceArray<unsigned> memory(std::vector<unsigned>{0, 0, 100, 0, 0xfffffff0u, 7});
   unsigned* m = memory.data();
   unsigned olds = 0;
@@ -161,7 +161,7 @@ TEST_CASE("integer atomics return the old value and wrap") {
   CHECK(olds == 0xffffffffu);
 }
 
-TEST_CASE("indices of a grid in three dimensions") {
+TEST_CASE("warp: indices of a grid in three dimensions") {
   for (const NamedOrder& order : all_orders()) {
     cuda_on_host::set_order(order.order, order.seed);
     DeviceArray<int> visits(std::vector<int>(2 * 3 * 4 * 5 * 6 * 7, 0));

@@ -74,7 +74,7 @@ std::vector<cudnnBackendNumericalNote_t> notes_of(const EnginePlan& plan) {
 
 constexpr size_t kLimit = size_t{256} << 20;
 
-TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and precision") {
+TEST_CASE("cudnn: cuDNN has a deterministic engine for every pass of every layer and precision") {
   for (const Gpu& gpu : kGpus) {
     const Descriptor device = device_from_json(json_of(gpu));
     for (const Layer& layer : kLayers)
@@ -105,7 +105,7 @@ TEST_CASE("cuDNN has a deterministic engine for every pass of every layer and pr
   }
 }
 
-TEST_CASE("cuDNN keeps to the workspace it is given") {
+TEST_CASE("cudnn: cuDNN keeps to the workspace it is given") {
   const Descriptor device = device_from_json(json_of(kGpus[1]));
   // The first choice of cuDNN for the weight gradient of few channels takes megabytes of workspace.
   const cuda::LibraryProblem problem = {Precision::tf32, ConvPass::weight_grad,
@@ -118,7 +118,7 @@ TEST_CASE("cuDNN keeps to the workspace it is given") {
   if (smaller) CHECK(smaller->workspace_bytes < first->workspace_bytes);
 }
 
-TEST_CASE("cuDNN refuses what is no convolution, in words") {
+TEST_CASE("cudnn: cuDNN refuses what is not a convolution, in words") {
   const Descriptor device = device_from_json(json_of(kGpus[1]));
   Conv2dShape wrong = shape_of(kLayers[1]);
   wrong.out.height += 1;
@@ -129,7 +129,7 @@ TEST_CASE("cuDNN refuses what is no convolution, in words") {
   CHECK_THROWS_AS(device_from_json("{}"), sculpt::Error);
 }
 
-TEST_CASE("the loadable library plans matrix products, and says its versions") {
+TEST_CASE("cudnn: the loadable library plans matrix products, and says its versions") {
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
   void* const library = dlopen((program.parent_path() / cuda::kConvLibraryFile).c_str(), RTLD_NOW);
   REQUIRE(library != nullptr);
@@ -149,7 +149,7 @@ TEST_CASE("the loadable library plans matrix products, and says its versions") {
   }
 }
 
-TEST_CASE("matrix products are 1 x 1 windows on every pixel") {
+TEST_CASE("cudnn: matrix products are 1 x 1 windows on every pixel") {
   CHECK(is_matrix_product(shape_of({2, 8, 4, 4, 16, 1, 1, 1, 0})));
   for (const Layer& layer : {Layer{2, 8, 4, 4, 16, 1, 1, 2, 0}, Layer{2, 8, 4, 4, 16, 1, 1, 1, 1},
                              Layer{2, 8, 4, 4, 16, 1, 1, 1, 0, 4},

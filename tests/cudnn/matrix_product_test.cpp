@@ -95,7 +95,7 @@ Numbers run_precision(const cuda::LibraryProblem& problem, const Numbers& activa
   return run<bf16, bf16>(problem, activation, other, before);
 }
 
-TEST_CASE("cuBLAS is asked for the right products") {
+TEST_CASE("cublas: the products requested from cuBLAS are the right ones") {
   for (const Case& c : {Case{5, 3, 4, 1, 1}, Case{2, 7, 2, 3, 2}, Case{1, 1, 6, 2, 2},
                         Case{4, 5, 1, 1, 1}, Case{3, 4, 4, 1, 1}}) {
     const Numbers x = numbers(c.pixels() * c.ins, 1), dy = numbers(c.pixels() * c.outs, 2);
@@ -133,7 +133,7 @@ TEST_CASE("cuBLAS is asked for the right products") {
   }
 }
 
-TEST_CASE("cuBLAS counts in int: more pixels are left to others") {
+TEST_CASE("cublas: products with more pixels than an int can count are left to other kernels") {
   Conv2dShape shape;
   shape.in = shape.out = {1, 65536, 65536, 0};
   std::string why_not;

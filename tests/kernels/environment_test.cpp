@@ -4,7 +4,7 @@
 
 namespace {
 
-TEST_CASE("a switch in the environment: unset, empty and 0 are off") {
+TEST_CASE("environment: a switch in the environment: unset, empty and 0 are off") {
   constexpr const char* kName = "SCULPT_TEST_SWITCH";
   unsetenv(kName);
   CHECK_FALSE(sculpt::environment_flag(kName));

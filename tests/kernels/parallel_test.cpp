@@ -23,7 +23,8 @@ class RestoreThreads {
   int before_;
 };
 
-TEST_CASE("parallel_for visits every item once, in one contiguous share per thread") {
+TEST_CASE(
+    "parallel loops: parallel_for visits every item once, in one contiguous share per thread") {
   const RestoreThreads restore;
   for (const int threads : {1, 2, 3, 7}) {
     sculpt::set_thread_count(threads);
@@ -47,7 +48,7 @@ TEST_CASE("parallel_for visits every item once, in one contiguous share per thre
   }
 }
 
-TEST_CASE("shares depend only on the counts") {
+TEST_CASE("parallel loops: shares depend only on the counts") {
   const RestoreThreads restore;
   sculpt::set_thread_count(3);
   std::vector<int> first(100), second(100);
@@ -61,7 +62,7 @@ TEST_CASE("shares depend only on the counts") {
   CHECK(first.back() == 2);
 }
 
-TEST_CASE("many short loops in a row see each other's results") {
+TEST_CASE("parallel loops: many short loops in a row see each other's results") {
   const RestoreThreads restore;
   sculpt::set_thread_count(4);
   std::vector<int64_t> values(64, 0);
@@ -78,7 +79,7 @@ TEST_CASE("many short loops in a row see each other's results") {
     CHECK(v == 500);
 }
 
-TEST_CASE("nested calls run inline") {
+TEST_CASE("parallel loops: nested calls run inline") {
   const RestoreThreads restore;
   sculpt::set_thread_count(3);
   std::atomic<int> inner_calls{0};
@@ -94,7 +95,7 @@ TEST_CASE("nested calls run inline") {
   CHECK(items == 30);
 }
 
-TEST_CASE("an exception of any thread reaches the caller, and the pool survives") {
+TEST_CASE("parallel loops: an exception of any thread reaches the caller, and the pool survives") {
   const RestoreThreads restore;
   sculpt::set_thread_count(3);
   for (const int64_t bad : {0, 50, 99}) {
@@ -110,7 +111,9 @@ TEST_CASE("an exception of any thread reaches the caller, and the pool survives"
   CHECK(calls == 3);
 }
 
-TEST_CASE("two threads may call parallel_for at the same time, and change the thread count") {
+TEST_CASE(
+    "parallel loops: two threads may call parallel_for at the same time, and change the thread "
+    "count") {
   const RestoreThreads restore;
   sculpt::set_thread_count(2);
   std::atomic<int64_t> total{0};
@@ -126,7 +129,7 @@ TEST_CASE("two threads may call parallel_for at the same time, and change the th
   CHECK(total == 6000);
 }
 
-TEST_CASE("thread counts below one are refused") {
+TEST_CASE("parallel loops: thread counts below one are refused") {
   CHECK_THROWS_AS(sculpt::set_thread_count(0), sculpt::Error);
 }
 

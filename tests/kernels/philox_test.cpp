@@ -7,7 +7,7 @@ namespace {
 using sculpt::philox4x32;
 using Words = std::array<uint32_t, 4>;
 
-TEST_CASE("philox4x32-10 gives the published test vectors") {
+TEST_CASE("philox: philox4x32-10 gives the published test vectors") {
   // Random123, kat_vectors.
   CHECK(philox4x32(0, 0, 0) == Words{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
   CHECK(philox4x32(~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0}) ==
@@ -16,7 +16,7 @@ TEST_CASE("philox4x32-10 gives the published test vectors") {
         Words{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
 }
 
-TEST_CASE("philox_uniform covers [0, 1) evenly") {
+TEST_CASE("philox: philox_uniform covers [0, 1) evenly") {
   CHECK(sculpt::philox_uniform(0) == 0.0f);
   CHECK(sculpt::philox_uniform(0xFFFFFFFFu) < 1.0f);
   int counts[10] = {};

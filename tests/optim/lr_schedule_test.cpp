@@ -67,7 +67,7 @@ const Row kRows[] = {
 
 }  // namespace
 
-TEST_CASE("learning rates are those worked out by hand, for every schedule") {
+TEST_CASE("learning rate: every schedule gives the rates worked out by hand") {
   std::set<std::string> tested;
   for (const Row& row : kRows) {
     OptimOptions o = options_for(row.schedule);
@@ -83,7 +83,7 @@ TEST_CASE("learning rates are those worked out by hand, for every schedule") {
   }
 }
 
-TEST_CASE("every schedule stays in (0, lr] for every length, one step included") {
+TEST_CASE("learning rate: every schedule stays in (0, lr] for every length, one step included") {
   for (const auto& name : lr_schedule_names())
     for (const int64_t steps : {1, 2, 3, 7, 150, 1001})
       for (int64_t step = 0; step < steps; ++step) {
@@ -99,7 +99,7 @@ TEST_CASE("every schedule stays in (0, lr] for every length, one step included")
       }
 }
 
-TEST_CASE("step_warmup drops at the same epochs whatever the steps per epoch") {
+TEST_CASE("learning rate: step_warmup drops at the same epochs whatever the steps per epoch") {
   for (const int64_t per_epoch : {1, 98, 195, 391}) {
     const OptimOptions o = options_for("step_warmup");
     CHECK(learning_rate(60 * per_epoch - 1, 150 * per_epoch, o) == doctest::Approx(0.1));
@@ -108,7 +108,7 @@ TEST_CASE("step_warmup drops at the same epochs whatever the steps per epoch") {
   }
 }
 
-TEST_CASE("settings that make no sense are refused") {
+TEST_CASE("learning rate: settings that make no sense are refused") {
   CHECK_THROWS_WITH_AS(learning_rate(0, 10, options_for("cosin")),
                        doctest::Contains("step_warmup, triangular, cosine"), Error);
   CHECK_THROWS_AS(learning_rate(10, 10, options_for("cosine")), Error);

@@ -122,7 +122,7 @@ std::vector<OptimOptions> variants() {
 
 }  // namespace
 
-TEST_CASE("SGD equals plain loops in double, with and without every option") {
+TEST_CASE("sgd: SGD equals plain loops in double, with and without every option") {
   for (const OptimOptions& o : variants()) {
     CAPTURE(o.nesterov);
     CAPTURE(o.decay_norm_and_bias);
@@ -138,7 +138,7 @@ TEST_CASE("SGD equals plain loops in double, with and without every option") {
   }
 }
 
-TEST_CASE("one call covers the arena; exempt parameters cost one more per boundary") {
+TEST_CASE("sgd: one call covers the arena; exempt parameters cost one more per boundary") {
   ParameterArena arena;
   fill<double>(kernels::reference_backend(), arena, 1);
   OptimOptions o;
@@ -148,7 +148,7 @@ TEST_CASE("one call covers the arena; exempt parameters cost one more per bounda
   CHECK(Sgd(arena, o).segments() == 4);
 }
 
-TEST_CASE("clipping scales by the norm of the unmasked gradients") {
+TEST_CASE("sgd: clipping scales by the norm of the unmasked gradients") {
   ParameterArena arena;
   fill<double>(kernels::reference_backend(), arena, 1);
   OptimOptions o;
@@ -169,7 +169,7 @@ TEST_CASE("clipping scales by the norm of the unmasked gradients") {
   CHECK(sgd.clip_scale() == 1);
 }
 
-TEST_CASE("reset() forgets the past, and only that") {
+TEST_CASE("sgd: reset() forgets the past, and only that") {
   ParameterArena arena;
   fill<float>(*tested_backends().front(), arena, 5);
   Sgd sgd(arena, OptimOptions());

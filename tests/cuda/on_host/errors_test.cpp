@@ -33,13 +33,15 @@ void launch() {
   SCULPT_LAUNCH(innocent_kernel, 1, 1, 0, backend_stream());
 }
 
-TEST_CASE("SCULPT_CUDA_SYNC: empty and 0 mean no") {
+TEST_CASE("cuda errors: SCULPT_CUDA_SYNC: empty and 0 mean no") {
   CHECK(waits_for_launches() == is_waiting_asked_for());
   // Launches that the program waits for cannot be recorded into a graph.
   CHECK((backends().front()->recording.record == nullptr) == is_waiting_asked_for());
 }
 
-TEST_CASE("a launch behind a kernel that failed accuses both, unless each launch is waited for") {
+TEST_CASE(
+    "cuda errors: a launch behind a kernel that failed accuses both, unless each launch is waited "
+    "for") {
   launch();
   const FailedKernel failed;
   const std::string says = ": CUDA says 'misaligned address' (cudaErrorMisalignedAddress)";
@@ -51,7 +53,7 @@ TEST_CASE("a launch behind a kernel that failed accuses both, unless each launch
   CHECK_THROWS_WITH_AS(launch(), expected.c_str(), Error);
 }
 
-TEST_CASE("a wait that finds a kernel's error does not accuse itself") {
+TEST_CASE("cuda errors: a wait that finds a kernel's error does not accuse itself") {
   float value = 0;
   const DeviceMemory& memory = *backends().front()->memory;
   void* const device = memory.allocate(sizeof(value));
@@ -69,7 +71,7 @@ TEST_CASE("a wait that finds a kernel's error does not accuse itself") {
   memory.free(device);
 }
 
-TEST_CASE("an error that was reported is not reported again by the next launch") {
+TEST_CASE("cuda errors: an error that was reported is not reported again by the next launch") {
   CHECK_THROWS_AS(describe_device(7), Error);
   CHECK_NOTHROW(launch());
 }

@@ -51,7 +51,8 @@ void in_new_thread(const Body& body) {
   CHECK(problem == "");
 }
 
-TEST_CASE("a guard makes the chosen device current, and the previous one at its end") {
+TEST_CASE(
+    "cuda threads: a guard makes the chosen device current, and the previous one at its end") {
   second_device();
   in_new_thread([] {
     CHECK(current_device() == 0);
@@ -68,7 +69,9 @@ TEST_CASE("a guard makes the chosen device current, and the previous one at its 
   });
 }
 
-TEST_CASE("kernels, memory, graphs and timings of another thread go to the backend's device") {
+TEST_CASE(
+    "cuda threads: kernels, memory, graphs and timings of another thread go to the backend's "
+    "device") {
   const Backend& backend = second_device();
   const DeviceMemory& memory = *backend.memory;
   in_new_thread([&] {
@@ -104,7 +107,7 @@ TEST_CASE("kernels, memory, graphs and timings of another thread go to the backe
   });
 }
 
-TEST_CASE("rankings and counts of another thread go to the backend's device") {
+TEST_CASE("cuda threads: rankings and counts of another thread go to the backend's device") {
   const Backend& backend = second_device();
   in_new_thread([&] {
     constexpr int64_t kCount = 5000;
@@ -129,7 +132,7 @@ TEST_CASE("rankings and counts of another thread go to the backend's device") {
   });
 }
 
-TEST_CASE("a library plans and runs on the backend's device") {
+TEST_CASE("cuda threads: a library plans and runs on the backend's device") {
   const Backend& native = second_device();
   sculpt::test::LoopLibrary& loops = sculpt::test::loop_library_state();
   loops.reset();
@@ -165,7 +168,7 @@ TEST_CASE("a library plans and runs on the backend's device") {
   loops.reset();
 }
 
-TEST_CASE("a process keeps its device") {
+TEST_CASE("cuda threads: a process keeps its device") {
   second_device();
   use_device(1);  // again
   CHECK_THROWS_WITH_AS(use_device(0),
