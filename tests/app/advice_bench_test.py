@@ -14,7 +14,7 @@ PROFILE = ["profile", "--steps", "1"]
 KERNELS = ["kernels", "--seconds", "0"]
 CONV = ["conv", "--rounds", "1", "--seconds", "0"]
 
-# (arguments that fail, the advice, arguments that follow it: one list for each way).
+# Each entry has arguments that fail, the advice, and a list of arguments for each way to follow it.
 CASES = [
     ([*PROFILE, *SMALL, "--sparsity", "0.5,0.9"], r"give one source of masks and one sparsity",
      [[*PROFILE, *SMALL, "--sparsity", "0.9"]]),

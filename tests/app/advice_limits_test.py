@@ -1,4 +1,4 @@
-"""Messages about memory, threads and files that are missing: their advice is followed, and helps."""
+"""The advice in messages about memory, threads and missing files is followed, and must help."""
 import os
 import re
 import shlex
@@ -16,7 +16,7 @@ SMALL = [word for setting in ("method=pai", "train.epochs=1", "model.name=mlp", 
 @unittest.skipIf(os.environ.get("SCULPT_SANITIZE"), "a sanitizer reserves all of the address space")
 class Limits(ProgramTest):
     def limited(self, kibibytes, *words):
-        """sculpt_run with so much address space."""
+        """Runs sculpt_run with a limit on its address space."""
         shell = f"ulimit -v {kibibytes}; exec " + shlex.join([PROGRAM, str(self.config),
                                                               *map(str, words)])
         return subprocess.run(["bash", "-c", shell], capture_output=True, text=True,
@@ -61,7 +61,7 @@ class Limits(ProgramTest):
 
 
 def idx(path, count, side):
-    """A file of MNIST's size without its content: labels and pixels of 0."""
+    """Writes a file with the size of MNIST's file. Its labels and pixels are 0."""
     header = struct.pack(">II", 0x803 if side else 0x801, count)
     header += struct.pack(">II", side, side) if side else b""
     path.write_bytes(header)
@@ -69,7 +69,7 @@ def idx(path, count, side):
 
 
 class Files(ProgramTest):
-    """`tools/get_data` as the messages name it, but from a folder and not from a server."""
+    """Runs `tools/get_data` as the messages name it, with a folder instead of a server."""
 
     def setUp(self):
         super().setUp()
@@ -102,7 +102,7 @@ class Files(ProgramTest):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def follow(self, data):
-        """What the message says: delete the file, and fetch it; then the run must go."""
+        """Follows the message: deletes the file and fetches it again. The run must then succeed."""
         done = self.run_on(data)
         self.assertIn(done.returncode, (1, 2), done.stdout)
         advice = re.search(r"^error: (?:data\.root: )?(.*?): .*?(; delete it, and|;) "
@@ -155,7 +155,7 @@ class Files(ProgramTest):
         self.assertEqual(self.run_on(data).returncode, 0)
 
     def test_cifar10(self):
-        """Files in the folders that archives make, where get_data would not look."""
+        """The files lie in the folders that archives create, where get_data does not look."""
         data = self.cifar10()
         pickled = self.root / "cifar-10-batches-py"
         pickled.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Scores that cannot be computed from the weights that a run starts with: the advice is followed."""
+"""If scores cannot be computed from the first weights of a run, the advice is followed."""
 import struct
 
 from common import ProgramTest, main, sets
@@ -10,12 +10,12 @@ def every_weight(name, _shape):
 
 
 def kernels_only(_name, shape):
-    """Weights of convolutions, whose size batch norm takes out again."""
+    """Returns true for weights of convolutions. Batch norm divides by their scale."""
     return len(shape) == 4
 
 
 def scaled(source, target, factor, chosen):
-    """The checkpoint `source` with the chosen weights times `factor`, without its checksum."""
+    """Writes the checkpoint `source` with the chosen weights times `factor`, without its checksum."""
     tensors = read_tensors(source)
     for name, (dtype, shape, content) in tensors.items():
         if dtype == "F32" and chosen(name, shape):

@@ -18,10 +18,11 @@ def plan(*steps):
     return sets("method=custom", "plan=" + json.dumps(steps))
 
 
-# Its last batch norm sees a single pixel.
+# The last batch norm of this network sees a single pixel.
 ONE_PIXEL = sets("model.name=resnet18", "model.stem=imagenet", "model.width=0.05")
 
-# (settings that fail, the advice in the message, settings that follow it: one list for each way).
+# Each entry has settings that fail, the advice in the message, and a list of settings for each way
+# to follow it.
 # A function takes the match of the advice, a regular expression, and returns the settings.
 SETTINGS = [
     (sets("train.epochs=10.0"), r"write (\d+), without a decimal point",
@@ -102,7 +103,7 @@ SETTINGS = [
 
 
 class Settings(ProgramTest):
-    """Advice about settings: --plan must then find nothing wrong."""
+    """Follows advice about settings. --plan must then accept the settings."""
 
     def test_every_case(self):
         for words, advice, ways in SETTINGS:
@@ -206,7 +207,7 @@ class Folders(ProgramTest):
 
 class Training(ProgramTest):
     def test_divergence(self):
-        """The command that the message names, as a shell reads it, in a folder with a blank."""
+        """Runs the command in the message through a shell, for a folder whose name has a blank."""
         out = self.folder / "a run"
         done = self.assert_fails(1, ["start again with a lower optim.lr"], self.config, "--out",
                                  out, *sets("method=dense", "cycles.count=1", "optim.lr=20",
@@ -217,7 +218,7 @@ class Training(ProgramTest):
         again = subprocess.run([PROGRAM, *command[1:]], capture_output=True, text=True,
                                timeout=TIMEOUT, check=False)
         self.assertEqual(again.returncode, 0, again.stderr)
-        # A resume cannot change the learning rate: the message does not say so.
+        # A resume cannot change the learning rate, so the message must not propose it.
         self.assertNotIn("go on with --resume", done.stderr)
 
     def test_divergence_with_clipping(self):
@@ -250,7 +251,7 @@ class Training(ProgramTest):
                  "a higher density or the allocation balanced keeps some"),
                 ("balanced", "balanced", higher, "; a higher density keeps some"),
                 ("erk", "erk", higher, "; a higher density keeps some")):
-            # Fewer weights than layers.
+            # The network would keep fewer weights than it has layers.
             few = [] if name == "global" else sets("prune.sparsity=0.9995")
             done = sculpt_run(*words, *sets(f"prune.allocation={allocation}"), *few, "--out",
                               self.folder / name)

@@ -1,4 +1,4 @@
-"""Arguments, configs, documentation and run folders: what is right runs, what is wrong says why."""
+"""Valid arguments and configs run, and invalid ones are refused with a reason."""
 import json
 import os
 import pty
@@ -112,7 +112,7 @@ class Arguments(ProgramTest):
             for folder in ("cifar10", "cifar100"):
                 self.assertIn(f"{folder}/{method}.toml", names)
                 self.assertIn(f"{folder}/{method}-triangular.toml", names)
-        # Under a sanitizer a few will do: what differs between them is text.
+        # Under a sanitizer a few cases are enough, because the cases differ only in text.
         every = 9 if os.environ.get("SCULPT_SANITIZE") else 1
         for preset, name in list(zip(presets, names))[::every]:
             with self.subTest(name):
@@ -152,7 +152,7 @@ class Run(ProgramTest):
                          ["end.safetensors", "final.safetensors"])
         self.assertIn("best at the final density", text)
 
-        # The resolved config repeats the run; how often it saves does not matter.
+        # The resolved config repeats the run. The number of checkpoints does not change the result.
         again = self.folder / "again"
         self.finish(out / "config.toml", "--out", again, "--set", "train.checkpoint_every=0",
                     "--threads", environment["threads"])
@@ -176,7 +176,7 @@ class Run(ProgramTest):
             said[name] = self.finish(self.config, "--out", out, "--threads", 2,
                                      *(word for s in settings for word in ("--set", s)))
             results[name] = json.loads((out / "summary.json").read_text())
-        # Measuring changes no bit of what is trained.
+        # Measuring does not change the result of training.
         self.assertEqual(final(self.folder / "measured"), final(self.folder / "plain"))
         measured, plain, dense = results["measured"], results["plain"], results["dense"]
         self.assertEqual(measured["sparse_steps"], 6 * 3)

@@ -1,4 +1,4 @@
-"""sculpt_bench as a program: its tables."""
+"""The tables of the program sculpt_bench."""
 import json
 import os
 import subprocess
@@ -48,7 +48,7 @@ class Floors(unittest.TestCase):
         return json.loads(finished.stdout)
 
     def test_bytes_of_resnet20_are_those_counted_by_hand(self):
-        """What the kernels of kernels/cuda read and write, layer by layer."""
+        """Computes what the kernels of kernels/cuda read and write, layer by layer."""
         batch, element = 512, 2
         rows = self.floors("--model", "resnet20", "--batch", str(batch), "--precision", "bf16")["rows"]
         forward = inputs = weights = norm_forward = norm_backward = macs = 0
@@ -111,7 +111,7 @@ class SparseSteps(unittest.TestCase):
                               timeout=600, check=False)
 
     def tables(self, *words):
-        """Rows as dictionaries, one list for each table."""
+        """Returns a list of rows for each table. A row is a dictionary."""
         finished = self.bench("sparse", *words, *self.SHORT)
         self.assertEqual(finished.returncode, 0, finished.stderr)
         tables = []
@@ -184,7 +184,7 @@ class SparseSteps(unittest.TestCase):
                   if line["plan_step"] == lines[-1]["plan_step"]]
         self.assertEqual(rows[0]["sparsity of layers"], f"{min(masked):.4g} to {max(masked):.4g} %")
         self.check_times(rows[0])
-        # A checkpoint does not say its width.
+        # A checkpoint does not contain the width of its network.
         self.assertEqual(other.returncode, 1)
         self.assertIn("conv1.weight", other.stderr)
 
@@ -218,7 +218,7 @@ class ConvLayers(unittest.TestCase):
         for row in rows:
             self.assertGreater(min(map(float, row[2:5])), 0, row)
             self.assertIn(row[5], ("yes", "no"), row)
-            # Sums in float differ from those in double, and hardly.
+            # Sums in float differ a little from sums in double.
             for error in map(float, row[6:8]):
                 self.assertGreater(error, 1e-9, row)
                 self.assertLess(error, 5e-6, row)

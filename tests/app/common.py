@@ -1,4 +1,4 @@
-"""Runs the program under test, which the environment variable SCULPT_RUN names."""
+"""Runs the program that is tested. The environment variable SCULPT_RUN names it."""
 import json
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_RUN", str(ROOT / "build" / "cpu" / "bin" / "sculpt_run"))
-# Generous: sanitizers, and machines that do other things too.
+# The limit is generous, because sanitizers and busy machines are slow.
 TIMEOUT = 600
 
 TINY = """
@@ -44,18 +44,18 @@ count = 2
 
 
 def sets(*settings):
-    """The words of a command that change settings: --set KEY=VALUE for each of them."""
+    """Returns the words of a command that change settings: --set KEY=VALUE for each setting."""
     return [word for setting in settings for word in ("--set", setting)]
 
 
 def sculpt_run(*words, **options):
-    """The finished process, its output as text."""
+    """Runs the program and returns the finished process with its output as text."""
     return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
                           timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL, **options)
 
 
 def start(*words, **options):
-    """The process, running."""
+    """Starts the program and returns the running process."""
     return subprocess.Popen([PROGRAM, *map(str, words)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
 
@@ -68,7 +68,7 @@ def wait_for(condition, process):
 
 
 class ProgramTest(unittest.TestCase):
-    """A test with a folder of its own and a tiny config in it."""
+    """A test that has a temporary folder with a tiny config in it."""
 
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="sculpt-app-"))
@@ -81,13 +81,13 @@ class ProgramTest(unittest.TestCase):
         return path
 
     def finish(self, *words):
-        """Runs to the end; returns stdout."""
+        """Runs the program to its end and returns its standard output."""
         done = sculpt_run(*words)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
     def assert_fails(self, code, parts, *words, **options):
-        """The exit code, exactly one line that starts with "error: ", and what it must name."""
+        """Checks the exit code, that one line starts with "error: ", and that the message has all parts."""
         done = sculpt_run(*words, **options)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -106,12 +106,12 @@ def states(folder):
 
 
 def json_lines(text):
-    """The objects of a text that has one JSON object in each line."""
+    """Returns the objects of a text that has one JSON object in each line."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 def records(path):
-    """The records of a .jsonl file without what depends on the clock."""
+    """Returns the records of a .jsonl file without the keys that depend on the clock."""
     lines = json_lines(path.read_text())
     for line in lines:
         line.pop("seconds", None)

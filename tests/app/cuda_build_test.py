@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A program built with the CUDA backend, on a machine without a GPU. CI runs it (.ci/run cuda)."""
+"""Runs a program with the CUDA backend on a machine without a GPU. CI runs it (.ci/run cuda)."""
 import json
 import shutil
 import subprocess
@@ -48,7 +48,7 @@ class WithoutGpu(ProgramTest):
         self.assertFalse((self.folder / "run" / "kernel_choices.json").exists())
 
     def test_cudnn_is_a_library_of_its_own(self):
-        # Neither the program nor the CUDA backend may need what --conv cudnn loads.
+        # Neither the program nor the CUDA backend may need the library that --conv cudnn loads.
         for file in (Path(PROGRAM), Path(PROGRAM).parent / "libsculpt_cuda.so"):
             needed = subprocess.run(["readelf", "-d", file], capture_output=True, text=True,
                                     check=True).stdout

@@ -46,7 +46,7 @@ criterion = "magnitude"
 sparsity = 0.5
 """
 
-# Settings that a run has, and what eval_checkpoint then says of the images it measures on.
+# Each entry has settings of a run, and what eval_checkpoint says about the images that it uses.
 HONOURED = [
     ([], "101 test images"),
     (["data.val_split=0.2"], "60 validation images"),
@@ -74,7 +74,7 @@ class Tools(ProgramTest):
         super().setUp()
         rng = random.Random(1)
         for prefix, count in (("train", TRAIN), ("t10k", TEST)):
-            # The label shows in the brightness, so that a network learns and accuracies differ.
+            # The brightness of an image depends on its label, so that a network learns and accuracies differ.
             labels = bytes(rng.randrange(10) for _ in range(count))
             images = b"".join(bytes(min(255, 20 * label + rng.randrange(60)) for _ in range(784))
                               for label in labels)

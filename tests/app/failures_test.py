@@ -9,7 +9,7 @@ from common import TIMEOUT, ProgramTest, final, main, records, sculpt_run, start
 
 class Interruption(ProgramTest):
     def interrupt(self, signal_number, *words):
-        """Sends the signal once the first epoch is recorded; returns (folder, exit code)."""
+        """Sends the signal once the first epoch is recorded. Returns (folder, exit code)."""
         out = self.folder / f"run-{signal_number}"
         process = start(self.config, "--out", out, *words)
         metrics = out / "metrics.jsonl"
@@ -65,7 +65,7 @@ class Interruption(ProgramTest):
         self.assertEqual(code, 75, text)
         self.assert_fails(2, [out, "prune.sparsity: 0.8 in the folder, 0.7 now", "--out"],
                           self.config, "--out", out, "--resume", "--set", "prune.sparsity=0.7")
-        # What changes no result may differ.
+        # Settings that do not change the result may differ.
         self.finish(self.config, "--out", out, "--resume", "--set", "train.checkpoint_every=3",
                     "--set", "data.root=elsewhere")
 
@@ -104,7 +104,7 @@ class Damage(ProgramTest):
         self.assert_fails(2, ["no checkpoint in", out / "checkpoints", "damaged"], self.config,
                           "--out", out, "--resume")
         self.assertEqual({p: p.read_bytes() for p in out.rglob("*") if p.is_file()}, before)
-        # What the message advises helps, and keeps what was there.
+        # The advice in the message helps, and the old files are kept.
         before = [path.read_bytes() for path in states(out)]
         self.finish("--restart", out)
         self.assertTrue((out / "summary.json").exists())
@@ -129,7 +129,7 @@ class Damage(ProgramTest):
 
 class FullDisk(ProgramTest):
     def test_file_size_limit(self):
-        """Writing a checkpoint fails half-way; the run resumes when there is room again."""
+        """Writing a checkpoint fails half-way. The run can be resumed when the disk has room again."""
         whole, out = self.folder / "whole", self.folder / "run"
         self.finish(self.config, "--out", whole)
         process = start(self.config, "--out", out, "--set", "train.checkpoint_steps=1")

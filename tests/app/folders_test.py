@@ -7,9 +7,9 @@ import time
 
 from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start, states, wait_for
 
-# What extends a finished run of the tiny config.
+# These settings extend a finished run of the tiny config.
 LONGER = ["--set", "cycles.final=2"]
-# A run that is still at work when the test is done with it.
+# A run with these settings is still at work when the test ends.
 LONG = ["--set", "train.epochs=100000"]
 
 
@@ -34,7 +34,7 @@ class Locks(ProgramTest):
                 self.assert_fails(2, [out, f"in use by process {process.pid} on {lock['host']}",
                                       "started " + lock["started"], "--out"], *words)
         self.assertEqual((out / "config.toml").read_text(), config)
-        # What touches no folder needs no lock.
+        # A command that does not write into the folder needs no lock.
         self.finish(self.config, "--out", out, "--plan")
         self.finish(out, "--describe")
         self.assertIsNone(process.poll())
@@ -81,7 +81,7 @@ class Locks(ProgramTest):
         wait_for(lambda: str(process.pid) in path.read_text(), process)
         self.assertIsNone(process.poll())
 
-        # The other run wakes up and takes the folder back by force: this one stops writing.
+        # The other run wakes up and takes the folder back by force. This run then stops writing.
         (out / "run.lock").write_text(json.dumps(lock))
         text, errors = process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 1, text + errors)
@@ -89,7 +89,7 @@ class Locks(ProgramTest):
         self.assertEqual(json.loads(path.read_text())["host"], "node17")
 
     def test_many_at_one_moment(self):
-        """Of several processes that start at once in one folder, one runs."""
+        """If several processes start at once in one folder, exactly one of them runs."""
         for attempt in range(4):
             out = self.folder / f"run-{attempt}"
             if attempt % 2:  # with a stale lock
@@ -150,13 +150,13 @@ class Names(ProgramTest):
             _, errors = process.communicate(timeout=TIMEOUT)
             self.assertEqual(process.returncode, 0, errors)
         stem = f"{self.folder.name}-tiny"
-        # 0.1 is what the file says; data.root changes no result.
+        # 0.1 is the value in the file, and data.root does not change the result.
         self.assertEqual(sorted(p.name for p in (self.folder / "runs").iterdir()),
                          sorted([f"{stem}-sculpt-count1-s7", f"{stem}-sculpt-count1-lr0.3-s7",
                                  f"{stem}-sculpt-lenet-width1.0-sparsity0.95-s8"]))
 
     def test_method_and_machine(self):
-        """The name tells the method that ran, and what decides the bits where it was given."""
+        """The name has the method of the run, and the given settings that change the result."""
         (self.folder / "imp").mkdir()
         imp = TINY.replace('"sculpt"', '"imp"').replace("epochs = 2", "epochs = 1").replace(
             "sparsity = 0.8", "sparsity = 0.2")
@@ -261,7 +261,7 @@ class Resume(ProgramTest):
                                   "--resume")
                 self.assertEqual({p: p.read_bytes() for p in out.rglob("*") if p.is_file()},
                                  before)
-        # The advice, followed.
+        # The advice is followed.
         text = self.finish("--restart", self.folder / "records")
         self.assertIn("earlier-1", text)
         self.assertEqual(final(self.folder / "records"), final(whole))
@@ -285,9 +285,9 @@ class Resume(ProgramTest):
         self.assertEqual((out / "notes.txt").read_text(), "mine")
         for name, content in before.items():
             self.assertEqual((out / "earlier-1" / name).read_bytes(), content, name)
-        # What was put aside is a run folder.
+        # The files that were put aside form a run folder.
         self.assertIn("finished", self.finish("--resume", out / "earlier-1"))
-        # An error before the run starts puts nothing aside.
+        # An error before the run starts does not put any file aside.
         self.assert_fails(2, ["get_data"], "--restart", out, "--set", "data.name=cifar10", "--set",
                           f"data.root={self.folder}/none")
         self.assertFalse((out / "earlier-2").exists())
@@ -384,13 +384,13 @@ class Results(ProgramTest):
                     self.assertNotIn("another config", done.stderr)
                 self.assertEqual(path.read_text(), bad)
         self.assert_fails(2, [path, "is empty"], "--restart", self.out)
-        # Both ways that the message names.
+        # The message names two ways, and both are tried.
         self.finish(self.config, "--out", self.out, "--restart")
         path.write_text(good)
         self.assertIn("finished", self.finish("--resume", self.out))
 
     def test_a_half_finished_end(self):
-        """A kill between the files of the end: the summary is written, nothing is trained."""
+        """After a kill between the last files, a resume writes the summary without training."""
         good = (self.out / "summary.json").read_text()
         (self.out / "summary.json").unlink()
         done = sculpt_run("--resume", self.out)
@@ -423,14 +423,14 @@ class Extension(ProgramTest):
         out = self.folder / "run"
         self.finish(self.config, "--out", out)
         before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-        # The prune would come later; the plan would be shorter; something else differs too.
+        # These settings move the prune, shorten the plan, or change another setting, too.
         self.assert_fails(2, ["cannot be extended", "step 4", "prune magnitude global 0.2",
                               "train 2"], "--resume", out, "--set", "cycles.count=3")
         self.assert_fails(2, ["cannot be extended"], "--resume", out, "--set", "cycles.count=1")
         self.assert_fails(2, ["optim.lr: 0.1 in the folder, 0.2 now"], "--resume", out, "--set",
                           "cycles.final=2", "--set", "optim.lr=0.2")
         self.assertEqual({p: p.read_bytes() for p in out.rglob("*") if p.is_file()}, before)
-        # More cycles at the end are a longer plan.
+        # More cycles at the end make the plan longer.
         whole = self.folder / "whole"
         self.finish(self.config, "--out", whole, "--set", "cycles.final=2")
         self.finish(self.config, "--out", out, "--resume", "--set", "cycles.final=2")

@@ -1,4 +1,4 @@
-"""What a run reads: the data set, which must stay the same, and model.init_from."""
+"""The files that a run reads: the data set, which must stay the same, and model.init_from."""
 import json
 import signal
 import struct
@@ -17,7 +17,7 @@ def floats(content):
 
 class Interrupted(ProgramTest):
     def interrupt(self, out, *words):
-        """Starts a run and stops it once it has two states."""
+        """Starts a run and stops it once its folder has two states."""
         process = start(*words, "--out", out, "--set", "train.checkpoint_steps=1")
         end = time.monotonic() + TIMEOUT
         checkpoints = out / "checkpoints"
@@ -60,10 +60,10 @@ class Data(Interrupted):
         self.assertEqual(done.stderr.count(recorded), 1, "two fingerprints that differ")
         after = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
         self.assertEqual(before, after)
-        # The checkpoints know it too.
+        # The checkpoints contain the fingerprint, too.
         (out / "environment.json").unlink()
         self.assert_fails(2, said, *self.words, "--out", out, "--resume")
-        # The advice: other folders, and the files as they were.
+        # The advice is followed: other folders are used, and the original files are put back.
         self.finish(*self.words, "--out", self.folder / "other")
         self.label_images(0)
         (out / "environment.json").unlink(missing_ok=True)
@@ -88,7 +88,7 @@ class InitFrom(Interrupted):
         return CUSTOM + ["--set", "plan=" + json.dumps(steps)]
 
     def test_evaluating_what_was_loaded(self):
-        """A plan that changes nothing before its first epoch leaves the loaded state in rewind 0."""
+        """If a plan changes nothing before its first epoch, rewind 0 is the loaded state."""
         out = self.folder / "run"
         self.finish(*self.init(self.file), "--out", out,
                     *self.plan("train 1", "prune magnitude global 0.1", "rewind 0", "train 1"))
@@ -118,7 +118,7 @@ class InitFrom(Interrupted):
         self.finish(*words, "--out", whole)
         self.interrupt(out, *words)
         recorded = json.loads((out / "environment.json").read_text())["init_from_fingerprint"]
-        # Another network under the same name.
+        # The file has another network under the same name.
         other = self.folder / "other"
         self.finish(self.config, "--out", other, "--set", "seed=8")
         copy.write_bytes(final(other))
@@ -129,7 +129,7 @@ class InitFrom(Interrupted):
         self.assertEqual(final(out), final(whole))
         environment = json.loads((out / "environment.json").read_text())
         self.assertEqual(environment["init_from_fingerprint"], recorded)
-        # A run that starts needs it.
+        # A run that starts needs the file.
         self.assert_fails(2, ["model.init_from", f"no file {copy}"], *words, "--out",
                           self.folder / "new")
         self.assert_fails(2, ["model.init_from", f"no file {copy}"], *words, "--plan")

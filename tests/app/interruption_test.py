@@ -1,4 +1,4 @@
-"""Signals in every phase of a run: heard soon, nothing half-done, and a line that says so."""
+"""A signal in any phase of a run acts soon, leaves nothing half-done, and prints a line."""
 import fcntl
 import os
 import random
@@ -14,7 +14,7 @@ BOUND = 60 if os.environ.get("SCULPT_SANITIZE") else 20
 SLOW = bool(os.environ.get("SCULPT_SANITIZE"))
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# Phases that would take a minute and more, as settings; and a text of the output that comes before.
+# Each entry has settings that make a phase take a minute or more, and output that comes before it.
 LONG = ["model.name=resnet18", "train.batch=16", "data.synthetic_train=160",
         "data.synthetic_test=20", "method=pai"]
 PHASES = {
@@ -33,7 +33,7 @@ class Phases(ProgramTest):
         return [word for name in names for word in ("--set", name)]
 
     def begin(self, names, text):
-        """A process whose output has shown `text`, and its output so far."""
+        """Starts a process and waits for `text` in its output. Returns the process and its output."""
         out = self.folder / "run"
         process = start(self.config, "--out", out, *self.settings(names))
         said = ""
@@ -64,7 +64,7 @@ class Phases(ProgramTest):
                     self.follow_the_advice(rest, settings)
 
     def follow_the_advice(self, said, settings):
-        """What the message says is possible: the run is begun again, or goes on."""
+        """Follows the message: the run starts again, or continues."""
         out = self.folder / "run"
         words = [self.config, "--out", out, *self.settings(settings)]
         if "the same command starts again" in said:
@@ -89,7 +89,7 @@ class Phases(ProgramTest):
         self.assertFalse((self.folder / "run").exists())
 
     def test_a_plan_ends_by_the_signal(self):
-        """Nothing is to be saved, so the signal does what it always does."""
+        """There is nothing to save, so the signal ends the process as usual."""
         words = ["--set", "model.name=resnet18", "--set", "train.batch=256", "--plan"]
         for number in SIGNALS:
             process = start(self.config, *words)
@@ -103,7 +103,7 @@ class Phases(ProgramTest):
 
 class Bursts(ProgramTest):
     def begin(self, images):
-        """A run in the middle of a step of so many images; sixteen take half a second or more."""
+        """Starts a run and returns in the middle of a step. Sixteen images take half a second or more."""
         process = start(self.config, "--out", self.folder / "run", "--threads", "1", "--set",
                         f"data.synthetic_train={images}", "--set", f"train.batch={images}", "--set",
                         "model.width=1.0", "--set", "model.name=resnet18", "--set",
@@ -153,7 +153,7 @@ class Outputs(ProgramTest):
         again.communicate(timeout=TIMEOUT)
 
     def test_a_reader_that_stops_reading_keeps_no_signal_away(self):
-        """Epoch lines fill the pipe, which nobody empties; the signal is heard."""
+        """Epoch lines fill a pipe that nobody reads. The signal still acts."""
         process = start(self.config, "--out", self.folder / "run", *self.LONG_RUN, "--set",
                         "data.synthetic_train=10", "--set", "data.synthetic_test=10", "--set",
                         "train.batch=10", "--set", "model.name=mlp", "--set",
@@ -179,7 +179,7 @@ class Outputs(ProgramTest):
             process = subprocess.run([PROGRAM, str(self.config), "--out", str(out)], stdout=full,
                                      stderr=subprocess.PIPE, text=True, timeout=TIMEOUT,
                                      check=False)
-        # The run's records are in its folder: it goes on without an output.
+        # The records of the run are in its folder, so the run goes on without an output.
         self.assertEqual(process.returncode, 0, process.stderr)
         self.assertEqual(process.stderr.count("warning: cannot write to standard output: No "
                                               "space left on device"), 1, process.stderr)
@@ -205,7 +205,7 @@ class Outputs(ProgramTest):
 
 class HeldLock(ProgramTest):
     def test_a_process_that_holds_the_choices_does_not_hold_the_run(self):
-        """A stopped process may hold the lock of the file of measured kernels for ever."""
+        """A stopped process may hold the lock of the file of measured kernels for a long time."""
         cache = self.folder / "cache" / "sculpt"
         cache.mkdir(parents=True)
         with open(cache / "choices.txt.lock", "w") as lock:

@@ -1,4 +1,4 @@
-"""What decides the kernels of a run, and with them the bits of its result."""
+"""The settings and files that decide the kernels of a run, and so the bits of its result."""
 import json
 import os
 import re
@@ -14,7 +14,7 @@ class Kernels(ProgramTest):
         self.cache = self.folder / "cache"
 
     def train(self, config, out, *words, cache=None):
-        """The bytes of the finished network."""
+        """Returns the bytes of the finished network."""
         done = sculpt_run(config, "--out", self.folder / out, *words,
                           env={**os.environ, "XDG_CACHE_HOME": str(cache or self.cache)})
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -24,14 +24,14 @@ class Kernels(ProgramTest):
         return cache / "sculpt" / "choices.txt"
 
     def turn_round(self, cache):
-        """Makes the user's file choose the opposite of everything that was timed."""
+        """Changes the user's file so that it has the opposite of every choice that was timed."""
         path = self.choices_of(cache)
         text = re.sub("\t(sparse|native)\t", lambda word: FLIPPED[word[0]], path.read_text())
         path.write_text(text)
         return text
 
     def test_by_the_rule_no_cache_changes_a_bit(self):
-        # A cache that changes the bits of a run that is tuned.
+        # This cache changes the bits of a run that is tuned.
         tuned = self.train(self.config, "tuned", "--sparse", "tuned")
         poison = self.turn_round(self.cache)
         self.assertNotEqual(self.train(self.config, "otherwise", "--sparse", "tuned"), tuned)
@@ -55,7 +55,7 @@ class Kernels(ProgramTest):
         again = self.train(self.folder / "first" / "config.toml", "again")
         self.assertTrue(again == first, "final.safetensors differs")
         self.assertEqual((self.folder / "again" / "kernel_choices.json").read_text(), recorded)
-        # And so is its repetition, from which the first cycle's choices cannot be missing either.
+        # A repetition gives the same bits and must have the choices of the first cycle, too.
         third = self.train(self.folder / "again" / "config.toml", "third")
         self.assertTrue(third == first, "final.safetensors differs")
 
@@ -67,7 +67,7 @@ class Kernels(ProgramTest):
         self.assert_fails(2, [path, "'a pass'", "quick", "delete it"], config, "--out",
                           self.folder / "second")
         self.assertFalse((self.folder / "second").exists())
-        # By the rule nothing is read.
+        # The rule does not read the file.
         self.finish(config, "--out", self.folder / "third", "--sparse", "auto")
 
     def test_the_environment_says_what_decides_the_bits(self):
@@ -108,9 +108,9 @@ class Kernels(ProgramTest):
         self.assertNotIn("warning", done.stderr)
 
     def stop_early(self, out):
-        """Makes a folder whose run has not finished; returns the options it was given."""
+        """Makes a folder whose run has not finished. Returns the options of the run."""
         self.finish(self.config, "--out", out)
-        # As after a kill before the first state.
+        # The folder is in the state after a kill before the first checkpoint.
         for path in [*(out / "checkpoints").iterdir(), *out.glob("*.jsonl"), out / "summary.json"]:
             path.unlink()
         return []

@@ -1,4 +1,4 @@
-"""kill -9 at random moments, resume: the same bytes as a run that nobody disturbed."""
+"""A run that is killed (kill -9) at random moments and resumed ends with the bytes of a whole run."""
 import os
 import random
 import re
@@ -10,7 +10,7 @@ from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run,
 
 SEED = 20240607
 MOMENTS = 20
-# Plans with a rewind to an epoch, a rewind to the initialisation, a gradient criterion and dropout.
+# The plans have a rewind to an epoch, a rewind to the first weights, a gradient criterion and dropout.
 VARIANTS = {
     "sculpt": TINY,
     "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3")
@@ -24,7 +24,7 @@ VARIANTS = {
 
 
 def killed_after(seconds, words):
-    """Whether a run was still at work then."""
+    """Returns true if the run was still at work when it was killed."""
     process = start(*words)
     time.sleep(seconds)
     process.kill()
@@ -53,7 +53,7 @@ class Kill(ProgramTest):
             words = [self.folder / f"{name}.toml", "--out", out, "--resume"]
             if moment % 3 == 0:
                 words += ["--set", "train.checkpoint_steps=1"]
-            # Twice each: the second kill hits a resumed run.
+            # Each run is killed twice, and the second kill hits a resumed run.
             wait = draw.uniform(0.05, 1) * duration[name]
             while not killed_after(wait, words):
                 wait /= 2  # the machine is less busy than it was for `duration`
@@ -104,7 +104,7 @@ class Kill(ProgramTest):
             killed = killed_after(draw.uniform(0, 0.6) * duration,
                                   ["--restart", out, "--set", "optim.lr=0.05"])
             with self.subTest(moment=moment, killed=killed):
-                # The old run is whole, in its place or aside.
+                # The old run is whole, either in its place or put aside.
                 kept = out / "earlier-1" if (out / "earlier-1").exists() else out
                 if kept == out:
                     self.assertIn("finished", self.finish("--resume", out))
@@ -143,7 +143,7 @@ class Kill(ProgramTest):
             shutil.rmtree(resumed)
         self.assertEqual(process.returncode, -signal.SIGKILL)
 
-        # The opposite of everything that was measured, for runs that start now.
+        # Runs that start from now on get the opposite of every choice that was measured.
         text = choices.read_text()
         flipped = {"\tsparse\t": "\tnative\t", "\tnative\t": "\tsparse\t"}
         choices.write_text(re.sub("\t(sparse|native)\t", lambda word: flipped[word[0]], text))

@@ -1,4 +1,4 @@
-"""What is known before a run is said before the run: exit code 2, no folder, the same with --plan."""
+"""Errors that are known before a run are reported before it, with exit code 2 and no folder."""
 import re
 
 from common import ProgramTest, main, sculpt_run, sets, start, states
@@ -13,7 +13,7 @@ def custom(*steps):
 
 class Preflight(ProgramTest):
     def assert_refused(self, parts, *words):
-        """As a run and as --plan, without a trace."""
+        """Checks that the run and --plan are refused, and that neither leaves a file."""
         out = self.folder / "refused"
         for more in ([], ["--plan"]):
             with self.subTest(words=words, more=more):
@@ -48,7 +48,7 @@ class Preflight(ProgramTest):
             self.assert_refused(["class", "has", "images of each class"],
                                 *custom(f"prune {criterion} global 0.5", "train 1"),
                                 *sets("data.train_limit=30", "prune.score_images_per_class=4"))
-        # Without files the classes cannot be counted, but all images can.
+        # If there are no files, the classes cannot be counted, but all images can.
         plan = custom("prune snip global 0.5", "train 1")
         cifar = sets("data.name=cifar10", "data.root=nowhere", "model.width=0.1")
         self.assert_fails(2, ["prune.score_images_per_class"], self.config, "--plan", *plan, *cifar,
@@ -60,7 +60,7 @@ class Preflight(ProgramTest):
         def words(*settings):
             return [self.config, "--plan", *sets("prune.criterion=snip", *settings)]
 
-        # Whether each class has an image, so that fewer can be scored.
+        # The advice depends on whether each class has an image.
         for settings, advice, few, mended in (
                 (["data.val_split=0.7"], "lower data.val_split or raise data.synthetic_train", True,
                  ["data.val_split=0.2"]),

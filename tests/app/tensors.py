@@ -4,7 +4,7 @@ import struct
 
 
 def read_tensors(path):
-    """{name: (dtype, shape, bytes)} of a safetensors file."""
+    """Returns {name: (dtype, shape, bytes)} for a safetensors file."""
     content = path.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8:8 + length])
@@ -17,7 +17,7 @@ def read_tensors(path):
 
 
 def write_tensors(path, tensors):
-    """As the package safetensors writes it: no checksum."""
+    """Writes a file as the package safetensors does, without a checksum."""
     header, data = {}, b""
     for name, (dtype, shape, content) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape,

@@ -1,4 +1,4 @@
-"""What a person sees: widths, colours, messages about arguments, paths and processors."""
+"""The output on a terminal: widths, colours, messages about arguments, paths and processors."""
 import fcntl
 import os
 import pty
@@ -15,7 +15,7 @@ SMALL = ["--set", "train.epochs=1"]
 
 
 def on_a_terminal(words, columns, **environment):
-    """(exit code, everything that was written) of a run on a terminal of that width."""
+    """Runs the program on a terminal of that width. Returns (exit code, everything that was written)."""
     variables = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
     variables.update({"TERM": "xterm", **environment})
     ours, theirs = pty.openpty()
@@ -37,7 +37,7 @@ def on_a_terminal(words, columns, **environment):
 
 
 def columns_of(shown):
-    """The widest line, without codes and where a line was drawn over."""
+    """Returns the width of the widest line, without codes and without lines that were drawn over."""
     lines = ESCAPE.sub("", shown).replace("\r\n", "\n")
     return max((len(part), part) for line in lines.split("\n") for part in line.split("\r"))
 
@@ -61,7 +61,7 @@ class Width(ProgramTest):
                     code, shown = on_a_terminal(words, columns)
                     self.assertEqual(code, 0, shown)
                     width, line = columns_of(shown)
-                    # A folder's name stays whole, so that it can be copied.
+                    # The name of a folder is not cut, so that it can be copied.
                     if not line.startswith("run folder "):
                         self.assertLessEqual(width, columns, line)
 
@@ -152,7 +152,7 @@ class Messages(ProgramTest):
                           env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(f'root = "{home}/data"', (home / "runs" / "a" / "config.toml").read_text())
-        # In the middle of a path, and for a user who does not exist, the sign stays.
+        # A "~" in the middle of a path, or with a user who does not exist, is not replaced.
         done = sculpt_run("~nobody-of-that-name/tiny.toml", env=environment)
         self.assertEqual(done.returncode, 2)
         self.assertIn("~nobody-of-that-name", done.stderr)

@@ -16,7 +16,7 @@ KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^()]*\)\s*)?(\w
 
 
 def kernels_of_sources():
-    """{(file, kernel)}"""
+    """Returns {(file, kernel)} for all kernels."""
     found = set()
     for path in sorted((ROOT / "kernels" / "cuda").rglob("*.[ch]*")):
         for name in KERNEL.findall(path.read_text()):

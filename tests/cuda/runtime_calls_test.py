@@ -12,7 +12,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
 CALL = re.compile(r"\b(cuda[A-Z]\w*)\s*\(")
 MAY_CALL = {f"device/{name}.cpp" for name in ("backend", "device_guard", "device_memory", "recording",
                                               "timing", "tracing")}
-# Pageable memory may be read after an asynchronous copy's call: copy_in() and copy_out() know.
+# A device may read pageable memory after the call of an asynchronous copy. Only copy_in() and
+# copy_out() handle this.
 COPIES = {"device/device_memory.cpp"}
 
 
@@ -32,7 +33,7 @@ def main():
     files = {path.relative_to(FOLDER).as_posix(): path.read_text() for path in sorted(FOLDER.rglob("*"))
              if path.suffix in (".cpp", ".cu", ".h")}
     assert MAY_CALL <= files.keys(), MAY_CALL - files.keys()
-    # The test itself can fail.
+    # The test must be able to fail.
     assert list(problems("ranking/ranking.cu", "check(cudaMemsetAsync(p, 0, 4, stream));"))
     assert list(problems("device/timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
     assert not list(problems("ranking/ranking.cu", "// cudaMemsetAsync(...)"))

@@ -44,7 +44,7 @@ class ndarray:
 
 
 class Python2Pickler(pickle._Pickler):
-    """A str of Python 2 is bytes; it is written with instructions that Python 3 has given up."""
+    """Writes bytes as the str of Python 2, with instructions that Python 3 no longer writes."""
     dispatch = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, value):

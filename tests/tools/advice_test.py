@@ -1,4 +1,4 @@
-"""Advice in the messages of the scripts is followed, and messages name only things that exist."""
+"""The advice in the messages of the scripts is followed. Messages name only things that exist."""
 import ast
 import re
 import shlex
@@ -23,7 +23,7 @@ SHELL = [TOOLS / name for name in ("quickstart", "test", "setup_common.sh")]
 
 
 def literals(path):
-    """The texts of a source file: neighbouring literals are one."""
+    """Returns the texts of a source file. Neighbouring literals are one text."""
     content = path.read_text(encoding="utf-8")
     if path in SCRIPTS:
         for node in ast.walk(ast.parse(content)):
@@ -37,7 +37,7 @@ def literals(path):
 
 
 class Names(unittest.TestCase):
-    """What messages name exists."""
+    """The files and options that messages name exist."""
 
     def all_of(self, pattern, without=()):
         found = {}
@@ -64,7 +64,7 @@ class Names(unittest.TestCase):
                             # The tables of old names.
                             {ROOT / "apps" / "sculpt_run" / "key_names.cpp", TOOLS / "run_folder.py"})
         self.assertGreater(len(found), 40)
-        # Names of files and a pattern of other programs.
+        # These are names of files and a pattern of other programs.
         for name in set(found) - keys:
             self.assertRegex(name, r"\.(csv|json|toml|md|py|bin|cpp|txt)$",
                              f"{found[name]} names {name}")
@@ -134,7 +134,7 @@ class RunMethods(unittest.TestCase):
             self.assertEqual(run(*other, "--out", f"{folder}/other").returncode, 0)
 
 
-# Finds a header only where CPATH says.
+# This compiler finds headers only in the folders of CPATH.
 COMPILER = """#!/usr/bin/env bash
 [[ "$1" == -dumpfullversion ]] && { echo 12.2.0; exit; }
 read -r line
@@ -145,7 +145,7 @@ exit 1
 
 
 class SetUp(unittest.TestCase):
-    """tools/setup_common.sh on a machine that lacks something."""
+    """Runs tools/setup_common.sh on a machine that lacks a program or a header."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -210,7 +210,7 @@ class SetUp(unittest.TestCase):
 
 class Builds(unittest.TestCase):
     def test_programs_of_benchmarks(self):
-        """The build that a missing program's message advises is one of the presets."""
+        """The message about a missing program advises a build that is one of the presets."""
         presets = (ROOT / "CMakePresets.json").read_text()
         for tool in ("bench_gpu.py", "bench_pytorch.py"):
             text = (TOOLS / tool).read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 import common  # noqa: F401  (finds tools/)
 import bench_sparse
 
-# All engines in one: speaks the protocol with a fixed speed for each, and has no sparseprop if its
-# name says so. Every start is written down.
+# One program for all engines. It speaks the protocol with a fixed speed for each engine, and has no
+# sparseprop if its name says so. Every start is recorded.
 PROGRAM = """#!/usr/bin/env python3
 import json, os, pathlib, sys
 here = pathlib.Path(sys.argv[0])
@@ -46,7 +46,7 @@ class Driver(unittest.TestCase):
             (self.folder / name).chmod(0o755)
 
     def bench(self, *words, python="with", sparseprop="with"):
-        """Standard output and error; report and table lie in the folder."""
+        """Returns standard output and error. The report and the table lie in the folder."""
         out, error = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
             status = bench_sparse.main(
@@ -77,7 +77,7 @@ class Driver(unittest.TestCase):
         self.assertIn("PyTorch 9.9.", self.table)
         columns = {line.count("|") for line in self.table.splitlines() if line.startswith("|")}
         self.assertEqual(len(columns), 1)
-        # Where programs lie is nobody's business.
+        # The report must not contain the paths of programs.
         self.assertNotIn(str(self.folder), self.table + json.dumps(self.report))
 
     def test_workers_get_the_same_model(self):

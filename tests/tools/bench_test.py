@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import common  # noqa: F401  (finds tools/)
 import bench_pytorch
 
-# Answers the protocol with a fixed speed: argument 1 is seconds per step.
+# This worker answers the protocol with a fixed speed. Argument 1 is the number of seconds per step.
 WORKER = """#!/usr/bin/env python3
 import json, sys
 print(json.dumps({"ready": True, "version": "none", "memory_before_bytes": 5}), flush=True)

@@ -1,4 +1,4 @@
-"""Command lines of quickstart, test, run_methods and show_summary, without building anything."""
+"""Tests the command lines of quickstart, test, run_methods and show_summary without a build."""
 import json
 import tempfile
 import unittest
@@ -11,7 +11,7 @@ SUMMARY = {"method": "sculpt", "seed": 3, "prunable": 1000, "kept": 100, "sparsi
            "train_loss": 1.25, "epochs": 6,
            "train_flops": 1e9, "train_flops_vs_dense": 0.75, "seconds": 12.5,
            "images_per_second": 1234.5, "peak_memory_bytes": 1 << 20, "device": "cpu"}
-# Stands in for sculpt_run: finishes by writing summary.json, or fails the first time.
+# This program replaces sculpt_run. It writes summary.json, or fails the first time.
 FAKE_PROGRAM = """#!/usr/bin/env python3
 import json, pathlib, sys
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
@@ -36,7 +36,7 @@ class Usage(unittest.TestCase):
 
     def test_missing_packages_are_named(self):
         with tempfile.TemporaryDirectory() as folder:
-            # A PATH with a shell's tools but no compiler.
+            # This PATH has the tools of a shell but no compiler.
             for name in ("bash", "dirname", "sort", "head", "sed", "cat", "id", "env"):
                 target = run("bash", "-c", f"command -v {name}").stdout.strip()
                 (Path(folder) / name).symlink_to(target)

@@ -1,4 +1,4 @@
-"""Tests of tools/get_data: small archives in its table, a server on this machine."""
+"""Tests tools/get_data with small archives in its table and a server on this machine."""
 
 import contextlib
 import gzip
@@ -29,7 +29,7 @@ def load_tool():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves server.files; cuts each answer after server.cut bytes; notes the ranges asked for."""
+    """Serves server.files, cuts each answer after server.cut bytes, and notes the requested ranges."""
 
     def do_GET(self):
         server = self.server
@@ -58,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def tar_gz(members):
-    """members: (TarInfo or path, bytes)."""
+    """Writes an archive. Each member is (TarInfo or path, bytes)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for info, content in members:
@@ -249,7 +249,7 @@ class GetData(unittest.TestCase):
                 (source / sub / name).write_bytes(content)
             self.to = self.base / f"target{sub}"
             self.assert_complete(self.run_tool("--from", source))
-            # Unpacked by hand: complete where it is, in the subfolder, too.
+            # The archive was unpacked by hand. The data set is complete there, also in the subfolder.
             self.to = source
             self.assertEqual(self.run_tool()[0], 0)
         self.assertEqual(self.server.ranges, [])

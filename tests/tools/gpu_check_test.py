@@ -19,7 +19,7 @@ from gpu_stand_ins import StandIns
 
 
 def is_alive(process):
-    """Is there such a process, and is it not a zombie?"""
+    """Returns true if the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -33,14 +33,14 @@ class GpuCheckTest(unittest.TestCase):
         return StandIns(folder.name, **behaviours)
 
     def check(self, stand_ins, *words, status, environment=None):
-        """Runs gpu_check to its end; returns the report."""
+        """Runs gpu_check to its end and returns the report."""
         done = subprocess.run(stand_ins.words(*words), capture_output=True, timeout=200,
                               env=environment or stand_ins.environment(), stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, status, done.stdout[-3000:] + done.stderr[-3000:])
         return self.report(stand_ins)
 
     def report(self, stand_ins):
-        """The report, after a look at what must hold of every one."""
+        """Returns the report after checking what must be true of every report."""
         self.assertEqual(sorted(os.listdir(stand_ins.out)), ["logs.tgz", "report.md"])
         with tarfile.open(stand_ins.out / "logs.tgz") as archive:
             self.logs = {entry.name: archive.extractfile(entry).read() for entry in archive}
@@ -148,7 +148,7 @@ class Limits(GpuCheckTest):
         self.assertTrue(stand_ins.children.exists())
 
     def signalled(self, stand_ins, number, until, *words):
-        """Starts a check, sends it a signal as soon as the report says `until`; returns the report."""
+        """Starts a check and sends it a signal once the report says `until`. Returns the report."""
         process = subprocess.Popen(stand_ins.words(*words), env=stand_ins.environment(),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                    stdin=subprocess.DEVNULL)

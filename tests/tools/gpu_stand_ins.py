@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What a stand-in does besides answering --help; `name` is how it was called.
+# The behaviour of a stand-in besides answering --help. `name` is the name that it was called by.
 PRELUDE = """#!{python}
 import json, os, random, signal, subprocess, sys, time
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
@@ -31,7 +31,7 @@ if "-ltc" in words:
         print(f"real sizes: {{network}}, batch 512")
     sys.exit(0)
 def leave_child():
-    # Leaves the session and the group, and does not hear SIGTERM.
+    # This child leaves the session and the group, and ignores SIGTERM.
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -103,7 +103,7 @@ os.makedirs(folder)
 json.dump({"test_accuracy": 0.5, "sparsity": 0.9, "images_per_second": 1.0, "backend": "none"},
           open(folder + "/summary.json", "w"))
 """,
-    # Tools of the machine.
+    # These are tools of the machine.
     "names a GPU": """
 if words and words[0].startswith("--query-gpu"):
     print("Stand-in GPU, 0.0, 9.0, 0 MiB, 0 MHz, 0 MHz, 0.00 W, Disabled, Disabled, Default, 0 %")

@@ -1,4 +1,4 @@
-"""tools/bench_gpu.py and tools/cuda_kernels.py, as far as they go without a GPU."""
+"""Tests tools/bench_gpu.py and tools/cuda_kernels.py as far as that is possible without a GPU."""
 import contextlib
 import copy
 import io
@@ -13,7 +13,7 @@ import cuda_kernels
 from bench_test import WORKER
 
 
-# Workers that go wrong after so many answers.
+# These workers fail after a number of answers.
 DIES = WORKER.replace("    steps =", "    if line.split()[1] == '12': sys.exit(3)\n    steps =")
 SILENT = "#!/usr/bin/env python3\nimport time\ntime.sleep(600)\n"
 NOISE = "#!/usr/bin/env python3\nwhile True:\n    print('noise' * 100)\n"
@@ -51,7 +51,7 @@ class BenchGpu(unittest.TestCase):
         self.assertEqual(result["ratios"], {"eager": 2.0, "compiled": 2.0})
         self.assertEqual(bench_gpu.row(result),
                          "| resnet20 | 4 | 32 | 8 | - | 8 | 4 | 4 | - | 2.00 | 2.00 | - |")
-        # A row and a state after each engine alone, then all in turn.
+        # There is a row and a state after each engine alone, and then after all engines alternately.
         self.assertEqual(rows[0], "| resnet20 | 4 | 32 | sculpt | alone | 8 | 500.000 | - | 0 |")
         self.assertEqual(rows[-1], "| resnet20 | 4 | 32 | compiled | in turn | 4 | 1000.000 | 2.00 | 0 |")
         self.assertEqual([len(state["alone"]) for state in states], [1, 2, 3, 4, 4])

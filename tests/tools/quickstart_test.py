@@ -10,7 +10,7 @@ from pathlib import Path
 from common import TOOLS
 from commands_test import SUMMARY
 
-# Makes the program; arguments are of no interest.
+# This script creates the program. It ignores its arguments.
 FAKE_CMAKE = """#!/usr/bin/env python3
 import pathlib, sys
 if sys.argv[1:] == ["--version"]:
@@ -21,7 +21,8 @@ program.parent.mkdir(parents=True, exist_ok=True)
 program.write_text(%r)
 program.chmod(0o755)
 """
-# Saves its arguments; ends as the file `status` says, leaving a checkpoint, or finishes.
+# This program saves its arguments. It ends with the status in the file `status` and leaves a
+# checkpoint, or it finishes.
 FAKE_PROGRAM = """#!/usr/bin/env python3
 import json, pathlib, sys
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])

@@ -19,7 +19,7 @@ CORPUS = common.ROOT / "tests" / "golden" / "safetensors_headers.json"
 
 
 def ours(content):
-    """As corpus.verdict, by our reader; any exception but FormatError is a crash."""
+    """Returns the verdict of Sculpt's reader. Any exception but FormatError is a crash."""
     try:
         entries, _, _ = safetensors_header.parse(content, "f")
     except safetensors_header.FormatError:
@@ -49,7 +49,7 @@ class Headers(unittest.TestCase):
 
     @unittest.skipIf(safetensors is None, "the package safetensors is not installed")
     def test_the_committed_verdicts_are_still_those_of_the_package(self):
-        # A newer package may know more types, or refuse more; the file is then made anew.
+        # A newer package may accept more types or refuse more files. The corpus is then written again.
         for case in json.loads(CORPUS.read_text(encoding="utf-8"))["cases"]:
             with self.subTest(case=case):
                 self.assertEqual(corpus.verdict(corpus.content_of(case)), case.get("tensors"))

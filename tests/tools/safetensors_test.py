@@ -1,4 +1,4 @@
-"""tools/safetensors_io.py: what is written is read back; damaged files are refused by name."""
+"""tools/safetensors_io.py reads back what it writes, and refuses damaged files by name."""
 import json
 import struct
 import sys

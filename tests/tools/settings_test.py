@@ -20,7 +20,7 @@ SUMMARY = {"method": "sculpt", "seed": 3, "prunable": 1000, "kept": 100, "sparsi
 
 class Splits(unittest.TestCase):
     def test_philox(self):
-        # Random123's known answers (tests/kernels/philox_test.cpp).
+        # These are the known answers of Random123 (tests/kernels/philox_test.cpp).
         self.assertEqual(splits.philox4x32(0, 0, 0),
                          (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8))
         ones = (1 << 64) - 1
@@ -45,7 +45,7 @@ class Splits(unittest.TestCase):
 
 
 def keys_of_the_engine():
-    """{key: default} of docs/config.md, which a test keeps equal to the engine's options."""
+    """Returns {key: default} from docs/config.md, which a test keeps equal to the engine's options."""
     section, found = "", {}
     for line in (ROOT / "docs" / "config.md").read_text(encoding="utf-8").splitlines():
         heading = re.match(r"## (?:\[(\w+)\]|Top of the file)", line)
@@ -89,7 +89,7 @@ class Recipes(unittest.TestCase):
         self.assertFalse(self.recipe(data__name="cifar10", data__flip=False).flip)
 
     def test_schedules(self):
-        # (schedule, step of 100, factor of lr) by hand, from the engine's documentation.
+        # Each row is (schedule, step of 100, factor of lr), computed by hand from the documentation.
         for schedule, step, factor in (
                 ("constant", 57, 1), ("linear", 0, 1), ("linear", 25, 0.75),
                 ("triangular", 0, 0.2), ("triangular", 10, 0.6), ("triangular", 20, 1),

@@ -1,4 +1,4 @@
-"""Every script of tools/ is free of syntax errors: Python ones for 3.9, shell ones by bash -n."""
+"""The scripts of tools/ have no syntax errors: Python 3.9 can parse them, and bash -n accepts them."""
 import ast
 import unittest
 

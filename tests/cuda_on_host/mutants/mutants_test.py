@@ -14,7 +14,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = [HERE.parent / "sample_kernels.h", HERE / "mutants.cpp"]
 
-# What the layer itself reports, in every build.
+# These are the reports of the host layer itself, in every build.
 STOPPED = {
     "divergent_barrier": "divergent barriers",
     "deadlock": "deadlock",
@@ -28,7 +28,7 @@ RACES = ["block_sum", "tiled_gemm", "block_scan", "radix_histogram", "column_sum
 
 
 def marked_lines(mark):
-    """The places "FILE:LINE" of the sources that carry the mark."""
+    """Returns the places "FILE:LINE" of the sources that have the mark."""
     places = set()
     for source in SOURCES:
         for number, line in enumerate(source.read_text().splitlines(), 1):
@@ -41,7 +41,7 @@ def marked_lines(mark):
 
 
 def accesses(report):
-    """What a sanitizer's first report accuses: "FILE:LINE" of each access, in the sources."""
+    """Returns "FILE:LINE" in the sources for each access in the first report of a sanitizer."""
     names = "|".join(re.escape(source.name) for source in SOURCES)
     undefined = re.search(rf"/({names}):(\d+):\d+: runtime error", report)
     if undefined:
@@ -58,7 +58,7 @@ def accesses(report):
         if searching and place:
             places.append(f"{place[1]}:{place[2]}")
             searching = False
-    # Further stacks say where memory and threads come from.
+    # Further stacks show where memory was allocated and threads were created.
     return places[:2] if "data race" in report else places[:1]
 
 
