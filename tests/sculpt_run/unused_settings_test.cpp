@@ -117,7 +117,7 @@ NetworkFacts facts_of(const RunOptions& options) {
   NetworkSpec spec;
   spec.model = models::make_model(options.model, 10);
   spec.image = {3, 32, 32};
-  spec.prune_first_conv = options.model.prune_first_conv;
+  spec.prune_first_conv = options.prune.first_conv;
   Network network(spec, kernels::cpu_backend(), 1);
   network.initialise(3);
   NetworkFacts facts;
