@@ -118,6 +118,7 @@ void time_update(Times& times, Network& network) {
 
 void time_pruning(Times& times, Network& network) {
   ParameterArena& parameters = network.parameters();
+  parameters.store_dense();
   const Backend& backend = parameters.backend();
   const kernels::PrunableRuns runs = parameters.prunable_runs();
   const auto n = static_cast<double>(runs.count);
@@ -131,11 +132,10 @@ void time_pruning(Times& times, Network& network) {
   const std::string shape = fmt::format("{} weights", runs.count);
 
   times.add("magnitude scores", shape, 0, {0, n * 2 * static_cast<double>(element)}, [&] {
-    backend.pruning.magnitude(scores.data(), std::as_const(parameters).weight_array(), runs,
-                              backend.stream);
+    backend.pruning.magnitude(scores.data(), parameters.weight_array(), runs, backend.stream);
   });
-  backend.pruning.gather_mask(candidates.as<uint8_t>(), std::as_const(parameters).mask_array(),
-                              runs, backend.stream);
+  backend.pruning.gather_mask(candidates.as<uint8_t>(), parameters.mask_array(), runs,
+                              backend.stream);
   std::vector<kernels::RankingSegment> per_layer;
   const KeptWeights kept(parameters);
   int64_t first = 0;

@@ -138,9 +138,8 @@ std::vector<MaskedModel> make_masks(const StepOptions& step, const MaskOptions& 
 }
 
 void apply_mask(Network& network, const MaskedModel& masked) {
-  ParameterArena& parameters = network.parameters();
-  std::ranges::copy(masked.mask, parameters.masks().begin());
-  parameters.apply_masks();
+  network.parameters().edit_masks(
+      [&](std::span<uint8_t> masks) { std::ranges::copy(masked.mask, masks.begin()); });
 }
 
 TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels) {
@@ -159,8 +158,7 @@ Sparsity sparsity_of(const ParameterArena& parameters) {
   for (size_t id = 0; id < parameters.parameters().size(); ++id) {
     const Parameter& parameter = parameters.parameters()[id];
     if (!parameter.prunable) continue;
-    const auto kept = static_cast<double>(parameters.kept_count(static_cast<ParameterId>(id)));
-    const double masked = 1 - kept / static_cast<double>(parameter.count);
+    const double masked = 1 - parameters.pattern()->density(static_cast<ParameterId>(id));
     sparsity.most = std::max(sparsity.most, masked);
     sparsity.least = std::min(sparsity.least, masked);
   }

@@ -22,12 +22,12 @@ class Layer {
       : graph_(graph),
         node_(node),
         shape_(shape),
-        sparse_(shape, ParameterArena::slice(std::as_const(graph.parameters()).masks(),
-                                             graph.parameters()[node.info.weight])),
+        sparse_(shape, graph.parameters().pattern()->bytes(node.info.weight)),
         weight_(bytes(), "a weight"),
         gradient_(bytes(), "a weight"),
         workspace_(graph.backend().sparse_conv2d.workspace_bytes(sparse_), "a workspace"),
         launch_{graph.max_batch(), graph.backend().stream} {
+    graph.parameters().store_dense();
     const auto values =
         ParameterArena::slice(graph.parameters().weights(), graph.parameters()[node.info.weight]);
     std::ranges::copy(values, weight_.as<float>());

@@ -25,20 +25,20 @@ double seconds_since(Clock::time_point start) {
 /// (Knuth's algorithm S).
 void mask_at_random(ParameterArena& parameters, const std::vector<int64_t>& kept) {
   const RandomStream random(0, Purpose::random_score);
-  const auto masks = parameters.masks();
-  size_t layer = 0;
-  for (const Parameter& p : parameters.parameters()) {
-    if (!p.prunable) continue;
-    int64_t wanted = kept[layer++];
-    for (int64_t i = 0; i < p.count; ++i) {
-      const auto at = static_cast<size_t>(p.offset + i);
-      const double left = static_cast<double>(p.count - i);
-      const bool keep = random.uniform(at) * left < static_cast<double>(wanted);
-      masks[at] = keep ? 1 : 0;
-      wanted -= keep ? 1 : 0;
+  parameters.edit_masks([&](std::span<uint8_t> masks) {
+    size_t layer = 0;
+    for (const Parameter& p : parameters.parameters()) {
+      if (!p.prunable) continue;
+      int64_t wanted = kept[layer++];
+      for (int64_t i = 0; i < p.count; ++i) {
+        const auto at = static_cast<size_t>(p.offset + i);
+        const double left = static_cast<double>(p.count - i);
+        const bool keep = random.uniform(at) * left < static_cast<double>(wanted);
+        masks[at] = keep ? 1 : 0;
+        wanted -= keep ? 1 : 0;
+      }
     }
-  }
-  parameters.apply_masks();
+  });
 }
 
 /// Returns the seconds per image of `body`, from a few batches after one that warms up.

@@ -235,17 +235,25 @@ void Graph::follow_masks() {
 }
 
 void Graph::follow_masks(const Replay& replay) {
-  const int64_t version = parameters_.mask_version();
   // More threads also require new workspace, because nodes allocate workspace per thread.
-  if (version == mask_version_ && thread_count() <= mask_threads_) return;
+  if (parameters_.pattern() != pattern_ || thread_count() > mask_threads_) choose_kernels(replay);
+  parameters_.store_packed(kept_only_);
+  parameters_.update_compute_copy();
+}
+
+void Graph::choose_kernels(const Replay& replay) {
+  pattern_ = nullptr;         // in case that this is interrupted
+  parameters_.store_dense();  // nodes that time their kernels expect whole weights
+  parameters_.update_compute_copy();
   std::vector<ParameterId> kept_only;
   Phase phase("choosing the layers' kernels", static_cast<int64_t>(nodes_.size()));
   for (auto& node : nodes_) {
     if (node->follow_mask(replay)) kept_only.push_back(node->info.weight);
     phase.advance();
   }
-  parameters_.store_kept(kept_only);
-  mask_version_ = version;
+  std::ranges::sort(kept_only);
+  kept_only_ = std::move(kept_only);
+  pattern_ = parameters_.pattern();
   mask_threads_ = thread_count();
 }
 
@@ -298,17 +306,23 @@ void Graph::backward_from(Value v) {
 
 void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
-  // Host code may have requested whole arenas since the forward pass, so the nodes follow the masks
-  // again. Timing kernels would overwrite the activations of the forward pass, so it is switched
-  // off.
+  // Host code may have asked for the dense layout since the forward pass, so the nodes follow the
+  // masks again. Timing kernels would overwrite the activations of the forward pass, so it is
+  // switched off.
   Replay unmeasured = replay_;
   unmeasured.chooser = nullptr;
   follow_masks(unmeasured);
+  parameters_.allocate_gradients();
+  parameters_.full_gradients().begin_backward();
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
-  if (all && runs_on_blocks()) return run_groups(Direction::backward);
-  for (int n = last_node; n >= 0; --n)
-    run_node(Direction::backward, n);
+  if (all && runs_on_blocks()) {
+    run_groups(Direction::backward);
+  } else {
+    for (int n = last_node; n >= 0; --n)
+      run_node(Direction::backward, n);
+  }
+  parameters_.full_gradients().end_backward();
 }
 
 void Graph::run_node(Direction direction, int node) {

@@ -62,9 +62,9 @@ class Graph {
   Replay& replay() { return replay_; }
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
-  /// Chooses kernels again, and decides how weights are stored, for the layers whose masks have
-  /// changed. forward() and backward() do the same. The call may run passes of these layers to
-  /// time them, on activations that the next forward() overwrites.
+  /// Chooses kernels again for the layers whose masks have changed, and stores weights as the
+  /// kernels read them. forward() and backward() do the same. The call may run passes of these
+  /// layers to time them, on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.
   void forward(Mode mode, int64_t batch);
@@ -128,6 +128,7 @@ class Graph {
   void plan_scratch(int threads);
   void plan_sums();
   void follow_masks(const Replay& replay);
+  void choose_kernels(const Replay& replay);
   void run_backward(int last_node);
   void run_node(Direction direction, int node);
   void report_gradients(int node) const;
@@ -177,8 +178,9 @@ class Graph {
   std::vector<kernels::ChannelSums*> sums_of_;
   std::vector<int64_t> block_bytes_, row_bytes_;
   Replay replay_;
-  int64_t mask_version_ = -1;  // mask version that the nodes have followed
-  int mask_threads_ = 0;       // thread_count() at that time
+  SharedPattern pattern_;               // mask that the nodes have followed
+  std::vector<ParameterId> kept_only_;  // weights whose nodes read kept elements only
+  int mask_threads_ = 0;                // thread_count() at that time
   bool profiling_ = false;
   std::vector<NodeTime> profile_;
 };

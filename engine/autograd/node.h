@@ -194,9 +194,9 @@ class Node {
 
   /// Called once by finish(), when shapes and halos are final.
   virtual void prepare(const Graph&) {}
-  /// Called before a pass over the graph if masks may have changed. Returns true if, from now on,
+  /// Called before a pass over the graph if the mask has changed. Returns true if, from now on,
   /// the node reads info.weight and writes its gradient only at kept elements, and expects the
-  /// weight to be stored without masked elements (ParameterArena::store_kept).
+  /// weight to be stored without masked elements (ParameterArena::store_packed).
   virtual bool follow_mask(const Replay&) { return false; }
   virtual void forward(const Replay&) = 0;
   /// Overwrites the gradients of its inputs or adds to them (see grad_write). Overwrites the

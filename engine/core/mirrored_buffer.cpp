@@ -24,7 +24,7 @@ void MirroredBuffer::send() const {
   device_stale_ = false;
 }
 
-std::byte* MirroredBuffer::host() {
+std::byte* MirroredBuffer::edit_host() {
   fetch();
   device_stale_ = memory_ != nullptr;
   return host_.data();
@@ -35,7 +35,7 @@ const std::byte* MirroredBuffer::host() const {
   return host_.data();
 }
 
-std::byte* MirroredBuffer::device() {
+std::byte* MirroredBuffer::edit_device() {
   if (!memory_) return host_.data();
   send();
   host_stale_ = true;

@@ -18,14 +18,12 @@ class MirroredBuffer {
 
   size_t bytes() const { return bytes_; }
 
-  /// For host code, which may write.
-  std::byte* host();
-  /// For host code that only reads.
+  // These functions are for host code: the first to read, the second to read and write.
   const std::byte* host() const;
-  /// For kernels, which may write.
-  std::byte* device();
-  /// For kernels that only read.
+  std::byte* edit_host();
+  // These functions are for kernels: the first to read, the second to read and write.
   const std::byte* device() const;
+  std::byte* edit_device();
   /// Zeroes both sides without copying bytes.
   void zero();
 

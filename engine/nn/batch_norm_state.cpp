@@ -4,7 +4,7 @@
 
 namespace sculpt {
 
-BatchNormState::BatchNormState(ParameterArena& parameters)
+BatchNormState::BatchNormState(const ParameterArena& parameters)
     : batches_tracked_(parameters.batches_tracked) {
   const auto copy = [&](auto values) { values_.assign(values.begin(), values.end()); };
   if (parameters.element_bytes() == sizeof(double))
@@ -18,9 +18,9 @@ void BatchNormState::restore(ParameterArena& parameters) const {
     std::ranges::transform(values_, to.begin(), [](double v) { return static_cast<T>(v); });
   };
   if (parameters.element_bytes() == sizeof(double))
-    copy(parameters.state_values<double>());
+    copy(parameters.edit_state_values<double>());
   else
-    copy(parameters.state_values<float>());
+    copy(parameters.edit_state_values<float>());
   parameters.batches_tracked = batches_tracked_;
 }
 

@@ -11,7 +11,7 @@ namespace sculpt {
 /// A copy, in host memory, of the state at the time of construction.
 class BatchNormState {
  public:
-  explicit BatchNormState(ParameterArena& parameters);
+  explicit BatchNormState(const ParameterArena& parameters);
   /// Restores the statistics and the count of batches with exactly the same bits.
   void restore(ParameterArena& parameters) const;
 

@@ -4,8 +4,7 @@ namespace sculpt {
 
 double weight_density(const ParameterArena& parameters, ParameterId weight) {
   if (weight < 0) return 1;
-  return static_cast<double>(parameters.kept_count(weight)) /
-         static_cast<double>(parameters[weight].count);
+  return parameters.pattern()->density(weight);
 }
 
 std::vector<LayerCost> layer_costs(const Network& network) {

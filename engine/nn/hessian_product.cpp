@@ -23,7 +23,8 @@ class WeightLine {
   explicit WeightLine(ParameterArena& parameters)
       : parameters_(parameters), origin_(zeroed_scores(parameters)) {
     const kernels::Backend& backend = parameters.backend();
-    backend.pruning.gather(origin_.as<double>(), std::as_const(parameters).weight_array(),
+    parameters.store_dense();
+    backend.pruning.gather(origin_.as<double>(), parameters.weight_array(),
                            parameters.prunable_runs(), backend.stream);
   }
   ~WeightLine() {
@@ -49,7 +50,7 @@ class WeightLine {
     Buffer result = zeroed_scores(parameters_);
     const kernels::Backend& backend = parameters_.backend();
     write(direction, direction, 0);
-    backend.pruning.add_scaled(result.as<double>(), 1, std::as_const(parameters_).weight_array(),
+    backend.pruning.add_scaled(result.as<double>(), 1, parameters_.weight_array(),
                                parameters_.mask_array(), parameters_.prunable_runs(),
                                backend.stream);
     return_to_origin();
@@ -61,9 +62,9 @@ class WeightLine {
   void write(const Buffer& from, const Buffer& direction, double distance) {
     away_ = true;
     const kernels::Backend& backend = parameters_.backend();
-    backend.pruning.move(parameters_.mutable_weight_array(), from.as<double>(),
-                         direction.as<double>(), distance, parameters_.prunable_runs(),
-                         backend.stream);
+    parameters_.store_dense();
+    backend.pruning.move(parameters_.edit_weight_array(), from.as<double>(), direction.as<double>(),
+                         distance, parameters_.prunable_runs(), backend.stream);
   }
 
   ParameterArena& parameters_;
@@ -148,6 +149,7 @@ class Quotients {
 
  private:
   void add_present_gradient(double factor, Buffer& sum) {
+    loss_.network.parameters().store_dense();
     const ParameterArena& parameters = loss_.network.parameters();
     const kernels::Backend& backend = parameters.backend();
     backend.pruning.add_scaled(sum.as<double>(), factor, parameters.gradient_array(),

@@ -38,6 +38,7 @@ Buffer zeroed_scores(const ParameterArena& parameters) {
 
 void add_gradient(Network& network, double factor, Buffer& sum) {
   network.backward();
+  network.parameters().store_dense();
   const ParameterArena& parameters = network.parameters();
   const kernels::Backend& backend = parameters.backend();
   backend.pruning.add_scaled(sum.as<double>(), factor, parameters.gradient_array(),

@@ -79,33 +79,35 @@ void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& init
   const auto parameters = arena.parameters();
   for (size_t id = 0; id < parameters.size(); ++id) {
     const RandomStream stream(seed, Purpose::initialisation, id);
-    const auto weights = ParameterArena::slice(arena.weights<T>(), parameters[id]);
+    const auto weights = ParameterArena::slice(arena.edit_weights<T>(), parameters[id]);
     for (size_t i = 0; i < weights.size(); ++i)
       weights[i] = draw(stream, inits[id], i);
   }
   arena.zero_optimizer_arrays();
   for (const auto& s : arena.states())
-    std::fill_n(arena.state_values<T>().begin() + s.offset, s.count, static_cast<T>(s.initial));
+    std::fill_n(arena.edit_state_values<T>().begin() + s.offset, s.count,
+                static_cast<T>(s.initial));
 }
 
 template <class To, class From>
-void copy_values(ParameterArena& to, ParameterArena& from) {
-  std::ranges::copy(from.weights<From>(), to.weights<To>().begin());
+void copy_values(ParameterArena& to, const ParameterArena& from) {
+  std::ranges::copy(from.weights<From>(), to.edit_weights<To>().begin());
   for (OptimizerArrayId id = 0; id < from.optimizer_array_count(); ++id) {
     const OptimizerArrayId copy = to.add_optimizer_array(from.optimizer_array_name(id));
-    std::ranges::copy(from.optimizer_values<From>(id), to.optimizer_values<To>(copy).begin());
+    std::ranges::copy(from.optimizer_values<From>(id), to.edit_optimizer_values<To>(copy).begin());
   }
-  std::ranges::copy(from.state_values<From>(), to.state_values<To>().begin());
+  std::ranges::copy(from.state_values<From>(), to.edit_state_values<To>().begin());
 }
 
 void copy_parameters(ParameterArena& to, ParameterArena& from) {
+  to.set_pattern(from.pattern());
+  from.store_dense();
   const bool to_double = to.element_bytes() == sizeof(double);
   const bool from_double = from.element_bytes() == sizeof(double);
   if (to_double)
     from_double ? copy_values<double, double>(to, from) : copy_values<double, float>(to, from);
   else
     from_double ? copy_values<float, double>(to, from) : copy_values<float, float>(to, from);
-  std::ranges::copy(std::as_const(from).masks(), to.masks().begin());
   to.batches_tracked = from.batches_tracked;
 }
 
@@ -153,11 +155,12 @@ std::map<std::string, PassKernels> Network::pass_kernels() const {
 
 void Network::initialise(uint64_t seed) {
   graph_->replay().seed = seed;
+  parameters_.edit_masks([](std::span<uint8_t> masks) { std::ranges::fill(masks, uint8_t{1}); });
+  parameters_.store_dense();
   if (parameters_.element_bytes() == sizeof(double))
     fill_weights<double>(parameters_, initialisations_, seed);
   else
     fill_weights<float>(parameters_, initialisations_, seed);
-  std::ranges::fill(parameters_.masks(), uint8_t{1});
   parameters_.batches_tracked = 0;
 }
 

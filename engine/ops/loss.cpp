@@ -22,7 +22,7 @@ void SoftmaxCrossEntropy::forward(const Replay& r) {
   if (labels_ == nullptr) return;
   const bool gradient = r.mode != Mode::eval;
   backend_->loss.softmax_cross_entropy(
-      {.sums = reinterpret_cast<kernels::LossSums*>(sums_.device()),
+      {.sums = reinterpret_cast<kernels::LossSums*>(sums_.edit_device()),
        .dlogits = gradient ? dlogits_.data() : nullptr,
        .logits = r.data(inputs[0]),
        .labels = labels_,

@@ -25,16 +25,16 @@ class SoftmaxCrossEntropy final : public Node {
   void set_labels(const int32_t* labels) { labels_ = labels; }
   /// The sums to which forward() adds those of its batch. Reading them waits for the device.
   kernels::LossSums sums() const {
-    return *reinterpret_cast<const kernels::LossSums*>(std::as_const(sums_).host());
+    return *reinterpret_cast<const kernels::LossSums*>(sums_.host());
   }
   /// Reads the sums without waiting; only on a device.
   Readback<kernels::LossSums> read_sums() {
-    return {*backend_->memory, reinterpret_cast<kernels::LossSums*>(sums_.device())};
+    return {*backend_->memory, reinterpret_cast<kernels::LossSums*>(sums_.edit_device())};
   }
   /// Brings the sums into the backend's memory; see ParameterArena::hand_to_device().
-  void hand_to_device() { sums_.device(); }
+  void hand_to_device() { sums_.edit_device(); }
   void set_sums(const kernels::LossSums& sums) {
-    *reinterpret_cast<kernels::LossSums*>(sums_.host()) = sums;
+    *reinterpret_cast<kernels::LossSums*>(sums_.edit_host()) = sums;
   }
 
  private:

@@ -1,18 +1,10 @@
 #include "engine/ops/sparse_layer.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "kernels/common/parallel.h"
 
 namespace sculpt::ops {
-namespace {
-
-bool is_kept(uint8_t mask) {
-  return mask != 0;
-}
-
-}  // namespace
 
 void SparseLayer::prepare(const ParameterArena& arena, ParameterId weight,
                           const kernels::Conv2dShape& shape) {
@@ -21,32 +13,19 @@ void SparseLayer::prepare(const ParameterArena& arena, ParameterId weight,
   shape_ = shape;
 }
 
-std::span<const uint8_t> SparseLayer::arena_mask() const {
-  return ParameterArena::slice(arena_->masks(), (*arena_)[weight_]);
-}
-
 bool SparseLayer::follow_mask() {
   const bool more_threads = conv_ && thread_count() > threads_;
-  if (arena_->mask_version() == mask_version_ && !more_threads) return false;
-  mask_version_ = arena_->mask_version();
-  const auto mask = arena_mask();
-  const bool dense = std::ranges::all_of(mask, is_kept);
-  const bool same =
-      dense ? mask_.empty() : std::equal(mask.begin(), mask.end(), mask_.begin(), mask_.end());
+  const SharedPattern& now = arena_->pattern();
+  if (now == pattern_ && !more_threads) return false;
+  const bool same = pattern_ ? now->same(weight_, *pattern_) : now->all_kept(weight_);
+  pattern_ = now;
   if (same && !more_threads) return false;
   drop();
-  mask_.clear();
-  if (!dense) mask_.assign(mask.begin(), mask.end());
-  kept_ = std::ranges::count_if(mask, is_kept);
   return true;
 }
 
-double SparseLayer::density() const {
-  return masked() ? static_cast<double>(kept_) / static_cast<double>(mask_.size()) : 1;
-}
-
 void SparseLayer::build() {
-  conv_.emplace(shape_, arena_mask());
+  conv_.emplace(shape_, pattern_->bytes(weight_));
   threads_ = thread_count();
   workspace_ = Buffer(kernels().workspace_bytes(*conv_), "the workspace of a sparse layer",
                       arena_->backend().memory);

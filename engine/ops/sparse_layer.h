@@ -3,8 +3,6 @@
 // weights use.
 
 #include <optional>
-#include <span>
-#include <vector>
 
 #include "engine/autograd/graph.h"
 #include "kernels/sparse_conv2d.h"
@@ -20,13 +18,13 @@ class SparseLayer {
   /// Returns true if the backend has kernels that skip masked weights.
   bool available() const { return kernels().forward != nullptr; }
 
-  /// Reads the mask. Returns true if the mask differs from that of the last call (before the first
-  /// call: all ones), or if there are more threads than the lists below were built for. In both
-  /// cases the lists are freed.
+  /// Takes the arena's pattern. Returns true if it keeps other weights of this layer than that of
+  /// the last call did (before the first call: all), or if there are more threads than the lists
+  /// below were built for. In both cases the lists are freed.
   bool follow_mask();
-  bool masked() const { return !mask_.empty(); }
+  bool masked() const { return pattern_ && !pattern_->all_kept(weight_); }
   /// The number of kept weights divided by the number of all weights.
-  double density() const;
+  double density() const { return pattern_ ? pattern_->density(weight_) : 1; }
 
   /// build() creates the lists of kept weights, and drop() frees them.
   void build();
@@ -53,14 +51,10 @@ class SparseLayer {
   void sum_partials(void* dweight);
 
  private:
-  std::span<const uint8_t> arena_mask() const;
-
   const ParameterArena* arena_ = nullptr;
   ParameterId weight_ = -1;
   kernels::Conv2dShape shape_;
-  int64_t mask_version_ = -1;
-  std::vector<bool> mask_;  // mask at the last call of follow_mask(); empty: all weights are kept
-  int64_t kept_ = 0;
+  SharedPattern pattern_;  // at the last call of follow_mask()
   std::optional<kernels::SparsePattern> conv_;
   bool kept_only_ = false;
   int threads_ = 0;            // number of threads that workspace_ is for

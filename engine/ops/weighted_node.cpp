@@ -30,7 +30,10 @@ void WeightedNode::forward(const Replay& r) {
 }
 
 void WeightedNode::backward(const Replay& r) {
-  run(ConvPass::weight_grad, pass_kernels_.weight_grad, r, arena_->gradient(weight_));
+  if (pass_kernels_.weight_grad == Choice::sparse && arena_->full_gradients().requested())
+    full_weight_grad(r);
+  else
+    run(ConvPass::weight_grad, pass_kernels_.weight_grad, r, arena_->edit_gradient(weight_));
   if (r.grad(inputs[0]) != nullptr) run(ConvPass::input_grad, pass_kernels_.input_grad, r, nullptr);
 }
 
@@ -44,6 +47,12 @@ void WeightedNode::run(ConvPass pass, Choice choice, const Replay& r, void* dwei
     case ConvPass::weight_grad:
       return dense_weight_grad(r, dweight);
   }
+}
+
+void WeightedNode::full_weight_grad(const Replay& r) {
+  FullGradients& gradients = arena_->full_gradients();
+  dense_weight_grad(r, gradients.edit_gradient(weight_));
+  gradients.hand_to_optimizer(weight_);
 }
 
 void WeightedNode::run_sparse(ConvPass pass, const Replay& r, void* dweight) {
@@ -87,7 +96,8 @@ BlockPasses* WeightedNode::block_passes() {
 }
 
 bool WeightedNode::ready(const Replay&) {
-  return pass_kernels_ == kAllSparse;
+  // The dense kernel of a full gradient needs the whole activations in memory.
+  return pass_kernels_ == kAllSparse && !arena_->full_gradients().requested();
 }
 
 void WeightedNode::begin(Direction direction, const Replay&) {
@@ -127,7 +137,7 @@ RowWindow WeightedNode::window() const {
 }
 
 void WeightedNode::end(Direction direction, const Replay&) {
-  if (direction == Direction::backward) sparse_.sum_partials(arena_->gradient(weight_));
+  if (direction == Direction::backward) sparse_.sum_partials(arena_->edit_gradient(weight_));
 }
 
 std::optional<PassKernels> WeightedNode::pass_kernels() const {

@@ -37,7 +37,7 @@ class WeightedNode : public Node, private BlockPasses {
 
   const void* dense_weight() const { return arena_->compute_weight(weight_); }
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
-  void* bias_gradient() const { return bias_ ? arena_->gradient(*bias_) : nullptr; }
+  void* bias_gradient() const { return bias_ ? arena_->edit_gradient(*bias_) : nullptr; }
 
   /// Returns true if the dense kernels of this pass use Winograd's algorithm.
   virtual bool by_winograd(ConvPass, const Replay&) const { return false; }
@@ -53,6 +53,7 @@ class WeightedNode : public Node, private BlockPasses {
 
   void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(ConvPass pass, const Replay& r, void* dweight);
+  void full_weight_grad(const Replay& r);
   void choose_kernels(const Replay& r);
   PassKernels choose(const Replay& r);
   kernels::Choice choose_faster(ConvPass pass, const Replay& r);

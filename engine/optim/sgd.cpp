@@ -38,7 +38,7 @@ void Sgd::follow_layout() {
   segment_count_ = static_cast<int64_t>(segments.size());
   const size_t bytes = segments.size() * sizeof(SgdSegment);
   segments_ = MirroredBuffer(bytes, "the optimizer's table", parameters().backend().memory);
-  if (bytes > 0) std::memcpy(segments_.host(), segments.data(), bytes);
+  if (bytes > 0) std::memcpy(segments_.edit_host(), segments.data(), bytes);
 }
 
 std::vector<SgdSegment> Sgd::make_segments() const {
@@ -71,7 +71,7 @@ void Sgd::step() {
   const kernels::TraceRange phase(backend.trace, "update");
   follow_layout();
   const kernels::SgdArena arena = parameters().sgd_arena(
-      reinterpret_cast<const SgdSegment*>(std::as_const(segments_).device()), segment_count_);
+      reinterpret_cast<const SgdSegment*>(segments_.device()), segment_count_);
   if (options_.clip_norm > 0)
     backend.masked_sgd.clip(scalars_.data(), arena.grad, arena.mask, arena.count,
                             static_cast<float>(options_.clip_norm), workspace_.data(),

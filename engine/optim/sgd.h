@@ -32,7 +32,7 @@ class Sgd : public Optimizer {
   void follow_layout();
 
   OptimOptions options_;
-  StoredArray::SharedLayout layout_;  // the layout that segments_ describe
+  SharedLayout layout_;  // the layout that segments_ describe
   int64_t segment_count_ = 0;
   MirroredBuffer segments_;  // elements are kernels::SgdSegment
   DeviceValue<kernels::SgdScalars> scalars_;

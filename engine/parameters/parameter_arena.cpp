@@ -40,154 +40,39 @@ StateId ParameterArena::add_state(std::string name, int64_t count, float initial
   return static_cast<StateId>(states_.size()) - 1;
 }
 
+std::vector<int64_t> ParameterArena::counts() const {
+  std::vector<int64_t> counts;
+  for (const Parameter& p : parameters_)
+    counts.push_back(p.count);
+  return counts;
+}
+
 void ParameterArena::allocate(const kernels::Backend& backend) {
   SCULPT_CHECK(element_bytes_ == 0, "parameters are allocated already");
   backend_ = &backend;
   element_bytes_ = backend.parameter_bytes;
-  ArenaLayout dense;
-  for (const Parameter& p : parameters_)
-    dense.add(p.count);
-  layout_ = dense_ = std::make_shared<const ArenaLayout>(std::move(dense));
+  layout_ = dense_layout_ = std::make_shared<const ArenaLayout>(counts());
   const auto* memory = backend.memory;
-  weights_ = StoredArray("the weights", element_bytes_, memory, dense_);
-  gradients_ = StoredArray("the weight gradients", element_bytes_, memory, dense_);
+  weights_ = StoredArray("the weights", element_bytes_, memory, dense_layout_);
+  weights_.values();  // allocates them now, because several threads may request them later
+  gradients_ = StoredArray("the weight gradients", element_bytes_, memory, dense_layout_);
   add_optimizer_array("momentum");
-  masks_ = MirroredBuffer(static_cast<size_t>(count_), "the masks", memory);
+  if (memory) device_masks_ = Buffer(static_cast<size_t>(count_), "the masks", memory);
   state_ = MirroredBuffer(static_cast<size_t>(state_count_) * element_bytes_,
                           "the running statistics", memory);
-  std::ranges::fill(masks(), uint8_t{1});
-  allocate_compute_copy();
+  compute_copy_.allocate(parameters_, backend);
   allocate_runs();
+  pattern_ = std::make_shared<const KeptPattern>(counts());
+  if (memory) memory->copy_in(device_masks_.data(), masks().data(), masks().size());
 }
 
-void ParameterArena::store_kept(std::span<const ParameterId> ids) {
-  if (ids.empty()) {
-    packed_layout_ = nullptr;
-    packed_masks_ = {};
-    return;
-  }
-  SCULPT_CHECK(backend_->memory == nullptr,
-               "parameters in a packed layout lie in the memory of the host");
-  ArenaLayout layout;
-  for (size_t id = 0; id < parameters_.size(); ++id) {
-    const Parameter& p = parameters_[id];
-    if (std::ranges::find(ids, static_cast<ParameterId>(id)) != ids.end())
-      layout.add_kept(slice(std::as_const(*this).masks(), p));
-    else
-      layout.add(p.count);
-  }
-  // An array that is still in the last packed layout then needs no conversion.
-  if (packed_layout_ == nullptr || *packed_layout_ != layout)
-    packed_layout_ = std::make_shared<const ArenaLayout>(std::move(layout));
-  layout_ = packed_layout_;
-  gather_packed_masks();
-}
-
-void ParameterArena::gather_packed_masks() {
-  packed_masks_.assign(static_cast<size_t>(packed_layout_->count()), 1);
-  bool masked = false;
-  for (size_t id = 0; id < parameters_.size(); ++id) {
-    const ParameterLayout& stored = (*packed_layout_)[id];
-    if (!stored.kept.empty()) continue;
-    const auto mask = slice(std::as_const(*this).masks(), parameters_[id]);
-    std::ranges::copy(mask, packed_masks_.begin() + stored.offset);
-    masked = masked || std::ranges::find(mask, uint8_t{0}) != mask.end();
-  }
-  if (!masked) packed_masks_ = {};
-}
-
-size_t ParameterArena::bytes() const {
-  size_t bytes = masks_.bytes() + state_.bytes() + compute_copy_.bytes() + packed_masks_.capacity();
-  bytes += weights_.bytes() + gradients_.bytes();
-  for (const OptimizerArray& array : optimizer_arrays_)
-    bytes += array.values.bytes();
-  return bytes + (packed_layout_ ? packed_layout_->bytes() : 0);
-}
-
-void ParameterArena::allocate_runs() {
-  std::vector<kernels::PrunableRun> runs;
-  int64_t first = 0;
-  for (const Parameter& p : parameters_) {
-    if (!p.prunable) continue;
-    runs.push_back({p.offset, first, p.count});
-    first += p.count;
-  }
-  run_count_ = static_cast<int64_t>(runs.size());
-  const size_t bytes = runs.size() * sizeof(kernels::PrunableRun);
-  runs_ = MirroredBuffer(bytes, "the table of prunable weights", backend_->memory);
-  if (bytes > 0) std::memcpy(runs_.host(), runs.data(), bytes);
-}
-
-kernels::PrunableRuns ParameterArena::prunable_runs() const {
-  return {reinterpret_cast<const kernels::PrunableRun*>(runs_.device()), run_count_,
-          prunable_count()};
-}
-
-void ParameterArena::allocate_compute_copy() {
-  compute_copy_offsets_.assign(parameters_.size(), -1);
-  if (backend_->compute_weight_bytes == 0) return;
-  std::vector<kernels::SgdSegment> segments;
-  int64_t end = 0;
-  for (size_t id = 0; id < parameters_.size(); ++id) {
-    const Parameter& p = parameters_[id];
-    const bool conv = p.kind == ParameterKind::conv_weight;
-    if (!conv && p.kind != ParameterKind::linear_weight) continue;
-    kernels::SgdSegment segment{p.offset, p.count};
-    segment.compute_copy_offset = compute_copy_offsets_[id] = end;
-    segment.in = static_cast<int32_t>(p.shape[1]);
-    segment.taps = conv ? static_cast<int32_t>(p.shape[2] * p.shape[3]) : 1;
-    segments.push_back(segment);
-    constexpr int64_t kAlignment = 64;  // elements; kernels load vectors from a weight's start
-    end += (p.count + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  compute_copy_segment_count_ = static_cast<int64_t>(segments.size());
-  const size_t bytes = segments.size() * sizeof(kernels::SgdSegment);
-  compute_copy_segments_ = MirroredBuffer(bytes, "the table of compute copies", backend_->memory);
-  if (bytes > 0) std::memcpy(compute_copy_segments_.host(), segments.data(), bytes);
-  compute_copy_ = Buffer(static_cast<size_t>(end) * backend_->compute_weight_bytes,
-                         "the weights' compute copy", backend_->memory);
-}
-
-const void* ParameterArena::compute_weight(ParameterId id) {
-  if (compute_copy_offsets_[id] < 0) return weight(id);
-  if (compute_copy_stale_) update_compute_copy();
-  return compute_copy_.data() +
-         static_cast<size_t>(compute_copy_offsets_[id]) * backend_->compute_weight_bytes;
-}
-
-void ParameterArena::update_compute_copy() {
-  const auto* segments =
-      reinterpret_cast<const kernels::SgdSegment*>(std::as_const(compute_copy_segments_).device());
-  backend_->masked_sgd.pack(sgd_arena(segments, compute_copy_segment_count_), backend_->stream);
-  compute_copy_stale_ = false;
-}
-
-void ParameterArena::hand_to_device() {
-  if (backend_->memory == nullptr) return;
-  weights_.in(layout_).device();
-  gradients_.in(layout_).device();
-  for (const OptimizerArray& array : optimizer_arrays_)
-    array.values.in(layout_).device();
-  state_.device();
-  std::as_const(masks_).device();
-  if (compute_copy_stale_ && backend_->compute_weight_bytes > 0) update_compute_copy();
-}
-
-kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
-                                            int64_t segment_count) {
-  kernels::SgdArena arena;
-  arena.weight = weights_.in(layout_).device();
-  arena.momentum = optimizer_arrays_[kMomentum].values.in(layout_).device();
-  arena.grad = std::as_const(gradients_.in(layout_)).device();
-  if (layout_ == dense_)
-    arena.mask = reinterpret_cast<const uint8_t*>(std::as_const(masks_).device());
-  else if (!packed_masks_.empty())
-    arena.mask = packed_masks_.data();
-  arena.compute_copy = compute_copy_.data();
-  arena.segments = segments;
-  arena.segment_count = segment_count;
-  arena.count = layout_->count();
-  return arena;
+OptimizerArrayId ParameterArena::add_optimizer_array(const std::string& name) {
+  SCULPT_CHECK(element_bytes_ != 0, "optimizer array '{}' added before allocate()", name);
+  for (OptimizerArrayId id = 0; id < optimizer_array_count(); ++id)
+    if (optimizer_array_name(id) == name) return id;
+  optimizer_arrays_.push_back(
+      {name, StoredArray("the optimizer's arrays", element_bytes_, backend_->memory, layout_)});
+  return optimizer_array_count() - 1;
 }
 
 void ParameterArena::require_element(size_t bytes) const {
@@ -202,16 +87,51 @@ int64_t ParameterArena::prunable_count() const {
   return count;
 }
 
-int64_t ParameterArena::kept_count(ParameterId id) const {
-  const auto mask = slice(masks(), parameters_[id]);
-  return std::accumulate(mask.begin(), mask.end(), int64_t{0});
-}
-
 int64_t ParameterArena::kept_count() const {
   int64_t count = 0;
   for (size_t id = 0; id < parameters_.size(); ++id)
-    if (parameters_[id].prunable) count += kept_count(static_cast<ParameterId>(id));
+    if (parameters_[id].prunable) count += pattern_->kept(static_cast<ParameterId>(id));
   return count;
+}
+
+size_t ParameterArena::bytes() const {
+  size_t bytes = masks().size() + state_.bytes() + compute_copy_.bytes();
+  bytes += weights_.bytes() + gradients_.bytes();
+  for (const OptimizerArray& array : optimizer_arrays_)
+    bytes += array.values.bytes();
+  return bytes + (packed_layout_ ? packed_layout_->bytes() : 0);
+}
+
+void ParameterArena::require_maskable(const KeptPattern& pattern) const {
+  SCULPT_CHECK(std::ranges::equal(pattern.counts(), pattern_->counts()),
+               "a pattern of other parameters");
+  for (size_t id = 0; id < parameters_.size(); ++id)
+    if (!parameters_[id].prunable && !pattern.all_kept(static_cast<ParameterId>(id)))
+      fail("a mask has masked elements of '{}', which cannot be pruned", parameters_[id].name);
+}
+
+void ParameterArena::set_pattern(SharedPattern pattern) {
+  if (pattern == pattern_ || *pattern == *pattern_) return;
+  require_maskable(*pattern);
+  store_dense();
+  zero_masked();
+  pattern_ = std::move(pattern);
+  packed_layout_ = nullptr;
+  if (backend_->memory != nullptr)
+    backend_->memory->copy_in(device_masks_.data(), masks().data(), masks().size());
+  zero_masked();
+}
+
+void ParameterArena::edit_masks(const std::function<void(std::span<uint8_t>)>& edit) {
+  std::vector<uint8_t> bytes(masks().begin(), masks().end());
+  edit(bytes);
+  set_pattern(std::make_shared<const KeptPattern>(counts(), std::move(bytes)));
+}
+
+void ParameterArena::zero_masked() {
+  require_dense();
+  if (kept_count() == prunable_count()) return;
+  backend_->memory != nullptr ? zero_masked_on_device() : zero_masked_on_host();
 }
 
 namespace {
@@ -224,28 +144,112 @@ void zero_where_masked(std::span<T> values, std::span<const uint8_t> mask) {
 
 }  // namespace
 
-void ParameterArena::apply_masks() {
+void ParameterArena::zero_masked_on_host() {
   const auto apply = [&]<class T>(T) {
-    const std::span<const uint8_t> mask = std::as_const(*this).masks();
-    zero_where_masked(weights<T>(), mask);
+    zero_where_masked(edit_weights<T>(), masks());
     for (OptimizerArrayId id = 0; id < optimizer_array_count(); ++id)
-      zero_where_masked(optimizer_values<T>(id), mask);
+      if (optimizer_array(id).bytes() > 0)  // or it is not allocated, and zero
+        zero_where_masked(edit_optimizer_values<T>(id), masks());
   };
   element_bytes_ == sizeof(double) ? apply(double{}) : apply(float{});
 }
 
-OptimizerArrayId ParameterArena::add_optimizer_array(const std::string& name) {
-  SCULPT_CHECK(element_bytes_ != 0, "optimizer array '{}' added before allocate()", name);
-  for (OptimizerArrayId id = 0; id < optimizer_array_count(); ++id)
-    if (optimizer_array_name(id) == name) return id;
-  optimizer_arrays_.push_back(
-      {name, StoredArray("the optimizer's arrays", element_bytes_, backend_->memory, dense_)});
-  return optimizer_array_count() - 1;
+void ParameterArena::zero_masked_on_device() {
+  const kernels::PrunableRuns runs = prunable_runs();
+  auto* masks = device_masks_.as<uint8_t>();
+  Buffer bytes(static_cast<size_t>(runs.count), "the masks", backend_->memory);
+  backend_->pruning.gather_mask(bytes.as<uint8_t>(), masks, runs, backend_->stream);
+  // Each call writes masks and weights, with the same values, and one array of the optimizer.
+  void* weights = edit_weight_array();
+  for (OptimizerArray& array : optimizer_arrays_)
+    backend_->pruning.apply_mask(masks, weights, array.values.edit_values().edit_device(),
+                                 bytes.as<uint8_t>(), runs, backend_->stream);
+}
+
+void ParameterArena::use_layout(const SharedLayout& layout) {
+  weights_.convert(layout);
+  gradients_.convert(layout);
+  for (OptimizerArray& array : optimizer_arrays_)
+    array.values.convert(layout);
+  layout_ = layout;
+}
+
+void ParameterArena::store_dense() {
+  if (layout_ != dense_layout_) use_layout(dense_layout_);
+}
+
+void ParameterArena::store_packed(std::span<const ParameterId> ids) {
+  if (ids.empty()) return store_dense();
+  SCULPT_CHECK(backend_->memory == nullptr,
+               "parameters in a packed layout lie in the memory of the host");
+  if (packed_layout_ == nullptr || !packed_layout_->is(pattern_, ids))
+    packed_layout_ = std::make_shared<const ArenaLayout>(pattern_, ids);
+  if (layout_ != packed_layout_) use_layout(packed_layout_);
+}
+
+void ParameterArena::require_dense() const {
+  SCULPT_CHECK(layout_ == dense_layout_,
+               "whole arrays are requested while parameters are stored without masked elements; "
+               "call store_dense() first");
 }
 
 void ParameterArena::zero_optimizer_arrays() {
   for (OptimizerArray& array : optimizer_arrays_)
     array.values.zero();
+}
+
+const uint8_t* ParameterArena::mask_array() const {
+  return backend_->memory != nullptr ? device_masks_.as<uint8_t>() : masks().data();
+}
+
+void ParameterArena::allocate_runs() {
+  std::vector<kernels::PrunableRun> runs;
+  int64_t first = 0;
+  for (const Parameter& p : parameters_) {
+    if (!p.prunable) continue;
+    runs.push_back({p.offset, first, p.count});
+    first += p.count;
+  }
+  run_count_ = static_cast<int64_t>(runs.size());
+  const size_t bytes = runs.size() * sizeof(kernels::PrunableRun);
+  runs_ = MirroredBuffer(bytes, "the table of prunable weights", backend_->memory);
+  if (bytes > 0) std::memcpy(runs_.edit_host(), runs.data(), bytes);
+}
+
+kernels::PrunableRuns ParameterArena::prunable_runs() const {
+  return {reinterpret_cast<const kernels::PrunableRun*>(runs_.device()), run_count_,
+          prunable_count()};
+}
+
+kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
+                                            int64_t segment_count) {
+  kernels::SgdArena arena;
+  arena.weight = weights_.edit_values().edit_device();
+  arena.momentum = optimizer_array(kMomentum).edit_values().edit_device();
+  arena.grad = gradients_.values().device();
+  if (layout_->dense())
+    arena.mask = mask_array();
+  else if (!layout_->masks().empty())
+    arena.mask = layout_->masks().data();
+  arena.compute_copy = compute_copy_.data();
+  arena.segments = segments;
+  arena.segment_count = segment_count;
+  arena.count = layout_->count();
+  return arena;
+}
+
+void ParameterArena::update_compute_copy() {
+  if (compute_copy_.stale()) compute_copy_.update(sgd_arena(nullptr, 0));
+}
+
+void ParameterArena::hand_to_device() {
+  if (backend_->memory == nullptr) return;
+  weights_.edit_values().edit_device();
+  gradients_.edit_values().edit_device();
+  for (OptimizerArray& array : optimizer_arrays_)
+    array.values.edit_values().edit_device();
+  state_.edit_device();
+  update_compute_copy();
 }
 
 }  // namespace sculpt

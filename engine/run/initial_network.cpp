@@ -171,25 +171,27 @@ void InitialNetwork::require_masks(ParameterArena& parameters) const {
 void InitialNetwork::load_into(ParameterArena& parameters) const {
   require_fit(parameters);
   if (takes_masks()) require_masks(parameters);
+  parameters.store_dense();
+  if (takes_masks())
+    parameters.edit_masks([&](std::span<uint8_t> masks) {
+      for (const Parameter& p : parameters.parameters()) {
+        const std::string name = p.name + std::string(kMask);
+        if (file_.has(name))
+          file_.get(name).copy_to(std::as_writable_bytes(ParameterArena::slice(masks, p)));
+      }
+    });
   if (takes_weights()) {
     for (const Parameter& p : parameters.parameters())
       std::ranges::copy(floats_of(file_.get(p.name)),
-                        ParameterArena::slice(parameters.weights<float>(), p).begin());
+                        ParameterArena::slice(parameters.edit_weights<float>(), p).begin());
     for (const StateArray& s : parameters.states())
       std::ranges::copy(floats_of(file_.get(s.name)),
-                        parameters.state_values<float>().begin() + s.offset);
+                        parameters.edit_state_values<float>().begin() + s.offset);
     for (const Tensor& t : file_.tensors())
       if (t.name.ends_with(kTracked) && t.dtype == Dtype::i64 && t.shape.empty())
         t.copy_to(std::as_writable_bytes(std::span(&parameters.batches_tracked, 1)));
   }
-  if (takes_masks())
-    for (const Parameter& p : parameters.parameters()) {
-      const std::string name = p.name + std::string(kMask);
-      if (file_.has(name))
-        file_.get(name).copy_to(
-            std::as_writable_bytes(ParameterArena::slice(parameters.masks(), p)));
-    }
-  parameters.apply_masks();
+  parameters.zero_masked();
 }
 
 void require_density_left(const Plan& plan, const ParameterArena& parameters) {

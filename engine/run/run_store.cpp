@@ -201,7 +201,7 @@ safetensors::File RunStore::read_rewind(int64_t epoch,
 
 void RunStore::load_rewind(ParameterArena& parameters, int64_t epoch) {
   read_checkpoint(read_rewind(epoch, extended_hashes_), parameters, kRewind);
-  parameters.apply_masks();
+  parameters.zero_masked();
 }
 
 void RunStore::check_rewinds(const Plan& plan) const {

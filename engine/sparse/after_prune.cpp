@@ -18,9 +18,9 @@ class CumulativeStatistics {
       : replay_(network.graph().replay()), parameters_(network.parameters()) {
     // The previous statistics, which may contain infinities, have weight 0 from here on.
     if (parameters_.element_bytes() == sizeof(double))
-      std::ranges::fill(parameters_.state_values<double>(), 0.0);
+      std::ranges::fill(parameters_.edit_state_values<double>(), 0.0);
     else
-      std::ranges::fill(parameters_.state_values<float>(), 0.0f);
+      std::ranges::fill(parameters_.edit_state_values<float>(), 0.0f);
   }
   ~CumulativeStatistics() {
     replay_.statistics_momentum.reset();

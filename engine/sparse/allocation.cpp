@@ -74,7 +74,7 @@ std::vector<PrunableLayer> prunable_layers(const ParameterArena& parameters) {
     const Parameter& p = all[id];
     if (p.prunable)
       layers.push_back({p.name, p.shape, p.offset, p.count,
-                        parameters.kept_count(static_cast<ParameterId>(id))});
+                        parameters.pattern()->kept(static_cast<ParameterId>(id))});
   }
   return layers;
 }

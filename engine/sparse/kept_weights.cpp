@@ -31,7 +31,7 @@ KeptWeights::KeptWeights(ParameterArena& parameters)
   bytes_ = Buffer(static_cast<size_t>(total_), kWhat, backend.memory);
   counts_ = MirroredBuffer(layers_.size() * sizeof(int64_t), kWhat, backend.memory);
   workspace_ = Buffer(backend.ranking.workspace_bytes(total_, layer_count), kWhat, backend.memory);
-  backend.pruning.gather_mask(bytes_.as<uint8_t>(), std::as_const(parameters).mask_array(),
+  backend.pruning.gather_mask(bytes_.as<uint8_t>(), parameters.mask_array(),
                               parameters.prunable_runs(), backend.stream);
   count_layers();
 }
@@ -78,21 +78,25 @@ std::vector<kernels::RankingSegment> KeptWeights::segments(const Allocation& all
 
 void KeptWeights::count_layers() {
   const kernels::Backend& backend = parameters_.backend();
-  backend.pruning.count(reinterpret_cast<int64_t*>(counts_.device()), bytes_.as<uint8_t>(),
+  backend.pruning.count(reinterpret_cast<int64_t*>(counts_.edit_device()), bytes_.as<uint8_t>(),
                         parameters_.prunable_runs(), backend.stream);
-  const auto* counts = reinterpret_cast<const int64_t*>(std::as_const(counts_).host());
+  const auto* counts = reinterpret_cast<const int64_t*>(counts_.host());
   for (size_t l = 0; l < layers_.size(); ++l)
     layers_[l].present = counts[l];
 }
 
 void KeptWeights::apply() {
   const kernels::Backend& backend = parameters_.backend();
-  uint8_t* masks = parameters_.mutable_mask_array();
-  void* weights = parameters_.mutable_weight_array();
-  // Each call writes masks and weights, with the same values, and one array of the optimizer.
-  for (OptimizerArrayId id = 0; id < parameters_.optimizer_array_count(); ++id)
-    backend.pruning.apply_mask(masks, weights, parameters_.mutable_optimizer_array(id),
-                               bytes_.as<uint8_t>(), parameters_.prunable_runs(), backend.stream);
+  std::vector<uint8_t> on_host(backend.memory != nullptr ? static_cast<size_t>(total_) : 0);
+  if (backend.memory != nullptr)
+    backend.memory->copy_out(on_host.data(), bytes_.data(), on_host.size());
+  const uint8_t* from = backend.memory != nullptr ? on_host.data() : bytes_.as<uint8_t>();
+  parameters_.edit_masks([&](std::span<uint8_t> masks) {
+    for (const PrunableLayer& layer : layers_) {
+      std::copy_n(from, layer.count, masks.begin() + layer.offset);
+      from += layer.count;
+    }
+  });
 }
 
 void KeptWeights::assign(KeptWeights&& other) {

@@ -1,7 +1,7 @@
 #pragma once
 // The set of prunable weights that a prune keeps, while the prune is being computed. It has a byte
 // for each prunable weight, layer after layer in global-index order, in the memory of the backend.
-// Only counts are copied to the host.
+// While the prune is computed, only counts are copied to the host.
 
 #include <cstdint>
 #include <span>
@@ -37,7 +37,7 @@ class KeptWeights {
   /// score is NaN, naming layer and element; nothing is changed in that case.
   void narrow(const Scores& scores, const Allocation& allocation, int64_t kept);
 
-  /// Writes the masks of the arena, and sets weights and momentum to +0 where the mask is 0.
+  /// Makes these weights the mask of the arena (ParameterArena::set_pattern).
   void apply();
 
   /// Takes over the kept weights of `other`, which belongs to the same network on another backend.

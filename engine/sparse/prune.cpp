@@ -42,6 +42,7 @@ PruneReport prune(const ScoreContext& context, const PruneStep& step) {
   const Allocation& allocation = find_allocation(step.allocation);
   ParameterArena& parameters = context.network.parameters();
   const kernels::TraceRange phase(parameters.backend().trace, "prune");
+  parameters.store_dense();
   KeptWeights kept(parameters);
   const int64_t count = count_to_keep(step.density, kept.total(), kept.kept());
   const ScoreResult result = [&] {

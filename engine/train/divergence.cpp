@@ -55,6 +55,7 @@ std::string checkpoint_text(const RunStore& store) {
 }  // namespace
 
 void require_finite(ParameterArena& parameters) {
+  parameters.store_dense();
   const auto require_all = [&](std::span<const float> values, const std::string& prefix) {
     if (all_finite(values)) return;
     for (const Parameter& p : parameters.parameters())

@@ -50,7 +50,7 @@ std::unique_ptr<Network> golden_network(const safetensors::File& file,
   auto& arena = network->parameters();
   for (const auto& p : arena.parameters()) {
     const auto values = floats(file, "initial." + p.name, p.shape);
-    std::ranges::copy(values, ParameterArena::slice(arena.weights(), p).begin());
+    std::ranges::copy(values, ParameterArena::slice(arena.edit_weights(), p).begin());
   }
   return network;
 }

@@ -162,7 +162,7 @@ class GoldenNetwork {
       // Batch norm has been initialised.
       if (p.kind == ParameterKind::norm_weight || p.kind == ParameterKind::norm_bias) continue;
       const Parameter& weight = parameter(p.name.substr(0, p.name.rfind('.')) + ".weight");
-      const auto values = ParameterArena::slice(network_->parameters().weights(), p);
+      const auto values = ParameterArena::slice(network_->parameters().edit_weights(), p);
       for (size_t i = 0; i < values.size(); ++i)
         values[i] = static_cast<float>(uniform(1000 * n_ + t, i) * bound(p, weight));
     }

@@ -45,7 +45,7 @@ class Observed : public testing::NoiseNetwork {
  private:
   /// The gradient as it is stored now: whole, or of kept weights only.
   std::vector<float> values_of(ParameterId id) {
-    const auto* first = static_cast<const float*>(parameters().gradient(id));
+    const auto* first = static_cast<const float*>(parameters().edit_gradient(id));
     return {first, first + (*parameters().layout())[static_cast<size_t>(id)].count};
   }
 

@@ -45,10 +45,11 @@ MeanLoss loss_of(Network& network, RandomBatches& batches, Mode mode) {
 
 void mask_some(ParameterArena& arena, uint64_t seed) {
   const RandomStream random(seed, Purpose::test, 77);
-  for (const Parameter& p : arena.parameters())
-    for (int64_t i = p.offset; p.prunable && i < p.offset + p.count; ++i)
-      if (random.below(static_cast<uint64_t>(i), 3) == 0) arena.masks()[static_cast<size_t>(i)] = 0;
-  arena.apply_masks();
+  arena.edit_masks([&](std::span<uint8_t> masks) {
+    for (const Parameter& p : arena.parameters())
+      for (int64_t i = p.offset; p.prunable && i < p.offset + p.count; ++i)
+        if (random.below(static_cast<uint64_t>(i), 3) == 0) masks[static_cast<size_t>(i)] = 0;
+  });
 }
 
 /// Returns random numbers, for masked weights, too.
@@ -94,12 +95,12 @@ std::vector<double> difference_quotient(const MeanLoss& loss, const std::vector<
     for (const Parameter& p : arena.parameters())
       for (int64_t i = p.offset; p.prunable && i < p.offset + p.count; ++i, ++k) {
         const auto at = static_cast<size_t>(i);
-        const double v = std::as_const(arena).masks()[at] ? direction[k] : 0;
-        arena.weights<double>()[at] = origin[at] + (side == 0 ? h : -h) * v;
+        const double v = arena.masks()[at] ? direction[k] : 0;
+        arena.edit_weights<double>()[at] = origin[at] + (side == 0 ? h : -h) * v;
       }
     ends[side] = gradient_at(loss);
   }
-  std::ranges::copy(origin, arena.weights<double>().begin());
+  std::ranges::copy(origin, arena.edit_weights<double>().begin());
   for (size_t k = 0; k < ends[0].size(); ++k)
     ends[0][k] = (ends[0][k] - ends[1][k]) / (2 * h);
   return ends[0];
@@ -122,7 +123,7 @@ std::vector<std::byte> memory_of(Network& network) {
     add(arena.momentum<float>());
     add(arena.state_values<float>());
   }
-  add(std::as_const(arena).masks());
+  add(arena.masks());
   add(std::span(&arena.batches_tracked, 1));
   return all;
 }
@@ -277,7 +278,7 @@ TEST_CASE("hessian product: an error while the weights are away puts them back")
     CHECK(product(loss, direction) == expected);
   }
 
-  std::ranges::fill(network.parameters().weights<double>(), 0.0);
+  std::ranges::fill(network.parameters().edit_weights<double>(), 0.0);
   CHECK_THROWS_WITH_AS(product(loss, direction), doctest::Contains("norm of the weights is 0"),
                        Error);
 }

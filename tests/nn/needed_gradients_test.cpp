@@ -121,11 +121,11 @@ TEST_CASE("needed gradients: nothing is computed or stored for values without a 
     const auto weights = reference.parameters().weights<double>();
     for (size_t i = 0; i < weights.size(); i += std::max<size_t>(1, weights.size() / 40)) {
       const double w = weights[i], h = 1e-6;
-      reference.parameters().weights<double>()[i] = w + h;
+      reference.parameters().edit_weights<double>()[i] = w + h;
       const double above = loss_of(reference);
-      reference.parameters().weights<double>()[i] = w - h;
+      reference.parameters().edit_weights<double>()[i] = w - h;
       const double below = loss_of(reference);
-      reference.parameters().weights<double>()[i] = w;
+      reference.parameters().edit_weights<double>()[i] = w;
       CHECK(expected[i] == doctest::Approx((above - below) / (2 * h)).epsilon(1e-4));
     }
 

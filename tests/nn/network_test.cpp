@@ -123,8 +123,8 @@ TEST_CASE("network: rebuilding on the reference backend gives the same function"
   const Images images(6);
   Network network(small_spec(), kernels::cpu_backend(), 6);
   network.initialise(4);
-  std::ranges::fill(network.parameters().masks().subspan(0, 9), uint8_t{0});
-  network.parameters().apply_masks();
+  network.parameters().edit_masks(
+      [](std::span<uint8_t> masks) { std::ranges::fill(masks.subspan(0, 9), uint8_t{0}); });
   const auto twin = network.rebuild(kernels::reference_backend(), 6);
   CHECK(twin->parameters().kept_count() == network.parameters().kept_count());
   for (Network* n : {&network, twin.get()}) {
@@ -135,6 +135,7 @@ TEST_CASE("network: rebuilding on the reference backend gives the same function"
   const auto a = network.logits(), b = twin->logits();
   for (size_t i = 0; i < a.size(); ++i)
     CHECK(a[i] == doctest::Approx(b[i]).epsilon(1e-4));
+  network.parameters().store_dense();
   const auto ga = network.parameters().gradients();
   const auto gb = twin->parameters().gradients<double>();
   double difference = 0, norm = 0;
@@ -163,7 +164,7 @@ TEST_CASE("network: the gradient of the logit sum, against finite differences") 
   Network network(spec, kernels::reference_backend(), 2);
   network.initialise(6);
   const std::vector<float> ones(2 * 3 * 16 * 16, 1.0f);
-  auto weights = network.parameters().weights<double>();
+  auto weights = network.parameters().edit_weights<double>();
   auto logit_sum = [&] {
     network.load_values(ones.data(), 2);
     network.forward(Mode::frozen);

@@ -24,15 +24,21 @@ class NoiseNetwork {
   }
 
   ParameterArena& parameters() { return network_.parameters(); }
+  /// The parameters in the dense layout, in which whole arrays can be looked at.
+  ParameterArena& dense_parameters() {
+    parameters().store_dense();
+    return parameters();
+  }
 
   /// Masks about 1 - density of the prunable weights; 1: none.
   void mask(double density, uint64_t seed) {
     const RandomStream stream(seed, Purpose::test);
-    for (const Parameter& p : parameters().parameters())
-      for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-        parameters().masks()[static_cast<size_t>(i)] =
-            !p.prunable || stream.uniform(static_cast<uint64_t>(i)) < density ? 1 : 0;
-    parameters().apply_masks();
+    parameters().edit_masks([&](std::span<uint8_t> masks) {
+      for (const Parameter& p : parameters().parameters())
+        for (int64_t i = p.offset; i < p.offset + p.count; ++i)
+          masks[static_cast<size_t>(i)] =
+              !p.prunable || stream.uniform(static_cast<uint64_t>(i)) < density ? 1 : 0;
+    });
   }
 
  protected:

@@ -39,15 +39,18 @@ class Training : public testing::NoiseNetwork {
 
   /// Copies the state of `other`, because rounding errors grow from step to step.
   void join(Training& other) {
-    std::ranges::copy(other.parameters().weights(), parameters().weights().begin());
-    std::ranges::copy(other.parameters().momentum(), parameters().momentum().begin());
-    std::ranges::copy(other.parameters().state_values(), parameters().state_values().begin());
+    const ParameterArena& from = other.dense_parameters();
+    ParameterArena& to = dense_parameters();
+    std::ranges::copy(from.weights(), to.edit_weights().begin());
+    std::ranges::copy(from.momentum(), to.edit_momentum().begin());
+    std::ranges::copy(from.state_values(), to.edit_state_values().begin());
   }
 
   /// |gradient - other's| / |other's|, over unmasked weights.
   double gradient_difference(Training& other) {
     double difference = 0, norm = 0;
-    const auto mask = std::as_const(parameters()).masks();
+    const auto mask = dense_parameters().masks();
+    other.dense_parameters();
     for (size_t i = 0; i < mask.size(); ++i) {
       if (mask[i] == 0) continue;
       const double a = parameters().gradients()[i], b = other.parameters().gradients()[i];
@@ -71,7 +74,7 @@ class Training : public testing::NoiseNetwork {
     loss(Mode::train);
     network_.backward();
     double difference = 0, norm = 0;
-    const auto mask = std::as_const(parameters()).masks();
+    const auto mask = dense_parameters().masks();
     for (size_t i = 0; i < mask.size(); ++i) {
       if (mask[i] == 0) continue;
       const double g = exact.parameters().gradients<double>()[i];
@@ -118,13 +121,13 @@ class Training : public testing::NoiseNetwork {
   }
 
   bool same_weights(Training& other) {
-    return std::ranges::equal(parameters().weights(), other.parameters().weights());
+    return std::ranges::equal(dense_parameters().weights(), other.dense_parameters().weights());
   }
 
   /// Prunes by magnitude over the whole network and returns the mask.
   std::vector<uint8_t> prune_to(double density) {
     prune({network_, 1, {}, {}, {}}, {"magnitude", "global", density});
-    const auto mask = std::as_const(parameters()).masks();
+    const auto mask = parameters().masks();
     return {mask.begin(), mask.end()};
   }
 
@@ -133,10 +136,12 @@ class Training : public testing::NoiseNetwork {
   int64_t groups_on_blocks() { return network_.graph().groups_on_blocks(); }
 
   void unmask_every_third_layer() {
-    int layer = 0;
-    for (const Parameter& p : parameters().parameters())
-      if (p.prunable && layer++ % 3 == 0)
-        std::ranges::fill(ParameterArena::slice(parameters().masks(), p), uint8_t{1});
+    parameters().edit_masks([&](std::span<uint8_t> masks) {
+      int layer = 0;
+      for (const Parameter& p : parameters().parameters())
+        if (p.prunable && layer++ % 3 == 0)
+          std::ranges::fill(ParameterArena::slice(masks, p), uint8_t{1});
+    });
   }
 
   /// Returns the loss of the batch in this mode.
@@ -149,11 +154,7 @@ class Training : public testing::NoiseNetwork {
   /// before each of the three parts of the step.
   double step(double lr = 0.02, bool expanding = false) {
     const auto expand = [&] {
-      if (!expanding) return;
-      parameters().masks();
-      parameters().weights();
-      parameters().gradients();
-      parameters().momentum();
+      if (expanding) parameters().store_dense();
     };
     expand();
     const double before = loss(Mode::train);
@@ -222,7 +223,7 @@ TEST_CASE("sparse layers: losses of 100 steps, and then the same masks") {
     for (Training* training : {&sparse, &dense}) {
       for (const Parameter& p : training->parameters().parameters())
         if (p.kind == ParameterKind::norm_bias)
-          std::ranges::fill(ParameterArena::slice(training->parameters().weights(), p), 1.0f);
+          std::ranges::fill(ParameterArena::slice(training->parameters().edit_weights(), p), 1.0f);
       training->mask(0.1, 3);
     }
     for (int step = 0; step < 100; ++step)
@@ -239,7 +240,7 @@ struct ThreadCount {
 };
 
 void check_same_bits(Training& a, Training& b) {
-  CHECK(std::ranges::equal(a.parameters().gradients(), b.parameters().gradients()));
+  CHECK(std::ranges::equal(a.dense_parameters().gradients(), b.dense_parameters().gradients()));
   CHECK(std::ranges::equal(a.parameters().state_values(), b.parameters().state_values()));
 }
 
@@ -343,7 +344,7 @@ TEST_CASE("sparse layers: masked weights stay exactly zero") {
   training.mask(0.1, 9);
   for (int step = 0; step < 3; ++step)
     training.step();
-  ParameterArena& arena = training.parameters();
+  ParameterArena& arena = training.dense_parameters();
   for (int64_t i = 0; i < arena.count(); ++i) {
     const auto at = static_cast<size_t>(i);
     if (arena.masks()[at] != 0) continue;
@@ -372,7 +373,7 @@ TEST_CASE("sparse layers: compact storage changes no bit, through changes of the
       REQUIRE(compact.step() == dense.step(0.02, true));
     if (density != 0.45) CHECK(compact.parameters().layout()->dense() == (density == 1));
     CHECK(compact.loss(Mode::eval) == dense.loss(Mode::eval));
-    CHECK(same_bytes(compact.parameters().weights(), dense.parameters().weights()));
+    CHECK(same_bytes(compact.dense_parameters().weights(), dense.dense_parameters().weights()));
     CHECK(same_bytes(compact.parameters().momentum(), dense.parameters().momentum()));
   }
 }

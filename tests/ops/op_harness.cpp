@@ -181,9 +181,9 @@ class Instance {
   }
   void set_weight(int64_t i, double value) {
     if (double_arena())
-      arena_.weights<double>()[i] = value;
+      arena_.edit_weights<double>()[i] = value;
     else
-      arena_.weights<float>()[i] = static_cast<float>(value);
+      arena_.edit_weights<float>()[i] = static_cast<float>(value);
   }
 
   void run() {
@@ -255,9 +255,9 @@ class Instance {
     const int64_t count = std::ssize(state_pattern());
     for (int64_t i = 0; i < count; ++i) {
       if (double_arena())
-        arena_.state_values<double>()[i] = state_pattern()[i];
+        arena_.edit_state_values<double>()[i] = state_pattern()[i];
       else
-        arena_.state_values<float>()[i] = static_cast<float>(state_pattern()[i]);
+        arena_.edit_state_values<float>()[i] = static_cast<float>(state_pattern()[i]);
     }
   }
   const std::vector<double>& state_pattern() {

@@ -29,20 +29,22 @@ void fill(const kernels::Backend& backend, ParameterArena& arena, uint64_t seed)
   arena.add("fc.bias", ParameterKind::bias, {11});
   arena.allocate(backend);
   const RandomStream random(seed, Purpose::test);
-  for (const Parameter& p : arena.parameters())
-    for (int64_t i = p.offset; i < p.offset + p.count; ++i) {
-      const auto at = static_cast<size_t>(i);
-      arena.weights<T>()[at] = random.normal(static_cast<uint64_t>(i));
-      arena.masks()[at] = !p.prunable || random.uniform(static_cast<uint64_t>(i) + 100000) < 0.5f;
-    }
-  arena.apply_masks();
+  for (size_t i = 0; i < static_cast<size_t>(arena.count()); ++i)
+    arena.edit_weights<T>()[i] = random.normal(i);
+  arena.edit_masks([&](std::span<uint8_t> masks) {
+    for (const Parameter& p : arena.parameters())
+      for (int64_t i = p.offset; i < p.offset + p.count; ++i)
+        masks[static_cast<size_t>(i)] =
+            !p.prunable || random.uniform(static_cast<uint64_t>(i) + 100000) < 0.5f;
+  });
 }
 
 template <class T>
 void draw_gradients(ParameterArena& arena, uint64_t seed, uint64_t step) {
   const RandomStream random(seed, Purpose::test, step + 1);
-  for (size_t i = 0; i < arena.gradients<T>().size(); ++i)
-    arena.gradients<T>()[i] = random.normal(i);
+  arena.store_dense();
+  for (size_t i = 0; i < static_cast<size_t>(arena.count()); ++i)
+    arena.edit_gradients<T>()[i] = random.normal(i);
 }
 
 /// torch.optim.SGD as loops in double, with the mask.
@@ -50,7 +52,7 @@ struct NaiveSgd {
   std::vector<double> weight, momentum;
 
   template <class T>
-  explicit NaiveSgd(std::span<T> weights)
+  explicit NaiveSgd(std::span<const T> weights)
       : weight(weights.begin(), weights.end()), momentum(weight.size()) {}
 
   template <class T>
@@ -89,8 +91,9 @@ void compare(const kernels::Backend& backend, const OptimOptions& o, double tole
   for (uint64_t step = 0; step < 5; ++step) {
     draw_gradients<T>(arena, 3, step);
     const double lr = 0.1 / static_cast<double>(step + 1);
-    if (step != 2) arena.store_kept(kept_only);
+    if (step != 2) arena.store_packed(kept_only);
     sgd.step(lr);
+    arena.store_dense();
     naive.step<T>(arena, o, lr);
     double worst = 0;
     int64_t not_zero = 0;
@@ -154,7 +157,7 @@ TEST_CASE("sgd: clipping scales by the norm of the unmasked gradients") {
   OptimOptions o;
   o.clip_norm = 2;
   Sgd sgd(arena, o);
-  const auto gradients = arena.gradients<double>();
+  const auto gradients = arena.edit_gradients<double>();
   size_t kept = 0, masked = 0;
   while (!arena.masks()[kept])
     ++kept;

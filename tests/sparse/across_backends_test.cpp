@@ -29,7 +29,7 @@ void fill_with_specials(ParameterArena& arena) {
                             -3 * std::numeric_limits<float>::denorm_min(),
                             std::numeric_limits<float>::infinity(),
                             -std::numeric_limits<float>::infinity()};
-  const auto weights = arena.weights(), momentum = arena.momentum();
+  const auto weights = arena.edit_weights(), momentum = arena.edit_momentum();
   for (size_t i = 0; i < weights.size(); ++i) {
     const uint32_t word = random.word(i);
     weights[i] = word % 5 == 0 ? specials[word / 8 % std::size(specials)]
@@ -47,7 +47,7 @@ void scale_signal(ParameterArena& arena, float scale) {
   for (const Parameter& p : arena.parameters()) {
     const bool weight = p.kind == ParameterKind::conv_weight;
     if (weight && p.name != "shortcut.weight") signal *= scale;
-    for (float& w : ParameterArena::slice(arena.weights(), p)) {
+    for (float& w : ParameterArena::slice(arena.edit_weights(), p)) {
       if (weight) w *= scale;
       if (p.kind == ParameterKind::norm_bias) w = signal * random.normal(draw++);
     }
@@ -55,7 +55,8 @@ void scale_signal(ParameterArena& arena, float scale) {
     const std::string mean = p.name.substr(0, p.name.find('.')) + ".running_mean";
     for (const StateArray& s : arena.states())
       for (int64_t i = 0; s.name == mean && i < s.count; ++i)
-        arena.state_values()[static_cast<size_t>(s.offset + i)] = signal * random.normal(draw++);
+        arena.edit_state_values()[static_cast<size_t>(s.offset + i)] =
+            signal * random.normal(draw++);
   }
 }
 
@@ -149,7 +150,7 @@ TEST_CASE(
   // Eight layers of 2^40 and more each.
   Network network(mlp_spec({5, 6, 7, 6, 5, 6, 7, 6, 3}), backend, 4);
   network.initialise(5);
-  for (float& w : network.parameters().weights())
+  for (float& w : network.parameters().edit_weights())
     w *= 0x1p40f;
   const auto in_double = network.rebuild(kernels::reference_backend(), 1);
   const PruneReport report = prune_by_synflow(network, 0.5);

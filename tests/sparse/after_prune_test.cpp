@@ -44,9 +44,9 @@ std::vector<double> batch_statistics(Network& network, const Batch& batch,
                                      const Normalization& normalization) {
   ParameterArena& arena = network.parameters();
   if (arena.element_bytes() == sizeof(double))
-    std::ranges::fill(arena.state_values<double>(), 0.0);
+    std::ranges::fill(arena.edit_state_values<double>(), 0.0);
   else
-    std::ranges::fill(arena.state_values<float>(), 0.0f);
+    std::ranges::fill(arena.edit_state_values<float>(), 0.0f);
   network.load(batch, normalization);
   network.forward(Mode::train);
   std::vector<double> values = states_of(network);
@@ -95,7 +95,7 @@ TEST_CASE("after a prune: re-estimated statistics are the mean over even batches
       network.initialise(4);
       ParameterArena& arena = network.parameters();
       if (arena.element_bytes() == sizeof(float))
-        std::ranges::fill(arena.state_values<float>(), INFINITY);
+        std::ranges::fill(arena.edit_state_values<float>(), INFINITY);
       arena.batches_tracked = 5;
       const auto weights = network.rebuild(kernels::reference_backend(), 1);
       REQUIRE(reestimate_batch_norm(network, images, count, source.normalization(), kNeverStop));

@@ -65,9 +65,10 @@ double score_loss(Network& network, RandomBatches& batches) {
 /// Masks a third of the weights.
 void mask_some(ParameterArena& arena, uint64_t seed) {
   const RandomStream random(seed, Purpose::test, 77);
-  for (const size_t i : prunable_indices(arena))
-    if (random.below(i, 3) == 0) arena.masks()[i] = 0;
-  arena.apply_masks();
+  arena.edit_masks([&](std::span<uint8_t> masks) {
+    for (const size_t i : prunable_indices(arena))
+      if (random.below(i, 3) == 0) masks[i] = 0;
+  });
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ TEST_CASE("criteria: snip is abs(w * gradient) by finite differences of the loss
   const auto indices = prunable_indices(arena);
   for (size_t k = 0; k < indices.size(); ++k) {
     if (!arena.masks()[indices[k]]) continue;
-    double& w = arena.weights<double>()[indices[k]];
+    double& w = arena.edit_weights<double>()[indices[k]];
     const double origin = w, h = 1e-6;
     w = origin + h;
     const double ahead = score_loss(network, batches);
@@ -116,7 +117,7 @@ TEST_CASE("criteria: grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   const auto indices = prunable_indices(arena);
   for (size_t k = 0; k < indices.size(); ++k) {
     if (!arena.masks()[indices[k]]) continue;
-    double& w = arena.weights<double>()[indices[k]];
+    double& w = arena.edit_weights<double>()[indices[k]];
     const double origin = w, h = 1e-6;
     w = origin + h;
     const double ahead = half_squared_norm();
@@ -193,7 +194,7 @@ TEST_CASE("criteria: one synflow score is R - R without the weight") {
   for (const Parameter& p : network.parameters().parameters())
     if (!p.prunable)
       for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-        network.parameters().weights()[static_cast<size_t>(i)] =
+        network.parameters().edit_weights()[static_cast<size_t>(i)] =
             random.normal(static_cast<uint64_t>(i));
   mask_some(network.parameters(), 14);
   RandomBatches batches(network.spec(), 6, 14);
@@ -203,7 +204,7 @@ TEST_CASE("criteria: one synflow score is R - R without the weight") {
 
   // R is linear in each single weight: no absolute value flips and no ReLU closes.
   const auto copy = network.rebuild(kernels::reference_backend(), 1);
-  const auto weights = copy->parameters().weights<double>();
+  const auto weights = copy->parameters().edit_weights<double>();
   for (double& w : weights)
     w = std::abs(w);
   const std::vector<float> ones(static_cast<size_t>(network.spec().image.count()), 1.0f);
@@ -312,7 +313,7 @@ TEST_CASE("criteria: synflow stays finite in 110 layers, and says where it does 
   CHECK(report.kept == kept_for_density(0.1, report.prunable));
 
   network.initialise(16);
-  for (float& w : network.parameters().weights())
+  for (float& w : network.parameters().edit_weights())
     w *= 1e4f;
   CHECK_THROWS_WITH_AS(prune(context, {"synflow", "global", 0.1}),
                        doctest::Contains("of 'conv.weight' is"), Error);

@@ -109,7 +109,8 @@ TEST_CASE(
             if (p.name != "shortcut.weight" && p.name != "conv2.weight")
               CHECK(kept[p.name] == p.count);
         }
-        arena.apply_masks();
+        arena.store_dense();
+        arena.zero_masked();
         for (const Parameter& p : arena.parameters()) {
           if (p.name != "conv1.weight" && p.name != "fc.weight") continue;
           const auto weights = ParameterArena::slice(arena.weights(), p);

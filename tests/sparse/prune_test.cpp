@@ -68,6 +68,7 @@ NetworkSpec random_spec(Draws& draws) {
 /// Prunable weights that are masked and not exactly +0, in weight or momentum; masks of other
 /// parameters that are not 1; masks that are neither 0 nor 1.
 int64_t wrong_elements(ParameterArena& arena) {
+  arena.store_dense();
   int64_t wrong = 0;
   for (const Parameter& p : arena.parameters())
     for (auto i = static_cast<size_t>(p.offset); i < static_cast<size_t>(p.offset + p.count); ++i) {
@@ -184,10 +185,12 @@ void fill_random_arena(ParameterArena& arena, Draws& draws, const kernels::Backe
     arena.add(name + ".bias", ParameterKind::bias, {rows});
   }
   arena.allocate(backend);
-  for (const Parameter& p : arena.parameters())
-    if (p.prunable)
-      for (uint8_t& m : ParameterArena::slice(arena.masks(), p))
-        m = draws.between(0, 3) > 0;
+  arena.edit_masks([&](std::span<uint8_t> masks) {
+    for (const Parameter& p : arena.parameters())
+      if (p.prunable)
+        for (uint8_t& m : ParameterArena::slice(masks, p))
+          m = draws.between(0, 3) > 0;
+  });
 }
 
 /// Coarse scores, among them both zeros, infinities and a denormal number.
@@ -245,7 +248,7 @@ TEST_CASE("prune: selection equals sorting, with many ties, globally and per lay
         }
       }
       for (KeptWeights* selection : {&narrow, &wide}) {
-        std::ranges::fill(arena.masks(), uint8_t{1});
+        arena.edit_masks([](std::span<uint8_t> masks) { std::ranges::fill(masks, uint8_t{1}); });
         selection->narrow(selection == &narrow ? as_scores<float>(scores, backend)
                                                : as_scores<double>(scores, backend),
                           allocation, kept);
@@ -254,11 +257,13 @@ TEST_CASE("prune: selection equals sorting, with many ties, globally and per lay
         CHECK(prunable_mask(arena) == expected);
         CHECK(wrong_elements(arena) == 0);
       }
-      size_t i = 0;  // for the next allocation
-      for (const Parameter& p : arena.parameters())
-        if (p.prunable)
-          for (uint8_t& m : ParameterArena::slice(arena.masks(), p))
-            m = candidates[i++];
+      arena.edit_masks([&](std::span<uint8_t> masks) {
+        size_t i = 0;  // for the next allocation
+        for (const Parameter& p : arena.parameters())
+          if (p.prunable)
+            for (uint8_t& m : ParameterArena::slice(masks, p))
+              m = candidates[i++];
+      });
     }
   }
 }
@@ -268,7 +273,7 @@ TEST_CASE("prune: magnitude keeps the largest weights of the network; ties go to
   network.initialise(3);
   ParameterArena& arena = network.parameters();
   // Coarse values: about 40 weights share each magnitude.
-  for (float& w : arena.weights())
+  for (float& w : arena.edit_weights())
     w = std::round(w * 20) / 20;
   std::vector<float> magnitudes;
   for (const Parameter& p : arena.parameters())
@@ -292,7 +297,7 @@ TEST_CASE("prune: a NaN score is an error that names layer and element, and chan
   for (const Parameter& p : arena.parameters())
     if (p.name == "conv2.weight") conv2 = &p;
   REQUIRE(conv2);
-  arena.weights()[static_cast<size_t>(conv2->offset) + 17] =
+  arena.edit_weights()[static_cast<size_t>(conv2->offset) + 17] =
       std::numeric_limits<float>::quiet_NaN();
   for (const char* allocation : {"global", "erk"})
     CHECK_THROWS_WITH_AS(prune(context_for(network, batches, 4), {"magnitude", allocation, 0.5}),
@@ -323,7 +328,7 @@ TEST_CASE("prune: a layer without weights is reported by name") {
   RandomBatches batches(network.spec(), 6, 6);
   for (const Parameter& p : network.parameters().parameters())
     if (p.name == "shortcut.weight")
-      for (float& w : ParameterArena::slice(network.parameters().weights(), p))
+      for (float& w : ParameterArena::slice(network.parameters().edit_weights(), p))
         w *= 1e-3f;
   const ScoreContext context = context_for(network, batches, 6);
   const PruneReport report = prune(context, {"magnitude", "global", 0.5});

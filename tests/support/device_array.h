@@ -51,13 +51,13 @@ class DeviceArray {
   size_t element_bytes() const { return element_bytes_; }
 
   /// The address that kernels use.
-  std::byte* device() { return buffer_.device(); }
+  std::byte* device() { return buffer_.edit_device(); }
 
   double get(size_t i) const {
     return read_element(buffer_.host() + i * element_bytes_, element_bytes_);
   }
   void set(size_t i, double value) {
-    write_element(buffer_.host() + i * element_bytes_, element_bytes_, value);
+    write_element(buffer_.edit_host() + i * element_bytes_, element_bytes_, value);
   }
 
  private:
@@ -74,8 +74,8 @@ class DeviceCopy {
       : size_(values.size()), buffer_(size_ * sizeof(T), "a test's array", backend.memory) {
     std::copy(values.begin(), values.end(), host());
   }
-  T* data() { return reinterpret_cast<T*>(buffer_.device()); }
-  T* host() { return reinterpret_cast<T*>(buffer_.host()); }
+  T* data() { return reinterpret_cast<T*>(buffer_.edit_device()); }
+  T* host() { return reinterpret_cast<T*>(buffer_.edit_host()); }
   std::vector<T> values() { return {host(), host() + size_}; }
 
  private:

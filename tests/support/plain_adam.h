@@ -18,11 +18,12 @@ class PlainAdam : public Optimizer {
   void set_lr(double lr) override { lr_ = static_cast<float>(lr); }
   void step() override {
     ParameterArena& arena = parameters();
-    const auto weights = arena.weights<float>();
+    arena.store_dense();
+    const auto weights = arena.edit_weights<float>();
     const auto gradients = arena.gradients<float>();
-    const auto first = arena.optimizer_values<float>(array(0));
-    const auto second = arena.optimizer_values<float>(array(1));
-    const auto masks = std::as_const(arena).masks();
+    const auto first = arena.edit_optimizer_values<float>(array(0));
+    const auto second = arena.edit_optimizer_values<float>(array(1));
+    const auto masks = arena.masks();
     for (size_t i = 0; i < weights.size(); ++i) {
       if (masks[i] == 0) continue;
       first[i] = 0.9f * first[i] + 0.1f * gradients[i];

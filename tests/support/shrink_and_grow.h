@@ -13,11 +13,13 @@
 
 namespace sculpt::testing {
 
-inline std::vector<std::span<uint8_t>> prunable_masks(ParameterArena& arena) {
-  std::vector<std::span<uint8_t>> masks;
+/// The parts of `masks` that hold the prunable parameters.
+inline std::vector<std::span<uint8_t>> prunable_parts(std::span<uint8_t> masks,
+                                                      const ParameterArena& arena) {
+  std::vector<std::span<uint8_t>> parts;
   for (const Parameter& p : arena.parameters())
-    if (p.prunable) masks.push_back(ParameterArena::slice(arena.masks(), p));
-  return masks;
+    if (p.prunable) parts.push_back(ParameterArena::slice(masks, p));
+  return parts;
 }
 
 /// Changes masks as methods with a fixed number of weights do, but with a pause: after one step of
@@ -60,37 +62,44 @@ class ShrinkAndGrow : public Hook {
  private:
   void shrink(HookContext& context) {
     ParameterArena& arena = context.network().parameters();
-    for (const Parameter& p : arena.parameters()) {
-      if (!p.prunable) continue;
-      const auto weights = ParameterArena::slice(arena.weights<float>(), p);
+    arena.store_dense();
+    for (size_t i = 0; i < arena.parameters().size(); ++i) {
+      const auto id = static_cast<ParameterId>(i);
+      if (!arena[id].prunable) continue;
+      const auto weights = ParameterArena::slice(arena.weights<float>(), arena[id]);
       std::vector<size_t> kept;
-      for (size_t i = 0; i < weights.size(); ++i)
-        if (ParameterArena::slice(std::as_const(arena).masks(), p)[i]) kept.push_back(i);
+      for (const int64_t index : arena.pattern()->kept_indices(id))
+        kept.push_back(static_cast<size_t>(index));
       std::ranges::stable_sort(
           kept, [&](size_t a, size_t b) { return std::abs(weights[a]) < std::abs(weights[b]); });
       kept.resize(kept.size() / 5);
-      for (const size_t i : kept)
-        ParameterArena::slice(arena.masks(), p)[i] = 0;
       removed_.push_back(kept);
     }
-    context.masks_changed();
+    arena.edit_masks([&](std::span<uint8_t> masks) {
+      const auto parts = prunable_parts(masks, arena);
+      for (size_t layer = 0; layer < parts.size(); ++layer)
+        for (const size_t i : removed_[layer])
+          parts[layer][i] = 0;
+    });
   }
   void grow(HookContext& context) {
     const RandomStream random(context.score_context().seed, Purpose::test);
-    auto masks = prunable_masks(context.network().parameters());
-    REQUIRE(masks.size() == removed_.size());
-    for (size_t layer = 0; layer < masks.size(); ++layer) {
-      size_t left = removed_[layer].size();
-      for (uint64_t draw = 0; left > 0; ++draw) {
-        const size_t i = random.below(1000 * layer + draw, masks[layer].size());
-        const bool removed = std::ranges::find(removed_[layer], i) != removed_[layer].end();
-        if (masks[layer][i] || removed) continue;
-        masks[layer][i] = 1;
-        grown.emplace_back(layer, i);
-        --left;
+    ParameterArena& arena = context.network().parameters();
+    arena.edit_masks([&](std::span<uint8_t> masks) {
+      const auto parts = prunable_parts(masks, arena);
+      REQUIRE(parts.size() == removed_.size());
+      for (size_t layer = 0; layer < parts.size(); ++layer) {
+        size_t left = removed_[layer].size();
+        for (uint64_t draw = 0; left > 0; ++draw) {
+          const size_t i = random.below(1000 * layer + draw, parts[layer].size());
+          const bool removed = std::ranges::find(removed_[layer], i) != removed_[layer].end();
+          if (parts[layer][i] || removed) continue;
+          parts[layer][i] = 1;
+          grown.emplace_back(layer, i);
+          --left;
+        }
       }
-    }
-    context.masks_changed();
+    });
   }
 
   int64_t shrink_after_, grow_after_;
@@ -105,7 +114,7 @@ class Examiner : public Hook {
     flops_per_image_ = 0;
     const ParameterArena& arena = context.network().parameters();
     for (const LayerCost& layer : layer_costs(context.network())) {
-      const auto mask = ParameterArena::slice(arena.masks(), arena[layer.weight]);
+      const auto mask = arena.pattern()->bytes(layer.weight);
       const double density =
           static_cast<double>(std::ranges::count(mask, 1)) / static_cast<double>(mask.size());
       flops_per_image_ +=
@@ -119,14 +128,15 @@ class Examiner : public Hook {
       all_sparse += kernels.forward == kernels::Choice::sparse &&
                     kernels.weight_grad == kernels::Choice::sparse;
     ParameterArena& arena = context.network().parameters();
-    std::vector<std::span<float>> arrays = {arena.weights<float>()};
+    arena.store_dense();
+    std::vector<std::span<const float>> arrays = {arena.weights<float>()};
     for (OptimizerArrayId id = 0; id < arena.optimizer_array_count(); ++id)
       arrays.push_back(arena.optimizer_values<float>(id));
-    const auto masks = std::as_const(arena).masks();
+    const auto masks = arena.masks();
     for (size_t i = 0; i < masks.size(); ++i)
       masked_gradients += masks[i] == 0 && arena.gradients<float>()[i] != 0;
     for (size_t i = 0; i < masks.size(); ++i)
-      for (const std::span<float> array : arrays)
+      for (const std::span<const float> array : arrays)
         not_zero += masks[i] == 0 && !is_plus_zero(array[i]);
     kept.push_back(arena.kept_count());
   }

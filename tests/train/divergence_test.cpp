@@ -33,7 +33,7 @@ std::string run_to_error(TinyRun& run) {
 
 void spoil(ParameterArena& arena, const std::string& parameter, float value) {
   for (const Parameter& p : arena.parameters())
-    if (p.name == parameter) ParameterArena::slice(arena.weights<float>(), p)[1] = value;
+    if (p.name == parameter) ParameterArena::slice(arena.edit_weights<float>(), p)[1] = value;
 }
 
 }  // namespace
@@ -49,10 +49,10 @@ TEST_CASE("divergence: weights, momentum and statistics that are not finite are 
         std::numeric_limits<float>::quiet_NaN()}) {
     const std::string said = std::isnan(bad) ? "not a number" : "infinite";
     for (const auto& [value, what] :
-         {std::pair<float*, std::string>(&arena.weights<float>()[0], "conv1.weight has"),
-          {&arena.weights<float>().back(), last.name + " has"},
-          {&arena.momentum<float>().back(), "the momentum of " + last.name},
-          {&arena.state_values<float>().back(), "bn2.running_var has"}}) {
+         {std::pair<float*, std::string>(&arena.edit_weights<float>()[0], "conv1.weight has"),
+          {&arena.edit_weights<float>().back(), last.name + " has"},
+          {&arena.edit_momentum<float>().back(), "the momentum of " + last.name},
+          {&arena.edit_state_values<float>().back(), "bn2.running_var has"}}) {
       const float before = std::exchange(*value, bad);
       const std::string message = error_of([&] { require_finite(arena); });
       CAPTURE(message);
@@ -61,8 +61,8 @@ TEST_CASE("divergence: weights, momentum and statistics that are not finite are 
       *value = before;
     }
   }
-  arena.weights<float>()[0] = std::numeric_limits<float>::max();
-  arena.weights<float>()[1] = std::numeric_limits<float>::denorm_min();
+  arena.edit_weights<float>()[0] = std::numeric_limits<float>::max();
+  arena.edit_weights<float>()[1] = std::numeric_limits<float>::denorm_min();
   CHECK(error_of([&] { require_finite(arena); }) == "");
 }
 

@@ -129,7 +129,6 @@ bool Graph::ready(const StepGroup& group) {
 }
 
 void Graph::run_on_blocks(Direction direction, const StepGroup& group) {
-  parameters_.convert_to_current_layout();
   if (thread_count() > scratch_threads_) plan_scratch(thread_count());
   sum_missing(direction, group);
   for (const Step& step : group.steps)
@@ -218,7 +217,6 @@ void Graph::recompute_inputs(const Node& node) {
     const Value v = node.inputs[i];
     if (materialised_[v.index] || !node.backward_reads_input(i)) continue;
     BlockPasses& passes = *nodes_[values_[v.index].producer]->block_passes();
-    parameters_.convert_to_current_layout();
     for_each_block(
         [&](const Replay& block) { passes.run(Direction::forward, block, all_rows(shape(v))); });
     materialised_[v.index] = true;

@@ -43,7 +43,7 @@ class Flow {
         scores_{zeroed_scores(network_->parameters())},
         workspace_(backend.pruning.workspace_bytes(), "pruning scores", backend.memory),
         image_(static_cast<size_t>(network.spec().image.count())) {
-    backend.pruning.arena_absolute(parameters().mutable_weight_array(), parameters().count(),
+    backend.pruning.arena_absolute(parameters().edit_weight_array(), parameters().count(),
                                    backend.stream);
   }
 
@@ -55,6 +55,7 @@ class Flow {
   /// -1 if all are finite.
   int64_t score() {
     network_->backward_from_logit_sum(std::ldexp(1.0f, exponent_));
+    parameters().store_dense();
     const kernels::PrunableRuns runs = parameters().prunable_runs();
     const ParameterArena& arena = parameters();
     scores_.values.zero();
@@ -97,15 +98,16 @@ class Flow {
     const double factor = std::ldexp(1.0, exponent - exponent_);
     exponent_ = exponent;
     ParameterArena& arena = parameters();
+    arena.store_dense();
     for (const Parameter& p : arena.parameters())
       if (p.kind == ParameterKind::bias || p.kind == ParameterKind::norm_bias)
-        backend_.pruning.arena_scale(static_cast<std::byte*>(arena.mutable_weight_array()) +
+        backend_.pruning.arena_scale(static_cast<std::byte*>(arena.edit_weight_array()) +
                                          static_cast<size_t>(p.offset) * arena.element_bytes(),
                                      factor, p.count, backend_.stream);
     const auto states = arena.states();
     for (size_t id = 0; id < states.size(); ++id)
       if (states[id].name.ends_with(".running_mean"))
-        backend_.pruning.arena_scale(arena.state(static_cast<StateId>(id)), factor,
+        backend_.pruning.arena_scale(arena.edit_state(static_cast<StateId>(id)), factor,
                                      states[id].count, backend_.stream);
   }
 

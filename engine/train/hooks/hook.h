@@ -20,16 +20,19 @@
 // run is interrupted. A hook returns from save() what it must remember from one call to the next.
 //
 // Changes of masks. In before_epoch, before_step, after_step and after_epoch a hook may change
-// masks of prunable parameters, to 0 and back to 1, and then calls HookContext::masks_changed().
-// When the hook returns, the trainer follows: weights and all arrays of the optimizer are exactly
-// +0 where the mask is 0, kernels and cost are those of the new masks, dense timing starts again,
-// and if the number of kept weights has changed, the best accuracy at the density is forgotten. A
-// weight that is kept again is 0 and so are its elements of the optimizer's arrays, unless the hook
-// sets them. The records show the density at the end of each epoch.
+// masks of prunable parameters, to 0 and back to 1, through ParameterArena::edit_masks() or
+// set_pattern(), or by a prune(). The arena sets weights and all arrays of the optimizer to exactly
+// +0 where the mask is 0; a weight that is kept again starts at 0, and so do its elements of the
+// optimizer's arrays, unless the hook then sets them. When the hook returns, the trainer compares
+// the arena's pattern and follows: kernels and cost are those of the new mask, dense timing starts
+// again, and the best accuracy at the density is forgotten if the number of kept weights is another
+// one. The records show the density at the end of each epoch.
 //
-// Limits. Only dense kernels compute gradients of masked weights. A hook that needs these gradients
-// runs with execution.sparse = "off", or computes them on a copy of the network (Network::rebuild).
-// A forward pass in a hook changes the network's loss sums, and the hook must restore them
+// Weights and gradients. A hook that looks at whole arrays calls ParameterArena::store_dense()
+// first. A hook that needs the gradients of masked weights calls
+// ParameterArena::full_gradients().request() in before_step, and reads them in after_step.
+//
+// Limits. A forward pass in a hook changes the network's loss sums, and the hook must restore them
 // (Network::loss_sums, set_loss_sums). Rewind checkpoints and final checkpoints hold no values of
 // hooks.
 
@@ -78,17 +81,12 @@ class HookContext {
   /// The context that prune() and criteria need.
   ScoreContext score_context() const;
 
-  /// Says that the hook has changed masks; see "Changes of masks" above.
-  void masks_changed() { masks_changed_ = true; }
   /// Ends the run with a checkpoint after the present step, as if the run had been interrupted. In
   /// after_epoch, ends the run after the epoch.
   void stop();
 
  private:
-  friend class HookList;
-
   TrainingRun& run_;
-  bool masks_changed_ = false;
 };
 
 /// A hook that lets Interrupted (core/phase.h) leave a call ends the run at the newest checkpoint,

@@ -5,11 +5,9 @@
 #include <ranges>
 #include <set>
 #include <string>
-#include <utility>
 
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
-#include "engine/sparse/kept_weights.h"
 #include "engine/train/training_run.h"
 
 namespace sculpt {
@@ -20,14 +18,6 @@ bool can_be_a_name(const std::string& name) {
                               "abcdefghijklmnopqrstuvwxyz"
                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                               "0123456789-_") == std::string::npos;
-}
-
-void require_masks_of_prunable_only(const ParameterArena& arena, const Hook& hook) {
-  for (size_t id = 0; id < arena.parameters().size(); ++id) {
-    const Parameter& p = arena.parameters()[id];
-    if (!p.prunable && arena.kept_count(static_cast<ParameterId>(id)) != p.count)
-      fail("hook '{}' has masked elements of '{}', which cannot be pruned", hook.name(), p.name);
-  }
 }
 
 }  // namespace
@@ -49,46 +39,50 @@ HookList::HookList(TrainingRun& run)
   }
 }
 
+template <class Function>
+void HookList::call(Hook& hook, const Function& function) {
+  const SharedPattern before = run_.parameters().pattern();
+  function(hook);
+  if (run_.parameters().pattern() != before) follow_change();
+}
+
+template <class Function>
+void HookList::call_to_look(Hook& hook, const char* name, const Function& function) {
+  const SharedPattern before = run_.parameters().pattern();
+  function(hook);
+  SCULPT_CHECK(run_.parameters().pattern() == before,
+               "hook '{}' changed masks in {}, where it may only look", hook.name(), name);
+}
+
 void HookList::before_plan_step() {
-  for (Hook* hook : std::views::reverse(hooks_)) {
-    hook->before_plan_step(run_.plan_step(), context_);
-    require_no_change(*hook, "before_plan_step");
-  }
+  for (Hook* hook : std::views::reverse(hooks_))
+    call_to_look(*hook, "before_plan_step",
+                 [&](Hook& h) { h.before_plan_step(run_.plan_step(), context_); });
 }
 
 void HookList::before_epoch() {
-  for (Hook* hook : std::views::reverse(hooks_)) {
-    hook->before_epoch(context_);
-    follow_change(*hook);
-  }
+  for (Hook* hook : std::views::reverse(hooks_))
+    call(*hook, [&](Hook& h) { h.before_epoch(context_); });
 }
 
 void HookList::before_step() {
-  for (Hook* hook : std::views::reverse(hooks_)) {
-    hook->before_step(context_);
-    follow_change(*hook);
-  }
+  for (Hook* hook : std::views::reverse(hooks_))
+    call(*hook, [&](Hook& h) { h.before_step(context_); });
 }
 
 void HookList::after_step() {
-  for (Hook* hook : hooks_) {
-    hook->after_step(context_);
-    follow_change(*hook);
-  }
+  for (Hook* hook : hooks_)
+    call(*hook, [&](Hook& h) { h.after_step(context_); });
 }
 
 void HookList::after_epoch() {
-  for (Hook* hook : hooks_) {
-    hook->after_epoch(context_);
-    follow_change(*hook);
-  }
+  for (Hook* hook : hooks_)
+    call(*hook, [&](Hook& h) { h.after_epoch(context_); });
 }
 
 void HookList::at_end() {
-  for (Hook* hook : hooks_) {
-    hook->at_end(context_);
-    require_no_change(*hook, "at_end");
-  }
+  for (Hook* hook : hooks_)
+    call_to_look(*hook, "at_end", [&](Hook& h) { h.at_end(context_); });
 }
 
 void HookList::follow_prune() {
@@ -100,16 +94,11 @@ void HookList::follow_masks() {
   const int64_t kept_before = run_.kept;
   run_.count_masks();
   if (run_.kept != kept_before) run_.state.density_changes();
-  for (Hook* hook : hooks_) {
-    hook->masks_changed(context_);
-    require_no_change(*hook, "masks_changed");
-  }
+  for (Hook* hook : hooks_)
+    call_to_look(*hook, "masks_changed", [&](Hook& h) { h.masks_changed(context_); });
 }
 
-void HookList::follow_change(const Hook& hook) {
-  if (!std::exchange(context_.masks_changed_, false)) return;
-  require_masks_of_prunable_only(run_.parameters(), hook);
-  KeptWeights(run_.parameters()).apply();
+void HookList::follow_change() {
   follow_masks();
   // A run that ends now needs no kernels. A resumed run chooses them.
   if (run_.step.stopping || run_.stop_requested) return;
@@ -118,11 +107,6 @@ void HookList::follow_change(const Hook& hook) {
   } catch (const Interrupted&) {
     run_.stop_requested = true;
   }
-}
-
-void HookList::require_no_change(const Hook& hook, const char* function) {
-  SCULPT_CHECK(!std::exchange(context_.masks_changed_, false),
-               "hook '{}' changed masks in {}, where it may only look", hook.name(), function);
 }
 
 void HookList::save_states() {

@@ -40,10 +40,14 @@ class HookList {
   LossWatch& loss_watch() { return loss_watch_; }
 
  private:
-  /// Called after a call of `hook`. Follows the change if the hook has changed masks.
-  void follow_change(const Hook& hook);
+  /// Calls function(hook), and follows a change of the mask by the hook.
+  template <class Function>
+  void call(Hook& hook, const Function& function);
+  /// Calls function(hook), which is the function `name`. The hook must not change the mask.
+  template <class Function>
+  void call_to_look(Hook& hook, const char* name, const Function& function);
+  void follow_change();
   void follow_masks();
-  void require_no_change(const Hook& hook, const char* function);
 
   TrainingRun& run_;
   HookContext context_;

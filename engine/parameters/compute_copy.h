@@ -1,0 +1,44 @@
+#pragma once
+// A second copy of the weights of convolutions and linear layers, in the type and order that the
+// matrix units of a GPU read. Backends without such units have none.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/core/mirrored_buffer.h"
+#include "engine/parameters/parameter.h"
+#include "kernels/device/backend.h"
+
+namespace sculpt {
+
+/// The optimizer's kernels write the copy together with the weights. After host code has written
+/// weights, the copy is stale until update().
+class ComputeCopy {
+ public:
+  /// Allocates the copy if the backend has one.
+  void allocate(std::span<const Parameter> parameters, const kernels::Backend& backend);
+
+  /// First element of a weight's copy, counted in elements of the copy; -1 if it has none.
+  int64_t offset(ParameterId id) const { return offsets_[static_cast<size_t>(id)]; }
+  /// Where the copy of a weight begins; the weight must have one, and the copy must not be stale.
+  const void* weight(ParameterId id) const;
+
+  void mark_stale() { stale_ = true; }
+  bool stale() const { return stale_ && copy_.bytes() > 0; }
+  /// Writes the whole copy. `arena` describes the weights.
+  void update(kernels::SgdArena arena);
+
+  std::byte* data() { return copy_.data(); }
+  size_t bytes() const { return copy_.bytes(); }
+
+ private:
+  const kernels::Backend* backend_ = nullptr;
+  std::vector<int64_t> offsets_;  // per parameter
+  MirroredBuffer segments_;       // kernels::SgdSegment of each weight that has a copy
+  int64_t segment_count_ = 0;
+  Buffer copy_;
+  bool stale_ = true;
+};
+
+}  // namespace sculpt
