@@ -47,17 +47,21 @@ Sweep& sweep_of(std::vector<Sweep>& sweeps, const PassProblem& problem) {
   return sweeps.emplace_back(Sweep{problem, HUGE_VAL, {}});
 }
 
-/// Times every different pass of the network with its present masks.
-void time_passes(Network& network, double density, std::vector<Sweep>& sweeps) {
+/// Times every different pass of a network under random masks of this density. The network is new
+/// and has a chooser of its own, so that every pass is timed again.
+void time_passes(const StepOptions& options, double density, std::vector<Sweep>& sweeps) {
   kernels::Chooser chooser(kernels::ChoiceFile({}, "", [](const std::string&) {}));
-  Graph& graph = network.graph();
-  graph.replay().chooser = &chooser;
-  graph.follow_masks();
-  graph.replay().chooser = nullptr;
-  for (const auto& node : graph.nodes())
+  Execution execution = options.execution;
+  execution.layers.sparse = SparseKernels::tuned;
+  execution.layers.chooser = &chooser;
+  Network network(network_spec(options), kernels::cpu_backend(), options.batch, execution);
+  network.initialise(1);
+  prune(ScoreContext{network, 1, {}, {}, {}}, {"random", "uniform", density});
+  network.graph().follow_masks();
+  for (const auto& node : network.graph().nodes())
     if (const ops::WeightedNode* weighted = ops::weighted_node(*node))
       for (const ConvPass pass : kPasses) {
-        const PassProblem problem = weighted->pass_problem(pass, graph.replay());
+        const PassProblem problem = weighted->pass_problem(pass);
         const auto timing = chooser.timings().find(choice_key(problem));
         if (timing != chooser.timings().end())
           sweep_of(sweeps, problem).add(density, timing->second);
@@ -114,18 +118,12 @@ void print_sweeps(const std::vector<Sweep>& sweeps, const ops::Machine& machine)
 }  // namespace
 
 void print_break_even(const StepOptions& options, const BreakEvenOptions& break_even) {
-  Network network(network_spec(options), kernels::cpu_backend(), options.batch);
-  network.graph().replay().winograd = options.winograd;
-  network.graph().replay().sparse = SparseKernels::tuned;
   std::vector<Sweep> sweeps;
   for (int repeat = 0; repeat < break_even.repeats; ++repeat)
-    for (const double density : break_even.densities) {
-      network.initialise(1);
-      prune(ScoreContext{network, 1, {}, {}, {}}, {"random", "uniform", density});
-      time_passes(network, density, sweeps);
-    }
+    for (const double density : break_even.densities)
+      time_passes(options, density, sweeps);
   if (sweeps.empty()) fail("rule: nothing was timed; give a network with weights and densities");
-  const ops::Machine machine = ops::this_machine(network.graph().backend().name);
+  const ops::Machine machine = ops::this_machine(kernels::cpu_backend().name);
   fmt::print("{}, batch {}, {}, {} threads, L2 {} KiB.\n\n", options.model, options.batch,
              machine.backend, machine.threads, machine.l2_bytes >> 10);
   print_sweeps(sweeps, machine);

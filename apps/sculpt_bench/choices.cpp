@@ -19,7 +19,7 @@ Passes passes_of(const Network& tuned, const Network& ruled) {
   Passes passes;
   const auto of_ruled = ruled.pass_kernels();
   for (const auto& [layer, of_tuned] : tuned.pass_kernels()) {
-    const PassKernels& other = of_ruled.at(layer);
+    const kernels::PassKernels& other = of_ruled.at(layer);
     const auto count = [&, name = layer](kernels::Choice t, kernels::Choice r, const char* pass) {
       ++passes.all;
       passes.sparse_tuned += t == kernels::Choice::sparse;

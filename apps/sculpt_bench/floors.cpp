@@ -76,7 +76,7 @@ void print_floors(const StepOptions& options) {
   // options.batch images.
   const Network network(network_spec(options), kernels::cpu_backend(), 1);
   const Graph& graph = network.graph();
-  const Storage storage = {options.precision == "bf16" ? 2.0 : 4.0, kSumBytes, has_sums};
+  const Storage storage = {options.execution.precision == "bf16" ? 2.0 : 4.0, kSumBytes, has_sums};
   Rows rows(graph, options.batch, storage);
   for (const auto& node : graph.nodes())
     rows.add_forward(*node);

@@ -8,8 +8,8 @@ namespace sculpt::bench {
 
 /// Prints a JSON object with two members: "weights", the number of weights, and "rows". There is a
 /// row for each pass of each op of the recorded step, with "pass", "shape", "bytes" and "flops".
-/// Activations are stored as in options.precision, and convolutions leave batch norm's sums, as on
-/// a GPU.
+/// Activations are stored as in options.execution.precision, and convolutions leave batch norm's
+/// sums, as on a GPU.
 void print_floors(const StepOptions& options);
 
 }  // namespace sculpt::bench

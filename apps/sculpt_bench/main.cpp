@@ -92,11 +92,12 @@ int run(int argc, char** argv) {
   app.add_option("--threads", threads, "number of threads; 0: one per core")->capture_default_str();
   app.add_option("--device", options.device, "same values as sculpt_run's --device")
       ->capture_default_str();
-  app.add_option("--precision", options.precision, "auto, fp32, tf32 or bf16")
+  app.add_option("--precision", options.execution.precision, "auto, fp32, tf32 or bf16")
       ->capture_default_str();
-  app.add_option("--conv", options.conv, "native, cudnn or auto")->capture_default_str();
+  app.add_option("--conv", options.execution.conv, "native, cudnn or auto")->capture_default_str();
   std::map<std::string, bool> switches = {{"auto", true}, {"off", false}};
-  app.add_option("--winograd", options.winograd, "auto or off, same as execution.winograd")
+  app.add_option("--winograd", options.execution.layers.winograd,
+                 "auto or off, same as execution.winograd")
       ->transform(CLI::CheckedTransformer(switches))
       ->default_str("auto");
   auto* profile = app.add_subcommand(
@@ -122,7 +123,7 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.9999));
   app.add_option("--mask-training", masks.training, "steps that magnitude trains for")
       ->capture_default_str();
-  app.add_option("--sparse", options.sparse,
+  app.add_option("--sparse", options.execution.layers.sparse,
                  "same values as execution.sparse: auto, tuned, on or off")
       ->transform(CLI::CheckedTransformer(sparse_kernels_by_name()));
   SparseStepOptions comparison;

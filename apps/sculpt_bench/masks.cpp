@@ -144,7 +144,7 @@ void apply_mask(Network& network, const MaskedModel& masked) {
 
 TrainingStep masked_step(const MaskedModel& model, SparseKernels kernels) {
   StepOptions options = model.step;
-  options.sparse = kernels;
+  options.execution.layers.sparse = kernels;
   TrainingStep step(options);
   apply_mask(step.network(), model);
   step.run();

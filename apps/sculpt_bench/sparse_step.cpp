@@ -35,7 +35,7 @@ void print_sparse_steps(const std::vector<MaskedModel>& models, const SparseStep
   if (!options.layers) print_header();
   for (const MaskedModel& model : models) {
     TrainingStep dense = masked_step(model, SparseKernels::off);
-    TrainingStep sparse = masked_step(model, model.step.sparse);
+    TrainingStep sparse = masked_step(model, model.step.execution.layers.sparse);
     const auto run = [](TrainingStep& step) {
       step.run();
       step.finish();

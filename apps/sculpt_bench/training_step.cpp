@@ -44,18 +44,17 @@ NetworkSpec network_spec(const StepOptions& options) {
 
 TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
   const NetworkSpec spec = network_spec(options);
+  Execution execution = options.execution;
   const kernels::Device device =
-      kernels::open_device(options.device, options.precision, options.conv, warn);
-  network_ = std::make_unique<Network>(spec, *device.backend, options.batch);
-  network_->graph().replay().winograd = options.winograd;
+      kernels::open_device(options.device, execution.precision, execution.conv, warn);
+  execution.layers.chooser = device.chooser;
+  if (execution.layers.sparse == SparseKernels::tuned && device.chooser == nullptr) {
+    tuned_ = std::make_unique<kernels::Chooser>(kernels::ChoiceFile({}, "", warn));
+    execution.layers.chooser = tuned_.get();
+  }
+  network_ = std::make_unique<Network>(spec, *device.backend, options.batch, execution);
   warn_about_fallbacks(device);
   network_->initialise(1);
-  network_->graph().replay().chooser = device.chooser;
-  if (options.sparse == SparseKernels::tuned && device.chooser == nullptr) {
-    tuned_ = std::make_unique<kernels::Chooser>(kernels::ChoiceFile({}, "", warn));
-    network_->graph().replay().chooser = tuned_.get();
-  }
-  network_->graph().replay().sparse = options.sparse;
   optimizer_ = make_optimizer(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 

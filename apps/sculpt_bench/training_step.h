@@ -19,13 +19,10 @@ struct StepOptions {
   int64_t batch = 128;
   int64_t image_size = 32;
   int64_t classes = 10;
-  std::string device = "cpu";      ///< same values as sculpt_run's --device
-  std::string precision = "auto";  ///< same values as execution.precision
-  std::string conv = "native";     ///< same values as execution.conv
-  /// Same choices as execution.sparse. SparseKernels::tuned times kernels again: earlier choices
-  /// are neither read nor kept.
-  SparseKernels sparse = SparseKernels::automatic;
-  bool winograd = true;  ///< the setting execution.winograd
+  std::string device = "cpu";  ///< same values as sculpt_run's --device
+  /// TrainingStep sets the chooser: the device's one, or a new one for SparseKernels::tuned, which
+  /// neither reads earlier choices nor keeps its own.
+  Execution execution;
 };
 
 NetworkSpec network_spec(const StepOptions& options);

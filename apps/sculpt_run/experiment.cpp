@@ -5,6 +5,7 @@
 #include "data/registry.h"
 #include "data/score_images.h"
 #include "engine/core/error.h"
+#include "engine/train/execution_of_options.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
@@ -20,13 +21,6 @@ NetworkSpec spec_of(const RunOptions& options, const BatchSource& source) {
   spec.prune_classifier = options.prune.classifier;
   spec.exempt = options.prune.exempt;
   return spec;
-}
-
-SparseKernels sparse_kernels(const std::string& name) {
-  return name == "on"      ? SparseKernels::on
-         : name == "off"   ? SparseKernels::off
-         : name == "tuned" ? SparseKernels::tuned
-                           : SparseKernels::automatic;
 }
 
 void require_statistics_images(int64_t count, int64_t training_images) {
@@ -61,11 +55,9 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, Images
       test_(data::make_eval_loader(data_.eval(), options.train.batch)),
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
-          std::min(options.train.batch, std::max(train_->size(), test_->size())))) {
+          std::min(options.train.batch, std::max(train_->size(), test_->size())),
+          execution_of(options.train.execution, device_.chooser))) {
   require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
-  network_->graph().replay().sparse = sparse_kernels(options.train.execution.sparse);
-  network_->graph().replay().chooser = device_.chooser;
-  network_->graph().replay().winograd = options.train.execution.winograd == "auto";
 }
 
 RunIdentity Experiment::identity() const {

@@ -23,6 +23,7 @@
 #include "engine/core/files.h"
 #include "engine/core/phase.h"
 #include "engine/run/run_store.h"
+#include "engine/train/execution_of_options.h"
 #include "kernels/common/parallel.h"
 #include "kernels/device/conv_library.h"
 
@@ -57,10 +58,11 @@ void warn_about_fallbacks(const kernels::Device& device) {
 
 /// A device that is not available is an error of the arguments.
 kernels::Device open(const Request& request) try {
-  const ExecutionOptions& execution = request.options.train.execution;
+  const ExecutionOptions& options = request.options.train.execution;
+  const Execution execution = execution_of(options);
   kernels::Device device =
-      kernels::open_device(execution.device, execution.precision, execution.conv, warn);
-  if (execution.sparse == "tuned") kernels::time_sparse_kernels(device, warn);
+      kernels::open_device(options.device, execution.precision, execution.conv, warn);
+  if (execution.layers.sparse == SparseKernels::tuned) kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
   return device;

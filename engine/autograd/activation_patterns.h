@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/autograd/node.h"
+#include "engine/autograd/replay.h"
 #include "engine/core/buffer.h"
 
 namespace sculpt {

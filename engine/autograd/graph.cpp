@@ -89,8 +89,8 @@ void Graph::finish() {
   step_ = DeviceValue<uint64_t>("the step's number", backend_.memory);
   replay_.step = step_.data();
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
-  replay_.workspace_ = workspace_.data();
-  plan_schedule();
+  replay_.memory.workspace = workspace_.data();
+  plan_blocks();
   plan_memory();
   plan_sums();
 }
@@ -110,12 +110,21 @@ std::vector<int> times_of(const std::vector<StepGroup>& groups, size_t nodes, in
 
 }  // namespace
 
+void Graph::plan_blocks() {
+  std::vector<ActivationShape> shapes;
+  for (const ValueRecord& value : values_)
+    shapes.push_back(value.shape);
+  blocks_.emplace(backend_, nodes_, std::move(shapes), max_batch_);
+}
+
 void Graph::plan_memory() {
   const int count = static_cast<int>(nodes_.size());
-  const auto forward_times = times_of(schedule_.forward, nodes_.size(), 0);
-  const auto forward_end = static_cast<int>(schedule_.forward.size());
-  const auto backward_times = times_of(schedule_.backward, nodes_.size(), forward_end);
-  const int end = forward_end + static_cast<int>(schedule_.backward.size());
+  const std::vector<StepGroup>& forward_groups = blocks_->groups(Direction::forward);
+  const std::vector<StepGroup>& backward_groups = blocks_->groups(Direction::backward);
+  const auto forward_times = times_of(forward_groups, nodes_.size(), 0);
+  const auto forward_end = static_cast<int>(forward_groups.size());
+  const auto backward_times = times_of(backward_groups, nodes_.size(), forward_end);
+  const int end = forward_end + static_cast<int>(backward_groups.size());
   auto forward_time = [&](int node) { return node < 0 ? 0 : forward_times[node]; };
   auto backward_time = [&](int node) { return node < 0 ? end : backward_times[node]; };
 
@@ -172,10 +181,10 @@ void Graph::plan_memory() {
     block_bytes_.push_back(values_[v].shape.block_stride() * static_cast<int64_t>(cell_bytes));
     row_bytes_.push_back(values_[v].shape.row_stride() * static_cast<int64_t>(cell_bytes));
   }
-  replay_.data_ = data_;
-  replay_.grad_ = grad_;
-  replay_.block_bytes_ = block_bytes_;
-  replay_.row_bytes_ = row_bytes_;
+  replay_.memory.data = data_;
+  replay_.memory.grad = grad_;
+  replay_.memory.block_bytes = block_bytes_;
+  replay_.memory.row_bytes = row_bytes_;
 }
 
 // The channel sums of a value live from its producer to the last node that uses them.
@@ -200,19 +209,12 @@ void Graph::plan_sums() {
 
   sums_.resize(values_.size());
   sums_of_.assign(values_.size(), nullptr);
-  replay_.sums_ = sums_of_;
+  replay_.memory.sums = sums_of_;
   for (size_t v = 0; v < values_.size(); ++v) {
     if (slot[v] < 0) continue;
     sums_[v].partials = reinterpret_cast<double*>(sums_memory_.data() + offsets[slot[v]]);
     sums_of_[v] = &sums_[v];
   }
-}
-
-bool Graph::skips_masked() const {
-  return std::ranges::any_of(nodes_, [](const auto& node) {
-    const auto kernels = node->pass_kernels();
-    return kernels && *kernels != PassKernels{};
-  });
 }
 
 void Graph::set_profiling(bool on) {
@@ -231,24 +233,24 @@ double seconds_since(Clock::time_point start) {
 }  // namespace
 
 void Graph::follow_masks() {
-  follow_masks(replay_);
+  follow_masks(/*may_overwrite=*/true);
 }
 
-void Graph::follow_masks(const Replay& replay) {
+void Graph::follow_masks(bool may_overwrite) {
   // More threads also require new workspace, because nodes allocate workspace per thread.
-  if (parameters_.pattern() != pattern_ || thread_count() > mask_threads_) choose_kernels(replay);
+  if (parameters_.pattern() != pattern_ || thread_count() > mask_threads_) choose_kernels(may_overwrite);
   parameters_.store_packed(kept_only_);
   parameters_.update_compute_copy();
 }
 
-void Graph::choose_kernels(const Replay& replay) {
+void Graph::choose_kernels(bool may_overwrite) {
   pattern_ = nullptr;         // in case that this is interrupted
   parameters_.store_dense();  // nodes that time their kernels expect whole weights
   parameters_.update_compute_copy();
   std::vector<ParameterId> kept_only;
   Phase phase("choosing the layers' kernels", static_cast<int64_t>(nodes_.size()));
   for (auto& node : nodes_) {
-    if (node->follow_mask(replay)) kept_only.push_back(node->info.weight);
+    if (node->follow_mask(replay_, may_overwrite)) kept_only.push_back(node->info.weight);
     phase.advance();
   }
   std::ranges::sort(kept_only);
@@ -261,14 +263,14 @@ void Graph::forward(Mode mode, int64_t batch) {
   SCULPT_CHECK(finished_, "finish() comes before forward()");
   SCULPT_CHECK(batch > 0 && batch <= max_batch_, "batch of {} in a graph made for {}", batch,
                max_batch_);
-  const bool held = !replay_.held_.empty();
+  const bool held = !replay_.memory.held.empty();
   SCULPT_CHECK(!held || batch == images_recorded_,
                "a batch of {}, but the patterns held are those of {} images", batch,
                images_recorded_);
   follow_masks();
   replay_.mode = mode;
-  replay_.launch.batch = replay_.images_ = batch;
-  materialised_.assign(values_.size(), true);
+  replay_.launch.batch = replay_.batch_images = batch;
+  blocks_->begin(Direction::forward);
   const kernels::TraceRange phase(backend_.trace, "forward");
   if (runs_on_blocks()) return run_groups(Direction::forward);
   for (size_t n = 0; n < nodes_.size(); ++n) {
@@ -280,19 +282,19 @@ void Graph::forward(Mode mode, int64_t batch) {
 
 void Graph::record_patterns() {
   if (!patterns_) patterns_.emplace(*this);
-  replay_.held_ = {};
+  replay_.memory.held = {};
   images_recorded_ = 0;
 }
 
 void Graph::hold_patterns() {
   SCULPT_CHECK(patterns_ && images_recorded_ > 0, "patterns are recorded before they are held");
-  replay_.held_ = patterns_->values();
-  replay_.gate_scratch_ = patterns_->scratch();
+  replay_.memory.held = patterns_->values();
+  replay_.memory.gate_scratch = patterns_->scratch();
 }
 
 void Graph::release_patterns() {
-  replay_.held_ = {};
-  replay_.gate_scratch_ = nullptr;
+  replay_.memory.held = {};
+  replay_.memory.gate_scratch = nullptr;
   patterns_.reset();
 }
 
@@ -307,13 +309,11 @@ void Graph::backward_from(Value v) {
 void Graph::run_backward(int last_node) {
   SCULPT_CHECK(replay_.mode != Mode::eval, "backward() after a forward pass in evaluation mode");
   // Host code may have asked for the dense layout since the forward pass, so the nodes follow the
-  // masks again. Timing kernels would overwrite the activations of the forward pass, so it is
-  // switched off.
-  Replay unmeasured = replay_;
-  unmeasured.chooser = nullptr;
-  follow_masks(unmeasured);
+  // masks again. The activations of the forward pass are still needed.
+  follow_masks(/*may_overwrite=*/false);
   parameters_.allocate_gradients();
   parameters_.full_gradients().begin_backward();
+  blocks_->begin(Direction::backward);
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
   if (all && runs_on_blocks()) {
@@ -325,13 +325,34 @@ void Graph::run_backward(int last_node) {
   parameters_.full_gradients().end_backward();
 }
 
+/// Returns true if the current pass runs on blocks. Profiling needs times per node, so it runs node
+/// by node.
+bool Graph::runs_on_blocks() const {
+  if (replay_.mode != Mode::train || profiling_ || patterns_) return false;
+  return blocks_->fills_threads(replay_.images());
+}
+
+void Graph::run_groups(Direction direction) {
+  for (const StepGroup& group : blocks_->groups(direction)) {
+    check_stop();
+    const bool on_blocks = blocks_->run(direction, group, replay_);
+    for (const Step& step : group.steps) {
+      if (step.work != Work::run) continue;
+      if (!on_blocks)
+        run_node(direction, step.node);
+      else if (direction == Direction::backward)
+        report_gradients(step.node);
+    }
+  }
+}
+
 void Graph::run_node(Direction direction, int node) {
   check_stop();
   if (direction == Direction::backward && !has_backward_[node]) return;
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
-  if (direction == Direction::backward) recompute_inputs(the_node);
+  if (direction == Direction::backward) blocks_->recompute_inputs(the_node, replay_);
   direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
   if (direction == Direction::backward) report_gradients(node);
   if (!profiling_) return;

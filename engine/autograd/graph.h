@@ -3,12 +3,12 @@
 // differentiates the graph and plans its memory. Afterwards the graph is replayed without
 // allocations, shape checks or lookups.
 //
-// On a CPU, neighbouring nodes of a training step run block by block where they can (BlockPasses):
-// a thread takes some rows of a block of images through all of these nodes while the rows are in
-// cache. An activation that only these nodes read is then never materialised, and the backward pass
-// recomputes it.
+// On a CPU, neighbouring nodes of a training step run block by block where they can
+// (blocks/executor.h): a thread takes some rows of a block of images through all of these nodes
+// while the rows are in cache. An activation that only these nodes read is then never materialised,
+// and the backward pass recomputes it.
 //
-// The graph knows nothing of any particular op: see node.h.
+// The graph does not know any particular op: see node.h.
 
 #include <cstdint>
 #include <functional>
@@ -18,8 +18,9 @@
 #include <vector>
 
 #include "engine/autograd/activation_patterns.h"
-#include "engine/autograd/blocks/schedule.h"
+#include "engine/autograd/blocks/executor.h"
 #include "engine/autograd/node.h"
+#include "engine/autograd/replay.h"
 #include "engine/core/buffer.h"
 #include "engine/core/device_value.h"
 
@@ -59,7 +60,10 @@ class Graph {
   void finish();
 
   // Replay.
-  Replay& replay() { return replay_; }
+  /// The settings of the coming passes.
+  PassSettings& settings() { return replay_; }
+  const PassSettings& settings() const { return replay_; }
+  /// The state that nodes see: the settings, and the places of activations in memory.
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
   /// Chooses kernels again for the layers whose masks have changed, and stores weights as the
@@ -96,14 +100,12 @@ class Graph {
   void observe_gradients(GradientObserver observer) { gradient_observer_ = std::move(observer); }
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
-  /// Returns true if at least one pass of a layer runs on kernels that skip masked weights.
-  bool skips_masked() const;
   /// The number of groups of steps that have run on blocks of images so far.
-  int64_t groups_on_blocks() const { return groups_on_blocks_; }
+  int64_t groups_on_blocks() const { return blocks_->groups_run(); }
   /// Bytes of activations, activation gradients, channel sums and workspace. Once a group has run
   /// on blocks, the threads' scratch memory is included.
   size_t planned_bytes() const {
-    return memory_.bytes() + scratch_memory_.bytes() + sums_memory_.bytes() + workspace_.bytes();
+    return memory_.bytes() + blocks_->scratch_bytes() + sums_memory_.bytes() + workspace_.bytes();
   }
 
   /// Seconds spent per node, forward and backward, since profiling was switched on.
@@ -123,29 +125,16 @@ class Graph {
   };
   int halo_group(int value);
   void settle_halos();
-  void plan_schedule();
+  void plan_blocks();
   void plan_memory();
-  void plan_scratch(int threads);
   void plan_sums();
-  void follow_masks(const Replay& replay);
-  void choose_kernels(const Replay& replay);
+  void follow_masks(bool may_overwrite);
+  void choose_kernels(bool may_overwrite);
   void run_backward(int last_node);
   void run_node(Direction direction, int node);
   void report_gradients(int node) const;
   bool runs_on_blocks() const;
   void run_groups(Direction direction);
-  /// Calls body(Replay&) for each block of the batch, in parallel.
-  template <class Body>
-  void for_each_block(const Body& body) const;
-  bool ready(const StepGroup& group);
-  void run_on_blocks(Direction direction, const StepGroup& group);
-  void run_rows(Direction direction, const StepGroup& group);
-  void run_step(Direction direction, const Step& step, Replay& block,
-                const kernels::RowRange& rows);
-  void sum_missing(Direction direction, const StepGroup& group);
-  void place_scratch(Direction direction, const StepGroup& group);
-  void forget_scratch(const StepGroup& group);
-  void recompute_inputs(const Node& node);
 
   const kernels::Backend& backend_;
   ParameterArena& parameters_;
@@ -157,23 +146,14 @@ class Graph {
   std::vector<ParameterId> next_parameters_;  ///< claimed for a node that is not added yet
   std::vector<std::vector<ParameterId>> parameters_of_;  ///< per node: claimed by it
   GradientObserver gradient_observer_;
-  BlockSchedule schedule_;
-  std::vector<bool> summed_;  ///< per node: whether its sums of this pass are complete
-  std::vector<bool>
-      materialised_;  ///< per value: false if the forward pass left it in scratch only
-  std::vector<Replay::Scratch> scratch_data_,
-      scratch_gradients_;                        ///< per value: its scratch in the group that runs
-  std::vector<uint8_t> streamed_;                ///< per value, in the group that runs
-  std::vector<std::vector<int64_t>> rows_done_;  ///< per thread: array `done` of run_bands()
+  std::optional<BlockExecutor> blocks_;  ///< set by finish()
   bool finished_ = false;
-  Buffer memory_, scratch_memory_, sums_memory_, workspace_;
-  int scratch_threads_ = 0;  ///< number of threads that scratch_memory_ has room for
-  int64_t groups_on_blocks_ = 0;
+  Buffer memory_, sums_memory_, workspace_;
   std::optional<ActivationPatterns> patterns_;  ///< no value: each pass uses its own patterns
   int64_t images_recorded_ = 0;                 ///< batch of the recorded patterns, or 0
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
-  // The arrays that replay_ reads, per value.
+  // The arrays that replay_.memory refers to, per value.
   std::vector<void*> data_, grad_;
   std::vector<kernels::ChannelSums*> sums_of_;
   std::vector<int64_t> block_bytes_, row_bytes_;

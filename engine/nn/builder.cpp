@@ -56,7 +56,8 @@ Value Builder::conv(std::string_view name, Value x, int64_t out_channels, ConvOp
     bias = parameter(layer + ".bias", ParameterKind::bias, {out_channels},
                      uniform_by_fan_in(in_per_group * taps));
   const int64_t padding = options.padding < 0 ? options.kernel / 2 : options.padding;
-  return ops::conv2d(graph_, layer, x, weight, bias, {options.stride, padding, options.groups});
+  return ops::conv2d(graph_, layer, x, weight, bias, {options.stride, padding, options.groups},
+                     kernels_);
 }
 
 Value Builder::batch_norm(std::string_view name, Value x, NormOptions options) {
@@ -84,7 +85,7 @@ Value Builder::linear(std::string_view name, Value x, int64_t out_features, bool
   if (bias)
     b = parameter(layer + ".bias", ParameterKind::bias, {out_features},
                   uniform_by_fan_in(in_features));
-  return ops::linear(graph_, layer, x, weight, b);
+  return ops::linear(graph_, layer, x, weight, b, kernels_);
 }
 
 Value Builder::relu(Value x) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/autograd/graph.h"
+#include "engine/ops/kernel_settings.h"
 
 namespace sculpt {
 
@@ -37,8 +38,9 @@ struct NormOptions {
 
 class Builder {
  public:
-  Builder(Graph& graph, std::vector<Initialisation>& initialisations, KaimingOptions kaiming = {})
-      : graph_(graph), initialisations_(initialisations), kaiming_(kaiming) {}
+  /// `kernels`: for all layers with a weight.
+  Builder(Graph& graph, std::vector<Initialisation>& initialisations, const KernelSettings& kernels)
+      : graph_(graph), initialisations_(initialisations), kernels_(kernels) {}
 
   /// Adds a prefix to layer names: scope("layer1.0") leads to "layer1.0.conv1". Nested scopes are
   /// joined by dots.
@@ -80,6 +82,7 @@ class Builder {
 
   Graph& graph_;
   std::vector<Initialisation>& initialisations_;
+  KernelSettings kernels_;
   KaimingOptions kaiming_;
   std::string prefix_;
   int dropouts_ = 0;

@@ -8,6 +8,7 @@
 #include "engine/core/random.h"
 #include "engine/ops/loss.h"
 #include "engine/ops/ops.h"
+#include "engine/ops/weighted_node.h"
 
 namespace sculpt {
 
@@ -113,12 +114,13 @@ void copy_parameters(ParameterArena& to, ParameterArena& from) {
 
 }  // namespace
 
-Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch)
-    : spec_(std::move(spec)) {
+Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch,
+                 Execution execution)
+    : spec_(std::move(spec)), execution_(std::move(execution)) {
   if (max_batch < 1) fail("batch size {} is not positive", max_batch);
   graph_ = std::make_unique<Graph>(backend, parameters_, max_batch);
   images_ = graph_->input(spec_.image.channels, spec_.image.height, spec_.image.width);
-  Builder builder(*graph_, initialisations_);
+  Builder builder(*graph_, initialisations_, execution_.layers);
   logits_ = spec_.model(builder, images_);
   const auto& out = graph_->shape(logits_);
   if (out.channels != spec_.classes)
@@ -135,26 +137,35 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
 }
 
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
-  auto network = std::make_unique<Network>(spec_, backend, max_batch);
+  return rebuild(backend, max_batch, execution_);
+}
+
+std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch,
+                                          const Execution& execution) {
+  auto network = std::make_unique<Network>(spec_, backend, max_batch, execution);
   copy_parameters(network->parameters_, parameters_);
-  const Replay& from = graph_->replay();
-  Replay& to = network->graph_->replay();
-  to.sparse = from.sparse;
-  to.chooser = from.chooser;
-  to.winograd = from.winograd;
   return network;
 }
 
-std::map<std::string, PassKernels> Network::pass_kernels() const {
-  std::map<std::string, PassKernels> kernels;
+std::map<std::string, kernels::PassKernels> Network::pass_kernels() const {
+  std::map<std::string, kernels::PassKernels> kernels;
   for (const auto& node : graph_->nodes())
-    if (const auto of_node = node->pass_kernels())
-      kernels[parameters_[node->info.weight].name] = *of_node;
+    if (const ops::WeightedNode* layer = ops::weighted_node(*node))
+      if (const auto of_layer = layer->pass_kernels())
+        kernels[parameters_[layer->info.weight].name] = *of_layer;
   return kernels;
 }
 
+bool Network::skips_masked() const {
+  return std::ranges::any_of(graph_->nodes(), [](const auto& node) {
+    const ops::WeightedNode* layer = ops::weighted_node(*node);
+    return layer != nullptr &&
+           layer->pass_kernels().value_or(kernels::PassKernels{}) != kernels::PassKernels{};
+  });
+}
+
 void Network::initialise(uint64_t seed) {
-  graph_->replay().seed = seed;
+  graph_->settings().seed = seed;
   parameters_.edit_masks([](std::span<uint8_t> masks) { std::ranges::fill(masks, uint8_t{1}); });
   parameters_.store_dense();
   if (parameters_.element_bytes() == sizeof(double))

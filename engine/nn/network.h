@@ -12,8 +12,10 @@
 #include "engine/core/readback.h"
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
+#include "engine/nn/execution.h"
 #include "engine/parameters/parameter_arena.h"
 #include "kernels/loss.h"
+#include "kernels/tuning/pass_kernels.h"
 
 namespace sculpt {
 
@@ -39,13 +41,18 @@ struct NetworkSpec {
 class Network {
  public:
   /// Throws Error naming the nearest layer if a name or pattern of spec.exempt matches no layer.
-  Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch);
+  Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch,
+          Execution execution = {});
 
   /// Returns the same network on another backend or with another batch size, with the same weights,
-  /// state and masks.
+  /// state, masks and execution.
   std::unique_ptr<Network> rebuild(const kernels::Backend& backend, int64_t max_batch);
+  /// Returns the same network with another execution.
+  std::unique_ptr<Network> rebuild(const kernels::Backend& backend, int64_t max_batch,
+                                   const Execution& execution);
 
   const NetworkSpec& spec() const { return spec_; }
+  const Execution& execution() const { return execution_; }
   ParameterArena& parameters() { return parameters_; }
   const ParameterArena& parameters() const { return parameters_; }
   Graph& graph() { return *graph_; }
@@ -54,7 +61,9 @@ class Network {
 
   /// The kernels of each layer that has a choice of kernels, keyed by the name of the layer's
   /// weight.
-  std::map<std::string, PassKernels> pass_kernels() const;
+  std::map<std::string, kernels::PassKernels> pass_kernels() const;
+  /// Returns true if at least one pass of a layer runs on kernels that skip masked weights.
+  bool skips_masked() const;
 
   /// Fills weights from the initialisation each parameter was registered with, as a function of
   /// (seed, parameter, element); resets running statistics, momentum and masks.
@@ -96,6 +105,7 @@ class Network {
   kernels::Launch launch() const { return {batch_, graph_->backend().stream}; }
 
   NetworkSpec spec_;
+  Execution execution_;
   ParameterArena parameters_;
   std::vector<Initialisation> initialisations_;
   std::unique_ptr<Graph> graph_;

@@ -8,15 +8,15 @@ namespace sculpt {
 class WithoutDropout {
  public:
   explicit WithoutDropout(Network& network)
-      : replay_(network.graph().replay()), before_(replay_.dropout) {
-    replay_.dropout = false;
+      : settings_(network.graph().settings()), before_(settings_.dropout) {
+    settings_.dropout = false;
   }
-  ~WithoutDropout() { replay_.dropout = before_; }
+  ~WithoutDropout() { settings_.dropout = before_; }
   WithoutDropout(const WithoutDropout&) = delete;
   WithoutDropout& operator=(const WithoutDropout&) = delete;
 
  private:
-  Replay& replay_;
+  PassSettings& settings_;
   bool before_;
 };
 

@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "engine/autograd/blocks/block_passes.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/shape_check.h"
 
@@ -90,9 +91,10 @@ class BatchNorm final : public Node, private BlockPasses {
   BlockPasses* block_passes() override {
     return kernels_->on_blocks.apply != nullptr ? this : nullptr;
   }
-  bool ready(const Replay&) override { return true; }
-  bool sums() const override { return true; }
-  bool can_recompute() const override { return !has_residual(); }
+  BlockTraits block_traits() const override {
+    return {.sums = true, .can_recompute = !has_residual()};
+  }
+  bool ready() const override { return true; }
 
   void sum(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
     if (direction == Direction::forward) {

@@ -14,8 +14,8 @@ namespace {
 class Conv2d final : public WeightedNode {
  public:
   Conv2d(NodeInfo node_info, Value x, Conv2dShape shape, ParameterId weight,
-         std::optional<ParameterId> bias)
-      : WeightedNode(std::move(node_info), x, weight, bias), shape_(shape) {}
+         std::optional<ParameterId> bias, const KernelSettings& settings)
+      : WeightedNode(std::move(node_info), x, weight, bias, settings), shape_(shape) {}
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().conv2d;
@@ -71,17 +71,18 @@ class Conv2d final : public WeightedNode {
           std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
   }
 
-  bool by_winograd(ConvPass pass, const Replay& r) const override {
-    return r.winograd &&
+  bool by_winograd(ConvPass pass) const override {
+    return settings().winograd &&
            (pass == ConvPass::weight_grad ? winograd_weights_ : winograd_activations_);
   }
   // These two functions decide by the batch that is running, so that a short batch gives the same
   // bits in a network with any largest batch.
   bool activations_by_winograd(const Replay& r) const {
-    return r.winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
+    return settings().winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
   }
   bool weights_by_winograd(const Replay& r) const {
-    return r.winograd && winograd_weights_ && winograd_->weight_grad_pays(shape_, r.launch.batch);
+    return settings().winograd && winograd_weights_ &&
+           winograd_->weight_grad_pays(shape_, r.launch.batch);
   }
 
   Conv2dShape shape_;
@@ -102,7 +103,8 @@ const Conv2dShape* conv2d_shape(const Node& node) {
 }
 
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
-             std::optional<ParameterId> bias, Conv2dOptions options) {
+             std::optional<ParameterId> bias, Conv2dOptions options,
+             const KernelSettings& kernel_settings) {
   const auto& in = graph.shape(x);
   const auto& w = graph.parameters()[weight].shape;
   SCULPT_CHECK(w.size() == 4, "conv2d '{}': the weight must be [out, in/groups, kh, kw]", name);
@@ -135,7 +137,7 @@ Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
   graph.claim(weight);
   if (bias) graph.claim(*bias);
   const Value y = graph.add(std::make_unique<Conv2d>(NodeInfo{name, "conv2d", weight, shape.macs()},
-                                                     x, shape, weight, bias),
+                                                     x, shape, weight, bias, kernel_settings),
                             w[0], height, width);
   graph.require_halo(x, options.padding);
   graph.require_halo(y, kernels::conv2d_output_halo(shape));

@@ -13,8 +13,8 @@ namespace {
 class Linear final : public WeightedNode {
  public:
   Linear(NodeInfo node_info, Value x, LinearShape shape, ParameterId weight,
-         std::optional<ParameterId> bias)
-      : WeightedNode(std::move(node_info), x, weight, bias), shape_(shape) {}
+         std::optional<ParameterId> bias, const KernelSettings& settings)
+      : WeightedNode(std::move(node_info), x, weight, bias, settings), shape_(shape) {}
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().linear;
@@ -68,7 +68,7 @@ class Linear final : public WeightedNode {
 }  // namespace
 
 Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,
-             std::optional<ParameterId> bias) {
+             std::optional<ParameterId> bias, const KernelSettings& kernel_settings) {
   const auto& in = graph.shape(x);
   const auto& w = graph.parameters()[weight].shape;
   require_feature_vector("linear", name, in);
@@ -79,7 +79,7 @@ Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,
   graph.claim(weight);
   if (bias) graph.claim(*bias);
   return graph.add(std::make_unique<Linear>(NodeInfo{name, "linear", weight, w[0] * w[1]}, x,
-                                            LinearShape{w[1], w[0]}, weight, bias),
+                                            LinearShape{w[1], w[0]}, weight, bias, kernel_settings),
                    w[0], 1, 1);
 }
 

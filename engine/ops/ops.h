@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/autograd/graph.h"
+#include "engine/ops/kernel_settings.h"
 
 namespace sculpt::ops {
 
@@ -20,14 +21,15 @@ struct Conv2dOptions {
 
 /// weight: OIHW [out, in / groups, kh, kw]; bias: [out].
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
-             std::optional<ParameterId> bias, Conv2dOptions options);
+             std::optional<ParameterId> bias, Conv2dOptions options,
+             const KernelSettings& kernel_settings = {});
 /// Returns the shape of the convolution that a node of a finished graph computes; null if the node
 /// is not a convolution.
 const kernels::Conv2dShape* conv2d_shape(const Node& node);
 
 /// x: [N, in, 1, 1]; weight: [out, in]; bias: [out]. Result [N, out, 1, 1].
 Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,
-             std::optional<ParameterId> bias);
+             std::optional<ParameterId> bias, const KernelSettings& kernel_settings = {});
 
 struct BatchNormParameters {
   ParameterId gamma = -1;

@@ -7,6 +7,7 @@
 namespace sculpt::ops {
 
 using kernels::Choice;
+using kernels::PassKernels;
 using kernels::Timing;
 
 namespace {
@@ -95,7 +96,7 @@ BlockPasses* WeightedNode::block_passes() {
   return possible ? this : nullptr;
 }
 
-bool WeightedNode::ready(const Replay&) {
+bool WeightedNode::ready() const {
   // The dense kernel of a full gradient needs the whole activations in memory.
   return pass_kernels_ == kAllSparse && !arena_->full_gradients().requested();
 }
@@ -131,9 +132,9 @@ void WeightedNode::weight_grad(const Replay& block, const kernels::RowRange& row
                                           sparse_.conv(), rows);
 }
 
-RowWindow WeightedNode::window() const {
+BlockTraits WeightedNode::block_traits() const {
   const kernels::Conv2dShape& shape = sparse_.shape();
-  return {shape.kernel_h, shape.stride, shape.padding};
+  return {.window = {shape.kernel_h, shape.stride, shape.padding}, .weight_grad = true};
 }
 
 void WeightedNode::end(Direction direction, const Replay&) {
@@ -145,43 +146,44 @@ std::optional<PassKernels> WeightedNode::pass_kernels() const {
   return pass_kernels_;
 }
 
-bool WeightedNode::follow_mask(const Replay& r) {
-  if (sparse_.available() && sparse_.follow_mask()) choose_kernels(r);
+bool WeightedNode::follow_mask(const Replay& r, bool may_overwrite) {
+  if (sparse_.available() && sparse_.follow_mask()) choose_kernels(r, may_overwrite);
   return sparse_.kept_only();
 }
 
-void WeightedNode::choose_kernels(const Replay& r) {
+void WeightedNode::choose_kernels(const Replay& r, bool may_time) {
   pass_kernels_ = {};
-  if (!sparse_.masked() || r.sparse == SparseKernels::off) return;
-  const bool timed = r.sparse == SparseKernels::tuned && r.chooser != nullptr;
+  if (!sparse_.masked() || settings_.sparse == SparseKernels::off) return;
+  const bool timed =
+      may_time && settings_.sparse == SparseKernels::tuned && settings_.chooser != nullptr;
   if (timed && sparse_.density() > kWorthTiming) return;
   if (timed) sparse_.build();  // timing runs sparse kernels, which need the lists
-  pass_kernels_ = choose(r);
+  pass_kernels_ = choose(r, timed);
   if (pass_kernels_ == PassKernels{}) return sparse_.drop();
   if (!timed) sparse_.build();
   if (pass_kernels_ == kAllSparse) sparse_.keep_only(block_passes() != nullptr);
 }
 
-PassKernels WeightedNode::choose(const Replay& r) {
-  if (r.sparse == SparseKernels::on || sparse_.density() == 0) return kAllSparse;
+PassKernels WeightedNode::choose(const Replay& r, bool timed) {
+  if (settings_.sparse == SparseKernels::on || sparse_.density() == 0) return kAllSparse;
   PassKernels chosen;
-  chosen.forward = choose_faster(ConvPass::forward, r);
-  chosen.weight_grad = choose_faster(ConvPass::weight_grad, r);
+  chosen.forward = choose_faster(ConvPass::forward, r, timed);
+  chosen.weight_grad = choose_faster(ConvPass::weight_grad, r, timed);
   // A layer without an input gradient reports the choice of its forward pass.
   chosen.input_grad =
-      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(ConvPass::input_grad, r);
+      r.grad(inputs[0]) == nullptr ? chosen.forward : choose_faster(ConvPass::input_grad, r, timed);
   return chosen;
 }
 
-Choice WeightedNode::choose_faster(ConvPass pass, const Replay& r) {
-  const PassProblem problem = pass_problem(pass, r);
-  if (r.sparse == SparseKernels::tuned && r.chooser != nullptr)
-    return r.chooser->choose(choice_key(problem), [&] { return measure(problem, r); });
+Choice WeightedNode::choose_faster(ConvPass pass, const Replay& r, bool timed) {
+  const PassProblem problem = pass_problem(pass);
+  if (timed)
+    return settings_.chooser->choose(choice_key(problem), [&] { return measure(problem, r); });
   return choose_by_rule(problem, this_machine(arena_->backend().name));
 }
 
-PassProblem WeightedNode::pass_problem(ConvPass pass, const Replay& r) const {
-  return {pass, sparse_.shape(), max_batch_, by_winograd(pass, r), sparse_.density()};
+PassProblem WeightedNode::pass_problem(ConvPass pass) const {
+  return {pass, sparse_.shape(), max_batch_, by_winograd(pass), sparse_.density()};
 }
 
 /// Zeroes an activation before a measurement. Otherwise memory that was never written would be read

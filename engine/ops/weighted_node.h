@@ -5,26 +5,32 @@
 
 #include <optional>
 
+#include "engine/autograd/blocks/block_passes.h"
 #include "engine/ops/kernel_choice.h"
+#include "engine/ops/kernel_settings.h"
 #include "engine/ops/sparse_layer.h"
+#include "kernels/tuning/pass_kernels.h"
 
 namespace sculpt::ops {
 
 class WeightedNode : public Node, private BlockPasses {
  public:
-  WeightedNode(NodeInfo node_info, Value x, ParameterId weight, std::optional<ParameterId> bias)
-      : Node(std::move(node_info), {x}), weight_(weight), bias_(bias) {}
+  WeightedNode(NodeInfo node_info, Value x, ParameterId weight, std::optional<ParameterId> bias,
+               const KernelSettings& settings)
+      : Node(std::move(node_info), {x}), weight_(weight), bias_(bias), settings_(settings) {}
 
   void forward(const Replay& r) final;
   void backward(const Replay& r) final;
-  bool follow_mask(const Replay& r) final;
-  std::optional<PassKernels> pass_kernels() const final;
+  bool follow_mask(const Replay& r, bool may_overwrite) final;
   BlockPasses* block_passes() final;
   bool backward_reads_input(size_t) const final { return true; }
 
+  /// Returns the kernels of the three passes; no value if the backend has no kernels that skip
+  /// masked weights.
+  std::optional<kernels::PassKernels> pass_kernels() const;
   /// Returns everything that the choice of kernels for this pass depends on, under the current
   /// mask.
-  PassProblem pass_problem(ConvPass pass, const Replay& r) const;
+  PassProblem pass_problem(ConvPass pass) const;
 
  protected:
   /// Call this from prepare(). `shape`: see SparseLayer.
@@ -40,32 +46,33 @@ class WeightedNode : public Node, private BlockPasses {
   void* bias_gradient() const { return bias_ ? arena_->edit_gradient(*bias_) : nullptr; }
 
   /// Returns true if the dense kernels of this pass use Winograd's algorithm.
-  virtual bool by_winograd(ConvPass, const Replay&) const { return false; }
+  virtual bool by_winograd(ConvPass) const { return false; }
+  const KernelSettings& settings() const { return settings_; }
 
  private:
-  bool ready(const Replay& r) final;
+  BlockTraits block_traits() const final;
+  bool ready() const final;
   void begin(Direction direction, const Replay& r) final;
-  RowWindow window() const final;
   void run(Direction direction, const Replay& block, const kernels::RowRange& rows) final;
-  bool has_weight_grad() const final { return true; }
   void weight_grad(const Replay& block, const kernels::RowRange& rows) final;
   void end(Direction direction, const Replay& r) final;
 
   void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(ConvPass pass, const Replay& r, void* dweight);
   void full_weight_grad(const Replay& r);
-  void choose_kernels(const Replay& r);
-  PassKernels choose(const Replay& r);
-  kernels::Choice choose_faster(ConvPass pass, const Replay& r);
+  void choose_kernels(const Replay& r, bool may_time);
+  kernels::PassKernels choose(const Replay& r, bool timed);
+  kernels::Choice choose_faster(ConvPass pass, const Replay& r, bool timed);
   kernels::Timing measure(const PassProblem& problem, const Replay& r);
   void touch(void* activation, const kernels::ActivationShape& shape) const;
 
   ParameterId weight_;
   std::optional<ParameterId> bias_;
+  KernelSettings settings_;
   ParameterArena* arena_ = nullptr;
   int64_t max_batch_ = 0;
   SparseLayer sparse_;
-  PassKernels pass_kernels_;
+  kernels::PassKernels pass_kernels_;
 };
 
 /// Returns the node as a layer with a weight; null for other nodes.

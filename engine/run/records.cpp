@@ -35,7 +35,7 @@ std::string_view kernel_name(kernels::Choice choice) {
   return choice == kernels::Choice::sparse ? "sparse" : "dense";
 }
 
-Json to_json(const PassKernels& kernels) {
+Json to_json(const kernels::PassKernels& kernels) {
   return {{"forward", kernel_name(kernels.forward)},
           {"input_grad", kernel_name(kernels.input_grad)},
           {"weight_grad", kernel_name(kernels.weight_grad)}};

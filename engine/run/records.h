@@ -9,6 +9,7 @@
 #include "engine/run/run_state.h"
 #include "engine/sparse/after_prune.h"
 #include "engine/sparse/prune.h"
+#include "kernels/tuning/pass_kernels.h"
 
 namespace sculpt {
 
@@ -49,7 +50,7 @@ std::string to_json_line(const PruneMetrics& metrics);
 
 /// Maps the name of a weight to the kernels of its layer. Layers that have no choice between
 /// kernels are missing.
-using LayerKernels = std::map<std::string, PassKernels>;
+using LayerKernels = std::map<std::string, kernels::PassKernels>;
 
 /// Returns the lines of layers.jsonl that one prune adds: one line per prunable layer.
 std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,

@@ -15,7 +15,7 @@ namespace {
 class CumulativeStatistics {
  public:
   explicit CumulativeStatistics(Network& network)
-      : replay_(network.graph().replay()), parameters_(network.parameters()) {
+      : settings_(network.graph().settings()), parameters_(network.parameters()) {
     // The previous statistics, which may contain infinities, have weight 0 from here on.
     if (parameters_.element_bytes() == sizeof(double))
       std::ranges::fill(parameters_.edit_state_values<double>(), 0.0);
@@ -23,7 +23,7 @@ class CumulativeStatistics {
       std::ranges::fill(parameters_.edit_state_values<float>(), 0.0f);
   }
   ~CumulativeStatistics() {
-    replay_.statistics_momentum.reset();
+    settings_.statistics_momentum.reset();
     parameters_.batches_tracked = batches_tracked_;
   }
   CumulativeStatistics(const CumulativeStatistics&) = delete;
@@ -31,11 +31,11 @@ class CumulativeStatistics {
 
   /// Call this before a batch of `count` images, when `seen` images have come before it.
   void next_batch(int64_t count, int64_t seen) {
-    replay_.statistics_momentum = static_cast<float>(count) / static_cast<float>(seen + count);
+    settings_.statistics_momentum = static_cast<float>(count) / static_cast<float>(seen + count);
   }
 
  private:
-  Replay& replay_;
+  PassSettings& settings_;
   ParameterArena& parameters_;
   const int64_t batches_tracked_ = parameters_.batches_tracked;  // counts training batches only
 };

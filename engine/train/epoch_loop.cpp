@@ -9,8 +9,8 @@ EpochLoop::EpochLoop(TrainingRun& run, HookList& hooks, RunWriter& writer)
       hooks_(hooks),
       writer_(writer),
       feed_(run.parts.network, run.parts.train),
-      recorder_(run.settings.train.execution.step_graph ? run.parts.backend.recording
-                                                        : kernels::RecordingHooks{}) {}
+      recorder_(run.parts.network.execution().step_graph ? run.parts.backend.recording
+                                                         : kernels::RecordingHooks{}) {}
 
 RunOutcome EpochLoop::run_steps() {
   const RunState& state = run_.state;

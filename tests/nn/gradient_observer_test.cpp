@@ -12,9 +12,8 @@ namespace {
 class Observed : public testing::NoiseNetwork {
  public:
   Observed(const std::string& model, double density, bool node_by_node)
-      : NoiseNetwork(model, 32, 0.25, 32) {
+      : NoiseNetwork(model, 32, 0.25, 32, {.sparse = SparseKernels::on}) {
     Graph& graph = network_.graph();
-    graph.replay().sparse = SparseKernels::on;
     graph.set_profiling(node_by_node);
     if (density < 1) mask(density, 7);
     graph.observe_gradients([this](ParameterId id) {

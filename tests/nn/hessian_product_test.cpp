@@ -215,7 +215,7 @@ TEST_CASE("hessian product: leaves the network as it was, after an exception too
     };
     CHECK_THROWS_WITH(product(loss, direction), "no second batch");
     CHECK(memory_of(network) == before);
-    CHECK(network.graph().replay().dropout);
+    CHECK(network.graph().settings().dropout);
     loss.batch = [&](int64_t index) { return batches(index); };
     CHECK(gradient_at(loss) == gradient);
     CHECK(product(loss, direction) == expected);

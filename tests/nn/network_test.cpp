@@ -146,17 +146,40 @@ TEST_CASE("network: rebuilding on the reference backend gives the same function"
   CHECK(std::sqrt(difference / norm) < 1e-4);
 }
 
-TEST_CASE("network: rebuilding keeps the choice of kernels") {
-  Network network(small_spec(), kernels::cpu_backend(), 4);
+TEST_CASE("network: rebuilding keeps the execution, or takes another one") {
   kernels::Chooser chooser;
-  Replay& replay = network.graph().replay();
-  replay.sparse = SparseKernels::on;
-  replay.chooser = &chooser;
-  replay.winograd = false;
+  const Execution execution = {
+      .precision = "fp32",
+      .conv = "auto",
+      .layers = {.sparse = SparseKernels::on, .winograd = false, .chooser = &chooser},
+      .step_graph = false,
+      .dense_timing = false};
+  Network network(small_spec(), kernels::cpu_backend(), 4, execution);
+  network.initialise(1);
+  std::ranges::fill(network.parameters().masks().subspan(0, 9), uint8_t{0});
+  network.parameters().apply_masks();
+
   const auto twin = network.rebuild(kernels::cpu_backend(), 3);
-  CHECK(twin->graph().replay().sparse == SparseKernels::on);
-  CHECK(twin->graph().replay().chooser == &chooser);
-  CHECK_FALSE(twin->graph().replay().winograd);
+  CHECK(twin->execution().precision == "fp32");
+  CHECK(twin->execution().conv == "auto");
+  CHECK(twin->execution().layers.sparse == SparseKernels::on);
+  CHECK(twin->execution().layers.chooser == &chooser);
+  CHECK_FALSE(twin->execution().layers.winograd);
+  CHECK_FALSE(twin->execution().step_graph);
+  CHECK_FALSE(twin->execution().dense_timing);
+
+  Execution dense = execution;
+  dense.layers.sparse = SparseKernels::off;
+  const auto other = network.rebuild(kernels::cpu_backend(), 4, dense);
+  CHECK(other->execution().layers.sparse == SparseKernels::off);
+
+  // The layers run as the execution says.
+  for (Network* each : {&network, twin.get(), other.get()})
+    each->graph().follow_masks();
+  CHECK(twin->skips_masked() == network.skips_masked());
+  const bool backend_skips = kernels::cpu_backend().sparse_conv2d.forward != nullptr;
+  CHECK(network.skips_masked() == backend_skips);
+  CHECK_FALSE(other->skips_masked());
 }
 
 TEST_CASE("network: the gradient of the logit sum, against finite differences") {

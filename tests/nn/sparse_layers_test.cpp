@@ -27,12 +27,17 @@ constexpr int32_t kBatch = 19;
 /// A network in training on one batch of noise.
 class Training : public testing::NoiseNetwork {
  public:
+  explicit Training(const KernelSettings& kernels, const std::string& model = "resnet20",
+                    const OptimOptions& options = {}, int32_t batch = kBatch, double width = 0.25,
+                    int64_t pixels = 16)
+      : NoiseNetwork(model, batch, width, pixels, kernels), sgd_(network_.parameters(), options) {}
   explicit Training(SparseKernels sparse, const std::string& model = "resnet20",
                     const OptimOptions& options = {}, int32_t batch = kBatch, double width = 0.25,
                     int64_t pixels = 16)
-      : NoiseNetwork(model, batch, width, pixels), sgd_(network_.parameters(), options) {
-    network_.graph().replay().sparse = sparse;
-  }
+      : Training(KernelSettings{.sparse = sparse}, model, options, batch, width, pixels) {}
+  /// With kernels that the chooser times.
+  Training(kernels::Chooser& chooser, const std::string& model)
+      : Training(KernelSettings{.sparse = SparseKernels::tuned, .chooser = &chooser}, model) {}
 
   /// Runs whole nodes one after the other, as a profile does, and never blocks of images.
   void run_node_by_node(bool on = true) { network_.graph().set_profiling(on); }
@@ -85,16 +90,17 @@ class Training : public testing::NoiseNetwork {
   }
 
   /// Returns the choices of all passes that were measured.
-  std::multiset<kernels::Choice> choices(kernels::Chooser& chooser) {
-    network_.graph().replay().chooser = &chooser;
+  std::multiset<kernels::Choice> choices() {
     network_.graph().follow_masks();
+    const kernels::Choices& made = network_.execution().layers.chooser->made();
     std::multiset<kernels::Choice> choices;
     bool has_input_grad = false;  // the first layer has none
     for (const auto& node : network_.graph().nodes()) {
-      const auto kernels = node->pass_kernels();
-      if (!kernels || chooser.made().empty()) continue;
-      choices.insert({kernels->forward, kernels->weight_grad});
-      if (std::exchange(has_input_grad, true)) choices.insert(kernels->input_grad);
+      const ops::WeightedNode* layer = ops::weighted_node(*node);
+      if (layer == nullptr || !layer->pass_kernels() || made.empty()) continue;
+      const kernels::PassKernels kernels = *layer->pass_kernels();
+      choices.insert({kernels.forward, kernels.weight_grad});
+      if (std::exchange(has_input_grad, true)) choices.insert(kernels.input_grad);
     }
     return choices;
   }
@@ -107,9 +113,9 @@ class Training : public testing::NoiseNetwork {
     for (const auto& node : network_.graph().nodes()) {
       const ops::WeightedNode* weighted = ops::weighted_node(*node);
       if (weighted == nullptr) continue;
-      const PassKernels kernels = weighted->pass_kernels().value();
+      const kernels::PassKernels kernels = weighted->pass_kernels().value();
       const auto check = [&](ops::ConvPass pass, kernels::Choice choice) {
-        CHECK(choice == choose_by_rule(weighted->pass_problem(pass, replay), machine));
+        CHECK(choice == choose_by_rule(weighted->pass_problem(pass), machine));
         ++passes;
       };
       check(ops::ConvPass::forward, kernels.forward);
@@ -417,12 +423,11 @@ TEST_CASE("sparse layers: kernels of one kind give the same bits again") {
 
 TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be faster") {
   kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
-  Training measured(SparseKernels::tuned, "lenet"), again(SparseKernels::tuned, "lenet"),
-      dense(SparseKernels::off, "lenet");
-  CHECK(measured.choices(chooser) == std::multiset<kernels::Choice>{});
+  Training measured(chooser, "lenet"), again(chooser, "lenet"), dense(SparseKernels::off, "lenet");
+  CHECK(measured.choices() == std::multiset<kernels::Choice>{});
   for (Training* training : {&measured, &again, &dense})
     training->mask(0.2, 4);
-  const auto choices = measured.choices(chooser);
+  const auto choices = measured.choices();
   // Two convolutions, the first without an input gradient, and three linear layers.
   CHECK(choices.size() == 14);
   std::multiset<kernels::Choice> made;
@@ -433,7 +438,7 @@ TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be
   }
   CHECK(choices == made);
   // A known choice is not measured again, so the kernels and the bits are the same.
-  CHECK(again.choices(chooser) == choices);
+  CHECK(again.choices() == choices);
   for (int step = 0; step < 3; ++step) {
     const double loss = dense.step();
     CHECK(measured.step() == doctest::Approx(loss).epsilon(1e-4));
@@ -444,27 +449,27 @@ TEST_CASE("sparse layers: each pass runs on the kernels that were measured to be
 
 TEST_CASE("sparse layers: choices of a resumed run are made again") {
   kernels::Chooser first(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
-  Training training(SparseKernels::tuned, "lenet");
+  Training training(first, "lenet");
   training.mask(0.2, 4);
-  training.choices(first);
+  training.choices();
   kernels::Choices other = first.made();  // not what a measurement gives: they differ throughout
   for (auto& [problem, choice] : other)
     choice = choice == kernels::Choice::sparse ? kernels::Choice::native : kernels::Choice::sparse;
   kernels::Chooser second(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
   second.recall(other);
-  Training resumed(SparseKernels::tuned, "lenet");
+  Training resumed(second, "lenet");
   resumed.mask(0.2, 4);
   const auto sparse = [](const auto& choices) { return choices.count(kernels::Choice::sparse); };
-  CHECK(sparse(training.choices(first)) + sparse(resumed.choices(second)) == 14);
+  CHECK(sparse(training.choices()) + sparse(resumed.choices()) == 14);
   CHECK(second.made() == other);
 }
 
 TEST_CASE("sparse layers: by the rule, no choice is timed or recalled") {
-  Training ruled(SparseKernels::automatic), other(SparseKernels::automatic);
+  kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
+  Training ruled(KernelSettings{.chooser = &chooser}), other(SparseKernels::automatic);
   for (Training* training : {&ruled, &other})
     training->mask(0.2, 4);
-  kernels::Chooser chooser(kernels::ChoiceFile({}, "m", [](const std::string&) {}));
-  ruled.choices(chooser);
+  ruled.choices();
   CHECK(chooser.made().empty());
   CHECK(ruled.passes_by_rule() > 40);
   for (int step = 0; step < 2; ++step)

@@ -15,9 +15,8 @@ constexpr int32_t kBatch = 51;
 /// algorithm.
 class Training : public testing::NoiseNetwork {
  public:
-  explicit Training(bool winograd) : NoiseNetwork("resnet18", kBatch) {
-    network_.graph().replay().winograd = winograd;
-  }
+  explicit Training(bool winograd)
+      : NoiseNetwork("resnet18", kBatch, 0.25, 16, {.winograd = winograd}) {}
 
   /// Returns the mean loss. The gradients stay in the arena.
   double run() {

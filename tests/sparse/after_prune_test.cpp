@@ -109,9 +109,9 @@ TEST_CASE("after a prune: re-estimated statistics are the mean over even batches
         CHECK(actual[i] == doctest::Approx(expected[i]).epsilon(tolerance).scale(0.1));
 
       // Training goes on with the layer's own momentum and with dropout.
-      const Replay& replay = network.graph().replay();
-      CHECK(replay.dropout);
-      CHECK_FALSE(replay.statistics_momentum.has_value());
+      const PassSettings& settings = network.graph().settings();
+      CHECK(settings.dropout);
+      CHECK_FALSE(settings.statistics_momentum.has_value());
     }
   }
 }

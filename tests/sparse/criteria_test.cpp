@@ -168,7 +168,7 @@ TEST_CASE("criteria: snip and grasp keep the same weights whatever the dropout")
       RandomBatches batches(spec, 6, 21);
       prune(context_for(network, batches, 21), {criterion, "global", 0.3});
       masks.push_back(prunable_mask(network.parameters()));
-      CHECK(network.graph().replay().dropout);  // training drops again
+      CHECK(network.graph().settings().dropout);  // training drops again
     }
     CHECK(masks[0] == masks[1]);
   }

@@ -123,7 +123,7 @@ class Examiner : public Hook {
   }
   void after_step(HookContext& context) override {
     flops += flops_per_image_ * static_cast<double>(context.step().images);
-    skipping += context.network().graph().skips_masked();
+    skipping += context.network().skips_masked();
     for (const auto& [layer, kernels] : context.network().pass_kernels())
       all_sparse += kernels.forward == kernels::Choice::sparse &&
                     kernels.weight_grad == kernels::Choice::sparse;

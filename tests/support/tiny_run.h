@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/random.h"
+#include "engine/train/execution_of_options.h"
 #include "engine/train/trainer.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tested_backends.h"
@@ -83,7 +84,7 @@ class TinyRun {
           std::function<void(ParameterArena&)> load_initial = {},
           OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {})
       : backend_(*test::tested_backends().front()),
-        network_(tiny_spec(), backend_, train.batch),
+        network_(tiny_spec(), backend_, train.batch, execution_of(train.execution)),
         source_(images, train.batch, 1, train.drop_last),
         test_(10, train.batch, 2),
         score_(12, 12, 3),

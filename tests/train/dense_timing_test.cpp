@@ -39,12 +39,12 @@ struct Finished {
   Json summary;
 };
 
-Finished finish(bool measure, SparseKernels sparse) {
+Finished finish(bool measure, const char* sparse) {
   TemporaryFolder folder;
   TrainOptions options = TinyRun::tiny_options();
-  options.dense_timing = measure;
+  options.execution.dense_timing = measure;
+  options.execution.sparse = sparse;
   TinyRun run(folder.path(), kPlan, options);
-  run.network().graph().replay().sparse = sparse;
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
   return {final_of(folder.path()), run.trainer().state(), summary_of(folder.path())};
@@ -79,8 +79,8 @@ TEST_CASE("dense timing: seconds of every mask count by its own ratio") {
 
 TEST_CASE("dense timing: a run that measures ends with the same bytes, and knows more" *
           needs_cpu()) {
-  const Finished measured = finish(true, SparseKernels::on);
-  const Finished plain = finish(false, SparseKernels::on);
+  const Finished measured = finish(true, "on");
+  const Finished plain = finish(false, "on");
   CHECK((measured.weights == plain.weights));
 
   CHECK(measured.state.dense.sparse_steps == kSparseSteps);
@@ -107,8 +107,9 @@ TEST_CASE("dense timing: nothing is timed where the sum could not become known" 
   // 2 steps an epoch; 3 are needed with each mask.
   const auto state_after = [](const Plan& plan) {
     TemporaryFolder folder;
-    TinyRun run(folder.path(), plan, TinyRun::tiny_options(), 16);
-    run.network().graph().replay().sparse = SparseKernels::on;
+    TrainOptions options = TinyRun::tiny_options();
+    options.execution.sparse = "on";
+    TinyRun run(folder.path(), plan, options, 16);
     run.trainer().start();
     REQUIRE(run.trainer().run() == RunOutcome::finished);
     return run.trainer().state();
@@ -131,7 +132,7 @@ TEST_CASE("dense timing: nothing is timed where the sum could not become known" 
 }
 
 TEST_CASE("dense timing: without sparse kernels there is nothing to compare") {
-  const Finished dense = finish(true, SparseKernels::off);
+  const Finished dense = finish(true, "off");
   CHECK(dense.state.dense.sparse_steps == 0);
   CHECK(dense.state.dense.measuring == 0);
   CHECK(dense.state.dense.ratio == 1);

@@ -35,7 +35,7 @@ struct Grown {
   int64_t prunable = 0;
 };
 
-Grown shrink_and_grow(SparseKernels sparse, const OptimizerMaker& optimizer,
+Grown shrink_and_grow(const char* sparse, const OptimizerMaker& optimizer,
                       int64_t grow_after = kGrow) {
   const TemporaryFolder folder;
   Grown result;
@@ -43,8 +43,8 @@ Grown shrink_and_grow(SparseKernels sparse, const OptimizerMaker& optimizer,
   TrainOptions options = TinyRun::tiny_options();
   options.execution.step_graph = false;  // PlainAdam works on the host
   options.optim.lr = 0.02;
+  options.execution.sparse = sparse;
   TinyRun run = run_with(folder.path(), kPruned, {&changer, &result.examiner}, options, optimizer);
-  run.network().graph().replay().sparse = sparse;
   REQUIRE(start(run) == RunOutcome::finished);
   ParameterArena& arena = run.network().parameters();
   const auto weights = arena.weights<float>();
@@ -66,13 +66,13 @@ Grown shrink_and_grow(SparseKernels sparse, const OptimizerMaker& optimizer,
 TEST_CASE("mask hooks: masked weights and all arrays of the optimizer are +0, and kernels follow") {
   for (const OptimizerMaker& optimizer :
        {OptimizerMaker(make_optimizer), OptimizerMaker(plain_adam)}) {
-    const Grown sparse = shrink_and_grow(SparseKernels::on, optimizer);
+    const Grown sparse = shrink_and_grow("on", optimizer);
     CHECK(sparse.examiner.not_zero == 0);
     const int64_t sparse_steps = needs_cpu().met ? kSteps : 0;
     CHECK(sparse.examiner.skipping == sparse_steps);
     CHECK(sparse.examiner.all_sparse == 3 * sparse_steps);  // three layers
 
-    const Grown dense = shrink_and_grow(SparseKernels::off, optimizer);
+    const Grown dense = shrink_and_grow("off", optimizer);
     CHECK(dense.examiner.not_zero == 0);
     CHECK(dense.examiner.skipping == 0);
     CHECK(dense.examiner.masked_gradients > 0);  // methods that grow by gradients read these
@@ -91,7 +91,7 @@ TEST_CASE("mask hooks: masked weights and all arrays of the optimizer are +0, an
 }
 
 TEST_CASE("mask hooks: records have the density and the cost of the masks that a hook made") {
-  const Grown run = shrink_and_grow(SparseKernels::automatic, make_optimizer);
+  const Grown run = shrink_and_grow("auto", make_optimizer);
   const int64_t full = run.examiner.kept.front();
   const int64_t fewer = run.examiner.kept[kShrink];
   REQUIRE(fewer < full);
@@ -113,20 +113,20 @@ TEST_CASE("mask hooks: records have the density and the cost of the masks that a
 
 TEST_CASE("mask hooks: without sparse kernels all steps count as dense, whatever a hook masks" *
           needs_gpu()) {
-  const Grown run = shrink_and_grow(SparseKernels::on, make_optimizer);
+  const Grown run = shrink_and_grow("on", make_optimizer);
   CHECK(run.state.dense.sparse_steps == 0);
   CHECK(run.state.dense.total() == doctest::Approx(run.state.train_seconds));
 }
 
 TEST_CASE("mask hooks: dense timing starts again with the masks that a hook made" * needs_cpu()) {
-  const Grown known = shrink_and_grow(SparseKernels::on, make_optimizer);
+  const Grown known = shrink_and_grow("on", make_optimizer);
   CHECK(known.state.dense.sparse_steps == kSteps);
   CHECK(known.state.dense.measuring > 0);
   CHECK(known.state.dense.dense_seconds_before > 0);
   CHECK(known.state.dense.seconds_current_mask < known.state.train_seconds);
   CHECK(known.state.dense.total() > 0);
   // A mask of one step cannot be measured, and so the sum cannot be known.
-  const Grown unknown = shrink_and_grow(SparseKernels::on, make_optimizer, kShrink + 1);
+  const Grown unknown = shrink_and_grow("on", make_optimizer, kShrink + 1);
   CHECK(std::isnan(unknown.state.dense.total()));
   CHECK(unknown.summary["train_seconds_dense"].is_null());
 }
@@ -136,11 +136,11 @@ TEST_CASE(
   TrainOptions options = TinyRun::tiny_options();
   options.optim.weight_decay = 0.01;
   options.checkpoint_every = 2;
+  options.execution.sparse = "on";
   const auto session = [&](const std::filesystem::path& folder, bool goes_on, const auto& prepare) {
     ShrinkAndGrow changer(kShrink, kGrow);
     Examiner examiner;
     TinyRun run = run_with(folder, kPruned, {&changer, &examiner}, options);
-    run.network().graph().replay().sparse = SparseKernels::on;
     prepare(run);
     const RunOutcome outcome = goes_on ? resume(run) : start(run);
     CHECK(examiner.not_zero == 0);

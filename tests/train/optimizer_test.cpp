@@ -29,15 +29,15 @@ TrainOptions options() {
   return train;
 }
 
-TinyRun adam_run(const std::filesystem::path& folder) {
-  return TinyRun(folder, kPlan, options(), 22, TinyRun::tiny_pruning(), TinyRun::kHash, {},
-                 plain_adam);
+TinyRun adam_run(const std::filesystem::path& folder, const TrainOptions& train = options()) {
+  return TinyRun(folder, kPlan, train, 22, TinyRun::tiny_pruning(), TinyRun::kHash, {}, plain_adam);
 }
 
 TEST_CASE("optimizer: a second one trains, and masked elements of all its arrays are +0") {
   const TemporaryFolder folder;
-  TinyRun run = adam_run(folder / "a");
-  run.network().graph().replay().sparse = SparseKernels::on;  // packed layouts on a CPU
+  TrainOptions train = options();
+  train.execution.sparse = "on";  // packed layouts on a CPU
+  TinyRun run = adam_run(folder / "a", train);
   run.trainer().start();
   const std::vector<float> before(run.network().parameters().weights<float>().begin(),
                                   run.network().parameters().weights<float>().end());

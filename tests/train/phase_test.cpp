@@ -65,8 +65,9 @@ TEST_CASE("phase: a run interrupted within any phase and resumed ends with the s
                    PruneStep{std::string(criterion.name), "erk", 0.25}};
       if (!prune_first) plan.insert(plan.begin(), Cycle{1});
       const auto session = [&](const std::filesystem::path& folder, bool resume) {
-        TinyRun run(folder, plan);
-        run.network().graph().replay().sparse = SparseKernels::on;  // with timing of dense kernels
+        TrainOptions options = TinyRun::tiny_options();
+        options.execution.sparse = "on";  // with timing of dense kernels
+        TinyRun run(folder, plan, options);
         std::vector<std::string> warnings;
         resume ? run.trainer().resume(warnings) : run.trainer().start();
         CHECK(warnings.empty());

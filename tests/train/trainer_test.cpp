@@ -237,9 +237,9 @@ TEST_CASE("trainer: the same with sparse kernels, which store kept weights only"
   options.checkpoint_steps = 2;
   options.optim.clip_norm = 0.5;
   options.optim.weight_decay = 0.01;
+  options.execution.sparse = "on";
   const auto session = [&](const std::filesystem::path& folder, int64_t moment, bool resume) {
     TinyRun run(folder, kPlan, options);
-    run.network().graph().replay().sparse = SparseKernels::on;
     run.stop_at_question(moment);
     std::vector<std::string> warnings;
     resume ? run.trainer().resume(warnings) : run.trainer().start();

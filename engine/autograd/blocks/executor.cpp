@@ -1,27 +1,47 @@
-// Runs nodes on blocks of images, a few rows at a time.
+#include "engine/autograd/blocks/executor.h"
 
 #include <algorithm>
 
-#include "engine/autograd/graph.h"
 #include "engine/autograd/memory_plan.h"
-#include "engine/core/phase.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
 
 using kernels::ActivationShape;
-using kernels::ceil_div;
 using kernels::RowRange;
 
-void Graph::plan_schedule() {
-  // A larger block does not stay in cache from node to node.
-  constexpr int64_t kMostBytes = int64_t{8} << 20;
+BlockExecutor::BlockExecutor(const kernels::Backend& backend, const Nodes& nodes,
+                             std::vector<ActivationShape> shapes,
+                             int64_t max_batch)
+    : backend_(backend),
+      nodes_(nodes),
+      shapes_(std::move(shapes)),
+      producer_(shapes_.size(), -1),
+      summed_(nodes.size()),
+      materialised_(shapes_.size(), true) {
+  for (size_t n = 0; n < nodes_.size(); ++n)
+    if (const Value output = nodes_[n]->output; output.index >= 0)
+      producer_[static_cast<size_t>(output.index)] = static_cast<int>(n);
+  const std::vector<ScheduledValue> values = scheduled_values(max_batch);
+  schedule_ = schedule_blocks(scheduled_nodes(values), values);
+  scratch_.data.resize(shapes_.size());
+  scratch_.gradients.resize(shapes_.size());
+  scratch_.streamed.resize(shapes_.size());
+}
+
+std::vector<ScheduledValue> BlockExecutor::scheduled_values(int64_t max_batch) const {
   const auto cell_bytes = backend_.lanes * static_cast<int64_t>(backend_.activation_bytes);
   std::vector<ScheduledValue> values;
-  for (const auto& [shape, producer, needs_grad, halo_group] : values_)
+  for (const ActivationShape& shape : shapes_)
     values.push_back({shape.height, kernels::band_rows(shape), shape.block_stride() * cell_bytes,
-                      backend_.blocks(max_batch_) * shape.block_stride() * cell_bytes});
+                      backend_.blocks(max_batch) * shape.block_stride() * cell_bytes});
+  return values;
+}
 
+std::vector<ScheduledNode> BlockExecutor::scheduled_nodes(
+    const std::vector<ScheduledValue>& values) const {
+  // A larger block does not stay in cache from node to node.
+  constexpr int64_t kMostBytes = int64_t{8} << 20;
   std::vector<ScheduledNode> scheduled;
   for (const auto& node : nodes_) {
     ScheduledNode& to = scheduled.emplace_back();
@@ -34,192 +54,181 @@ void Graph::plan_schedule() {
     if (passes == nullptr) continue;
     to.on_blocks = values[static_cast<size_t>(to.output)].block_bytes <= kMostBytes;
     if (!to.on_blocks) continue;
-    to.sums = passes->sums();
-    to.can_recompute = passes->can_recompute();
-    to.weight_grad = passes->has_weight_grad();
-    to.window = passes->window();
+    const BlockTraits traits = passes->block_traits();
+    to.sums = traits.sums;
+    to.can_recompute = traits.can_recompute;
+    to.weight_grad = traits.weight_grad;
+    to.window = traits.window;
   }
-  schedule_ = schedule_blocks(scheduled, values);
-  summed_.resize(nodes_.size());
-  materialised_.assign(values_.size(), true);
-  scratch_data_.resize(values_.size());
-  scratch_gradients_.resize(values_.size());
-  streamed_.resize(values_.size());
-  replay_.scratch_data_ = scratch_data_;
-  replay_.scratch_gradients_ = scratch_gradients_;
-  replay_.streamed_ = streamed_;
+  return scheduled;
+}
+
+BlockPasses& BlockExecutor::passes(const Step& step) const {
+  return *nodes_[static_cast<size_t>(step.node)]->block_passes();
+}
+
+template <class Body>
+void BlockExecutor::for_each_scratch_value(const Body& body) {
+  int group_number = 0;
+  for (auto* groups : {&schedule_.forward, &schedule_.backward})
+    for (StepGroup& group : *groups) {
+      for (ScratchValue& entry : group.scratch)
+        body(entry, group_number);
+      ++group_number;
+    }
 }
 
 /// Plans the scratch memory of all groups. Groups run one after the other, so their scratch can
 /// share memory, and this memory then stays in cache.
-void Graph::plan_scratch(int threads) {
-  const auto for_each_scratch_value = [&](const auto& body) {
-    int group_number = 0;
-    for (auto* groups : {&schedule_.forward, &schedule_.backward})
-      for (StepGroup& group : *groups) {
-        for (ScratchValue& entry : group.scratch)
-          body(entry, values_[entry.value].shape, group_number);
-        ++group_number;
-      }
-  };
+void BlockExecutor::plan_scratch(int threads) {
   MemoryPlanner planner;
-  for_each_scratch_value([&](const ScratchValue&, const ActivationShape& shape, int group_number) {
-    planner.request(shape, Lifetime::at(group_number));
+  for_each_scratch_value([&](const ScratchValue& entry, int group_number) {
+    planner.request(shapes_[static_cast<size_t>(entry.value)], Lifetime::at(group_number));
   });
   const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
   const auto offsets = planner.place(threads, cell_bytes);
   auto offset = offsets.begin();
-  for_each_scratch_value(
-      [&](ScratchValue& entry, const ActivationShape& shape, int /*group_number*/) {
-        entry.offset = *offset++ + static_cast<size_t>(shape.guard_cells()) * cell_bytes;
-      });
+  for_each_scratch_value([&](ScratchValue& entry, int /*group_number*/) {
+    const auto guard = shapes_[static_cast<size_t>(entry.value)].guard_cells();
+    entry.offset = *offset++ + static_cast<size_t>(guard) * cell_bytes;
+  });
   scratch_memory_ = Buffer(planner.total_bytes(), "activations in cache", backend_.memory);
   scratch_threads_ = threads;
-  rows_done_.resize(static_cast<size_t>(threads));
-  for (auto& rows : rows_done_)
-    for (const auto* groups : {&schedule_.forward, &schedule_.backward})
-      for (const StepGroup& group : *groups)
-        rows.resize(std::max(rows.size(), group.steps.size()));
+
+  size_t most_steps = 0;
+  for (const Direction direction : {Direction::forward, Direction::backward})
+    for (const StepGroup& group : groups(direction))
+      most_steps = std::max(most_steps, group.steps.size());
+  rows_done_.assign(static_cast<size_t>(threads), std::vector<int64_t>(most_steps));
 }
 
-/// Returns true if the current pass runs on blocks. Profiling needs times per node, so it runs node
-/// by node. Threads take whole blocks, so with few blocks too many threads would be idle.
-bool Graph::runs_on_blocks() const {
-  if (replay_.mode != Mode::train || profiling_ || patterns_) return false;
+bool BlockExecutor::fills_threads(int64_t images) const {
   const int64_t threads = thread_count();
-  const int64_t blocks = backend_.blocks(replay_.images_);
-  const int64_t rounds = ceil_div(blocks, threads);
+  const int64_t blocks = backend_.blocks(images);
+  const int64_t rounds = kernels::ceil_div(blocks, threads);
   return 5 * blocks >= 4 * rounds * threads;
 }
 
 template <class Body>
-void Graph::for_each_block(const Body& body) const {
+void BlockExecutor::for_each_block(const Replay& batch, const Body& body) const {
   const int64_t lanes = backend_.lanes;
-  parallel_for(backend_.blocks(replay_.images_), [&](int64_t begin, int64_t end, int thread) {
-    Replay block = replay_;
-    block.workspace_ = nullptr;  // there is only one workspace, so blocks cannot use it
-    block.thread_ = thread;
+  parallel_for(backend_.blocks(batch.images()), [&](int64_t begin, int64_t end, int thread) {
+    Replay block = batch;
+    block.memory.workspace = nullptr;  // there is only one workspace, so blocks cannot use it
+    block.position = {.scratch = &scratch_, .thread = thread};
     for (int64_t b = begin; b < end; ++b) {
-      block.block_ = b;
-      block.launch.batch = std::min(lanes, replay_.images_ - b * lanes);
+      block.position.block = b;
+      block.launch.batch = std::min(lanes, batch.images() - b * lanes);
       body(block);
     }
   });
 }
 
-void Graph::run_groups(Direction direction) {
+void BlockExecutor::begin(Direction direction) {
   summed_.assign(nodes_.size(), false);
-  for (const StepGroup& group :
-       direction == Direction::forward ? schedule_.forward : schedule_.backward) {
-    check_stop();
-    if (group.steps.size() > 1 && ready(group)) {
-      run_on_blocks(direction, group);
-      continue;
-    }
-    for (const Step& step : group.steps)
-      if (step.work == Work::run) run_node(direction, step.node);
-  }
+  if (direction == Direction::forward) materialised_.assign(shapes_.size(), true);
 }
 
-bool Graph::ready(const StepGroup& group) {
+bool BlockExecutor::ready(const StepGroup& group) const {
   return std::ranges::all_of(group.steps, [&](const Step& step) {
-    BlockPasses* passes = nodes_[step.node]->block_passes();
-    return passes != nullptr && passes->ready(replay_);
+    const BlockPasses* passes = nodes_[static_cast<size_t>(step.node)]->block_passes();
+    return passes != nullptr && passes->ready();
   });
 }
 
-void Graph::run_on_blocks(Direction direction, const StepGroup& group) {
+bool BlockExecutor::run(Direction direction, const StepGroup& group, const Replay& batch) {
+  if (group.steps.size() == 1 || !ready(group)) return false;
   if (thread_count() > scratch_threads_) plan_scratch(thread_count());
-  sum_missing(direction, group);
+  sum_missing(direction, group, batch);
   for (const Step& step : group.steps)
-    if (step.work == Work::run) nodes_[step.node]->block_passes()->begin(direction, replay_);
-  run_rows(direction, group);
+    if (step.work == Work::run) passes(step).begin(direction, batch);
+  run_rows(direction, group, batch);
   for (const Step& step : group.steps) {
-    if (step.work == Work::sum) summed_[step.node] = true;
-    if (step.work == Work::run) nodes_[step.node]->block_passes()->end(direction, replay_);
+    if (step.work == Work::sum) summed_[static_cast<size_t>(step.node)] = true;
+    if (step.work == Work::run) passes(step).end(direction, batch);
   }
-  if (direction == Direction::backward)
-    for (const Step& step : group.steps)
-      if (step.work == Work::run) report_gradients(step.node);
   if (direction == Direction::forward)
     for (const ScratchValue& entry : group.scratch)
-      if (!entry.copied) materialised_[entry.value] = false;
-  ++groups_on_blocks_;
+      if (!entry.copied) materialised_[static_cast<size_t>(entry.value)] = false;
+  ++groups_run_;
+  return true;
 }
 
-void Graph::run_rows(Direction direction, const StepGroup& group) {
+void BlockExecutor::run_rows(Direction direction, const StepGroup& group, const Replay& batch) {
   struct Placed {
-    Graph& graph;
+    BlockExecutor& executor;
     const StepGroup& group;
-    ~Placed() { graph.forget_scratch(group); }
+    ~Placed() { executor.forget_scratch(group); }
   };
   const Placed placed{*this, group};
   place_scratch(direction, group);
-  for_each_block([&](Replay& block) {
-    const std::span<int64_t> done(rows_done_[block.thread()].data(), group.steps.size());
-    run_bands(group.bands, group.rounds, done, [&](size_t s, const RowRange& rows) {
-      run_step(direction, group.steps[s], block, rows);
-    });
+  for_each_block(batch, [&](Replay& block) {
+    std::vector<int64_t>& done = rows_done_[static_cast<size_t>(block.thread())];
+    run_bands(
+        group.bands, group.rounds, std::span(done.data(), group.steps.size()),
+        [&](size_t s, const RowRange& rows) { run_step(direction, group.steps[s], block, rows); });
   });
 }
 
-void Graph::run_step(Direction direction, const Step& step, Replay& block, const RowRange& rows) {
-  block.first_row_ = rows.begin;
-  Node& node = *nodes_[step.node];
-  BlockPasses& passes = *node.block_passes();
+void BlockExecutor::run_step(Direction direction, const Step& step, Replay& block,
+                             const RowRange& rows) const {
+  block.position.first_row = rows.begin;
   switch (step.work) {
     case Work::run:
-      return passes.run(direction, block, rows);
+      return passes(step).run(direction, block, rows);
     case Work::sum:
-      return passes.sum(direction, block, rows);
+      return passes(step).sum(direction, block, rows);
     case Work::weight_grad:
-      return passes.weight_grad(block, rows);
-    case Work::recompute:
-      if (!materialised_[node.output.index]) passes.run(Direction::forward, block, rows);
+      return passes(step).weight_grad(block, rows);
+    case Work::recompute: {
+      const Value output = nodes_[static_cast<size_t>(step.node)]->output;
+      if (!materialised_[static_cast<size_t>(output.index)])
+        passes(step).run(Direction::forward, block, rows);
+    }
   }
 }
 
-void Graph::place_scratch(Direction direction, const StepGroup& group) {
+void BlockExecutor::place_scratch(Direction direction, const StepGroup& group) {
   for (const ScratchValue& entry : group.scratch) {
+    const auto v = static_cast<size_t>(entry.value);
     const bool already_materialised =
-        direction == Direction::backward && !entry.gradient && materialised_[entry.value];
+        direction == Direction::backward && !entry.gradient && materialised_[v];
     if (already_materialised) continue;
-    (entry.gradient ? scratch_gradients_ : scratch_data_)[entry.value] = {
+    (entry.gradient ? scratch_.gradients : scratch_.data)[v] = {
         scratch_memory_.data() + entry.offset, entry.copied, entry.band};
   }
   for (const int value : group.streamed)
-    streamed_[value] = 1;
+    scratch_.streamed[static_cast<size_t>(value)] = 1;
 }
 
-void Graph::forget_scratch(const StepGroup& group) {
+void BlockExecutor::forget_scratch(const StepGroup& group) {
   for (const ScratchValue& entry : group.scratch)
-    (entry.gradient ? scratch_gradients_ : scratch_data_)[entry.value] = {};
+    (entry.gradient ? scratch_.gradients : scratch_.data)[static_cast<size_t>(entry.value)] = {};
   for (const int value : group.streamed)
-    streamed_[value] = 0;
+    scratch_.streamed[static_cast<size_t>(value)] = 0;
 }
 
 /// Computes the sums that no earlier group computed together with the value to be summed, because
 /// that group did not run on blocks.
-void Graph::sum_missing(Direction direction, const StepGroup& group) {
+void BlockExecutor::sum_missing(Direction direction, const StepGroup& group, const Replay& batch) {
   for (const Step& step : group.steps) {
-    BlockPasses& passes = *nodes_[step.node]->block_passes();
-    if (step.work != Work::run || !passes.sums() || summed_[step.node]) continue;
-    const RowRange rows = all_rows(shape(nodes_[step.node]->output));
-    for_each_block([&](const Replay& block) { passes.sum(direction, block, rows); });
-    summed_[step.node] = true;
+    const auto node = static_cast<size_t>(step.node);
+    if (step.work != Work::run || !passes(step).block_traits().sums || summed_[node]) continue;
+    const RowRange rows = all_rows(shapes_[static_cast<size_t>(nodes_[node]->output.index)]);
+    for_each_block(batch, [&](const Replay& block) { passes(step).sum(direction, block, rows); });
+    summed_[node] = true;
   }
 }
 
-/// Recomputes the inputs that the forward pass did not materialise, for a node whose backward step
-/// runs on the whole batch.
-void Graph::recompute_inputs(const Node& node) {
+void BlockExecutor::recompute_inputs(const Node& node, const Replay& batch) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    const Value v = node.inputs[i];
-    if (materialised_[v.index] || !node.backward_reads_input(i)) continue;
-    BlockPasses& passes = *nodes_[values_[v.index].producer]->block_passes();
-    for_each_block(
-        [&](const Replay& block) { passes.run(Direction::forward, block, all_rows(shape(v))); });
-    materialised_[v.index] = true;
+    const auto v = static_cast<size_t>(node.inputs[i].index);
+    if (materialised_[v] || !node.backward_reads_input(i)) continue;
+    BlockPasses& producer = *nodes_[static_cast<size_t>(producer_[v])]->block_passes();
+    for_each_block(batch, [&](const Replay& block) {
+      producer.run(Direction::forward, block, all_rows(shapes_[v]));
+    });
+    materialised_[v] = true;
   }
 }
 

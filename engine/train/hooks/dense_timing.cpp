@@ -15,9 +15,9 @@ constexpr size_t kMostComparisons = 3;
 constexpr double kLargestShare = 0.01;  // share of the time of the steps with this mask
 
 std::unique_ptr<Network> dense_copy(Network& network) {
-  auto copy = network.rebuild(network.graph().backend(), network.max_batch());
-  copy->graph().replay().sparse = SparseKernels::off;
-  return copy;
+  Execution dense = network.execution();
+  dense.layers.sparse = SparseKernels::off;
+  return network.rebuild(network.graph().backend(), network.max_batch(), dense);
 }
 
 }  // namespace

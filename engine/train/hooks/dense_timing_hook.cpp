@@ -22,12 +22,12 @@ void DenseTimingHook::masks_changed(HookContext&) {
 void DenseTimingHook::after_step(HookContext& context) {
   DenseSeconds& dense = run_.state.dense;
   dense.seconds_current_mask += run_.step.seconds;
-  if (!run_.parts.network.graph().skips_masked()) {
+  if (!run_.parts.network.skips_masked()) {
     dense.ratio = 1;
     return;
   }
   ++dense.sparse_steps;
-  const bool wanted = std::isnan(dense.ratio) && run_.settings.train.execution.dense_timing;
+  const bool wanted = std::isnan(dense.ratio) && run_.parts.network.execution().dense_timing;
   if (!wanted || refused_ || run_.step.stopping) return;
   try {
     compare();

@@ -1,0 +1,108 @@
+#pragma once
+// The state that a node sees while it runs: how the pass over the graph runs, and where the
+// activations lie.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "engine/autograd/blocks/block_position.h"
+#include "engine/autograd/node.h"
+#include "kernels/device/backend.h"
+
+namespace sculpt {
+
+/// Settings of the coming passes over a graph. They may be changed between passes.
+struct PassSettings {
+  uint64_t seed = 0;  ///< the seed of dropout's random numbers
+  /// If false, dropout keeps all elements in training mode, too.
+  bool dropout = true;
+  /// The weight of this batch in batch norm's running statistics. It replaces the layer's own
+  /// momentum.
+  std::optional<float> statistics_momentum;
+};
+
+/// The places of activations in memory: views of arrays that the graph owns. The arrays are indexed
+/// by value.
+struct ActivationViews {
+  std::span<void* const> data;
+  std::span<void* const> grad;  ///< null where nothing needs the gradient
+  std::span<kernels::ChannelSums* const> sums;
+  std::span<const int64_t> block_bytes;  ///< bytes between neighbouring blocks of images
+  std::span<const int64_t> row_bytes;    ///< bytes between neighbouring rows
+  std::span<void* const> held;           ///< empty: patterns are not held
+  void* gate_scratch = nullptr;
+  void* workspace = nullptr;
+};
+
+/// A replay covers either the whole batch or one block of its images. The graph and the executor of
+/// blocks fill in the members. Nodes read the settings and call the functions.
+class Replay : public PassSettings {
+ public:
+  Mode mode = Mode::train;
+  kernels::Launch launch;
+  /// The number of the training step, which is the counter of dropout's random numbers. Lies in the
+  /// backend's memory.
+  const uint64_t* step = nullptr;
+  int64_t batch_images = 0;
+  ActivationViews memory;
+  BlockPosition position;
+
+  void* data(Value v) const {
+    const ScratchEntry* entry = position.data_entry(v.index);
+    return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.data, v);
+  }
+  /// Null if nothing needs the gradient of v (for example, if v holds the images).
+  void* grad(Value v) const {
+    const ScratchEntry* entry = position.gradient_entry(v.index);
+    return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.grad, v);
+  }
+  /// The memory to which the node must also write data(v) or grad(v), bypassing the cache. Null if
+  /// no copy is needed.
+  void* data_copy(Value v) const {
+    const ScratchEntry* entry = position.data_entry(v.index);
+    return entry != nullptr && entry->copied ? in_memory(memory.data, v) : nullptr;
+  }
+  void* grad_copy(Value v) const {
+    const ScratchEntry* entry = position.gradient_entry(v.index);
+    return entry != nullptr && entry->copied ? in_memory(memory.grad, v) : nullptr;
+  }
+  /// Returns true if the gradient of v is to be written with stores that bypass the cache.
+  bool streams_grad(Value v) const { return position.streams(v.index); }
+  /// Null on a block, because all threads would share it.
+  void* workspace() const { return memory.workspace; }
+  /// While activation patterns are held (Graph::hold_patterns): the recorded copy of v, which is
+  /// the gate of a node. Null at other times.
+  const void* held(Value v) const {
+    return memory.held.empty() ? nullptr : memory.held[static_cast<size_t>(v.index)];
+  }
+  /// Memory for one activation of any shape, available while patterns are held. Its contents are
+  /// undefined when a node starts.
+  void* gate_scratch() const { return memory.gate_scratch; }
+  /// The buffer in which the producer of v leaves sums of v's channels for its consumers. Null in
+  /// evaluation, if the producer cannot compute sums, or if no consumer uses them.
+  kernels::ChannelSums* sums(Value v) const {
+    return mode == Mode::train ? memory.sums[static_cast<size_t>(v.index)] : nullptr;
+  }
+
+  /// The number of images of the whole batch. launch.batch is the number of images in the block.
+  int64_t images() const { return batch_images; }
+  int64_t block() const { return position.block; }
+  /// Index of the thread that runs the block, in [0, thread_count()).
+  int thread() const { return position.thread; }
+
+ private:
+  void* in_memory(std::span<void* const> whole, Value v) const {
+    const auto index = static_cast<size_t>(v.index);
+    if (whole[index] == nullptr) return nullptr;
+    return static_cast<std::byte*>(whole[index]) + position.block * memory.block_bytes[index];
+  }
+  void* in_scratch(const ScratchEntry& entry, Value v) const {
+    const auto index = static_cast<size_t>(v.index);
+    std::byte* const block = entry.first + position.thread * memory.block_bytes[index];
+    return entry.band ? block - position.first_row * memory.row_bytes[index] : block;
+  }
+};
+
+}  // namespace sculpt
