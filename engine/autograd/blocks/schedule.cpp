@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/autograd/blocks/step_waits.h"
 #include "engine/autograd/blocks/thread_scratch.h"
 
 namespace sculpt {
 
-using schedule::contains;
 using schedule::node_of;
 using schedule::Nodes;
 using schedule::Values;
@@ -89,95 +89,20 @@ Groups backward_groups(const Nodes& nodes) {
   return groups.take();
 }
 
-/// Computes for each step of a group what it waits for.
-class Bands {
- public:
-  Bands(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
-
-  void add_to(StepGroup& group, bool forward) const {
-    int64_t bytes = 0, rounds = 1;
-    for (size_t s = 0; s < group.steps.size(); ++s) {
-      const Step& step = group.steps[s];
-      const ScheduledNode& node = node_of(nodes_, step);
-      if (!node.on_blocks) return;
-      const ScheduledValue& value = values_[static_cast<size_t>(counted_value(step, forward))];
-      BandStep& band = group.bands.emplace_back();
-      band.rows = value.rows;
-      band.multiple = value.band;
-      if (!forward && step.work == Work::run) band.multiple *= node.window.stride;
-      bytes = std::max(bytes, value.block_bytes);
-      rounds = std::max(rounds, kernels::ceil_div(value.rows, value.band));
-      for (size_t before = 0; before < s; ++before)
-        forward ? wait_forward(band, group.steps, before, step)
-                : wait_backward(band, group.steps, before, step);
-    }
-    group.rounds = std::clamp<int64_t>(kernels::ceil_div(bytes, kRoundBytes), 1, rounds);
-  }
-
- private:
-  using Dependency = BandStep::Wait::Dependency;
-
-  // One round goes through this many bytes of the largest activation of a group. The rows that
-  // windows hold back and the other activations of the group then also fit a cache of 1 MiB.
-  static constexpr int64_t kRoundBytes = int64_t{256} << 10;
-
-  /// Returns the value whose rows a step counts.
-  int counted_value(const Step& step, bool forward) const {
-    const ScheduledNode& node = node_of(nodes_, step);
-    const bool of_input = forward ? step.work == Work::sum : step.work == Work::run;
-    return of_input ? node.inputs[0] : node.output;
-  }
-
-  void wait_forward(BandStep& band, const std::vector<Step>& steps, size_t before,
-                    const Step& step) const {
-    const ScheduledNode& node = node_of(nodes_, step);
-    if (steps[before].work != Work::run) return;
-    const int made = node_of(nodes_, steps[before]).output;
-    if (step.work == Work::sum ? node.inputs[0] == made : contains(node.inputs, made))
-      band.waits.push_back({static_cast<int>(before),
-                            step.work == Work::sum ? Dependency::same_row : Dependency::window,
-                            node.window});
-  }
-
-  void wait_backward(BandStep& band, const std::vector<Step>& steps, size_t before,
-                     const Step& step) const {
-    const ScheduledNode& node = node_of(nodes_, step);
-    const ScheduledNode& other = node_of(nodes_, steps[before]);
-    const auto wait = [&](Dependency dependency) {
-      band.waits.push_back({static_cast<int>(before), dependency, node.window});
-    };
-    if (step.work == Work::recompute) return;
-    if (steps[before].work == Work::recompute) {
-      // An output is recomputed for the step that reads the inputs.
-      const bool reader = node.weight_grad ? step.work == Work::weight_grad : true;
-      if (reader && contains(node.backward_reads, other.output))
-        wait(node.weight_grad ? Dependency::window : Dependency::same_row);
-    } else if (steps[before].work == Work::run) {
-      if (contains(other.inputs, node.output))
-        wait(step.work == Work::run ? Dependency::transpose : Dependency::same_row);
-      // The first step to run writes the gradient of a shared input; later steps add to it.
-      const bool both_write =
-          step.work == Work::run && std::ranges::any_of(node.inputs, [&](int value) {
-            return contains(other.inputs, value);
-          });
-      if (both_write) wait(Dependency::same_row);
-    }
-  }
-
-  const Nodes& nodes_;
-  const Values& values_;
-};
+/// Returns true if the group can run on blocks. Only a group of one step cannot.
+bool on_blocks(const StepGroup& group, const Nodes& nodes) {
+  return node_of(nodes, group.steps.front()).on_blocks;
+}
 
 }  // namespace
 
 BlockSchedule schedule_blocks(const Nodes& nodes, const Values& values) {
   BlockSchedule blocks = {forward_groups(nodes), backward_groups(nodes)};
   schedule::find_scratch(blocks, nodes, values);
-  const Bands bands(nodes, values);
   for (StepGroup& group : blocks.forward)
-    bands.add_to(group, true);
+    if (on_blocks(group, nodes)) schedule::find_forward_waits(group, nodes, values);
   for (StepGroup& group : blocks.backward)
-    bands.add_to(group, false);
+    if (on_blocks(group, nodes)) schedule::find_backward_waits(group, nodes, values);
   return blocks;
 }
 

@@ -5,97 +5,121 @@
 namespace sculpt::schedule {
 namespace {
 
-/// Records which groups use each value.
+using Groups = std::vector<StepGroup>;
+
+/// Records which groups of one direction use each value. `note` is called group by group.
 class GroupUsage {
  public:
-  explicit GroupUsage(size_t values) : first_(values, kNone), last_(values, kNone) {}
-  void note(int value, int group) {
-    if (value < 0) return;
+  explicit GroupUsage(size_t values) : count_(values), last_(values) {}
+  void note(int value, size_t group) {
     const auto v = static_cast<size_t>(value);
-    if (first_[v] == kNone) first_[v] = group;
+    if (count_[v] > 0 && last_[v] == group) return;
+    ++count_[v];
     last_[v] = group;
   }
-  /// Returns the only group that uses the value; kNone if no group or several groups use it.
-  int only(int value) const {
-    const auto v = static_cast<size_t>(value);
-    return first_[v] == last_[v] ? first_[v] : kNone;
-  }
-  bool any(int value) const { return first_[static_cast<size_t>(value)] != kNone; }
-
-  static constexpr int kNone = -1;
+  /// Returns the number of groups that use the value.
+  int count(int value) const { return count_[static_cast<size_t>(value)]; }
+  /// Returns the group that uses the value, of which there is exactly one.
+  size_t only(int value) const { return last_[static_cast<size_t>(value)]; }
 
  private:
-  std::vector<int> first_, last_;
+  std::vector<int> count_;
+  std::vector<size_t> last_;
 };
 
+/// Calls body(group's index, step, node) for each step.
+template <class Body>
+void for_each_step(const Groups& groups, const Nodes& nodes, const Body& body) {
+  for (size_t g = 0; g < groups.size(); ++g)
+    for (const Step& step : groups[g].steps)
+      body(g, step, node_of(nodes, step));
+}
+
 /// Finds gradients that only one group writes and reads.
-void find_scratch_gradients(std::vector<StepGroup>& backward, const Nodes& nodes, size_t values) {
-  GroupUsage usage(values);
+void find_scratch_gradients(Groups& backward, const Nodes& nodes, size_t values) {
+  GroupUsage users(values);
   std::vector<bool> read(values);
-  for (size_t g = 0; g < backward.size(); ++g)
-    for (const Step& step : backward[g].steps) {
-      const ScheduledNode& node = node_of(nodes, step);
-      usage.note(node.output, static_cast<int>(g));
-      if (node.output >= 0) read[static_cast<size_t>(node.output)] = true;
-      if (step.work != Work::run) continue;
-      for (const int value : node.inputs)
-        usage.note(value, static_cast<int>(g));
+  for_each_step(backward, nodes, [&](size_t g, const Step& step, const ScheduledNode& node) {
+    if (node.output >= 0) {
+      users.note(node.output, g);
+      read[static_cast<size_t>(node.output)] = true;
     }
-  // A gradient that no node reads is meant for the caller, so it is not put in scratch.
-  for (size_t v = 0; v < values; ++v) {
-    const int group = usage.only(static_cast<int>(v));
-    if (read[v] && group != GroupUsage::kNone &&
-        backward[static_cast<size_t>(group)].steps.size() > 1)
-      backward[static_cast<size_t>(group)].scratch.push_back(
-          {.value = static_cast<int>(v), .gradient = true});
+    if (step.work != Work::run) return;
+    for (const int value : node.inputs)
+      users.note(value, g);
+  });
+  for (int v = 0; v < static_cast<int>(values); ++v) {
+    // A gradient that no node reads is meant for the caller, so it is not put in scratch.
+    if (!read[static_cast<size_t>(v)] || users.count(v) != 1) continue;
+    StepGroup& user = backward[users.only(v)];
+    if (user.steps.size() > 1) user.scratch.push_back({.value = v, .gradient = true});
   }
 }
 
-/// Finds outputs that need not be materialised: only one group of the forward pass uses them, and
-/// at most one group of the backward pass, which can recompute them.
-void find_scratch_outputs(BlockSchedule& schedule, const Nodes& nodes, size_t values) {
-  GroupUsage forward(values), backward(values);
-  std::vector<bool> consumed(values);
-  for (size_t g = 0; g < schedule.forward.size(); ++g)
-    for (const Step& step : schedule.forward[g].steps) {
-      const ScheduledNode& node = node_of(nodes, step);
-      if (step.work == Work::run) forward.note(node.output, static_cast<int>(g));
+/// Finds outputs that need not be materialised, because one group of the forward pass writes and
+/// reads them and the backward pass can recompute them. Such a group has at least two steps, the
+/// one that writes the output and the one that reads it, and runs on blocks. So does the group of
+/// the backward pass in which the same reader runs.
+class ScratchOutputs {
+ public:
+  ScratchOutputs(BlockSchedule& schedule, const Nodes& nodes, size_t values)
+      : schedule_(schedule),
+        nodes_(nodes),
+        may_be_recomputed_(values),
+        forward_users_(values),
+        forward_readers_(values),
+        backward_readers_(values) {
+    for (const ScheduledNode& node : nodes)
+      if (node.can_recompute) may_be_recomputed_[static_cast<size_t>(node.output)] = true;
+    for_each_step(schedule.forward, nodes, [&](size_t g, const Step& s, const ScheduledNode& node) {
+      if (s.work == Work::run && node.output >= 0) forward_users_.note(node.output, g);
       for (const int value : node.inputs) {
-        if (step.work == Work::sum && value != node.inputs[0]) continue;
-        forward.note(value, static_cast<int>(g));
-        consumed[static_cast<size_t>(value)] = true;
+        if (!reads_forward(node, s.work, value)) continue;
+        forward_users_.note(value, g);
+        forward_readers_.note(value, g);
       }
-    }
-  for (size_t g = 0; g < schedule.backward.size(); ++g)
-    for (const Step& step : schedule.backward[g].steps)
-      for (const int value : node_of(nodes, step).backward_reads)
-        backward.note(value, static_cast<int>(g));
-
-  std::vector<bool> may_be_recomputed(values);
-  for (const ScheduledNode& node : nodes)
-    if (node.can_recompute) may_be_recomputed[static_cast<size_t>(node.output)] = true;
-
-  for (size_t n = 0; n < nodes.size(); ++n) {
-    const int value = nodes[n].output;
-    if (std::ranges::any_of(nodes[n].backward_reads,
-                            [&](int v) { return may_be_recomputed[static_cast<size_t>(v)]; }))
-      continue;  // recomputing this output would need an input that may itself be recomputed
-    if (!nodes[n].on_blocks || !nodes[n].can_recompute || !consumed[static_cast<size_t>(value)])
-      continue;
-    const int writer = forward.only(value), reader = backward.only(value);
-    if (writer == GroupUsage::kNone || (reader == GroupUsage::kNone && backward.any(value)))
-      continue;
-    StepGroup& made = schedule.forward[static_cast<size_t>(writer)];
-    if (made.steps.size() < 2) continue;
-    if (reader != GroupUsage::kNone) {
-      StepGroup& read = schedule.backward[static_cast<size_t>(reader)];
-      if (!node_of(nodes, read.steps.front()).on_blocks) continue;
-      read.steps.insert(read.steps.begin(), {static_cast<int>(n), Work::recompute});
-      read.scratch.push_back({.value = value});
-    }
-    made.scratch.push_back({.value = value});
+    });
+    for_each_step(schedule.backward, nodes, [&](size_t g, const Step&, const ScheduledNode& node) {
+      for (const int value : node.backward_reads)
+        backward_readers_.note(value, g);
+    });
   }
-}
+
+  void find() {
+    for (size_t n = 0; n < nodes_.size(); ++n)
+      if (recomputable(nodes_[n]) && stays_in_groups(nodes_[n].output))
+        leave_in_scratch(nodes_[n].output, static_cast<int>(n));
+  }
+
+ private:
+  /// Returns true if the output can be recomputed from values that are certainly materialised.
+  bool recomputable(const ScheduledNode& node) const {
+    return node.can_recompute && std::ranges::none_of(node.backward_reads, [&](int value) {
+             return may_be_recomputed_[static_cast<size_t>(value)];
+           });
+  }
+
+  /// Returns true if one group of the forward pass writes and reads the output, and at most one
+  /// group of the backward pass reads it.
+  bool stays_in_groups(int output) const {
+    return forward_readers_.count(output) == 1 && forward_users_.count(output) == 1 &&
+           backward_readers_.count(output) <= 1;
+  }
+
+  void leave_in_scratch(int output, int node) {
+    schedule_.forward[forward_users_.only(output)].scratch.push_back({.value = output});
+    if (backward_readers_.count(output) == 0) return;
+    StepGroup& reader = schedule_.backward[backward_readers_.only(output)];
+    reader.steps.insert(reader.steps.begin(), {node, Work::recompute});
+    reader.scratch.push_back({.value = output});
+  }
+
+  BlockSchedule& schedule_;
+  const Nodes& nodes_;
+  std::vector<bool> may_be_recomputed_;  ///< per value
+  GroupUsage forward_users_;             ///< groups that write or read an activation
+  GroupUsage forward_readers_, backward_readers_;
+};
 
 // Smaller activations are probably still in the last-level cache when the next group reads them.
 constexpr int64_t kLeastCopied = int64_t{1} << 20;
@@ -185,7 +209,7 @@ class CopyPlanner {
 
 void find_scratch(BlockSchedule& schedule, const Nodes& nodes, const Values& values) {
   find_scratch_gradients(schedule.backward, nodes, values.size());
-  find_scratch_outputs(schedule, nodes, values.size());
+  ScratchOutputs(schedule, nodes, values.size()).find();
   const CopyPlanner copies(nodes, values);
   for (StepGroup& group : schedule.forward)
     if (group.steps.size() > 1) copies.add_to_forward(group);
