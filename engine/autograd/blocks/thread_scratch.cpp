@@ -125,7 +125,8 @@ class ScratchOutputs {
 constexpr int64_t kLeastCopied = int64_t{1} << 20;
 
 /// Decides which values of a group that runs on blocks are copied to memory, bypassing the cache,
-/// and which gradients are streamed.
+/// and which gradients are streamed. Only two kinds of steps can copy: a `sum` step copies the rows
+/// that it reads, and the `run` step of a node with sums copies or streams what it writes.
 class CopyPlanner {
  public:
   CopyPlanner(const Nodes& nodes, const Values& values) : nodes_(nodes), values_(values) {}
@@ -141,10 +142,13 @@ class CopyPlanner {
       const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
         return other.work == Work::sum && reader.inputs[0] == value;
       });
-      if (summed && !read)
+      if (summed && !read) {
+        // The `sum` step stands directly behind this one, reads the same rows and copies them.
         group.scratch.push_back({.value = value, .copied = true, .band = true});
-      else if (read && node.sums)
+      } else if (read && node.sums) {
+        // Later steps of the group read other rows as well, so scratch holds the whole block.
         group.scratch.push_back({.value = value, .copied = true});
+      }
     }
   }
 
@@ -153,16 +157,19 @@ class CopyPlanner {
       if (step.work != Work::run) continue;
       const ScheduledNode& node = node_of(nodes_, step);
       for (const int value : node.inputs) {
-        if (!large(value) || !first_writer(value, step.node) || in_scratch(group, value, true) ||
-            gradient_used(group, value, step.node))
-          continue;
+        if (!large(value) || in_scratch(group, value, true)) continue;
+        // What this step writes must still be there, unchanged, when the group ends.
+        if (!overwrites(step.node, value) || gradient_used(group, value, step.node)) continue;
         const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
           return other.work == Work::sum && reader.output == value;
         });
-        if (summed && writers(value) == 1)
+        if (summed && writers(value) == 1) {
+          // The gradient is complete, and the `sum` step behind this one copies its rows.
           group.scratch.push_back({.value = value, .gradient = true, .copied = true, .band = true});
-        else if (!summed && node.sums && value != node.inputs[0])
+        } else if (!summed && node.sums && value != node.inputs[0]) {
+          // No step of this group needs the gradient of the residual.
           group.streamed.push_back(value);
+        }
       }
     }
   }
@@ -195,7 +202,9 @@ class CopyPlanner {
     return std::ranges::count_if(
         nodes_, [&](const ScheduledNode& node) { return contains(node.inputs, value); });
   }
-  bool first_writer(int value, int node) const {
+  /// Returns true if the node is the first one of the backward pass to write the gradient of the
+  /// value. Such a node overwrites the gradient, and later ones add to it.
+  bool overwrites(int node, int value) const {
     for (size_t n = static_cast<size_t>(node) + 1; n < nodes_.size(); ++n)
       if (contains(nodes_[n].inputs, value)) return false;
     return true;
