@@ -10,6 +10,7 @@
 #include "engine/nn/batch_feed.h"
 #include "engine/nn/network.h"
 #include "engine/optim/optimizer.h"
+#include "kernels/tuning/chooser.h"
 
 namespace sculpt::bench {
 

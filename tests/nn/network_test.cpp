@@ -8,6 +8,7 @@
 #include "engine/core/random.h"
 #include "engine/nn/cost.h"
 #include "kernels/common/parallel.h"
+#include "kernels/tuning/chooser.h"
 #include "models/registry.h"
 
 namespace sculpt {
