@@ -8,7 +8,8 @@ namespace sculpt {
 
 /// `chooser`: see KernelSettings; it is part of the device, which is opened after the config has
 /// been read.
-inline Execution execution_of(const ExecutionOptions& options, kernels::Chooser* chooser = nullptr) {
+inline Execution execution_of(const ExecutionOptions& options,
+                              kernels::Chooser* chooser = nullptr) {
   return {.precision = options.precision,
           .conv = options.conv,
           .layers = {.sparse = options.sparse == "on"      ? SparseKernels::on
