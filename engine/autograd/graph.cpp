@@ -238,7 +238,8 @@ void Graph::follow_masks() {
 
 void Graph::follow_masks(bool may_overwrite) {
   // More threads also require new workspace, because nodes allocate workspace per thread.
-  if (parameters_.pattern() != pattern_ || thread_count() > mask_threads_) choose_kernels(may_overwrite);
+  if (parameters_.pattern() != pattern_ || thread_count() > mask_threads_)
+    choose_kernels(may_overwrite);
   parameters_.store_packed(kept_only_);
   parameters_.update_compute_copy();
 }

@@ -20,8 +20,8 @@ constexpr int32_t kBatch = 19;
 
 class MaskedNetwork : public testing::NoiseNetwork {
  public:
-  MaskedNetwork(const std::string& model, SparseKernels sparse) : NoiseNetwork(model, kBatch) {
-    network_.graph().replay().sparse = sparse;
+  MaskedNetwork(const std::string& model, SparseKernels sparse)
+      : NoiseNetwork(model, kBatch, 0.25, 16, {.sparse = sparse}) {
     mask(0.1, 7);
   }
 

@@ -69,11 +69,11 @@ TEST_CASE(
   const Plan plan = {PruneStep{"random", "uniform", 0.4}, Cycle{4}};
   TrainOptions options = TinyRun::tiny_options();
   options.checkpoint_every = 2;
+  options.execution.sparse = "on";
   const auto session = [&](const std::filesystem::path& folder, int64_t stop_after, bool goes_on) {
     GrowsByGradient grower;
     Examiner examiner;
     TinyRun run = run_with(folder, plan, {&grower, &examiner}, options);
-    run.network().graph().replay().sparse = SparseKernels::on;
     if (stop_after > 0) run.stop_after_step(stop_after);
     const RunOutcome outcome = goes_on ? resume(run) : start(run);
     CHECK(outcome == (stop_after > 0 ? RunOutcome::interrupted : RunOutcome::finished));

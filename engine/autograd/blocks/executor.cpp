@@ -11,8 +11,7 @@ using kernels::ActivationShape;
 using kernels::RowRange;
 
 BlockExecutor::BlockExecutor(const kernels::Backend& backend, const Nodes& nodes,
-                             std::vector<ActivationShape> shapes,
-                             int64_t max_batch)
+                             std::vector<ActivationShape> shapes, int64_t max_batch)
     : backend_(backend),
       nodes_(nodes),
       shapes_(std::move(shapes)),

@@ -17,7 +17,8 @@ class BlockExecutor {
  public:
   using Nodes = std::vector<std::unique_ptr<Node>>;
 
-  /// The nodes have been prepared; the executor refers to them as long as it lives. `shapes`: the shape of each value, with its final halo.
+  /// The nodes have been prepared; the executor refers to them as long as it lives. `shapes`: the
+  /// shape of each value, with its final halo.
   BlockExecutor(const kernels::Backend& backend, const Nodes& nodes,
                 std::vector<kernels::ActivationShape> shapes, int64_t max_batch);
 

@@ -28,7 +28,6 @@
 // again, and the best accuracy at the density is forgotten if the number of kept weights is another
 // one. The records show the density at the end of each epoch.
 //
-<<<<<<< HEAD
 // Weights and gradients. A hook that looks at whole arrays calls ParameterArena::store_dense()
 // first. A hook that needs the gradients of masked weights calls
 // ParameterArena::full_gradients().request() in before_step, and reads them in after_step.
@@ -36,13 +35,6 @@
 // Limits. A forward pass in a hook changes the network's loss sums, and the hook must restore them
 // (Network::loss_sums, set_loss_sums). Rewind checkpoints and final checkpoints hold no values of
 // hooks.
-=======
-// Limits. Only dense kernels compute gradients of masked weights. A hook that needs these gradients
-// runs with execution.sparse = "off", or computes them on a copy of the network whose execution has
-// sparse kernels off (Network::rebuild). A forward pass in a hook changes the network's loss sums,
-// and the hook must restore them (Network::loss_sums, set_loss_sums). Rewind checkpoints and final
-// checkpoints hold no values of hooks.
->>>>>>> f33cb49 (Hooks: how to get dense gradients, in the words of the execution)
 
 #include <string>
 
