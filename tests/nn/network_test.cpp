@@ -157,8 +157,8 @@ TEST_CASE("network: rebuilding keeps the execution, or takes another one") {
       .dense_timing = false};
   Network network(small_spec(), kernels::cpu_backend(), 4, execution);
   network.initialise(1);
-  std::ranges::fill(network.parameters().masks().subspan(0, 9), uint8_t{0});
-  network.parameters().apply_masks();
+  network.parameters().edit_masks(
+      [](std::span<uint8_t> mask) { std::ranges::fill(mask.first(9), uint8_t{0}); });
 
   const auto twin = network.rebuild(kernels::cpu_backend(), 3);
   CHECK(twin->execution().precision == "fp32");
