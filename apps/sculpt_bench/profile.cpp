@@ -127,7 +127,7 @@ void print_profile(TrainingStep& step, int steps) {
   by_op["load images"].forward = step.load_seconds / steps;
   Row& update = by_op["masked SGD"];
   update.backward = step.update_seconds / steps;
-  const StoredArray::SharedLayout& stored = step.network().parameters().layout();
+  const SharedLayout& stored = step.network().parameters().layout();
   update.cost.bytes = static_cast<double>(stored->count()) * (5 * 4 + 1);
 
   fmt::print("Step: {:.2f} ms, {:.1f} images/s, {} threads, {}. ", step_seconds * 1e3,
