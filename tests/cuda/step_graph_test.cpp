@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include "engine/core/error.h"
+#include "engine/core/files.h"
+#include "engine/run/run_folder.h"
 #include "tests/support/tested_backends.h"
 #include "tests/support/tiny_run.h"
 

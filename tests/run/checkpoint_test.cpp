@@ -6,6 +6,7 @@
 #include <cstring>
 #include <doctest/doctest.h>
 
+#include "engine/core/random.h"
 #include "engine/run/run_state.h"
 #include "tests/support/comparison.h"
 #include "tests/support/tested_backends.h"

@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "engine/core/files.h"
 #include "engine/run/earlier_run.h"
+#include "engine/run/run_folder.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 

@@ -10,6 +10,7 @@
 #include "engine/run/initial_network.h"
 #include "engine/run/kernel_choices.h"
 #include "engine/run/record_file.h"
+#include "engine/run/run_folder.h"
 #include "engine/run/run_store.h"
 #include "tests/support/tiny_run.h"
 

@@ -2,6 +2,7 @@
 
 #include "engine/run/initial_network.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -10,7 +11,10 @@
 #include <map>
 #include <optional>
 
+#include "engine/core/files.h"
+#include "engine/core/random.h"
 #include "engine/run/checkpoint.h"
+#include "engine/run/run_folder.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;

@@ -4,6 +4,7 @@
 
 #include "engine/config/config.h"
 #include "engine/core/files.h"
+#include "engine/run/run_folder.h"
 #include "engine/run/stored_config.h"
 #include "tests/support/tiny_run.h"
 

@@ -3,9 +3,12 @@
 
 #include "engine/sparse/after_prune.h"
 
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
 
+#include "engine/core/files.h"
+#include "engine/run/run_folder.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 

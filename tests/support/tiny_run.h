@@ -3,11 +3,9 @@
 
 #include <functional>
 #include <memory>
-#include <utility>
+#include <string>
 #include <vector>
 
-#include "engine/core/random.h"
-#include "engine/train/execution_of_options.h"
 #include "engine/train/trainer.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tested_backends.h"
@@ -17,38 +15,15 @@ namespace sculpt::testing {
 /// Random images whose mean brightness tells the class; order and pixels depend on (epoch, index).
 class TinySource : public BatchSource {
  public:
-  TinySource(int64_t size, int64_t batch, uint64_t seed, bool drop_last = false)
-      : size_(size), batch_(batch), drop_last_(drop_last), seed_(seed) {
-    normalization_.mean = {0.4f, 0.5f};
-    normalization_.std = {0.2f, 0.3f};
-  }
+  TinySource(int64_t size, int64_t batch, uint64_t seed, bool drop_last = false);
   ImageShape image_shape() const override { return {2, 5, 6}; }
   int64_t classes() const override { return 3; }
   const Normalization& normalization() const override { return normalization_; }
   int64_t size() const override { return size_; }
   int64_t batch_size() const override { return batch_; }
   bool drops_last() const override { return drop_last_; }
-  void start_epoch(int64_t epoch, int64_t first_step) override {
-    epoch_ = epoch;
-    step_ = first_step;
-  }
-  Batch next() override {
-    const int64_t begin = step_++ * batch_;
-    const int64_t count = std::min(batch_, images_per_epoch() - begin);
-    if (count <= 0) return {};
-    const RandomStream random(seed_, Purpose::test, static_cast<uint64_t>(epoch_));
-    const int64_t pixels = image_shape().count();
-    images_.resize(static_cast<size_t>(count * pixels));
-    labels_.resize(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t image = (begin + i + epoch_) % size_;
-      labels_[static_cast<size_t>(i)] = static_cast<int32_t>(image % 3);
-      for (int64_t p = 0; p < pixels; ++p)
-        images_[static_cast<size_t>(i * pixels + p)] = static_cast<uint8_t>(
-            random.below(static_cast<uint64_t>(image * pixels + p), 100) + 60 * (image % 3));
-    }
-    return {images_.data(), labels_.data(), count};
-  }
+  void start_epoch(int64_t epoch, int64_t first_step) override;
+  Batch next() override;
 
  private:
   int64_t size_, batch_;
@@ -60,18 +35,7 @@ class TinySource : public BatchSource {
   std::vector<int32_t> labels_;
 };
 
-inline NetworkSpec tiny_spec() {
-  NetworkSpec spec;
-  spec.image = {2, 5, 6};
-  spec.classes = 3;
-  spec.model = [](Builder& b, Value x) {
-    x = b.batch_norm("bn1", b.conv("conv1", x, 5), {.relu = true});
-    x = b.batch_norm("bn2", b.conv("conv2", x, 7, {.stride = 2}), {.relu = true});
-    x = b.dropout(b.global_average_pool(x), 0.2);
-    return b.linear("fc", x, 3);
-  };
-  return spec;
-}
+NetworkSpec tiny_spec();
 
 /// One process's view of a run: a fresh network and trainer on a folder.
 class TinyRun {
@@ -82,58 +46,10 @@ class TinyRun {
           int64_t images = 22, PruneOptions pruning = tiny_pruning(),
           const std::string& config_hash = kHash,
           std::function<void(ParameterArena&)> load_initial = {},
-          OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {})
-      : backend_(*test::tested_backends().front()),
-        network_(tiny_spec(), backend_, train.batch, execution_of(train.execution)),
-        source_(images, train.batch, 1, train.drop_last),
-        test_(10, train.batch, 2),
-        score_(12, 12, 3),
-        statistics_(images, images, 1),
-        store_(RunFolder(folder), config_hash) {
-    RunFolder(folder).prepare("");
-    RunIdentity identity;
-    identity.method = "custom";
-    identity.seed = 5;
-    identity.batch = train.batch;
-    trainer_ = std::make_unique<Trainer>(
-        RunParts{.network = network_,
-                 .backend = backend_,
-                 .train = source_,
-                 .test = test_,
-                 .score_batch =
-                     [this](int64_t index) {
-                       score_.start_epoch(index, 0);
-                       return score_.next();
-                     },
-                 .store = store_,
-                 .observer = observer_,
-                 .stop = [this] { return stop_now(); },
-                 .statistics_images = [this](int64_t first,
-                                             int64_t count) { return statistics(first, count); },
-                 .load_initial = std::move(load_initial),
-                 .make_optimizer = std::move(optimizer),
-                 .hooks = std::move(hooks)},
-        RunSettings{.plan = std::move(plan),
-                    .train = train,
-                    .prune = std::move(pruning),
-                    .identity = identity,
-                    .profiled_steps = {}});
-  }
+          OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {});
 
-  static TrainOptions tiny_options() {
-    TrainOptions train;
-    train.epochs = 2;
-    train.batch = 8;  // 22 images: two whole batches and a short one
-    train.optim.lr = 0.1;
-    train.optim.schedule = "triangular";
-    return train;
-  }
-
-  static PruneOptions tiny_pruning() {
-    PruneOptions options;
-    options.synflow_iterations = 6;
-    return options;
-  }
+  static TrainOptions tiny_options();
+  static PruneOptions tiny_pruning();
 
   // The trainer asks whether to stop before each step of the plan, after each training step, and
   // for each batch of an evaluation. These functions choose the moment at which the answer is yes.
@@ -142,30 +58,19 @@ class TinyRun {
   void stop_at_question(int64_t n) { stop_at_question_ = n; }
   /// Chooses the moment after the training step with this number, counted from 1 since the start of
   /// the run.
-  void stop_after_step(int64_t number) {
-    stop_when_ = [number](const RunState& state) { return state.steps >= number; };
-  }
+  void stop_after_step(int64_t number);
   /// Chooses the moment before the step of the plan with this number, counted from 0.
-  void stop_before_plan_step(int64_t number) {
-    stop_when_ = [number](const RunState& state) { return state.plan_step >= number; };
-  }
+  void stop_before_plan_step(int64_t number);
 
   Trainer& trainer() { return *trainer_; }
   Network& network() { return network_; }
   TinySource& source() { return source_; }
   RunStore& store() { return store_; }
 
-  Batch statistics(int64_t first, int64_t count) {
-    statistics_.start_epoch(0, 0);
-    const Batch all = statistics_.next();
-    return {all.images + first * statistics_.image_shape().count(), all.labels + first, count};
-  }
+  Batch statistics(int64_t first, int64_t count);
 
  private:
-  bool stop_now() {
-    if (stop_when_ && stop_when_(trainer_->state())) return true;
-    return stop_at_question_ >= 0 && questions_++ >= stop_at_question_;
-  }
+  bool stop_now();
 
   const kernels::Backend& backend_;
   Network network_;

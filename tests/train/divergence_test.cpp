@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <limits>
 
+#include "engine/run/run_folder.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/core/phase.h"
+#include "engine/run/run_folder.h"
 #include "engine/sparse/prune.h"
 #include "tests/support/hooked_run.h"
 #include "tests/support/looks.h"

@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 #include <thread>
 
+#include "engine/core/files.h"
+#include "engine/run/run_folder.h"
 #include "engine/sparse/criteria.h"
 #include "tests/support/looks.h"
 #include "tests/support/run_results.h"

@@ -1,5 +1,6 @@
 // Whole runs of a tiny network: the steps of a plan, records, interruptions and resumes.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
@@ -7,6 +8,7 @@
 #include "engine/core/buffer.h"
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/run/run_folder.h"
 #include "engine/sparse/criteria.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tiny_run.h"
