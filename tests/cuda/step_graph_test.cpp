@@ -19,7 +19,7 @@ const Plan kPlan = {Cycle{2},    PruneStep{"magnitude", "global", 0.5}, RewindSt
 
 TrainOptions options_with(bool step_graph, double clip_norm) {
   TrainOptions options = TinyRun::tiny_options();
-  options.step_graph = step_graph;
+  options.execution.step_graph = step_graph;
   options.optim.clip_norm = clip_norm;
   options.checkpoint_steps = 2;
   return options;
@@ -29,7 +29,7 @@ std::vector<std::byte> finished(const std::filesystem::path& folder, const Train
   TinyRun run(folder, kPlan, options);
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
-  CHECK((run.trainer().replayed_steps() > 0) == options.step_graph);
+  CHECK((run.trainer().replayed_steps() > 0) == options.execution.step_graph);
   return read_file(RunFolder(folder).final_checkpoint());
 }
 

@@ -42,7 +42,7 @@ struct Finished {
 Finished finish(bool measure, SparseKernels sparse) {
   TemporaryFolder folder;
   TrainOptions options = TinyRun::tiny_options();
-  options.dense_timing = measure;
+  options.execution.dense_timing = measure;
   TinyRun run(folder.path(), kPlan, options);
   run.network().graph().replay().sparse = sparse;
   run.trainer().start();
