@@ -87,7 +87,7 @@ class Kernels(ProgramTest):
         changes = {
             "build": ("0123", "another build of the program"),
             "c_library": ("glibc 1.0", "the C library glibc 1.0"),
-            "backend": ("cpu-vax", "on cpu-vax"),
+            "backend": ("cpu-vax", "on the backend cpu-vax"),
             "threads": (99, "with 99 threads"),
             "caches": ({"l2": 64 << 20 if recorded["caches"]["l2"] < 1 << 20 else 1},
                        "an L2 cache of"),

@@ -218,7 +218,7 @@ TEST_CASE("run folder: configs are compared key by key") {
   });
   CHECK(contains(message, folder.path().string()));
   CHECK(contains(message, "method: \"imp\" in the folder, \"wr\" now"));
-  CHECK(contains(message, "optim.lr: 0.1 in the folder, 0.2 now"));
+  CHECK(contains(message, "train.lr: 0.1 in the folder, 0.2 now"));
   CHECK(contains(message, "train.batch: 8 in the folder, unknown now"));
   CHECK(contains(message, "train.new: not set in the folder, 1 now"));
   CHECK_FALSE(contains(message, "data.root"));
