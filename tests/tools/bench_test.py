@@ -1,4 +1,4 @@
-"""The driver of tools/bench_pytorch.py, with workers that only count."""
+"""The drivers of tools/bench_pytorch.py and tools/bench_builds.py, with workers that only count."""
 import json
 import tempfile
 import unittest
@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import common  # noqa: F401  (finds tools/)
+import bench_builds
 import bench_pytorch
 
 # This worker answers the protocol with a fixed speed. Argument 1 is the number of seconds per step.
@@ -42,6 +43,23 @@ class Driver(unittest.TestCase):
         self.assertIn("| resnet20 | 4 | 2 | 8 (8-8) | 5 (5-5) | contiguous | **1.50** (1.50-1.50)",
                       bench_pytorch.markdown(report))
         json.dumps(report)
+
+    def test_two_builds(self):
+        with tempfile.TemporaryDirectory() as folder:
+            before = self.worker(folder, "before", 0.5)
+            after = self.worker(folder, "after", 0.4)
+            out = Path(folder) / "new" / "builds"
+            status = bench_builds.main([str(before), str(after), "--models", "resnet20:4", "--out",
+                                        str(out), "--sparsities", "0,0.9", "--rounds", "3"])
+            report = json.loads(out.with_suffix(".json").read_text())
+            table = out.with_suffix(".md").read_text()
+        self.assertEqual(status, 0)
+        self.assertEqual([r["sparsity"] for r in report["results"]], [0, 0.9])
+        for result in report["results"]:
+            self.assertAlmostEqual(result["ratio"], 1.25)
+            self.assertEqual(result["steps_per_block"], 3)
+        self.assertIn("| resnet20 | 4 | 90 % | 500.0 (500.0-500.0) | 400.0 (400.0-400.0) | "
+                      "**1.250** (1.250-1.250) |", table)
 
     def test_dead_worker_is_an_error(self):
         with self.assertRaisesRegex(RuntimeError, "ours ended"):
