@@ -25,7 +25,7 @@ constexpr int64_t kMaxBatch = 4;
 /// A network with every op that has a kink or a gate: ReLU alone, behind batch norm and behind a
 /// sum, max pooling with windows that overlap, and dropout.
 NetworkSpec kinked_spec() {
-  NetworkSpec spec = tiny_spec();
+  NetworkSpec spec = four_layer_spec();
   spec.model = [](Builder& b, Value x) {
     x = b.batch_norm("bn1", b.conv("conv1", x, 6), {.relu = true});
     const Value shortcut = b.conv("shortcut", x, 6, {.kernel = 1});

@@ -77,7 +77,7 @@ TEST_CASE(
     for (const Allocation& allocation : allocations()) {
       CAPTURE(criterion);
       CAPTURE(allocation.name);
-      Network network(tiny_spec(), backend, 4);
+      Network network(four_layer_spec(), backend, 4);
       network.initialise(2);
       fill_with_specials(network.parameters());
       const auto on_cpu = network.rebuild(kernels::cpu_backend(), 4);
@@ -105,7 +105,7 @@ TEST_CASE(
     "prune across backends: what a network computes after a prune is what its pruned weights "
     "compute") {
   const kernels::Backend& backend = *test::tested_backends().front();
-  Network network(tiny_spec(), backend, 6);
+  Network network(four_layer_spec(), backend, 6);
   network.initialise(3);
   RandomBatches batches(network.spec(), 6, 3);
   const ScoreContext context = context_for(network, batches, 3);
@@ -133,7 +133,7 @@ TEST_CASE(
   const kernels::Backend& backend = *test::tested_backends().front();
   for (const float scale : {1.0f, 0x1p44f, 0x1p-44f}) {
     CAPTURE(scale);
-    Network network(tiny_spec(), backend, 4);
+    Network network(four_layer_spec(), backend, 4);
     network.initialise(4);
     scale_signal(network.parameters(), scale);
     const auto in_double = network.rebuild(kernels::reference_backend(), 1);

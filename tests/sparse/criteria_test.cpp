@@ -74,7 +74,7 @@ void mask_some(ParameterArena& arena, uint64_t seed) {
 }  // namespace
 
 TEST_CASE("criteria: snip is abs(w * gradient) by finite differences of the loss") {
-  Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
+  Network network(four_layer_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(11);
   ParameterArena& arena = network.parameters();
   mask_some(arena, 11);
@@ -101,7 +101,7 @@ TEST_CASE("criteria: snip is abs(w * gradient) by finite differences of the loss
 
 TEST_CASE("criteria: grasp is w * gradient of |g|^2 / 2, which is w * H g") {
   const OneThread one_thread;
-  Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
+  Network network(four_layer_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(12);
   ParameterArena& arena = network.parameters();
   mask_some(arena, 12);
@@ -132,7 +132,7 @@ TEST_CASE("criteria: grasp is w * gradient of |g|^2 / 2, which is w * H g") {
 
 TEST_CASE("criteria: grasp in float agrees with grasp in double") {
   // The step of float is a thousand times longer, and many ReLUs change sides within it.
-  NetworkSpec spec = tiny_spec();
+  NetworkSpec spec = four_layer_spec();
   spec.model = [](Builder& b, Value x) {
     x = b.batch_norm("bn1", b.conv("conv1", x, 9), {.relu = true});
     const Value shortcut = b.conv("shortcut", x, 9, {.kernel = 1});
@@ -157,7 +157,7 @@ TEST_CASE("criteria: snip and grasp keep the same weights whatever the dropout")
     CAPTURE(criterion);
     std::vector<std::vector<uint8_t>> masks;
     for (const float rate : {0.0f, 0.9f}) {
-      NetworkSpec spec = tiny_spec();
+      NetworkSpec spec = four_layer_spec();
       spec.model = [rate](Builder& b, Value x) {
         x = b.relu(b.linear("fc1", b.flatten(x), 40));
         x = b.dropout(x, rate);
@@ -175,7 +175,7 @@ TEST_CASE("criteria: snip and grasp keep the same weights whatever the dropout")
 }
 
 TEST_CASE("criteria: snip in float agrees with snip in double") {
-  Network network(tiny_spec(), kernels::reference_backend(), kMaxBatch);
+  Network network(four_layer_spec(), kernels::reference_backend(), kMaxBatch);
   network.initialise(13);
   RandomBatches batches(network.spec(), 6, 13);
   const auto expected = scores_of("snip", context_for(network, batches, 13));
@@ -187,7 +187,7 @@ TEST_CASE("criteria: snip in float agrees with snip in double") {
 }
 
 TEST_CASE("criteria: one synflow score is R - R without the weight") {
-  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
+  Network network(four_layer_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(14);
   // Biases and batch norm that are not 0 and 1, so that their absolute values matter.
   const RandomStream random(14, Purpose::test);
@@ -321,7 +321,7 @@ TEST_CASE("criteria: synflow stays finite in 110 layers, and says where it does 
 }
 
 TEST_CASE("criteria: random scores depend on the seed and the index alone") {
-  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
+  Network network(four_layer_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(17);
   RandomBatches batches(network.spec(), 6, 17);
   const auto a = scores_of("random", context_for(network, batches, 1));
@@ -340,7 +340,7 @@ TEST_CASE("criteria: no criterion leaves a trace in the network") {
        {&kernels::reference_backend(), test::tested_backends().front()})
     for (const Criterion& criterion : criteria()) {
       CAPTURE(criterion.name);
-      Network network(tiny_spec(), *backend, kMaxBatch);
+      Network network(four_layer_spec(), *backend, kMaxBatch);
       network.initialise(19);
       ParameterArena& arena = network.parameters();
       mask_some(arena, 19);
@@ -367,7 +367,7 @@ TEST_CASE("criteria: no criterion leaves a trace in the network") {
 
 TEST_CASE("criteria: a criterion that needs data says so") {
   const OneThread one_thread;
-  Network network(tiny_spec(), *test::tested_backends().front(), kMaxBatch);
+  Network network(four_layer_spec(), *test::tested_backends().front(), kMaxBatch);
   network.initialise(20);
   ScoreContext context{.network = network, .seed = 1, .options = {}};
   context.options.synflow_iterations = 4;

@@ -21,7 +21,7 @@ namespace {
 using Names = std::vector<std::string>;
 
 NetworkSpec spec_with(Names exempt) {
-  NetworkSpec spec = tiny_spec();
+  NetworkSpec spec = four_layer_spec();
   spec.exempt = std::move(exempt);
   return spec;
 }

@@ -269,7 +269,7 @@ TEST_CASE("prune: selection equals sorting, with many ties, globally and per lay
 }
 
 TEST_CASE("prune: magnitude keeps the largest weights of the network; ties go to the lower index") {
-  Network network(tiny_spec(), *test::tested_backends().front(), 4);
+  Network network(four_layer_spec(), *test::tested_backends().front(), 4);
   network.initialise(3);
   ParameterArena& arena = network.parameters();
   // Coarse values: about 40 weights share each magnitude.
@@ -289,7 +289,7 @@ TEST_CASE("prune: magnitude keeps the largest weights of the network; ties go to
 }
 
 TEST_CASE("prune: a NaN score is an error that names layer and element, and changes nothing") {
-  Network network(tiny_spec(), *test::tested_backends().front(), 4);
+  Network network(four_layer_spec(), *test::tested_backends().front(), 4);
   network.initialise(4);
   ParameterArena& arena = network.parameters();
   RandomBatches batches(network.spec(), 6, 4);
@@ -306,7 +306,7 @@ TEST_CASE("prune: a NaN score is an error that names layer and element, and chan
 }
 
 TEST_CASE("prune: steps that cannot be done are refused before anything changes") {
-  Network network(tiny_spec(), *test::tested_backends().front(), 4);
+  Network network(four_layer_spec(), *test::tested_backends().front(), 4);
   network.initialise(5);
   RandomBatches batches(network.spec(), 6, 5);
   const ScoreContext context = context_for(network, batches, 5);
@@ -323,7 +323,7 @@ TEST_CASE("prune: steps that cannot be done are refused before anything changes"
 }
 
 TEST_CASE("prune: a layer without weights is reported by name") {
-  Network network(tiny_spec(), *test::tested_backends().front(), 4);
+  Network network(four_layer_spec(), *test::tested_backends().front(), 4);
   network.initialise(6);
   RandomBatches batches(network.spec(), 6, 6);
   for (const Parameter& p : network.parameters().parameters())

@@ -27,7 +27,7 @@ class OneThread {
 };
 
 /// conv - bn - relu - strided conv - bn(+ shortcut) - relu - pool - linear, odd sizes: 397 weights.
-inline NetworkSpec tiny_spec() {
+inline NetworkSpec four_layer_spec() {
   NetworkSpec spec;
   spec.image = {.channels = 2, .height = 5, .width = 7};
   spec.classes = 3;
