@@ -3,7 +3,6 @@
 
 usage: tools/show_summary.py RUN_FOLDER...
 """
-import json
 import sys
 from pathlib import Path
 
@@ -51,19 +50,14 @@ def main(folders):
         print(__doc__.strip())
         return 0 if folders else 2
     for folder in folders:
-        path = Path(folder) / "summary.json"
         try:
-            summary = json.loads(path.read_text())
-        except FileNotFoundError:
-            print(f"error: {path} is not there: the run has not finished", file=sys.stderr)
+            summary = run_folder.read_summary(folder)
+        except run_folder.ConfigError as error:
+            print(f"error: {error}; `sculpt_run --resume {folder}` says what to do", file=sys.stderr)
             return 1
-        except json.JSONDecodeError as error:
-            print(f"error: {path} is damaged: {error}; `sculpt_run --resume {folder}` says what to "
-                  "do", file=sys.stderr)
-            return 1
-        if not isinstance(summary, dict) or "test_accuracy" not in summary:
-            print(f"error: {path} is damaged: it has no test_accuracy; `sculpt_run --resume "
-                  f"{folder}` says what to do", file=sys.stderr)
+        if summary is None:
+            print(f"error: {Path(folder) / 'summary.json'} is not there: the run has not finished",
+                  file=sys.stderr)
             return 1
         config = Path(folder) / "config.toml"
         try:

@@ -68,6 +68,15 @@ class Summary(unittest.TestCase):
             self.assertNotIn("Traceback", result.stderr)
             self.assertEqual(result.stdout, "")
 
+    def test_newer_format(self):
+        with tempfile.TemporaryDirectory() as folder:
+            summary = {**SUMMARY, "format": "sculpt-summary-99"}
+            (Path(folder) / "summary.json").write_text(json.dumps(summary))
+            result = run(TOOLS / "show_summary.py", folder)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("sculpt-summary-99", result.stderr)
+        self.assertEqual(result.stdout, "")
+
     def test_time_on_dense_kernels(self):
         for dense, expected in ((31.25, "31.2 s, 2.50 x as long"), (None, None)):
             with tempfile.TemporaryDirectory() as folder:
