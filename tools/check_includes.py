@@ -29,6 +29,7 @@ ALLOWED = {
     "kernels/cuda": [*KERNELS, "kernels/tuning"],
     "kernels/cudnn": ["kernels/common", "kernels/device"],
     "engine/core": ["kernels/common", "kernels/device"],
+    "engine/dist": ["engine/core"],
     "engine/config": ["engine/core"],
     "engine/formats": ["engine/core"],
     "engine/parameters": ["engine/core", "kernels/device"],

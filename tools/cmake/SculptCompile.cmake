@@ -26,11 +26,15 @@ function(quick_to_compile)
   endif()
 endfunction()
 
-# sculpt_library(NAME FOLDER folder LINK library...) makes a static library of all sources of a folder and of
-# the folders in it. tools/check_includes.py compares LINK with its table.
+# sculpt_library(NAME FOLDER folder LINK library... [EXCLUDE subfolder]) makes a static library of all sources
+# of a folder and of the folders in it, except those of EXCLUDE. tools/check_includes.py compares LINK with its
+# table.
 function(sculpt_library name)
-  cmake_parse_arguments(ARG "" "FOLDER" "LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "FOLDER;EXCLUDE" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_FOLDER}/*.cpp)
+  if(ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "/${ARG_FOLDER}/${ARG_EXCLUDE}/")
+  endif()
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC sculpt_settings ${ARG_LINK})
 endfunction()

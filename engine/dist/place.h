@@ -1,0 +1,33 @@
+#pragma once
+// Names ranks in messages.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/dist/communicator.h"
+
+namespace sculpt {
+
+/// Returns host and process of the caller, with local rank 0.
+RankPlace this_place();
+
+/// Converts places to text and back, so that ranks can tell each other where they are.
+std::string to_text(const RankPlace& place);
+/// Reads the texts of all ranks, and counts the local ranks.
+std::vector<RankPlace> places_of(const std::vector<std::string>& texts);
+
+/// Returns the number of different hosts.
+int count_hosts(const std::vector<RankPlace>& places);
+
+/// Returns "rank 2 on node1 (process 4711)". The rank alone is named while places are unknown.
+std::string name_of(int rank, const std::vector<RankPlace>& places);
+/// Returns the names of several ranks as a list: "rank 1 on ... and rank 3 on ...". A list of many
+/// ranks ends with the number of those left out.
+std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& places);
+
+/// Prints "error: " and the text to standard error, with one call of the system, so that the lines
+/// of several ranks do not mix. The line of a rank other than 0 names the rank.
+void print_error(int rank, const std::vector<RankPlace>& places, const std::string& text);
+
+}  // namespace sculpt
