@@ -21,6 +21,9 @@
 
 namespace sculpt {
 
+/// Exit code of a run that ends because one of its ranks is lost (EX_PROTOCOL of sysexits.h).
+inline constexpr int kExitRankLost = 76;
+
 /// Where a rank runs. Messages name it.
 struct RankPlace {
   std::string host;

@@ -1,6 +1,17 @@
 # Finds every third-party dependency. Each is a Debian package (README, "Set-up").
 find_package(Threads REQUIRED)
 
+# MPI is optional. Its C interface suffices; newer versions have no other. CMake finds it with a C compiler.
+include(CheckLanguage)
+check_language(C)
+if(CMAKE_C_COMPILER)
+  enable_language(C)
+  find_package(MPI QUIET COMPONENTS C)
+endif()
+if(NOT MPI_C_FOUND)
+  message(STATUS "MPI was not found (packages openmpi-bin and libopenmpi-dev): building for runs with one rank")
+endif()
+
 # On machines without packages, SCULPT_HEADERS names one folder with the headers of all dependencies.
 set(SCULPT_HEADERS "" CACHE PATH "Folder with fmt/, nlohmann/, CLI/, toml++/ and doctest/, used instead of packages")
 if(SCULPT_HEADERS)

@@ -1,0 +1,25 @@
+#pragma once
+// Measures for how long this process has done nothing. A process that waits for a lock for ever
+// looks like this; a process that computes, or waits for a disk, does not.
+
+#include <chrono>
+
+namespace sculpt {
+
+class Activity {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit Activity(Clock::time_point now);
+
+  /// Looks at the processor time of all threads but the calling one, and at threads that wait for a
+  /// disk. Call it about once a second, from one thread. Returns the seconds since the process last
+  /// did something.
+  double idle_seconds(Clock::time_point now);
+
+ private:
+  Clock::time_point sampled_, active_;
+  double used_ = 0;  ///< processor time of the other threads at the last sample, in seconds
+};
+
+}  // namespace sculpt

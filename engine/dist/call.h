@@ -1,0 +1,31 @@
+#pragma once
+// What a rank calls of its communicator. Ranks tell each other, so that a message can say where the
+// others wait.
+
+#include <cstdint>
+#include <string>
+
+namespace sculpt {
+
+enum class CallKind : int32_t {
+  none,
+  sum_float,
+  sum_double,
+  sum_int64,
+  broadcast,
+  gather,
+  barrier,
+  finish
+};
+
+struct Call {
+  CallKind kind = CallKind::none;
+  int64_t elements = 0;  ///< of an array that has the same size on every rank; else 0
+
+  bool operator==(const Call&) const = default;
+};
+
+/// Returns "a sum of 270,000 floats", "a broadcast of 8 bytes", "a barrier".
+std::string describe(const Call& call);
+
+}  // namespace sculpt

@@ -1,0 +1,281 @@
+#include "engine/dist/mpi/worker.h"
+
+#include <algorithm>
+#include <csignal>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "engine/core/error.h"
+#include "engine/dist/activity.h"
+#include "engine/dist/mpi/heartbeats.h"
+#include "engine/dist/mpi/last_resort.h"
+#include "engine/dist/mpi/status.h"
+#include "engine/dist/place.h"
+
+namespace sculpt::mpi {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using Seconds = std::chrono::duration<double>;
+
+// Without operations, the thread looks for heartbeats this often.
+constexpr auto kTick = milliseconds(50);
+// An operation that has just started is tested again and again. Later, the thread sleeps between
+// two tests for a part of the time that the operation has taken already, so that waiting costs
+// little processor time and the sleep little of the operation's time.
+constexpr auto kEager = microseconds(200);
+constexpr int kSleepPart = 32;
+constexpr auto kLongestSleep = milliseconds(1);
+
+// MPI's start is the first time that ranks wait for each other, and takes longer on a large
+// machine.
+constexpr double kStartFactor = 6;
+constexpr auto kEndLimit = std::chrono::seconds(20);
+constexpr auto kAbortLimit = std::chrono::seconds(4);
+constexpr auto kRootFirst = std::chrono::seconds(1);
+
+/// Heartbeats are sent every second, or more often if the limit is short.
+Liveness::Clock::duration heartbeat_interval(const DistOptions& options) {
+  const double limit = options.liveness_seconds;
+  const Seconds interval(limit > 0 ? std::min(1.0, limit / 4) : 1.0);
+  return duration_cast<Liveness::Clock::duration>(interval);
+}
+
+/// Signals are for the threads that handle them. MPI's own threads inherit this from the
+/// communication thread.
+class WithoutSignals {
+ public:
+  WithoutSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    // Faults of the thread itself must still end the program with their usual report.
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+      sigdelset(&all, fault);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+/// What the thread needs to know whether all ranks are alive.
+struct Worker::Watch {
+  Watch(int rank, int size, const DistOptions& options, Clock::time_point now)
+      : heartbeats(rank, size, heartbeat_interval(options), now),
+        liveness(rank, size, options.liveness_seconds, options.collective_seconds, now),
+        activity(now) {}
+
+  Heartbeats heartbeats;
+  Liveness liveness;
+  Activity activity;
+  const pid_t launcher = getppid();
+};
+
+Worker::Worker(const DistOptions& options) : options_(options) {
+  {
+    const WithoutSignals blocked;
+    thread_ = std::thread([this] { run(); });
+  }
+  std::unique_lock lock(mutex_);
+  const auto started = [this] { return stage_ != Stage::starting; };
+  if (options.liveness_seconds == 0)
+    staged_.wait(lock, started);
+  else if (!staged_.wait_for(lock, Seconds(kStartFactor * options.liveness_seconds), started)) {
+    print_error(0, {},
+                fmt::format("MPI has not started on {} (process {}) after {:g} s, because another "
+                            "rank has not come, or MPI hangs; ending this rank",
+                            this_place().host, getpid(), kStartFactor * options.liveness_seconds));
+    _exit(kExitRankLost);
+  }
+  if (stage_ == Stage::failed) {
+    lock.unlock();
+    thread_.join();
+    fail("MPI does not start: {}", problem_);
+  }
+}
+
+Worker::~Worker() {
+  if (thread_.joinable()) abort(1, "this rank has ended before the others");
+}
+
+void Worker::set_places(const std::vector<RankPlace>& places) {
+  const std::lock_guard lock(mutex_);
+  places_ = places;
+}
+
+std::vector<RankPlace> Worker::places() {
+  const std::lock_guard lock(mutex_);
+  return places_;
+}
+
+void Worker::post(std::shared_ptr<Operation> operation) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++calls_;
+    last_call_ = operation->call();
+    queue_.push_back(std::move(operation));
+  }
+  posted_.notify_one();
+}
+
+void Worker::finish() {
+  const auto end = std::make_shared<Operation>(Call{CallKind::finish, 0}, nullptr);
+  post(end);
+  end->wait();
+  std::unique_lock lock(mutex_);
+  if (!staged_.wait_for(lock, kEndLimit, [this] { return stage_ == Stage::finished; })) {
+    print_error(rank_, places_, "MPI does not end although all ranks have; leaving without it");
+    _exit(kExitRankLost);
+  }
+  lock.unlock();
+  thread_.join();
+}
+
+void Worker::abort(int exit_code, const std::string& reason) {
+  if (rank_ != 0) std::this_thread::sleep_for(kRootFirst);
+  print_error(rank_, places(), reason);
+  {
+    const std::lock_guard lock(mutex_);
+    abort_code_ = exit_code;
+  }
+  posted_.notify_one();
+  std::this_thread::sleep_for(kAbortLimit);
+  _exit(exit_code);
+}
+
+void Worker::lose(int exit_code, const std::string& text) {
+  print_error(rank_, places(), text);
+  end_all_ranks(exit_code);
+}
+
+void Worker::enter(Stage stage, std::string problem) {
+  const std::lock_guard lock(mutex_);
+  stage_ = stage;
+  problem_ = std::move(problem);
+  staged_.notify_all();
+}
+
+void Worker::run() {
+  try {
+    start_mpi();
+  } catch (const std::exception& error) {
+    return enter(Stage::failed, error.what());
+  }
+  enter(Stage::working);
+  try {
+    work();
+  } catch (const std::exception& error) {
+    lose(kExitRankLost, fmt::format("the ranks cannot reach each other: {}", error.what()));
+  }
+  enter(Stage::finished);
+}
+
+void Worker::start_mpi() {
+  // The default rounds short sleeps up to 50 microseconds.
+  prctl(PR_SET_TIMERSLACK, 1000);
+  int provided = 0;
+  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  if (provided < MPI_THREAD_FUNNELED)
+    fail("this MPI allows no threads; use one that provides MPI_THREAD_FUNNELED");
+  check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
+  library_.assign(text, static_cast<size_t>(length));
+  watch_ = std::make_unique<Watch>(rank_, size_, options_, Clock::now());
+}
+
+void Worker::work() {
+  while (!finishing_ || !active_.empty()) {
+    take_posted();
+    test_active();
+    const auto now = Clock::now();
+    keep_alive(now);
+    rest(now);
+  }
+  watch_->heartbeats.close();
+  check(MPI_Finalize(), "MPI_Finalize");
+}
+
+void Worker::take_posted() {
+  std::vector<std::shared_ptr<Operation>> taken;
+  std::optional<int> code;
+  {
+    const std::lock_guard lock(mutex_);
+    taken.swap(queue_);
+    code = abort_code_;
+  }
+  if (code) end_all_ranks(*code);
+  for (auto& operation : taken) {
+    if (operation->call().kind == CallKind::finish) finishing_ = true;
+    try {
+      operation->start();
+      active_.push_back(std::move(operation));
+      active_since_ = Clock::now();
+    } catch (const Error& error) {
+      operation->complete(error.what());
+    }
+  }
+}
+
+void Worker::test_active() {
+  const auto complete = [this](const std::shared_ptr<Operation>& operation) {
+    std::string problem;
+    try {
+      if (!operation->test()) return false;
+    } catch (const Error& error) {
+      problem = error.what();
+    }
+    operation->complete(std::move(problem));
+    active_since_ = Clock::now();
+    return true;
+  };
+  std::erase_if(active_, complete);
+}
+
+void Worker::keep_alive(Clock::time_point now) {
+  Watch& watch = *watch_;
+  watch.heartbeats.receive(watch.liveness, now);
+  if (watch.heartbeats.due(now)) {
+    if (getppid() != watch.launcher) {
+      print_error(rank_, places(), "the launcher of the ranks has ended; ending this rank");
+      _exit(kExitRankLost);
+    }
+    Heartbeat beat;
+    beat.idle_seconds = watch.activity.idle_seconds(now);
+    {
+      const std::lock_guard lock(mutex_);
+      beat.calls = calls_;
+      beat.last = last_call_;
+    }
+    watch.heartbeats.send(beat, now);
+    watch.liveness.hear(rank_, beat, now);
+  }
+  if (const auto verdict = watch.liveness.judge(now, places_))
+    lose(verdict->exit_code, verdict->text);
+}
+
+void Worker::rest(Clock::time_point now) {
+  Clock::duration time = kTick;
+  if (!active_.empty()) {
+    const auto waited = now - active_since_;
+    if (waited < kEager) {
+      std::this_thread::yield();
+      return;
+    }
+    time = std::min<Clock::duration>(waited / kSleepPart, kLongestSleep);
+  }
+  std::unique_lock lock(mutex_);
+  posted_.wait_for(lock, time, [this] { return !queue_.empty() || abort_code_; });
+}
+
+}  // namespace sculpt::mpi

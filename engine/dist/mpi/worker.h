@@ -1,0 +1,90 @@
+#pragma once
+// The communication thread of a rank. All calls of MPI, from its start to its end, happen in this
+// thread, which also sends heartbeats and judges those of other ranks. It goes on while the rank
+// computes.
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/dist/communicator.h"
+#include "engine/dist/dist_options.h"
+#include "engine/dist/liveness.h"
+#include "engine/dist/mpi/operation.h"
+
+namespace sculpt::mpi {
+
+/// All functions are called from the one thread that uses the communicator.
+class Worker {
+ public:
+  /// Starts the thread and MPI. Throws Error if MPI does not start; ends the process with
+  /// kExitRankLost if MPI has not started after a few times the limit of liveness.
+  explicit Worker(const DistOptions& options);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  /// Returns what MPI_Get_library_version says.
+  const std::string& library() const { return library_; }
+
+  /// Gives names to the ranks, for messages.
+  void set_places(const std::vector<RankPlace>& places);
+
+  /// Queues an operation. The caller keeps its arrays until the operation is complete.
+  void post(std::shared_ptr<Operation> operation);
+
+  /// Waits until all ranks have called it, and ends MPI and the thread.
+  void finish();
+
+  /// Ends all ranks. See Communicator::abort().
+  [[noreturn]] void abort(int exit_code, const std::string& reason);
+
+ private:
+  using Clock = Liveness::Clock;
+  enum class Stage { starting, working, finished, failed };
+
+  void run();
+  void start_mpi();
+  void work();
+  void take_posted();
+  void test_active();
+  void keep_alive(Clock::time_point now);
+  void rest(Clock::time_point now);
+  void enter(Stage stage, std::string problem = {});
+  [[noreturn]] void lose(int exit_code, const std::string& text);
+  std::vector<RankPlace> places();
+
+  const DistOptions options_;
+  int rank_ = 0, size_ = 1;
+  std::string library_;
+
+  // Shared with the communication thread, and guarded by mutex_.
+  std::mutex mutex_;
+  std::condition_variable posted_;  ///< wakes the communication thread
+  std::condition_variable staged_;  ///< wakes a thread that waits for a stage
+  Stage stage_ = Stage::starting;
+  std::string problem_;
+  std::vector<std::shared_ptr<Operation>> queue_;
+  std::vector<RankPlace> places_;
+  int64_t calls_ = 0;
+  Call last_call_;
+  std::optional<int> abort_code_;
+
+  // Used by the communication thread only.
+  struct Watch;
+  std::unique_ptr<Watch> watch_;
+  std::vector<std::shared_ptr<Operation>> active_;
+  Clock::time_point active_since_;  ///< when an operation last started or became complete
+  bool finishing_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace sculpt::mpi

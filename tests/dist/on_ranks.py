@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Runs a program on ranks of this machine, as on a machine with enough processors.
+
+usage: on_ranks.py COUNT PROGRAM [ARGUMENT]...
+
+The exit code is that of the launcher. It is 77, which CTest reads as skipped, where there is no launcher or
+where the program was built without MPI.
+"""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SKIPPED = 77
+# Ranks that wait yield their processor, because there may be more ranks than processors. Open MPI knows this
+# only if it knows the number of processors. The sanitizers see leaks of MPI itself.
+ENVIRONMENT = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
+
+
+def environment():
+    variables = dict(os.environ, **ENVIRONMENT)
+    variables["ASAN_OPTIONS"] = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "detect_leaks=0"]))
+    return variables
+
+
+def why_skipped(program):
+    """Returns why there can be no ranks here, or None."""
+    if shutil.which("mpirun") is None:
+        return "there is no mpirun (package openmpi-bin)"
+    if not (Path(program).parent / "libsculpt_mpi.so").exists():
+        return "the programs were built without MPI (package libopenmpi-dev)"
+    return None
+
+
+def command(count, program, *words):
+    return ["mpirun", "-n", str(count), "--bind-to", "none", str(program), *map(str, words)]
+
+
+def main():
+    count, program, *words = sys.argv[1:]
+    reason = why_skipped(program)
+    if count != "1" and reason:
+        print(f"skipped: {reason}")
+        return SKIPPED
+    # One rank needs no launcher.
+    line = command(count, program, *words) if count != "1" else [program, *words]
+    return subprocess.run(line, env=environment(), stdin=subprocess.DEVNULL, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
