@@ -34,6 +34,12 @@ Liveness::Liveness(int rank, int size, double liveness_seconds, double collectiv
       last_judged_(now),
       peers_(static_cast<size_t>(size), Peer{{}, now, {}}) {}
 
+Heartbeat Liveness::beat(double idle_seconds, Clock::time_point now) {
+  const Heartbeat beat{order_.count(), order_.digest(), order_.last(), idle_seconds};
+  hear(rank_, beat, now);
+  return beat;
+}
+
 void Liveness::hear(int from, const Heartbeat& beat, Clock::time_point now) {
   Peer& peer = peers_.at(static_cast<size_t>(from));
   if (beat.calls != peer.beat.calls) peer.behind.reset();
@@ -121,17 +127,16 @@ std::optional<Verdict> Liveness::late(Clock::time_point now,
 }
 
 std::optional<Verdict> Liveness::disagreeing(const std::vector<RankPlace>& places) const {
-  const Heartbeat& own = peers_[0].beat;
   for (size_t r = 1; r < peers_.size(); ++r) {
     const Heartbeat& beat = peers_[r].beat;
-    if (beat.calls != own.calls || beat.last == own.last) continue;
+    if (order_.agrees(beat.calls, beat.digest)) continue;
     return Verdict{
         kExitMistake,
         fmt::format(
-            "the ranks have come apart: call {} is {} on {}, and {} on {}; this is a mistake "
-            "of the program",
-            own.calls, describe(own.last), name_of(0, places), describe(beat.last),
-            name_of(static_cast<int>(r), places))};
+            "{} has called the communicator in another order than {}: its call {} is {}, and "
+            "call {} of rank 0 is {}; this is a mistake of the program",
+            name_of(static_cast<int>(r), places), name_of(0, places), beat.calls,
+            describe(beat.last), order_.count(), describe(order_.last()))};
   }
   return std::nullopt;
 }

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/dist/call.h"
+#include "engine/dist/call_order.h"
 #include "engine/dist/communicator.h"
 
 namespace sculpt {
@@ -23,6 +23,7 @@ namespace sculpt {
 /// What a heartbeat says of a rank.
 struct Heartbeat {
   int64_t calls = 0;        ///< the calls of the communicator so far
+  uint64_t digest = 0;      ///< of these calls; see CallOrder
   Call last;                ///< the newest call
   double idle_seconds = 0;  ///< the time since the rank last used a processor or a disk
 };
@@ -41,7 +42,11 @@ class Liveness {
   Liveness(int rank, int size, double liveness_seconds, double collective_seconds,
            Clock::time_point now);
 
-  /// Takes a heartbeat of rank `from`, which may be this rank.
+  /// Takes a call of this rank.
+  void call(const Call& call) { order_.add(call); }
+  /// Returns the heartbeat of this rank, and takes it.
+  Heartbeat beat(double idle_seconds, Clock::time_point now);
+  /// Takes a heartbeat of another rank.
   void hear(int from, const Heartbeat& beat, Clock::time_point now);
 
   /// Returns why the run must end, or nothing if it can go on. Call this several times a second:
@@ -62,6 +67,7 @@ class Liveness {
   std::optional<Verdict> late(Clock::time_point now, const std::vector<RankPlace>& places) const;
   std::optional<Verdict> disagreeing(const std::vector<RankPlace>& places) const;
 
+  CallOrder order_;  ///< of this rank's calls
   const int rank_;
   const double liveness_seconds_, collective_seconds_;
   Clock::time_point last_judged_;

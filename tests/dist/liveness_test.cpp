@@ -22,7 +22,7 @@ const std::vector<RankPlace> kPlaces = {{"a", 10, 0}, {"b", 11, 0}, {"b", 12, 1}
 constexpr double kLimit = 20, kLongLimit = 600;
 
 Heartbeat in_call(int64_t calls, int64_t elements = 1000, double idle = 0) {
-  return {calls, {CallKind::sum_float, elements}, idle};
+  return {calls, 0, {CallKind::sum_float, elements}, idle};
 }
 
 /// Ranks that send heartbeats once a second, and one that judges them ten times a second.
@@ -38,7 +38,7 @@ struct Job {
         for (const int rank : alive) {
           Heartbeat& beat = beats[static_cast<size_t>(rank)];
           if (beat.idle_seconds > 0) beat.idle_seconds += 1;
-          liveness.hear(rank, beat, at(time));
+          liveness.hear(rank, beat, at(time));  // rank 0 has made no calls, so none are compared
         }
       }
       verdict = liveness.judge(at(time), kPlaces);
@@ -183,15 +183,32 @@ TEST_CASE("liveness: a limit of 0 is none") {
   CHECK(!silent.verdict);
 }
 
-TEST_CASE("liveness: ranks that call different things in the same place have come apart") {
-  Job job;
-  job.beats[2].last.elements = 8;
-  job.beats[2].last.kind = CallKind::broadcast;
-  job.run_to(5, {0, 1, 2, 3});
-  REQUIRE(job.verdict);
-  CHECK(job.verdict->exit_code == 1);
-  CHECK(
-      contains(job.verdict->text,
-               "call 1 is a sum of 1,000 floats on rank 0 on a (process 10), and a broadcast of 8 "
-               "bytes on rank 2 on b (process 12)"));
+TEST_CASE("liveness: ranks that have called different things have come apart") {
+  const Call sum{CallKind::sum_float, 1000}, barrier{CallKind::barrier, 0};
+  CallOrder same, swapped;
+  for (const Call& call : {sum, barrier, sum})
+    same.add(call);
+  for (const Call& call : {barrier, sum, sum})
+    swapped.add(call);
+  const auto beat_of = [](const CallOrder& order) {
+    return Heartbeat{order.count(), order.digest(), order.last(), 0};
+  };
+  Liveness liveness(0, 4, kLimit, kLongLimit, at(0));
+  for (const int rank : {1, 2, 3})
+    liveness.hear(rank, beat_of(rank == 2 ? swapped : same), at(0.1));
+  CHECK(!liveness.judge(at(0.1), kPlaces));  // rank 0 has not come so far
+  for (const Call& call : {sum, barrier, sum})
+    liveness.call(call);
+  for (int i = 0; i < 100; ++i)
+    liveness.call(barrier);  // rank 0 may be ahead
+  const auto verdict = liveness.judge(at(0.2), kPlaces);
+  REQUIRE(verdict);
+  CHECK(verdict->exit_code == 1);
+  CHECK(contains(
+      verdict->text,
+      "rank 2 on b (process 12) has called the communicator in another order than rank 0 "
+      "on a (process 10): its call 3 is a sum of 1,000 floats, and call 103 of rank 0 is a "
+      "barrier"));
+  liveness.hear(2, beat_of(same), at(0.3));
+  CHECK(!liveness.judge(at(0.3), kPlaces));
 }

@@ -22,6 +22,8 @@ using Seconds = std::chrono::duration<double>;
 
 // Without operations, the thread looks for heartbeats this often.
 constexpr auto kTick = milliseconds(50);
+// With operations, heartbeats are looked at this often.
+constexpr auto kLook = milliseconds(10);
 // An operation that has just started is tested again and again. Later, the thread sleeps between
 // two tests for a part of the time that the operation has taken already, so that waiting costs
 // little processor time and the sleep little of the operation's time.
@@ -118,8 +120,6 @@ std::vector<RankPlace> Worker::places() {
 void Worker::post(std::shared_ptr<Operation> operation) {
   {
     const std::lock_guard lock(mutex_);
-    ++calls_;
-    last_call_ = operation->call();
     queue_.push_back(std::move(operation));
   }
   posted_.notify_one();
@@ -216,6 +216,7 @@ void Worker::take_posted() {
   }
   if (code) end_all_ranks(*code);
   for (auto& operation : taken) {
+    watch_->liveness.call(operation->call());
     if (operation->call().kind == CallKind::finish) finishing_ = true;
     try {
       operation->start();
@@ -243,6 +244,8 @@ void Worker::test_active() {
 }
 
 void Worker::keep_alive(Clock::time_point now) {
+  if (now - looked_ < kLook) return;
+  looked_ = now;
   Watch& watch = *watch_;
   watch.heartbeats.receive(watch.liveness, now);
   if (watch.heartbeats.due(now)) {
@@ -250,17 +253,9 @@ void Worker::keep_alive(Clock::time_point now) {
       print_error(rank_, places(), "the launcher of the ranks has ended; ending this rank");
       _exit(kExitRankLost);
     }
-    Heartbeat beat;
-    beat.idle_seconds = watch.activity.idle_seconds(now);
-    {
-      const std::lock_guard lock(mutex_);
-      beat.calls = calls_;
-      beat.last = last_call_;
-    }
-    watch.heartbeats.send(beat, now);
-    watch.liveness.hear(rank_, beat, now);
+    watch.heartbeats.send(watch.liveness.beat(watch.activity.idle_seconds(now), now), now);
   }
-  if (const auto verdict = watch.liveness.judge(now, places_))
+  if (const auto verdict = watch.liveness.judge(now, places()))
     lose(verdict->exit_code, verdict->text);
 }
 

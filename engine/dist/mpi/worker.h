@@ -4,7 +4,6 @@
 // computes.
 
 #include <condition_variable>
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -73,8 +72,6 @@ class Worker {
   std::string problem_;
   std::vector<std::shared_ptr<Operation>> queue_;
   std::vector<RankPlace> places_;
-  int64_t calls_ = 0;
-  Call last_call_;
   std::optional<int> abort_code_;
 
   // Used by the communication thread only.
@@ -82,6 +79,7 @@ class Worker {
   std::unique_ptr<Watch> watch_;
   std::vector<std::shared_ptr<Operation>> active_;
   Clock::time_point active_since_;  ///< when an operation last started or became complete
+  Clock::time_point looked_;        ///< when heartbeats were last looked at
   bool finishing_ = false;
 
   std::thread thread_;
