@@ -33,57 +33,23 @@ class BatchNorm final : public Node, private BlockPasses {
 
   void forward(const Replay& r) override {
     const void* held = r.held(output);
-    void* y = held != nullptr ? r.gate_scratch() : r.data(output);
-    const kernels::BatchNormForward args = {
-        .y = y,
-        .x = r.data(inputs[0]),
-        .residual = residual(r),
-        .gamma = arena_->weight(parameters_.gamma),
-        .beta = arena_->weight(parameters_.beta),
-        .saved_mean = saved_mean_.data(),
-        .saved_inv_std = saved_inv_std_.data(),
-        .running_mean = arena_->edit_state(parameters_.running_mean),
-        .running_var = arena_->edit_state(parameters_.running_var),
-        .sums = r.mode == Mode::train ? r.sums(inputs[0]) : nullptr,
-        .shape = shape_,
-        .options = options_of(r),
-        .workspace = r.workspace(),
-        .launch = r.launch,
-    };
+    kernels::BatchNormForward args = forward_arguments(r);
+    request_running_statistics(args);
+    if (held != nullptr) args.y = r.gate_scratch();
     (r.mode == Mode::train ? kernels_->forward_train : kernels_->forward_eval)(args);
     if (held != nullptr)
-      elementwise_->relu_backward(r.data(output), y, held, shape_, kernels::GradWrite::overwrite,
-                                  r.launch);
+      elementwise_->relu_backward(r.data(output), args.y, held, shape_,
+                                  kernels::GradWrite::overwrite, r.launch);
   }
 
   void backward(const Replay& r) override {
-    const void* dy = r.grad(output);
+    kernels::BatchNormBackward args = backward_arguments(r);
+    request_parameter_gradients(args);
     if (const void* held = r.held(output)) {
-      elementwise_->relu_backward(r.gate_scratch(), dy, held, shape_, kernels::GradWrite::overwrite,
-                                  r.launch);
-      dy = r.gate_scratch();
+      elementwise_->relu_backward(r.gate_scratch(), args.dy, held, shape_,
+                                  kernels::GradWrite::overwrite, r.launch);
+      args.dy = r.gate_scratch();
     }
-    const kernels::BatchNormBackward args = {
-        .dx = r.grad(inputs[0]),
-        .dresidual = has_residual() ? r.grad(inputs[1]) : nullptr,
-        .write_dx = grad_write[0],
-        .write_dresidual = write_residual(),
-        .dgamma = arena_->edit_gradient(parameters_.gamma),
-        .dbeta = arena_->edit_gradient(parameters_.beta),
-        .dy = dy,
-        .x = r.data(inputs[0]),
-        .y = relu_output(r),
-        .gamma = arena_->weight(parameters_.gamma),
-        .beta = arena_->weight(parameters_.beta),
-        .saved_mean = saved_mean_.data(),
-        .saved_inv_std = saved_inv_std_.data(),
-        .running_mean = arena_->state(parameters_.running_mean),
-        .running_var = arena_->state(parameters_.running_var),
-        .shape = shape_,
-        .options = options_of(r),
-        .workspace = r.workspace(),
-        .launch = r.launch,
-    };
     (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
   }
   Value gate() const override { return options_.relu ? output : Value{}; }
@@ -97,88 +63,33 @@ class BatchNorm final : public Node, private BlockPasses {
   bool ready() const override { return true; }
 
   void sum(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
-    if (direction == Direction::forward) {
-      const kernels::BatchNormForward args = {
-          .x = block.data(inputs[0]), .shape = shape_, .launch = block.launch};
-      kernels_->on_blocks.sum(args, channel_sums(block), block.block(), rows,
+    if (direction == Direction::forward)
+      kernels_->on_blocks.sum(forward_arguments(block), channel_sums(block), block.block(), rows,
                               block.data_copy(inputs[0]));
-      return;
-    }
-    const kernels::BatchNormBackward args = {
-        .dy = block.grad(output),
-        .x = block.data(inputs[0]),
-        .y = relu_output(block),
-        .gamma = arena_->weight(parameters_.gamma),
-        .beta = arena_->weight(parameters_.beta),
-        .saved_mean = saved_mean_.data(),
-        .saved_inv_std = saved_inv_std_.data(),
-        .shape = shape_,
-        .options = options_,
-        .launch = block.launch,
-    };
-    kernels_->on_blocks.sum_grad(args, channel_sums(block), block.block(), rows,
-                                 block.grad_copy(output));
+    else
+      kernels_->on_blocks.sum_grad(backward_arguments(block), channel_sums(block), block.block(),
+                                   rows, block.grad_copy(output));
   }
 
   void begin(Direction direction, const Replay& batch) override {
     if (direction == Direction::forward) {
-      const kernels::BatchNormForward args = {
-          .saved_mean = saved_mean_.data(),
-          .saved_inv_std = saved_inv_std_.data(),
-          .running_mean = arena_->edit_state(parameters_.running_mean),
-          .running_var = arena_->edit_state(parameters_.running_var),
-          .shape = shape_,
-          .options = options_of(batch),
-          .launch = {.batch = batch.images()},
-      };
+      kernels::BatchNormForward args = forward_arguments(batch);
+      request_running_statistics(args);
       kernels_->on_blocks.finish(args, channel_sums(batch));
-      return;
+    } else {
+      kernels::BatchNormBackward args = backward_arguments(batch);
+      request_parameter_gradients(args);
+      kernels_->on_blocks.finish_grad(args, channel_sums(batch));
     }
-    const kernels::BatchNormBackward args = {
-        .dgamma = arena_->edit_gradient(parameters_.gamma),
-        .dbeta = arena_->edit_gradient(parameters_.beta),
-        .saved_inv_std = saved_inv_std_.data(),
-        .shape = shape_,
-        .launch = {.batch = batch.images()},
-    };
-    kernels_->on_blocks.finish_grad(args, channel_sums(batch));
   }
 
   void run(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
     if (direction == Direction::forward) {
-      const kernels::BatchNormForward args = {
-          .y = block.data(output),
-          .x = block.data(inputs[0]),
-          .residual = residual(block),
-          .gamma = arena_->weight(parameters_.gamma),
-          .beta = arena_->weight(parameters_.beta),
-          .saved_mean = saved_mean_.data(),
-          .saved_inv_std = saved_inv_std_.data(),
-          .shape = shape_,
-          .options = options_,
-          .launch = block.launch,
-      };
-      kernels_->on_blocks.apply(args, rows, block.data_copy(output));
+      kernels_->on_blocks.apply(forward_arguments(block), rows, block.data_copy(output));
       return;
     }
-    const kernels::BatchNormBackward args = {
-        .dx = block.grad(inputs[0]),
-        .dresidual = has_residual() ? block.grad(inputs[1]) : nullptr,
-        .write_dx = grad_write[0],
-        .write_dresidual = write_residual(),
-        .dgamma = arena_->edit_gradient(parameters_.gamma),
-        .dbeta = arena_->edit_gradient(parameters_.beta),
-        .dy = block.grad(output),
-        .x = block.data(inputs[0]),
-        .y = relu_output(block),
-        .gamma = arena_->weight(parameters_.gamma),
-        .beta = arena_->weight(parameters_.beta),
-        .saved_mean = saved_mean_.data(),
-        .saved_inv_std = saved_inv_std_.data(),
-        .shape = shape_,
-        .options = options_,
-        .launch = block.launch,
-    };
+    kernels::BatchNormBackward args = backward_arguments(block);
+    request_parameter_gradients(args);
     kernels_->on_blocks.apply_grad(args, block.images(), rows,
                                    args.dresidual != nullptr && block.streams_grad(inputs[1]));
   }
@@ -194,19 +105,64 @@ class BatchNorm final : public Node, private BlockPasses {
 
  private:
   bool has_residual() const { return inputs.size() > 1; }
-  const void* residual(const Replay& r) const {
-    return has_residual() ? r.data(inputs[1]) : nullptr;
+
+  // Several threads may call these two functions at the same time. They fill in all members but
+  // those that the request functions below add; each kernel ignores the members that it does not
+  // read.
+  kernels::BatchNormForward forward_arguments(const Replay& r) {
+    return {
+        .y = r.data(output),
+        .x = r.data(inputs[0]),
+        .residual = has_residual() ? r.data(inputs[1]) : nullptr,
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .sums = r.sums(inputs[0]),
+        .shape = shape_,
+        .options = options_of(r),
+        .workspace = r.workspace(),
+        .launch = r.launch,
+    };
+  }
+  kernels::BatchNormBackward backward_arguments(const Replay& r) const {
+    return {
+        .dx = r.grad(inputs[0]),
+        .dresidual = has_residual() ? r.grad(inputs[1]) : nullptr,
+        .write_dx = grad_write[0],
+        .write_dresidual = has_residual() ? grad_write[1] : kernels::GradWrite::overwrite,
+        .dy = r.grad(output),
+        .x = r.data(inputs[0]),
+        // x alone does not determine the ReLU's gate if there is a residual.
+        .y = has_residual() ? r.data(output) : nullptr,
+        .gamma = arena_->weight(parameters_.gamma),
+        .beta = arena_->weight(parameters_.beta),
+        .saved_mean = saved_mean_.data(),
+        .saved_inv_std = saved_inv_std_.data(),
+        .running_mean = arena_->state(parameters_.running_mean),
+        .running_var = arena_->state(parameters_.running_var),
+        .shape = shape_,
+        .options = options_of(r),
+        .workspace = r.workspace(),
+        .launch = r.launch,
+    };
   }
 
-  kernels::GradWrite write_residual() const {
-    return has_residual() ? grad_write[1] : kernels::GradWrite::overwrite;
+  // These two functions add pointers for writing to arrays of the arena.
+  void request_running_statistics(kernels::BatchNormForward& args) const {
+    args.running_mean = arena_->edit_state(parameters_.running_mean);
+    args.running_var = arena_->edit_state(parameters_.running_var);
+  }
+  void request_parameter_gradients(kernels::BatchNormBackward& args) const {
+    args.dgamma = arena_->edit_gradient(parameters_.gamma);
+    args.dbeta = arena_->edit_gradient(parameters_.beta);
   }
 
-  /// The number of chunks of a channel's sums.
+  /// Returns the number of chunks of a channel's sums.
   int64_t chunks(int64_t images) const {
     return kernels::ceil_div(images, lanes_) * kernels::bands_of(shape_);
   }
-  /// The sums, which are valid between sum() and begin() of either direction.
+  /// Returns the sums, which are valid between sum() and begin() of either direction.
   kernels::ChannelSums channel_sums(const Replay& r) {
     return {sums_.as<double>(), chunks(r.images())};
   }
@@ -218,12 +174,6 @@ class BatchNorm final : public Node, private BlockPasses {
     options.momentum = r.statistics_momentum.value_or(options_.momentum);
     if (r.held(output) != nullptr) options.relu = false;
     return options;
-  }
-
-  // Returns the output if the backward kernels need it to find the ReLU's gate, which x alone does
-  // not determine if there is a residual.
-  const void* relu_output(const Replay& r) const {
-    return has_residual() ? r.data(output) : nullptr;
   }
 
   BatchNormParameters parameters_;
