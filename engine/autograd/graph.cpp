@@ -4,7 +4,6 @@
 #include <chrono>
 #include <utility>
 
-#include "engine/autograd/memory_plan.h"
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
 #include "kernels/common/parallel.h"
@@ -90,6 +89,7 @@ void Graph::finish() {
   replay_.step = step_.data();
   workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
   replay_.memory.workspace = workspace_.data();
+  choose_grad_writes();
   plan_blocks();
   plan_memory();
   plan_sums();
@@ -97,16 +97,35 @@ void Graph::finish() {
 
 namespace {
 
-/// Returns the time at which each node runs. In the memory plan, all nodes of a group run at the
-/// same time, so the values that a group uses never share memory.
-std::vector<int> times_of(const std::vector<StepGroup>& groups, size_t nodes, int first) {
-  std::vector<int> times(nodes);
-  for (size_t g = 0; g < groups.size(); ++g)
-    for (const Step& step : groups[g].steps)
-      if (step.work == Work::run)
-        times[static_cast<size_t>(step.node)] = first + static_cast<int>(g);
-  return times;
-}
+/// The times at which nodes run in the memory plan. All nodes of a group run at the same time, so
+/// the values that a group uses never share memory.
+class NodeTimes {
+ public:
+  NodeTimes(const BlockExecutor& blocks, size_t nodes)
+      : forward_(number_groups(blocks.groups(Direction::forward), nodes)),
+        backward_(number_groups(blocks.groups(Direction::backward), nodes)) {}
+
+  /// The producer of an input is node -1, which runs with the first group.
+  int forward(int node) const { return node < 0 ? 0 : forward_[static_cast<size_t>(node)]; }
+  /// Node -1 runs backward after the last group, at end().
+  int backward(int node) const { return node < 0 ? end() : backward_[static_cast<size_t>(node)]; }
+  int end() const { return end_; }
+
+ private:
+  /// Numbers the groups on from end_, and returns the number of each node's group.
+  std::vector<int> number_groups(const std::vector<StepGroup>& groups, size_t nodes) {
+    std::vector<int> times(nodes);
+    for (const StepGroup& group : groups) {
+      for (const Step& step : group.steps)
+        if (step.work == Work::run) times[static_cast<size_t>(step.node)] = end_;
+      ++end_;
+    }
+    return times;
+  }
+
+  int end_ = 0;  // declared first, because the other members count it up
+  std::vector<int> forward_, backward_;
+};
 
 }  // namespace
 
@@ -117,54 +136,58 @@ void Graph::plan_blocks() {
   blocks_.emplace(backend_, nodes_, std::move(shapes), max_batch_);
 }
 
-void Graph::plan_memory() {
-  const int count = static_cast<int>(nodes_.size());
-  const std::vector<StepGroup>& forward_groups = blocks_->groups(Direction::forward);
-  const std::vector<StepGroup>& backward_groups = blocks_->groups(Direction::backward);
-  const auto forward_times = times_of(forward_groups, nodes_.size(), 0);
-  const auto forward_end = static_cast<int>(forward_groups.size());
-  const auto backward_times = times_of(backward_groups, nodes_.size(), forward_end);
-  const int end = forward_end + static_cast<int>(backward_groups.size());
-  auto forward_time = [&](int node) { return node < 0 ? 0 : forward_times[node]; };
-  auto backward_time = [&](int node) { return node < 0 ? end : backward_times[node]; };
-
-  // The times at which each value and its gradient are first written and last read.
-  std::vector<Lifetime> data(values_.size()), grad(values_.size());
-  std::vector<bool> has_consumer(values_.size());
-  for (size_t v = 0; v < values_.size(); ++v) {
-    data[v] = Lifetime::at(forward_time(values_[v].producer));
-    // A loaded input stays in memory, because a batch may be replayed.
-    if (values_[v].producer < 0) data[v].extend(end);
-  }
-  // Consumers run backward from the last to the first. The last consumer overwrites the gradient;
-  // the other consumers add to it.
-  for (int n = count - 1; n >= 0; --n) {
+// The backward pass visits the consumers of a value from the last to the first. The last consumer
+// overwrites the gradient; the other consumers add to it.
+void Graph::choose_grad_writes() {
+  std::vector<bool> written(values_.size());
+  for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
     Node& node = *nodes_[n];
     node.grad_write.assign(node.inputs.size(), GradWrite::overwrite);
+    if (!has_backward_[n]) continue;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
-      data[v].extend(forward_time(n));
-      if (!has_backward_[n]) continue;
-      if (node.backward_reads_input(i)) data[v].extend(backward_time(n));
       if (!values_[v].needs_grad) continue;
-      if (has_consumer[v]) {
-        node.grad_write[i] = GradWrite::accumulate;
-      } else {
-        grad[v] = Lifetime::at(backward_time(n));
-        has_consumer[v] = true;
-      }
+      if (written[v]) node.grad_write[i] = GradWrite::accumulate;
+      written[v] = true;
+    }
+  }
+}
+
+/// Finds the times at which each value and its gradient are first written and last read.
+Graph::Lifetimes Graph::find_lifetimes() const {
+  const NodeTimes times(*blocks_, nodes_.size());
+  std::vector<Lifetime> data, grad(values_.size());
+  for (const ValueRecord& value : values_) {
+    data.push_back(Lifetime::at(times.forward(value.producer)));
+    // A loaded input stays in memory, because a batch may be replayed.
+    if (value.producer < 0) data.back().extend(times.end());
+  }
+  for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
+    const Node& node = *nodes_[n];
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const int v = node.inputs[i].index;
+      data[v].extend(times.forward(n));
+      if (!has_backward_[n]) continue;
+      if (node.backward_reads_input(i)) data[v].extend(times.backward(n));
+      if (!values_[v].needs_grad) continue;
+      if (grad[v].empty()) grad[v] = Lifetime::at(times.backward(n));
       // The gradient of an input of the graph stays readable after the last backward step.
-      grad[v].extend(backward_time(values_[v].producer));
+      grad[v].extend(times.backward(values_[v].producer));
     }
     if (node.output.index >= 0 && has_backward_[n] && node.backward_reads_output())
-      data[node.output.index].extend(backward_time(n));
+      data[node.output.index].extend(times.backward(n));
   }
+  return {std::move(data), std::move(grad)};
+}
 
+void Graph::plan_memory() {
+  const Lifetimes lifetimes = find_lifetimes();
   MemoryPlanner planner;
   std::vector<int> data_slot(values_.size(), -1), grad_slot(values_.size(), -1);
   for (size_t v = 0; v < values_.size(); ++v) {
-    data_slot[v] = planner.request(values_[v].shape, data[v]);
-    if (has_consumer[v]) grad_slot[v] = planner.request(values_[v].shape, grad[v]);
+    data_slot[v] = planner.request(values_[v].shape, lifetimes.data[v]);
+    if (!lifetimes.grad[v].empty())
+      grad_slot[v] = planner.request(values_[v].shape, lifetimes.grad[v]);
   }
   const size_t cell_bytes = static_cast<size_t>(backend_.lanes) * backend_.activation_bytes;
   const auto offsets = planner.place(backend_.blocks(max_batch_), cell_bytes);
@@ -187,7 +210,8 @@ void Graph::plan_memory() {
   replay_.memory.row_bytes = row_bytes_;
 }
 
-// The channel sums of a value live from its producer to the last node that uses them.
+// Plans the memory of channel sums. They live from the producer of a value to the last node that
+// uses them.
 void Graph::plan_sums() {
   std::vector<int> last_taker(values_.size(), -1);
   for (size_t n = 0; n < nodes_.size(); ++n)
@@ -245,7 +269,7 @@ void Graph::follow_masks(bool may_overwrite) {
 }
 
 void Graph::choose_kernels(bool may_overwrite) {
-  pattern_ = nullptr;         // in case that this is interrupted
+  pattern_ = nullptr;         // after an interruption, the next pass chooses again
   parameters_.store_dense();  // nodes that time their kernels expect whole weights
   parameters_.update_compute_copy();
   std::vector<ParameterId> kept_only;

@@ -1,5 +1,5 @@
 #pragma once
-// A training step as a program. Ops are recorded once for fixed shapes. finish() then
+// A graph is a training step as a program. Ops are recorded once for fixed shapes. finish() then
 // differentiates the graph and plans its memory. Afterwards the graph is replayed without
 // allocations, shape checks or lookups.
 //
@@ -19,6 +19,7 @@
 
 #include "engine/autograd/activation_patterns.h"
 #include "engine/autograd/blocks/executor.h"
+#include "engine/autograd/memory_plan.h"
 #include "engine/autograd/node.h"
 #include "engine/autograd/replay.h"
 #include "engine/core/buffer.h"
@@ -31,13 +32,13 @@ class Graph {
   Graph(const kernels::Backend& backend, ParameterArena& parameters, int64_t max_batch)
       : backend_(backend), parameters_(parameters), max_batch_(max_batch) {}
 
-  // Recording.
+  // These functions record the graph.
   const kernels::Backend& backend() const { return backend_; }
   ParameterArena& parameters() const { return parameters_; }
   int64_t max_batch() const { return max_batch_; }
   /// Adds an activation that the caller fills. Images need no gradient.
   Value input(int64_t channels, int64_t height, int64_t width, bool needs_grad = false);
-  /// Appends a node. With channels == 0 it has no output (a loss). The node's output needs a
+  /// Appends a node. A node with channels == 0 has no output (a loss). The node's output needs a
   /// gradient if the node has claimed a parameter or one of its inputs needs one.
   Value add(std::unique_ptr<Node> node, int64_t channels, int64_t height, int64_t width);
   /// Raises the zero border of v to at least `halo`.
@@ -48,7 +49,7 @@ class Graph {
   /// Marks a parameter as used by the node that is added next. Using a parameter twice is an error,
   /// because its gradient is overwritten.
   void claim(ParameterId id);
-  /// Sizes of v; its halo is final after finish().
+  /// Returns the sizes of v; its halo is final after finish().
   const kernels::ActivationShape& shape(Value v) const { return values_[v.index].shape; }
 
   size_t value_count() const { return values_.size(); }
@@ -59,11 +60,11 @@ class Graph {
   /// Plans memory and allocates everything. Nothing may be recorded afterwards.
   void finish();
 
-  // Replay.
-  /// The settings of the coming passes.
+  // These functions replay the graph.
+  /// Returns the settings of the coming passes.
   PassSettings& settings() { return replay_; }
   const PassSettings& settings() const { return replay_; }
-  /// The state that nodes see: the settings, and the places of activations in memory.
+  /// Returns the state that nodes see: the settings, and the places of activations in memory.
   const Replay& replay() const { return replay_; }
   void set_step(uint64_t step) { step_.set(step); }
   /// Chooses kernels again for the layers whose masks have changed, and stores weights as the
@@ -78,13 +79,13 @@ class Graph {
   /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v).
   void backward_from(Value v);
 
-  // Activation patterns (activation_patterns.h). While patterns are recorded or held, nodes run one
-  // by one on the whole batch.
-  /// From now on, forward() records the patterns. Allocates memory for a copy of every activation
-  /// that is a gate.
+  // These functions record and hold activation patterns (activation_patterns.h). While patterns are
+  // recorded or held, nodes run one by one on the whole batch.
+  /// Makes forward() record the patterns from now on. Allocates memory for a copy of every
+  /// activation that is a gate.
   void record_patterns();
-  /// From now on, forward() and backward() use the patterns of the last forward pass, which must
-  /// have had the same images.
+  /// Makes forward() and backward() use the patterns of the last forward pass from now on. That
+  /// pass must have had the same images.
   void hold_patterns();
   /// Makes each forward pass use its own patterns again. Frees the memory of the patterns.
   void release_patterns();
@@ -100,15 +101,15 @@ class Graph {
   void observe_gradients(GradientObserver observer) { gradient_observer_ = std::move(observer); }
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
-  /// The number of groups of steps that have run on blocks of images so far.
+  /// Returns the number of groups of steps that have run on blocks of images so far.
   int64_t groups_on_blocks() const { return blocks_->groups_run(); }
-  /// Bytes of activations, activation gradients, channel sums and workspace. Once a group has run
-  /// on blocks, the threads' scratch memory is included.
+  /// Returns the bytes of activations, activation gradients, channel sums and workspace. Once a
+  /// group has run on blocks, the threads' scratch memory is included.
   size_t planned_bytes() const {
     return memory_.bytes() + blocks_->scratch_bytes() + sums_memory_.bytes() + workspace_.bytes();
   }
 
-  /// Seconds spent per node, forward and backward, since profiling was switched on.
+  /// The seconds that a node has taken, forward and backward, since profiling was switched on.
   struct NodeTime {
     double forward = 0;
     double backward = 0;
@@ -125,7 +126,14 @@ class Graph {
   };
   int halo_group(int value);
   void settle_halos();
+  /// The times of each value and of its gradient in the memory plan, indexed by value. The lifetime
+  /// of a gradient that the backward pass does not compute is empty.
+  struct Lifetimes {
+    std::vector<Lifetime> data, grad;
+  };
   void plan_blocks();
+  void choose_grad_writes();
+  Lifetimes find_lifetimes() const;
   void plan_memory();
   void plan_sums();
   void follow_masks(bool may_overwrite);
@@ -141,7 +149,7 @@ class Graph {
   int64_t max_batch_;
   std::vector<ValueRecord> values_;
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::vector<bool> has_backward_;  ///< per node: whether the backward pass runs it
+  std::vector<bool> has_backward_;  ///< per node: true if the backward pass runs it
   std::vector<bool> claimed_;
   std::vector<ParameterId> next_parameters_;  ///< claimed for a node that is not added yet
   std::vector<std::vector<ParameterId>> parameters_of_;  ///< per node: claimed by it
@@ -153,14 +161,14 @@ class Graph {
   int64_t images_recorded_ = 0;                 ///< batch of the recorded patterns, or 0
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
-  // The arrays that replay_.memory refers to, per value.
+  // replay_.memory refers to these arrays, which are indexed by value.
   std::vector<void*> data_, grad_;
   std::vector<kernels::ChannelSums*> sums_of_;
   std::vector<int64_t> block_bytes_, row_bytes_;
   Replay replay_;
-  SharedPattern pattern_;               // mask that the nodes have followed
+  SharedPattern pattern_;               // the mask that the nodes have followed
   std::vector<ParameterId> kept_only_;  // weights whose nodes read kept elements only
-  int mask_threads_ = 0;                // thread_count() at that time
+  int mask_threads_ = 0;                // thread_count() when they did
   bool profiling_ = false;
   std::vector<NodeTime> profile_;
 };

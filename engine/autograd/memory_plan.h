@@ -1,10 +1,10 @@
 #pragma once
-// One memory plan for all activations and gradients of a graph: buffers whose lifetimes do not
-// overlap share memory.
+// A MemoryPlanner makes one memory plan for all activations and gradients of a graph. Buffers whose
+// lifetimes do not overlap share memory.
 //
-// Where there are zero borders (halos), only buffers with the same plane geometry (height, width,
-// halo) share memory. Their borders then lie at the same addresses; they are zeroed once and stay
-// zero, because kernels write interiors only. Without borders, any buffers may share memory.
+// If the activations have zero borders (halos), only buffers with the same plane geometry (height,
+// width, halo) share memory. Their borders then lie at the same addresses; they are zeroed once and
+// stay zero, because kernels write interiors only. Without borders, any buffers may share memory.
 
 #include <cstddef>
 #include <vector>
@@ -13,10 +13,12 @@
 
 namespace sculpt {
 
-/// Times [first, last] during which a buffer holds something, both inclusive.
+/// The times [first, last] during which a buffer holds something, both inclusive. A lifetime is
+/// empty at first.
 struct Lifetime {
   int first = 0;
   int last = -1;
+  bool empty() const { return last < first; }
   static Lifetime at(int time) { return {time, time}; }
   void extend(int time) {
     first = time < first ? time : first;
