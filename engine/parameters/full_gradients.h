@@ -1,14 +1,16 @@
 #pragma once
-// Gradients of all weights, masked ones included, on request. Kernels that skip masked weights do
-// not compute their gradients, and a packed layout has no place for them. Methods that grow masks
-// by gradients (RigL, Evci et al. 2020) need them at some steps:
+// This class provides the gradients of all weights, masked ones included, on request. Kernels that
+// skip masked weights do not compute the gradients of these weights, and a packed layout has no
+// place for them. Methods that grow masks by gradients (RigL, Evci et al. 2020) need them at some
+// steps:
 //
 //   arena.full_gradients().request();       // before a step, for example in Hook::before_step
 //   ... forward and backward pass ...
 //   arena.full_gradients().values<float>()  // until the next backward pass
 //
-// In a step with a request, the gradients of weights are computed by dense kernels, layer by layer.
-// All other passes run as usual. The optimizer's update uses the same gradients, at kept weights.
+// Dense kernels compute the gradients of weights in a step with a request, layer by layer. All
+// other passes of the step run as usual. The optimizer's update uses the same gradients, at kept
+// weights.
 
 #include <cstdint>
 #include <span>
@@ -26,13 +28,13 @@ class FullGradients {
   FullGradients(const FullGradients&) = delete;
   FullGradients& operator=(const FullGradients&) = delete;
 
-  /// The next backward pass computes the gradients of all weights.
-  void request() { state_ = State::requested; }
-  bool requested() const { return state_ == State::requested; }
+  /// Makes the next backward pass compute the gradients of all weights.
+  void request() { requested_ = true; }
+  bool requested() const { return requested_; }
 
-  /// The gradients of all parameters in global-index order, for host code; where no weight is
-  /// masked they are those of ParameterArena::gradients(). Throws Error if the last backward pass
-  /// did not compute them. T must be the element type.
+  /// Returns the gradients of all parameters in global-index order, for host code; where no weight
+  /// is masked they are those of ParameterArena::gradients(). Throws Error if the last backward
+  /// pass did not compute them. T must be the element type.
   template <class T = float>
   std::span<const T> values() const {
     return {reinterpret_cast<const T*>(checked_values(sizeof(T))), static_cast<size_t>(count())};
@@ -42,21 +44,23 @@ class FullGradients {
   void begin_backward();
   void end_backward();
   // A layer whose weight gradient would be computed by sparse kernels calls these two functions in
-  // a backward pass with a request: the first returns where a dense kernel must write the gradient
-  // of the weight, and the second copies it to where the optimizer reads it.
+  // a backward pass with a request: the first returns the memory into which a dense kernel must
+  // write the gradient of the weight, and the second lets the optimizer have the gradient.
   void* edit_gradient(ParameterId id);
   void hand_to_optimizer(ParameterId id);
 
  private:
-  enum class State { none, requested, computed };
   const void* checked_values(size_t element_bytes) const;
+  std::byte* values_of(ParameterId id);
   int64_t count() const;
+  bool packed(ParameterId id) const;
   /// Backends whose memory is a device's have dense kernels only, so that their gradients are full.
   bool on_device() const;
 
   ParameterArena& arena_;
-  State state_ = State::none;
-  Buffer values_;  // empty on a device, and if not requested
+  bool requested_ = false;
+  bool computed_ = false;  // true if the last backward pass had a request
+  Buffer values_;          // empty on a device, and if the last pass had no request
 };
 
 }  // namespace sculpt

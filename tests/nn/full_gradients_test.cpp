@@ -152,6 +152,18 @@ TEST_CASE("full gradients: of layers on dense kernels, and of layers with both k
   }
 }
 
+TEST_CASE("full gradients: a request for the next step leaves those of the last step readable") {
+  MaskedNetwork network("lenet", SparseKernels::on);
+  FullGradients& gradients = network.parameters().full_gradients();
+  gradients.request();
+  network.forward();
+  network.backward();
+  const std::vector<float> full = network.full_gradients();
+  gradients.request();
+  CHECK(gradients.requested());
+  CHECK(network.full_gradients() == full);
+}
+
 TEST_CASE("full gradients: a request holds for one step, and steps without one are as ever") {
   MaskedNetwork network("resnet20", SparseKernels::on), usual("resnet20", SparseKernels::on);
   ParameterArena& arena = network.parameters();
