@@ -36,7 +36,7 @@ class WeightLine {
   WeightLine(const WeightLine&) = delete;
   WeightLine& operator=(const WeightLine&) = delete;
 
-  /// weights = origin + distance * direction.
+  /// Sets the weights to origin + distance * direction.
   void move(const Buffer& direction, double distance) { write(origin_, direction, distance); }
   /// Restores the original weights with exactly the same bits.
   void return_to_origin() {
@@ -102,18 +102,19 @@ class Quotients {
   Quotients(const MeanLoss& loss, WeightLine& line, const Buffer& direction)
       : loss_(loss), line_(line), direction_(direction) {}
 
-  /// sum += factor * quotient of step h, for each of `sums`.
+  /// A buffer to which add() adds the quotient multiplied by a factor.
   struct Sum {
     double factor;
-    Buffer* sum;
+    Buffer& sum;
   };
+  /// Adds the quotient of step h to all of `sums`.
   void add(double h, std::initializer_list<Sum> sums) {
     for (const double side : {h, -h}) {
       line_.move(direction_, side);
       loss_.network.forward(loss_.mode);
       loss_.network.backward();
       for (const Sum& to : sums)
-        if (to.sum != nullptr) add_present_gradient(to.factor / (2 * side), *to.sum);
+        add_gradient(loss_.network, to.factor / (2 * side), to.sum);
     }
     line_.return_to_origin();
   }
@@ -130,11 +131,11 @@ class Quotients {
     const ParameterArena& parameters = loss_.network.parameters();
     const kernels::Backend& backend = parameters.backend();
     Buffer quotient = zeroed_scores(parameters), change = zeroed_scores(parameters);
-    add(h, {{share, &quotient}, {share, &change}});
+    add(h, {{share, quotient}, {share, change}});
     double last = std::numeric_limits<double>::infinity();
     for (int i = 0; i < kMostShortenings; ++i) {
       Buffer next = zeroed_scores(parameters), next_change = zeroed_scores(parameters);
-      add(kShorter * h, {{share, &next}, {-share, &change}, {share, &next_change}});
+      add(kShorter * h, {{share, next}, {-share, change}, {share, next_change}});
       const double size = norm(next, backend), moved = norm(change, backend);
       const double relative = moved > 0 ? moved / size : 0;
       if (relative >= last && last < kSettled) return quotient;
@@ -148,14 +149,6 @@ class Quotients {
   }
 
  private:
-  void add_present_gradient(double factor, Buffer& sum) {
-    loss_.network.parameters().store_dense();
-    const ParameterArena& parameters = loss_.network.parameters();
-    const kernels::Backend& backend = parameters.backend();
-    backend.pruning.add_scaled(sum.as<double>(), factor, parameters.gradient_array(),
-                               parameters.mask_array(), parameters.prunable_runs(), backend.stream);
-  }
-
   const MeanLoss& loss_;
   WeightLine& line_;
   const Buffer& direction_;
@@ -199,7 +192,7 @@ Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
     if (std::exchange(first, false))
       product = quotients.find_step(h, share);
     else
-      quotients.add(h, {{share, &product}});
+      quotients.add(h, {{share, product}});
   });
   Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
   if (backend.pruning.first_not_finite(product.as<double>(), parameters.prunable_count(),

@@ -37,7 +37,6 @@ Buffer zeroed_scores(const ParameterArena& parameters) {
 }
 
 void add_gradient(Network& network, double factor, Buffer& sum) {
-  network.backward();
   network.parameters().store_dense();
   const ParameterArena& parameters = network.parameters();
   const kernels::Backend& backend = parameters.backend();
@@ -48,6 +47,7 @@ void add_gradient(Network& network, double factor, Buffer& sum) {
 void add_mean_gradient(const MeanLoss& loss, double factor, Buffer& sum) {
   for_each_piece(loss, [&](double share) {
     loss.network.forward(loss.mode);
+    loss.network.backward();
     add_gradient(loss.network, factor * share, sum);
   });
 }

@@ -1,6 +1,6 @@
 #pragma once
-// A loss as a function of the weights, which scores and analyses differentiate: the mean loss of a
-// network without dropout over some batches.
+// MeanLoss is a loss as a function of the weights, which scores and analyses differentiate: the
+// mean loss of a network without dropout over some batches.
 
 #include <cstdint>
 #include <functional>
@@ -37,12 +37,12 @@ void for_each_piece(const MeanLoss& loss, const std::function<void(double share)
 /// backend.
 Buffer zeroed_scores(const ParameterArena& parameters);
 
-/// sum += factor * gradient of the piece that is in the network and whose forward pass has just
-/// run. Masked elements of `sum` are not changed. `sum` has the format of zeroed_scores().
+/// Adds factor * the gradient that the last backward pass computed to `sum`, which has the format
+/// of zeroed_scores(). Masked elements of `sum` are not changed.
 void add_gradient(Network& network, double factor, Buffer& sum);
 
-/// sum += factor * gradient of the loss. Masked elements of `sum` are not changed. The call changes
-/// nothing else but gradients. `sum` has the format of zeroed_scores().
+/// Adds factor * the gradient of the loss to `sum`, which has the format of zeroed_scores(). Masked
+/// elements of `sum` are not changed. The call changes nothing else but gradients.
 void add_mean_gradient(const MeanLoss& loss, double factor, Buffer& sum);
 
 /// Returns a copy of the network on the backend of the same device that computes in float

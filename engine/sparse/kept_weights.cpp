@@ -23,9 +23,9 @@ constexpr const char* kWhat = "the candidates of a prune";
 }  // namespace
 
 KeptWeights::KeptWeights(ParameterArena& parameters)
-    : parameters_(parameters), total_(parameters.prunable_count()) {
-  for (const Parameter& p : parameters.parameters())
-    if (p.prunable) layers_.push_back({p.name, p.shape, p.offset, p.count});
+    : parameters_(parameters),
+      layers_(prunable_layers(parameters)),
+      total_(parameters.prunable_count()) {
   const kernels::Backend& backend = parameters.backend();
   const auto layer_count = std::ssize(layers_);
   bytes_ = Buffer(static_cast<size_t>(total_), kWhat, backend.memory);
@@ -33,7 +33,6 @@ KeptWeights::KeptWeights(ParameterArena& parameters)
   workspace_ = Buffer(backend.ranking.workspace_bytes(total_, layer_count), kWhat, backend.memory);
   backend.pruning.gather_mask(bytes_.as<uint8_t>(), parameters.mask_array(),
                               parameters.prunable_runs(), backend.stream);
-  count_layers();
 }
 
 int64_t KeptWeights::kept() const {
