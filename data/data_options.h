@@ -1,5 +1,5 @@
 #pragma once
-// The settings under [data] of a config.
+// This file has the settings under [data] of a config.
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
 #pragma once
-// Image data sets in host memory, and index lists that select a part of one.
+// A Dataset is an image data set in host memory, and a Subset is a list of indices that selects a
+// part of one.
 
 #include <cstddef>
 #include <cstdint>

@@ -37,7 +37,8 @@ Found find_layout(const std::string& dataset, const std::string& root,
 std::string find_folder(const std::string& dataset, const std::string& root,
                         const std::string& subfolder, const std::string& file);
 
-/// The whole file. If expected_bytes >= 0, any other size is an error. `hint` is fetch_hint().
+/// Returns the whole file. If expected_bytes >= 0, any other size is an error. `hint` is
+/// fetch_hint().
 std::vector<uint8_t> read_file(const std::string& path, int64_t expected_bytes,
                                const std::string& hint);
 

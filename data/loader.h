@@ -1,5 +1,6 @@
 #pragma once
-// Batches of a subset. A background thread orders, augments and prepares them ahead of their use.
+// A Loader delivers the batches of a subset. A background thread orders, augments and prepares them
+// ahead of their use.
 
 #include <cstdint>
 #include <memory>

@@ -1,5 +1,5 @@
 #pragma once
-// A background thread that prepares numbered steps ahead of their use.
+// A Prefetcher is a background thread that prepares numbered steps ahead of their use.
 
 #include <condition_variable>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #pragma once
-// The table of data sets. To add a data set, write a file with a loader and add a row in
-// registry.cpp.
+// This file has the table of data sets. To add a data set, write a file with a loader and add a row
+// in registry.cpp.
 
 #include <string>
 #include <vector>

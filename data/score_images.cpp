@@ -13,9 +13,9 @@ namespace {
 
 /// The numbers of images of one class, or of all classes.
 struct Supply {
-  int64_t used;       ///< in the training set
-  int64_t unlimited;  ///< in the training set without data.train_limit
-  int64_t all;        ///< without data.val_split, too
+  int64_t used;       ///< images in the training set
+  int64_t unlimited;  ///< images in the training set without data.train_limit
+  int64_t all;        ///< images in the training set without data.val_split, too
 };
 
 std::vector<int64_t> count_classes(const Dataset& set, const std::vector<int32_t>& indices) {

@@ -13,7 +13,7 @@
 namespace sculpt::data {
 namespace {
 
-// Sub-streams of Purpose::subset.
+// These are the sub-streams of Purpose::subset.
 constexpr uint64_t kTrainSubset = 0;
 constexpr uint64_t kTestSubset = 1;
 constexpr uint64_t kStatisticsOrder = 2;

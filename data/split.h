@@ -15,7 +15,7 @@ struct DataSplits {
   Subset val;  ///< held out of the training set; empty if val_split is 0
   Subset test;
 
-  /// The images that accuracy is measured on: val if it is not empty, otherwise test.
+  /// Returns the images that accuracy is measured on: val if it is not empty, otherwise test.
   const Subset& eval() const { return val.size() > 0 ? val : test; }
 };
 
@@ -24,9 +24,9 @@ DataSplits load(const DataOptions& options, uint64_t seed);
 
 /// Splits a data set. val: round(val_split * size) random images of sets.train (at least one if
 /// val_split > 0); train: train_limit random images of the rest of sets.train; test: test_limit
-/// random images of sets.test. A limit of 0, or above the number of images, means all images. With
-/// the same seed and val_split, a smaller limit picks a subset of what a larger one picks. Throws
-/// Error if nothing is left to train on.
+/// random images of sets.test. A limit of 0, or above the number of images, means all images. If
+/// seed and val_split are the same, a smaller limit picks a subset of what a larger limit picks.
+/// Throws Error if nothing is left to train on.
 DataSplits split(TrainTest sets, const DataOptions& options, uint64_t seed);
 
 /// Returns the numbers 0..size-1 in the random order of (seed, epoch): Fisher-Yates with one Philox
@@ -41,7 +41,7 @@ struct OwnedBatch {
   Batch view() const { return {images.data(), labels.data(), static_cast<int64_t>(labels.size())}; }
 };
 
-/// per_class images of every class, chosen at random by (seed, draw) and not augmented, for
+/// Returns per_class images of every class, chosen at random by (seed, draw) and not augmented, for
 /// criteria that score weights on data (SNIP, GraSP). The classes alternate: labels are 0, 1, ...,
 /// classes-1, 0, 1, ..., so that any slice is nearly balanced. Throws Error if a class has fewer
 /// images.

@@ -1,4 +1,5 @@
-// LeNet-300-100 and LeNet-5 (LeCun et al. 1998) with ReLU, as the lottery-ticket papers use them.
+// This file has LeNet-300-100 and LeNet-5 (LeCun et al. 1998) with ReLU, as the lottery-ticket
+// papers use them.
 
 #include "models/models.h"
 

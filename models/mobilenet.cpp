@@ -1,5 +1,5 @@
-// MobileNet v1 (Howard et al. 2017, arXiv:1704.04861): depthwise 3x3 and pointwise 1x1
-// convolutions, with a stride-1 stem for 32x32 images.
+// MobileNet v1 (Howard et al. 2017, arXiv:1704.04861) has depthwise 3x3 and pointwise 1x1
+// convolutions. It has a stride-1 stem here, because the images have 32x32 pixels.
 
 #include "engine/core/error.h"
 #include "models/models.h"

@@ -38,7 +38,7 @@ constexpr ModelEntry kModels[] = {
     {"lenet", lenet, "LeNet-5 with ReLU and max pooling", kDropout},
 };
 
-// torch.nn.init.calculate_gain
+/// Returns the gain of torch.nn.init.calculate_gain.
 double gain(const std::string& nonlinearity) {
   if (nonlinearity == "relu") return std::sqrt(2.0);
   return 1.0;

@@ -1,6 +1,7 @@
 #pragma once
-// The models by name. A model is a function that records its layers with a Builder; names of layers
-// and parameters are those of the usual PyTorch model, so that checkpoints can be exchanged.
+// This table has the models by name. A model is a function that records its layers with a Builder;
+// names of layers and parameters are those of the usual PyTorch model, so that checkpoints can be
+// exchanged.
 
 #include <span>
 #include <string>
@@ -25,11 +26,11 @@ struct ModelOptions {
   void visit(OptionVisitor& v);
 };
 
-/// What a model function gets to know besides its input.
+/// The information that a model function receives besides its input.
 struct ModelContext {
   const ModelOptions& options;
   int64_t classes = 10;
-  /// Channels after the width multiplier: at least 1.
+  /// Returns the number of channels after the width multiplier, which is at least 1.
   int64_t scaled(int64_t channels) const;
 };
 
@@ -40,10 +41,11 @@ struct ModelEntry {
   std::string_view reads;  ///< config keys that only some models read, separated by spaces
 };
 
-/// All models, in the order of the documentation.
+/// Returns all models, in the order of the documentation.
 std::span<const ModelEntry> model_table();
 
-/// The recording function of options.name; throws Error that lists the names if there is none.
+/// Returns the recording function of options.name; throws Error that lists the names if there is
+/// none.
 ModelFunction make_model(const ModelOptions& options, int64_t classes);
 
 }  // namespace sculpt::models

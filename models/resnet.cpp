@@ -1,4 +1,5 @@
-// Residual networks, He et al. 2015 (arXiv:1512.03385). Parameter names follow torchvision.
+// This file has the residual networks of He et al. 2015 (arXiv:1512.03385). Parameter names follow
+// torchvision.
 
 #include "engine/core/error.h"
 #include "models/models.h"
@@ -22,7 +23,8 @@ Value basic_block(Builder& b, Value x, int64_t channels, int64_t stride) {
   return b.batch_norm("bn2", y, {.relu = true, .residual = residual});
 }
 
-// 1x1 down, 3x3 (carries the stride, as in torchvision), 1x1 up to four times the channels.
+// Adds a 1x1 convolution to fewer channels, a 3x3 convolution, which has the stride as in
+// torchvision, and a 1x1 convolution to four times the channels.
 Value bottleneck(Builder& b, Value x, int64_t channels, int64_t stride) {
   const int64_t out_channels = 4 * channels;
   Value y = b.conv("conv1", x, channels, {.kernel = 1});
@@ -36,7 +38,7 @@ Value bottleneck(Builder& b, Value x, int64_t channels, int64_t stride) {
 
 using Block = Value (*)(Builder&, Value, int64_t channels, int64_t stride);
 
-// Stages layer1, layer2, ...: channels double and the image halves from one to the next.
+// Adds the stages layer1, layer2, ...: channels double and the image halves from one to the next.
 Value stages(Builder& b, Value x, Block block, std::vector<int> blocks, int64_t channels,
              const ModelContext& context) {
   for (size_t stage = 0; stage < blocks.size(); ++stage) {

@@ -1,6 +1,6 @@
-// VGG with batch norm (Simonyan & Zisserman 2014, arXiv:1409.1556), as pruning papers use it on
-// CIFAR: one linear layer behind a global average. Feature numbers follow torchvision's
-// nn.Sequential; the convolutions have no bias, since batch norm follows.
+// This file has VGG with batch norm (Simonyan & Zisserman 2014, arXiv:1409.1556), as pruning papers
+// use it on CIFAR: with one linear layer behind a global average. Feature numbers follow
+// torchvision's nn.Sequential; the convolutions have no bias, since batch norm follows.
 
 #include "models/models.h"
 

@@ -36,7 +36,7 @@ struct Format {
   const char* dataset;
   int64_t label_bytes;  // the last of these bytes is the label
   int64_t classes;
-  std::string hint;  ///< how to get the files
+  std::string hint;  ///< fetch_hint()
 };
 
 Dataset empty_set(const Format& format, const char* class_names, Normalization normalization) {

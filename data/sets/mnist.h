@@ -1,5 +1,6 @@
 #pragma once
-// MNIST (LeCun, Cortes, Burges) and Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): IDX files.
+// This file loads MNIST (LeCun, Cortes, Burges) and Fashion-MNIST (Xiao, Rasul, Vollgraf 2017),
+// which are IDX files.
 
 #include <string>
 

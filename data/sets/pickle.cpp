@@ -32,7 +32,7 @@ class PickleReader {
     fail("{} (at byte {})", what, instruction_);
   }
 
-  // --- Reading
+  // --- These functions read the bytes.
   std::string_view take(size_t count) {
     if (count > bytes_.size() - position_) damaged("it ends too early");
     const std::string_view taken = bytes_.substr(position_, count);
@@ -56,7 +56,7 @@ class PickleReader {
     return text;
   }
 
-  // --- The stack
+  // --- These functions use the stack.
   PickleValue* make(Kind kind) {
     if (pickle_.values_.size() >= most_values_) damaged("it holds far more values than expected");
     PickleValue& value = pickle_.values_.emplace_back();
@@ -110,7 +110,7 @@ class PickleReader {
     push(found->second);
   }
 
-  // --- Values that create arrays
+  // --- These functions create the values that stand for arrays.
   void push_global(std::string_view module, std::string_view name) {
     const std::string full = fmt::format("{} {}", module, name);
     for (const std::string_view known :
@@ -275,7 +275,7 @@ class PickleReader {
   Pickle& pickle_;
   const size_t most_values_;
   size_t position_ = 0;
-  size_t instruction_ = 0;  // where the current instruction begins
+  size_t instruction_ = 0;  // first byte of the current instruction
   std::vector<PickleValue*> stack_;
   std::vector<size_t> marks_;  // sizes of the stack
   std::map<uint64_t, PickleValue*> memo_;

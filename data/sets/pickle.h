@@ -13,15 +13,16 @@
 
 namespace sculpt::data {
 
+/// The comment of a member lists the kinds of values that use the member.
 struct PickleValue {
   enum class Kind { none, boolean, integer, text, bytes, list, tuple, dict, global, dtype, array };
 
   Kind kind = Kind::none;
-  int64_t integer = 0;     ///< value of integers and booleans
-  std::string_view bytes;  ///< of texts (UTF-8), bytes, globals ("module name"), dtypes, arrays
-  std::vector<PickleValue*> items;  ///< of lists and tuples; of dicts, keys and values alternate
-  std::vector<int64_t> shape;       ///< of arrays
-  std::string element;              ///< element type of arrays: "u1"
+  int64_t integer = 0;     ///< integers and booleans
+  std::string_view bytes;  ///< texts (UTF-8), bytes, globals ("module name"), dtypes, arrays
+  std::vector<PickleValue*> items;  ///< lists, tuples; dicts, as alternating keys and values
+  std::vector<int64_t> shape;       ///< arrays
+  std::string element;              ///< arrays: the element type, such as "u1"
 };
 
 /// The value that a pickle holds. It refers to the pickle's bytes, which must outlive it.

@@ -65,14 +65,14 @@ Direction draw_direction(Draws& draws) {
   }
 }
 
-/// Triangle wave of period 1 in [-1, 1], sharpened towards a square wave.
+/// Returns a triangle wave of period 1 in [-1, 1], sharpened towards a square wave.
 float wave(float x) {
   const float phase = x - std::floor(x);
   const float triangle = phase < 0.5f ? 4.f * phase - 1.f : 3.f - 4.f * phase;
   return std::clamp(2.f * triangle, -1.f, 1.f);
 }
 
-/// Stripes or checks; period in pixels.
+/// A texture of stripes or checks. The period is in pixels.
 struct Texture {
   bool checks;
   float period;
@@ -115,7 +115,7 @@ float blend(float under, float over, float alpha) {
   return under + alpha * (over - under);
 }
 
-/// Planar RGB image in floats.
+/// A planar RGB image in floats.
 struct Canvas {
   std::array<float, 3 * kPixels> value;
   void mix(int y, int x, const Colour& colour, float alpha) {

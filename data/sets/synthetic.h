@@ -1,5 +1,5 @@
 #pragma once
-// A built-in data set: ten classes of procedural 32x32 colour images. It needs no file.
+// The built-in data set has ten classes of procedural 32x32 colour images. It needs no file.
 
 #include <cstdint>
 #include <vector>
@@ -8,15 +8,15 @@
 
 namespace sculpt::data {
 
-/// Class = 5 * texture + shape: a disc, square, triangle, ring or cross, filled with stripes or
-/// with checks. Position, size, rotation, both colours, background, the background's own (stripe or
-/// check) texture, occluding bars and noise are random and independent of the class, so that
-/// neither colour nor texture statistics of the whole image give it away: a network has to find the
-/// object and see shape and filling together.
+/// The class of an image is 5 * texture + shape: a disc, square, triangle, ring or cross, filled
+/// with stripes or with checks. Position, size, rotation, both colours, background, the
+/// background's own (stripe or check) texture, occluding bars and noise are random and independent
+/// of the class, so that neither colour nor texture statistics of the whole image give it away: a
+/// network has to find the object and see shape and filling together.
 ///
 /// Image i of a split is a pure function of (seed, split, i) and is the same on every machine; its
 /// class is drawn so that any 10 consecutive images starting at a multiple of 10 hold each class
-/// once. About 60 microseconds an image.
+/// once. An image takes about 60 microseconds.
 TrainTest load_synthetic(int64_t train_size, int64_t test_size, uint64_t seed);
 
 /// Returns the labels of the training images without computing the images.

@@ -8,7 +8,7 @@
 namespace sculpt::data {
 namespace {
 
-/// out[x] := in[x + dx], and 0 where x + dx is outside the row.
+/// Sets out[x] := in[x + dx], and 0 where x + dx is outside the row.
 void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
   const int64_t first = std::clamp<int64_t>(-dx, 0, width);
   const int64_t last = std::clamp<int64_t>(width - dx, first, width);

@@ -1,5 +1,6 @@
 #pragma once
-// Random crop, mirror and cutout of uint8 images: a pure function of (seed, epoch, index).
+// Augmentation is a random crop, mirror and cutout of uint8 images. It is a pure function of (seed,
+// epoch, index).
 
 #include <cstdint>
 
@@ -22,7 +23,7 @@ using Augmentation = kernels::AugmentDraw;
 /// Returns the rule in the form in which devices use it.
 kernels::AugmentRule augment_rule(const AugmentOptions& options, uint64_t seed);
 
-/// The draw for image `index` of the data set in `epoch`.
+/// Returns the draw for image `index` of the data set in `epoch`.
 Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& shape,
                                uint64_t seed, int64_t epoch, int64_t index);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Activation patterns: which ReLUs are open, and which pixel wins each window of max pooling.
+// An activation pattern says which ReLUs are open, and which pixel wins each window of max pooling.
 //
 // The gradient of a network is a smooth function of its weights as long as the pattern stays the
 // same, and jumps where it changes. The Hessian, which is defined almost everywhere, does not
@@ -26,9 +26,9 @@ class ActivationPatterns {
   /// Copies the gate of a node that has just run forward, if the node has one.
   void record(const Node& node, const Replay& replay);
 
-  /// The copies, indexed by value; null where the value is not a gate.
+  /// Returns the copies, indexed by value; null where the value is not a gate.
   std::span<void* const> values() const { return values_; }
-  /// Memory that fits any activation of the graph.
+  /// Returns memory that fits any activation of the graph.
   void* scratch() const { return scratch_; }
 
  private:

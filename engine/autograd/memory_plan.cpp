@@ -10,7 +10,7 @@ using kernels::ActivationShape;
 
 namespace {
 
-// Memory that is shared by buffers of one geometry whose lifetimes follow one another.
+// A slot is memory that buffers of one geometry share. Their lifetimes follow one another.
 struct Slot {
   ActivationShape shape;  // channels: the largest number of channels of the buffers in this slot
   int busy_until = -1;
@@ -28,8 +28,8 @@ bool same_geometry(const ActivationShape& a, const ActivationShape& b) {
   return a.height == b.height && a.width == b.width && a.halo == b.halo;
 }
 
-// Best fit: returns the smallest free slot that is large enough. If no free slot is large enough,
-// returns the largest free slot, which then grows.
+// Finds the best fit: returns the smallest free slot that is large enough. If no free slot is large
+// enough, returns the largest free slot, which then grows.
 int find_slot(const std::vector<Slot>& slots, const ActivationShape& shape, int time) {
   int best = -1;
   for (size_t s = 0; s < slots.size(); ++s) {

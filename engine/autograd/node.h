@@ -1,5 +1,5 @@
 #pragma once
-// An op of a training step. An op is a Node: it computes a value and, next to it, the gradient. It
+// An op of a training step is a Node: it computes a value and, next to it, the gradient. It
 // declares what its gradient reads, so that the graph can reuse the memory of every activation that
 // is no longer needed. While a node runs, it finds its inputs and its output through a Replay
 // (replay.h). A node that can also run on a part of the batch offers BlockPasses
@@ -21,7 +21,7 @@ class BlockPasses;
 class Graph;
 class Replay;
 
-/// Handle of an activation of a graph.
+/// A handle of an activation of a graph.
 struct Value {
   int index = -1;
   bool operator==(const Value&) const = default;
@@ -61,23 +61,25 @@ class Node {
   /// gradients of its parameters.
   virtual void backward(const Replay&) = 0;
 
-  /// These two functions state what backward() reads besides the output's gradient.
+  /// Both functions state what backward() reads besides the output's gradient.
   virtual bool backward_reads_input(size_t) const { return false; }
   virtual bool backward_reads_output() const { return false; }
-  /// The input or output whose values determine which elements the node lets pass (the signs for a
-  /// ReLU, the order for max pooling). Invalid if there is no such value, which means that the node
-  /// is smooth.
+  /// Returns the input or output whose values determine which elements the node lets pass (the
+  /// signs for a ReLU, the order for max pooling). The result is invalid if there is no such value,
+  /// which means that the node is smooth.
   virtual Value gate() const { return {}; }
   virtual size_t workspace_bytes() const { return 0; }
-  /// The smallest number of images that forward() accepts in training. Valid after prepare().
+  /// Returns the smallest number of images that forward() accepts in training. Called after
+  /// prepare().
   virtual int64_t least_training_batch() const { return 1; }
 
-  /// Bytes of channel sums that forward() in training can leave beside its output; 0 if it cannot.
+  /// Returns the bytes of channel sums that forward() in training can leave beside its output; 0 if
+  /// it cannot.
   virtual size_t output_sums_bytes() const { return 0; }
   /// Returns true if forward() in training can use the channel sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
 
-  /// Null if the node runs on whole batches only. Called after prepare().
+  /// Returns null if the node runs on whole batches only. Called after prepare().
   virtual BlockPasses* block_passes() { return nullptr; }
 
   NodeInfo info;

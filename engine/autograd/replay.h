@@ -23,8 +23,8 @@ struct PassSettings {
   std::optional<float> statistics_momentum;
 };
 
-/// The places of activations in memory: views of arrays that the graph owns. The arrays are indexed
-/// by value.
+/// The places of activations in memory, as views of arrays that the graph owns. The arrays are
+/// indexed by value.
 struct ActivationViews {
   std::span<void* const> data;
   std::span<void* const> grad;  ///< null where nothing needs the gradient
@@ -42,8 +42,8 @@ class Replay : public PassSettings {
  public:
   Mode mode = Mode::train;
   kernels::Launch launch;
-  /// The number of the training step, which is the counter of dropout's random numbers. Lies in the
-  /// backend's memory.
+  /// The number of the training step, which is the counter of dropout's random numbers. The number
+  /// lies in the backend's memory.
   const uint64_t* step = nullptr;
   int64_t batch_images = 0;
   ActivationViews memory;
@@ -53,13 +53,13 @@ class Replay : public PassSettings {
     const ScratchEntry* entry = position.data_entry(v.index);
     return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.data, v);
   }
-  /// Null if nothing needs the gradient of v (for example, if v holds the images).
+  /// Returns null if nothing needs the gradient of v (for example, if v holds the images).
   void* grad(Value v) const {
     const ScratchEntry* entry = position.gradient_entry(v.index);
     return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.grad, v);
   }
-  /// The memory to which the node must also write data(v) or grad(v), bypassing the cache. Null if
-  /// no copy is needed.
+  /// Both functions return the memory to which the node must also write data(v) or grad(v),
+  /// bypassing the cache; null if no copy is needed.
   void* data_copy(Value v) const {
     const ScratchEntry* entry = position.data_entry(v.index);
     return entry != nullptr && entry->copied ? in_memory(memory.data, v) : nullptr;
@@ -70,26 +70,28 @@ class Replay : public PassSettings {
   }
   /// Returns true if the gradient of v is to be written with stores that bypass the cache.
   bool streams_grad(Value v) const { return position.streams(v.index); }
-  /// Null on a block, because all threads would share it.
+  /// Returns null on a block, because all threads would share the workspace.
   void* workspace() const { return memory.workspace; }
-  /// While activation patterns are held (Graph::hold_patterns): the recorded copy of v, which is
-  /// the gate of a node. Null at other times.
+  /// Returns the recorded copy of v, which is the gate of a node, while activation patterns are
+  /// held (Graph::hold_patterns), and null at other times.
   const void* held(Value v) const {
     return memory.held.empty() ? nullptr : memory.held[static_cast<size_t>(v.index)];
   }
-  /// Memory for one activation of any shape, available while patterns are held. Its contents are
-  /// undefined when a node starts.
+  /// Returns memory for one activation of any shape, which exists while patterns are held. Its
+  /// contents are undefined when a node starts.
   void* gate_scratch() const { return memory.gate_scratch; }
-  /// The buffer in which the producer of v leaves sums of v's channels for its consumers. Null in
-  /// evaluation, if the producer cannot compute sums, or if no consumer uses them.
+  /// Returns the buffer in which the producer of v leaves sums of v's channels for its consumers.
+  /// The result is null in evaluation, if the producer cannot compute sums, or if no consumer uses
+  /// them.
   kernels::ChannelSums* sums(Value v) const {
     return mode == Mode::train ? memory.sums[static_cast<size_t>(v.index)] : nullptr;
   }
 
-  /// The number of images of the whole batch. launch.batch is the number of images in the block.
+  /// Returns the number of images of the whole batch. launch.batch is the number of images in the
+  /// block.
   int64_t images() const { return batch_images; }
   int64_t block() const { return position.block; }
-  /// Index of the thread that runs the block, in [0, thread_count()).
+  /// Returns the index of the thread that runs the block, in [0, thread_count()).
   int thread() const { return position.thread; }
 
  private:

@@ -10,7 +10,7 @@
 
 namespace sculpt {
 
-/// Sizes of the images of a source.
+/// The sizes of the images of a source.
 struct ImageShape {
   int64_t channels = 3;
   int64_t height = 32;
@@ -48,15 +48,15 @@ class BatchSource {
   virtual ImageShape image_shape() const = 0;
   virtual int64_t classes() const = 0;
   virtual const Normalization& normalization() const = 0;
-  /// The number of images in the set.
+  /// Returns the number of images in the set.
   virtual int64_t size() const = 0;
   virtual int64_t batch_size() const = 0;
   /// Returns true if an epoch leaves out its last batch when that batch has fewer images than
   /// batch_size().
   virtual bool drops_last() const { return false; }
-  /// The number of images per epoch: size(), minus the images of a batch that is left out.
+  /// Returns the number of images per epoch: size(), minus the images of a batch that is left out.
   int64_t images_per_epoch() const { return size() - (drops_last() ? size() % batch_size() : 0); }
-  /// The number of batches per epoch. The last batch may be short unless drops_last().
+  /// Returns the number of batches per epoch. The last batch may be short unless drops_last().
   int64_t steps_per_epoch() const { return (images_per_epoch() + batch_size() - 1) / batch_size(); }
 
   /// Makes next() deliver step `first_step` of `epoch` and the steps that follow it in that epoch.
@@ -66,10 +66,10 @@ class BatchSource {
   /// Returns the next batch of the epoch; its count is 0 after the last batch.
   virtual Batch next() = 0;
 
-  /// The data set for devices that keep it in their memory; no value if batches come from next()
-  /// only.
+  /// Returns the data set for devices that keep it in their memory; no value if batches come from
+  /// next() only.
   virtual std::optional<ResidentImages> resident() const { return std::nullopt; }
-  /// Indices into the resident set, in the image order of `epoch`: [size()].
+  /// Returns size() indices into the resident set, in the image order of `epoch`.
   virtual std::vector<int32_t> epoch_images(int64_t /*epoch*/) const { return {}; }
 };
 

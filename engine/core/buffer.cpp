@@ -15,7 +15,7 @@
 namespace sculpt {
 namespace {
 
-/// The bytes in use by name, separately for the host and for devices.
+/// Counts the bytes in use by name, separately for the host and for devices.
 class Live {
  public:
   void add(bool on_device, const char* what, size_t bytes) {
@@ -86,7 +86,7 @@ std::byte* map_pages(size_t bytes) {
   if (before > 0) munmap(begin, before);
   if (before < kHugePage) munmap(begin + before + size, kHugePage - before);
 #ifdef MADV_HUGEPAGE
-  // With 4 KiB pages, strided walks over large activations would miss the TLB.
+  // Strided walks over large activations would miss the TLB if pages had 4 KiB.
   madvise(begin + before, size, MADV_HUGEPAGE);
 #endif
   return begin + before;

@@ -1,5 +1,5 @@
 #pragma once
-// Owned, zero-initialised memory of the host or of a device, aligned for vectors. Large host
+// A Buffer owns zero-initialised memory of the host or of a device, aligned for vectors. Large host
 // buffers get their memory from the system page by page, when each page is first touched.
 
 #include <cstddef>
@@ -51,7 +51,8 @@ class Buffer {
   const kernels::DeviceMemory* memory_ = nullptr;  // null: host memory
 };
 
-/// The largest number of bytes that the Buffers of this process have held on devices at one time.
+/// Returns the largest number of bytes that the Buffers of this process have held on devices at one
+/// time.
 size_t peak_device_bytes();
 
 }  // namespace sculpt

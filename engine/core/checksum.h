@@ -1,5 +1,6 @@
 #pragma once
-// A 64-bit checksum of bytes. It detects damaged files and tells data sets apart.
+// Checksum computes a 64-bit checksum of bytes, which detects damaged files and tells data sets
+// apart.
 
 #include <cstddef>
 #include <cstdint>
@@ -8,12 +9,12 @@
 
 namespace sculpt {
 
-/// 64 bits over a sequence of parts. Any change of up to eight neighbouring bytes changes it: every
-/// round is a bijection of both the state and the word. It takes about 5 cycles for 8 bytes.
+/// The checksum of a sequence of parts. Any change of up to eight neighbouring bytes changes it:
+/// every round is a bijection of both the state and the word. It takes about 5 cycles for 8 bytes.
 class Checksum {
  public:
   void add(std::span<const std::byte> part);
-  /// 16 hexadecimal digits.
+  /// Returns the checksum as 16 hexadecimal digits.
   std::string digits() const;
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// A small value in the backend's memory. Host code sets it between steps and kernels read it, so
-// that recorded launches need no new arguments.
+// A DeviceValue is a small value in the backend's memory. Host code sets it between steps and
+// kernels read it, so that recorded launches need no new arguments.
 
 #include <cstring>
 
@@ -12,7 +12,7 @@ template <class T>
 class DeviceValue {
  public:
   DeviceValue() = default;
-  /// The value is zero at first. `memory` is the backend's; null where kernels work on the host's
+  /// The value is zero at first. `memory` is the backend's; null if kernels work on the host's
   /// memory.
   DeviceValue(const char* what, const kernels::DeviceMemory* memory)
       : memory_(memory), buffer_(sizeof(T), what, memory) {}
@@ -34,7 +34,7 @@ class DeviceValue {
     return value;
   }
 
-  /// The address of the value, for kernels.
+  /// Returns the address of the value, for kernels.
   T* data() { return buffer_.as<T>(); }
 
  private:

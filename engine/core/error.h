@@ -1,4 +1,4 @@
 #pragma once
-// sculpt::Error, fail() and SCULPT_CHECK for everything above the kernels.
+// This file gives sculpt::Error, fail() and SCULPT_CHECK to everything above the kernels.
 
 #include "kernels/common/check.h"  // IWYU pragma: export

@@ -1,6 +1,7 @@
 #pragma once
-// Access to the files of a run folder. A file is written completely or not at all; it can be read
-// completely or appended to. Every failure throws one Error that names the file and what to do.
+// These functions access the files of a run folder. A file is written completely or not at all; it
+// can be read completely or appended to. Every failure throws one Error that names the file and
+// what to do.
 
 #include <cstddef>
 #include <filesystem>

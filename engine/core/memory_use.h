@@ -1,5 +1,5 @@
 #pragma once
-// Memory use of this process and of the machine, as Linux reports it.
+// These functions return the memory use of this process and of the machine, as Linux reports it.
 
 #include <cstdint>
 

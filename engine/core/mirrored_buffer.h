@@ -1,8 +1,8 @@
 #pragma once
-// An array that both host code and kernels use. A device with memory of its own holds a second
-// copy. A request from either side returns the newest values, and bytes are copied only if the
-// other side may have written since. Where kernels work on the host's memory, there is one copy and
-// nothing is copied.
+// A MirroredBuffer is an array that both host code and kernels use. A device with memory of its own
+// holds a second copy. A request from either side returns the newest values, and bytes are copied
+// only if the other side may have written since. If kernels work on the host's memory, there is one
+// copy and nothing is copied.
 //
 // A pointer is valid for reading and writing until the other side requests its pointer.
 
@@ -34,7 +34,7 @@ class MirroredBuffer {
   size_t bytes_ = 0;
   const kernels::DeviceMemory* memory_ = nullptr;
   const char* what_ = "";
-  mutable Buffer host_;  // with a device: allocated at the first request of host code
+  mutable Buffer host_;  // on a device: allocated at the first request of host code
   mutable Buffer device_;
   mutable bool host_stale_ = false;
   mutable bool device_stale_ = false;

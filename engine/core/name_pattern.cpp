@@ -4,7 +4,8 @@ namespace sculpt {
 
 bool fits_pattern(std::string_view name, std::string_view pattern) {
   size_t at = 0, in_pattern = 0;
-  // The last `*`, and the place in the name from which the rest of the pattern was tried.
+  // `star` is the last `*`, and `tried` is the place in the name from which the rest of the pattern
+  // was tried.
   size_t star = std::string_view::npos, tried = 0;
   while (at < name.size()) {
     if (in_pattern < pattern.size() && pattern[in_pattern] == '*') {

@@ -1,5 +1,5 @@
 #pragma once
-// Names with wildcards, as people write them in configs.
+// Patterns are names with wildcards, as people write them in configs.
 
 #include <string_view>
 

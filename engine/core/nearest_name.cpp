@@ -17,7 +17,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-/// Optimal string alignment distance.
+/// Returns the optimal string alignment distance.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i)

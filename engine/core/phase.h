@@ -1,5 +1,5 @@
 #pragma once
-// Long phases outside of training steps (loading data, scoring weights, measuring kernels,
+// A phase is long work outside of training steps (loading data, scoring weights, measuring kernels,
 // evaluating). A program may watch phases, to show their progress and to interrupt them. Libraries
 // only announce phases. The program decides what a person sees and which signals end a phase.
 
@@ -20,7 +20,7 @@ class Interrupted : public std::exception {
 
 /// The progress of a phase.
 struct PhaseState {
-  std::string name;   ///< what is being done, in words for people: "making images"
+  std::string name;   ///< the work, in words for people: "making images"
   int64_t done = 0;   ///< completed parts
   int64_t total = 0;  ///< all parts; 0: unknown
   std::chrono::steady_clock::time_point start;

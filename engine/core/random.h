@@ -1,7 +1,7 @@
 #pragma once
-// Random numbers as pure functions. Every draw depends only on (seed, purpose, epoch, index), and
-// neither on earlier draws nor on the number of threads. Resuming a run therefore needs no
-// generator state.
+// Random numbers are values of pure functions. Every draw depends only on (seed, purpose, epoch,
+// index), and neither on earlier draws nor on the number of threads. Resuming a run therefore needs
+// no generator state.
 
 #include <cstdint>
 
@@ -30,14 +30,14 @@ class RandomStream {
   RandomStream(uint64_t seed, Purpose purpose, uint64_t sub = 0)
       : key_(derive(seed, purpose)), sub_(sub) {}
 
-  /// Four 32-bit words for draw `index`.
+  /// Returns four 32-bit words for draw `index`.
   std::array<uint32_t, 4> words(uint64_t index) const { return philox4x32(key_, index, sub_); }
   uint32_t word(uint64_t index) const { return words(index)[0]; }
-  /// Uniform in [0, 1), 24 bits.
+  /// Returns a uniform number in [0, 1) with 24 bits.
   float uniform(uint64_t index) const { return philox_uniform(word(index)); }
-  /// Uniform integer in [0, n), n < 2^32; the bias of the multiply-shift is below n / 2^64.
+  /// Returns a uniform integer in [0, n), n < 2^32; the bias of the multiply-shift is below n/2^64.
   uint64_t below(uint64_t index, uint64_t n) const;
-  /// Standard normal (Box-Muller).
+  /// Returns a number of the standard normal distribution (Box-Muller).
   float normal(uint64_t index) const;
 
   uint64_t key() const { return key_; }

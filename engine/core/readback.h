@@ -1,5 +1,6 @@
 #pragma once
-// A value that is being copied from the device while host and device continue to work.
+// A Readback is a value that is being copied from the device while host and device continue to
+// work.
 
 #include <utility>
 

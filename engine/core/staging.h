@@ -10,13 +10,13 @@ namespace sculpt {
 
 class Staging {
  public:
-  /// `memory`: the backend's; null where kernels work on the host's memory.
+  /// `memory` is the backend's; null if kernels work on the host's memory.
   explicit Staging(const char* what = "", const kernels::DeviceMemory* memory = nullptr)
       : what_(what), memory_(memory) {}
 
   /// Returns the address at which kernels find `values`; it is valid until the next call. Without a
-  /// device, the host's array must live until the kernels are done. With a device, it may be freed
-  /// at once.
+  /// device, the host's array must live until the kernels are done. If there is a device, the array
+  /// may be freed at once.
   template <class T>
   const T* send(std::span<const T> values) {
     if (!memory_ || values.empty()) return values.data();

@@ -23,12 +23,12 @@ class StepRecorder {
   /// real call; the caller must set it again before using anything that depends on it.
   void run(int64_t images, const std::function<void()>& launches);
 
-  /// The number of steps that were launched as recordings.
+  /// Returns the number of steps that were launched as recordings.
   int64_t replayed() const { return replayed_; }
 
  private:
   kernels::RecordingHooks hooks_;
-  std::map<int64_t, void*> recordings_;  // by number of images; null until the second step
+  std::map<int64_t, void*> recordings_;  // per number of images; null until the second step
   int64_t replayed_ = 0;
 };
 

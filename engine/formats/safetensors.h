@@ -62,7 +62,7 @@ class File {
   /// Throws Error if there is no such tensor, or if its dtype or shape differs from the one
   /// requested.
   const Tensor& get(std::string_view tensor, Dtype dtype, const std::vector<int64_t>& shape) const;
-  /// The same without a check of dtype and shape.
+  /// Does the same without a check of dtype and shape.
   const Tensor& get(std::string_view tensor) const;
   bool has(std::string_view tensor) const;
   /// Throws Error if there is no such key.

@@ -1,5 +1,5 @@
 #pragma once
-// Constants that the safetensors reader and writer share.
+// The safetensors reader and writer share these constants.
 
 #include <string_view>
 

@@ -17,9 +17,9 @@ class BatchFeed {
   /// The network and the source must outlive this object.
   BatchFeed(Network& network, BatchSource& source);
 
-  /// The number of images in the data set.
+  /// Returns the number of images in the data set.
   int64_t size() const { return source_.size(); }
-  /// See BatchSource::start_epoch.
+  /// Begins an epoch, as BatchSource::start_epoch() does.
   void start_epoch(int64_t epoch, int64_t first_step);
   /// Goes on to the next batch of the epoch and returns its number of images, 0 after the last
   /// batch. A batch that the host prepares is in the network when this function returns.

@@ -1,5 +1,5 @@
 #pragma once
-// A saved copy of the running statistics of a network's batch norm.
+// BatchNormState is a saved copy of the running statistics of a network's batch norm.
 
 #include <cstdint>
 #include <vector>

@@ -35,8 +35,8 @@ Initialisation Builder::kaiming(int64_t fan_in, int64_t fan_out) const {
 
 namespace {
 
-// PyTorch's default for biases, and for linear weights in torchvision's models: U(-b, b), b = 1 /
-// sqrt(fan_in).
+// Returns PyTorch's default for biases, and for linear weights in torchvision's models: U(-b, b)
+// with b = 1 / sqrt(fan_in).
 Initialisation uniform_by_fan_in(int64_t fan_in) {
   return {Initialisation::Kind::uniform,
           static_cast<float>(1 / std::sqrt(static_cast<double>(fan_in)))};

@@ -38,7 +38,7 @@ struct NormOptions {
 
 class Builder {
  public:
-  /// `kernels`: for all layers with a weight.
+  /// `kernels` is for all layers with a weight.
   Builder(Graph& graph, std::vector<Initialisation>& initialisations, const KernelSettings& kernels)
       : graph_(graph), initialisations_(initialisations), kernels_(kernels) {}
 
@@ -57,7 +57,7 @@ class Builder {
   };
 
   Value conv(std::string_view name, Value x, int64_t out_channels, ConvOptions options = {});
-  /// Batch norm, optionally fused with a residual add and ReLU.
+  /// Adds a batch norm, optionally fused with a residual add and ReLU.
   Value batch_norm(std::string_view name, Value x, NormOptions options = {});
   Value linear(std::string_view name, Value x, int64_t out_features, bool bias = true);
   Value relu(Value x);

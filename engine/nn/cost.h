@@ -8,15 +8,15 @@
 
 namespace sculpt {
 
-/// FLOPs of `passes` passes (forward, weight gradient, input gradient) of a layer with this many
-/// multiply-accumulates per pass: 2 FLOPs for each whose weight the mask keeps. All counts of FLOPs
-/// come from this formula.
+/// Returns the FLOPs of `passes` passes (forward, weight gradient, input gradient) of a layer with
+/// this many multiply-accumulates per pass: 2 FLOPs for each whose weight the mask keeps. All
+/// counts of FLOPs come from this formula.
 constexpr double layer_flops(int64_t macs, double density, int passes) {
   return 2.0 * passes * static_cast<double>(macs) * density;
 }
 
-/// The number of kept weights divided by the number of all weights; 1 if `weight` is negative, as
-/// it is for a layer without a weight.
+/// Returns the number of kept weights divided by the number of all weights; 1 if `weight` is
+/// negative, as it is for a layer without a weight.
 double weight_density(const ParameterArena& parameters, ParameterId weight);
 
 /// The counted cost of one image's forward pass, layer by layer, in graph order.
@@ -29,8 +29,8 @@ struct LayerCost {
   /// dropout), because nothing reads that gradient.
   bool input_gradient = true;
 
-  /// FLOPs of one training step for one image, at this density of the weight: the forward pass, the
-  /// weight gradient and, if it is computed, the input gradient.
+  /// Returns the FLOPs of one training step for one image, at this density of the weight: the
+  /// forward pass, the weight gradient and, if it is computed, the input gradient.
   double training_flops(double density) const {
     return layer_flops(macs, density, input_gradient ? 3 : 2);
   }

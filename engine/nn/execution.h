@@ -1,6 +1,6 @@
 #pragma once
-// How a network is executed, as opposed to what it computes: which kernels run and how steps are
-// launched. Only `dense_timing` and `step_graph` never change the bits of a result.
+// Execution says how a network is executed, as opposed to what it computes: which kernels run and
+// how steps are launched. Only `dense_timing` and `step_graph` never change the bits of a result.
 
 #include <string>
 
@@ -10,8 +10,8 @@ namespace sculpt {
 
 /// Settings that a network gets when it is made and keeps. Rebuilding a network passes them on.
 struct Execution {
-  // These two choose the backend and the kernels in it (kernels/device/device.h). They describe the
-  // device that the network was made for.
+  // These two members choose the backend and the kernels in it (kernels/device/device.h). They
+  // describe the device that the network was made for.
   std::string precision = "auto";
   std::string conv = "native";
   /// The choice of kernels of each layer with a weight.

@@ -59,8 +59,8 @@ class Network {
   const Graph& graph() const { return *graph_; }
   int64_t max_batch() const { return graph_->max_batch(); }
 
-  /// The kernels of each layer that has a choice of kernels, keyed by the name of the layer's
-  /// weight.
+  /// Returns the kernels of each layer that has a choice of kernels, keyed by the name of the
+  /// layer's weight.
   std::map<std::string, kernels::PassKernels> pass_kernels() const;
   /// Returns true if at least one pass of a layer runs on kernels that skip masked weights.
   bool skips_masked() const;
@@ -103,6 +103,8 @@ class Network {
 
  private:
   kernels::Launch launch() const { return {batch_, graph_->backend().stream}; }
+  void check_batch(int64_t batch) const;
+  const int32_t* send_labels();
 
   NetworkSpec spec_;
   Execution execution_;
@@ -111,9 +113,6 @@ class Network {
   std::unique_ptr<Graph> graph_;
   Value images_, logits_;
   ops::SoftmaxCrossEntropy* loss_ = nullptr;
-  void check_batch(int64_t batch) const;
-  const int32_t* send_labels();
-
   Staging pixels_, values_, mean_, std_;
   std::vector<int32_t> host_labels_;
   Buffer labels_;  // [max_batch]; used on a device only

@@ -75,8 +75,8 @@ class Conv2d final : public WeightedNode {
     return settings().winograd &&
            (pass == ConvPass::weight_grad ? winograd_weights_ : winograd_activations_);
   }
-  // These two functions decide by the batch that is running, so that a short batch gives the same
-  // bits in a network with any largest batch.
+  // Both functions decide by the batch that is running, so that a short batch gives the same bits
+  // in a network with any largest batch.
   bool activations_by_winograd(const Replay& r) const {
     return settings().winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
   }

@@ -1,6 +1,6 @@
 #pragma once
-// One pass of a layer as a problem that dense kernels and kernels that skip masked weights both
-// solve, and the timing of the two. kernel_rule.h decides between them without timing.
+// This file describes one pass of a layer as a problem that dense kernels and kernels that skip
+// masked weights both solve, and times the two. kernel_rule.h decides between them without timing.
 
 #include <cstdint>
 #include <functional>
@@ -13,7 +13,7 @@ namespace sculpt::ops {
 
 using kernels::ConvPass;
 
-/// "forward", "input_grad" or "weight_grad".
+/// Returns "forward", "input_grad" or "weight_grad".
 const char* to_string(ConvPass pass);
 
 /// One pass of a layer, with everything besides the machine that determines which kernels are
@@ -23,12 +23,12 @@ struct PassProblem {
   /// Shape of the layer; a linear layer is a 1x1 convolution over one pixel.
   kernels::Conv2dShape shape;
   int64_t batch = 1;      ///< images of the largest batch
-  bool winograd = false;  ///< whether the dense kernels of this pass use Winograd's algorithm
+  bool winograd = false;  ///< true if the dense kernels of this pass use Winograd's algorithm
   double density = 1;     ///< kept weights over all weights
 };
 
-/// Key under which a timed choice is remembered. Densities within the same quarter of an octave
-/// share a key, which keeps the number of timed problems small.
+/// Returns the key under which a timed choice is remembered. Densities within the same quarter of
+/// an octave share a key, which keeps the number of timed problems small.
 std::string choice_key(const PassProblem& problem);
 
 /// Times both alternately and keeps the least time of each, because other work on the machine only

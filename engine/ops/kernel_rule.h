@@ -21,7 +21,7 @@ CacheClass cache_class(int64_t l2_bytes);
 /// The properties of a machine that the rule uses.
 struct Machine {
   std::string_view backend;  ///< name of the backend, which includes its instruction set
-  int64_t l2_bytes = 0;      ///< of one core's second-level cache; 0: unknown
+  int64_t l2_bytes = 0;      ///< size of one core's second-level cache; 0: unknown
   int threads = 1;           ///< no row uses it so far
 };
 

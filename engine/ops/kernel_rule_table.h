@@ -1,5 +1,5 @@
 #pragma once
-// The table behind the rule: break-even densities, up to which kernels that skip masked weights
+// The table behind the rule has break-even densities, up to which kernels that skip masked weights
 // beat dense kernels. `sculpt_bench rule` measures these densities and prints them beside the
 // values of this table:
 //
@@ -7,9 +7,9 @@
 //   sculpt_bench rule --threads 1 --model resnet18 --batch 64
 //
 // The benchmark counts CPU time when it runs with one thread. A row holds for a class of layers,
-// and its value lies between those of the measured layers. Where the two times cross slowly, the
-// value is at the upper end, because layers that are sparse in all passes also run block by block.
-// The benchmark of single passes does not show that effect; `sculpt_bench choices` does.
+// and its value lies between those of the measured layers. If the two times cross slowly, the value
+// is at the upper end, because layers that are sparse in all passes also run block by block. The
+// benchmark of single passes does not show that effect; `sculpt_bench choices` does.
 
 #include <cstdint>
 #include <limits>
@@ -42,16 +42,16 @@ struct RuleRow {
 struct RuleSection {
   std::string_view backend;
   CacheClass cache;
-  bool measured;  ///< whether the benchmark measured the rows on a machine of this class
+  bool measured;  ///< true if the benchmark measured the rows on a machine of this class
   std::span<const RuleRow> rows;
 };
 
 inline constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 
-// Measured on an AMD EPYC of the third generation (family 25, model 1; AVX2, L2 of 512 KiB, L3 of
-// 32 MiB), one thread, 2026-11-28. Layers of ResNet-18 and ResNet-20; depthwise layers were not
-// measured. The rows of first layers, of 1x1 layers and of 16 channels were raised to where whole
-// steps with two threads are fastest (`sculpt_bench choices`).
+// These rows were measured on an AMD EPYC of the third generation (family 25, model 1; AVX2, L2 of
+// 512 KiB, L3 of 32 MiB), one thread, 2026-11-28, with the layers of ResNet-18 and ResNet-20;
+// depthwise layers were not measured. The rows of first layers, of 1x1 layers and of 16 channels
+// were raised to where whole steps with two threads are fastest (`sculpt_bench choices`).
 inline constexpr RuleRow kAvx2HalfMib[] = {
     {LayerKind::image, kAny, kAny, 0.70, 0.70, 0.60},
     {LayerKind::pointwise, kAny, kAny, 0.70, 0.70, 0.70},

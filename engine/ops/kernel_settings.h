@@ -1,6 +1,6 @@
 #pragma once
-// The settings by which layers with a weight choose their kernels. Every choice changes the last
-// bits of results.
+// Layers with a weight choose their kernels by these settings. Every choice changes the last bits
+// of results.
 
 namespace sculpt {
 
@@ -10,7 +10,7 @@ class Chooser;
 
 /// Selects the layers that run on kernels that skip masked weights, where the backend has such
 /// kernels. `automatic`: the rule of engine/ops/kernel_rule.h decides for each pass. `tuned`: each
-/// pass is timed. `on`: all layers with a masked weight. `off`: no layer.
+/// pass is timed. `on`: all layers with a masked weight run on such kernels. `off`: no layer does.
 enum class SparseKernels { automatic, on, off, tuned };
 
 struct KernelSettings {

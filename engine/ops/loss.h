@@ -20,10 +20,10 @@ class SoftmaxCrossEntropy final : public Node {
   void backward(const Replay& r) override;
   size_t workspace_bytes() const override { return workspace_bytes_; }
 
-  /// Sets the labels of the coming batches, in the backend's memory. With null, forward() does
-  /// nothing.
+  /// Sets the labels of the coming batches, in the backend's memory. If they are null, forward()
+  /// does nothing.
   void set_labels(const int32_t* labels) { labels_ = labels; }
-  /// The sums to which forward() adds those of its batch. Reading them waits for the device.
+  /// Returns the sums to which forward() adds those of its batch. Waits for the device.
   kernels::LossSums sums() const {
     return *reinterpret_cast<const kernels::LossSums*>(sums_.host());
   }

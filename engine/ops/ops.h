@@ -1,5 +1,5 @@
 #pragma once
-// The interface of all ops. Each function checks shapes, records a node and returns the node's
+// This file declares all ops. Each function checks shapes, records a node and returns the node's
 // output. Activations are [N, C, H, W] with N the batch; a "feature vector" is [N, C, 1, 1]. Errors
 // name the layer and the offending shapes.
 //
@@ -19,7 +19,7 @@ struct Conv2dOptions {
   int64_t groups = 1;
 };
 
-/// weight: OIHW [out, in / groups, kh, kw]; bias: [out].
+/// The weight is OIHW [out, in / groups, kh, kw], and the bias is [out].
 Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, Conv2dOptions options,
              const KernelSettings& kernel_settings = {});
@@ -27,7 +27,8 @@ Value conv2d(Graph& graph, const std::string& name, Value x, ParameterId weight,
 /// is not a convolution.
 const kernels::Conv2dShape* conv2d_shape(const Node& node);
 
-/// x: [N, in, 1, 1]; weight: [out, in]; bias: [out]. Result [N, out, 1, 1].
+/// x is [N, in, 1, 1], the weight is [out, in], and the bias is [out]. The result is [N, out, 1,
+/// 1].
 Value linear(Graph& graph, const std::string& name, Value x, ParameterId weight,
              std::optional<ParameterId> bias, const KernelSettings& kernel_settings = {});
 
@@ -64,10 +65,10 @@ struct PoolOptions {
 
 Value max_pool(Graph& graph, const std::string& name, Value x, PoolOptions options);
 Value average_pool(Graph& graph, const std::string& name, Value x, PoolOptions options);
-/// Mean over H and W: [N, C, 1, 1].
+/// Computes the mean over H and W, which is [N, C, 1, 1].
 Value global_average_pool(Graph& graph, const std::string& name, Value x);
 
-/// The loss node of a graph: softmax cross-entropy of logits [N, classes, 1, 1].
+/// The loss node of a graph computes the softmax cross-entropy of logits [N, classes, 1, 1].
 class SoftmaxCrossEntropy;
 SoftmaxCrossEntropy* softmax_cross_entropy(Graph& graph, Value logits, float label_smoothing);
 

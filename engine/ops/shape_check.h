@@ -1,5 +1,5 @@
 #pragma once
-// Checks of shapes with the same error messages for every op.
+// These functions check shapes, with the same error messages for every op.
 
 #include <string>
 

@@ -18,20 +18,20 @@ class SparseLayer {
   /// Returns true if the backend has kernels that skip masked weights.
   bool available() const { return kernels().forward != nullptr; }
 
-  /// Takes the arena's pattern. Returns true if it keeps other weights of this layer than that of
-  /// the last call did (before the first call: all), or if there are more threads than the lists
-  /// below were built for. In both cases the lists are freed.
+  /// Takes the arena's pattern. Returns true if this pattern keeps other weights of the layer than
+  /// the pattern of the last call (all weights before the first call), or if there are more threads
+  /// than the lists below were built for. In both cases the lists are freed.
   bool follow_mask();
   bool masked() const { return pattern_ && !pattern_->all_kept(weight_); }
-  /// The number of kept weights divided by the number of all weights.
+  /// Returns the number of kept weights divided by the number of all weights.
   double density() const { return pattern_ ? pattern_->density(weight_) : 1; }
 
   /// build() creates the lists of kept weights, and drop() frees them.
   void build();
   void drop();
   /// Call this when no kernel reads masked weights any more. From now on, the lists refer to arrays
-  /// that hold kept weights only. With `on_blocks`, also allocates the buffers for running on
-  /// blocks.
+  /// that hold kept weights only. Also allocates the buffers for running on blocks if `on_blocks`
+  /// is true.
   void keep_only(bool on_blocks);
   bool kept_only() const { return kept_only_; }
 
@@ -41,10 +41,10 @@ class SparseLayer {
   void* workspace() { return workspace_.data(); }
 
   // These functions are for passes on blocks.
-  /// The values of the kept weights as gather() last read them.
+  /// Returns the values of the kept weights as gather() last read them.
   const void* values() const { return values_.data(); }
   void gather() { kernels().on_blocks.gather(values_.data(), arena_->weight(weight_), conv()); }
-  /// The partial gradient that thread `thread` adds to. zero_partials() zeroes the partial
+  /// Returns the partial gradient that thread `thread` adds to. zero_partials() zeroes the partial
   /// gradients of all threads; sum_partials() adds them up.
   void* partial(int thread) { return workspace_.data() + static_cast<size_t>(thread) * partial_; }
   void zero_partials();

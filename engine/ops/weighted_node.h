@@ -1,7 +1,7 @@
 #pragma once
-// The common part of convolutions and linear layers. They have one input, a weight that may be
-// masked, an optional bias, and for each of their three passes a choice between dense kernels and
-// kernels that skip masked weights.
+// WeightedNode is the common part of convolutions and linear layers. They have one input, a weight
+// that may be masked, an optional bias, and for each of their three passes a choice between dense
+// kernels and kernels that skip masked weights.
 
 #include <optional>
 
@@ -33,10 +33,11 @@ class WeightedNode : public Node, private BlockPasses {
   PassProblem pass_problem(ConvPass pass) const;
 
  protected:
-  /// Call this from prepare(). `shape`: see SparseLayer.
+  /// Call this from prepare(). SparseLayer::prepare() describes `shape`.
   void prepare_sparse(const Graph& graph, const kernels::Conv2dShape& shape);
 
-  // The passes on dense kernels. They read and write the activations of the replay.
+  // These functions run the passes on dense kernels. They read and write the activations of the
+  // replay.
   virtual void dense_forward(const Replay& r) = 0;
   virtual void dense_input_grad(const Replay& r) = 0;
   virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;

@@ -17,7 +17,7 @@ double fraction(int64_t step, int64_t steps) {
   return static_cast<double>(step) / static_cast<double>(steps);
 }
 
-/// Goes from `from` to `to` along half a cosine, for x in [0, 1].
+/// Returns a value that goes from `from` to `to` along half a cosine while x goes from 0 to 1.
 double cosine_between(double from, double to, double x) {
   return to + (from - to) * 0.5 * (1 + std::cos(kPi * x));
 }

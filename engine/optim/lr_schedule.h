@@ -1,7 +1,8 @@
 #pragma once
-// Learning-rate schedules: pure functions of (step, steps of the cycle, options).
+// Learning-rate schedules are pure functions of (step, steps of the cycle, options).
 //
-// With t = step / T in [0, 1), w = warmup, peak = lr; every name is a row of the table:
+// Every name below is a row of the table. In the formulas, t = step / T lies in [0, 1), w is
+// warmup, and lr is the peak.
 //
 //   step_warmup  t < w: lr * (a + (1 - a) * t / w), a = warmup_start (0.1); afterwards
 //                lr * milestone_factor ^ (number of milestones m with step >= round(m * T))

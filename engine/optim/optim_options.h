@@ -1,5 +1,5 @@
 #pragma once
-// Settings of the optimizer and of its learning-rate schedule within one cycle.
+// This file has the settings of the optimizer and of its learning-rate schedule within one cycle.
 
 #include <cstdint>
 #include <string>
@@ -9,11 +9,12 @@
 
 namespace sculpt {
 
-/// The names of the tables in optimizer.cpp and lr_schedule.cpp.
+/// Both functions return the names in a table: the one in optimizer.cpp, and the one in
+/// lr_schedule.cpp.
 std::vector<std::string> optimizer_names();
 std::vector<std::string> lr_schedule_names();
 
-/// The optimizer and its learning-rate schedule. Config section: optim.
+/// The config section `optim`: the optimizer and its learning-rate schedule.
 struct OptimOptions {
   std::string rule = "sgd";
   double lr = 0.1;

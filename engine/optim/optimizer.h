@@ -1,6 +1,7 @@
 #pragma once
-// The interface between an optimizer and everything that trains. The training loop, the timing of
-// dense steps, the benchmarks and the checkpoints use optimizers only through this interface.
+// Optimizer is the interface between an optimizer and everything that trains. The training loop,
+// the timing of dense steps, the benchmarks and the checkpoints use optimizers only through this
+// interface.
 
 #include <functional>
 #include <memory>

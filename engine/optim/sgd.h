@@ -1,5 +1,5 @@
 #pragma once
-// SGD with momentum. One pass updates the whole parameter arena and applies the masks
+// Sgd is SGD with momentum. One pass updates the whole parameter arena and applies the masks
 // (kernels/masked_sgd.h).
 
 #include <cstdint>
@@ -23,8 +23,8 @@ class Sgd : public Optimizer {
 
   /// Returns the factor by which the last step scaled the gradients: below 1 if they were clipped.
   double clip_scale() const;
-  /// The number of table rows of the last step. Neighbouring parameters with the same weight decay
-  /// are updated as one run of elements.
+  /// Returns the number of table rows of the last step. Neighbouring parameters with the same
+  /// weight decay are updated as one run of elements.
   int64_t segments() const { return segment_count_; }
 
  private:

@@ -1,8 +1,8 @@
 #pragma once
-// The memory layouts of the parameter arenas. In the dense layout every parameter has all of its
-// elements. In a packed layout, a parameter whose kernels touch only kept weights has values for
-// its kept elements only, in ascending order of index; all other parameters have all of their
-// elements. The same passes then run over shorter arrays.
+// The parameter arenas have two kinds of memory layouts. In the dense layout every parameter has
+// all of its elements. In a packed layout, a parameter whose kernels touch only kept weights has
+// values for its kept elements only, in ascending order of index; all other parameters have all of
+// their elements. The same passes then run over shorter arrays.
 
 #include <cstdint>
 #include <memory>
@@ -25,15 +25,16 @@ struct ParameterLayout {
 /// The layout of all parameters, in registration order and without gaps.
 class ArenaLayout {
  public:
-  /// The dense layout of parameters with so many elements.
+  /// Makes the dense layout of parameters with so many elements.
   explicit ArenaLayout(std::span<const int64_t> counts);
-  /// Stores the parameters `packed`, which must be in ascending order, without the elements that
-  /// the pattern masks.
+  /// Makes a layout that stores the parameters `packed`, which must be in ascending order, without
+  /// the elements that the pattern masks.
   ArenaLayout(SharedPattern pattern, std::span<const ParameterId> packed);
 
   const ParameterLayout& operator[](size_t id) const { return parameters_[id]; }
   size_t size() const { return parameters_.size(); }
-  /// The number of values of all parameters in this layout, and in the dense layout.
+  /// Both functions return the number of values of all parameters: in this layout, and in the dense
+  /// layout.
   int64_t count() const { return count_; }
   int64_t dense_count() const { return dense_count_; }
   /// Returns true if every element has a value.
@@ -41,8 +42,8 @@ class ArenaLayout {
   /// Returns true if this is the layout of the pattern (the same object) and of these parameters.
   bool is(const SharedPattern& pattern, std::span<const ParameterId> packed) const;
 
-  /// The mask of the values of a layout that is not dense: a byte per value. Empty if no value is
-  /// masked.
+  /// Returns the mask of the values of a layout that is not dense: a byte per value. The result is
+  /// empty if no value is masked.
   std::span<const uint8_t> masks() const { return masks_; }
 
   /// Copies the values of `from`, which are in this layout, to the dense array `to`. Elements
@@ -53,7 +54,7 @@ class ArenaLayout {
   template <class T>
   void pack(T* to, const T* from) const;
 
-  /// Bytes of this description itself, without the pattern.
+  /// Returns the bytes of this description itself, without the pattern.
   size_t bytes() const { return parameters_.size() * sizeof(ParameterLayout) + masks_.size(); }
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// A second copy of the weights of convolutions and linear layers, in the type and order that the
-// matrix units of a GPU read. Backends without such units have none.
+// The compute copy is a second copy of the weights of convolutions and linear layers, in the type
+// and order that the matrix units of a GPU read. Backends without such units have no compute copy.
 
 #include <cstdint>
 #include <span>
@@ -19,9 +19,10 @@ class ComputeCopy {
   /// Allocates the copy if the backend has one.
   void allocate(std::span<const Parameter> parameters, const kernels::Backend& backend);
 
-  /// First element of a weight's copy, counted in elements of the copy; -1 if it has none.
+  /// Returns the first element of a weight's copy, counted in elements of the copy; -1 if the
+  /// weight has no copy.
   int64_t offset(ParameterId id) const { return offsets_[static_cast<size_t>(id)]; }
-  /// Where the copy of a weight begins; the weight must have one, and the copy must not be stale.
+  /// Returns the address of a weight's copy. The weight must have a copy, which must not be stale.
   const void* weight(ParameterId id) const;
 
   void mark_stale() { stale_ = true; }

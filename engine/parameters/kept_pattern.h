@@ -21,21 +21,21 @@ using ParameterId = int;
 
 class KeptPattern {
  public:
-  /// A pattern that keeps everything. `counts` has the number of elements of each parameter, in the
-  /// order of registration.
+  /// Makes a pattern that keeps everything. `counts` has the number of elements of each parameter,
+  /// in the order of registration.
   explicit KeptPattern(std::vector<int64_t> counts);
   /// `bytes` has 1 for each kept and 0 for each masked element of all parameters, in global-index
   /// order. Throws Error if its size does not fit or if there is another value.
   KeptPattern(std::vector<int64_t> counts, std::vector<uint8_t> bytes);
 
   std::span<const int64_t> counts() const { return counts_; }
-  /// The bytes of all parameters, and those of one parameter.
+  /// Both functions return mask bytes: those of all parameters, and those of one parameter.
   std::span<const uint8_t> bytes() const { return bytes_; }
   std::span<const uint8_t> bytes(ParameterId id) const {
     return bytes().subspan(static_cast<size_t>(offsets_[at(id)]),
                            static_cast<size_t>(counts_[at(id)]));
   }
-  /// The number of kept elements of a parameter.
+  /// Returns the number of kept elements of a parameter.
   int64_t kept(ParameterId id) const { return kept_[at(id)]; }
   bool all_kept(ParameterId id) const { return kept(id) == counts_[at(id)]; }
   double density(ParameterId id) const {
@@ -46,12 +46,13 @@ class KeptPattern {
   /// patterns must be patterns of the same parameters.
   bool operator==(const KeptPattern& other) const { return bytes_ == other.bytes_; }
   bool same(ParameterId id, const KeptPattern& other) const;
-  /// 16 hexadecimal digits that depend on all bytes. Different patterns almost surely differ in
-  /// them, so that ranks can check that they have the same pattern. Takes one pass over the bytes.
+  /// Returns 16 hexadecimal digits that depend on all bytes. Different patterns almost surely
+  /// differ in them, so that ranks can check that they have the same pattern. Takes one pass over
+  /// the bytes.
   std::string hash() const;
 
-  /// The indices of the kept elements of a parameter, counted from its first element, in ascending
-  /// order. This is the order in which packed arrays hold them.
+  /// Returns the indices of the kept elements of a parameter, counted from its first element, in
+  /// ascending order. This is the order in which packed arrays hold them.
   std::vector<int64_t> kept_indices(ParameterId id) const;
   /// kept[j] := all[i], where element i of the parameter is its j-th kept element.
   template <class T>

@@ -1,5 +1,5 @@
 #pragma once
-// Descriptions of the arrays that a network keeps from step to step.
+// These structs describe the arrays that a network keeps from step to step.
 
 #include <cstdint>
 #include <string>

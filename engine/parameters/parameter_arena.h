@@ -1,12 +1,12 @@
 #pragma once
-// The leaves of the graph: weights, gradients and the optimizer's arrays of all parameters, and the
-// mask. Parameters lie in registration order in one flat array per kind, so that the masked update
-// and the global ranking are one pass each.
+// A ParameterArena holds the leaves of the graph: weights, gradients and the optimizer's arrays of
+// all parameters, and the mask. Parameters lie in registration order in one flat array per kind, so
+// that the masked update and the global ranking are one pass each.
 //
 // Index. The global index numbers all elements: parameters in registration order, elements in
 // row-major order of their canonical shape (conv OIHW, linear OI). Every backend uses this index.
 //
-// Memory. Kernels get pointers into the backend's memory and host code gets spans. Where these are
+// Memory. Kernels get pointers into the backend's memory and host code gets spans. If these are
 // different memories, requesting one side copies the newest values over (MirroredBuffer). Functions
 // whose names begin with edit_ are for callers that write; the others are for callers that read,
 // and change nothing that can be seen through this interface.
@@ -41,7 +41,7 @@ class ParameterArena {
   ParameterArena(const ParameterArena&) = delete;
   ParameterArena& operator=(const ParameterArena&) = delete;
 
-  // Registration.
+  // These functions register parameters and allocate arrays.
 
   /// Register parameters and state arrays before allocate(). Duplicate names are an error.
   ParameterId add(std::string name, ParameterKind kind, std::vector<int64_t> shape);
@@ -58,7 +58,7 @@ class ParameterArena {
   OptimizerArrayId add_optimizer_array(const std::string& name);
   static constexpr OptimizerArrayId kMomentum = 0;
 
-  // What there is.
+  // These functions describe the parameters and arrays.
 
   std::span<const Parameter> parameters() const { return parameters_; }
   const Parameter& operator[](ParameterId id) const { return parameters_[id]; }
@@ -74,18 +74,20 @@ class ParameterArena {
   size_t element_bytes() const { return element_bytes_; }
   /// Throws Error if elements do not have so many bytes.
   void require_element(size_t bytes) const;
-  /// The number of elements of all parameters, of the prunable parameters (N in the papers), and of
-  /// prunable elements that the mask keeps.
+  /// These three functions return the number of elements of all parameters, of the prunable
+  /// parameters (N in the papers), and of prunable elements that the mask keeps.
   int64_t count() const { return count_; }
   int64_t prunable_count() const;
   int64_t kept_count() const;
-  /// Bytes of all arrays and of the mask as they are stored now, counting one copy of each.
+  /// Returns the bytes of all arrays and of the mask as they are stored now, counting one copy of
+  /// each.
   size_t bytes() const;
 
-  // The mask.
+  // These functions show and change the mask.
 
   const SharedPattern& pattern() const { return pattern_; }
-  /// The bytes of the pattern: 1 for each kept and 0 for each masked element, by global index.
+  /// Returns the bytes of the pattern: 1 for each kept and 0 for each masked element, by global
+  /// index.
   std::span<const uint8_t> masks() const { return pattern_->bytes(); }
   /// Makes `pattern` the mask. Elements that were masked or are masked now become +0 in the weights
   /// and in the optimizer's arrays, so that elements which are kept again start at zero. If the
@@ -99,9 +101,9 @@ class ParameterArena {
   /// whole arrays calls it. Needs the dense layout.
   void zero_masked();
 
-  // The layout.
+  // These functions show and change the layout.
 
-  /// A change of the layout yields another object.
+  /// Returns the layout, which is another object after each change.
   const SharedLayout& layout() const { return layout_; }
   void store_dense();
   /// Stores these parameters, in ascending order of id, without their masked elements, for kernels
@@ -109,8 +111,9 @@ class ParameterArena {
   /// nothing if the layout is that one already.
   void store_packed(std::span<const ParameterId> ids);
 
-  // Whole arrays for host code, in global-index order. They need the dense layout. T must be the
-  // element type (checked). The spans are valid until kernels run or the layout changes.
+  // These functions give whole arrays to host code, in global-index order. They need the dense
+  // layout. T must be the element type (checked). The spans are valid until kernels run or the
+  // layout changes.
 
   template <class T = float>
   std::span<const T> weights() const {
@@ -137,7 +140,7 @@ class ParameterArena {
   std::span<T> edit_optimizer_values(OptimizerArrayId id) {
     return edit_view<T>(dense(optimizer_array(id)).edit_values(), count_);
   }
-  /// The array that SGD keeps.
+  /// Both functions return the array that SGD keeps.
   template <class T = float>
   std::span<const T> momentum() const {
     return optimizer_values<T>(kMomentum);
@@ -146,7 +149,8 @@ class ParameterArena {
   std::span<T> edit_momentum() {
     return edit_optimizer_values<T>(kMomentum);
   }
-  /// State arrays one after another: StateArray::offset. They do not depend on the layout.
+  /// Both functions return the state arrays one after another, as StateArray::offset says. State
+  /// arrays do not depend on the layout.
   template <class T = float>
   std::span<const T> state_values() const {
     return view<T>(state_, state_count_);
@@ -155,34 +159,35 @@ class ParameterArena {
   std::span<T> edit_state_values() {
     return edit_view<T>(state_, state_count_);
   }
-  /// The part of a whole array that holds one parameter.
+  /// Returns the part of a whole array that holds one parameter.
   template <class T>
   static std::span<T> slice(std::span<T> arena, const Parameter& p) {
     return arena.subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.count));
   }
   /// Sets the optimizer's arrays to zero: the optimizer forgets the steps that it has taken.
   void zero_optimizer_arrays();
-  /// Gradients that include those of masked weights, on request.
+  /// Returns the gradients that include those of masked weights, on request.
   FullGradients& full_gradients() { return full_gradients_; }
 
-  // Arrays for kernels: pointers into the backend's memory, to elements of the backend's type. They
-  // are valid until host code requests the array or the layout changes.
+  // These functions give kernels pointers into the backend's memory, to elements of the backend's
+  // type. The pointers are valid until host code requests the array or the layout changes.
 
-  /// One parameter, in the current layout.
+  /// These four functions return one parameter in the current layout, or one state array.
   const void* weight(ParameterId id) const { return weights_.values().device() + offset_bytes(id); }
   void* edit_gradient(ParameterId id) {
     return gradients_.edit_values().edit_device() + offset_bytes(id);
   }
   const void* state(StateId id) const { return state_.device() + state_offset_bytes(id); }
   void* edit_state(StateId id) { return state_.edit_device() + state_offset_bytes(id); }
-  /// The weight of a convolution or linear layer as dense kernels read it: the compute copy where
-  /// the backend has one, and the weight itself otherwise.
+  /// Returns the weight of a convolution or linear layer as dense kernels read it: the compute copy
+  /// if the backend has one, and the weight itself otherwise.
   const void* compute_weight(ParameterId id) const {
     return compute_copy_.offset(id) < 0 ? weight(id) : compute_copy_.weight(id);
   }
-  /// First element of a weight's compute copy; see ComputeCopy.
+  /// Returns the first element of a weight's compute copy; see ComputeCopy.
   int64_t compute_copy_offset(ParameterId id) const { return compute_copy_.offset(id); }
-  /// Whole arrays in global-index order. All but mask_array() need the dense layout.
+  /// These functions return whole arrays in global-index order. All but mask_array() need the dense
+  /// layout.
   const void* weight_array() const { return dense(weights_).values().device(); }
   void* edit_weight_array() {
     compute_copy_.mark_stale();
@@ -190,13 +195,13 @@ class ParameterArena {
   }
   const void* gradient_array() const { return dense(gradients_).values().device(); }
   const uint8_t* mask_array() const;
-  /// The positions of the prunable parameters in the arrays.
+  /// Returns the positions of the prunable parameters in the arrays.
   kernels::PrunableRuns prunable_runs() const;
-  /// Everything that the optimizer works on, in the current layout. `segments` lie in the backend's
-  /// memory.
+  /// Returns everything that the optimizer works on, in the current layout. `segments` lie in the
+  /// backend's memory.
   kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
 
-  // Before kernels run.
+  // Call these functions before kernels run.
 
   /// Brings the compute copy up to date after host code has written weights.
   void update_compute_copy();

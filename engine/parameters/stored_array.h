@@ -1,5 +1,5 @@
 #pragma once
-// An array with a value per element of all parameters, stored in one of the layouts of
+// A StoredArray has a value per element of all parameters, and is stored in one of the layouts of
 // arena_layout.h. The layout changes only when convert() is called.
 
 #include "engine/core/mirrored_buffer.h"
@@ -12,8 +12,8 @@ namespace sculpt {
 class StoredArray {
  public:
   StoredArray() = default;
-  /// Elements have 4 or 8 bytes. Where kernels have a memory of their own, that memory is allocated
-  /// at once.
+  /// Elements have 4 or 8 bytes. If kernels have a memory of their own, that memory is allocated at
+  /// once.
   StoredArray(const char* what, size_t element_bytes, const kernels::DeviceMemory* memory,
               SharedLayout layout);
 
@@ -26,7 +26,7 @@ class StoredArray {
   MirroredBuffer& edit_values() { return allocated(); }
 
   void zero();
-  /// Bytes of one copy in the current layout; 0 before the memory is allocated.
+  /// Returns the bytes of one copy in the current layout; 0 before the memory is allocated.
   size_t bytes() const { return buffer_.bytes(); }
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
-// The measurement after a prune. After the prune, batch norm's running statistics are still those
-// of the network before it; if the options request it, they are estimated again.
+// A network is measured after each prune. Batch norm's running statistics are then still those of
+// the network before the prune; if the options request it, they are estimated again.
 
 #include <cstdint>
 #include <functional>

@@ -33,7 +33,7 @@ struct PrunableLayer {
   int64_t present = 0;  ///< weights that are not masked now
 };
 
-/// The prunable parameters in global-index order.
+/// Returns the prunable parameters in global-index order.
 std::vector<PrunableLayer> prunable_layers(const ParameterArena& parameters);
 
 struct Allocation {

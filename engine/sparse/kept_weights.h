@@ -26,9 +26,10 @@ class KeptWeights {
   /// Starts with all weights that are not masked. The arena must outlive this object.
   explicit KeptWeights(ParameterArena& parameters);
 
-  /// The prunable layers, where `present` is the number of weights that are kept now.
+  /// Returns the prunable layers, where `present` is the number of weights that are kept now.
   std::span<const PrunableLayer> layers() const { return layers_; }
-  /// The number of weights that are kept, and the number of all prunable weights.
+  /// Both functions return a number of weights: the weights that are kept, and all prunable
+  /// weights.
   int64_t kept() const;
   int64_t total() const { return total_; }
 

@@ -1,7 +1,7 @@
 #pragma once
-// The Prune step of a plan: computes scores, selects weights, writes masks, and zeroes masked
-// weights. Scores and ranking stay in the memory of the backend; the mask that results is copied to
-// the host, where patterns lie.
+// prune() performs the prune step of a plan: it computes scores, selects weights, writes masks, and
+// zeroes masked weights. Scores and ranking stay in the memory of the backend; the mask that
+// results is copied to the host, where patterns lie.
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,5 @@
 #pragma once
-// Settings of pruning.
+// This file has the settings of pruning.
 
 #include <cstdint>
 #include <string>
@@ -9,12 +9,13 @@
 
 namespace sculpt {
 
-/// The names of the tables in criteria.cpp and allocation.cpp.
+/// Both functions return the names in a table: the one in criteria.cpp, and the one in
+/// allocation.cpp.
 std::vector<std::string> criterion_names();
 std::vector<std::string> allocation_names();
 
-/// One of the three kinds of plan steps. It scores all weights that are not masked and keeps
-/// round(density * N) of them.
+/// A prune is one of the three kinds of plan steps. It scores all weights that are not masked and
+/// keeps round(density * N) of them.
 struct PruneStep {
   std::string criterion;   ///< a name in the table of criteria
   std::string allocation;  ///< a name in the table of allocations
@@ -58,7 +59,7 @@ struct PruneOptions {
     v.integer("synflow_iterations", synflow_iterations, {1, 10000},
               "prunes in which synflow reaches its density");
     v.integer("reestimate_batch_norm", reestimate_batch_norm, {0, 1000000000},
-              "training images on which batch norm's running statistics are estimated anew after "
+              "training images on which batch norm's running statistics are estimated again after "
               "each prune, without augmentation and dropout; 0: the statistics stay");
     v.boolean("first_conv", first_conv, "whether the first convolution takes part in pruning");
     v.boolean("classifier", classifier, "whether the last linear layer takes part in pruning");

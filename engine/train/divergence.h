@@ -16,8 +16,8 @@ class Divergence : public Error {
  public:
   explicit Divergence(const std::string& text, std::optional<int64_t> step = std::nullopt)
       : Error(text), step_(step) {}
-  /// The step of the epoch that the number belongs to, if that is not the last step. The loss of a
-  /// device is read some steps later.
+  /// Returns the step of the epoch that the number belongs to, if that is not the last step. The
+  /// loss of a device is read some steps later.
   std::optional<int64_t> step() const { return step_; }
 
  private:

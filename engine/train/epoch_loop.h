@@ -18,7 +18,7 @@ class EpochLoop {
   /// Also writes the checkpoints that are due inside the epoch.
   RunOutcome run_steps();
 
-  /// The number of steps of this process that a device executed as one recording.
+  /// Returns the number of steps of this process that a device executed as one recording.
   int64_t replayed_steps() const { return recorder_.replayed(); }
 
  private:

@@ -1,13 +1,13 @@
 #pragma once
-// The execution of a network as a config asks for it.
+// execution_of() turns the settings of a config into the execution of a network.
 
 #include "engine/nn/execution.h"
 #include "engine/train/execution_options.h"
 
 namespace sculpt {
 
-/// `chooser`: see KernelSettings; it is part of the device, which is opened after the config has
-/// been read.
+/// KernelSettings describes `chooser`, which is part of the device. A device is opened after the
+/// config has been read.
 inline Execution execution_of(const ExecutionOptions& options,
                               kernels::Chooser* chooser = nullptr) {
   return {.precision = options.precision,

@@ -1,6 +1,6 @@
 #pragma once
-// Settings of what a run computes on, and with which kernels. They decide the speed of a run and
-// the last bits of its results. Config section: execution.
+// The settings of the config section `execution` say what a run computes on, and with which
+// kernels. They decide the speed of a run and the last bits of its results.
 
 #include <cstdint>
 #include <string>
@@ -24,12 +24,13 @@ struct ExecutionOptions {
     v.integer("threads", threads, {0, 4096}, "threads on the CPU; 0: one per processor");
     v.choice(
         "precision", precision, {"auto", "fp32", "tf32", "bf16"},
-        "arithmetic of convolutions and activations; auto: bf16 on a GPU, fp32 on a CPU, which "
-        "knows no other. Weights, statistics and updates are fp32 always");
-    v.choice("conv", conv, {"native", "cudnn", "auto"},
-             "whose convolutions and linear layers a GPU runs: ours, those of cuDNN and cuBLAS, or "
-             "the faster for each shape and pass, timed once, remembered, and recorded in the run "
-             "folder");
+        "arithmetic of convolutions and activations. auto: bf16 on a GPU, and fp32 on a CPU, which "
+        "has no other. Weights, statistics and updates are always fp32");
+    v.choice(
+        "conv", conv, {"native", "cudnn", "auto"},
+        "whose convolutions and linear layers a GPU runs. native: those of Sculpt; cudnn: those "
+        "of cuDNN and cuBLAS; auto: the faster ones for each shape and pass, timed once, "
+        "remembered, and recorded in the run folder");
     v.choice("sparse", sparse, {"auto", "tuned", "on", "off"},
              "kernels that skip masked weights, on a CPU. auto: each layer and pass by a rule, so "
              "that the same config gives the same bits; tuned: the faster ones, timed when a "

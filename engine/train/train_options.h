@@ -1,5 +1,6 @@
 #pragma once
-// Settings of one cycle of training: the sections train, optim and execution of a config.
+// This file has the settings of one cycle of training: the sections train, optim and execution of a
+// config.
 
 #include <cstdint>
 #include <string>

@@ -36,7 +36,7 @@ class Trainer {
   RunOutcome run();
 
   const RunState& state() const { return run_.state; }
-  /// The number of steps of this process that a device executed as one CUDA graph.
+  /// Returns the number of steps of this process that a device executed as one CUDA graph.
   int64_t replayed_steps() const { return epoch_loop_.replayed_steps(); }
 
  private:

@@ -38,9 +38,9 @@ struct TrainingRun {
   const ParameterArena& parameters() const { return parts.network.parameters(); }
   bool on_device() const { return parts.backend.memory != nullptr; }
   const PlanStep& plan_step() const { return settings.plan[static_cast<size_t>(state.plan_step)]; }
-  /// The plan's present step, which is a cycle.
+  /// Returns the plan's present step, which must be a cycle.
   const Cycle& cycle() const { return std::get<Cycle>(plan_step()); }
-  /// The learning rate of a step of the present epoch.
+  /// Returns the learning rate of a step of the present epoch.
   double lr_at(int64_t epoch_step) const;
   ScoreContext score_context() const;
 

@@ -29,7 +29,7 @@ struct BlockPosition {
   int64_t first_row = 0;  ///< first row of the current step
   int thread = 0;         ///< index of the thread that runs the block
 
-  /// These functions return null if the value is not in scratch.
+  /// Both functions return null if the value is not in scratch.
   const ScratchEntry* data_entry(int value) const {
     return scratch == nullptr ? nullptr : used(scratch->data, value);
   }

@@ -77,8 +77,8 @@ void BlockExecutor::for_each_scratch_value(const Body& body) {
     }
 }
 
-/// Plans the scratch memory of all groups. Groups run one after the other, so their scratch can
-/// share memory, and this memory then stays in cache.
+/// Plans the scratch memory of all groups. Groups run one after the other, so they share memory for
+/// their scratch, which then stays in cache.
 void BlockExecutor::plan_scratch(int threads) {
   MemoryPlanner planner;
   for_each_scratch_value([&](const ScratchValue& entry, int group_number) {

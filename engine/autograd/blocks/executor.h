@@ -17,12 +17,12 @@ class BlockExecutor {
  public:
   using Nodes = std::vector<std::unique_ptr<Node>>;
 
-  /// The nodes have been prepared; the executor refers to them as long as it lives. `shapes`: the
-  /// shape of each value, with its final halo.
+  /// The nodes have been prepared; the executor refers to them as long as it lives. `shapes` has
+  /// the shape of each value, with its final halo.
   BlockExecutor(const kernels::Backend& backend, const Nodes& nodes,
                 std::vector<kernels::ActivationShape> shapes, int64_t max_batch);
 
-  /// The groups of a direction, in the order in which they run.
+  /// Returns the groups of a direction, in the order in which they run.
   const std::vector<StepGroup>& groups(Direction direction) const {
     return direction == Direction::forward ? schedule_.forward : schedule_.backward;
   }
@@ -39,9 +39,10 @@ class BlockExecutor {
   /// step runs on the whole batch.
   void recompute_inputs(const Node& node, const Replay& batch);
 
-  /// Bytes of the threads' scratch memory, which is allocated when the first group runs.
+  /// Returns the bytes of the threads' scratch memory, which is allocated when the first group
+  /// runs.
   size_t scratch_bytes() const { return scratch_memory_.bytes(); }
-  /// The number of groups that run() has run so far.
+  /// Returns the number of groups that run() has run so far.
   int64_t groups_run() const { return groups_run_; }
 
  private:
@@ -69,7 +70,7 @@ class BlockExecutor {
   std::vector<int> producer_;                     ///< per value: a node, or -1 for an input
   BlockSchedule schedule_;
   std::vector<bool> summed_;  ///< per node: whether its sums of this pass are complete
-  /// Per value: false if the forward pass left it in scratch only.
+  /// False for each value that the forward pass left in scratch only.
   std::vector<bool> materialised_;
   GroupScratch scratch_;                         ///< for the group that runs
   Buffer scratch_memory_;                        ///< shared by all groups

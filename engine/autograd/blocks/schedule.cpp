@@ -89,7 +89,7 @@ Groups backward_groups(const Nodes& nodes) {
   return groups.take();
 }
 
-/// Returns true if the group can run on blocks. Only a group of one step cannot.
+/// Returns true if the group can run on blocks. Groups of several steps always can.
 bool on_blocks(const StepGroup& group, const Nodes& nodes) {
   return node_of(nodes, group.steps.front()).on_blocks;
 }

@@ -16,7 +16,7 @@
 
 namespace sculpt {
 
-/// An activation as the schedule sees it.
+/// The properties of an activation that the schedule depends on.
 struct ScheduledValue {
   int64_t rows = 1;
   int64_t band = 1;         ///< steps run this many rows at a time
@@ -24,11 +24,11 @@ struct ScheduledValue {
   int64_t bytes = 0;        ///< bytes of the whole batch
 };
 
-/// A node as the schedule sees it.
+/// The properties of a node that the schedule depends on.
 struct ScheduledNode {
   std::vector<int> inputs;  ///< indices of values
   int output = -1;          ///< index of a value; -1: no output
-  bool on_blocks = false;   ///< whether it can run on one block of images at a time
+  bool on_blocks = false;   ///< true if it can run on one block of images at a time
   /// True if the node first needs sums over the whole batch: of input 0 in the forward pass, of the
   /// output's gradient in the backward pass. Such a node can also copy values to memory: its output
   /// when it runs forward, and the rows that it sums.
@@ -62,7 +62,7 @@ struct ScratchValue {
   bool gradient = false;
   bool copied = false;  ///< also copied to memory, for other groups
   bool band = false;    ///< scratch holds only the rows of the current step
-  size_t offset = 0;    ///< of thread 0's block in the scratch memory; set by the graph
+  size_t offset = 0;    ///< place of thread 0's block in the scratch memory; set by the executor
   bool operator==(const ScratchValue&) const = default;
 };
 

@@ -7,8 +7,8 @@ namespace {
 
 using Dependency = BandStep::Wait::Dependency;
 
-// One round goes through this many bytes of the largest activation of a group. The rows that
-// windows hold back and the other activations of the group then also fit a cache of 1 MiB.
+// A round takes this many bytes of the largest activation through a group. The rows that windows
+// hold back and the other activations of the group then also fit a cache of 1 MiB.
 constexpr int64_t kRoundBytes = int64_t{256} << 10;
 
 /// A step together with its node.
@@ -17,8 +17,8 @@ struct Member {
   const ScheduledNode& node;
 };
 
-// A step writes something, and a later step of the group waits for it if it reads the same thing.
-// What a step writes:
+// A later step of a group waits for an earlier step if it reads something that the earlier step
+// writes. The steps write:
 //
 //   forward    run           the output
 //              sum           nothing that a step of the group reads
@@ -27,10 +27,10 @@ struct Member {
 //              sum           nothing that a step of the group reads
 //              weight_grad   nothing that a step of the group reads
 //
-// The rows of a step (BandStep::rows) are those of one value, of its node's input or output:
-// "row r" in the dependencies below means row r of that value.
+// The rows of a step (BandStep::rows) are the rows of one value, which is an input or the output of
+// its node. "Row r" in the dependencies below means row r of that value.
 
-/// Forward, the rows are those of the value that the step writes or sums.
+/// The rows of a step of the forward direction are those of the value that the step writes or sums.
 struct Forward {
   static int counted_value(const Member& step) {
     return step.work == Work::sum ? step.node.inputs[0] : step.node.output;
@@ -44,8 +44,8 @@ struct Forward {
   }
 };
 
-/// Backward, the rows of a `run` are those of the gradients that it writes, which are the inputs'.
-/// The rows of all other steps are those of the output or of its gradient.
+/// The rows of a `run` step of the backward direction are those of the inputs, whose gradients the
+/// step writes. The rows of all other steps are those of the output or of its gradient.
 struct Backward {
   static int counted_value(const Member& step) {
     return step.work == Work::run ? step.node.inputs[0] : step.node.output;
@@ -67,8 +67,8 @@ struct Backward {
   static std::vector<Dependency> on_output(const Member& step, int output) {
     if (!contains(step.node.backward_reads, output)) return {};
     if (!step.node.weight_grad) return {Dependency::same_row};
-    // Of the two steps, only weight_grad reads the inputs. It reads those in the windows of its
-    // rows of the output's gradient.
+    // The node has two steps, of which only weight_grad reads the inputs. For each row of the
+    // output's gradient, weight_grad reads the input rows in the window of that row.
     if (step.work == Work::weight_grad) return {Dependency::window};
     return {};
   }
@@ -77,7 +77,8 @@ struct Backward {
   static std::vector<Dependency> on_gradients(const Member& step, const std::vector<int>& written) {
     std::vector<Dependency> dependencies;
     const bool runs = step.work == Work::run;
-    // Each step reads the gradient of the output. Only `run` counts the rows of another value.
+    // Every step reads the gradient of the output, and only a `run` step counts the rows of another
+    // value.
     if (contains(written, step.node.output))
       dependencies.push_back(runs ? Dependency::transpose : Dependency::same_row);
     // The first step that writes the gradient of a shared input overwrites it, and later steps add

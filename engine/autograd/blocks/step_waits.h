@@ -6,7 +6,7 @@
 
 namespace sculpt::schedule {
 
-/// These functions fill StepGroup::bands and StepGroup::rounds of a group that runs on blocks. The
+/// Both functions fill StepGroup::bands and StepGroup::rounds of a group that runs on blocks. The
 /// steps of the group are final.
 void find_forward_waits(StepGroup& group, const Nodes& nodes, const Values& values);
 void find_backward_waits(StepGroup& group, const Nodes& nodes, const Values& values);

@@ -158,7 +158,8 @@ class CopyPlanner {
       const ScheduledNode& node = node_of(nodes_, step);
       for (const int value : node.inputs) {
         if (!large(value) || in_scratch(group, value, true)) continue;
-        // What this step writes must still be there, unchanged, when the group ends.
+        // A step whose stores bypass the cache must overwrite the gradient, and no other step of
+        // the group may use the gradient, except to sum it.
         if (!overwrites(step.node, value) || gradient_used(group, value, step.node)) continue;
         const bool summed = any_step(group, [&](const Step& other, const ScheduledNode& reader) {
           return other.work == Work::sum && reader.output == value;

@@ -6,8 +6,8 @@
 
 namespace sculpt::schedule {
 
-/// Fills StepGroup::scratch and StepGroup::streamed. Where a group reads an activation that the
-/// forward pass does not materialise, also puts a Work::recompute step in front of the group.
+/// Fills StepGroup::scratch and StepGroup::streamed. Also puts a Work::recompute step in front of a
+/// group that reads an activation which the forward pass does not materialise.
 void find_scratch(BlockSchedule& schedule, const Nodes& nodes, const Values& values);
 
 }  // namespace sculpt::schedule

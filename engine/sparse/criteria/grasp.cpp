@@ -1,5 +1,5 @@
-// GraSP scores weights such that pruning preserves the gradient flow. With g = dL/dw over the kept
-// prunable weights, and H the Hessian with respect to these weights,
+// GraSP scores weights such that pruning preserves the gradient flow. If g is dL/dw over the kept
+// prunable weights, and H is the Hessian with respect to these weights, then
 //
 //   score = w * (H g)
 //

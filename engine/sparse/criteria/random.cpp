@@ -4,8 +4,8 @@
 
 namespace sculpt {
 
-// Scores need 53 random bits. With 32 bits there would be ties among millions of weights, and ties
-// favour early layers; with 53 bits, ties practically never occur.
+// Scores need 53 random bits. 32 bits would lead to ties among millions of weights, and ties favour
+// early layers. Scores of 53 bits practically never tie.
 ScoreResult score_random(const ScoreContext& context, const PruneStep&, KeptWeights&) {
   const ParameterArena& parameters = context.network.parameters();
   const kernels::Backend& backend = parameters.backend();

@@ -11,13 +11,13 @@
 // SynFlow also works on a network that has been pruned before. The densities then go from the
 // current density p to d, as p * (d / p)^(k/n).
 //
-// Range: R grows with every layer (about 1e30 for ResNet-20, 1e150 for ResNet-110). The reference
-// backend computes in double, which can represent such values. On a device all rounds run in float:
-// input and additive parameters are multiplied by 2^e, which multiplies all activations by 2^e, and
-// the gradient of the logits by 2^e too. e is chosen so that activations and gradients both run
-// from 1 / sqrt(R) to sqrt(R), which uses the whole range of float. Multiplying by powers of two
-// causes no rounding, and the scores are scaled back in double. If the range of float is not
-// enough, the reference backend computes everything.
+// R grows with every layer (about 1e30 for ResNet-20, 1e150 for ResNet-110). The reference backend
+// computes in double, which can represent such values. On a device all rounds run in float: input
+// and additive parameters are multiplied by 2^e, which multiplies all activations by 2^e, and the
+// gradient of the logits by 2^e too. e is chosen so that activations and gradients both run from
+// 1/sqrt(R) to sqrt(R), which uses the whole range of float. Multiplying by powers of two causes no
+// rounding, and the scores are scaled back in double. If the range of float is not enough, the
+// reference backend computes everything.
 
 #include <algorithm>
 #include <cmath>
@@ -34,7 +34,7 @@ namespace sculpt {
 
 namespace {
 
-/// A copy of the network in absolute values, and the signal that flows through it.
+/// Holds a copy of the network in absolute values, and the signal that flows through it.
 class Flow {
  public:
   Flow(Network& network, const kernels::Backend& backend)
@@ -48,7 +48,7 @@ class Flow {
   }
 
   ParameterArena& parameters() { return network_->parameters(); }
-  /// The scores of the last call of score().
+  /// Returns the scores of the last call of score().
   Scores& scores() { return scores_; }
 
   /// Scores the current weights. Returns the index of the first score that is not a finite number;

@@ -32,8 +32,8 @@ class DenseTiming {
   void compare(int64_t images, double seconds);
 
   bool done() const { return done_; }
-  /// The median of (seconds of a step on dense kernels / seconds of the run's step); not a number
-  /// before the first comparison.
+  /// Returns the median of (seconds of a step on dense kernels / seconds of the run's step); not a
+  /// number before the first comparison.
   double ratio() const;
   int64_t comparisons() const { return static_cast<int64_t>(ratios_.size()); }
 

@@ -48,7 +48,8 @@ namespace sculpt {
 
 struct TrainingRun;
 
-/// A training step as hooks see it. In before_step only `lr` and `last_of_epoch` are known.
+/// The properties of a training step that hooks see. In before_step only `lr` and `last_of_epoch`
+/// are known.
 struct StepInfo {
   double lr = 0;
   bool last_of_epoch = false;
@@ -56,7 +57,8 @@ struct StepInfo {
   bool saves = false;     ///< true if a checkpoint inside the epoch follows
   bool stopping = false;  ///< true if the run is saved and ends after this step
   double seconds = 0;     ///< wall time from the batch to the loss watch
-  /// Set by the profiler's hook: launches the kernels one by one, not as one recording.
+  /// True if the kernels are launched one by one, not as one recording. The profiler's hook sets
+  /// this.
   bool kernel_by_kernel = false;
 };
 
@@ -69,16 +71,17 @@ class HookContext {
 
   Network& network();
   Optimizer& optimizer();
-  /// Position and totals. In after_step and after_epoch they include the step or epoch that has
-  /// ended. On a device, the epoch's sums of losses and correct answers lag behind inside an epoch.
+  /// Returns the run's position and totals. In after_step and after_epoch they include the step or
+  /// epoch that has ended. On a device, the epoch's sums of losses and correct answers lag behind
+  /// inside an epoch.
   const RunState& state() const;
   const StepInfo& step() const;
   const Plan& plan() const;
-  /// The cycle that is being trained. Do not call this in before_plan_step, masks_changed and
-  /// at_end, which also run outside of cycles.
+  /// Returns the cycle that is being trained. Do not call this in before_plan_step, masks_changed
+  /// and at_end, which also run outside of cycles.
   const Cycle& cycle() const;
   int64_t steps_per_epoch() const;
-  /// The context that prune() and criteria need.
+  /// Returns the context that prune() and criteria need.
   ScoreContext score_context() const;
 
   /// Ends the run with a checkpoint after the present step, as if the run had been interrupted. In
@@ -96,7 +99,8 @@ class Hook {
  public:
   virtual ~Hook() = default;
 
-  /// The name of the hook in checkpoints and messages. It consists of letters, digits, '-' and '_'.
+  /// Returns the name of the hook in checkpoints and messages. It consists of letters, digits, '-'
+  /// and '_'.
   virtual std::string name() const = 0;
 
   /// Called when a step of the plan begins, or goes on after a resume.

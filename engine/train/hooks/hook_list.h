@@ -19,7 +19,7 @@ class HookList {
   HookList(const HookList&) = delete;
   HookList& operator=(const HookList&) = delete;
 
-  // Each of these functions calls the function of the same name of all hooks.
+  // Each of the following functions calls the function of the same name of all hooks.
   void before_plan_step();
   void before_epoch();
   void before_step();
