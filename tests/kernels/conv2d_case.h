@@ -5,6 +5,7 @@
 
 #include "kernels/conv2d.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/kernels/layer_passes.h"
 
 namespace sculpt::kernels::test {
 
@@ -35,6 +36,16 @@ inline Conv2dShape make_shape(const Case& c) {
   shape.out.halo = conv2d_output_halo(shape) + c.extra_halo;
   return shape;
 }
+
+/// A convolution with the numbers that its passes read.
+struct ConvInputs : LayerInputs {
+  explicit ConvInputs(const Case& c, MakeValues values = uniform_values)
+      : ConvInputs(make_shape(c), c.batch, values) {}
+  ConvInputs(const Conv2dShape& conv, int64_t images, MakeValues values = uniform_values)
+      : LayerInputs(conv.in, conv.out, images, conv.weight_count(), values), shape(conv) {}
+
+  Conv2dShape shape;
+};
 
 /// Calls body(x index, weight index, y index) for every multiply-add of the convolution.
 template <class Body>

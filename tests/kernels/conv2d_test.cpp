@@ -17,74 +17,34 @@ using namespace sculpt::kernels::test;
 /// Sums of a few thousand products of numbers in [-1, 1] in float.
 constexpr double kTolerance = 2e-5;
 
-struct Problem {
-  explicit Problem(const Case& c)
-      : shape(make_shape(c)),
-        batch(c.batch),
-        x(random_values(batch * shape.in.elements_per_image(), 1)),
-        dy(random_values(batch * shape.out.elements_per_image(), 2)),
-        weight(random_values(shape.weight_count(), 3)),
-        bias(random_values(shape.out.channels, 4)) {}
+using Problem = ConvInputs;
 
-  Conv2dShape shape;
-  int64_t batch;
-  Values x, dy, weight, bias;
-};
-
-DeviceScratch make_scratch(const Backend& backend, const Problem& p) {
-  return {backend, backend.conv2d.workspace_bytes(p.shape, p.batch)};
-}
-
-/// The weight as forward and input_grad read it.
-Array compute_weight(const Backend& backend, const Problem& p) {
-  return packed_weight(backend, p.weight, p.shape.in_channels_per_group(),
-                       p.shape.kernel_h * p.shape.kernel_w);
+LayerPasses<Conv2dKernels, Conv2dShape> passes_of(const Backend& backend, const Problem& p) {
+  return {.backend = backend,
+          .kernels = backend.conv2d,
+          .shape = p.shape,
+          .inputs = p,
+          .weight = packed_weight(backend, p.weight, p.shape.in_channels_per_group(),
+                                  p.shape.kernel_h * p.shape.kernel_w),
+          .workspace_bytes = backend.conv2d.workspace_bytes(p.shape, p.batch)};
 }
 
 void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Values expected(p.dy.size(), 0.0);
-  const size_t pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
   for (size_t i = 0; i < expected.size(); ++i)
-    if (with_bias) expected[i] = p.bias[i / pixels % p.bias.size()];
+    if (with_bias) expected[i] = p.bias[p.channel_of(i)];
   for_each_product(p.shape, p.batch,
                    [&](size_t x, size_t w, size_t y) { expected[y] += p.weight[w] * p.x[x]; });
-
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Array weight = compute_weight(backend, p), bias(backend, p.bias);
-  DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.forward({.y = y.data(),
-                          .x = x.data(),
-                          .weight = weight.data(),
-                          .bias = with_bias ? bias.data() : nullptr,
-                          .workspace = scratch.data(),
-                          .launch = launch},
-                         p.shape);
-  CHECK(relative_error(y.nchw(), expected) < product_tolerance(backend, kTolerance));
-  CHECK(y.frame_is_zero());
+  CHECK(relative_error(passes_of(backend, p).forward(with_bias), expected) <
+        product_tolerance(backend, kTolerance));
 }
 
 void check_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
   Values expected = write == GradWrite::accumulate ? p.x : Values(p.x.size(), 0.0);
   for_each_product(p.shape, p.batch,
                    [&](size_t x, size_t w, size_t y) { expected[x] += p.weight[w] * p.dy[y]; });
-
-  const Launch launch = make_launch(backend, p.batch);
-  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Array weight = compute_weight(backend, p);
-  DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.input_grad({.dx = dx.data(),
-                             .write = write,
-                             .dy = dy.data(),
-                             .weight = weight.data(),
-                             .workspace = scratch.data(),
-                             .launch = launch},
-                            p.shape);
-  CHECK(relative_error(dx.nchw(), expected) < product_tolerance(backend, kTolerance));
-  CHECK(dx.frame_is_zero());
-  CHECK(dx.padded_lanes_zero());
+  CHECK(relative_error(passes_of(backend, p).input_grad(write), expected) <
+        product_tolerance(backend, kTolerance));
 }
 
 void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write, bool with_bias) {
@@ -93,26 +53,13 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
   for_each_product(p.shape, p.batch,
                    [&](size_t x, size_t w, size_t y) { expected[w] += p.x[x] * p.dy[y]; });
   Values expected_bias = add ? p.bias : Values(p.bias.size(), 0.0);
-  const size_t pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
   for (size_t i = 0; i < p.dy.size(); ++i)
-    expected_bias[i / pixels % p.bias.size()] += p.dy[i];
+    expected_bias[p.channel_of(i)] += p.dy[i];
 
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 5.0);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Array dweight(backend, p.weight), dbias(backend, p.bias);
-  DeviceScratch scratch = make_scratch(backend, p);
-  backend.conv2d.weight_grad({.dweight = dweight.data(),
-                              .dbias = with_bias ? dbias.data() : nullptr,
-                              .write = write,
-                              .dy = dy.data(),
-                              .x = x.data(),
-                              .workspace = scratch.data(),
-                              .launch = launch},
-                             p.shape);
+  const auto [dweight, dbias] = passes_of(backend, p).weight_grad(write, with_bias, p.weight);
   const double allowed = product_tolerance(backend, kTolerance);
-  CHECK(relative_error(dweight.values(), expected) < allowed);
-  CHECK(relative_error(dbias.values(), with_bias ? expected_bias : p.bias) < allowed);
+  CHECK(relative_error(dweight, expected) < allowed);
+  CHECK(relative_error(dbias, with_bias ? expected_bias : p.bias) < allowed);
 }
 
 /// Returns the bytes of the sums that forward() can leave, or 0 if it cannot leave sums for this
@@ -156,7 +103,7 @@ Moments naive_moments(const Values& y, const ActivationShape& shape, double coun
   return m;
 }
 
-/// The results of a forward pass with or without a request for sums.
+/// The results of a forward pass that was asked for sums.
 struct Forward {
   Values y, partials;
   int64_t chunks = 0;
@@ -164,30 +111,18 @@ struct Forward {
 
 constexpr double kUntouched = -12345.0;
 
-Forward run_forward(const Backend& backend, const Problem& p, bool with_bias, bool with_sums) {
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Array weight = compute_weight(backend, p), bias(backend, p.bias);
-  DeviceScratch scratch = make_scratch(backend, p);
+Forward run_with_sums(const Backend& backend, const Problem& p, bool with_bias) {
   DeviceCopy<double> partials(backend,
                               Values(output_sums_bytes(backend, p) / sizeof(double), kUntouched));
   ChannelSums sums = {partials.data()};
-  backend.conv2d.forward({.y = y.data(),
-                          .x = x.data(),
-                          .weight = weight.data(),
-                          .bias = with_bias ? bias.data() : nullptr,
-                          .sums = with_sums ? &sums : nullptr,
-                          .workspace = scratch.data(),
-                          .launch = launch},
-                         p.shape);
-  return {y.nchw(), partials.values(), sums.chunks};
+  const Values y = passes_of(backend, p).forward(with_bias, &sums);
+  return {y, partials.values(), sums.chunks};
 }
 
 /// Checks the sums against the stored output. The error of the variance must be below 1e-5 of the
 /// variance, however large the mean is.
 void check_output_sums(const Backend& backend, const Problem& p, bool with_bias) {
-  const Forward out = run_forward(backend, p, with_bias, true);
+  const Forward out = run_with_sums(backend, p, with_bias);
   const int64_t used = 2 * p.shape.out.channels * out.chunks;
   const int64_t left = std::ssize(out.partials) - used;
   REQUIRE(used > 0);
@@ -336,10 +271,10 @@ TEST_CASE("conv2d: summing the channels repeats, and leaves the output as it is"
   for (const Backend* backend : tested_backends()) {
     const Problem p({9, 8, 6, 5, 40, 3, 3, 1, 1});
     CAPTURE(backend->name);
-    const Forward first = run_forward(*backend, p, true, true);
-    const Forward second = run_forward(*backend, p, true, true);
+    const Forward first = run_with_sums(*backend, p, true);
+    const Forward second = run_with_sums(*backend, p, true);
     CHECK(first.partials == second.partials);
-    CHECK(first.y == run_forward(*backend, p, true, false).y);
+    CHECK(first.y == passes_of(*backend, p).forward(true));
   }
 }
 
@@ -384,35 +319,10 @@ TEST_CASE("conv2d: the result does not depend on the number of threads") {
       Values y[3], dx[3], dw[3];
       for (int threads = 1; threads <= 3; ++threads) {
         const ThreadCount guard(threads);
-        DeviceScratch scratch = make_scratch(*backend, p);
-        const Launch launch = make_launch(*backend, p.batch);
-        Activation x = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
-        Activation dy = make_activation(*backend, p.shape.out, launch, p.dy, 0.0);
-        Activation result = make_activation(*backend, p.shape.out, launch, p.dy, 0.0);
-        Activation x_grad = make_activation(*backend, p.shape.in, launch, p.x, 0.0);
-        Array weight = compute_weight(*backend, p), dweight(*backend, p.weight);
-        const auto& conv = backend->conv2d;
-        conv.forward({.y = result.data(),
-                      .x = x.data(),
-                      .weight = weight.data(),
-                      .workspace = scratch.data(),
-                      .launch = launch},
-                     p.shape);
-        conv.input_grad({.dx = x_grad.data(),
-                         .dy = dy.data(),
-                         .weight = weight.data(),
-                         .workspace = scratch.data(),
-                         .launch = launch},
-                        p.shape);
-        conv.weight_grad({.dweight = dweight.data(),
-                          .dy = dy.data(),
-                          .x = x.data(),
-                          .workspace = scratch.data(),
-                          .launch = launch},
-                         p.shape);
-        y[threads - 1] = result.nchw();
-        dx[threads - 1] = x_grad.nchw();
-        dw[threads - 1] = dweight.values();
+        auto passes = passes_of(*backend, p);
+        y[threads - 1] = passes.forward(false);
+        dx[threads - 1] = passes.input_grad(GradWrite::overwrite);
+        dw[threads - 1] = passes.weight_grad(GradWrite::overwrite, false, p.weight).first;
       }
       for (int other : {1, 2}) {
         CHECK(y[0] == y[other]);

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "tests/kernels/kernel_test_util.h"
+#include "tests/kernels/layer_passes.h"
 
 namespace {
 
@@ -11,30 +11,24 @@ using namespace sculpt::kernels::test;
 
 constexpr double kTolerance = 2e-5;
 
-struct Problem {
-  Problem(int64_t batch_, int64_t in_, int64_t out_)
-      : batch(batch_),
-        in(in_),
-        out(out_),
-        x(random_values(batch * in, 1)),
-        dy(random_values(batch * out, 2)),
-        weight(random_values(out * in, 3)),
-        bias(random_values(out, 4)) {}
+struct Problem : LayerInputs {
+  Problem(int64_t images, int64_t in_features, int64_t out_features)
+      : LayerInputs({in_features, 1, 1, 0}, {out_features, 1, 1, 0}, images,
+                    in_features * out_features),
+        shape{in_features, out_features} {}
 
   /// Calls body(x index, weight index, y index) for every multiply-add.
   template <class Body>
   void for_each_product(const Body& body) const {
+    const auto [inputs, outputs] = shape;
     for (int64_t n = 0; n < batch; ++n)
-      for (int64_t o = 0; o < out; ++o)
-        for (int64_t i = 0; i < in; ++i)
-          body(static_cast<size_t>(n * in + i), static_cast<size_t>(o * in + i),
-               static_cast<size_t>(n * out + o));
+      for (int64_t o = 0; o < outputs; ++o)
+        for (int64_t i = 0; i < inputs; ++i)
+          body(static_cast<size_t>(n * inputs + i), static_cast<size_t>(o * inputs + i),
+               static_cast<size_t>(n * outputs + o));
   }
 
-  LinearShape shape() const { return {in, out}; }
-
-  int64_t batch, in, out;
-  Values x, dy, weight, bias;
+  LinearShape shape;
 };
 
 struct Results {
@@ -42,38 +36,16 @@ struct Results {
 };
 
 Results run(const Backend& backend, const Problem& p, bool with_bias, GradWrite write) {
-  DeviceScratch scratch(backend, backend.linear.workspace_bytes(p.shape(), p.batch));
-  const Launch launch = make_launch(backend, p.batch);
-  const ActivationShape in = {p.in, 1, 1, 0}, out = {p.out, 1, 1, 0};
-  Activation x(backend, in, launch, p.x, 3.0), dy(backend, out, launch, p.dy, 0.0);
-  Activation y(backend, out, launch, p.dy, -7.0), dx(backend, in, launch, p.x, 0.0);
-  Array weight = packed_weight(backend, p.weight, p.in, 1);
-  Array bias(backend, p.bias), dweight(backend, p.weight), dbias(backend, p.bias);
-  backend.linear.forward({.y = y.data(),
-                          .x = x.data(),
-                          .weight = weight.data(),
-                          .bias = with_bias ? bias.data() : nullptr,
-                          .workspace = scratch.data(),
-                          .launch = launch},
-                         p.shape());
-  backend.linear.input_grad({.dx = dx.data(),
-                             .write = write,
-                             .dy = dy.data(),
-                             .weight = weight.data(),
-                             .workspace = scratch.data(),
-                             .launch = launch},
-                            p.shape());
-  backend.linear.weight_grad({.dweight = dweight.data(),
-                              .dbias = with_bias ? dbias.data() : nullptr,
-                              .write = write,
-                              .dy = dy.data(),
-                              .x = x.data(),
-                              .workspace = scratch.data(),
-                              .launch = launch},
-                             p.shape());
-  CHECK(y.frame_intact());
-  CHECK(dx.frame_intact());
-  return {y.nchw(), dx.nchw(), dweight.values(), dbias.values()};
+  LayerPasses<LinearKernels, LinearShape> passes = {
+      .backend = backend,
+      .kernels = backend.linear,
+      .shape = p.shape,
+      .inputs = p,
+      .weight = packed_weight(backend, p.weight, p.shape.in_features, 1),
+      .workspace_bytes = backend.linear.workspace_bytes(p.shape, p.batch),
+      .frame = Frame::nan};
+  const auto [dweight, dbias] = passes.weight_grad(write, with_bias, p.weight);
+  return {passes.forward(with_bias), passes.input_grad(write), dweight, dbias};
 }
 
 Results expect(const Problem& p, bool with_bias, GradWrite write) {
@@ -81,7 +53,7 @@ Results expect(const Problem& p, bool with_bias, GradWrite write) {
   Results r;
   r.y.resize(p.dy.size());
   for (size_t i = 0; i < r.y.size(); ++i)
-    r.y[i] = with_bias ? p.bias[i % static_cast<size_t>(p.out)] : 0.0;
+    r.y[i] = with_bias ? p.bias[p.channel_of(i)] : 0.0;
   r.dx = add ? p.x : Values(p.x.size(), 0.0);
   r.dweight = add ? p.weight : Values(p.weight.size(), 0.0);
   r.dbias = add || !with_bias ? p.bias : Values(p.bias.size(), 0.0);
@@ -91,7 +63,7 @@ Results expect(const Problem& p, bool with_bias, GradWrite write) {
     r.dweight[w] += p.dy[y] * p.x[x];
   });
   for (size_t i = 0; with_bias && i < p.dy.size(); ++i)
-    r.dbias[i % static_cast<size_t>(p.out)] += p.dy[i];
+    r.dbias[p.channel_of(i)] += p.dy[i];
   return r;
 }
 
@@ -107,8 +79,8 @@ TEST_CASE("linear: values and gradients") {
         for (const GradWrite write : {GradWrite::overwrite, GradWrite::accumulate}) {
           CAPTURE(backend->name);
           CAPTURE(p.batch);
-          CAPTURE(p.in);
-          CAPTURE(p.out);
+          CAPTURE(p.shape.in_features);
+          CAPTURE(p.shape.out_features);
           const Results expected = expect(p, with_bias, write);
           const Results got = run(*backend, p, with_bias, write);
           const double allowed = product_tolerance(*backend, kTolerance);

@@ -29,15 +29,11 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
   return mask;
 }
 
-/// A convolution with everything it reads, and a mask.
-struct Problem {
+/// A convolution with everything it reads, and a mask. Masked weights have values, too, which no
+/// kernel may use.
+struct Problem : ConvInputs {
   Problem(const Case& c, double density, bool kept_only = false)
-      : shape(make_shape(c)),
-        batch(c.batch),
-        x(random_values(batch * shape.in.elements_per_image(), 1)),
-        dy(random_values(batch * shape.out.elements_per_image(), 2)),
-        weight(random_values(shape.weight_count(), 3)),
-        bias(random_values(shape.out.channels, 4)),
+      : ConvInputs(c),
         mask(random_mask(shape.weight_count(), density, 6)),
         only_kept(kept_only),
         conv(shape, mask) {
@@ -53,9 +49,6 @@ struct Problem {
     return kept;
   }
 
-  Conv2dShape shape;
-  int64_t batch;
-  Values x, dy, weight, bias;  // masked weights have values, which nobody may use
   std::vector<uint8_t> mask;
   bool only_kept;
   SparsePattern conv;
@@ -68,89 +61,51 @@ void for_each_kept_product(const Problem& p, const Body& body) {
   });
 }
 
-DeviceScratch scratch_for(const Backend& backend, const Problem& p) {
-  return {backend, backend.sparse_conv2d.workspace_bytes(p.conv)};
+LayerPasses<SparseConv2dKernels, SparsePattern> passes_of(const Backend& backend,
+                                                          const Problem& p) {
+  return {.backend = backend,
+          .kernels = backend.sparse_conv2d,
+          .shape = p.conv,
+          .inputs = p,
+          .weight = Array(backend, p.as_stored(p.weight)),
+          .workspace_bytes = backend.sparse_conv2d.workspace_bytes(p.conv)};
 }
 
 void check_forward(const Backend& backend, const Problem& p, bool with_bias) {
   Values expected(p.dy.size(), 0.0);
-  const auto pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
   for (size_t i = 0; i < expected.size(); ++i)
-    if (with_bias) expected[i] = p.bias[i / pixels % p.bias.size()];
+    if (with_bias) expected[i] = p.bias[p.channel_of(i)];
   for_each_kept_product(p,
                         [&](size_t x, size_t w, size_t y) { expected[y] += p.weight[w] * p.x[x]; });
-
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Array weight(backend, p.as_stored(p.weight)), bias(backend, p.bias);
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.forward({.y = y.data(),
-                                 .x = x.data(),
-                                 .weight = weight.data(),
-                                 .bias = with_bias ? bias.data() : nullptr,
-                                 .workspace = scratch.data(),
-                                 .launch = launch},
-                                p.conv);
-  CHECK(relative_error(y.nchw(), expected) < kTolerance);
-  CHECK(y.frame_is_zero());
+  CHECK(relative_error(passes_of(backend, p).forward(with_bias), expected) < kTolerance);
 }
 
 void check_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
   Values expected = write == GradWrite::accumulate ? p.x : Values(p.x.size(), 0.0);
   for_each_kept_product(
       p, [&](size_t x, size_t w, size_t y) { expected[x] += p.weight[w] * p.dy[y]; });
-
-  const Launch launch = make_launch(backend, p.batch);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Array weight(backend, p.as_stored(p.weight));
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.input_grad({.dx = dx.data(),
-                                    .write = write,
-                                    .dy = dy.data(),
-                                    .weight = weight.data(),
-                                    .workspace = scratch.data(),
-                                    .launch = launch},
-                                   p.conv);
-  CHECK(relative_error(dx.nchw(), expected) < kTolerance);
-  CHECK(dx.frame_is_zero());
-  CHECK(dx.padded_lanes_zero());
+  CHECK(relative_error(passes_of(backend, p).input_grad(write), expected) < kTolerance);
 }
 
 void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write) {
   const bool add = write == GradWrite::accumulate;
-  Values dweight(p.weight.size()), dbias = add ? p.bias : Values(p.bias.size(), 0.0);
-  for (size_t w = 0; w < dweight.size(); ++w)
-    dweight[w] = p.mask[w] == 0 ? kUntouched : add ? p.weight[w] : 0.0;
-  for_each_kept_product(p, [&](size_t x, size_t w, size_t y) { dweight[w] += p.dy[y] * p.x[x]; });
-  const auto pixels = static_cast<size_t>(p.shape.out.height * p.shape.out.width);
+  Values expected(p.weight.size()), expected_bias = add ? p.bias : Values(p.bias.size(), 0.0);
+  for (size_t w = 0; w < expected.size(); ++w)
+    expected[w] = p.mask[w] == 0 ? kUntouched : add ? p.weight[w] : 0.0;
+  for_each_kept_product(p, [&](size_t x, size_t w, size_t y) { expected[w] += p.dy[y] * p.x[x]; });
   for (size_t y = 0; y < p.dy.size(); ++y)
-    dbias[y / pixels % dbias.size()] += p.dy[y];
+    expected_bias[p.channel_of(y)] += p.dy[y];
 
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Values before = p.weight;
   for (size_t w = 0; w < before.size(); ++w)
     if (p.mask[w] == 0) before[w] = kUntouched;
-  Array got(backend, p.as_stored(before)), got_bias(backend, p.bias);
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.sparse_conv2d.weight_grad({.dweight = got.data(),
-                                     .dbias = got_bias.data(),
-                                     .write = write,
-                                     .dy = dy.data(),
-                                     .x = x.data(),
-                                     .workspace = scratch.data(),
-                                     .launch = launch},
-                                    p.conv);
-  const Values gradient = got.values();
-  CHECK(relative_error(gradient, p.as_stored(dweight)) < kTolerance);
-  CHECK(relative_error(got_bias.values(), dbias) < kTolerance);
+  const auto [dweight, dbias] = passes_of(backend, p).weight_grad(write, true, p.as_stored(before));
+  CHECK(relative_error(dweight, p.as_stored(expected)) < kTolerance);
+  CHECK(relative_error(dbias, expected_bias) < kTolerance);
   if (p.only_kept) return;
   int64_t touched = 0;
   for (size_t w = 0; w < before.size(); ++w)
-    touched += p.mask[w] == 0 && gradient[w] != kUntouched;
+    touched += p.mask[w] == 0 && dweight[w] != kUntouched;
   CHECK(touched == 0);
 }
 
@@ -164,10 +119,8 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   y.zero_frame();
   Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
   Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Activation whole_y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Activation whole_dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
   const Values stored = p.as_stored(p.weight);
-  Array weight(backend, stored), dweight(backend, stored), whole_dweight(backend, stored);
+  Array weight(backend, stored), dweight(backend, stored);
   DeviceScratch values(backend, kernels.values_bytes(p.conv));
   // Two partial gradients, as two threads would make them; two more of all rows at once.
   const size_t partial_bytes = kernels.partial_bytes(p.conv);
@@ -219,34 +172,14 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   CHECK(std::equal(partial(0), partial(2), partial(2)));
   kernels.sum_partials(dweight.data(), partials.data(), 2, p.conv, write);
 
-  DeviceScratch scratch = scratch_for(backend, p);
-  const auto& whole = backend.sparse_conv2d;
-  whole.forward({.y = whole_y.data(),
-                 .x = x.data(),
-                 .weight = weight.data(),
-                 .workspace = scratch.data(),
-                 .launch = launch},
-                p.conv);
-  whole.input_grad({.dx = whole_dx.data(),
-                    .write = write,
-                    .dy = dy.data(),
-                    .weight = weight.data(),
-                    .workspace = scratch.data(),
-                    .launch = launch},
-                   p.conv);
-  whole.weight_grad({.dweight = whole_dweight.data(),
-                     .write = write,
-                     .dy = dy.data(),
-                     .x = x.data(),
-                     .workspace = scratch.data(),
-                     .launch = launch},
-                    p.conv);
-  CHECK(y.nchw() == whole_y.nchw());
-  CHECK(dx.nchw() == whole_dx.nchw());
+  auto whole = passes_of(backend, p);
+  CHECK(y.nchw() == whole.forward(false));
+  CHECK(dx.nchw() == whole.input_grad(write));
   CHECK(y.frame_is_zero());
   CHECK(dx.frame_is_zero());
   CHECK(dx.padded_lanes_zero());
-  CHECK(relative_error(dweight.values(), whole_dweight.values()) < kTolerance);
+  const Values whole_dweight = whole.weight_grad(write, false, stored).first;
+  CHECK(relative_error(dweight.values(), whole_dweight) < kTolerance);
 }
 
 template <class Body>
@@ -330,21 +263,10 @@ TEST_CASE("sparse conv2d: outputs do not depend on the number of threads" * need
   const Problem p({40, 20, 6, 6, 30, 3, 3, 1, 1}, 0.1);
   const int threads = sculpt::thread_count();
   for_each_backend([&](const Backend& backend) {
-    const Launch launch = make_launch(backend, p.batch);
     std::vector<Values> results;
     for (const int count : {1, 2, 3, 7}) {
       sculpt::set_thread_count(count);
-      Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-      Activation y = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-      Array weight(backend, p.weight);
-      DeviceScratch scratch = scratch_for(backend, p);
-      backend.sparse_conv2d.forward({.y = y.data(),
-                                     .x = x.data(),
-                                     .weight = weight.data(),
-                                     .workspace = scratch.data(),
-                                     .launch = launch},
-                                    p.conv);
-      results.push_back(y.nchw());
+      results.push_back(passes_of(backend, p).forward(false));
     }
     for (const Values& other : results)
       CHECK(other == results.front());

@@ -27,14 +27,9 @@ Values normal_values(int64_t count, uint64_t seed) {
 }
 
 /// A convolution with everything it reads, and what its passes should give.
-struct Problem {
+struct Problem : ConvInputs {
   explicit Problem(const Case& c)
-      : shape(make_shape(c)),
-        batch(c.batch),
-        x(normal_values(batch * shape.in.elements_per_image(), 1)),
-        dy(normal_values(batch * shape.out.elements_per_image(), 2)),
-        weight(normal_values(shape.weight_count(), 3)),
-        bias(normal_values(shape.out.channels, 4)),
+      : ConvInputs(c, normal_values),
         y(dy.size()),
         dx(x.size()),
         dweight(weight.size()),
@@ -48,14 +43,6 @@ struct Problem {
       dbias[channel_of(o)] += dy[o];
   }
 
-  /// Output channel of an element of y.
-  size_t channel_of(size_t element) const {
-    return element / static_cast<size_t>(shape.out.height * shape.out.width) % bias.size();
-  }
-
-  Conv2dShape shape;
-  int64_t batch;
-  Values x, dy, weight, bias;
   Values y, dx, dweight, dbias;  // without bias, overwritten
 };
 
@@ -82,63 +69,13 @@ void check_errors(const Values& actual, const Values& expected, const Values& co
   CHECK(worst < kWinogradMaxError * root_mean_square);
 }
 
-DeviceScratch scratch_for(const Backend& backend, const Problem& p) {
-  return {backend, backend.winograd.workspace_bytes(p.shape, p.batch)};
-}
-
-Values run_forward(const Backend& backend, const Problem& p, bool with_bias) {
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y = make_activation(backend, p.shape.out, launch, p.dy, -7.0);
-  Array weight(backend, p.weight), bias(backend, p.bias);
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.forward({.y = y.data(),
-                            .x = x.data(),
-                            .weight = weight.data(),
-                            .bias = with_bias ? bias.data() : nullptr,
-                            .workspace = scratch.data(),
-                            .launch = launch},
-                           p.shape);
-  CHECK(y.frame_is_zero());
-  CHECK(y.padded_lanes_finite());
-  return y.nchw();
-}
-
-Values run_input_grad(const Backend& backend, const Problem& p, GradWrite write) {
-  const Launch launch = make_launch(backend, p.batch);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
-  Array weight(backend, p.weight);
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.input_grad({.dx = dx.data(),
-                               .write = write,
-                               .dy = dy.data(),
-                               .weight = weight.data(),
-                               .workspace = scratch.data(),
-                               .launch = launch},
-                              p.shape);
-  CHECK(dx.frame_is_zero());
-  CHECK(dx.padded_lanes_zero());
-  return dx.nchw();
-}
-
-/// Gradients of weight and bias.
-std::pair<Values, Values> run_weight_grad(const Backend& backend, const Problem& p,
-                                          GradWrite write) {
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Array dweight(backend, p.weight), dbias(backend, p.bias);
-  DeviceScratch scratch = scratch_for(backend, p);
-  backend.winograd.weight_grad({.dweight = dweight.data(),
-                                .dbias = dbias.data(),
-                                .write = write,
-                                .dy = dy.data(),
-                                .x = x.data(),
-                                .workspace = scratch.data(),
-                                .launch = launch},
-                               p.shape);
-  return {dweight.values(), dbias.values()};
+LayerPasses<WinogradKernels, Conv2dShape> passes_of(const Backend& backend, const Problem& p) {
+  return {.backend = backend,
+          .kernels = backend.winograd,
+          .shape = p.shape,
+          .inputs = p,
+          .weight = Array(backend, p.weight),
+          .workspace_bytes = backend.winograd.workspace_bytes(p.shape, p.batch)};
 }
 
 template <class Body>
@@ -157,14 +94,15 @@ void check_all(const Case& c) {
   for (size_t i = 0; i < biased.size(); ++i)
     biased[i] += p.bias[p.channel_of(i)];
   for_each_backend([&](const Backend& backend) {
-    check_errors(run_forward(backend, p, false), p.y, p.y);
-    check_errors(run_forward(backend, p, true), biased, biased);
+    auto passes = passes_of(backend, p);
+    check_errors(passes.forward(false), p.y, p.y);
+    check_errors(passes.forward(true), biased, biased);
     for (const bool add : {false, true}) {
       CAPTURE(add);
       const GradWrite write = add ? GradWrite::accumulate : GradWrite::overwrite;
-      const Values dx = run_input_grad(backend, p, write);
+      const Values dx = passes.input_grad(write);
       check_errors(dx, add ? sum_of(p.dx, p.x) : p.dx, add ? sum_of(p.dx, p.x) : p.dx);
-      const auto [dweight, dbias] = run_weight_grad(backend, p, write);
+      const auto [dweight, dbias] = passes.weight_grad(write, true, p.weight);
       check_errors(dweight, add ? sum_of(p.dweight, p.weight) : p.dweight, p.dweight);
       CHECK(relative_error(dbias, add ? sum_of(p.dbias, p.bias) : p.dbias) < 1e-5);
     }
@@ -196,14 +134,16 @@ TEST_CASE("winograd: results do not depend on the number of threads" * needs_cpu
     const Problem p(c);
     for_each_backend([&](const Backend& backend) {
       sculpt::set_thread_count(1);
-      const Values y = run_forward(backend, p, true);
-      const Values dx = run_input_grad(backend, p, GradWrite::overwrite);
-      const auto dweight = run_weight_grad(backend, p, GradWrite::overwrite);
+      auto one = passes_of(backend, p);
+      const Values y = one.forward(true);
+      const Values dx = one.input_grad(GradWrite::overwrite);
+      const auto gradients = one.weight_grad(GradWrite::overwrite, true, p.weight);
       for (const int count : {2, 3, 7}) {
         sculpt::set_thread_count(count);
-        CHECK(run_forward(backend, p, true) == y);
-        CHECK(run_input_grad(backend, p, GradWrite::overwrite) == dx);
-        CHECK(run_weight_grad(backend, p, GradWrite::overwrite) == dweight);
+        auto many = passes_of(backend, p);
+        CHECK(many.forward(true) == y);
+        CHECK(many.input_grad(GradWrite::overwrite) == dx);
+        CHECK(many.weight_grad(GradWrite::overwrite, true, p.weight) == gradients);
       }
     });
   }
