@@ -1,6 +1,6 @@
 #pragma once
-// Ranking: selects the k highest of n scores, exactly and without sorting. The scores are one
-// array, or several segments of an array, each with its own k.
+// Ranking: selects the k highest scores of each segment of an array, exactly and without sorting.
+// Each segment has its own k.
 //
 // Scores are mapped to unsigned integers of the same order (negative scores too; -0 counts as +0).
 // The k-th highest is found by radix select: histograms of 11, 11 and 10 bits (6 passes for
@@ -13,19 +13,11 @@
 
 namespace sculpt::kernels {
 
-/// Reports what select_top_k found wrong, if anything.
+/// Reports what a selection found wrong, if anything.
 struct RankingResult {
-  int64_t first_nan =
-      -1;  ///< index of the first NaN among the candidates; the mask is then untouched
+  /// Index of the first NaN among the candidates of all segments; -1 if there is none.
+  int64_t first_nan = -1;
 };
-
-/// Keeps exactly k of the candidates: keep[i] = 1 for the k highest scores with candidate[i] != 0,
-/// and 0 for all others. `candidate` may be empty (all are). keep may alias candidate. Requires 0
-/// <= k <= number of candidates (throws Error otherwise).
-RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> scores,
-                           std::span<const uint8_t> candidate, int64_t k);
-RankingResult select_top_k(std::span<uint8_t> keep, std::span<const double> scores,
-                           std::span<const uint8_t> candidate, int64_t k);
 
 /// Scores [offset, offset + count), ranked among themselves.
 struct RankingSegment {
@@ -34,13 +26,15 @@ struct RankingSegment {
   int64_t keep = 0;  ///< k
 };
 
-/// The same selection for all segments at once, in a backend's memory. Segments are in order and do
-/// not overlap; elements between segments are not touched. `candidate` may be null (all are
-/// candidates).
+/// Both selections keep exactly k of the candidates of each segment, for all segments at once: the
+/// mask keep[i] becomes 1 for the k highest scores with candidate[i] != 0, and 0 for all others.
+/// `candidate` may be null (all scores are candidates), and `keep` may alias it. Segments are in
+/// order and do not overlap; elements between segments are not touched. All arrays lie in the
+/// backend's memory.
 ///
-/// Both functions return after the mask has been written. A NaN in any segment leaves the whole
-/// mask untouched. If a segment has fewer candidates than its `keep`, the functions throw Error and
-/// the contents of the mask are unspecified.
+/// Both functions return after the mask has been written. A NaN among the candidates leaves the
+/// whole mask untouched. If k is negative, or if a segment has fewer candidates than k, the
+/// functions throw Error and the contents of the mask are unspecified.
 struct RankingKernels {
   RankingResult (*select_f32)(uint8_t* keep, const float* scores, const uint8_t* candidate,
                               std::span<const RankingSegment> segments, void* workspace,

@@ -243,22 +243,9 @@ class TopK {
 };
 
 template <class Score>
-RankingResult select(std::span<uint8_t> keep, std::span<const Score> scores,
-                     std::span<const uint8_t> candidate, int64_t k) {
-  SCULPT_CHECK(keep.size() == scores.size(), "ranking: {} mask bytes for {} scores", keep.size(),
-               scores.size());
-  SCULPT_CHECK(candidate.empty() || candidate.size() == scores.size(),
-               "ranking: {} candidates for {} scores", candidate.size(), scores.size());
-  TopK<Score> ranking(keep, scores, candidate);
-  const RankingResult result{ranking.first_nan()};
-  if (result.first_nan < 0) ranking.select(k);
-  return result;
-}
-
-template <class Score>
-RankingResult select_segments(uint8_t* keep, const Score* scores, const uint8_t* candidate,
-                              std::span<const RankingSegment> segments, void* /*workspace*/,
-                              void* /*stream*/) {
+RankingResult select(uint8_t* keep, const Score* scores, const uint8_t* candidate,
+                     std::span<const RankingSegment> segments, void* /*workspace*/,
+                     void* /*stream*/) {
   const auto ranking_of = [&](const RankingSegment& s) {
     const auto count = static_cast<size_t>(s.count);
     return TopK<Score>({keep + s.offset, count}, {scores + s.offset, count},
@@ -278,18 +265,7 @@ RankingResult select_segments(uint8_t* keep, const Score* scores, const uint8_t*
 }  // namespace
 
 RankingKernels host_ranking_kernels() {
-  return {select_segments<float>, select_segments<double>,
-          [](int64_t, int64_t) { return size_t{0}; }};
-}
-
-RankingResult select_top_k(std::span<uint8_t> keep, std::span<const float> scores,
-                           std::span<const uint8_t> candidate, int64_t k) {
-  return select(keep, scores, candidate, k);
-}
-
-RankingResult select_top_k(std::span<uint8_t> keep, std::span<const double> scores,
-                           std::span<const uint8_t> candidate, int64_t k) {
-  return select(keep, scores, candidate, k);
+  return {select<float>, select<double>, [](int64_t, int64_t) { return size_t{0}; }};
 }
 
 }  // namespace sculpt::kernels
