@@ -48,6 +48,32 @@ Values naive_relu(Values z) {
   return z;
 }
 
+/// Returns y of forward_eval. Checks that the frame of y and the running statistics stay as they
+/// are.
+Values run_forward_eval(const Backend& backend, const Case& c, const Inputs& in, bool with_residual,
+                        const BatchNormOptions& options) {
+  const Launch launch = make_launch(backend, c.batch);
+  Activation x(backend, c.shape, launch, in.x, 1000.0);
+  Activation residual(backend, c.shape, launch, in.residual, 5.0);
+  Activation y(backend, c.shape, launch);
+  Array gamma(backend, in.gamma), beta(backend, in.beta);
+  Array mean(backend, in.running_mean), var(backend, in.running_var);
+  backend.batch_norm.forward_eval({.y = y.data(),
+                                   .x = x.data(),
+                                   .residual = with_residual ? residual.data() : nullptr,
+                                   .gamma = gamma.data(),
+                                   .beta = beta.data(),
+                                   .running_mean = mean.data(),
+                                   .running_var = var.data(),
+                                   .shape = c.shape,
+                                   .options = options,
+                                   .launch = launch});
+  CHECK(y.frame_intact());
+  CHECK(mean.values() == in.running_mean);
+  CHECK(var.values() == in.running_var);
+  return y.nchw();
+}
+
 TEST_CASE("batch norm: forward in training against plain formulas") {
   for (const Backend* backend : all_backends()) {
     for (const Case& c : kCases) {
@@ -151,26 +177,8 @@ TEST_CASE("batch norm: forward in evaluation against plain formulas") {
         Values expected =
             naive_normalise(c, in, {in.running_mean, in.running_var}, with_residual, options.eps);
         if (options.relu) expected = naive_relu(expected);
-        const Launch launch = make_launch(*backend, c.batch);
-        Activation x(*backend, c.shape, launch, in.x, 1000.0);
-        Activation residual(*backend, c.shape, launch, in.residual, 5.0);
-        Activation y(*backend, c.shape, launch);
-        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
-        Array mean(*backend, in.running_mean), var(*backend, in.running_var);
-        backend->batch_norm.forward_eval({.y = y.data(),
-                                          .x = x.data(),
-                                          .residual = with_residual ? residual.data() : nullptr,
-                                          .gamma = gamma.data(),
-                                          .beta = beta.data(),
-                                          .running_mean = mean.data(),
-                                          .running_var = var.data(),
-                                          .shape = c.shape,
-                                          .options = options,
-                                          .launch = launch});
-        CHECK(max_error(y.nchw(), expected) < tolerance(*backend, 2e-5));
-        CHECK(y.frame_intact());
-        CHECK(mean.values() == in.running_mean);
-        CHECK(var.values() == in.running_var);
+        CHECK(max_error(run_forward_eval(*backend, c, in, with_residual, options), expected) <
+              tolerance(*backend, 2e-5));
       }
     }
   }
@@ -278,24 +286,8 @@ TEST_CASE("batch norm: the backward pass cuts exactly where the forward pass did
       Mode mode;
       mode.training = training;
       mode.relu = true;
-      const Launch launch{c.batch};
-      Values y = run_forward_train(*backend, c, in, false, options).y.nchw();
-      if (!training) {
-        Activation x(*backend, c.shape, launch, in.x, 1000.0);
-        Activation out(*backend, c.shape, launch);
-        Array gamma(*backend, in.gamma), beta(*backend, in.beta);
-        Array mean(*backend, in.running_mean), var(*backend, in.running_var);
-        backend->batch_norm.forward_eval({.y = out.data(),
-                                          .x = x.data(),
-                                          .gamma = gamma.data(),
-                                          .beta = beta.data(),
-                                          .running_mean = mean.data(),
-                                          .running_var = var.data(),
-                                          .shape = c.shape,
-                                          .options = options,
-                                          .launch = launch});
-        y = out.nchw();
-      }
+      const Values y = training ? run_forward_train(*backend, c, in, false, options).y.nchw()
+                                : run_forward_eval(*backend, c, in, false, options);
       Values positive(static_cast<size_t>(c.shape.channels));
       for (size_t i = 0; i < y.size(); ++i)
         positive[c.channel(static_cast<int64_t>(i))] += y[i] > 0 ? 1 : 0;
