@@ -10,8 +10,8 @@
 namespace sculpt::bench {
 namespace {
 
-// In kernels/cuda, a convolution leaves a sum and a sum of squares in double per channel and tile;
-// a tile usually has rows of 128 pixels. Convolutions with groups narrower than kNarrowGroup run
+// A convolution of kernels/cuda leaves a sum and a sum of squares in double per channel and tile; a
+// tile usually has rows of 128 pixels. Convolutions with groups narrower than kNarrowGroup run
 // without matrix multiplication and leave no sums.
 constexpr double kSumBytes = 16.0 / 128;
 constexpr int64_t kNarrowGroup = 8;

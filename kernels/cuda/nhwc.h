@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// For each image of the batch: out [columns][rows] (=, +=) in [rows][columns], transposed.
+/// Transposes each image of the batch: out [columns][rows] (=, +=) in [rows][columns].
 template <class Out, class In>
 void transpose(void* out, const void* in, int64_t rows, int64_t columns, GradWrite write,
                const Launch& launch) {

@@ -10,7 +10,7 @@ namespace sculpt::kernels::cuda {
 Conv2dKernels conv2d_kernels(Precision precision);
 LinearKernels linear_kernels(Precision precision);
 
-/// For activations of type T: float or bf16.
+/// These kernels read and write activations of type T, which is float or bf16.
 template <class T>
 BatchNormKernels batch_norm_kernels();
 template <class T>
@@ -22,7 +22,7 @@ LossKernels loss_kernels();
 template <class T>
 InputKernels input_kernels();
 
-/// For weights copied to type T for convolutions and linear layers.
+/// These kernels also copy the weights to type T, for convolutions and linear layers.
 template <class T>
 MaskedSgdKernels masked_sgd_kernels();
 

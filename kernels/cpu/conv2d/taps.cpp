@@ -179,7 +179,7 @@ PixelTile pixel_tile(const TapConv& conv, const Zone& rows, const Zone& columns,
   return pixels;
 }
 
-/// At most kMaxTaps taps of a zone's window.
+/// Holds at most kMaxTaps taps of a zone's window.
 struct Window {
   Window(const TapConv& conv, const Zone& rows, const Zone& columns, int64_t begin);
 
@@ -214,7 +214,7 @@ void run_outs(const TapConv& conv, const Window& window, const PixelTile& pixels
   const float* x = conv.x + group * conv.x_stride.group;
   float* y = conv.y + group * conv.y_stride.group;
   const float* weight = conv.weight + group * conv.weight_group;
-  // Without taps (outputs that read no input) there is nothing to sum, but y must still be written.
+  // Outputs that read no input have no taps. There is nothing to sum, but y must still be written.
   const int64_t in_channels = window.count == 0 ? 1 : conv.in_channels;
   TileArgs args;
   args.taps = window.taps;

@@ -15,8 +15,8 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-/// With at most this many entries, a partial gradient keeps a separate sum for each lane. It then
-/// fits a cache, and adding up lanes for each tile would take as long as the products.
+/// A partial gradient of at most this many entries keeps a separate sum for each lane. It fits a
+/// cache, and adding up lanes for each tile would take as long as the products.
 constexpr int64_t kMostWithLanes = 2048;
 
 bool keeps_lanes(const SparseTaps& taps) {

@@ -26,7 +26,7 @@ constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
 // Bytes of the points of x and dy for one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
-// With fewer channels the transforms do not pay, as in winograd.cpp. The limit is higher here,
+// The transforms do not pay for fewer channels, as in winograd.cpp. The limit is higher here,
 // because the points of x are also transposed.
 constexpr int64_t kLeastChannels = 64;
 

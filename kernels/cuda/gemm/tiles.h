@@ -5,7 +5,7 @@
 
 namespace sculpt::kernels::cuda {
 
-/// With fewer blocks than this, larger tiles would leave multiprocessors idle.
+/// Larger tiles would leave multiprocessors idle if a launch had fewer blocks than this.
 inline constexpr int64_t kFewBlocks = 132;
 
 /// The largest tile. With float operands it is smaller, because more sums would not fit a thread's
