@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <string>
 
 #include "kernels/common/check.h"
 #include "tests/kernels/kernel_test_util.h"
@@ -242,11 +243,12 @@ TEST_CASE("segmented ranking: nothing to rank, and more wanted than there is") {
     CHECK(rank(*backend, c).keep == Mask(4, kUntouched));
     for (const int64_t keep : {-1, 3, 4}) {
       c.segments = {{0, 3, keep}, {3, 1, 1}};
-      CHECK_THROWS_AS(rank(*backend, c), sculpt::Error);
+      const std::string message = fmt::format("cannot keep {} of ", keep);
+      CHECK_THROWS_WITH_AS(rank(*backend, c), doctest::Contains(message.c_str()), sculpt::Error);
     }
     c.candidates.clear();
     c.segments = {{0, 4, 5}};
-    CHECK_THROWS_AS(rank(*backend, c), sculpt::Error);
+    CHECK_THROWS_WITH_AS(rank(*backend, c), doctest::Contains("cannot keep 5 of "), sculpt::Error);
   }
 }
 
