@@ -115,6 +115,7 @@ RENAMED_KEYS = {
 }
 CONFIG_VERSION = 2
 SUMMARY_VERSION = 1
+ENVIRONMENT_VERSION = 1
 
 
 def _pop(config, key):
@@ -143,7 +144,7 @@ def require_known_format(text, kind, version, name):
                           f"{kind}-{version}")
     if int(number) > version:
         raise ConfigError(f"{name}: the format {text} is newer than these tools, which read "
-                          f"{kind}-{version}")
+                          f"{kind}-{version}; use the tools of a newer version of Sculpt")
 
 
 def _with_names_of_today(config, name):
@@ -248,8 +249,10 @@ def read_summary(folder):
         summary = json.loads(path.read_text())
     except ValueError as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
-    if not isinstance(summary, dict) or "test_accuracy" not in summary:
-        raise ConfigError(f"{path} is damaged: it has no test_accuracy")
+    if not isinstance(summary, dict):
+        raise ConfigError(f"{path} is damaged: it is not a JSON object")
     require_known_format(summary.get("format", "sculpt-summary-1"), "sculpt-summary", SUMMARY_VERSION,
                          path)
+    if "test_accuracy" not in summary:
+        raise ConfigError(f"{path} is damaged: it has no test_accuracy")
     return summary

@@ -117,9 +117,10 @@ class Config(unittest.TestCase):
             self.assertEqual(run_folder.read_summary(folder), {"test_accuracy": 0.5})
             path.write_text('{"format": "sculpt-summary-1", "test_accuracy": 0.5}')
             self.assertEqual(run_folder.read_summary(folder)["test_accuracy"], 0.5)
-            path.write_text('{"format": "sculpt-summary-2", "test_accuracy": 0.5}')
-            with self.assertRaisesRegex(run_folder.ConfigError, "sculpt-summary-2 is newer"):
-                run_folder.read_summary(folder)
+            for text in ('{"format": "sculpt-summary-2", "test_accuracy": 0.5}', '{"format": "sculpt-summary-2"}'):
+                path.write_text(text)
+                with self.assertRaisesRegex(run_folder.ConfigError, "sculpt-summary-2 is newer"):
+                    run_folder.read_summary(folder)
             for text in ("", "{", "3", "{}"):
                 path.write_text(text)
                 with self.assertRaisesRegex(run_folder.ConfigError, "summary.json is damaged"):

@@ -171,6 +171,30 @@ for section in sorted(table):
             self.assertIn("a share of 0.1 of the training set, held out", table)
             self.assertIn("resnet20 of width 1", table)
 
+    def test_each_key_is_given_once(self):
+        """sculpt_run refuses two values for one key."""
+        line = self.run_methods("some", "--dry-run", "--set", "train.lr=0.2", "--set", "model.width=1",
+                                "--set", "data.root=there").stdout
+        for key, text in (("optim.lr", "0.2"), ("model.width", "1"), ("data.root", "there")):
+            self.assertIn(f" {key}={text} ", line.replace("\n", " "))
+            self.assertEqual(line.count(key + "="), 1, line)
+        self.assertNotIn("train.lr", line)
+
+    def test_the_summary_of_a_newer_program_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "program"
+            program.write_text(self.PROGRAM)
+            program.chmod(0o755)
+            self.assertEqual(self.run_methods(folder).returncode, 0)
+            table = (Path(folder) / "table.md").read_text()
+            path = Path(folder) / "out" / "dense" / "summary.json"
+            summary = json.loads(path.read_text())
+            path.write_text(json.dumps({**summary, "format": "sculpt-summary-2"}))
+            done = self.run_methods(folder)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, f"^error: {path}: the format sculpt-summary-2 is newer than these tools")
+            self.assertEqual((Path(folder) / "table.md").read_text(), table)
+
 
 class Models(unittest.TestCase):
     def test_models_of_benchmarks(self):
