@@ -72,7 +72,12 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
          "the config, a TOML file; with --resume or --restart also a run folder, which holds its "
          "config")
       ->type_name("CONFIG.toml");
-  app.add_option("--set", line.settings, "set one key of the config; may be repeated")
+  app.add_option_function<std::vector<std::string>>(
+         "--set",
+         [&line](const std::vector<std::string>& assignments) {
+           line.settings.insert(line.settings.end(), assignments.begin(), assignments.end());
+         },
+         "set one key of the config; may be repeated, for another key each time")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--out", line.out,
@@ -87,34 +92,21 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->excludes(resume);
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
-  app.add_option_function<int>(
-         "--threads",
-         [&line](int threads) {
-           line.settings.push_back(fmt::format("execution.threads={}", threads));
-         },
-         "the same as --set execution.threads=N (default: one per processor)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096));
-  app.add_option_function<std::string>(
-         "--device",
-         [&line](const std::string& device) {
-           line.settings.push_back("execution.device=" + device);
-         },
-         "the same as --set execution.device=NAME: auto (default: a usable GPU, else the CPU), "
-         "cpu, cuda or cuda:N")
-      ->type_name("NAME");
-  app.add_option_function<std::string>(
-         "--conv",
-         [&line](const std::string& conv) { line.settings.push_back("execution.conv=" + conv); },
-         "the same as --set execution.conv=NAME: native (default), cudnn or auto")
-      ->type_name("NAME");
-  app.add_option_function<std::string>(
-         "--sparse",
-         [&line](const std::string& sparse) {
-           line.settings.push_back("execution.sparse=" + sparse);
-         },
-         "the same as --set execution.sparse=NAME: auto (default), tuned, on or off")
-      ->type_name("NAME");
+  const auto add_setting = [&](const char* option, const char* key, const char* value,
+                               const std::string& help) {
+    app.add_option_function<std::string>(
+           option,
+           [&line, key, option](const std::string& given) {
+             line.settings.emplace_back(key, option, given);
+           },
+           fmt::format("the same as --set {}={}{}", key, value, help))
+        ->type_name(value);
+  };
+  add_setting("--threads", "execution.threads", "N", " (default: 0, which is one per processor)");
+  add_setting("--device", "execution.device", "NAME",
+              ": auto (default: a usable GPU, else the CPU), cpu, cuda or cuda:N");
+  add_setting("--conv", "execution.conv", "NAME", ": native (default), cudnn or auto");
+  add_setting("--sparse", "execution.sparse", "NAME", ": auto (default), tuned, on or off");
   app.add_option("--profile", line.profile,
                  "let a profiler record these steps of a run on a GPU, counted from 0 "
                  "(docs/profiling.md)")

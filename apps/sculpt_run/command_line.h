@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/config/config_document.h"
+
 namespace sculpt {
 
 // The exit codes. --help lists them, too.
@@ -16,7 +18,7 @@ inline constexpr int kExitInterrupted = 75;
 
 struct CommandLine {
   std::string config;  ///< the path of a config file or of a run folder
-  std::vector<std::string> settings;
+  std::vector<Setting> settings;
   std::string out;
   bool resume = false;
   bool restart = false;

@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/environment.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <gnu/libc-version.h>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "build_info.h"
 #include "engine/core/file_format.h"
 #include "engine/ops/kernel_rule.h"
+#include "engine/run/json_format.h"
 #include "kernels/common/cpu_caches.h"
 #include "kernels/common/cpu_name.h"
 #include "kernels/tuning/build_id.h"
@@ -16,9 +18,16 @@
 namespace sculpt {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr FileFormat kFormat{"sculpt-environment", 1};
 constexpr const char* kDataFingerprint = "data_fingerprint";
 constexpr const char* kInitialFingerprint = "init_from_fingerprint";
+/// The other machines and programs on which the run was resumed.
+constexpr const char* kResumed = "resumed";
+/// The machine and program of the start are not known, because the file was lost. Those of a later
+/// resume stand in their place.
+constexpr const char* kStartUnknown = "start_unknown";
 
 std::string system_name() {
   utsname name{};
@@ -37,13 +46,13 @@ std::string this_build() {
 }
 
 /// Returns the text under a key, or "" if there is none.
-std::string text_of(const nlohmann::json& environment, const char* key) {
+std::string text_of(const Json& environment, const char* key) {
   const auto found = environment.find(key);
   return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 /// Returns the bytes of the recorded L2 cache, or -1 if they are not recorded.
-int64_t l2_of(const nlohmann::json& environment) {
+int64_t l2_of(const Json& environment) {
   const auto caches = environment.find("caches");
   if (caches == environment.end() || !caches->is_object()) return -1;
   const auto l2 = caches->find("l2");
@@ -54,95 +63,168 @@ std::string name_of(const std::string& libraries) {
   return libraries.empty() ? "Sculpt's kernels alone" : libraries;
 }
 
+Json machine_json(const RunIdentity& identity) {
+  const kernels::CpuCaches& caches = kernels::cpu_caches();
+  Json machine = {{"version", SCULPT_VERSION},
+                  {"commit", SCULPT_COMMIT},
+                  {"build_type", SCULPT_BUILD_TYPE},
+                  {"compiler", __VERSION__},
+                  {"build", this_build()},
+                  {"c_library", c_library()},
+                  {"system", system_name()},
+                  {"cpu", kernels::cpu_name()},
+                  {"processors", std::thread::hardware_concurrency()},
+                  {"caches", {{"l1_data", caches.l1_data}, {"l2", caches.l2}, {"l3", caches.l3}}},
+                  {"device", identity.device},
+                  {"device_description", identity.device_description},
+                  {"backend", identity.backend},
+                  {"threads", identity.threads}};
+  if (!identity.libraries.empty()) machine["libraries"] = identity.libraries;
+  return machine;
+}
+
+/// Returns the machine and program that an environment begins with.
+Json machine_of(Json environment) {
+  for (const char* key : {"format", kResumed, kStartUnknown, kDataFingerprint, kInitialFingerprint})
+    environment.erase(key);
+  return environment;
+}
+
+void add_inputs(const RunInputs& inputs, Json& environment) {
+  if (!inputs.data.empty()) environment[kDataFingerprint] = inputs.data;
+  if (!inputs.initial.empty()) environment[kInitialFingerprint] = inputs.initial;
+}
+
+Json parse(const std::string& json) {
+  return Json::parse(json, nullptr, /*allow_exceptions=*/false);
+}
+
+/// Says why an environment.json cannot be used; "" if it can be.
+std::string problem_of(const std::string& json, const Json& environment) {
+  if (json.empty()) return "is missing or empty";
+  if (!environment.is_object()) return "is damaged: it is not a JSON object";
+  const std::string format = format_of(environment);
+  const FormatAge age = age_of(format, kFormat);
+  if (age == FormatAge::known) return "";
+  return fmt::format("has the {}format {}, and this program reads {}",
+                     age == FormatAge::newer ? "newer " : "", format, kFormat.text());
+}
+
+/// Returns one sentence for each difference that may alter the bits of the result. `began` and
+/// `went_on` are the verbs of the sentences, such as "started" and "continues".
+std::vector<std::string> differences(const Json& before, const Json& now, const char* began,
+                                     const char* went_on) {
+  std::vector<std::string> found;
+  const auto say = [&](const std::string& with_before, const std::string& with_now) {
+    found.push_back(
+        fmt::format("the run was {} {} and {} {}", began, with_before, went_on, with_now));
+  };
+  // A value that is missing, or that someone has edited into another type, is not compared.
+  const auto compare = [&](const char* key, const char* text, const char* text_now) {
+    const std::string a = text_of(before, key), b = text_of(now, key);
+    if (before.contains(key) && before[key].is_string() && a != b)
+      say(fmt::format(fmt::runtime(text), a), fmt::format(fmt::runtime(text_now), b));
+  };
+  if (const std::string build = text_of(before, "build");
+      !build.empty() && build != text_of(now, "build"))
+    say(fmt::format("with another build of the program (commit {}, compiler {})",
+                    text_of(before, "commit"), text_of(before, "compiler")),
+        fmt::format("with commit {}, compiler {}", text_of(now, "commit"),
+                    text_of(now, "compiler")));
+  compare("c_library", "with the C library {}", "with {}");
+  compare("device_description", "on the device '{}'", "on '{}'");
+  compare("backend", "on the backend {}", "on {}");
+  if (const std::string a = text_of(before, "libraries"), b = text_of(now, "libraries");
+      before.contains("libraries") && a != b)
+    say("with " + name_of(a), "with " + name_of(b));
+  if (const auto a = before.find("threads"), b = now.find("threads");
+      a != before.end() && b != now.end() && a->is_number_integer() && *a != *b)
+    say(fmt::format("with {} thread{}", a->get<int64_t>(), a->get<int64_t>() == 1 ? "" : "s"),
+        fmt::format("with {}", b->dump()));
+  const int64_t l2_before = l2_of(before), l2_now = l2_of(now);
+  if (l2_before >= 0 && l2_now >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
+    say(fmt::format("with an L2 cache of {} KiB", l2_before >> 10),
+        fmt::format("with {} KiB", l2_now >> 10));
+  return found;
+}
+
+/// Returns the other machines and programs on which the run was resumed.
+std::vector<Json> resumed_on(const Json& environment) {
+  std::vector<Json> machines;
+  const auto found = environment.find(kResumed);
+  if (found == environment.end() || !found->is_array()) return machines;
+  for (const Json& machine : *found)
+    if (machine.is_object()) machines.push_back(machine);
+  return machines;
+}
+
 }  // namespace
 
 std::string environment_json(const RunIdentity& identity) {
-  const kernels::CpuCaches& caches = kernels::cpu_caches();
-  nlohmann::ordered_json environment = {
-      {"format", kFormat.text()},
-      {"version", SCULPT_VERSION},
-      {"commit", SCULPT_COMMIT},
-      {"build_type", SCULPT_BUILD_TYPE},
-      {"compiler", __VERSION__},
-      {"build", this_build()},
-      {"c_library", c_library()},
-      {"system", system_name()},
-      {"cpu", kernels::cpu_name()},
-      {"processors", std::thread::hardware_concurrency()},
-      {"caches", {{"l1_data", caches.l1_data}, {"l2", caches.l2}, {"l3", caches.l3}}},
-      {"device", identity.device},
-      {"device_description", identity.device_description},
-      {"backend", identity.backend},
-      {"threads", identity.threads}};
-  if (!identity.libraries.empty()) environment["libraries"] = identity.libraries;
-  const RunInputs& inputs = identity.inputs;
-  if (!inputs.data.empty()) environment[kDataFingerprint] = inputs.data;
-  if (!inputs.initial.empty()) environment[kInitialFingerprint] = inputs.initial;
+  Json environment = {{"format", kFormat.text()}};
+  environment.update(machine_json(identity));
+  add_inputs(identity.inputs, environment);
   return environment.dump(2) + "\n";
 }
 
+std::string environment_of_resumed(const std::string& json, const RunIdentity& now) {
+  Json environment = parse(json);
+  if (!problem_of(json, environment).empty()) {
+    environment = parse(environment_json(now));
+    environment[kStartUnknown] = true;
+    return environment.dump(2) + "\n";
+  }
+  const Json machine = machine_json(now);
+  std::vector<Json> resumed = resumed_on(environment);
+  if (machine != machine_of(environment) && std::ranges::find(resumed, machine) == resumed.end())
+    resumed.push_back(machine);
+  Json whole = {{"format", kFormat.text()}};
+  whole.update(machine_of(environment));
+  if (environment.contains(kStartUnknown)) whole[kStartUnknown] = environment[kStartUnknown];
+  if (!resumed.empty()) whole[kResumed] = resumed;
+  const RunInputs recorded = recorded_inputs(json);
+  add_inputs(recorded, whole);
+  add_inputs(now.inputs, whole);
+  // The driver's name for a GPU may not be UTF-8.
+  return whole.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 RunInputs recorded_inputs(const std::string& json) {
-  const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  const auto text = [&](const char* key) {
-    const auto found = environment.is_object() ? environment.find(key) : environment.end();
-    return found != environment.end() && found->is_string() ? found->get<std::string>() : "";
-  };
+  const Json environment = parse(json);
   RunInputs inputs;
   // Checkpoints record the same.
-  if (age_of(text("format"), kFormat) != FormatAge::known) return inputs;
-  inputs.data = text(kDataFingerprint);
-  inputs.initial = text(kInitialFingerprint);
+  if (!problem_of(json, environment).empty()) return inputs;
+  inputs.data = text_of(environment, kDataFingerprint);
+  inputs.initial = text_of(environment, kInitialFingerprint);
   return inputs;
 }
 
+std::string problem_of_environment(const std::string& json) {
+  return problem_of(json, parse(json));
+}
+
 std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now) {
-  std::vector<std::string> changes;
-  const auto environment = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
-  const std::string format = text_of(environment, "format");
-  if (age_of(format, kFormat) != FormatAge::known)
+  const Json environment = parse(json);
+  if (const std::string problem = problem_of(json, environment); !problem.empty())
     return {
-        fmt::format("environment.json has the format {}, and this program reads {}: it is not "
-                    "known whether program or machine have changed since the run was started",
-                    format, kFormat.text())};
-  // A value that is missing, or that someone has edited into another type, is not compared.
-  const auto compare = [&](const char* key, const auto& now_value, const auto& describe) {
-    using T = std::decay_t<decltype(now_value)>;
-    try {
-      const T before = environment.value(key, now_value);
-      if (before != now_value) changes.push_back(describe(before, now_value));
-    } catch (const nlohmann::json::exception&) {
-    }
-  };
-  const auto sentence = [](const char* text) {
-    return [text](const auto& before, const auto& after) {
-      return fmt::format(fmt::runtime(text), before, after);
-    };
-  };
-  using std::string;
-  compare("build", this_build(), [&](const string&, const string&) {
-    return fmt::format(
-        "the run was started with another build of the program (commit {}, compiler {}) and "
-        "continues with commit {}, compiler {}",
-        text_of(environment, "commit"), text_of(environment, "compiler"), SCULPT_COMMIT,
-        __VERSION__);
-  });
-  compare("c_library", c_library(),
-          sentence("the run was started with the C library {} and continues with {}"));
-  compare("device_description", now.device_description,
-          sentence("the run was started on the device '{}' and continues on '{}'"));
-  compare("backend", now.backend,
-          sentence("the run was started on the backend {} and continues on {}"));
-  compare("libraries", now.libraries, [](const string& before, const string& after) {
-    return fmt::format("the run was started with {} and continues with {}", name_of(before),
-                       name_of(after));
-  });
-  compare("threads", now.threads,
-          sentence("the run was started with {} threads and continues with {}"));
-  const int64_t l2_before = l2_of(environment), l2_now = kernels::cpu_caches().l2;
-  if (l2_before >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
-    changes.push_back(
-        fmt::format("the run was started with an L2 cache of {} KiB and continues with {} KiB",
-                    l2_before >> 10, l2_now >> 10));
+        fmt::format("environment.json {}: it is not known whether program or machine have changed "
+                    "since the run was started",
+                    problem)};
+  std::vector<std::string> changes;
+  const bool unknown = environment.contains(kStartUnknown);
+  if (unknown)
+    changes.emplace_back(
+        "environment.json was lost before an earlier resume: it is not known with which program "
+        "and machine the run was started");
+  const char* began = unknown ? "resumed" : "started";
+  const Json machine = machine_json(now);
+  for (const Json& other : resumed_on(environment)) {
+    if (differences(other, machine, "", "").empty()) continue;
+    for (std::string& text : differences(environment, other, began, "was resumed"))
+      changes.push_back(std::move(text));
+  }
+  for (std::string& text : differences(environment, machine, began, "continues"))
+    changes.push_back(std::move(text));
   return changes;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Describes the machine and program of a run in environment.json.
+// Describes the machine and program of a run in environment.json. The file keeps those of the start
+// of the run; other machines and programs on which the run is resumed are added to it.
 
 #include <string>
 #include <vector>
@@ -9,10 +10,20 @@
 
 namespace sculpt {
 
+/// Returns the environment.json of a run that starts now.
 std::string environment_json(const RunIdentity& identity);
 
-/// Describes every change since `json` (an environment.json) was written that may alter the bits of
-/// the result. Returns one sentence for each change.
+/// Returns the environment.json of a run that is resumed now. `json` is the file that the folder
+/// has; "" if it has none.
+std::string environment_of_resumed(const std::string& json, const RunIdentity& now);
+
+/// Says why `json` (an environment.json, "" if there is none) cannot be compared with, such as "is
+/// damaged: ..."; "" if it can be.
+std::string problem_of_environment(const std::string& json);
+
+/// Describes every change since the start of the run, whose environment.json is `json`, that may
+/// alter the bits of the result. Earlier resumes count, too. Returns one sentence for each change.
+/// If the file cannot be used, the one sentence says so.
 std::vector<std::string> changes_of_environment(const std::string& json, const RunIdentity& now);
 
 /// Describes a choice between kernels that differs from the recorded one. Returns "" if all choices

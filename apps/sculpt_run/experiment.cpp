@@ -74,6 +74,7 @@ RunIdentity Experiment::identity() const {
   identity.batch = options_.train.batch;
   identity.evaluated_on = data_.val.size() > 0 ? "validation" : "test";
   identity.inputs.data_name = options_.data.name;
+  identity.inputs.data_is_made = data::labels_without_files(options_.data);
   identity.inputs.data = data_fingerprint_;
   return identity;
 }

@@ -81,7 +81,8 @@ constexpr std::string_view kUnchanged[] = {
     "cycles.total_epochs",
 };
 
-/// What runs did before there was a key, where that is not the default of today.
+/// The value that runs had in effect before there was the key. Keys that are not listed had the
+/// default of today in effect.
 struct EarlierValue {
   std::string_view key;
   std::string_view toml;

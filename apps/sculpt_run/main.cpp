@@ -36,12 +36,31 @@ void replay_kernel_choices(const Request& request, const kernels::Device& device
   say("using the choices of kernels recorded in {}\n", request.kernel_choices_file.string());
 }
 
+std::string recorded_environment(const RunFolder& folder) {
+  return std::filesystem::exists(folder.environment()) ? read_text(folder.environment()) : "";
+}
+
+/// Returns true if the run has timed kernels before, but kernel_choices.json is missing. On a CPU,
+/// kernels are timed from the first prune on.
+bool choices_are_missing(const Request& request) {
+  const RunFolder& folder = request.folder;
+  const bool on_cpu = request.options.train.execution.sparse == "tuned";
+  return !std::filesystem::exists(folder.kernel_choices()) && folder.has_checkpoints() &&
+         (!on_cpu || std::filesystem::exists(folder.layers()));
+}
+
 void warn_about_environment(const Request& request, const RunIdentity& identity,
                             const kernels::Device& device) {
-  const std::filesystem::path path = request.folder.environment();
-  if (!std::filesystem::exists(path)) return;
-  std::vector<std::string> changes = changes_of_environment(read_text(path), identity);
+  const RunFolder& folder = request.folder;
+  std::vector<std::string> changes;
+  // A run that was killed before its first state may lack the file, and nothing was computed then.
+  if (std::filesystem::exists(folder.environment()) || folder.has_checkpoints())
+    changes = changes_of_environment(recorded_environment(folder), identity);
   if (device.chooser != nullptr) {
+    if (choices_are_missing(request))
+      changes.push_back(fmt::format(
+          "{} is missing: kernels are timed again, and the choices can be others than at the start",
+          folder.kernel_choices().string()));
     const std::string change = change_of_choices(request.kernel_choices, device.chooser->made());
     if (!change.empty()) changes.push_back(change);
   }
@@ -56,12 +75,29 @@ void warn_about_fallbacks(const kernels::Device& device) {
   if (!fallbacks.empty()) warn(fallbacks);
 }
 
+/// Opens the device. An error names the setting and its place.
+kernels::Device open_device(const Request& request) try {
+  const ExecutionOptions& options = request.options.train.execution;
+  const Execution execution = execution_of(options);
+  return kernels::open_device(options.device, execution.precision, execution.conv, warn);
+} catch (const Error& error) {
+  const std::string text = error.what();
+  for (const char* key : {"execution.precision", "execution.conv", "execution.device"}) {
+    const bool named = text.starts_with(key);
+    const auto place = request.places.find(key);
+    if (place == request.places.end() || (!named && key != std::string_view("execution.device")))
+      continue;
+    const bool needs_key = !named && !place->second.starts_with("--");
+    fail("{}: {}{}", place->second, needs_key ? std::string(key) + ": " : "", text);
+  }
+  throw;
+}
+
 /// A device that is not available is an error of the arguments.
 kernels::Device open(const Request& request) try {
   const ExecutionOptions& options = request.options.train.execution;
   const Execution execution = execution_of(options);
-  kernels::Device device =
-      kernels::open_device(options.device, execution.precision, execution.conv, warn);
+  kernels::Device device = open_device(request);
   if (execution.layers.sparse == SparseKernels::tuned) kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
@@ -129,6 +165,10 @@ RunSummary checked_result(const RunStore& store) try {
 int show_finished(RunStore& store, RunLock& lock) {
   restore_lost_summary(store);
   lock.require_held();
+  const std::string problem = problem_of_environment(recorded_environment(store.folder()));
+  if (!problem.empty())
+    warn(fmt::format("{} {}; the result does not depend on it",
+                     store.folder().environment().string(), problem));
   const RunSummary summary = checked_result(store);
   say("the run has finished\n");
   show_result(store.folder(), summary);
@@ -170,10 +210,15 @@ int run(const Request& request, const kernels::Device& device) {
     follow_recorded_inputs(folder, identity.inputs);
     warn_about_environment(request, identity, device);
   }
+  // Nothing was computed before the first state, so that the run starts on this machine.
+  const std::string environment =
+      resume && folder.has_checkpoints()
+          ? environment_of_resumed(recorded_environment(folder), identity)
+          : environment_json(identity);
   store.set_inputs(identity.inputs);
   lock.require_held();
   prepare_folder(request, store, experiment.network());
-  write_file(folder.environment(), environment_json(identity));
+  write_file(folder.environment(), environment);
 
   Progress progress(request.plan, experiment.train().steps_per_epoch(), identity.evaluated_on);
   Trainer trainer(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/unused_settings.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
@@ -42,9 +43,9 @@ constexpr int64_t kFewValidationImages = 100;
 std::string few_validation_images(const data::DataOptions& data, int64_t images) {
   if (data.val_split == 0 || images >= kFewValidationImages) return "";
   return fmt::format(
-      "data.val_split = {} holds out only {} image{}, so that every accuracy is a multiple of "
+      "data.val_split = {} holds out only {}, so that every accuracy is a multiple of "
       "{:.3g} %; raise data.val_split",
-      data.val_split, images, images == 1 ? "" : "s", 100.0 / static_cast<double>(images));
+      data.val_split, counted(images, "image"), 100.0 / static_cast<double>(images));
 }
 
 /// Throws Error if the smallest batch of an epoch, or of the images to score, is too small for a
@@ -87,8 +88,8 @@ void check_profile(const Request& request, const BatchSource& source) {
   if (!request.profiled_steps) return;
   const int64_t steps = total_epochs(request.plan) * source.steps_per_epoch();
   if (request.profiled_steps->first >= steps)
-    fail("--profile begins at step {}, but the run has {} steps, counted from 0",
-         request.profiled_steps->first, steps);
+    fail("--profile begins at step {}, but the run has {}, counted from 0",
+         request.profiled_steps->first, counted(steps, "step"));
 }
 
 }  // namespace

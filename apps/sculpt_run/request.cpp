@@ -68,6 +68,16 @@ std::optional<RunFolder> folder_as_config(const CommandLine& line) {
   return folder;
 }
 
+/// Reads the options of a run folder. A value that the file cannot have had when it was written is
+/// damage, which another copy of the file mends.
+ReadOptions options_of_folder(const RunFolder& folder, const CommandLine& line) try {
+  return read_stored_options(folder.config().string(), line.settings);
+} catch (const Error& error) {
+  const std::string text = error.what();
+  if (!text.starts_with(folder.config().string())) throw;
+  fail("{}; put a good copy of the file back, and give changes with --set", text);
+}
+
 /// The config of a run folder.
 struct StoredConfig {
   std::string hash;     ///< of the keys that the file has
@@ -99,14 +109,17 @@ struct PresentRun {
 
 /// Throws Error if config.toml is not the config that the run was trained with, or if a file is
 /// missing or damaged without which the run can neither go on nor show its result.
-PresentRun present_run(const RunFolder& folder, const ConfigValues& values) {
+PresentRun present_run(const RunFolder& folder) {
   const ConfigValues stored = stored_config(folder, renamed_keys());
   const StoredConfig config = complete(stored);
-  require_config_of_checkpoints(folder, config.hash, stored, values);
+  require_config_of_checkpoints(folder, config.hash, config.missing);
   PresentRun run{config, RunStore(folder, config.hash), false, false};
   run.lost_summary = !fs::exists(folder.summary()) && run.store.has_ended();
   run.ended = folder.finished() || run.lost_summary;
-  if (!run.ended) run.store.require_resumable();
+  if (run.ended)
+    run.store.require_known_records();
+  else
+    run.store.require_resumable();
   return run;
 }
 
@@ -145,7 +158,7 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
         "{} holds a run already; go on with --resume, start over with --restart, or choose "
         "another folder with --out",
         name);
-  const PresentRun run = present_run(folder, values);
+  const PresentRun run = present_run(folder);
   const auto differences = config_differences(run.config.values, values, keys_without_effect());
   if (!differences.empty() && run.ended) {
     require_extensible(run, request, values);
@@ -204,6 +217,7 @@ Request make_request(const CommandLine& line) try {
                   .plan = {},
                   .config_toml = "",
                   .config_hash = "",
+                  .places = {},
                   .old_names_note = "",
                   .folder = RunFolder(""),
                   .profiled_steps = {},
@@ -215,6 +229,7 @@ Request make_request(const CommandLine& line) try {
   request.profiled_steps = steps_of(line.profile);
   const auto take = [&](ReadOptions read) {
     request.options = std::move(read.options);
+    request.places = std::move(read.places);
     request.old_names_note = old_names_note(read.old_names);
   };
   const auto lock = [&] {
@@ -226,7 +241,7 @@ Request make_request(const CommandLine& line) try {
   if (const auto folder = folder_as_config(line)) {
     request.folder = *folder;
     lock();
-    take(read_stored_options(folder->config().string(), line.settings));
+    take(options_of_folder(*folder, line));
   } else {
     take(read_options(line.config, line.settings));
   }

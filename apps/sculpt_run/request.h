@@ -1,6 +1,7 @@
 #pragma once
 // Reads what a command line asks for, and checks it before any work is done.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,7 @@ struct Request {
   Plan plan;
   std::string config_toml;
   std::string config_hash;
+  std::map<std::string, std::string> places;  ///< see ReadOptions::places
   std::string old_names_note;  ///< what a person should know about old names of keys; may be empty
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;

@@ -45,25 +45,26 @@ ReadOptions options_of(const ConfigDocument& document) {
   options.data.root = expand_home(options.data.root);
   options.model.init_from = expand_home(options.model.init_from);
   read.old_names = document.old_names();
+  for (const auto& [key, value] : document.values())
+    read.places[key] = value.source;
   return read;
 }
 
-ConfigDocument document_of(const std::string& config_path,
-                           const std::vector<std::string>& settings) {
+ConfigDocument document_of(const std::string& config_path, const std::vector<Setting>& settings) {
   ConfigDocument document = ConfigDocument::from_file(config_path, renamed_keys());
-  for (const std::string& setting : settings)
+  for (const Setting& setting : settings)
     document.set(setting);
   return document;
 }
 
 }  // namespace
 
-ReadOptions read_options(const std::string& config_path, const std::vector<std::string>& settings) {
+ReadOptions read_options(const std::string& config_path, const std::vector<Setting>& settings) {
   return options_of(document_of(config_path, settings));
 }
 
 ReadOptions read_stored_options(const std::string& config_path,
-                                const std::vector<std::string>& settings) {
+                                const std::vector<Setting>& settings) {
   ConfigDocument document = document_of(config_path, settings);
   RunOptions defaults;
   for (const std::string& key : config_keys(defaults.sections())) {
@@ -104,9 +105,10 @@ std::string config_page() {
   RunOptions defaults;
   return "# Config reference\n\n"
          "A config is a TOML file with the keys below; all of them are optional. On the command\n"
-         "line `--set section.key=value` sets one key. Keys, defaults and ranges are those of the\n"
-         "option structs: this page is the output of `sculpt_run --help-config markdown`, and a\n"
-         "test compares the two.\n\n"
+         "line `--set section.key=value` sets one key; two different values for one key are\n"
+         "refused, also where one of them is an option such as `--threads`. Keys, defaults and\n"
+         "ranges are those of the option structs: this page is the output of\n"
+         "`sculpt_run --help-config markdown`, and a test compares the two.\n\n"
          "A config may begin with `base = \"FILE.toml\"`, a path from its own folder: every "
          "setting\n"
          "that the config does not have comes from that file, which may have a base, too.\n\n"

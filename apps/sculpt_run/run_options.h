@@ -30,19 +30,20 @@ struct RunOptions {
   Plan plan() const;
 };
 
-/// Holds options, and the old names of keys that they were given under (ConfigDocument::old_names).
+/// Holds options, and what messages say about them.
 struct ReadOptions {
   RunOptions options;
-  std::map<std::string, std::string> old_names;
+  std::map<std::string, std::string> old_names;  ///< see ConfigDocument::old_names()
+  std::map<std::string, std::string> places;     ///< given key -> its place (ConfigValue::source)
 };
 
 /// Reads a config file and applies --set arguments to it. All other keys have their defaults.
-ReadOptions read_options(const std::string& config_path, const std::vector<std::string>& settings);
+ReadOptions read_options(const std::string& config_path, const std::vector<Setting>& settings);
 
 /// Reads the config.toml of a run folder. A key that the file lacks has the value that runs had in
 /// effect before there was the key.
 ReadOptions read_stored_options(const std::string& config_path,
-                                const std::vector<std::string>& settings);
+                                const std::vector<Setting>& settings);
 
 /// Returns the keys that do not change what a run computes. A resumed run may change them.
 const std::set<std::string>& keys_without_effect();

@@ -66,10 +66,10 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
   };
 
   const size_t width = out().width();
-  say("{}\n\n",
-      wrap(fmt::format("method {}: {} on {}, {} training images, batch {}", options.method.method,
-                       options.model.name, options.data.name, images, options.train.batch),
-           width));
+  say("{}\n\n", wrap(fmt::format("method {}: {} on {}, {}, batch {}", options.method.method,
+                                 options.model.name, options.data.name,
+                                 counted(images, "training image"), options.train.batch),
+                     width));
   Table table({{""},
                {"step", false, Table::Fit::wrap},
                {"density"},
@@ -96,11 +96,11 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
   say("\n{}\n",
       wrap(fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
                        "kept weights.\n"
-                       "\"vs dense\" is the share of one dense cycle of {} epochs ({} FLOPs).\n"
+                       "\"vs dense\" is the share of one dense cycle of {} ({} FLOPs).\n"
                        "Times come from a few steps at each cycle's density on this machine ({}, "
-                       "{} threads).",
-                       options.train.epochs, count_text(dense_cycle), experiment.backend().name,
-                       experiment.identity().threads),
+                       "{}).",
+                       counted(options.train.epochs, "epoch"), count_text(dense_cycle),
+                       experiment.backend().name, counted(experiment.identity().threads, "thread")),
            width));
   const std::string exempt = exempt_text(experiment.network().parameters());
   const bool prunes = std::ranges::any_of(
@@ -166,7 +166,7 @@ void show_result(const RunFolder& folder, const RunSummary& summary) {
       line(
           {out().paint(Style::good, accuracy), fmt::format("(best at the final density {}),", best),
            fmt::format("sparsity {:.2f} %,", 100 * summary.sparsity),
-           fmt::format("{} {},", summary.epochs, summary.epochs == 1 ? "epoch" : "epochs"),
+           counted(summary.epochs, "epoch") + ",",
            fmt::format("{:.3f} of one dense cycle's training FLOPs,", summary.train_flops_vs_dense),
            duration_text(summary.seconds)}));
   if (summary.seconds_dense > 0)

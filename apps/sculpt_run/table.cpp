@@ -97,6 +97,10 @@ std::string grouped(long long n) {
   return text;
 }
 
+std::string counted(long long n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 std::vector<size_t> Table::widths(size_t width) const {
   std::vector<size_t> widths;
   for (size_t c = 0; c < columns_.size(); ++c) {

@@ -20,6 +20,8 @@ std::string shorten(const std::string& text, size_t width);
 
 /// Returns a text such as "1.5 M", "12" or "3.20 G".
 std::string count_text(double n);
+/// Returns a text such as "1 epoch" or "2 epochs".
+std::string counted(long long n, std::string_view noun);
 /// Returns a text such as "1,234,567".
 std::string grouped(long long n);
 

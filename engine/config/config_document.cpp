@@ -183,18 +183,23 @@ void ConfigDocument::rename_keys() {
   }
 }
 
-void ConfigDocument::set(const std::string& assignment) {
+void ConfigDocument::set(const Setting& setting) {
+  const std::string& assignment = setting.assignment;
+  const std::string& source = setting.written;
   const size_t equals = assignment.find('=');
-  const std::string source = "--set " + assignment;
   const std::string given(trim(std::string_view(assignment).substr(0, equals)));
   if (equals == std::string::npos || given.empty())
     fail("{}: write it as --set key=value, for example --set optim.lr=0.1", source);
   const RenamedKey* renamed = find_renamed(given);
   const std::string key = renamed == nullptr ? given : std::string(renamed->now);
-  if (const auto [found, first] = set_as_.emplace(key, given); !first && found->second != given)
-    fail("{}: {} and {} are the old and the new name of one key; give only {}", source,
-         found->second, given, key);
   const std::string text(trim(std::string_view(assignment).substr(equals + 1)));
+  const auto [found, first] = set_as_.emplace(key, GivenAs{given, text, source});
+  const GivenAs& before = found->second;
+  if (!first && before.name != given)
+    fail("{}: {} and {} are the old and the new name of one key; give only {}", source, before.name,
+         given, key);
+  if (!first && before.text != text)
+    fail("{}: {} gives {} another value; give one of the two", source, before.written, key);
 
   ConfigValue value;
   value.value = text;

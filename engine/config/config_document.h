@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -28,12 +29,26 @@ using RenamedKeys = std::span<const RenamedKey>;
 struct ConfigValue {
   using Array = std::vector<ConfigValue>;
   std::variant<int64_t, double, bool, std::string, Array> value;
-  std::string source;    ///< "cifar.toml:12" or "--set optim.lr=0.1"
+  std::string source;    ///< "cifar.toml:12", "--set optim.lr=0.1" or "--threads 2"
   std::string text;      ///< as written after --set; otherwise empty
   std::string old_name;  ///< the old name of the key, where the config uses it; otherwise empty
 
   /// Describes the value as TOML, for messages: "abc", 3, 3.0; lists are described as "a list".
   std::string describe() const;
+};
+
+/// One setting of a command line.
+struct Setting {
+  // A conversion is implicit, so that a list of settings can be written as a list of texts.
+  Setting(std::string assigned)  // NOLINT(google-explicit-constructor)
+      : assignment(std::move(assigned)), written("--set " + assignment) {}
+  Setting(const char* assigned) : Setting(std::string(assigned)) {}  // NOLINT
+  /// An option that sets one key, such as "--threads 2".
+  Setting(std::string key, const std::string& option, const std::string& value)
+      : assignment(std::move(key) + "=" + value), written(option + " " + value) {}
+
+  std::string assignment;  ///< "section.key=value"
+  std::string written;     ///< what the person wrote, for messages
 };
 
 class ConfigDocument {
@@ -51,10 +66,10 @@ class ConfigDocument {
   static ConfigDocument from_text(std::string_view toml, const std::string& name,
                                   RenamedKeys renamed = {});
 
-  /// `assignment` is "section.key=value". The value is TOML. A value that is not TOML is taken as
-  /// text, so that quotes may be left out. A later setting replaces an earlier one and the value
-  /// from the file. The settings together must not have both names of a renamed key.
-  void set(const std::string& assignment);
+  /// Sets one key, and replaces its value from the file. The value is TOML. A value that is not
+  /// TOML is taken as text, so that quotes may be left out. Throws Error if an earlier setting gave
+  /// the key another value or used the other name of a renamed key.
+  void set(const Setting& setting);
 
   const std::map<std::string, ConfigValue>& values() const { return values_; }
   RenamedKeys renamed() const { return renamed_; }
@@ -76,7 +91,10 @@ class ConfigDocument {
   std::map<std::string, ConfigValue> values_;
   std::map<std::string, std::string> tables_;
   std::map<std::string, std::string> old_names_;
-  std::map<std::string, std::string> set_as_;  // key -> the name that set() was given
+  struct GivenAs {
+    std::string name, text, written;
+  };
+  std::map<std::string, GivenAs> set_as_;  // key -> what set() was given
 };
 
 }  // namespace sculpt

@@ -10,6 +10,24 @@
 namespace sculpt {
 namespace {
 
+/// Returns the list, as TOML, that a person meant by "[a, b]" or "a" without quotes.
+std::string texts_meant(std::string_view text) {
+  const auto strip = [](std::string_view part, std::string_view characters) {
+    const size_t begin = part.find_first_not_of(characters);
+    if (begin == std::string_view::npos) return std::string_view();
+    return part.substr(begin, part.find_last_not_of(characters) - begin + 1);
+  };
+  text = strip(text, "[] ");
+  std::vector<std::string> items;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view item = strip(text.substr(0, comma), " \"'");
+    if (!item.empty()) items.emplace_back(item);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return toml_text(items);
+}
+
 /// Sets each visited option from the document.
 class Reader : public OptionVisitor {
  public:
@@ -73,7 +91,7 @@ class Reader : public OptionVisitor {
     const ConfigValue* given = find(name);
     if (!given) return;
     const auto* array = std::get_if<ConfigValue::Array>(&given->value);
-    if (!array) wrong(name, *given, "a list of texts", "");
+    if (!array) wrong(name, *given, "a list of texts", "", texts_hint(name, *given));
     values.clear();
     for (const ConfigValue& item : *array)
       values.push_back(text_of(name, item));
@@ -118,6 +136,13 @@ class Reader : public OptionVisitor {
     const bool number =
         std::holds_alternative<int64_t>(given.value) || std::holds_alternative<double>(given.value);
     return number ? advice("[" + given.describe() + "]") : "";
+  }
+  /// One text is no list to TOML, and a shell takes the quotes out of --set KEY=["a", "b"].
+  std::string texts_hint(std::string_view name, const ConfigValue& given) const {
+    const auto* words = std::get_if<std::string>(&given.value);
+    if (words == nullptr) return "";
+    const std::string meant = texts_meant(*words);
+    return given.text.empty() ? advice(meant) : advice(fmt::format("'{}={}'", key(name), meant));
   }
   [[noreturn]] void out_of_range(std::string_view name, const ConfigValue& given,
                                  const std::string& range) const {

@@ -2,8 +2,6 @@
 
 #include <charconv>
 
-#include "engine/core/error.h"
-
 namespace sculpt {
 
 std::string FileFormat::text() const {
@@ -25,10 +23,10 @@ FormatAge age_of(std::string_view text, const FileFormat& format) {
 void require_known(std::string_view text, const FileFormat& format, const std::string& place) {
   const FormatAge age = age_of(text, format);
   if (age == FormatAge::newer)
-    fail(
-        "{} has the format {}, which is newer than this program: it reads {}; use the program "
-        "that wrote the file, or a newer one",
-        place, text, format.text());
+    throw NewerFormat(
+        fmt::format("{} has the format {}, which is newer than this program: it reads {}; use the "
+                    "program that wrote the file, or a newer one",
+                    place, text, format.text()));
   if (age == FormatAge::unknown)
     fail("{} has the format '{}', but this program reads {}", place, text, format.text());
 }

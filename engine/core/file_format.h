@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "engine/core/error.h"
+
 namespace sculpt {
 
 /// A kind of file, and the newest version of it that this program knows.
@@ -23,8 +25,15 @@ enum class FormatAge { known, newer, unknown };
 /// version at first. `unknown` means that the text does not name this kind of file.
 FormatAge age_of(std::string_view text, const FileFormat& format);
 
+/// Thrown for a file that a newer program wrote. The file is not damaged, so the fix is another
+/// program and not another copy of the file.
+class NewerFormat : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Throws Error naming the place (a file, or a file and a line) and the fix if the text is neither
-/// this version nor an older one.
+/// this version nor an older one. The error is a NewerFormat if the text is a newer version.
 void require_known(std::string_view text, const FileFormat& format, const std::string& place);
 
 }  // namespace sculpt

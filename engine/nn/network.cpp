@@ -38,12 +38,15 @@ void exempt_by_name(ParameterArena& arena, const std::string& pattern) {
     }
     names.push_back(layer);
   }
-  if (!any)
-    fail(
-        "prune.exempt: no layer with weights to prune is called '{}'{}; sculpt_run --describe "
-        "lists "
-        "the layers",
-        pattern, did_you_mean(layer_of(pattern), names));
+  if (any) return;
+  const bool is_part = std::ranges::any_of(
+      names, [&](const std::string& name) { return name.starts_with(pattern + "."); });
+  fail(
+      "prune.exempt: no layer with weights to prune is called '{}'{}; sculpt_run --describe lists "
+      "the layers",
+      pattern,
+      is_part ? fmt::format("; write \"{}.*\" for all layers in it", pattern)
+              : did_you_mean(layer_of(pattern), names));
 }
 
 // Exempts the layers that the spec excludes from pruning. The first convolution and the last linear

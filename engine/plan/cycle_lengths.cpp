@@ -73,9 +73,9 @@ std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t
   SCULPT_CHECK(cycles >= 1, "{} cycles", cycles);
   if (total < cycles)
     fail(
-        "a budget of {} epochs is too small for {} cycles of at least 1 epoch; raise "
+        "a budget of {} epoch{} is too small for {} cycles of at least 1 epoch; raise "
         "cycles.total_epochs or lower cycles.count",
-        total, cycles);
+        total, total == 1 ? "" : "s", cycles);
   std::vector<double> shares;
   for (int64_t k = 0; k < cycles; ++k)
     shares.push_back(spread.share(k, cycles));

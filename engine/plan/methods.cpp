@@ -59,9 +59,9 @@ Plan wr(const MethodSettings& s) {
   const int64_t r = s.cycles.rewind_epoch;
   if (r >= s.epochs)
     fail(
-        "cycles.rewind_epoch is {}, but a cycle has {} epochs; set cycles.rewind_epoch below "
+        "cycles.rewind_epoch is {}, but a cycle has {} epoch{}; set cycles.rewind_epoch below "
         "train.epochs",
-        r, s.epochs);
+        r, s.epochs, s.epochs == 1 ? "" : "s");
   return iterative(s, RewindStep{r}, s.cycles.schedule_restart == "rewind_epoch" ? r : 0);
 }
 

@@ -5,22 +5,24 @@
 #include "engine/core/error.h"
 #include "engine/core/file_format.h"
 #include "engine/core/files.h"
+#include "engine/run/json_format.h"
 
 namespace sculpt {
 namespace {
 
-/// In version 1, the choices were the whole object, and no file carried its version.
+/// Files of version 1 carry no version, and the whole object holds their choices.
 constexpr FileFormat kFormat{"sculpt-kernel-choices", 2};
 
 /// Returns the object that maps problems to words.
 const nlohmann::json& choices_in(const nlohmann::json& values, const std::string& name,
                                  const char* fix) {
-  const auto format = values.find("format");
-  if (format == values.end()) return values;
+  if (!values.contains("format")) return values;
   try {
-    require_known(format->is_string() ? format->get<std::string>() : format->dump(), kFormat, name);
+    require_known(format_of(values), kFormat, name);
+  } catch (const NewerFormat& error) {
+    fail("{}, or delete the file to have kernels timed again", error.what());
   } catch (const Error& error) {
-    fail("{}; or {}", error.what(), fix);
+    fail("{}; {}", error.what(), fix);
   }
   const auto choices = values.find("choices");
   if (choices == values.end() || !choices->is_object())
@@ -50,7 +52,9 @@ kernels::Choices read_kernel_choices(const std::filesystem::path& path) {
     const auto choice = kernels::choice_from(word.is_string() ? word.get<std::string>() : "");
     if (!choice)
       fail("{}: '{}' is {}, not native, library or sparse; {}", path.string(), problem,
-           word.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), kFix);
+           word.is_string() ? word.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                            : fmt::format("of the type {}", word.type_name()),
+           kFix);
     choices[problem] = *choice;
   }
   return choices;

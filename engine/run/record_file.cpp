@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/files.h"
+#include "engine/run/json_format.h"
 
 namespace sculpt {
 namespace {
@@ -41,8 +42,9 @@ struct Record {
 };
 
 /// Returns the records of a text. Several records may share a line if a line break was lost. Text
-/// that is not a record is skipped up to the end of its line.
-std::vector<Record> records_of(std::string_view text) {
+/// that is not an object is skipped up to the end of its line. An object that carries the format of
+/// something else is skipped, too.
+std::vector<Record> records_of(std::string_view text, const FileFormat& format) {
   std::vector<Record> records;
   bool damage = false;
   size_t place = 0;
@@ -51,7 +53,10 @@ std::vector<Record> records_of(std::string_view text) {
     const size_t length = rest[0] == '{' ? object_length(rest) : 0;
     auto value = nlohmann::json::parse(rest.substr(0, length), nullptr, /*allow_exceptions=*/false);
     if (length > 0 && value.is_object()) {
-      records.push_back({rest.substr(0, length), std::move(value), damage});
+      if (age_of(format_of(value), format) == FormatAge::unknown)
+        damage = true;
+      else
+        records.push_back({rest.substr(0, length), std::move(value), damage});
       place += length;
     } else {
       damage = true;
@@ -87,16 +92,11 @@ void RecordFile::append(std::string_view lines) {
   append_to_file(path_, lines);
 }
 
-void RecordFile::require_known_format(const FileFormat& format) const {
+void RecordFile::require_known_format() const {
   if (!fs::exists(path_)) return;
   const std::string text = read_text(path_);
-  for (const Record& record : records_of(text)) {
-    const auto found = record.value.find("format");
-    if (found == record.value.end() || !found->is_string()) continue;
-    // A line of another kind is damage, which keep() deals with.
-    const std::string carried = found->get<std::string>();
-    if (age_of(carried, format) == FormatAge::newer) require_known(carried, format, path_.string());
-  }
+  for (const Record& record : records_of(text, format_))
+    require_known(format_of(record.value), format_, path_.string());
 }
 
 int64_t RecordFile::keep(const Extent& extent, std::vector<std::string>& warnings) {
@@ -105,7 +105,7 @@ int64_t RecordFile::keep(const Extent& extent, std::vector<std::string>& warning
   int64_t count = 0;
   bool damage = false;
   std::string kept;
-  const auto records = records_of(text);
+  const auto records = records_of(text, format_);
   for (const Record& record : records) {
     if (count == extent.count) break;
     if (!belongs(record, extent)) continue;

@@ -15,15 +15,17 @@ namespace sculpt {
 
 class RecordFile {
  public:
-  explicit RecordFile(std::filesystem::path path) : path_(std::move(path)) {}
+  /// A line that carries another format than a version of `format` does not count as a record.
+  RecordFile(std::filesystem::path path, FileFormat format)
+      : path_(std::move(path)), format_(format) {}
 
   /// Returns true if the file is missing or holds nothing but white space.
   bool empty() const;
   /// Appends whole lines (the text ends in '\n') and flushes them to disk.
   void append(std::string_view lines);
 
-  /// Throws Error naming the file if a line carries a newer format than this one. Changes nothing.
-  void require_known_format(const FileFormat& format) const;
+  /// Throws Error naming the file if a line carries a newer version of the format. Changes nothing.
+  void require_known_format() const;
 
   /// Describes the records that had been written before a checkpoint.
   struct Extent {
@@ -40,6 +42,7 @@ class RecordFile {
 
  private:
   std::filesystem::path path_;
+  FileFormat format_;
 };
 
 }  // namespace sculpt

@@ -5,6 +5,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file_format.h"
+#include "engine/run/json_format.h"
 
 namespace sculpt {
 namespace {
@@ -18,13 +19,6 @@ constexpr const char* kBest = "best_test_accuracy_at_final_density";
 /// JSON cannot express NaN, so a value that was not measured is null.
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-/// Returns the format that a JSON object carries; "" if it carries none, as older files.
-std::string format_of(const Json& values) {
-  const auto found = values.find("format");
-  if (found == values.end()) return "";
-  return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
 double ratio(double a, double b) {

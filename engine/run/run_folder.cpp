@@ -8,6 +8,7 @@
 #include "engine/core/error.h"
 #include "engine/core/files.h"
 #include "engine/run/record_file.h"
+#include "engine/run/records.h"
 #include "engine/run/run_lock.h"
 
 namespace sculpt {
@@ -125,8 +126,9 @@ bool RunFolder::finished() const {
 }
 
 bool RunFolder::has_records() const {
-  return !RecordFile(metrics()).empty() || !RecordFile(layers()).empty() ||
-         !RecordFile(prunes()).empty();
+  return !RecordFile(metrics(), metrics_format()).empty() ||
+         !RecordFile(layers(), layers_format()).empty() ||
+         !RecordFile(prunes(), prunes_format()).empty();
 }
 
 void RunFolder::require_writable() const {
@@ -196,16 +198,19 @@ void require_same_config(const RunFolder& folder, const std::map<std::string, st
 
 void require_same_inputs(const RunInputs& recorded, const RunInputs& now) {
   const auto compare = [](const std::string& what, const std::string& before,
-                          const std::string& after, const std::string& files) {
+                          const std::string& after, const std::string& fix) {
     if (before.empty() || after.empty() || before == after) return;
     throw OtherInputs(fmt::format(
-        "{} has changed since the run was started: its fingerprint is {} now and was {} then; "
-        "restore {}, or start a new run in another folder with --out",
-        what, after, before, files));
+        "{} has changed since the run was started: its fingerprint is {} now and was {} then; {}, "
+        "or start a new run in another folder with --out",
+        what, after, before, fix));
   };
-  compare("the data set " + now.data_name, recorded.data, now.data, "the files in data.root");
+  compare("the data set " + now.data_name, recorded.data, now.data,
+          now.data_is_made ? "the program makes this data set, so use the program that the run was "
+                             "started with"
+                           : "restore the files in data.root");
   compare("the file of model.init_from, " + now.initial_path + ",", recorded.initial, now.initial,
-          "the file");
+          "restore the file");
 }
 
 }  // namespace sculpt

@@ -42,6 +42,8 @@ class RunFolder {
   bool empty() const;
   /// Returns true if the run has ended and its results are in the folder.
   bool finished() const;
+  /// Returns true if the run has written a state or its end.
+  bool has_checkpoints() const { return !states().empty() || finished(); }
   /// Returns true if one of the record files has a line.
   bool has_records() const;
   /// Throws Error if the folder cannot be made or cannot be written to. Changes nothing.

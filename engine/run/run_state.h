@@ -47,10 +47,11 @@ struct DenseSeconds {
 /// Identifies what a run reads by fingerprints of 16 hexadecimal digits; a resumed run must read
 /// the same. A fingerprint is empty if it is unknown or if the run reads no such thing.
 struct RunInputs {
-  std::string data_name;     ///< data.name, for messages
-  std::string data;          ///< fingerprint of the data set
-  std::string initial_path;  ///< model.init_from, for messages
-  std::string initial;       ///< fingerprint of the file model.init_from
+  std::string data_name;      ///< data.name, for messages
+  bool data_is_made = false;  ///< the program makes the data set, and reads no files
+  std::string data;           ///< fingerprint of the data set
+  std::string initial_path;   ///< model.init_from, for messages
+  std::string initial;        ///< fingerprint of the file model.init_from
 };
 
 /// The values that a hook remembers (engine/train/hooks/hook.h), by key.

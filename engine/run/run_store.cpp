@@ -9,7 +9,6 @@
 #include "engine/core/files.h"
 #include "engine/run/earlier_run.h"
 #include "engine/run/kernel_choices.h"
-#include "engine/run/record_file.h"
 
 namespace sculpt {
 namespace {
@@ -70,30 +69,40 @@ safetensors::Metadata RunStore::state_metadata(const RunState& state) const {
 safetensors::File RunStore::read(const fs::path& path, const FileFormat& format,
                                  const std::vector<std::string>& hashes) const {
   safetensors::File file = safetensors::File::read(path, /*require_checksum=*/true);
-  if (file.metadata("format") != format.text())
-    fail("{} has the format '{}', but this program reads '{}'", path.string(),
-         file.metadata("format"), format.text());
+  const std::string& carried = file.metadata("format");
+  if (age_of(carried, format) == FormatAge::newer) require_known(carried, format, path.string());
+  if (carried != format.text())
+    fail("{} has the format '{}', but this program reads '{}'", path.string(), carried,
+         format.text());
   if (std::ranges::find(hashes, file.metadata("config_hash")) == hashes.end())
     fail("{} was written under another config", path.string());
   return file;
 }
 
+RecordFile RunStore::metrics_file() const {
+  return {folder_.metrics(), metrics_format()};
+}
+
+RecordFile RunStore::layers_file() const {
+  return {folder_.layers(), layers_format()};
+}
+
+RecordFile RunStore::prunes_file() const {
+  return {folder_.prunes(), prunes_format()};
+}
+
 void RunStore::cut_records(RunState& state, std::vector<std::string>& warnings) const {
-  state.metrics_lines =
-      RecordFile(folder_.metrics()).keep({state.metrics_lines, "epoch", state.epochs}, warnings);
+  state.metrics_lines = metrics_file().keep({state.metrics_lines, "epoch", state.epochs}, warnings);
   // If a prune was interrupted while it was measured, its layers are recorded already.
   const int64_t last_prune = state.plan_step - 1;
   state.layer_lines =
-      RecordFile(folder_.layers())
-          .keep({state.layer_lines, "plan_step", last_prune + state.pruned}, warnings);
-  state.prune_lines =
-      RecordFile(folder_.prunes()).keep({state.prune_lines, "plan_step", last_prune}, warnings);
+      layers_file().keep({state.layer_lines, "plan_step", last_prune + state.pruned}, warnings);
+  state.prune_lines = prunes_file().keep({state.prune_lines, "plan_step", last_prune}, warnings);
 }
 
 void RunStore::require_known_records() const {
-  RecordFile(folder_.metrics()).require_known_format(metrics_format());
-  RecordFile(folder_.layers()).require_known_format(layers_format());
-  RecordFile(folder_.prunes()).require_known_format(prunes_format());
+  for (const RecordFile& file : {metrics_file(), layers_file(), prunes_file()})
+    file.require_known_format();
 }
 
 std::optional<RunState> RunStore::restore(ParameterArena& parameters,
@@ -104,6 +113,7 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
     return std::nullopt;
   }
   std::string last;
+  bool newer = false;
   for (const auto& [number, path] : states) {
     RunState state;
     try {
@@ -119,6 +129,7 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
       throw;
     } catch (const Error& error) {
       last = error.what();
+      newer = dynamic_cast<const NewerFormat*>(&error) != nullptr;
       warnings.push_back(fmt::format("{}; going back to the checkpoint before it", last));
       continue;
     }
@@ -127,10 +138,13 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
     return state;
   }
   warnings.clear();
-  fail_without_good_state(last);
+  fail_without_good_state(last, newer);
 }
 
-void RunStore::fail_without_good_state(const std::string& reason) const {
+void RunStore::fail_without_good_state(const std::string& reason, bool newer) const {
+  if (newer)
+    throw NewerFormat(
+        fmt::format("no checkpoint in {} can be used: {}", folder_.checkpoints().string(), reason));
   fail("no checkpoint in {} can be used: {}; put a good copy of one back, or {}",
        folder_.checkpoints().string(), reason, kRestart);
 }
@@ -138,27 +152,37 @@ void RunStore::fail_without_good_state(const std::string& reason) const {
 void RunStore::require_resumable() const {
   require_known_records();
   std::string reason;
+  bool newer = false;
   for (const auto& [number, path] : folder_.states()) {
     try {
       state_from(read(path, kStateFormat, {config_hash_}));
       return;
     } catch (const Error& error) {
       reason = error.what();
+      newer = dynamic_cast<const NewerFormat*>(&error) != nullptr;
     }
   }
-  if (!reason.empty()) fail_without_good_state(reason);
+  if (!reason.empty()) fail_without_good_state(reason, newer);
   std::string missing;
   for (const fs::path& path : {folder_.final_checkpoint(), folder_.summary()})
     if (!fs::exists(path))
       missing += (missing.empty() ? "" : ", ") + path.lexically_relative(folder_.root()).string();
   if (fs::exists(folder_.summary()) || fs::exists(folder_.final_checkpoint()))
-    fail("{} holds a finished run, but {} is missing; put a copy of the file back, or {}",
-         folder_.root().string(), missing, kRestart);
+    fail("{} holds a finished run, but {} is missing{}; put a copy of the missing file back, or {}",
+         folder_.root().string(), missing, why_not_restorable(), kRestart);
   if (folder_.has_records())
     fail(
         "{} holds records of a run, but no state (checkpoints/state-<n>.safetensors) from which it "
         "could go on; put a state back, or {}",
         folder_.root().string(), kRestart);
+}
+
+std::string RunStore::why_not_restorable() const try {
+  if (fs::exists(folder_.summary()) || !fs::exists(folder_.end_state())) return "";
+  read(folder_.end_state(), kStateFormat, {config_hash_});
+  return "";
+} catch (const Error& error) {
+  return fmt::format(", and it cannot be written again: {}", error.what());
 }
 
 std::optional<std::pair<fs::path, RunState>> RunStore::newest_good_state() const {
@@ -193,6 +217,8 @@ safetensors::File RunStore::read_rewind(int64_t epoch,
   hashes.push_back(config_hash_);
   try {
     return read(folder_.rewind_checkpoint(epoch), kCheckpointFormat, hashes);
+  } catch (const NewerFormat& error) {
+    fail("cannot rewind to epoch {}: {}", epoch, error.what());
   } catch (const Error& error) {
     fail("cannot rewind to epoch {}: {}; put a good copy of the file back and give --resume, or {}",
          epoch, error.what(), kRestart);
@@ -238,19 +264,19 @@ void RunStore::save_kernel_choices(const kernels::Choices& choices) {
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {
   require_held();
-  RecordFile(folder_.metrics()).append(to_json_line(metrics));
+  metrics_file().append(to_json_line(metrics));
   ++state.metrics_lines;
 }
 
 void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state) {
   require_held();
-  RecordFile(folder_.layers()).append(layer_lines(report, kernels, state.plan_step, state.epochs));
+  layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
   state.layer_lines += static_cast<int64_t>(report.layers.size());
 }
 
 void RunStore::add_prune(const PruneMetrics& metrics, RunState& state) {
   require_held();
-  RecordFile(folder_.prunes()).append(to_json_line(metrics));
+  prunes_file().append(to_json_line(metrics));
   ++state.prune_lines;
 }
 
@@ -300,6 +326,8 @@ safetensors::File RunStore::read_final() const {
     for (const char* key : {"kept", "prunable"})
       file.metadata(key);  // throws if it is missing
     return file;
+  } catch (const NewerFormat&) {
+    throw;
   } catch (const Error& error) {
     fail("{}; put a good copy of the file back, or {}", error.what(), kRestart);
   }
@@ -321,6 +349,8 @@ RunSummary RunStore::check_result() const {
       fail("{} says that {} of {} weights are kept, but in the final checkpoint {} of {} are",
            folder_.summary().string(), summary.kept, summary.prunable, final_kept, final_prunable);
     return summary;
+  } catch (const NewerFormat&) {
+    throw;
   } catch (const Error& error) {
     fail("{}; {}", error.what(),
          has_ended() ? fmt::format("move the file away and give --resume, which writes it again "
@@ -353,6 +383,9 @@ void RunStore::require_extensible(const Plan& done, const std::string& done_hash
         fail("the longer plan rewinds to epoch {}, but there is no {}", epoch, path.string());
       read(path, kCheckpointFormat, hashes);
     }
+  } catch (const NewerFormat& error) {
+    throw NewerFormat(
+        fmt::format("the finished run in {} cannot be extended: {}", name, error.what()));
   } catch (const Error& error) {
     fail("the finished run in {} cannot be extended: {}; choose another folder with --out", name,
          error.what());

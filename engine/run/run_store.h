@@ -8,6 +8,7 @@
 
 #include "engine/plan/plan.h"
 #include "engine/run/checkpoint.h"
+#include "engine/run/record_file.h"
 #include "engine/run/records.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_lock.h"
@@ -18,7 +19,7 @@ namespace sculpt {
 
 class RunStore {
  public:
-  /// With a lock, the store writes nothing once another process has taken the folder over.
+  /// A store that has a lock writes nothing once another process has taken the folder over.
   RunStore(RunFolder folder, std::string config_hash, RunLock* lock = nullptr)
       : folder_(std::move(folder)), config_hash_(std::move(config_hash)), lock_(lock) {}
 
@@ -100,10 +101,17 @@ class RunStore {
   safetensors::File read(const std::filesystem::path& path, const FileFormat& format,
                          const std::vector<std::string>& hashes) const;
   safetensors::File read_final() const;
-  [[noreturn]] void fail_without_good_state(const std::string& reason) const;
+  /// `newer` is true if a newer program wrote the state that `reason` is about.
+  [[noreturn]] void fail_without_good_state(const std::string& reason, bool newer) const;
   /// `extended` holds the config hashes of shorter runs whose checkpoints are accepted, too.
   safetensors::File read_rewind(int64_t epoch, const std::vector<std::string>& extended) const;
+  RecordFile metrics_file() const;
+  RecordFile layers_file() const;
+  RecordFile prunes_file() const;
   void cut_records(RunState& state, std::vector<std::string>& warnings) const;
+  /// Returns the part of a message that says why a missing summary.json cannot be written again
+  /// from the end state; "" if the end state is good or missing, too.
+  std::string why_not_restorable() const;
 
   RunFolder folder_;
   std::string config_hash_;

@@ -3,8 +3,10 @@
 #include <vector>
 
 #include "engine/config/config.h"
+#include "engine/core/file_format.h"
 #include "engine/core/files.h"
 #include "engine/formats/safetensors.h"
+#include "engine/run/checkpoint.h"
 
 namespace sculpt {
 namespace {
@@ -18,21 +20,23 @@ std::string fix(const RunFolder& folder, const char* put_back) {
                      folder.root().string());
 }
 
-/// Returns the hash of the config that a checkpoint was written under; "" if it cannot be read.
+/// Returns the hash of the config that a checkpoint was written under; "" if it cannot be read. A
+/// newer program may compute hashes in another way.
 std::string config_hash_of(const fs::path& checkpoint) try {
-  return safetensors::File::read(checkpoint, /*require_checksum=*/true).metadata("config_hash");
+  const auto file = safetensors::File::read(checkpoint, /*require_checksum=*/true);
+  const std::string& format = file.metadata("format");
+  for (const FileFormat& known : {kCheckpointFormat, kStateFormat})
+    if (age_of(format, known) == FormatAge::newer) return "";
+  return file.metadata("config_hash");
 } catch (const Error&) {
   return "";
 }
 
-std::string missing_keys(const Values& values, const Values& expected) {
-  std::string first;
-  int count = 0;
-  for (const auto& [key, value] : expected)
-    if (values.count(key) == 0 && count++ == 0) first = key;
-  if (count == 0) return "";
-  return fmt::format(" ({} {}, {} among them)", count,
-                     count == 1 ? "key is missing" : "keys are missing", first);
+/// Returns the part of a message that names keys; "" if there are none.
+std::string missing_text(const std::set<std::string>& keys) {
+  if (keys.empty()) return "";
+  if (keys.size() == 1) return fmt::format(" (the key {} is missing)", *keys.begin());
+  return fmt::format(" ({} keys are missing, {} among them)", keys.size(), *keys.begin());
 }
 
 }  // namespace
@@ -43,6 +47,8 @@ Values stored_config(const RunFolder& folder, RenamedKeys renamed) {
   Values values;
   try {
     values = flatten_config(read_text(folder.config()), name, renamed);
+  } catch (const NewerFormat&) {
+    throw;
   } catch (const Error& error) {
     fail("the config of the run folder is damaged: {}; {}", error.what(), what_to_do);
   }
@@ -52,7 +58,7 @@ Values stored_config(const RunFolder& folder, RenamedKeys renamed) {
 }
 
 void require_config_of_checkpoints(const RunFolder& folder, const std::string& now,
-                                   const Values& values, const Values& expected) {
+                                   const std::set<std::string>& missing) {
   // A file that can be read quickly comes first. The others are read only if its hash differs.
   std::vector<fs::path> checkpoints = {folder.end_state()};
   for (const auto& [number, path] : folder.states())
@@ -66,7 +72,7 @@ void require_config_of_checkpoints(const RunFolder& folder, const std::string& n
   }
   if (other.empty()) return;
   fail("{} is not the config that {} was written under: it was edited or damaged{}; {}",
-       folder.config().string(), other, missing_keys(values, expected),
+       folder.config().string(), other, missing_text(missing),
        fix(folder, "put the file back as it was and give changes with --set"));
 }
 

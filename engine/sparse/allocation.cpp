@@ -101,9 +101,13 @@ int64_t count_to_keep(double density, int64_t n, int64_t present) {
   if (n == 0)
     fail(
         "no weight can be pruned: every layer is exempt; take layers out of prune.exempt, or set "
-        "prune.first_conv or prune.classifier = true");
+        "prune.first_conv or prune.classifier to true if it is false");
   const int64_t count = kept_for_density(density, n);
-  if (count < 1) fail("density {} keeps none of the {} prunable weights; raise it", density, n);
+  if (count < 1)
+    fail(
+        "density {} keeps none of the {} prunable weights; raise it (density is 1 - "
+        "prune.sparsity, unless the plan names it)",
+        density, n);
   if (count > present)
     fail(
         "cannot prune to density {} ({} weights): only {} of {} are left. Masked weights do not "

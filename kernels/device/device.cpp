@@ -143,7 +143,7 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
     if (conv != "native") use_library(device, loaded, conv, warn);
     return device;
   }
-  if (wanted != "auto") fail("--device {}: {}; use --device cpu", wanted, problem);
+  if (wanted != "auto") fail("the device {} cannot be used: {}; use --device cpu", wanted, problem);
 #if defined(SCULPT_HAVE_CUDA)
   return cpu_device(precision, conv, problem);
 #else

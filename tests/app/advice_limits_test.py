@@ -26,19 +26,18 @@ class Limits(ProgramTest):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_memory_of_a_step(self):
-        words = ["--plan", *sets("model.width=0.25", "train.batch=1000",
-                                 "data.synthetic_train=1000")]
-        done = self.limited(300_000, *words)
+        words = ["--plan", *sets("model.width=0.25", "data.synthetic_train=1000")]
+        large = sets("train.batch=1000")
+        done = self.limited(300_000, *words, *large)
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertRegex(done.stderr, r"out of memory: cannot allocate [\d.]+ MiB for activations.*; "
                          r"use a smaller batch \(train\.batch\) or a smaller model")
         self.assert_helps(self.limited(300_000, *words, *sets("train.batch=16")))
-        self.assert_helps(self.limited(300_000, *words, *sets("model.name=mlp")))
+        self.assert_helps(self.limited(300_000, *words, *large, *sets("model.name=mlp")))
 
     def test_memory_of_the_images(self):
-        words = [*SMALL, "--out", self.folder / "run", *sets("data.synthetic_train=200000",
-                                                             "data.train_limit=64")]
-        done = self.limited(300_000, *words)
+        words = [*SMALL, "--out", self.folder / "run", *sets("data.train_limit=64")]
+        done = self.limited(300_000, *words, *sets("data.synthetic_train=200000"))
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("error: out of memory: ", done.stderr)
         self.assertIn("use a smaller batch, model or data set, or raise the limit (ulimit -v)",

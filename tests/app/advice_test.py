@@ -228,36 +228,34 @@ class Training(ProgramTest):
         self.finish(*words, "--out", self.folder / "clipped", "--set", "optim.clip_norm=0.001")
 
     def test_too_few_images_of_a_class(self):
-        words = [self.config, *sets("prune.criterion=snip", "prune.score_images_per_class=12")]
-        done = sculpt_run(*words, "--out", self.folder / "run")
+        words = [self.config, *sets("prune.criterion=snip")]
+        done = sculpt_run(*words, *sets("prune.score_images_per_class=12"), "--out", self.folder / "run")
         self.assertIn(done.returncode, (1, 2), done.stderr)
         self.assertIn("raise data.synthetic_train or lower prune.score_images_per_class", done.stderr)
         self.finish(*words, "--out", self.folder / "fewer", "--set",
                     "prune.score_images_per_class=2")
 
     def test_density_that_keeps_nothing(self):
-        words = [self.config, *sets("method=pai", "prune.sparsity=0.9999999")]
-        done = sculpt_run(*words, "--out", self.folder / "run")
+        words = [self.config, *sets("method=pai")]
+        done = sculpt_run(*words, *sets("prune.sparsity=0.9999999"), "--out", self.folder / "run")
         self.assertIn(done.returncode, (1, 2), done.stderr)
         self.assertRegex(done.stderr, "keeps none of the .* weights; raise it")
         self.finish(*words, "--out", self.folder / "more", "--set", "prune.sparsity=0.99")
 
     def test_layer_without_weights(self):
-        words = [self.config, *sets("method=pai", "prune.criterion=magnitude", "train.epochs=1",
-                                    "prune.allocation=global", "prune.sparsity=0.998")]
-        higher = sets("prune.sparsity=0.5")
-        for name, allocation, more, advice in (
-                ("global", "global", sets("prune.allocation=balanced"),
+        words = [self.config, *sets("method=pai", "prune.criterion=magnitude", "train.epochs=1")]
+        # With a sparsity of 0.9995, the network keeps fewer weights than it has layers.
+        for name, sparsity, allocation, mended, advice in (
+                ("global", 0.998, "global", ("balanced", 0.998),
                  "a higher density or the allocation balanced keeps some"),
-                ("balanced", "balanced", higher, "; a higher density keeps some"),
-                ("erk", "erk", higher, "; a higher density keeps some")):
-            # The network would keep fewer weights than it has layers.
-            few = [] if name == "global" else sets("prune.sparsity=0.9995")
-            done = sculpt_run(*words, *sets(f"prune.allocation={allocation}"), *few, "--out",
-                              self.folder / name)
+                ("balanced", 0.9995, "balanced", ("global", 0.5), "; a higher density keeps some"),
+                ("erk", 0.9995, "erk", ("global", 0.5), "; a higher density keeps some")):
+            done = sculpt_run(*words, *sets(f"prune.allocation={allocation}", f"prune.sparsity={sparsity}"),
+                              "--out", self.folder / name)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(advice, done.stdout + done.stderr)
-            done = sculpt_run(*words, *more, "--out", self.folder / f"{name}-mended")
+            done = sculpt_run(*words, *sets(f"prune.allocation={mended[0]}", f"prune.sparsity={mended[1]}"),
+                              "--out", self.folder / f"{name}-mended")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertNotIn("has no weight left", done.stdout + done.stderr)
 

@@ -3,7 +3,7 @@ import json
 import os
 import pty
 
-from common import PROGRAM, ROOT, ProgramTest, final, main, records, sculpt_run
+from common import PROGRAM, ROOT, TINY, ProgramTest, final, main, records, sculpt_run
 
 SMALL = ["--set", "data.name=synthetic", "--set", "data.synthetic_train=120", "--set",
          "data.synthetic_test=20", "--set", "model.width=0.1"]
@@ -17,7 +17,7 @@ class Arguments(ProgramTest):
             self.assertIn(part, text)
 
     def test_wrong_arguments(self):
-        for words in (["--no-such"], [], [self.config, "--threads", "0"],
+        for words in (["--no-such"], [], [self.config, "--threads", "-1"],
                       [self.config, "--device", "gpu"], [self.config, "more"],
                       [self.config, "--conv", "cublas"], [self.config, "--conv", "cudnn"],
                       [self.config, "--profile", "9:3"], [self.config, "--profile", "1:2x"],
@@ -26,6 +26,69 @@ class Arguments(ProgramTest):
                 done = sculpt_run(*words)
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertNotEqual(done.stderr, "")
+
+    def test_options_that_set_a_key(self):
+        """An error names what was typed, and the range is that of the key."""
+        self.finish(self.config, "--plan", "--threads", "0")
+        for words, parts in (
+                (["--threads", "x"], ['--threads x: execution.threads must be a whole number from 0 to 4096']),
+                (["--threads", "4097"], ["--threads 4097: execution.threads = 4097 is out of range"]),
+                (["--sparse", "on1"], ['--sparse on1: execution.sparse = "on1" is not known']),
+                (["--device", "gpu"], ["--device gpu: unknown device 'gpu'"]),
+                (["--device", "cpu", "--conv", "cudnn"], ["--conv cudnn: execution.conv = cudnn needs a GPU"]),
+                (["--set", "execution.device=gpu"], ["--set execution.device=gpu: unknown device"])):
+            with self.subTest(words):
+                done = self.assert_fails(2, parts, self.config, *words)
+                if "--set" not in words:
+                    self.assertNotIn("--set", done.stderr)
+
+    def test_a_key_is_given_once(self):
+        for words, parts in (
+                (["--threads", "2", "--set", "execution.threads=1"],
+                 ["--threads 2: --set execution.threads=1 gives execution.threads another value"]),
+                (["--sparse", "on", "--set", "train.sparse=off"], ["train.sparse and execution.sparse"]),
+                (["--set", "optim.lr=1", "--set", "optim.lr=2"],
+                 ["--set optim.lr=2: --set optim.lr=1 gives optim.lr another value", "give one of the two"])):
+            with self.subTest(words):
+                self.assert_fails(2, parts, self.config, *words, "--out", self.folder / "run")
+                self.assertFalse((self.folder / "run").exists())
+        self.finish(self.config, "--plan", "--threads", "2", "--set", "execution.threads=2")
+
+    def test_devices_in_a_config(self):
+        for line, part in (("device = 'gpu'", "execution.device: unknown device 'gpu'"),
+                           ("device = 'cuda:99'", "execution.device: the device cuda:99 cannot be used"),
+                           ("device = 'cpu'\nprecision = 'bf16'", "execution.precision = bf16 needs a GPU")):
+            config = self.write("device.toml", TINY + "[execution]\n" + line + "\n")
+            number = len(config.read_text().splitlines())
+            done = self.assert_fails(2, [f"{config}:{number}: {part}"], config, "--out", self.folder / "run")
+            self.assertNotIn("--device cuda", done.stderr)
+
+    def test_layers_that_are_exempt(self):
+        for value, parts in (
+                ('["layer1"]', ["called 'layer1'; write \"layer1.*\" for all layers in it"]),
+                ('["layer1.0.conv3"]', ['did you mean "layer1.0.conv']),
+                ("[conv1, fc]", ["must be a list of texts", """write 'prune.exempt=["conv1", "fc"]'"""]),
+                ("fc", ["""write 'prune.exempt=["fc"]'"""]),
+                ('["*"]', ["every layer is exempt; take layers out of prune.exempt, or set prune.first_conv "
+                           "or prune.classifier to true if it is false"])):
+            with self.subTest(value):
+                self.assert_fails(2, parts, self.config, "--plan", "--set", f"prune.exempt={value}")
+        for value in ('["layer1.*"]', '["conv1", "fc"]'):
+            self.finish(self.config, "--plan", "--set", f"prune.exempt={value}")
+        config = self.write("text.toml", TINY.replace("[prune]", "[prune]\nexempt = 'fc'"))
+        self.assert_fails(2, [f"{config}:", 'not "fc"; write ["fc"]'], config)
+        self.assert_fails(2, ["keeps none of the", "density is 1 - prune.sparsity"], self.config, "--plan",
+                          "--set", "prune.sparsity=0.9999999")
+
+    def test_one_thing_is_not_called_many(self):
+        text = self.finish(self.config, "--plan", "--threads", "1", "--set", "train.epochs=1")
+        text = " ".join(text.split())
+        self.assertIn("one dense cycle of 1 epoch (", text)
+        self.assertIn(", 1 thread).", text)
+
+    def test_plan_and_description_together(self):
+        text = self.finish(self.config, "--plan", "--describe")
+        self.assertLess(text.index("layer1.0.conv1.weight"), text.index("prune magnitude global 0.2"))
 
     def test_both_forms_of_a_command_are_shown(self):
         forms = ["sculpt_run CONFIG.toml [OPTIONS]", "sculpt_run --resume RUN_FOLDER [OPTIONS]"]

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,16 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
+    def interrupt(self, out, *words):
+        """Starts or resumes a run in the folder, and stops it once the folder has two states, one of them
+        new."""
+        before = states(out)[-1:]
+        process = start(*words, "--out", out, "--set", "train.checkpoint_steps=1")
+        wait_for(lambda: len(states(out)) >= 2 and states(out)[-1:] > before, process)
+        process.send_signal(signal.SIGTERM)
+        text, errors = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 75, text + errors)
+
     def assert_fails(self, code, parts, *words, **options):
         """Checks the exit code, that one line starts with "error: ", and that the message has all parts."""
         done = sculpt_run(*words, **options)
@@ -95,6 +106,11 @@ class ProgramTest(unittest.TestCase):
         for part in parts:
             self.assertIn(str(part), done.stderr)
         return done
+
+
+def content_of(folder):
+    """Returns the bytes of all files of a folder."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def final(folder):

@@ -1,10 +1,8 @@
 """The files that a run reads: the data set, which must stay the same, and model.init_from."""
 import json
-import signal
 import struct
-import time
 
-from common import TIMEOUT, ProgramTest, final, main, start, states
+from common import ProgramTest, content_of, final, main
 from tensors import read_tensors, write_tensors
 
 PIXELS = 3 * 32 * 32
@@ -15,22 +13,7 @@ def floats(content):
     return struct.unpack(f"<{len(content) // 4}f", content)
 
 
-class Interrupted(ProgramTest):
-    def interrupt(self, out, *words):
-        """Starts a run and stops it once its folder has two states."""
-        process = start(*words, "--out", out, "--set", "train.checkpoint_steps=1")
-        end = time.monotonic() + TIMEOUT
-        checkpoints = out / "checkpoints"
-        while process.poll() is None and time.monotonic() < end:
-            if checkpoints.exists() and len(states(out)) >= 2:
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        text, errors = process.communicate(timeout=TIMEOUT)
-        self.assertEqual(process.returncode, 75, text + errors)
-
-
-class Data(Interrupted):
+class Data(ProgramTest):
     def setUp(self):
         super().setUp()
         self.root = self.folder / "data"
@@ -53,13 +36,12 @@ class Data(Interrupted):
         out = self.folder / "run"
         self.interrupt(out, *self.words)
         recorded = json.loads((out / "environment.json").read_text())["data_fingerprint"]
-        before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+        before = content_of(out)
         self.label_images(1)
         said = ["the data set cifar10", recorded, "restore the files in data.root", "--out"]
         done = self.assert_fails(2, said, *self.words, "--out", out, "--resume")
         self.assertEqual(done.stderr.count(recorded), 1, "two fingerprints that differ")
-        after = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
-        self.assertEqual(before, after)
+        self.assertEqual(content_of(out), before)
         # The checkpoints contain the fingerprint, too.
         (out / "environment.json").unlink()
         self.assert_fails(2, said, *self.words, "--out", out, "--resume")
@@ -73,7 +55,20 @@ class Data(Interrupted):
         self.assertIn(recorded.encode(), final(out)[:20000])
 
 
-class InitFrom(Interrupted):
+class MadeData(ProgramTest):
+    def test_the_fix_for_a_data_set_without_files(self):
+        out = self.folder / "run"
+        self.interrupt(out, self.config)
+        path = out / "environment.json"
+        environment = json.loads(path.read_text())
+        path.write_text(json.dumps({**environment, "data_fingerprint": "0123456789abcdef"}))
+        done = self.assert_fails(2, ["the data set synthetic has changed", "0123456789abcdef",
+                                     "use the program that the run was started with", "--out"],
+                                 "--resume", out)
+        self.assertNotIn("data.root", done.stderr)
+
+
+class InitFrom(ProgramTest):
     def setUp(self):
         super().setUp()
         self.source = self.folder / "source"

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 
 from common import ProgramTest, final, main, sculpt_run
 
@@ -99,6 +100,63 @@ class Kernels(ProgramTest):
         self.assertEqual(len(warnings), len(changes), done.stderr)
         for _, text in changes.values():
             self.assertEqual(sum(text in line for line in warnings), 1, (text, done.stderr))
+
+    def warnings(self, *words):
+        """Runs the program to its end and returns its warnings."""
+        done = sculpt_run(*words)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+
+    def test_the_start_of_a_run_stays_known(self):
+        out = self.folder / "run"
+        self.interrupt(out, self.config, "--threads", "2")
+        path = out / "environment.json"
+        self.interrupt(out, self.config, "--resume", "--threads", "1")
+        environment = json.loads(path.read_text())
+        self.assertEqual(environment["threads"], 2)
+        self.assertEqual([other["threads"] for other in environment["resumed"]], [1])
+        warnings = [line for line in self.warnings("--resume", out, "--threads", "3")
+                    if "the run was" in line]  # the machine may have fewer processors than three
+        self.assertEqual(len(warnings), 2, warnings)
+        self.assertIn("was started with 2 threads and was resumed with 1", warnings[0])
+        self.assertIn("was started with 2 threads and continues with 3", warnings[1])
+        environment = json.loads(path.read_text())
+        self.assertEqual(environment["threads"], 2)
+        self.assertEqual([other["threads"] for other in environment["resumed"]], [1, 3])
+        self.assertTrue(environment["data_fingerprint"])
+
+    def test_a_lost_environment_is_said(self):
+        out = self.folder / "run"
+        path = out / "environment.json"
+        self.interrupt(out, self.config)
+        for number, (bad, problem) in enumerate(((None, "environment.json is missing"), ("", "is missing or empty"),
+                                                 ('{"threads": ', "is damaged"), ("[]", "is damaged"))):
+            with self.subTest(bad):
+                copy = self.folder / f"copy-{number}"
+                shutil.copytree(out, copy)
+                path = copy / "environment.json"
+                path.unlink() if bad is None else path.write_text(bad)
+                warnings = self.warnings("--resume", copy)
+                self.assertEqual(len(warnings), 1, warnings)
+                self.assertIn(problem, warnings[0])
+                self.assertIn("not known whether program or machine have changed", warnings[0])
+                self.assertTrue(json.loads(path.read_text())["start_unknown"])
+                # The finished run does not depend on the file.
+                path.write_text(bad or "")
+                warnings = self.warnings("--resume", copy)
+                self.assertEqual(len(warnings), 1, warnings)
+                self.assertIn(str(path), warnings[0])
+
+    def test_lost_choices_are_said(self):
+        out = self.folder / "run"
+        self.interrupt(out, self.config, "--sparse", "tuned")
+        path = out / "kernel_choices.json"
+        self.assertTrue(path.exists())
+        path.unlink()
+        warnings = self.warnings("--resume", out)
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn(f"{path} is missing: kernels are timed again", warnings[0])
+        self.assertTrue(path.exists())
 
     def test_a_resume_on_the_same_machine_does_not_warn(self):
         out = self.folder / "run"

@@ -4,7 +4,8 @@ import re
 import struct
 import sys
 
-from common import ROOT, TINY, ProgramTest, final, main, records, sculpt_run, start, states
+from common import (ROOT, TINY, ProgramTest, content_of, final, main, records, sculpt_run, start,
+                    states)
 
 sys.path.insert(0, str(ROOT / "tools"))
 import run_folder  # noqa: E402
@@ -129,13 +130,7 @@ class OldFolders(ProgramTest):
                 # Without changes: the hash did not change when keys moved.
                 self.assertEqual(metadata["config_hash"], hash_of(values))
                 continue
-            header = header.replace(metadata["config_hash"].encode(), hash_of(values).encode())
-            blank = header.replace(metadata["checksum"].encode(), b"0" * 16)
-            data = content[8 + size:]
-            tensors = sorted((entry["data_offsets"] for entry in entries.values()))
-            digits = checksum([content[:8], blank, *(data[a:b] for a, b in tensors)])
-            path.write_bytes(content[:8] + header.replace(metadata["checksum"].encode(), digits.encode()) +
-                             data)
+            with_header(path, lambda text: text.replace(metadata["config_hash"], hash_of(values)))
         return values
 
     def test_an_old_folder_resumes_to_the_same_bytes(self):
@@ -213,23 +208,123 @@ class OldFolders(ProgramTest):
         self.assertEqual(json.loads((out / "environment.json").read_text())["threads"], 1)
 
 
+def with_header(path, change):
+    """Writes a checkpoint again with another header: `change` takes and returns its text. The checksum fits
+    the new header."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    text = change(content[8:8 + size].decode())
+    entries = json.loads(text)
+    digits = entries.pop("__metadata__")["checksum"]
+    data = content[8 + size:]
+    tensors = sorted(entry["data_offsets"] for entry in entries.values())
+    head = struct.pack("<Q", len(text))
+    right = checksum([head, text.replace(digits, "0" * 16).encode(), *(data[a:b] for a, b in tensors)])
+    path.write_bytes(head + text.replace(digits, right).encode() + data)
+
+
 class Formats(ProgramTest):
-    def test_newer_files_are_refused_by_name(self):
+    """Files of a newer program are refused by name. They are not called damaged, and no message advises
+    another copy of them or a start from the beginning."""
+
+    def assert_newer(self, path, newer, *words):
+        done = self.assert_fails(2, [path, newer, "newer", "use the program that wrote the file"], *words)
+        for wrong in ("damaged", "good copy", "--restart"):
+            self.assertNotIn(wrong, done.stderr)
+
+    def raise_version(self, path):
+        """Gives a checkpoint the next version of its format, and returns that."""
+        formats = []
+
+        def change(text):
+            old = re.search(r'"format":"(sculpt-\w+-)(\d+)"', text)
+            formats.append(old[1] + str(int(old[2]) + 1))
+            return text.replace(old[1] + old[2], formats[-1])
+        with_header(path, change)
+        return formats[0]
+
+    def test_newer_files_of_a_finished_run(self):
         out = self.folder / "run"
         self.finish(self.config, "--out", out)
-        for name, now, newer in (("summary.json", "sculpt-summary-1", "sculpt-summary-2"),
-                                 ("config.toml", "sculpt-config-2", "sculpt-config-3")):
+        names = {"summary.json": ("sculpt-summary-1", "sculpt-summary-2"),
+                 "config.toml": ("sculpt-config-2", "sculpt-config-3")}
+        for kind in ("metrics", "layers", "prunes"):
+            names[f"{kind}.jsonl"] = (f"sculpt-{kind}-1", f"sculpt-{kind}-2")
+        for name, (now, newer) in names.items():
             with self.subTest(name):
                 path = out / name
                 text = path.read_text()
                 self.assertIn(now, text)
                 path.write_text(text.replace(now, newer))
-                self.assert_fails(2, [path, newer, "newer"], "--resume", out)
-                self.assertEqual(path.read_text(), text.replace(now, newer))
+                before = content_of(out)
+                self.assert_newer(path, newer, "--resume", out)
+                self.assertEqual(content_of(out), before)
                 path.write_text(text)
-        self.assertEqual(json.loads((out / "environment.json").read_text())["format"],
-                         "sculpt-environment-1")
-        self.finish("--resume", out)
+        path = out / "environment.json"
+        text = path.read_text()
+        self.assertIn('"sculpt-environment-1"', text)
+        path.write_text(text.replace("environment-1", "environment-2"))
+        done = sculpt_run("--resume", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("has the newer format sculpt-environment-2", done.stderr)
+        path.write_text(text)
+        self.assertEqual(sculpt_run("--resume", out).stderr, "")
+
+    def test_newer_checkpoints(self):
+        out, cut = self.folder / "run", self.folder / "cut"
+        self.finish(self.config, "--out", out)
+        final_file, end = (out / "checkpoints" / name for name in ("final.safetensors", "end.safetensors"))
+        good = end.read_bytes()
+        newer = self.raise_version(end)
+        self.assert_newer(end, newer, "--resume", out, "--set", "cycles.final=2")
+        (out / "summary.json").unlink()
+        self.assert_fails(2, ["summary.json is missing, and it cannot be written again", end, newer],
+                          "--resume", out)
+        end.write_bytes(good)
+        newer = self.raise_version(final_file)
+        self.assert_newer(final_file, newer, "--resume", out)
+        self.interrupt(cut, self.config)
+        for path in states(cut):
+            newer = self.raise_version(path)
+        before = content_of(cut)
+        self.assert_newer(states(cut)[0], newer, "--resume", cut)
+        self.assertEqual(content_of(cut), before)
+
+    def test_records_with_the_format_of_something_else(self):
+        out = self.folder / "run"
+        self.interrupt(out, self.config)
+        path = out / "layers.jsonl"
+        text = path.read_text()
+        self.assertIn('"sculpt-layers-1"', text)
+        path.write_text(text.replace('"sculpt-layers-1"', "{}"))
+        done = sculpt_run("--resume", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("layers.damaged-1.jsonl", done.stderr)
+        self.assertIn('"sculpt-layers-1"', path.read_text())
+        self.assertNotIn('"format":{}', path.read_text())
+
+
+class FolderConfigs(ProgramTest):
+    def test_what_is_wrong_with_a_config(self):
+        out = self.folder / "run"
+        self.interrupt(out, self.config)
+        path = out / "config.toml"
+        text = path.read_text()
+        lost = text
+        for line in ("batch = 32\n", 'device = "auto"\n', "threads = 0\n"):
+            self.assertIn(line, lost)
+            lost = lost.replace(line, "")
+        path.write_text(lost)
+        done = self.assert_fails(2, [path, "it was edited or damaged", "(the key train.batch is missing)"], "--resume",
+                                 out)
+        self.assertNotIn("execution", done.stderr)
+        path.write_text(text.replace("lr = 0.1", "lr = -1.0"))
+        self.assert_fails(2, [f"{path}:", "optim.lr = -1.0 is out of range", "put a good copy of the file back"],
+                          "--resume", out)
+        path.write_text(text)
+        done = self.assert_fails(2, ["--set optim.lr=-1:", "out of range"], "--resume", out, "--set",
+                                 "optim.lr=-1")
+        self.assertNotIn("good copy", done.stderr)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ TEST_CASE("config: old names of keys are read, and reported") {
   // --set replaces a value of the file, whichever names the two have.
   CHECK(read_renamed("[optimizer]\nlr = 3\n", {"train.lr=2"}).lr == 2.0);
   CHECK(read_renamed("[train]\nlr = 3\n", {"optimizer.lr=2"}).lr == 2.0);
-  CHECK(read_renamed("", {"optimizer.lr=2", "optimizer.lr=1"}).lr == 1.0);
+  CHECK(read_renamed("", {"optimizer.lr=2", "optimizer.lr=2"}).lr == 2.0);
   CHECK(flatten_config("[optimizer]\nlr = 3.0\n", "x", kRenamed).at("train.lr") == "3.0");
 }
 
@@ -69,6 +69,9 @@ TEST_CASE("config: mistakes with old names of keys") {
       {"",
        {"optimizer.lr=1", "train.lr=1"},
        {"--set train.lr=1", "optimizer.lr and train.lr are the old and the new name of one key"}},
+      {"",
+       {"optimizer.lr=2", "optimizer.lr=1"},
+       {"--set optimizer.lr=1", "--set optimizer.lr=2 gives train.lr another value"}},
       {"", {"train.lr=1", "optimizer.lr=1"}, {"--set optimizer.lr=1", "give only train.lr"}},
       {"[optimizer]\nlr = true\n", {}, {"x.toml:2", "train.lr (written optimizer.lr) must be"}},
       {"[optimizer]\nlr = 11\n", {}, {"train.lr (written optimizer.lr) = 11 is out of range"}},

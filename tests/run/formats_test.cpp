@@ -138,6 +138,64 @@ TEST_CASE("formats: records without one are read, and newer ones stop a resume b
   }
 }
 
+TEST_CASE("formats: a checkpoint of a newer program is not called damaged") {
+  /// Writes the checkpoint again with the next version of its format.
+  const auto raise = [](const fs::path& path) {
+    const auto file = safetensors::File::read(path, true);
+    auto metadata = file.metadata();
+    std::string& format = metadata.at("format");
+    ++format.back();
+    metadata.erase("checksum");
+    const std::string raised = format;
+    safetensors::write(path, {}, metadata);
+    return raised;
+  };
+  const TemporaryFolder folder;
+  finish_run(folder.path());
+  const RunFolder run(folder.path());
+  const RunStore store(run, TinyRun::kHash);
+  const auto check = [&](const std::string& message, const fs::path& path,
+                         const std::string& format) {
+    check_newer(message, path, format);
+    CHECK(contains(message, "use the program that wrote the file"));
+    CHECK_FALSE(contains(message, "good copy"));
+    CHECK_FALSE(contains(message, "--restart"));
+  };
+  Plan longer = kPlan;
+  longer.push_back(Cycle{1});
+  const std::string end = raise(run.end_state());
+  check(error_of([&] { store.require_extensible(kPlan, TinyRun::kHash, longer); }), run.end_state(),
+        end);
+  fs::remove(run.summary());
+  // The message says why the summary cannot be written again.
+  CHECK_FALSE(store.has_ended());
+  const std::string lost = error_of([&] { store.require_resumable(); });
+  CHECK(contains(lost, "summary.json is missing"));
+  CHECK(contains(lost, "cannot be written again: " + run.end_state().string()));
+  CHECK(contains(lost, end));
+  const std::string final = raise(run.final_checkpoint());
+  check(error_of([&] { store.check_result(); }), run.final_checkpoint(), final);
+
+  const TemporaryFolder unfinished;
+  {
+    TinyRun tiny(unfinished.path(), kPlan);
+    tiny.stop_after_step(4);
+    tiny.trainer().start();
+    REQUIRE(tiny.trainer().run() == RunOutcome::interrupted);
+  }
+  const RunStore states(RunFolder(unfinished.path()), TinyRun::kHash);
+  fs::path oldest;
+  std::string state;
+  for (const auto& [number, path] : states.folder().states()) {
+    oldest = path;
+    state = raise(path);
+  }
+  check(error_of([&] { states.require_resumable(); }), oldest, state);
+  TinyRun again(unfinished.path(), kPlan);
+  std::vector<std::string> warnings;
+  check(error_of([&] { again.trainer().resume(warnings); }), oldest, state);
+}
+
 TEST_CASE("formats: kernel choices of version 1 are read, and newer ones are refused") {
   const TemporaryFolder folder;
   const auto path = folder / "kernel_choices.json";
@@ -152,8 +210,15 @@ TEST_CASE("formats: kernel choices of version 1 are read, and newer ones are ref
     write_file(path, std::string_view(text));
     const std::string message = error_of([&] { read_kernel_choices(path); });
     check_newer(message, path, "sculpt-kernel-choices-3");
-    CHECK(contains(message, "delete it"));
+    CHECK(contains(message, "delete the file"));
+    CHECK_FALSE(contains(message, "restore"));
+    CHECK_FALSE(contains(message, "; or"));
   }
+  write_file(path, std::string_view("{\"format\": \"sculpt-kernel-choices-2\", \"choices\": "
+                                    "{\"a\": {\"deep\": \"value\"}}}"));
+  const std::string message = error_of([&] { read_kernel_choices(path); });
+  CHECK(contains(message, "'a' is of the type object, not native"));
+  CHECK_FALSE(contains(message, "deep"));
   write_file(path, std::string_view("{\"format\": \"sculpt-kernel-choices-2\"}"));
   CHECK(contains(error_of([&] { read_kernel_choices(path); }), "no object 'choices'"));
 }

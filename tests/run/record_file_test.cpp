@@ -15,6 +15,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr FileFormat kFormat{"sculpt-metrics", 2};
+
 std::string record(int epoch, const std::string& text = "a { \"b\\\" }") {
   const nlohmann::ordered_json json = {{"epoch", epoch}, {"text", text}, {"x", {{"y", 1}}}};
   return json.dump() + "\n";
@@ -38,7 +40,7 @@ Kept keep(const TemporaryFolder& folder, const std::string& content, int epochs)
   const fs::path path = folder / "metrics.jsonl";
   write_file(path, content);
   std::vector<std::string> warnings;
-  const int64_t count = RecordFile(path).keep({epochs, "epoch", epochs}, warnings);
+  const int64_t count = RecordFile(path, kFormat).keep({epochs, "epoch", epochs}, warnings);
   return {count, read_text(path), warnings};
 }
 
@@ -46,7 +48,7 @@ Kept keep(const TemporaryFolder& folder, const std::string& content, int epochs)
 
 TEST_CASE("records: grow, and are cut back to what a checkpoint knows") {
   TemporaryFolder folder;
-  RecordFile file(folder / "metrics.jsonl");
+  RecordFile file(folder / "metrics.jsonl", kFormat);
   std::vector<std::string> warnings;
   CHECK(file.empty());
   CHECK(file.keep({0, "epoch", 0}, warnings) == 0);  // a missing file has no records
@@ -112,6 +114,27 @@ TEST_CASE("records: what cannot be read is kept aside, and the rest is used") {
   CHECK(read_text(folder / "metrics.damaged-2.jsonl") == more);
 }
 
+TEST_CASE("records: a line with the format of something else is not a record") {
+  for (const char* format :
+       {"\"garbage\"", "{}", "3", "null", "\"\"", "\"sculpt-metrics-0\"", "\"sculpt-layers-1\""}) {
+    CAPTURE(format);
+    TemporaryFolder folder;
+    const std::string other = "{\"format\":" + std::string(format) + ",\"epoch\":2}\n";
+    const std::string content = record(1) + other + record(3);
+    const Kept kept = keep(folder, content, 3);
+    CHECK(kept.count == 2);
+    CHECK(kept.text == record(1) + record(3));
+    REQUIRE(kept.warnings.size() == 1);
+    CHECK(contains(kept.warnings[0], "2 of the 3 records"));
+    CHECK(read_text(folder / "metrics.damaged-1.jsonl") == content);
+  }
+  for (const char* format : {"sculpt-metrics-1", "sculpt-metrics-2"}) {
+    TemporaryFolder folder;
+    const std::string known = "{\"format\":\"" + std::string(format) + "\",\"epoch\":1}\n";
+    CHECK(keep(folder, known, 1).warnings.empty());
+  }
+}
+
 TEST_CASE("records: a lost record is not replaced by a newer one") {
   TemporaryFolder folder;
   const Kept kept = keep(folder, record(1) + records(3, 6), 4);
@@ -120,7 +143,7 @@ TEST_CASE("records: a lost record is not replaced by a newer one") {
   CHECK(kept.warnings.size() == 1);
   std::vector<std::string> warnings;
   fs::remove(folder / "metrics.jsonl");
-  CHECK(RecordFile(folder / "metrics.jsonl").keep({4, "epoch", 4}, warnings) == 0);
+  CHECK(RecordFile(folder / "metrics.jsonl", kFormat).keep({4, "epoch", 4}, warnings) == 0);
   REQUIRE(warnings.size() == 1);
   CHECK(contains(warnings[0], "is missing, so 4 records are lost"));
 }

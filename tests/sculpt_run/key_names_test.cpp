@@ -100,7 +100,7 @@ struct Resolved {
   ConfigValues values;
 };
 
-Resolved resolve(const std::vector<std::string>& settings, const std::string& text = "") {
+Resolved resolve(const std::vector<Setting>& settings, const std::string& text = "") {
   const testing::TemporaryFolder folder;
   write_file(folder / "c.toml", text);
   ReadOptions read = read_options((folder / "c.toml").string(), settings);
@@ -177,21 +177,21 @@ TEST_CASE("key names: the note has the old names and where the keys are now") {
 
 TEST_CASE("key names: the hash of a config is that of the version before keys moved") {
   // Recorded by the program of commit 816c47b, whose configs were of version 1.
-  const std::vector<std::string> tiny = {"method=sculpt",
-                                         "seed=7",
-                                         "model.name=resnet20",
-                                         "model.width=0.25",
-                                         "data.synthetic_train=96",
-                                         "data.synthetic_test=40",
-                                         "train.epochs=2",
-                                         "train.batch=32",
-                                         "optim.schedule=triangular",
-                                         "optim.lr=0.05",
-                                         "execution.winograd=off",
-                                         "prune.criterion=random",
-                                         "prune.allocation=erk",
-                                         "prune.sparsity=0.8",
-                                         "cycles.count=2"};
+  const std::vector<Setting> tiny = {"method=sculpt",
+                                     "seed=7",
+                                     "model.name=resnet20",
+                                     "model.width=0.25",
+                                     "data.synthetic_train=96",
+                                     "data.synthetic_test=40",
+                                     "train.epochs=2",
+                                     "train.batch=32",
+                                     "optim.schedule=triangular",
+                                     "optim.lr=0.05",
+                                     "execution.winograd=off",
+                                     "prune.criterion=random",
+                                     "prune.allocation=erk",
+                                     "prune.sparsity=0.8",
+                                     "cycles.count=2"};
   const ConfigValues values = resolve(tiny).values;
   CHECK(config_hash(values) == "f7a13db225e78cfb");
   const auto with = [&](const std::string& key, const std::string& value) {

@@ -51,9 +51,14 @@ const std::map<std::string, Texts>& other_values() {
   return values;
 }
 
+/// Reads settings. A later setting of a key replaces an earlier one, which a command line may not
+/// have.
 RunOptions options_of(const Texts& settings) {
-  ConfigDocument document;
+  std::map<std::string, std::string> last;
   for (const std::string& setting : settings)
+    last[setting.substr(0, setting.find('='))] = setting;
+  ConfigDocument document;
+  for (const auto& [key, setting] : last)
     document.set(setting);
   RunOptions options;
   read_config(document, options.sections());
