@@ -11,11 +11,16 @@
 // each sum is fixed. Per-channel arrays are [channels] in the backend's parameter type.
 //
 // x, y, residual, dx, dy, dresidual share `shape` (halo included).
+//
+// If several processes share a batch (SharedBatch), training uses the statistics of the whole
+// batch. running_mean must then be the same in all processes, and the gradients dgamma and dbeta
+// are those of the whole batch in every process.
 
 #include <cstddef>
 
 #include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
+#include "kernels/common/shared_batch.h"
 
 namespace sculpt::kernels {
 
@@ -40,10 +45,15 @@ struct BatchNormForward {
   /// The channel sums that the producer of x left. If they are null or empty, the kernel reads x to
   /// compute them. Backends whose convolutions offer no sums ignore this member.
   const ChannelSums* sums = nullptr;
+  /// Null: the batch is not shared. Read by forward_train and on_blocks.finish only.
+  const SharedBatch* shared = nullptr;
   ActivationShape shape;
   BatchNormOptions options = {};
   void* workspace = nullptr;  ///< BatchNormKernels::workspace_bytes()
   Launch launch;
+
+  /// The number of images whose statistics are computed.
+  int64_t images() const { return shared != nullptr ? shared->images : launch.batch; }
 };
 
 /// Arguments of the backward kernels. Each kernel lists the members that it reads; it ignores all
@@ -66,10 +76,15 @@ struct BatchNormBackward {
   const void* saved_inv_std = nullptr;  ///< [channels]: as forward_train wrote it
   const void* running_mean = nullptr;   ///< [channels]
   const void* running_var = nullptr;    ///< [channels]
+  /// Null: the batch is not shared. Read by backward_train and on_blocks.finish_grad only.
+  const SharedBatch* shared = nullptr;
   ActivationShape shape;
   BatchNormOptions options = {};
   void* workspace = nullptr;  ///< BatchNormKernels::workspace_bytes()
   Launch launch;
+
+  /// The number of images whose statistics the forward pass computed.
+  int64_t images() const { return shared != nullptr ? shared->images : launch.batch; }
 };
 
 /// forward_train and backward_train below, split into parts. The parts let some rows of a block of
@@ -89,8 +104,8 @@ struct BatchNormBlockKernels {
   /// that bypass the cache. Reads x, shape and launch.
   void (*sum)(const BatchNormForward& args, const ChannelSums& sums, int64_t block,
               const RowRange& rows, void* x_copy);
-  /// Computes the statistics from the sums of all blocks. Reads shape, options and launch; writes
-  /// saved_* and updates running_*.
+  /// Computes the statistics from the sums of all blocks, which it may overwrite. Reads shape,
+  /// options, shared and launch; writes saved_* and updates running_*.
   void (*finish)(const BatchNormForward& args, const ChannelSums& sums);
   /// Writes y. If y_copy is not null, the rows of y are also written there, with stores that bypass
   /// the cache. Reads x, residual, gamma, beta, saved_*, shape, options and launch.
@@ -101,9 +116,10 @@ struct BatchNormBlockKernels {
   /// dy, x, y, gamma, beta, saved_*, shape, options and launch.
   void (*sum_grad)(const BatchNormBackward& args, const ChannelSums& sums, int64_t block,
                    const RowRange& rows, void* dy_copy);
-  /// Overwrites dgamma and dbeta. Reads saved_inv_std and shape.
+  /// Overwrites dgamma and dbeta, and may overwrite the sums. Reads saved_inv_std, shared and
+  /// shape.
   void (*finish_grad)(const BatchNormBackward& args, const ChannelSums& sums);
-  /// Writes dx and dresidual. `batch` is the number of images in all blocks. With
+  /// Writes dx and dresidual. `batch` is the number of images in all blocks of all processes. With
   /// stream_dresidual, dresidual is overwritten with stores that bypass the cache. Reads all
   /// members but running_* and the workspace.
   void (*apply_grad)(const BatchNormBackward& args, int64_t batch, const RowRange& rows,

@@ -6,12 +6,14 @@
 
 namespace sculpt::kernels {
 
-/// Determines a dropout mask. Element e of image n (n counted over the batch, e in CHW order) is
-/// dropped if and only if uniform(Philox(key, counter = n * elements_per_image + e, *step)) < rate.
+/// Determines a dropout mask. Element e of image n (e in CHW order) is dropped if and only if
+/// uniform(Philox(key, counter = (first_image + n) * elements_per_image + e, *step)) < rate.
 struct DropoutDraw {
   uint64_t key = 0;                ///< from (seed, purpose, op)
   const uint64_t* step = nullptr;  ///< number of the training step; lies in the backend's memory
   float rate = 0.5f;               ///< probability of a zero, in [0, 1)
+  /// Position of the call's first image in the batch that several processes share.
+  int64_t first_image = 0;
 };
 
 struct ElementwiseKernels {

@@ -2,7 +2,10 @@
 // Softmax cross-entropy with label smoothing, value and gradient in one pass:
 //
 //   q = (1 - smoothing) * onehot(label) + smoothing / classes
-//   loss_n = -sum_k q_k * log softmax(logits_n)_k ;   dlogits = (softmax - q) / batch
+//   loss_n = -sum_k q_k * log softmax(logits_n)_k ;   dlogits = (softmax - q) / images
+//
+// `images` is the number of images whose mean loss is differentiated: those of the batch, or of a
+// larger batch that several processes share.
 //
 // logits and dlogits: [ceil(batch/lanes)][classes][lanes]. Padded lanes of dlogits are exactly 0.
 
@@ -25,8 +28,11 @@ struct LossArguments {
   const int32_t* labels = nullptr;  ///< [batch], in [0, classes)
   int64_t classes = 0;
   float label_smoothing = 0;  ///< in [0, 1)
+  int64_t images = 0;         ///< images of the mean loss; 0: launch.batch
   void* workspace = nullptr;  ///< LossKernels::workspace_bytes()
   Launch launch;
+
+  int64_t images_of_mean() const { return images > 0 ? images : launch.batch; }
 };
 
 struct LossKernels {

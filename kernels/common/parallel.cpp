@@ -24,6 +24,7 @@ struct Body {
 
 // True while a thread runs a body. Nested calls then run inline.
 thread_local bool inside_parallel_for = false;
+thread_local bool single_threaded = false;
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -144,7 +145,14 @@ Shared& shared() {
 
 }  // namespace
 
+SingleThreaded::SingleThreaded() : before_(std::exchange(single_threaded, true)) {}
+
+SingleThreaded::~SingleThreaded() {
+  single_threaded = before_;
+}
+
 int thread_count() {
+  if (single_threaded) return 1;
   return shared().count.load(std::memory_order_relaxed);
 }
 

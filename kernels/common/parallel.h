@@ -6,11 +6,25 @@
 
 namespace sculpt {
 
-/// Threads that parallel_for uses, the calling thread included.
+/// Threads that parallel_for uses, the calling thread included. 1 while a SingleThreaded object
+/// lives on the calling thread.
 int thread_count();
 
 /// Sets the number of threads (>= 1). Not to be called from inside parallel_for.
 void set_thread_count(int count);
+
+/// While this object lives, parallel_for runs inline on the thread that made it. Several threads
+/// can then compute at the same time, each for itself.
+class SingleThreaded {
+ public:
+  SingleThreaded();
+  ~SingleThreaded();
+  SingleThreaded(const SingleThreaded&) = delete;
+  SingleThreaded& operator=(const SingleThreaded&) = delete;
+
+ private:
+  bool before_;
+};
 
 namespace detail {
 using ParallelBody = void (*)(const void* body, int64_t begin, int64_t end, int thread);

@@ -61,7 +61,8 @@ void dropout(float* out, const float* in, const ActivationShape& shape, const Dr
   for_each_plane(shape, launch.batch, [&](int64_t plane) {
     const int64_t block = plane / shape.channels;
     const int64_t channel = plane % shape.channels;
-    const uint64_t first_image = static_cast<uint64_t>(block * kLanes) * elements;
+    const uint64_t first_image =
+        static_cast<uint64_t>(draw.first_image + block * kLanes) * elements;
     for (int64_t row = 0; row < shape.height; ++row) {
       for (int64_t column = 0; column < shape.width; ++column) {
         const int64_t element = (channel * shape.height + row) * shape.width + column;

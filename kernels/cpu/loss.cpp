@@ -59,7 +59,7 @@ constexpr int64_t kChunkBlocks = 32;
 
 void softmax_cross_entropy(const LossArguments& args) {
   const int64_t batch = args.launch.batch;
-  const double grad_scale = 1.0 / static_cast<double>(batch);
+  const double grad_scale = 1.0 / static_cast<double>(args.images_of_mean());
   const int64_t block_stride = args.classes * kLanes;
   LossSums total;
   for (int64_t first = 0; first < blocks_of(batch); first += kChunkBlocks) {

@@ -62,6 +62,7 @@ struct DropoutPlan {
   int64_t count;
   int64_t pixels;  // pixels of an image
   int64_t channels;
+  int64_t first_image;
   uint64_t key;
   const uint64_t* step;
   float rate;
@@ -74,7 +75,7 @@ class ChwIndex {
   __device__ ChwIndex(const DropoutPlan& plan, int64_t element)
       : plan_(plan), channel_(element % plan.channels) {
     const int64_t pixel = element / plan.channels;
-    image_ = pixel / plan.pixels;
+    image_ = plan.first_image + pixel / plan.pixels;
     pixel_ = pixel % plan.pixels;
   }
   __device__ uint64_t operator*() const {
@@ -162,6 +163,7 @@ void dropout_backward(void* dx, const void* dy, const ActivationShape& shape,
   plan.count = launch.batch * shape.elements_per_image();
   plan.pixels = shape.height * shape.width;
   plan.channels = shape.channels;
+  plan.first_image = draw.first_image;
   plan.key = draw.key;
   plan.step = draw.step;
   plan.rate = draw.rate;

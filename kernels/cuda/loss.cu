@@ -52,7 +52,7 @@ __device__ Winner find_winner(const T* logits, int classes, int lane) {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     image_losses(ImageLoss* losses, T* dlogits, const T* logits, const int32_t* labels, int classes,
-                 double smoothing, int64_t batch) {
+                 double smoothing, double inv_images, int64_t batch) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t n =
       static_cast<int64_t>(blockIdx.x) * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
@@ -79,11 +79,10 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (dlogits == nullptr) return;
   const double inv_exp_sum = 1 / exp_sum;
-  const double inv_batch = 1 / static_cast<double>(batch);
   for (int k = lane; k < classes; k += kWarp) {
     const double p = exp(static_cast<double>(to_float(logits[k])) - winner.value) * inv_exp_sum;
     const double q = (k == label ? 1 - smoothing : 0) + smoothing / classes;
-    dlogits[n * classes + k] = from_float<T>(static_cast<float>((p - q) * inv_batch));
+    dlogits[n * classes + k] = from_float<T>(static_cast<float>((p - q) * inv_images));
   }
 }
 
@@ -116,7 +115,7 @@ void softmax_cross_entropy(const LossArguments& args) {
   SCULPT_LAUNCH((image_losses<T>), grid, dim3(kThreads), 0, launch.stream, losses,
                 static_cast<T*>(args.dlogits), static_cast<const T*>(args.logits), args.labels,
                 static_cast<int>(args.classes), static_cast<double>(args.label_smoothing),
-                launch.batch);
+                1 / static_cast<double>(args.images_of_mean()), launch.batch);
   SCULPT_LAUNCH(add_losses, dim3(1), dim3(kThreads), 0, launch.stream, args.sums, losses,
                 launch.batch);
 }

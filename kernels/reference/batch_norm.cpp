@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include "kernels/common/batch_norm_check.h"
 #include "kernels/reference/reference.h"
@@ -47,17 +48,37 @@ void normalise(const BatchNormForward& args, const Statistics& stats, int64_t c)
   });
 }
 
+/// Returns sum(c) for each channel, added up over the processes that share the batch.
+template <class Sum>
+std::vector<double> sums_over_batch(int64_t channels, const SharedBatch* shared, void* stream,
+                                    const Sum& sum) {
+  std::vector<double> sums(static_cast<size_t>(channels));
+  for_each_plane(channels, 1, [&](int64_t, int64_t c) { sums[static_cast<size_t>(c)] = sum(c); });
+  if (shared != nullptr) shared->add_up(shared->context, sums.data(), channels, stream);
+  return sums;
+}
+
 void forward_train(const BatchNormForward& args) {
   const ActivationShape& shape = args.shape;
   const int64_t batch = args.launch.batch;
-  check_batch_norm_count(shape, batch);
-  const auto count = static_cast<double>(batch * shape.height * shape.width);
+  check_batch_norm_count(shape, args.images());
+  const auto count = static_cast<double>(args.images() * shape.height * shape.width);
   const double momentum = args.options.momentum;
+  const double* x = doubles(args.x);
+  const auto mean_of = [&](const std::vector<double>& sums, int64_t c) {
+    return sums[static_cast<size_t>(c)] / count;
+  };
+  const auto sums_of = [&](const auto& sum) {
+    return sums_over_batch(shape.channels, args.shared, args.launch.stream, sum);
+  };
+  const std::vector<double> sums = sums_of(
+      [&](int64_t c) { return channel_sum(shape, batch, c, [&](int64_t i) { return x[i]; }); });
+  const std::vector<double> squares_of = sums_of([&](int64_t c) {
+    const double mean = mean_of(sums, c);
+    return channel_sum(shape, batch, c, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+  });
   for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
-    const double* x = doubles(args.x);
-    const double mean = channel_sum(shape, batch, c, [&](int64_t i) { return x[i]; }) / count;
-    const double squares =
-        channel_sum(shape, batch, c, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+    const double mean = mean_of(sums, c), squares = squares_of[static_cast<size_t>(c)];
     const Statistics stats = {mean, 1 / std::sqrt(squares / count + args.options.eps)};
     doubles(args.saved_mean)[c] = stats.mean;
     doubles(args.saved_inv_std)[c] = stats.inv_std;
@@ -80,44 +101,77 @@ void forward_eval(const BatchNormForward& args) {
   });
 }
 
-/// Computes the gradient of one channel. With constant statistics, the last two terms of dx vanish.
-void backward_channel(const BatchNormBackward& args, const Statistics& stats,
-                      bool constant_statistics, int64_t c) {
-  const ActivationShape& shape = args.shape;
-  const int64_t batch = args.launch.batch;
-  const double *dy = doubles(args.dy), *x = doubles(args.x), *y = doubles(args.y);
-  const double gamma = doubles(args.gamma)[c], beta = doubles(args.beta)[c];
-  auto normalised = [&](int64_t i) { return (x[i] - stats.mean) * stats.inv_std; };
-  auto output = [&](int64_t i) { return y != nullptr ? y[i] : gamma * normalised(i) + beta; };
-  auto gated = [&](int64_t i) { return args.options.relu && !(output(i) > 0) ? 0.0 : dy[i]; };
-  const double sum_g = channel_sum(shape, batch, c, gated);
-  const double sum_gx =
-      channel_sum(shape, batch, c, [&](int64_t i) { return gated(i) * normalised(i); });
-  const auto count = static_cast<double>(batch * shape.height * shape.width);
-  for_each_in_channel(shape, batch, c, [&](int64_t i) {
-    const double g = gated(i);
-    const double through_statistics =
-        constant_statistics ? 0.0 : sum_g / count + normalised(i) * sum_gx / count;
-    if (args.dresidual != nullptr) write_grad(doubles(args.dresidual) + i, g, args.write_dresidual);
-    if (args.dx != nullptr)
-      write_grad(doubles(args.dx) + i, gamma * stats.inv_std * (g - through_statistics),
-                 args.write_dx);
-  });
-  doubles(args.dbeta)[c] = sum_g;
-  doubles(args.dgamma)[c] = sum_gx;
-}
+/// The gradient of one channel.
+class ChannelGradient {
+ public:
+  ChannelGradient(const BatchNormBackward& args, const Statistics& stats, int64_t c)
+      : args_(args), stats_(stats), c_(c) {}
+
+  double sum_g() const {
+    return channel_sum(args_.shape, args_.launch.batch, c_, [&](int64_t i) { return gated(i); });
+  }
+  double sum_gx() const {
+    return channel_sum(args_.shape, args_.launch.batch, c_,
+                       [&](int64_t i) { return gated(i) * normalised(i); });
+  }
+  /// Writes dx and dresidual. `mean_g` and `mean_gx` are the means of g and of g * xhat over the
+  /// batch, or 0 if the statistics are constants.
+  void write(double mean_g, double mean_gx) const {
+    const double gamma = doubles(args_.gamma)[c_];
+    for_each_in_channel(args_.shape, args_.launch.batch, c_, [&](int64_t i) {
+      const double g = gated(i);
+      if (args_.dresidual != nullptr)
+        write_grad(doubles(args_.dresidual) + i, g, args_.write_dresidual);
+      if (args_.dx != nullptr)
+        write_grad(doubles(args_.dx) + i,
+                   gamma * stats_.inv_std * (g - mean_g - normalised(i) * mean_gx), args_.write_dx);
+    });
+  }
+
+ private:
+  double normalised(int64_t i) const {
+    return (doubles(args_.x)[i] - stats_.mean) * stats_.inv_std;
+  }
+  double output(int64_t i) const {
+    if (args_.y != nullptr) return doubles(args_.y)[i];
+    return doubles(args_.gamma)[c_] * normalised(i) + doubles(args_.beta)[c_];
+  }
+  double gated(int64_t i) const {
+    return args_.options.relu && !(output(i) > 0) ? 0.0 : doubles(args_.dy)[i];
+  }
+
+  const BatchNormBackward& args_;
+  Statistics stats_;
+  int64_t c_;
+};
 
 void backward_train(const BatchNormBackward& args) {
-  for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
-    const Statistics stats = {doubles(args.saved_mean)[c], doubles(args.saved_inv_std)[c]};
-    backward_channel(args, stats, false, c);
+  const ActivationShape& shape = args.shape;
+  const auto gradient_of = [&](int64_t c) {
+    return ChannelGradient(args, {doubles(args.saved_mean)[c], doubles(args.saved_inv_std)[c]}, c);
+  };
+  const auto sums_of = [&](const auto& sum) {
+    return sums_over_batch(shape.channels, args.shared, args.launch.stream, sum);
+  };
+  const std::vector<double> g = sums_of([&](int64_t c) { return gradient_of(c).sum_g(); });
+  const std::vector<double> gx = sums_of([&](int64_t c) { return gradient_of(c).sum_gx(); });
+  const auto count = static_cast<double>(args.images() * shape.height * shape.width);
+  for_each_plane(shape.channels, 1, [&](int64_t, int64_t c) {
+    const auto channel = static_cast<size_t>(c);
+    gradient_of(c).write(g[channel] / count, gx[channel] / count);
+    doubles(args.dbeta)[c] = g[channel];
+    doubles(args.dgamma)[c] = gx[channel];
   });
 }
 
 void backward_eval(const BatchNormBackward& args) {
   for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
-    backward_channel(args, running_statistics(args.running_mean, args.running_var, c, args.options),
-                     true, c);
+    const ChannelGradient gradient(
+        args, running_statistics(args.running_mean, args.running_var, c, args.options), c);
+    const double sum_g = gradient.sum_g(), sum_gx = gradient.sum_gx();
+    gradient.write(0, 0);
+    doubles(args.dbeta)[c] = sum_g;
+    doubles(args.dgamma)[c] = sum_gx;
   });
 }
 

@@ -35,8 +35,8 @@ void dropout(double* out, const double* in, const ActivationShape& s, const Drop
   for_each_plane(s.channels, launch.batch, [&](int64_t n, int64_t c) {
     for (int64_t row = 0; row < s.height; ++row) {
       for (int64_t column = 0; column < s.width; ++column) {
-        const int64_t counter =
-            n * s.elements_per_image() + (c * s.height + row) * s.width + column;
+        const int64_t counter = (draw.first_image + n) * s.elements_per_image() +
+                                (c * s.height + row) * s.width + column;
         const uint32_t word = philox4x32(draw.key, static_cast<uint64_t>(counter), *draw.step)[0];
         const bool dropped = philox_uniform(word) < draw.rate;
         const int64_t i = at(s, n, c, row, column);

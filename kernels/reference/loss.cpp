@@ -14,6 +14,7 @@ void softmax_cross_entropy(const LossArguments& args) {
   const int64_t batch = args.launch.batch, classes = args.classes;
   const double smoothing = args.label_smoothing;
   const auto count = static_cast<double>(classes);
+  const auto images = static_cast<double>(args.images_of_mean());
   for (int64_t n = 0; n < batch; ++n) {
     const double* z = doubles(args.logits) + n * classes;
     int64_t winner = 0;
@@ -27,7 +28,7 @@ void softmax_cross_entropy(const LossArguments& args) {
       const double log_p = z[k] - z[winner] - std::log(exp_sum);
       if (q != 0) total.loss -= q * log_p;
       if (args.dlogits != nullptr)
-        doubles(args.dlogits)[n * classes + k] = (std::exp(log_p) - q) / static_cast<double>(batch);
+        doubles(args.dlogits)[n * classes + k] = (std::exp(log_p) - q) / images;
     }
     total.correct += winner == args.labels[n] ? 1 : 0;
   }

@@ -5,7 +5,9 @@ namespace sculpt::kernels {
 Choice Chooser::choose(const std::string& problem, const Measure& measure) {
   const auto made = made_.find(problem);
   if (made != made_.end()) return made->second;
-  return made_[problem] = decide(problem, measure);
+  Choice choice = leads_ ? decide(problem, measure) : Choice::native;
+  if (agree_) choice = agree_(choice);
+  return made_[problem] = choice;
 }
 
 Choices Chooser::to_record() const {

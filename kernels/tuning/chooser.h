@@ -35,6 +35,14 @@ class Chooser {
   /// choices again instead of measuring.
   void recall(const Choices& recorded) { recorded_ = recorded; }
 
+  /// From now on, every choice is agree(choice of this process). With several processes, which must
+  /// choose for the same problems in the same order, `agree` returns the choice of the one that
+  /// leads. The others measure nothing.
+  void follow(bool leads, std::function<Choice(Choice)> agree) {
+    leads_ = leads;
+    agree_ = std::move(agree);
+  }
+
   /// Returns the choice for a problem: the one made before in this process, in the run that is
   /// resumed, or in the file. Without such a choice, measures the problem, and keeps and stores the
   /// faster one. If the problem cannot be measured, returns native.
@@ -56,6 +64,8 @@ class Chooser {
  private:
   Choice decide(const std::string& problem, const Measure& measure);
 
+  bool leads_ = true;
+  std::function<Choice(Choice)> agree_;  // empty: this process chooses for itself
   std::optional<ChoiceFile> file_;
   Choices recorded_;
   Choices made_;

@@ -42,7 +42,8 @@ struct Forward {
 
 inline Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& in,
                                  bool with_residual, const BatchNormOptions& options,
-                                 const ChannelSums* sums = nullptr) {
+                                 const ChannelSums* sums = nullptr,
+                                 const SharedBatch* shared = nullptr) {
   const Launch launch = make_launch(backend, c.batch);
   Activation x(backend, c.shape, launch, in.x, 1000.0);
   Activation residual(backend, c.shape, launch, in.residual, -1000.0);
@@ -50,7 +51,8 @@ inline Forward run_forward_train(const Backend& backend, const Case& c, const In
   const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
   Forward out{Activation(backend, c.shape, launch), Array(backend, blank), Array(backend, blank),
               Array(backend, in.running_mean), Array(backend, in.running_var)};
-  DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
+  DeviceScratch workspace(
+      backend, backend.batch_norm.workspace_bytes(c.shape, std::max<int64_t>(c.batch, 1)));
   backend.batch_norm.forward_train({.y = out.y.data(),
                                     .x = x.data(),
                                     .residual = with_residual ? residual.data() : nullptr,
@@ -61,6 +63,7 @@ inline Forward run_forward_train(const Backend& backend, const Case& c, const In
                                     .running_mean = out.running_mean.data(),
                                     .running_var = out.running_var.data(),
                                     .sums = sums,
+                                    .shared = shared,
                                     .shape = c.shape,
                                     .options = options,
                                     .workspace = workspace.data(),
@@ -91,16 +94,18 @@ struct Mode {
 
 /// Forward and backward; gradients that are accumulated start at `before`.
 inline Backward run_backward(const Backend& backend, const Case& c, const Inputs& in,
-                             const Values& dy, const Values& before, const Mode& mode) {
+                             const Values& dy, const Values& before, const Mode& mode,
+                             const SharedBatch* shared = nullptr) {
   const Launch launch = make_launch(backend, c.batch);
   BatchNormOptions options;
   options.relu = mode.relu;
   Activation x(backend, c.shape, launch, in.x, 1000.0);
   Activation residual(backend, c.shape, launch, in.residual, 1000.0);
   Array gamma(backend, in.gamma), beta(backend, in.beta);
-  DeviceScratch workspace(backend, backend.batch_norm.workspace_bytes(c.shape, c.batch));
+  DeviceScratch workspace(
+      backend, backend.batch_norm.workspace_bytes(c.shape, std::max<int64_t>(c.batch, 1)));
 
-  Forward f = run_forward_train(backend, c, in, mode.with_residual, options);
+  Forward f = run_forward_train(backend, c, in, mode.with_residual, options, nullptr, shared);
   Array running_mean(backend, in.running_mean), running_var(backend, in.running_var);
   if (!mode.training)
     backend.batch_norm.forward_eval({.y = f.y.data(),
@@ -138,6 +143,7 @@ inline Backward run_backward(const Backend& backend, const Case& c, const Inputs
        .saved_inv_std = mode.training ? f.inv_std.data() : nullptr,
        .running_mean = mode.training ? nullptr : running_mean.data(),
        .running_var = mode.training ? nullptr : running_var.data(),
+       .shared = shared,
        .shape = c.shape,
        .options = options,
        .workspace = workspace.data(),

@@ -100,10 +100,13 @@ TEST_CASE("elementwise: dropout is the documented function of key, step and inde
     // A key and a step that use their upper halves.
     for (const auto& [draw, step] :
          {std::pair(DropoutDraw{0x123456789abcdef0u, device_steps.data(), 0.3f}, steps[0]),
-          std::pair(DropoutDraw{5, device_steps.data() + 1, 0.0f}, steps[1])}) {
+          std::pair(DropoutDraw{5, device_steps.data() + 1, 0.0f}, steps[1]),
+          std::pair(DropoutDraw{5, device_steps.data() + 1, 0.5f, 21}, steps[1])}) {
       Values expected(in.size());
       for (size_t i = 0; i < in.size(); ++i) {
-        const auto word = sculpt::philox4x32(draw.key, i, step)[0];
+        const auto counter =
+            static_cast<uint64_t>(draw.first_image * c.shape.elements_per_image()) + i;
+        const auto word = sculpt::philox4x32(draw.key, counter, step)[0];
         expected[i] = sculpt::philox_uniform(word) < draw.rate ? 0 : in[i] / (1 - draw.rate);
       }
       Activation x(backend, c.shape, launch, in, 2.0), y(backend, c.shape, launch);

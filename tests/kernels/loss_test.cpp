@@ -48,7 +48,7 @@ struct Result {
 };
 
 Result run(const Backend& backend, const Case& c, const Values& logits,
-           const std::vector<int32_t>& labels) {
+           const std::vector<int32_t>& labels, int64_t images = 0) {
   const Launch launch = make_launch(backend, c.batch);
   const ActivationShape shape = {c.classes, 1, 1, 0};
   Activation z(backend, shape, launch, logits, 1000.0), dz(backend, shape, launch);
@@ -64,6 +64,7 @@ Result run(const Backend& backend, const Case& c, const Values& logits,
                                         .labels = device_labels.data(),
                                         .classes = c.classes,
                                         .label_smoothing = c.smoothing,
+                                        .images = images,
                                         .workspace = scratch.data(),
                                         .launch = launch});
     LossSums result = sums.values()[0];
@@ -138,6 +139,23 @@ TEST_CASE("loss: sums are added to what is there") {
     CHECK(once.loss > 0);
     CHECK(twice.loss == 2 * once.loss);
     CHECK(twice.correct == 2 * once.correct);
+  }
+}
+
+TEST_CASE("loss: the gradient is that of the mean over a larger batch, if one is given") {
+  const Case c{21, 6, 0.1f};
+  const Values logits = random_values(c.batch * c.classes, 8, c.scale);
+  const auto labels = labels_for(c, 9);
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    const Result own = run(*backend, c, logits, labels);
+    const Result shared = run(*backend, c, logits, labels, 64);
+    CHECK(shared.sums.loss == own.sums.loss);
+    CHECK(shared.sums.correct == own.sums.correct);
+    Values expected = own.dlogits;
+    for (double& value : expected)
+      value *= 21.0 / 64.0;
+    CHECK(max_error(shared.dlogits, expected) < tolerance(*backend, 1e-7));
   }
 }
 

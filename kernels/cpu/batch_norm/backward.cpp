@@ -171,6 +171,16 @@ class Gradients {
   Statistics statistics_;
 };
 
+/// Writes dgamma and dbeta of a shared batch.
+void finish_shared(const BatchNormBackward& args, const Gradients& gradients,
+                   const SumChunks& chunks) {
+  const int64_t channels = args.shape.channels;
+  double* const sums = chunks.compact([&](int64_t channel) { return chunks.total(channel); });
+  args.shared->add_up(args.shared->context, sums, 2 * channels, args.launch.stream);
+  for (int64_t channel = 0; channel < channels; ++channel)
+    gradients.finish(channel, {sums[2 * channel], sums[2 * channel + 1]});
+}
+
 /// backward_train and backward_eval.
 void backward(const BatchNormBackward& args, Statistics statistics) {
   const ActivationShape& shape = args.shape;
@@ -189,8 +199,16 @@ void backward(const BatchNormBackward& args, Statistics statistics) {
   };
   const auto finish = [&](int64_t channel) { gradients.finish(channel, chunks.total(channel)); };
   const auto apply = [&](int64_t channel, int64_t block) {
-    gradients.write(channel, plane_rows(channel, block, all_rows(shape)), batch);
+    gradients.write(channel, plane_rows(channel, block, all_rows(shape)), args.images());
   };
+  if (args.shared != nullptr && statistics == Statistics::of_batch) {
+    for_each_plane(shape, batch,
+                   [&](int64_t plane) { reduce(plane % shape.channels, plane / shape.channels); });
+    finish_shared(args, gradients, chunks);
+    for_each_plane(shape, batch,
+                   [&](int64_t plane) { apply(plane % shape.channels, plane / shape.channels); });
+    return;
+  }
   two_passes(shape.channels, blocks, reduce, finish, apply);
 }
 
@@ -224,6 +242,7 @@ void batch_norm_sum_grad(const BatchNormBackward& args, const ChannelSums& sums,
 void batch_norm_finish_grad(const BatchNormBackward& args, const ChannelSums& sums) {
   const Gradients gradients(args, Statistics::of_batch);
   const SumChunks chunks = chunks_of(sums, args.shape);
+  if (args.shared != nullptr) return finish_shared(args, gradients, chunks);
   for (int64_t channel = 0; channel < args.shape.channels; ++channel)
     gradients.finish(channel, chunks.total(channel));
 }

@@ -77,19 +77,10 @@ void sum_plane(const SumChunks& chunks, const float* x, float* copy, int64_t cha
   });
 }
 
-/// Computes the statistics of a channel from sum_values() of each chunk of the whole batch, which
-/// has launch.batch images.
-void finish_statistics(const BatchNormForward& args, const SumChunks& chunks, int64_t channel) {
-  const ActivationShape& shape = args.shape;
-  const int64_t batch = args.launch.batch;
-  const auto n = static_cast<double>(batch * shape.height * shape.width);
-  const double mean = chunks.total(channel).first / n;
-  double squares = 0;  // the sum of the squared differences from the mean
-  chunks.visit(channel, [&](const PlaneSums& chunk, int64_t block, int64_t rows) {
-    const auto count = static_cast<double>(used_lanes(batch, block) * rows * shape.width);
-    const double apart = chunk.first / count - mean;
-    squares += chunk.second + count * apart * apart;
-  });
+/// Writes the statistics of a channel: `squares` is the sum of the squared differences from the
+/// mean.
+void write_statistics(const BatchNormForward& args, int64_t channel, double mean, double squares) {
+  const auto n = static_cast<double>(args.images() * args.shape.height * args.shape.width);
   squares = squares < 0 ? 0 : squares;
   const double momentum = args.options.momentum;
   float& running_mean = floats(args.running_mean)[channel];
@@ -99,6 +90,48 @@ void finish_statistics(const BatchNormForward& args, const SumChunks& chunks, in
       static_cast<float>(1.0 / std::sqrt(squares / n + args.options.eps));
   running_mean = static_cast<float>((1 - momentum) * running_mean + momentum * mean);
   running_var = static_cast<float>((1 - momentum) * running_var + momentum * squares / (n - 1));
+}
+
+/// Returns the sum of the squared differences of a channel from `centre`, from sum_values() of each
+/// chunk.
+double squares_about(double centre, const SumChunks& chunks, int64_t channel, int64_t batch) {
+  double squares = 0;
+  chunks.visit(channel, [&](const PlaneSums& chunk, int64_t block, int64_t rows) {
+    const auto count = static_cast<double>(used_lanes(batch, block) * rows * chunks.shape().width);
+    const double apart = chunk.first / count - centre;
+    squares += chunk.second + count * apart * apart;
+  });
+  return squares;
+}
+
+/// Computes the statistics of a channel from sum_values() of each chunk of the batch.
+void finish_statistics(const BatchNormForward& args, const SumChunks& chunks, int64_t channel) {
+  const int64_t batch = args.launch.batch;
+  const auto n = static_cast<double>(batch * args.shape.height * args.shape.width);
+  const double mean = chunks.total(channel).first / n;
+  write_statistics(args, channel, mean, squares_about(mean, chunks, channel, batch));
+}
+
+/// Computes the statistics of all channels of a shared batch. The processes exchange sums of the
+/// differences from the running mean, which is the same in all processes and lies near the mean, so
+/// that large squares do not swamp the variance.
+void finish_shared_statistics(const BatchNormForward& args, const SumChunks& chunks) {
+  const ActivationShape& shape = args.shape;
+  const auto pixels = static_cast<double>(shape.height * shape.width);
+  const auto centre = [&](int64_t channel) {
+    return static_cast<double>(floats(args.running_mean)[channel]);
+  };
+  double* const sums = chunks.compact([&](int64_t channel) -> PlaneSums {
+    const auto n = static_cast<double>(args.launch.batch) * pixels;
+    return {chunks.total(channel).first - n * centre(channel),
+            squares_about(centre(channel), chunks, channel, args.launch.batch)};
+  });
+  args.shared->add_up(args.shared->context, sums, 2 * shape.channels, args.launch.stream);
+  const auto n = static_cast<double>(args.images()) * pixels;
+  for (int64_t channel = 0; channel < shape.channels; ++channel) {
+    const double first = sums[2 * channel], second = sums[2 * channel + 1];
+    write_statistics(args, channel, centre(channel) + first / n, second - first * first / n);
+  }
 }
 
 /// Normalises planes.
@@ -143,7 +176,7 @@ class Normaliser {
 void forward_train(const BatchNormForward& args) {
   const ActivationShape& shape = args.shape;
   const int64_t batch = args.launch.batch;
-  check_batch_norm_count(shape, batch);
+  check_batch_norm_count(shape, args.images());
   const int64_t blocks = blocks_of(batch);
   const SumChunks chunks(static_cast<PlaneSums*>(args.workspace), shape, blocks);
   const Normaliser apply(args);
@@ -152,6 +185,14 @@ void forward_train(const BatchNormForward& args) {
     sum_plane(chunks, floats(args.x) + row_offset(shape, channel, block, 0), nullptr, channel,
               block, all_rows(shape), used_lanes(batch, block));
   };
+  if (args.shared != nullptr) {
+    for_each_plane(shape, batch,
+                   [&](int64_t plane) { reduce(plane % shape.channels, plane / shape.channels); });
+    finish_shared_statistics(args, chunks);
+    for_each_plane(shape, batch,
+                   [&](int64_t plane) { apply(plane % shape.channels, plane / shape.channels); });
+    return;
+  }
   auto finish = [&](int64_t channel) { finish_statistics(args, chunks, channel); };
   two_passes(shape.channels, blocks, reduce, finish, apply);
 }
@@ -177,8 +218,9 @@ void sum_block(const BatchNormForward& args, const ChannelSums& sums, int64_t bl
 }
 
 void finish(const BatchNormForward& args, const ChannelSums& sums) {
-  check_batch_norm_count(args.shape, args.launch.batch);
+  check_batch_norm_count(args.shape, args.images());
   const SumChunks chunks = chunks_of(sums, args.shape);
+  if (args.shared != nullptr) return finish_shared_statistics(args, chunks);
   for (int64_t channel = 0; channel < args.shape.channels; ++channel)
     finish_statistics(args, chunks, channel);
 }

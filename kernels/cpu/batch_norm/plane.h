@@ -120,6 +120,15 @@ class SumChunks {
               std::min(band_rows(shape_), shape_.height - band * band_rows(shape_)));
   }
 
+  /// Replaces the sums by one pair per channel, part(channel) for each channel in order. part()
+  /// may read the chunks of its channel.
+  template <class Part>
+  double* compact(const Part& part) const {
+    for (int64_t channel = 0; channel < shape_.channels; ++channel)
+      sums_[channel] = part(channel);
+    return &sums_->first;
+  }
+
   PlaneSums total(int64_t channel) const {
     PlaneSums total;
     visit(channel, [&](const PlaneSums& chunk, int64_t /*block*/, int64_t /*rows*/) {

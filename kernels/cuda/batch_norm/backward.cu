@@ -116,24 +116,29 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int N, Gate kGate>
 void backward_gated(const BatchNormBackward& args, const Affine& affine, bool constant_statistics) {
+  const SharedBatch* const shared = constant_statistics ? nullptr : args.shared;
+  const int64_t images = constant_statistics ? args.launch.batch : args.images();
   const auto* dy = static_cast<const T*>(args.dy);
   const auto* x = static_cast<const T*>(args.x);
   const auto* y = static_cast<const T*>(args.y);
-  auto* partials = static_cast<SumPair*>(args.workspace);
+  SumPair* const partials = partials_in(args.workspace, args.shape.channels);
   const Tiling tiling = tiling_for(args.shape, args.launch.batch, N);
   SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
                 args.launch.stream, partials, dy, x, y, affine, tiling);
+  const ChannelPartials sums = sum_over_processes(
+      shared, {partials, tiling.chunks()}, args.workspace, args.shape.channels, args.launch.stream);
   SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(args.shape.channels)), dim3(kThreads),
-                0, args.launch.stream, floats(args.dgamma), floats(args.dbeta), partials,
-                static_cast<int>(tiling.chunks()), affine.statistics);
+                0, args.launch.stream, floats(args.dgamma), floats(args.dbeta), sums.partials,
+                static_cast<int>(sums.chunks), affine.statistics);
   if (args.dx == nullptr && args.dresidual == nullptr) return;
   const GradientsTo<T> to = {static_cast<T*>(args.dx), static_cast<T*>(args.dresidual),
                              args.write_dx == GradWrite::accumulate,
                              args.write_dresidual == GradWrite::accumulate};
-  const GradientSums sums = {floats(args.dgamma), floats(args.dbeta),
-                             constant_statistics ? 0 : 1.0f / static_cast<float>(tiling.rows)};
+  const int64_t count = images * args.shape.height * args.shape.width;
+  const GradientSums terms = {floats(args.dgamma), floats(args.dbeta),
+                              constant_statistics ? 0 : 1.0f / static_cast<float>(count)};
   SCULPT_LAUNCH((write_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
-                args.launch.stream, to, dy, x, y, sums, affine, tiling);
+                args.launch.stream, to, dy, x, y, terms, affine, tiling);
 }
 
 template <class T>

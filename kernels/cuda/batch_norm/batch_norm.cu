@@ -107,7 +107,7 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
     const Tiling t = tiling_for(shape, max_batch, vector);
     const int64_t most = kBlocks / grid_of(t, vector).y + 1;
     const int64_t chunks = t.chunks() > most ? t.chunks() : most;
-    bytes = static_cast<size_t>(shape.channels * chunks) * sizeof(SumPair);
+    bytes = static_cast<size_t>(shape.channels * (chunks + 1)) * sizeof(SumPair);  // and the totals
   });
   return bytes;
 }
@@ -126,12 +126,12 @@ void normalise_all(const BatchNormForward& args, const Affine& affine) {
 /// Computes the sums of x's channels in a pass over x.
 template <class T>
 ChannelSums read_sums(const BatchNormForward& args) {
-  ChannelSums sums = {static_cast<double*>(args.workspace)};
+  SumPair* const partials = partials_in(args.workspace, args.shape.channels);
+  ChannelSums sums = {partials->at};
   with_vector<T>(args.shape.channels, [&](auto vector) {
     const Tiling tiling = tiling_for(args.shape, args.launch.batch, vector);
     SCULPT_LAUNCH((sum_values<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
-                  args.launch.stream, static_cast<SumPair*>(args.workspace),
-                  static_cast<const T*>(args.x), tiling);
+                  args.launch.stream, partials, static_cast<const T*>(args.x), tiling);
     sums.chunks = tiling.chunks();
   });
   return sums;
@@ -140,17 +140,19 @@ ChannelSums read_sums(const BatchNormForward& args) {
 template <class T>
 void forward_train(const BatchNormForward& args) {
   const ActivationShape& shape = args.shape;
-  const int64_t batch = args.launch.batch;
-  check_batch_norm_count(shape, batch);
+  check_batch_norm_count(shape, args.images());
   const bool has_sums = args.sums != nullptr && args.sums->chunks > 0;
-  const ChannelSums sums = has_sums ? *args.sums : read_sums<T>(args);
+  const ChannelSums read = has_sums ? *args.sums : read_sums<T>(args);
+  const ChannelPartials sums = sum_over_processes(
+      args.shared, {reinterpret_cast<const SumPair*>(read.partials), read.chunks}, args.workspace,
+      shape.channels, args.launch.stream);
   const StatisticsTo to = {floats(args.saved_mean), floats(args.saved_inv_std),
                            floats(args.running_mean), floats(args.running_var)};
-  const int64_t count = batch * shape.height * shape.width;
+  const int64_t count = args.images() * shape.height * shape.width;
   SCULPT_LAUNCH(finish_statistics, dim3(static_cast<unsigned>(shape.channels)), dim3(kThreads), 0,
-                args.launch.stream, to, reinterpret_cast<const SumPair*>(sums.partials),
-                static_cast<int>(sums.chunks), static_cast<double>(count),
-                static_cast<double>(args.options.eps), static_cast<double>(args.options.momentum));
+                args.launch.stream, to, sums.partials, static_cast<int>(sums.chunks),
+                static_cast<double>(count), static_cast<double>(args.options.eps),
+                static_cast<double>(args.options.momentum));
   normalise_all<T>(args, saved_affine(args));
 }
 

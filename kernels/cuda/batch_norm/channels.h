@@ -74,6 +74,39 @@ __device__ inline SumPair sum_chunks(const SumPair* partials, int chunks) {
   return total;
 }
 
+/// Writes the totals of the channels to totals[channel], with one block per channel.
+inline __global__ void __launch_bounds__(kThreads)
+    add_chunks(SumPair* totals, const SumPair* partials, int chunks) {
+  const SumPair total = sum_chunks(partials, chunks);
+  if (threadIdx.x == 0) totals[blockIdx.x] = total;
+}
+
+/// Sums of the channels: [channels][chunks], in the device's memory.
+struct ChannelPartials {
+  const SumPair* partials;
+  int64_t chunks;
+};
+
+/// The workspace begins with a pair of totals per channel; partial sums follow.
+inline SumPair* totals_in(void* workspace) {
+  return static_cast<SumPair*>(workspace);
+}
+inline SumPair* partials_in(void* workspace, int64_t channels) {
+  return totals_in(workspace) + channels;
+}
+
+/// If processes share the batch, writes the totals of all processes to the workspace and returns
+/// them. Otherwise, returns the sums as they are.
+inline ChannelPartials sum_over_processes(const SharedBatch* shared, const ChannelPartials& sums,
+                                          void* workspace, int64_t channels, void* stream) {
+  if (shared == nullptr) return sums;
+  SumPair* const totals = totals_in(workspace);
+  SCULPT_LAUNCH(add_chunks, dim3(static_cast<unsigned>(channels)), dim3(kThreads), 0, stream,
+                totals, sums.partials, static_cast<int>(sums.chunks));
+  shared->add_up(shared->context, totals->at, 2 * channels, stream);
+  return {totals, 1};
+}
+
 // There should be enough blocks to fill a large GPU several times over. But threads with too few
 // rows spend their time on adding up blocks, and threads with too many rows lose bits in their
 // float sums.
