@@ -50,7 +50,8 @@ Batch Loader::next() {
   const int slot = prefetcher_.next();
   if (slot < 0) return {};
   const Slot& ready = slots_[static_cast<size_t>(slot)];
-  return {ready.images.data(), ready.labels.data(), ready.count};
+  return {ready.images.data(), ready.labels.data(), ready.share.count,
+          options_.ranks > 1 ? ready.whole : 0, ready.share.first};
 }
 
 std::optional<ResidentImages> Loader::resident() const {
@@ -70,11 +71,13 @@ std::vector<int32_t> Loader::epoch_images(int64_t epoch) const {
 void Loader::fill(int64_t step, Slot& slot) {
   const Dataset& set = *subset_.dataset;
   if (options_.shuffle && order_.empty()) order_ = epoch_order(size(), options_.seed, epoch_);
-  const int64_t first = step * options_.batch;
-  slot.count = std::min(options_.batch, images_per_epoch() - first);
-  slot.images.resize(static_cast<size_t>(slot.count * set.shape.count()));
-  slot.labels.resize(static_cast<size_t>(slot.count));
-  for (int64_t k = 0; k < slot.count; ++k) {
+  const int64_t begin = step * options_.batch;
+  slot.whole = std::min(options_.batch, images_per_epoch() - begin);
+  slot.share = share_of(slot.whole, options_.rank, options_.ranks);
+  slot.images.resize(static_cast<size_t>(slot.share.count * set.shape.count()));
+  slot.labels.resize(static_cast<size_t>(slot.share.count));
+  const int64_t first = begin + slot.share.first;
+  for (int64_t k = 0; k < slot.share.count; ++k) {
     const auto position = static_cast<size_t>(first + k);
     const int32_t index =
         subset_.indices[options_.shuffle ? static_cast<size_t>(order_[position]) : position];
@@ -91,14 +94,20 @@ void Loader::fill(int64_t step, Slot& slot) {
 }
 
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
-                                               int64_t batch, uint64_t seed, bool drop_last) {
+                                               const LoaderOptions& loader) {
   const bool flip = options.flip && subset.dataset->mirror_safe;
-  const AugmentOptions augment = {options.crop_padding, flip, options.cutout};
-  return std::make_unique<Loader>(subset, LoaderOptions{batch, seed, true, augment, drop_last});
+  LoaderOptions made = loader;
+  made.shuffle = true;
+  made.augment = {options.crop_padding, flip, options.cutout};
+  return std::make_unique<Loader>(subset, made);
 }
 
-std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch) {
-  return std::make_unique<Loader>(subset, LoaderOptions{batch, 0, false, {}});
+std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, const LoaderOptions& loader) {
+  LoaderOptions made = loader;
+  made.shuffle = false;
+  made.augment = {};
+  made.drop_last = false;
+  return std::make_unique<Loader>(subset, made);
 }
 
 }  // namespace sculpt::data

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "data/prefetch.h"
 #include "data/transforms/augment.h"
+#include "engine/core/batch_share.h"
 #include "engine/core/batch_source.h"
 
 namespace sculpt::data {
@@ -18,8 +19,11 @@ struct LoaderOptions {
   int64_t batch = 128;
   uint64_t seed = 0;
   bool shuffle = false;
-  AugmentOptions augment;
+  AugmentOptions augment = {};
   bool drop_last = false;  ///< see BatchSource::drops_last()
+  /// The loader delivers the share of each batch that rank `rank` of `ranks` computes.
+  int rank = 0;
+  int ranks = 1;
 };
 
 /// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]], or indices[p]
@@ -46,7 +50,8 @@ class Loader : public BatchSource {
   struct Slot {
     std::vector<uint8_t> images;
     std::vector<int32_t> labels;
-    int64_t count = 0;
+    int64_t whole = 0;  // images of the whole batch
+    Share share;        // of them, which the slot holds
   };
   void fill(int64_t step, Slot& slot);
 
@@ -59,13 +64,13 @@ class Loader : public BatchSource {
   Prefetcher prefetcher_;  // last member, because its thread uses the other members
 };
 
-/// Returns a loader that shuffles and augments as the options say. Images are mirrored only if the
-/// data set allows it.
+/// Returns a loader that shuffles, and augments as `options` say. Images are mirrored only if the
+/// data set allows it. `loader` gives everything else.
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,
-                                               int64_t batch, uint64_t seed,
-                                               bool drop_last = false);
+                                               const LoaderOptions& loader);
 
-/// Returns a loader that delivers the images in the order of the subset, as stored.
-std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, int64_t batch);
+/// Returns a loader that delivers the images in the order of the subset, as stored. `loader` gives
+/// the batch and the rank.
+std::unique_ptr<BatchSource> make_eval_loader(const Subset& subset, const LoaderOptions& loader);
 
 }  // namespace sculpt::data

@@ -40,7 +40,8 @@ void train(Network& network, int64_t steps) {
   data::DataOptions options;  // the defaults are the built-in images
   options.synthetic_train = std::max(options.synthetic_train, network.max_batch());
   const data::DataSplits images = data::load(options, 1);
-  const auto source = data::make_train_loader(images.train, options, network.max_batch(), 1);
+  const auto source =
+      data::make_train_loader(images.train, options, {.batch = network.max_batch(), .seed = 1});
   if (source->image_shape() != network.spec().image)
     fail("--masks magnitude trains on images of 32x32 pixels; choose --image-size 32");
   BatchFeed feed(network, *source);

@@ -35,28 +35,45 @@ uint64_t seed_of(const RunOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
 
-data::TrainTest load_data(const data::DataOptions& options, Experiment::Images images,
-                          std::string& fingerprint) {
-  if (images == Experiment::Images::blank) return data::blank_dataset(options);
-  data::TrainTest sets = data::load_dataset(options);
-  fingerprint = data::fingerprint(sets);
-  return sets;
+data::LoaderOptions loader_options(const RunOptions& options, const Communicator* ranks) {
+  data::LoaderOptions loader;
+  loader.batch = options.train.batch;
+  loader.seed = seed_of(options);
+  loader.drop_last = options.train.drop_last;
+  if (ranks == nullptr) return loader;
+  loader.rank = ranks->rank();
+  loader.ranks = ranks->size();
+  return loader;
+}
+
+Execution execution_on(Communicator* ranks, Execution execution) {
+  execution.ranks = ranks;
+  return execution;
 }
 
 }  // namespace
 
-Experiment::Experiment(const RunOptions& options, kernels::Device device, Images images)
+RunData load_run_data(const RunOptions& options, Images images) {
+  RunData data;
+  data::TrainTest sets = images == Images::blank ? data::blank_dataset(options.data)
+                                                 : data::load_dataset(options.data);
+  if (images == Images::real) data.fingerprint = data::fingerprint(sets);
+  data.splits = data::split(std::move(sets), options.data, seed_of(options));
+  return data;
+}
+
+Experiment::Experiment(const RunOptions& options, kernels::Device device, RunData data,
+                       Communicator* ranks)
     : options_(options),
       device_(std::move(device)),
-      data_(data::split(load_data(options.data, images, data_fingerprint_), options.data,
-                        seed_of(options))),
-      train_(data::make_train_loader(data_.train, options.data, options.train.batch,
-                                     seed_of(options), options.train.drop_last)),
-      test_(data::make_eval_loader(data_.eval(), options.train.batch)),
+      data_(std::move(data)),
+      train_(data::make_train_loader(data_.splits.train, options.data,
+                                     loader_options(options, ranks))),
+      test_(data::make_eval_loader(data_.splits.eval(), loader_options(options, ranks))),
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())),
-          execution_of(options.train.execution, device_.chooser))) {
+          execution_on(ranks, execution_of(options.train.execution, device_.chooser)))) {
   require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
 }
 
@@ -72,27 +89,27 @@ RunIdentity Experiment::identity() const {
   identity.libraries = device_.libraries;
   identity.threads = thread_count();
   identity.batch = options_.train.batch;
-  identity.evaluated_on = data_.val.size() > 0 ? "validation" : "test";
+  identity.evaluated_on = data_.splits.val.size() > 0 ? "validation" : "test";
   identity.inputs.data_name = options_.data.name;
   identity.inputs.data_is_made = data::labels_without_files(options_.data);
-  identity.inputs.data = data_fingerprint_;
+  identity.inputs.data = data_.fingerprint;
   return identity;
 }
 
 void Experiment::require_images_to_score(int64_t per_class, bool labels_known) const {
-  data::require_images_to_score(data_, options_.data, per_class, labels_known);
+  data::require_images_to_score(data_.splits, options_.data, per_class, labels_known);
 }
 
 Batch Experiment::score_batch(int64_t index) {
-  score_batch_ = data::class_balanced_batch(data_.train, options_.prune.score_images_per_class,
-                                            seed_of(options_), index);
+  score_batch_ = data::class_balanced_batch(
+      data_.splits.train, options_.prune.score_images_per_class, seed_of(options_), index);
   return score_batch_.view();
 }
 
 Batch Experiment::statistics_images(int64_t first, int64_t count) {
   if (statistics_order_.empty())
-    statistics_order_ = data::statistics_order(data_.train, seed_of(options_));
-  statistics_images_ = data::ordered_batch(data_.train, statistics_order_, first, count);
+    statistics_order_ = data::statistics_order(data_.splits.train, seed_of(options_));
+  statistics_images_ = data::ordered_batch(data_.splits.train, statistics_order_, first, count);
   return statistics_images_.view();
 }
 

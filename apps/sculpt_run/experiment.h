@@ -6,20 +6,32 @@
 
 #include "apps/sculpt_run/run_options.h"
 #include "data/split.h"
+#include "engine/dist/communicator.h"
 #include "engine/nn/network.h"
 #include "engine/train/trainer.h"
 #include "kernels/device/device.h"
 
 namespace sculpt {
 
+/// The data of a run, which several experiments may use.
+struct RunData {
+  data::DataSplits splits;
+  std::string fingerprint;
+};
+
+/// Says what images are used for. Blank images suffice for plans and tables, which then need no
+/// files.
+enum class Images { real, blank };
+
+/// Reads the data that the options name. Throws Error naming file and fix.
+RunData load_run_data(const RunOptions& options, Images images = Images::real);
+
 class Experiment {
  public:
-  /// Says what the images are used for. Blank images suffice for plans and tables, which then need
-  /// no files.
-  enum class Images { real, blank };
-
-  /// Reads the data and builds the network. Throws Error naming file and fix.
-  Experiment(const RunOptions& options, kernels::Device device, Images images = Images::real);
+  /// Builds the network. Throws Error naming the fix. With `ranks`, which must outlive the object,
+  /// the network and the sources are those of this rank; null: there is one rank.
+  Experiment(const RunOptions& options, kernels::Device device, RunData data,
+             Communicator* ranks = nullptr);
 
   Network& network() { return *network_; }
   const kernels::Backend& backend() const { return *device_.backend; }
@@ -38,8 +50,7 @@ class Experiment {
  private:
   const RunOptions options_;
   const kernels::Device device_;
-  std::string data_fingerprint_;
-  data::DataSplits data_;
+  const RunData data_;
   std::unique_ptr<BatchSource> train_, test_;
   std::unique_ptr<Network> network_;
   data::OwnedBatch score_batch_, statistics_images_;

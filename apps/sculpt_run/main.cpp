@@ -117,7 +117,8 @@ void say_device(const kernels::Device& device) {
 /// usage errors, because nothing has been changed.
 std::unique_ptr<Experiment> checked_experiment(const Request& request,
                                                const kernels::Device& device) try {
-  auto experiment = std::make_unique<Experiment>(request.options, device);
+  auto experiment =
+      std::make_unique<Experiment>(request.options, device, load_run_data(request.options));
   if (!resumes(request.start)) require_start(request, experiment->network());
   for (const std::string& text : check_before_run(request, *experiment, true))
     warn(text);

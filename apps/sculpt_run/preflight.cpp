@@ -124,13 +124,13 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
 }
 
 PlannedExperiment experiment_for_plan(const Request& request, const kernels::Device& device) {
-  using Images = Experiment::Images;
   const data::DataOptions& data = request.options.data;
   PlannedExperiment planned;
   planned.labels_known = data::labels_without_files(data);
   if (needs_data(request.plan) && !planned.labels_known) {
     try {
-      planned.experiment = std::make_unique<Experiment>(request.options, device, Images::real);
+      planned.experiment = std::make_unique<Experiment>(
+          request.options, device, load_run_data(request.options, Images::real));
       planned.labels_known = true;
       return planned;
     } catch (const Error&) {
@@ -139,7 +139,8 @@ PlannedExperiment experiment_for_plan(const Request& request, const kernels::Dev
           "images to score.\n";
     }
   }
-  planned.experiment = std::make_unique<Experiment>(request.options, device, Images::blank);
+  planned.experiment = std::make_unique<Experiment>(request.options, device,
+                                                    load_run_data(request.options, Images::blank));
   return planned;
 }
 

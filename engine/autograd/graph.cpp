@@ -284,35 +284,41 @@ void Graph::choose_kernels(bool may_overwrite) {
   mask_threads_ = thread_count();
 }
 
-void Graph::forward(Mode mode, int64_t batch) {
+void Graph::forward(Mode mode, const BatchPart& part) {
   SCULPT_CHECK(finished_, "finish() comes before forward()");
-  SCULPT_CHECK(batch > 0 && batch <= max_batch_, "batch of {} in a graph made for {}", batch,
-               max_batch_);
+  const int64_t batch = part.images;
+  SCULPT_CHECK(batch >= (part.shared != nullptr ? 0 : 1) && batch <= max_batch_,
+               "batch of {} in a graph made for {}", batch, max_batch_);
   const bool held = !replay_.memory.held.empty();
   SCULPT_CHECK(!held || batch == images_recorded_,
                "a batch of {}, but the patterns held are those of {} images", batch,
-               images_recorded_);
+               images_recorded_.value_or(0));
   follow_masks();
   replay_.mode = mode;
-  replay_.launch.batch = replay_.batch_images = batch;
+  replay_.launch.batch = batch;
+  replay_.part = part;
   blocks_->begin(Direction::forward);
   const kernels::TraceRange phase(backend_.trace, "forward");
   if (runs_on_blocks()) return run_groups(Direction::forward);
   for (size_t n = 0; n < nodes_.size(); ++n) {
+    if (batch == 0) {
+      run_without_images(Direction::forward, static_cast<int>(n));
+      continue;
+    }
     run_node(Direction::forward, static_cast<int>(n));
     if (patterns_ && !held) patterns_->record(*nodes_[n], replay_);
   }
-  images_recorded_ = patterns_ ? batch : 0;
+  if (patterns_) images_recorded_ = batch;
 }
 
 void Graph::record_patterns() {
   if (!patterns_) patterns_.emplace(*this);
   replay_.memory.held = {};
-  images_recorded_ = 0;
+  images_recorded_.reset();
 }
 
 void Graph::hold_patterns() {
-  SCULPT_CHECK(patterns_ && images_recorded_ > 0, "patterns are recorded before they are held");
+  SCULPT_CHECK(patterns_ && images_recorded_, "patterns are recorded before they are held");
   replay_.memory.held = patterns_->values();
   replay_.memory.gate_scratch = patterns_->scratch();
 }
@@ -321,6 +327,7 @@ void Graph::release_patterns() {
   replay_.memory.held = {};
   replay_.memory.gate_scratch = nullptr;
   patterns_.reset();
+  images_recorded_.reset();
 }
 
 void Graph::backward() {
@@ -341,7 +348,11 @@ void Graph::run_backward(int last_node) {
   blocks_->begin(Direction::backward);
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
-  if (all && runs_on_blocks()) {
+  if (replay_.images() == 0) {
+    parameters_.zero_gradients();
+    for (int n = last_node; n >= 0; --n)
+      run_without_images(Direction::backward, n);
+  } else if (all && runs_on_blocks()) {
     run_groups(Direction::backward);
   } else {
     for (int n = last_node; n >= 0; --n)
@@ -353,7 +364,7 @@ void Graph::run_backward(int last_node) {
 /// Returns true if the current pass runs on blocks. Profiling needs times per node, so it runs node
 /// by node.
 bool Graph::runs_on_blocks() const {
-  if (replay_.mode != Mode::train || profiling_ || patterns_) return false;
+  if (replay_.mode != Mode::train || profiling_ || patterns_ || replay_.images() == 0) return false;
   return blocks_->fills_threads(replay_.images());
 }
 
@@ -383,6 +394,15 @@ void Graph::run_node(Direction direction, int node) {
   if (!profiling_) return;
   NodeTime& time = profile_[node];
   (direction == Direction::forward ? time.forward : time.backward) += seconds_since(start);
+}
+
+/// Takes part in what a node exchanges with other processes.
+void Graph::run_without_images(Direction direction, int node) {
+  Node& the_node = *nodes_[node];
+  if (direction == Direction::backward && !has_backward_[node]) return;
+  if (the_node.exchanges_sums(replay_))
+    direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
+  if (direction == Direction::backward) report_gradients(node);
 }
 
 void Graph::report_gradients(int node) const {

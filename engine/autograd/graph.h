@@ -72,7 +72,10 @@ class Graph {
   /// layers to time them, on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.
-  void forward(Mode mode, int64_t batch);
+  void forward(Mode mode, int64_t batch) { forward(mode, BatchPart{batch}); }
+  /// Runs all nodes on a part of a batch that several processes share. A part may be empty; nodes
+  /// that exchange sums with other processes then still run.
+  void forward(Mode mode, const BatchPart& part);
   /// Runs the backward pass from the last node. Requires a forward() in train or frozen mode. Nodes
   /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();
@@ -139,6 +142,7 @@ class Graph {
   void follow_masks(bool may_overwrite);
   void choose_kernels(bool may_overwrite);
   void run_backward(int last_node);
+  void run_without_images(Direction direction, int node);
   void run_node(Direction direction, int node);
   void report_gradients(int node) const;
   bool runs_on_blocks() const;
@@ -158,7 +162,7 @@ class Graph {
   bool finished_ = false;
   Buffer memory_, sums_memory_, workspace_;
   std::optional<ActivationPatterns> patterns_;  ///< no value: each pass uses its own patterns
-  int64_t images_recorded_ = 0;                 ///< batch of the recorded patterns, or 0
+  std::optional<int64_t> images_recorded_;      ///< batch of the recorded patterns
   DeviceValue<uint64_t> step_;
   std::vector<kernels::ChannelSums> sums_;  ///< per value
   // replay_.memory refers to these arrays, which are indexed by value.

@@ -79,6 +79,10 @@ class Node {
   /// Returns true if forward() in training can use the channel sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
 
+  /// Returns true if forward() and backward() in training exchange sums with the processes that
+  /// share the batch. They then run even if this process has no images.
+  virtual bool exchanges_sums(const Replay&) const { return false; }
+
   /// Returns null if the node runs on whole batches only. Called after prepare().
   virtual BlockPasses* block_passes() { return nullptr; }
 

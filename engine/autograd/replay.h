@@ -9,6 +9,7 @@
 
 #include "engine/autograd/blocks/block_position.h"
 #include "engine/autograd/node.h"
+#include "kernels/common/shared_batch.h"
 #include "kernels/device/backend.h"
 
 namespace sculpt {
@@ -21,6 +22,18 @@ struct PassSettings {
   /// The weight of this batch in batch norm's running statistics. It replaces the layer's own
   /// momentum.
   std::optional<float> statistics_momentum;
+  /// If true, batch norm uses the statistics of the whole batch that several processes share. If
+  /// false, it uses those of the process's own images.
+  bool sync_batch_norm = true;
+};
+
+/// The images of a pass: a whole batch, or the part of it that this process computes.
+struct BatchPart {
+  int64_t images = 0;
+  int64_t first_image = 0;  ///< position of the first image in the whole batch
+  /// The whole batch, which must stay valid until the end of the backward pass; null if this
+  /// process computes all of it.
+  const kernels::SharedBatch* shared = nullptr;
 };
 
 /// The places of activations in memory, as views of arrays that the graph owns. The arrays are
@@ -45,7 +58,7 @@ class Replay : public PassSettings {
   /// The number of the training step, which is the counter of dropout's random numbers. The number
   /// lies in the backend's memory.
   const uint64_t* step = nullptr;
-  int64_t batch_images = 0;
+  BatchPart part;
   ActivationViews memory;
   BlockPosition position;
 
@@ -87,9 +100,17 @@ class Replay : public PassSettings {
     return mode == Mode::train ? memory.sums[static_cast<size_t>(v.index)] : nullptr;
   }
 
-  /// Returns the number of images of the whole batch. launch.batch is the number of images in the
-  /// block.
-  int64_t images() const { return batch_images; }
+  /// Returns the number of images that this process computes. launch.batch is the number of images
+  /// in the block.
+  int64_t images() const { return part.images; }
+  /// Returns the number of images of the whole batch, which several processes may share.
+  int64_t images_of_all() const {
+    return part.shared != nullptr ? part.shared->images : part.images;
+  }
+  /// Returns the batch whose statistics batch norm uses, if they include images of other processes.
+  const kernels::SharedBatch* statistics_of_all() const {
+    return sync_batch_norm ? part.shared : nullptr;
+  }
   int64_t block() const { return position.block; }
   /// Returns the index of the thread that runs the block, in [0, thread_count()).
   int thread() const { return position.thread; }

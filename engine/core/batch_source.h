@@ -30,6 +30,12 @@ struct Batch {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count], in [0, classes)
   int64_t count = 0;
+  /// For a rank's part of a batch: the size of the whole batch, and the position of the part in it.
+  /// A part may be empty. 0 means that the batch is whole.
+  int64_t whole = 0;
+  int64_t first = 0;
+
+  int64_t whole_count() const { return whole > 0 ? whole : count; }
 };
 
 /// The data set behind a source, for devices that keep the data set in their memory and prepare the
@@ -63,7 +69,8 @@ class BatchSource {
   /// `epoch` counts from the start of the run, because order and augmentation depend only on (seed,
   /// epoch, index).
   virtual void start_epoch(int64_t epoch, int64_t first_step) = 0;
-  /// Returns the next batch of the epoch; its count is 0 after the last batch.
+  /// Returns the next batch of the epoch, or the part of it that this process computes. After the
+  /// last batch, whole_count() is 0.
   virtual Batch next() = 0;
 
   /// Returns the data set for devices that keep it in their memory; no value if batches come from

@@ -68,11 +68,12 @@ int64_t BatchFeed::next() {
   const kernels::TraceRange phase(network_.graph().backend().trace, "load");
   if (!on_device_) {
     const Batch batch = source_.next();
-    if (batch.count > 0) network_.load(batch, source_.normalization());
-    return batch.count;
+    if (batch.whole_count() > 0) network_.load(batch, source_.normalization());
+    return batch.whole_count();
   }
   count_ = std::clamp<int64_t>(source_.images_per_epoch() - position_, 0, source_.batch_size());
-  if (count_ > 0) on_device_->batch.set({static_cast<uint64_t>(epoch_), position_});
+  const int64_t first = position_ + network_.share_of_batch(count_).first;
+  if (count_ > 0) on_device_->batch.set({static_cast<uint64_t>(epoch_), first});
   position_ += count_;
   return count_;
 }

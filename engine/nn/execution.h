@@ -8,6 +8,8 @@
 
 namespace sculpt {
 
+class Communicator;
+
 /// Settings that a network gets when it is made and keeps. Rebuilding a network passes them on.
 struct Execution {
   // These two members choose the backend and the kernels in it (kernels/device/device.h). They
@@ -20,6 +22,9 @@ struct Execution {
   bool step_graph = true;
   /// True if training times a few steps on dense kernels where layers skip masked weights.
   bool dense_timing = true;
+  /// The ranks that share each batch; null if this process computes whole batches. Must outlive the
+  /// network.
+  Communicator* ranks = nullptr;
 };
 
 }  // namespace sculpt

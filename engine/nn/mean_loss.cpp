@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/nn/batch_norm_state.h"
+#include "engine/nn/synced_batch_norm.h"
 #include "engine/nn/without_dropout.h"
 
 namespace sculpt {
@@ -14,6 +15,7 @@ void for_each_piece(const MeanLoss& loss, const std::function<void(double share)
   Network& network = loss.network;
   const KeepBatchNormState keep(network.parameters());
   const WithoutDropout without_dropout(network);
+  const SyncedBatchNorm synced(network);
   const int64_t image = network.spec().image.count();
   for (int64_t index = 0; index < loss.batches; ++index) {
     const Batch batch = loss.batch(index);

@@ -119,9 +119,13 @@ void copy_parameters(ParameterArena& to, ParameterArena& from) {
 
 Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch,
                  Execution execution)
-    : spec_(std::move(spec)), execution_(std::move(execution)) {
+    : spec_(std::move(spec)), execution_(std::move(execution)), max_batch_(max_batch) {
   if (max_batch < 1) fail("batch size {} is not positive", max_batch);
-  graph_ = std::make_unique<Graph>(backend, parameters_, max_batch);
+  if (execution_.ranks != nullptr && execution_.ranks->size() > 1)
+    rank_sums_.emplace(*execution_.ranks, backend);
+  const int64_t most_images =
+      rank_sums_ ? largest_share(max_batch, execution_.ranks->size()) : max_batch;
+  graph_ = std::make_unique<Graph>(backend, parameters_, most_images);
   images_ = graph_->input(spec_.image.channels, spec_.image.height, spec_.image.width);
   Builder builder(*graph_, initialisations_, execution_.layers);
   logits_ = spec_.model(builder, images_);
@@ -135,7 +139,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
   for (Staging* staging : {&pixels_, &values_, &mean_, &std_})
     *staging = Staging("a batch", backend.memory);
   if (backend.memory)
-    labels_ = Buffer(static_cast<size_t>(max_batch) * sizeof(int32_t), "labels", backend.memory);
+    labels_ = Buffer(static_cast<size_t>(most_images) * sizeof(int32_t), "labels", backend.memory);
   graph_->finish();
 }
 
@@ -179,18 +183,22 @@ void Network::initialise(uint64_t seed) {
 }
 
 void Network::load(const Batch& batch, const Normalization& normalization) {
-  check_batch(batch.count);
-  batch_ = batch.count;
-  host_labels_.assign(batch.labels, batch.labels + batch.count);
+  const Share share = batch.whole > 0 ? Share{0, batch.count} : share_of_batch(batch.count);
+  start_batch(batch.whole_count(), batch.whole > 0 ? Share{batch.first, batch.count} : share);
+  const int32_t* const labels = batch.labels + share.first;
+  host_labels_.assign(labels, labels + share.count);
   for (const int32_t label : host_labels_)
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
   loss_->set_labels(send_labels());
-  const auto pixels = static_cast<size_t>(batch_ * spec_.image.count());
-  graph_->backend().input.load_u8(
-      graph_->replay().data(images_), pixels_.send(std::span(batch.images, pixels)),
-      mean_.send(std::span(normalization.mean)), std_.send(std::span(normalization.std)),
-      graph_->shape(images_), launch());
+  if (share.count == 0) return;
+  const int64_t image = spec_.image.count();
+  const std::span pixels(batch.images + share.first * image,
+                         static_cast<size_t>(share.count * image));
+  graph_->backend().input.load_u8(graph_->replay().data(images_), pixels_.send(pixels),
+                                  mean_.send(std::span(normalization.mean)),
+                                  std_.send(std::span(normalization.std)), graph_->shape(images_),
+                                  launch());
 }
 
 // Returns the labels in the backend's memory. The address is always the same, because recorded
@@ -204,23 +212,33 @@ const int32_t* Network::send_labels() {
 
 void Network::load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
                             int64_t batch) {
-  check_batch(batch);
-  batch_ = batch;
+  start_batch(batch, share_of_batch(batch));
   loss_->set_labels(labels_.as<int32_t>());
+  if (part_.images == 0) return;
   graph_->backend().input.load_resident(graph_->replay().data(images_), labels_.as<int32_t>(), set,
                                         at, graph_->shape(images_), launch());
 }
 
-void Network::check_batch(int64_t batch) const {
-  SCULPT_CHECK(batch > 0 && batch <= max_batch(), "batch of {} in a network for {}", batch,
+Share Network::share_of_batch(int64_t images) const {
+  if (!rank_sums_) return {0, images};
+  return share_of(images, execution_.ranks->rank(), execution_.ranks->size());
+}
+
+void Network::start_batch(int64_t images, const Share& share) {
+  SCULPT_CHECK(images > 0 && images <= max_batch(), "batch of {} in a network for {}", images,
                max_batch());
+  part_ = {.images = share.count, .first_image = share.first};
+  if (!rank_sums_) return;
+  shared_ = rank_sums_->batch_of(images);
+  part_.shared = &shared_;
 }
 
 void Network::load_values(const float* images, int64_t batch) {
-  check_batch(batch);
-  batch_ = batch;
+  SCULPT_CHECK(batch > 0 && batch <= graph_->max_batch(), "batch of {} in a network for {}", batch,
+               graph_->max_batch());
+  part_ = {.images = batch};
   loss_->set_labels(nullptr);
-  const auto count = static_cast<size_t>(batch_ * spec_.image.count());
+  const auto count = static_cast<size_t>(batch * spec_.image.count());
   graph_->backend().input.load_f32(graph_->replay().data(images_),
                                    values_.send(std::span(images, count)), graph_->shape(images_),
                                    launch());
@@ -234,11 +252,20 @@ kernels::LossSums Network::forward(Mode mode, uint64_t step) {
 }
 
 kernels::LossSums Network::loss_sums() const {
-  return loss_->sums();
+  return add_up(loss_->sums());
+}
+
+kernels::LossSums Network::add_up(kernels::LossSums sums) const {
+  if (!rank_sums_) return sums;
+  double values[] = {sums.loss, static_cast<double>(sums.correct)};  // a count is exact
+  execution_.ranks->all_reduce_sum(std::span<double>(values));
+  return {values[0], static_cast<int64_t>(values[1])};
 }
 
 void Network::set_loss_sums(const kernels::LossSums& sums) {
-  loss_->set_sums(sums);
+  // The sums of all ranks add up to `sums`.
+  const bool keeps = !rank_sums_ || execution_.ranks->rank() == 0;
+  loss_->set_sums(keeps ? sums : kernels::LossSums{});
 }
 
 Readback<kernels::LossSums> Network::read_loss_sums() {
@@ -253,19 +280,36 @@ void Network::begin_step(uint64_t step) {
 }
 
 void Network::forward_adding(Mode mode) {
-  SCULPT_CHECK(batch_ > 0, "load a batch before forward()");
-  graph_->forward(mode, batch_);
+  SCULPT_CHECK(part_.images > 0 || part_.shared != nullptr, "load a batch before forward()");
+  graph_->forward(mode, part_);
+}
+
+void Network::backward() {
+  graph_->backward();
+  if (part_.shared != nullptr) add_up_gradients();
+}
+
+void Network::add_up_gradients() {
+  const auto add_up = [&](void* values, int64_t count) {
+    if (parameters_.element_bytes() == sizeof(double))
+      rank_sums_->add_up(static_cast<double*>(values), count);
+    else
+      rank_sums_->add_up(static_cast<float*>(values), count);
+  };
+  add_up(parameters_.edit_stored_gradients(), parameters_.stored_count());
+  FullGradients& full = parameters_.full_gradients();
+  if (full.stored()) add_up(full.edit_stored(), parameters_.count());
 }
 
 void Network::backward_from_logit_sum(float scale) {
-  const std::vector<float> seed(static_cast<size_t>(batch_ * spec_.classes), scale);
+  const std::vector<float> seed(static_cast<size_t>(part_.images * spec_.classes), scale);
   graph_->backend().input.load_f32(graph_->replay().grad(logits_), values_.send(std::span(seed)),
                                    graph_->shape(logits_), launch());
   graph_->backward_from(logits_);
 }
 
 std::vector<float> Network::logits() {
-  std::vector<float> values(static_cast<size_t>(batch_ * spec_.classes));
+  std::vector<float> values(static_cast<size_t>(part_.images * spec_.classes));
   values_.receive(std::span(values), [&](float* to) {
     graph_->backend().input.store_f32(to, graph_->replay().data(logits_), graph_->shape(logits_),
                                       launch());

@@ -1,18 +1,27 @@
 #pragma once
 // A network has parameters, a recorded training step, and the operations that training uses.
+//
+// Ranks. Several processes (Execution::ranks) may share each batch. Every rank has the whole
+// network and computes some images of the batch. All functions then speak of whole batches: load()
+// takes a whole batch, or this rank's part of it; backward() leaves the gradients of the whole
+// batch in every rank; loss_sums() are those of the whole batch. All ranks call the same functions
+// in the same order, so they take the same steps.
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/autograd/graph.h"
+#include "engine/core/batch_share.h"
 #include "engine/core/batch_source.h"
 #include "engine/core/readback.h"
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
 #include "engine/nn/execution.h"
+#include "engine/nn/rank_sums.h"
 #include "engine/parameters/parameter_arena.h"
 #include "kernels/loss.h"
 #include "kernels/tuning/pass_kernels.h"
@@ -57,7 +66,10 @@ class Network {
   const ParameterArena& parameters() const { return parameters_; }
   Graph& graph() { return *graph_; }
   const Graph& graph() const { return *graph_; }
-  int64_t max_batch() const { return graph_->max_batch(); }
+  /// The number of images of the largest whole batch.
+  int64_t max_batch() const { return max_batch_; }
+  /// The images of a batch of `images` that this process computes.
+  Share share_of_batch(int64_t images) const;
 
   /// Returns the kernels of each layer that has a choice of kernels, keyed by the name of the
   /// layer's weight.
@@ -69,13 +81,15 @@ class Network {
   /// (seed, parameter, element); resets running statistics, momentum and masks.
   void initialise(uint64_t seed);
 
-  /// Copies a batch into the network: uint8 images, which the backend normalises, and labels.
+  /// Copies a batch into the network: uint8 images, which the backend normalises, and labels. Of a
+  /// whole batch, the network takes its share.
   void load(const Batch& batch, const Normalization& normalization);
-  /// Loads a batch from a data set in the backend's memory. `at` lies in the backend's memory, too.
-  /// The function only launches kernels.
+  /// Loads the network's share of a batch of `batch` images from a data set in the backend's
+  /// memory. `at` is the place of the share, and lies in the backend's memory, too. The function
+  /// only launches kernels.
   void load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
                      int64_t batch);
-  /// Loads float images, [batch][C][H][W], without labels.
+  /// Loads float images, [batch][C][H][W], without labels. All ranks compute the same images.
   void load_values(const float* images, int64_t batch);
 
   /// Runs the loaded batch and returns sums over its images. The loss uses label smoothing in
@@ -89,21 +103,24 @@ class Network {
   void forward_adding(Mode mode);
   /// Returns the sums; waits for the device.
   kernels::LossSums loss_sums() const;
-  /// Reads the sums without waiting; only on a device.
+  /// Reads this process's part of the sums without waiting; only on a device.
   Readback<kernels::LossSums> read_loss_sums();
+  /// Adds up the sums of all ranks.
+  kernels::LossSums add_up(kernels::LossSums sums) const;
   void set_loss_sums(const kernels::LossSums& sums);
   /// Computes the gradients of the mean loss of the batch and writes them to
   /// parameters().gradients().
-  void backward() { graph_->backward(); }
+  void backward();
   /// Computes the gradients of `scale` times the sum of all logits (SynFlow's R).
   void backward_from_logit_sum(float scale = 1);
-  /// Returns the logits of the last forward pass, [batch][classes]. Call it before backward(),
-  /// which may reuse their memory.
+  /// Returns the logits of the images that this process computed in the last forward pass,
+  /// [images][classes]. Call it before backward(), which may reuse their memory.
   std::vector<float> logits();
 
  private:
-  kernels::Launch launch() const { return {batch_, graph_->backend().stream}; }
-  void check_batch(int64_t batch) const;
+  kernels::Launch launch() const { return {part_.images, graph_->backend().stream}; }
+  void start_batch(int64_t images, const Share& share);
+  void add_up_gradients();
   const int32_t* send_labels();
 
   NetworkSpec spec_;
@@ -116,7 +133,10 @@ class Network {
   Staging pixels_, values_, mean_, std_;
   std::vector<int32_t> host_labels_;
   Buffer labels_;  // [max_batch]; used on a device only
-  int64_t batch_ = 0;
+  int64_t max_batch_;
+  mutable std::optional<RankSums> rank_sums_;  // no value: this process computes whole batches
+  kernels::SharedBatch shared_;                // what part_ is a part of
+  BatchPart part_;
 };
 
 }  // namespace sculpt

@@ -51,6 +51,10 @@ class BatchNorm final : public Node, private BlockPasses {
       args.dy = r.gate_scratch();
     }
     (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
+    leave_totals_to_one_process(r);
+  }
+  bool exchanges_sums(const Replay& r) const override {
+    return r.mode == Mode::train && r.statistics_of_all() != nullptr;
   }
   Value gate() const override { return options_.relu ? output : Value{}; }
 
@@ -90,8 +94,12 @@ class BatchNorm final : public Node, private BlockPasses {
     }
     kernels::BatchNormBackward args = backward_arguments(block);
     request_parameter_gradients(args);
-    kernels_->on_blocks.apply_grad(args, block.images(), rows,
+    kernels_->on_blocks.apply_grad(args, images_of_statistics(block), rows,
                                    args.dresidual != nullptr && block.streams_grad(inputs[1]));
+  }
+
+  void end(Direction direction, const Replay& batch) override {
+    if (direction == Direction::backward) leave_totals_to_one_process(batch);
   }
 
   bool backward_reads_input(size_t i) const override { return i == 0; }
@@ -119,6 +127,7 @@ class BatchNorm final : public Node, private BlockPasses {
         .saved_mean = saved_mean_.data(),
         .saved_inv_std = saved_inv_std_.data(),
         .sums = r.sums(inputs[0]),
+        .shared = r.statistics_of_all(),
         .shape = shape_,
         .options = options_of(r),
         .workspace = r.workspace(),
@@ -141,6 +150,7 @@ class BatchNorm final : public Node, private BlockPasses {
         .saved_inv_std = saved_inv_std_.data(),
         .running_mean = arena_->state(parameters_.running_mean),
         .running_var = arena_->state(parameters_.running_var),
+        .shared = r.statistics_of_all(),
         .shape = shape_,
         .options = options_of(r),
         .workspace = r.workspace(),
@@ -156,6 +166,19 @@ class BatchNorm final : public Node, private BlockPasses {
   void request_parameter_gradients(kernels::BatchNormBackward& args) const {
     args.dgamma = arena_->edit_gradient(parameters_.gamma);
     args.dbeta = arena_->edit_gradient(parameters_.beta);
+  }
+
+  /// Returns the number of images whose statistics normalise the batch.
+  static int64_t images_of_statistics(const Replay& r) {
+    return r.statistics_of_all() != nullptr ? r.images_of_all() : r.images();
+  }
+  /// With statistics of a shared batch, every process has computed the whole gradients of gamma and
+  /// beta. They are added up over the processes like all other gradients, so one process keeps
+  /// them.
+  void leave_totals_to_one_process(const Replay& r) {
+    if (!exchanges_sums(r) || r.part.shared->keeps_totals) return;
+    arena_->zero_gradient(parameters_.gamma);
+    arena_->zero_gradient(parameters_.beta);
   }
 
   /// Returns the number of chunks of a channel's sums.

@@ -40,7 +40,8 @@ class Dropout final : public Node {
   static bool drops(const Replay& r) { return r.mode == Mode::train && r.dropout; }
   kernels::DropoutDraw draw(const Replay& r) const {
     const uint64_t run_key = RandomStream(r.seed, Purpose::dropout).key();
-    return {RandomStream(run_key + salt_, Purpose::dropout).key(), r.step, rate_};
+    return {RandomStream(run_key + salt_, Purpose::dropout).key(), r.step, rate_,
+            r.part.first_image};
   }
 
   float rate_;

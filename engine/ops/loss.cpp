@@ -28,6 +28,7 @@ void SoftmaxCrossEntropy::forward(const Replay& r) {
        .labels = labels_,
        .classes = shape_.channels,
        .label_smoothing = r.mode == Mode::train ? label_smoothing_ : 0.0f,
+       .images = r.images_of_all(),
        .workspace = r.workspace(),
        .launch = r.launch});
 }

@@ -40,6 +40,12 @@ class FullGradients {
     return {reinterpret_cast<const T*>(checked_values(sizeof(T))), static_cast<size_t>(count())};
   }
 
+  /// Returns true if the last backward pass computed the gradients and stored them apart from those
+  /// of the arena, as hosts do.
+  bool stored() const { return computed_ && !on_device(); }
+  /// Returns the stored gradients: ParameterArena::count() elements.
+  void* edit_stored() { return values_.data(); }
+
   // The graph calls these two functions around a backward pass.
   void begin_backward();
   void end_backward();

@@ -238,6 +238,15 @@ kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
   return arena;
 }
 
+void ParameterArena::zero_gradient(ParameterId id) {
+  const size_t bytes =
+      static_cast<size_t>((*layout_)[static_cast<size_t>(id)].count) * element_bytes_;
+  if (backend_->memory != nullptr)
+    backend_->memory->zero(edit_gradient(id), bytes);
+  else
+    std::memset(edit_gradient(id), 0, bytes);
+}
+
 void ParameterArena::update_compute_copy() {
   if (compute_copy_.stale()) compute_copy_.update(sgd_arena(nullptr, 0));
 }

@@ -177,6 +177,12 @@ class ParameterArena {
   void* edit_gradient(ParameterId id) {
     return gradients_.edit_values().edit_device() + offset_bytes(id);
   }
+  /// Zeroes the gradient of one parameter, or all gradients.
+  void zero_gradient(ParameterId id);
+  void zero_gradients() { gradients_.edit_values().zero(); }
+  /// All gradients in the current layout: stored_count() values.
+  void* edit_stored_gradients() { return gradients_.edit_values().edit_device(); }
+  int64_t stored_count() const { return layout_->count(); }
   const void* state(StateId id) const { return state_.device() + state_offset_bytes(id); }
   void* edit_state(StateId id) { return state_.edit_device() + state_offset_bytes(id); }
   /// Returns the weight of a convolution or linear layer as dense kernels read it: the compute copy

@@ -18,21 +18,27 @@ struct ToText {
 };
 
 struct FromText {
-  const safetensors::File& file;
+  const safetensors::Metadata& metadata;
+  const std::string& name_of_source;
 
+  const std::string& text_of(const char* name) const {
+    const auto found = metadata.find(name);
+    if (found == metadata.end()) fail("{} has no metadata '{}'", name_of_source, name);
+    return found->second;
+  }
   void operator()(const char* name, int64_t& value) {
-    const std::string& text = file.metadata(name);
+    const std::string& text = text_of(name);
     const char* end = text.data() + text.size();
     const auto result = std::from_chars(text.data(), end, value);
     if (result.ec != std::errc() || result.ptr != end || value < 0)
-      fail("{}: metadata '{}' is '{}', not a count", file.name(), name, text);
+      fail("{}: metadata '{}' is '{}', not a count", name_of_source, name, text);
   }
   void operator()(const char* name, double& value) {
-    const std::string& text = file.metadata(name);
+    const std::string& text = text_of(name);
     char* end = nullptr;
     value = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0')
-      fail("{}: metadata '{}' is '{}', not a number", file.name(), name, text);
+      fail("{}: metadata '{}' is '{}', not a number", name_of_source, name, text);
   }
 };
 
@@ -77,11 +83,15 @@ safetensors::Metadata to_metadata(RunState state) {
   return metadata;
 }
 
-RunState state_from(const safetensors::File& file) {
+RunState state_from(const safetensors::Metadata& metadata, const std::string& name) {
   RunState state;
-  state.visit(FromText{file});
-  state.hooks = hooks_from(file.metadata());
+  state.visit(FromText{metadata, name});
+  state.hooks = hooks_from(metadata);
   return state;
+}
+
+RunState state_from(const safetensors::File& file) {
+  return state_from(file.metadata(), file.name());
 }
 
 }  // namespace sculpt

@@ -139,7 +139,8 @@ struct RunState {
 /// hook "x" remembers under the key "y" has the key "hook.x.y". The key "hooks" has the names of
 /// all hooks, separated by spaces, and is missing if there are none.
 safetensors::Metadata to_metadata(RunState state);
-/// Throws Error naming the file if a key is missing or is not a number.
+/// Throws Error naming the file, or the source `name`, if a key is missing or is not a number.
 RunState state_from(const safetensors::File& file);
+RunState state_from(const safetensors::Metadata& metadata, const std::string& name);
 
 }  // namespace sculpt

@@ -198,6 +198,7 @@ std::optional<std::pair<fs::path, RunState>> RunStore::newest_good_state() const
 void RunStore::save(ParameterArena& parameters, RunState& state) {
   require_held();
   ++state.saves;
+  if (!writes_) return;
   write_checkpoint(folder_.state(state.saves), parameters, kResumable, state_metadata(state));
   std::error_code ignored;  // an old file that stays behind does no harm
   for (const auto& [number, path] : folder_.states())
@@ -206,6 +207,7 @@ void RunStore::save(ParameterArena& parameters, RunState& state) {
 
 void RunStore::save_rewind(ParameterArena& parameters, int64_t epoch) {
   require_held();
+  if (!writes_) return;
   safetensors::Metadata metadata = base_metadata(kCheckpointFormat);
   metadata["epoch"] = fmt::format("{}", epoch);
   write_checkpoint(folder_.rewind_checkpoint(epoch), parameters, kRewind, metadata);
@@ -258,31 +260,33 @@ void RunStore::check_rewinds(const Plan& plan) const {
 void RunStore::save_kernel_choices(const kernels::Choices& choices) {
   if (choices == saved_choices_) return;
   require_held();
+  if (!writes_) return;
   write_file(folder_.kernel_choices(), kernel_choices_json(choices));
   saved_choices_ = choices;
 }
 
 void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {
   require_held();
-  metrics_file().append(to_json_line(metrics));
+  if (writes_) metrics_file().append(to_json_line(metrics));
   ++state.metrics_lines;
 }
 
 void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state) {
   require_held();
-  layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
+  if (writes_) layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
   state.layer_lines += static_cast<int64_t>(report.layers.size());
 }
 
 void RunStore::add_prune(const PruneMetrics& metrics, RunState& state) {
   require_held();
-  prunes_file().append(to_json_line(metrics));
+  if (writes_) prunes_file().append(to_json_line(metrics));
   ++state.prune_lines;
 }
 
 void RunStore::finish(ParameterArena& parameters, const RunState& end, const RunState& result,
                       const RunIdentity& identity, const RunCost& cost) {
   require_held();
+  if (!writes_) return;
   const std::string summary = summary_json(identity, result, cost);
   safetensors::Metadata metadata = base_metadata(kCheckpointFormat);
   metadata["method"] = identity.method;

@@ -25,6 +25,10 @@ class RunStore {
 
   const RunFolder& folder() const { return folder_; }
 
+  /// From now on, this store writes no files, and all other functions do what they did. On several
+  /// ranks, rank 0 alone writes the files of the run.
+  void write_nothing() { writes_ = false; }
+
   /// Sets what the run reads. Checkpoints record it, and restore() compares it with the recorded
   /// inputs.
   void set_inputs(RunInputs inputs) { inputs_ = std::move(inputs); }
@@ -116,6 +120,7 @@ class RunStore {
   RunFolder folder_;
   std::string config_hash_;
   RunLock* lock_;
+  bool writes_ = true;
   RunInputs inputs_;
   kernels::Choices saved_choices_;
   /// The config hashes of the shorter runs that this one extends and whose rewind checkpoints it

@@ -27,6 +27,7 @@ RunWriter::RunWriter(TrainingRun& run, HookList& hooks)
 }
 
 void RunWriter::save() {
+  run_.agree_on_statistics();
   require_finite(run_.parameters());
   note_time();
   save_kernel_choices();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/core/phase.h"
+#include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
 
 namespace sculpt {
@@ -17,6 +18,7 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
 void Trainer::start() {
   run_.parts.network.initialise(run_.settings.identity.seed);
   if (run_.parts.load_initial) run_.parts.load_initial(run_.parameters());
+  if (run_.parts.ranks != nullptr) share_parameters(*run_.parts.ranks, run_.parameters());
   run_.state = {};
   writer_.save_kernel_choices();
   writer_.save_rewind_if_needed();
@@ -32,13 +34,25 @@ void Trainer::start() {
 void Trainer::resume(std::vector<std::string>& warnings) {
   // The seed is needed for dropout, too. The checkpoint then replaces all tensors.
   run_.parts.network.initialise(run_.settings.identity.seed);
-  const auto restored = run_.parts.store.restore(run_.parameters(), warnings);
-  if (!restored) return start();
-  run_.state = *restored;
+  if (!restore(warnings)) return start();
   hooks_.restore_states();
   writer_.save_kernel_choices();
   writer_.resume();
   run_.count_masks();
+}
+
+bool Trainer::restore(std::vector<std::string>& warnings) {
+  Communicator* const ranks = run_.parts.ranks;
+  std::optional<RunState> restored;
+  if (ranks == nullptr || ranks->is_root())
+    restored = run_.parts.store.restore(run_.parameters(), warnings);
+  if (ranks != nullptr && any_rank(*ranks, restored.has_value())) {
+    if (!restored) restored.emplace();
+    share_parameters(*ranks, run_.parameters());
+    share_state(*ranks, *restored);
+  }
+  if (restored) run_.state = *restored;
+  return restored.has_value();
 }
 
 RunOutcome Trainer::run() try {
@@ -101,6 +115,7 @@ bool Trainer::prune_now(const PruneStep& step) {
     return false;  // prune() has changed nothing
   }
   hooks_.follow_prune();
+  run_.require_same_on_all_ranks(fmt::format("after the prune of step {}", run_.state.plan_step));
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
   run_.parts.observer.on_prune(report);
   run_.state.pruned = 1;
@@ -109,7 +124,10 @@ bool Trainer::prune_now(const PruneStep& step) {
 
 RunOutcome Trainer::perform(const RewindStep& step) {
   after_prune_.reset();
-  run_.parts.store.load_rewind(run_.parameters(), step.epoch);
+  Communicator* const ranks = run_.parts.ranks;
+  if (ranks == nullptr || ranks->is_root())
+    run_.parts.store.load_rewind(run_.parameters(), step.epoch);
+  if (ranks != nullptr) share_parameters(*ranks, run_.parameters());
   run_.optimizer->reset();
   finish_plan_step();
   writer_.save();
@@ -131,6 +149,8 @@ RunOutcome Trainer::train_epoch(const Cycle& cycle) {
   if (epoch_loop_.run_steps() == RunOutcome::interrupted) return save_interrupted();
   const auto evaluation_start = std::chrono::steady_clock::now();
   require_finite(run_.parameters());
+  run_.agree_on_statistics();
+  run_.require_same_on_all_ranks(fmt::format("after epoch {}", run_.state.epochs + 1));
   const bool evaluated = evaluate_now(cycle);
   if (evaluated) {
     run_.parts.observer.on_evaluate();

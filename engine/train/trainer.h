@@ -40,6 +40,8 @@ class Trainer {
   int64_t replayed_steps() const { return epoch_loop_.replayed_steps(); }
 
  private:
+  /// Returns false if there is no state to go on from.
+  bool restore(std::vector<std::string>& warnings);
   RunOutcome perform(const PruneStep& step);
   /// Returns false if scoring was interrupted.
   bool prune_now(const PruneStep& step);

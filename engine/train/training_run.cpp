@@ -4,6 +4,7 @@
 
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/train/agreement.h"
 
 namespace sculpt {
 
@@ -22,6 +23,15 @@ double TrainingRun::lr_at(int64_t epoch_step) const {
 ScoreContext TrainingRun::score_context() const {
   return {parts.network, settings.identity.seed, settings.prune, parts.score_batch,
           parts.train.normalization()};
+}
+
+void TrainingRun::agree_on_statistics() {
+  if (parts.ranks == nullptr || parts.network.graph().settings().sync_batch_norm) return;
+  average_statistics(*parts.ranks, parameters());
+}
+
+void TrainingRun::require_same_on_all_ranks(const std::string& when) {
+  if (parts.ranks != nullptr) require_same_parameters(*parts.ranks, parameters(), when);
 }
 
 void TrainingRun::count_masks() {

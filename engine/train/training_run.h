@@ -44,6 +44,12 @@ struct TrainingRun {
   double lr_at(int64_t epoch_step) const;
   ScoreContext score_context() const;
 
+  /// Makes ranks whose batch norm has seen different images agree on the running statistics. Call
+  /// it before the statistics are used or stored.
+  void agree_on_statistics();
+  /// Throws Error if the ranks no longer have the same network; see require_same_parameters().
+  void require_same_on_all_ranks(const std::string& when);
+
   /// Counts the kept weights and the cost of the present masks.
   void count_masks();
 };

@@ -130,7 +130,7 @@ TEST_CASE("loader: a start inside an epoch continues the same stream, byte for b
 
 TEST_CASE("loader: evaluation keeps the order and touches no pixel") {
   const Subset subset = odd_subset();
-  const auto loader = make_eval_loader(subset, 50);
+  const auto loader = make_eval_loader(subset, {.batch = 50});
   for (const int64_t epoch : {int64_t{0}, int64_t{1}}) {
     const auto list = batches(*loader, epoch);
     REQUIRE(list.size() == 3);
@@ -150,7 +150,7 @@ TEST_CASE("loader: digits are never mirrored, other images are") {
     const Subset subset = everything(std::move(set));
     DataOptions options;
     options.crop_padding = 0;
-    const auto loader = make_train_loader(subset, options, 64, 1);
+    const auto loader = make_train_loader(subset, options, {.batch = 64, .seed = 1});
     const auto list = batches(*loader, 0);
     const auto order = epoch_order(64, 1, 0);
     int changed = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/core/random.h"
+#include "engine/train/agreement.h"
 #include "engine/train/execution_of_options.h"
 
 namespace sculpt::testing {
@@ -50,18 +51,31 @@ NetworkSpec tiny_spec() {
   return spec;
 }
 
+namespace {
+
+Execution execution_on(Communicator* ranks, const ExecutionOptions& options) {
+  Execution execution = execution_of(options);
+  execution.ranks = ranks;
+  return execution;
+}
+
+}  // namespace
+
 TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train, int64_t images,
                  PruneOptions pruning, const std::string& config_hash,
                  std::function<void(ParameterArena&)> load_initial, OptimizerMaker optimizer,
-                 std::vector<Hook*> hooks)
+                 std::vector<Hook*> hooks, Communicator* ranks)
     : backend_(*test::tested_backends().front()),
-      network_(tiny_spec(), backend_, train.batch, execution_of(train.execution)),
+      network_(tiny_spec(), backend_, train.batch, execution_on(ranks, train.execution)),
       source_(images, train.batch, 1, train.drop_last),
       test_(10, train.batch, 2),
       score_(12, 12, 3),
       statistics_(images, images, 1),
       store_(RunFolder(folder), config_hash) {
-  RunFolder(folder).prepare("");
+  if (ranks == nullptr || ranks->is_root())
+    RunFolder(folder).prepare("");
+  else
+    store_.write_nothing();
   RunIdentity identity;
   identity.method = "custom";
   identity.seed = 5;
@@ -78,12 +92,17 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
                    },
                .store = store_,
                .observer = observer_,
-               .stop = [this] { return stop_now(); },
+               .stop =
+                   [this, ranks] {
+                     const bool here = stop_now();
+                     return ranks == nullptr ? here : any_rank(*ranks, here);
+                   },
                .statistics_images = [this](int64_t first,
                                            int64_t count) { return statistics(first, count); },
                .load_initial = std::move(load_initial),
                .make_optimizer = std::move(optimizer),
-               .hooks = std::move(hooks)},
+               .hooks = std::move(hooks),
+               .ranks = ranks},
       RunSettings{.plan = std::move(plan),
                   .train = train,
                   .prune = std::move(pruning),

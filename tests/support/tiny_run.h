@@ -46,7 +46,8 @@ class TinyRun {
           int64_t images = 22, PruneOptions pruning = tiny_pruning(),
           const std::string& config_hash = kHash,
           std::function<void(ParameterArena&)> load_initial = {},
-          OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {});
+          OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {},
+          Communicator* ranks = nullptr);
 
   static TrainOptions tiny_options();
   static PruneOptions tiny_pruning();

@@ -17,7 +17,8 @@ constexpr double kLargestShare = 0.01;  // share of the time of the steps with t
 std::unique_ptr<Network> dense_copy(Network& network) {
   Execution dense = network.execution();
   dense.layers.sparse = SparseKernels::off;
-  return network.rebuild(network.graph().backend(), network.max_batch(), dense);
+  dense.ranks = nullptr;  // each rank times its own kernels
+  return network.rebuild(network.graph().backend(), network.graph().max_batch(), dense);
 }
 
 }  // namespace
@@ -26,7 +27,8 @@ DenseTiming::DenseTiming(Network& network, const OptimizerMaker& make_optimizer,
                          const OptimOptions& optim, int64_t steps)
     : network_(dense_copy(network)),
       optimizer_(make_optimizer(network_->parameters(), optim)),
-      steps_(static_cast<double>(steps)) {
+      steps_(static_cast<double>(steps)),
+      ranks_(network.execution().ranks != nullptr ? network.execution().ranks->size() : 1) {
   const ImageShape& shape = network_->spec().image;
   const RandomStream random(0, Purpose::test);
   images_.resize(static_cast<size_t>(shape.count() * network_->max_batch()));
@@ -50,7 +52,7 @@ double DenseTiming::dense_step(int64_t images) {
 }
 
 void DenseTiming::compare(int64_t images, double seconds) {
-  const double dense = dense_step(images);
+  const double dense = dense_step(largest_share(images, ranks_));
   spent_ += dense;
   ratios_.push_back(dense / seconds);
   done_ = ratios_.size() == kMostComparisons || spent_ + dense > kLargestShare * steps_ * seconds;

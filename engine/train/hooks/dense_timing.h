@@ -47,6 +47,7 @@ class DenseTiming {
   std::vector<int32_t> labels_;
   Normalization normalization_;
   double steps_;
+  int ranks_;  // that share a batch
   double spent_ = 0;
   std::vector<double> ratios_;
   bool done_ = false;

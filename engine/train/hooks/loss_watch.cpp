@@ -39,7 +39,7 @@ void LossWatch::read_pending() {
   const RunState& state = run_.state;
   if (state.epoch_step % kStepsBetweenReads != 0) return;
   if (pending_) {
-    const kernels::LossSums then = pending_->sums.get();
+    const kernels::LossSums then = run_.parts.network.add_up(pending_->sums.get());
     run_.state.sums.loss = then.loss;  // complete_sums() replaces this sum before it is used
     require_finite("the training loss", then.loss, pending_->step);
     run_.mean_loss = then.loss / static_cast<double>(pending_->images);

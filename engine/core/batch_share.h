@@ -1,0 +1,26 @@
+#pragma once
+// The images of a batch that each rank computes.
+
+#include <cstdint>
+
+namespace sculpt {
+
+/// Neighbouring items of a sequence.
+struct Share {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+/// Returns the part of `items` that rank `rank` of `ranks` takes. The parts follow one another in
+/// the order of the ranks, and their sizes differ by at most one.
+constexpr Share share_of(int64_t items, int rank, int ranks) {
+  const int64_t first = items * rank / ranks;
+  return {first, items * (rank + 1) / ranks - first};
+}
+
+/// The size of the largest part.
+constexpr int64_t largest_share(int64_t items, int ranks) {
+  return (items + ranks - 1) / ranks;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,33 @@
+#include "engine/nn/rank_sums.h"
+
+namespace sculpt {
+
+template <class T>
+void RankSums::add_up_values(T* values, int64_t count) {
+  const auto size = static_cast<size_t>(count);
+  const kernels::DeviceMemory* const memory = backend_.memory;
+  if (memory == nullptr) return ranks_.all_reduce_sum(std::span<T>(values, size));
+  const size_t bytes = size * sizeof(T);
+  if (staging_.size() < bytes) staging_.resize(bytes);
+  T* const host = reinterpret_cast<T*>(staging_.data());
+  memory->copy_out(host, values, bytes);
+  ranks_.all_reduce_sum(std::span<T>(host, size));
+  memory->copy_in(values, host, bytes);
+}
+
+void RankSums::add_up(float* values, int64_t count) {
+  add_up_values(values, count);
+}
+
+void RankSums::add_up(double* values, int64_t count) {
+  add_up_values(values, count);
+}
+
+kernels::SharedBatch RankSums::batch_of(int64_t images) {
+  const auto add_up = [](void* context, double* sums, int64_t count, void* /*stream*/) {
+    static_cast<RankSums*>(context)->add_up(sums, count);
+  };
+  return {add_up, this, images, ranks_.rank() == 0};
+}
+
+}  // namespace sculpt

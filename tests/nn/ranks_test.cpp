@@ -1,0 +1,234 @@
+// A network whose ranks share each batch, against the same network on one rank.
+
+#include <cmath>
+#include <doctest/doctest.h>
+#include <mutex>
+
+#include "engine/core/error.h"
+#include "engine/core/random.h"
+#include "engine/nn/network.h"
+#include "kernels/common/parallel.h"
+#include "models/registry.h"
+#include "tests/support/tested_backends.h"
+#include "tests/support/thread_ranks.h"
+
+namespace sculpt {
+namespace {
+
+using testing::run_on_ranks;
+
+const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
+constexpr int64_t kMaxBatch = 40;
+
+NetworkSpec small_spec(const std::string& model) {
+  models::ModelOptions options;
+  options.name = model;
+  options.dropout = model == "lenet" ? 0.3 : 0;  // the mask of an image depends on its place
+  options.width = 0.25;
+  NetworkSpec spec;
+  spec.model = models::make_model(options, 7);
+  spec.image = {3, 16, 16};
+  spec.classes = 7;
+  spec.label_smoothing = 0.1f;
+  return spec;
+}
+
+struct Images {
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels;
+  explicit Images(int64_t count) {
+    const RandomStream stream(3, Purpose::test);
+    for (int64_t i = 0; i < count * 3 * 16 * 16; ++i)
+      pixels.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
+    for (int64_t i = 0; i < count; ++i)
+      labels.push_back(static_cast<int32_t>(i % 7));
+  }
+  Batch first(int64_t count) const { return {pixels.data(), labels.data(), count}; }
+};
+
+/// What a step leaves in every rank.
+struct Step {
+  std::vector<double> gradients, statistics;
+  double loss = 0;
+  int64_t correct = 0;
+};
+
+template <class T>
+Step step_of(Network& network, const Batch& batch, uint64_t number) {
+  ParameterArena& parameters = network.parameters();
+  network.load(batch, kNormalization);
+  const kernels::LossSums sums = network.forward(Mode::train, number);
+  network.backward();
+  parameters.store_dense();
+  Step step{{}, {}, sums.loss, sums.correct};
+  const auto gradients = parameters.gradients<T>();
+  for (size_t i = 0; i < gradients.size(); ++i)  // those of masked weights are not defined
+    step.gradients.push_back(parameters.masks()[i] != 0 ? gradients[i] : 0);
+  const auto statistics = parameters.state_values<T>();
+  step.statistics.assign(statistics.begin(), statistics.end());
+  return step;
+}
+
+/// The distance of two arrays, relative to the length of the second.
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double apart = 0, length = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    apart += (a[i] - b[i]) * (a[i] - b[i]);
+    length += b[i] * b[i];
+  }
+  return std::sqrt(length > 0 ? apart / length : apart);  // LeNet has no statistics
+}
+
+/// Removes weights at random, the same on all ranks.
+void mask_half(Network& network) {
+  const RandomStream stream(8, Purpose::test);
+  network.parameters().edit_masks([&](std::span<uint8_t> masks) {
+    for (const Parameter& p : network.parameters().parameters())
+      if (p.prunable)
+        for (int64_t i = p.offset; i < p.offset + p.count; ++i)
+          masks[static_cast<size_t>(i)] = stream.word(static_cast<uint64_t>(i)) % 2;
+  });
+}
+
+struct Case {
+  std::string model;
+  SparseKernels sparse = SparseKernels::off;
+  bool masked = false;
+};
+
+/// `bound` is the bound of the gradients' distance. Everything else differs less.
+template <class T>
+void check(const kernels::Backend& backend, const Case& c, double bound) {
+  const Images images(kMaxBatch);
+  Execution execution;
+  execution.layers.sparse = c.sparse;
+  const auto make = [&](Communicator* ranks) {
+    Execution of_rank = execution;
+    of_rank.ranks = ranks;
+    auto network =
+        std::make_unique<Network>(small_spec(c.model), backend, kMaxBatch, std::move(of_rank));
+    network->initialise(9);
+    if (c.masked) mask_half(*network);
+    return network;
+  };
+  // 3 images on 4 ranks: one rank has none. 40 and 17 images run on blocks on some ranks.
+  for (const int64_t count : {int64_t{3}, int64_t{17}, kMaxBatch}) {
+    const auto alone = make(nullptr);
+    const std::vector<Step> expected = {step_of<T>(*alone, images.first(count), 4),
+                                        step_of<T>(*alone, images.first(count), 5)};
+    for (const int size : {2, 4}) {
+      CAPTURE(backend.name);
+      CAPTURE(c.model);
+      CAPTURE(count);
+      CAPTURE(size);
+      std::vector<std::vector<Step>> steps(static_cast<size_t>(size));
+      run_on_ranks(size, [&](Communicator& rank) {
+        const auto network = make(&rank);
+        for (const uint64_t number : {4, 5})
+          steps[static_cast<size_t>(rank.rank())].push_back(
+              step_of<T>(*network, images.first(count), number));
+      });
+      for (const std::vector<Step>& of_rank : steps)
+        for (size_t s = 0; s < expected.size(); ++s) {
+          CHECK(of_rank[s].gradients == steps[0][s].gradients);
+          CHECK(of_rank[s].statistics == steps[0][s].statistics);
+          CHECK(of_rank[s].correct == expected[s].correct);
+          CHECK(of_rank[s].loss == doctest::Approx(expected[s].loss).epsilon(1e-5));
+          CHECK(distance(of_rank[s].gradients, expected[s].gradients) < bound);
+          CHECK(distance(of_rank[s].statistics, expected[s].statistics) < std::min(bound, 1e-5));
+        }
+    }
+  }
+}
+
+TEST_CASE("ranks: a step leaves the gradients, statistics and loss of one rank, in double") {
+  for (const char* model : {"resnet20", "lenet"})
+    check<double>(kernels::reference_backend(), {model}, 1e-11);
+}
+
+TEST_CASE("ranks: a step leaves the gradients, statistics and loss of one rank, on every backend") {
+  for (const kernels::Backend* backend : test::tested_backends()) {
+    // Rounding makes a ReLU open or close in a few places, and each changes the gradient. An image
+    // that is missing or counts twice changes it by more than a tenth.
+    check<float>(*backend, {"resnet20"}, 0.02);
+    check<float>(*backend, {"resnet20", SparseKernels::on, true}, 0.02);
+  }
+}
+
+TEST_CASE("ranks: without synchronised batch norm, each rank has statistics of its own images") {
+  const Images images(12);
+  std::vector<std::vector<float>> statistics(2);
+  std::vector<std::vector<float>> gradients(2);
+  run_on_ranks(2, [&](Communicator& rank) {
+    Execution execution;
+    execution.ranks = &rank;
+    Network network(small_spec("resnet20"), kernels::cpu_backend(), 12, execution);
+    network.initialise(9);
+    network.graph().settings().sync_batch_norm = false;
+    network.load(images.first(12), kNormalization);
+    network.forward(Mode::train, 1);
+    network.backward();
+    network.parameters().store_dense();
+    const auto states = network.parameters().state_values<float>();
+    const auto gradient = network.parameters().gradients<float>();
+    const auto r = static_cast<size_t>(rank.rank());
+    statistics[r].assign(states.begin(), states.end());
+    gradients[r].assign(gradient.begin(), gradient.end());
+  });
+  CHECK(statistics[0] != statistics[1]);
+  CHECK(gradients[0] == gradients[1]);
+  // Each rank's statistics, and its part of the gradient, are those of a network that has only
+  // these images.
+  std::vector<double> sum(gradients[0].size());
+  for (const int64_t first : {0, 6}) {
+    Network network(small_spec("resnet20"), kernels::cpu_backend(), 12);
+    network.initialise(9);
+    const Batch half = {images.pixels.data() + first * 3 * 16 * 16, images.labels.data() + first,
+                        6};
+    network.load(half, kNormalization);
+    network.forward(Mode::train, 1);
+    network.backward();
+    const auto states = network.parameters().state_values<float>();
+    const auto& of_rank = statistics[first == 0 ? 0 : 1];
+    CHECK(std::vector<float>(states.begin(), states.end()) == of_rank);
+    network.parameters().store_dense();
+    for (size_t i = 0; i < sum.size(); ++i)
+      sum[i] += 0.5 * double{network.parameters().gradients<float>()[i]};
+  }
+  CHECK(distance(std::vector<double>(gradients[0].begin(), gradients[0].end()), sum) < 1e-6);
+}
+
+TEST_CASE("ranks: every image of an evaluation counts once") {
+  const Images images(kMaxBatch);
+  Network alone(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch);
+  alone.initialise(9);
+  alone.load(images.first(37), kNormalization);
+  const kernels::LossSums expected = alone.forward(Mode::eval);
+  for (const int size : {3, 5})
+    run_on_ranks(size, [&](Communicator& rank) {
+      Execution execution;
+      execution.ranks = &rank;
+      Network network(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch, execution);
+      network.initialise(9);
+      network.load(images.first(37), kNormalization);
+      const kernels::LossSums sums = network.forward(Mode::eval);
+      if (sums.correct != expected.correct || std::abs(sums.loss - expected.loss) > 1e-9)
+        fail("{} ranks: loss {} and {} correct, instead of {} and {}", size, sums.loss,
+             sums.correct, expected.loss, expected.correct);
+    });
+}
+
+TEST_CASE("ranks: sums of an epoch that a resumed run starts with are not multiplied") {
+  run_on_ranks(3, [](Communicator& rank) {
+    Execution execution;
+    execution.ranks = &rank;
+    Network network(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch, execution);
+    network.set_loss_sums({2.5, 7});
+    const kernels::LossSums sums = network.loss_sums();
+    if (sums.loss != 2.5 || sums.correct != 7) fail("{} and {}", sums.loss, sums.correct);
+  });
+}
+
+}  // namespace
+}  // namespace sculpt
