@@ -18,6 +18,7 @@ Examples:
   sculpt_run configs/cifar10/imp.toml --plan
   sculpt_run configs/quickstart.toml --out runs/first
   sculpt_run --resume runs/first
+  sculpt_run --ranks 4 configs/quickstart.toml           (four processes; mpirun -n 4 sculpt_run ... also works)
   sculpt_run --resume runs/cyclic --set cycles.count=8   (more cycles of a finished run of method cyclic)
 
 Every key of a config: --help-config, or docs/config.md. What a run leaves behind: docs/run-folder.md.
@@ -26,7 +27,8 @@ Exit codes:
   0   finished
   1   the run failed; the last good checkpoint is intact
   2   wrong arguments, config, data or run folder (in use, damaged, incomplete); nothing was changed
-  75  interrupted (Ctrl-C, SIGTERM, SIGHUP, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
+  75  interrupted (Ctrl-C, SIGTERM, SIGHUP, SIGUSR2, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
+  76  a rank of several was killed, stopped, cut off or hanging, and all ranks have ended; the last good checkpoint is intact
 
 Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal.
 )";
@@ -90,6 +92,11 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_flag("--restart", line.restart,
                "start over in an existing run folder; the old run is kept in a folder inside it")
       ->excludes(resume);
+  app.add_option("--ranks", line.ranks,
+                 "run on N processes of this machine, which mpirun starts; if a launcher (mpirun, "
+                 "srun) has started this program, check that it has started N")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
   const auto add_setting = [&](const char* option, const char* key, const char* value,

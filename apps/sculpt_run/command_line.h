@@ -15,6 +15,7 @@ inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 /// The run was interrupted, and a resumable checkpoint is on disk (EX_TEMPFAIL of sysexits.h).
 inline constexpr int kExitInterrupted = 75;
+// kExitRankLost (76) is defined in engine/dist/communicator.h.
 
 struct CommandLine {
   std::string config;  ///< the path of a config file or of a run folder
@@ -22,6 +23,7 @@ struct CommandLine {
   std::string out;
   bool resume = false;
   bool restart = false;
+  int ranks = 0;  ///< 0: as many as the launcher has started, or one
   bool plan = false;
   bool describe = false;
   std::string profile;      ///< "FIRST:LAST" or empty

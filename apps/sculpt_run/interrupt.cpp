@@ -27,6 +27,7 @@ constexpr std::string_view kLine =
     "stopping after this step; a second Ctrl-C at least two seconds later ends the program at "
     "once\n";
 std::string_view before_line;
+bool prints_line = true;
 
 int64_t now() {
   timespec time{};
@@ -47,8 +48,10 @@ extern "C" void on_interrupt(int signal) {
   const int saved_errno = errno;
   int64_t first = 0;
   if (asked_at.compare_exchange_strong(first, now())) {
-    write_all(before_line);
-    write_all(kLine);
+    if (prints_line) {
+      write_all(before_line);
+      write_all(kLine);
+    }
   } else if (now() - first >= kBurst) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);  // the signal is delivered when this handler returns
@@ -58,13 +61,14 @@ extern "C" void on_interrupt(int signal) {
 
 }  // namespace
 
-void catch_interrupts() {
+void catch_interrupts(bool silent) {
+  prints_line = !silent;
   if (isatty(STDERR_FILENO) != 0) before_line = "\r\033[K";
   struct sigaction action {};
   action.sa_handler = on_interrupt;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR2}) {
     struct sigaction before {};
     sigaction(signal, nullptr, &before);
     if (signal == SIGHUP && before.sa_handler == SIG_IGN) continue;

@@ -10,6 +10,7 @@
 #include "apps/sculpt_run/experiment.h"
 #include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/interrupt.h"
+#include "apps/sculpt_run/launcher.h"
 #include "apps/sculpt_run/phase_display.h"
 #include "apps/sculpt_run/preflight.h"
 #include "apps/sculpt_run/processors.h"
@@ -22,6 +23,8 @@
 #include "engine/core/error.h"
 #include "engine/core/files.h"
 #include "engine/core/phase.h"
+#include "engine/dist/mpi.h"
+#include "engine/dist/place.h"
 #include "engine/run/run_store.h"
 #include "engine/train/execution_of_options.h"
 #include "kernels/common/parallel.h"
@@ -307,15 +310,7 @@ int exit_code(int code, bool only_prints) {
   return kExitFailed;
 }
 
-int main_checked(int argc, char** argv) {
-  CommandLine line;
-  if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
-  const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
-  if (only_prints) {
-    show(line);
-    return exit_code(kExitOk, true);
-  }
-  catch_interrupts();
+int run_on_one_rank(const CommandLine& line) {
   const PhaseDisplay display;
   try {
     const Request request = make_request(line);
@@ -331,20 +326,75 @@ int main_checked(int argc, char** argv) {
   }
 }
 
+/// The exit code and the message of a program that `error` ends.
+std::pair<int, std::string> failure(const std::exception& error) {
+  const bool usage = dynamic_cast<const UsageError*>(&error) != nullptr ||
+                     dynamic_cast<const OtherInputs*>(&error) != nullptr;
+  return {usage ? kExitUsage : kExitFailed, failure_text(error)};
+}
+
+std::unique_ptr<Communicator> open_ranks(const CommandLine& line, const Launch& launch) try {
+  return open_communicator(launch, dist_options(line));
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void require_one_rank(const Communicator& ranks) {
+  if (ranks.size() > 1)
+    throw UsageError("training on several ranks is not part of this program yet; use one rank");
+}
+
+/// Runs the command on this rank of a job. The ranks end together.
+int run_on_ranks(const CommandLine& line, const Launch& launch) {
+  const std::unique_ptr<Communicator> ranks = open_ranks(line, launch);
+  try {
+    say("{}\n", ranks->description());
+    require_one_rank(*ranks);
+    const int code = run_on_one_rank(line);
+    ranks->finish();
+    // A launcher ends all ranks as soon as one of them fails, so only rank 0 does.
+    return ranks->is_root() ? code : kExitOk;
+  } catch (const std::exception& error) {
+    const auto [code, text] = failure(error);
+    ranks->abort(code, text);
+  }
+}
+
+Launch this_launch() try { return find_launch(process_environment()); } catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void require_ranks(const Launch& launch, int wanted) try {
+  require_size(launch, wanted);
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+int main_checked(int argc, char** argv) {
+  const Launch launch = this_launch();
+  if (launch.size > 1) speak_as_rank(launch.rank, name_of(launch.rank, this_place()));
+  CommandLine line;
+  if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
+  const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
+  if (only_prints) {
+    if (launch.rank == 0) show(line);
+    return exit_code(kExitOk, true);
+  }
+  if (line.ranks > 0) require_ranks(launch, line.ranks);
+  if (line.ranks > 1 && launch.launcher.empty()) return run_ranks(argc, argv, line.ranks);
+  catch_interrupts(launch.rank > 0);
+  return launch.size > 1 ? run_on_ranks(line, launch) : run_on_one_rank(line);
+}
+
 }  // namespace
 }  // namespace sculpt
 
 int main(int argc, char** argv) {
   try {
     return sculpt::main_checked(argc, argv);
-  } catch (const sculpt::UsageError& error) {
-    sculpt::say_error(error.what());
-    return sculpt::kExitUsage;
-  } catch (const sculpt::OtherInputs& error) {
-    sculpt::say_error(error.what());
-    return sculpt::kExitUsage;
   } catch (const std::exception& error) {
-    sculpt::say_error(sculpt::failure_text(error));
-    return sculpt::kExitFailed;
+    const auto [code, text] = sculpt::failure(error);
+    sculpt::say_error(text);
+    return code;
   }
 }

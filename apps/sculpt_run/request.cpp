@@ -211,6 +211,15 @@ void find_kernel_choices(const CommandLine& line, Request& request) {
 
 }  // namespace
 
+DistOptions dist_options(const CommandLine& line) try {
+  require_config_exists(line);
+  if (const auto folder = folder_as_config(line))
+    return read_stored_options(folder->config().string(), line.settings).options.dist;
+  return read_options(line.config, line.settings).options.dist;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
 Request make_request(const CommandLine& line) try {
   const bool runs = !line.plan && !line.describe;
   Request request{.options = {},

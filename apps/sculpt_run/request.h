@@ -60,6 +60,10 @@ struct Request {
   std::filesystem::path kernel_choices_file;
 };
 
+/// Returns the settings of section dist, which are needed before the ranks know each other. Throws
+/// UsageError if the config cannot be read.
+DistOptions dist_options(const CommandLine& line);
+
 /// Reads the config, expands the plan, locks the run folder, and checks that the folder may be
 /// used. Throws UsageError.
 Request make_request(const CommandLine& line);

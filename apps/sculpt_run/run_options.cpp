@@ -22,6 +22,7 @@ ConfigSections RunOptions::sections() {
           {"train", "One training cycle: its epochs, evaluations and checkpoints.", section(train)},
           {"optim", "The optimizer, and the learning rate within a cycle.", section(train.optim)},
           {"execution", "The device, and the kernels that run on it.", section(train.execution)},
+          {"dist", "Runs on several ranks.", section(dist)},
           {"cycles", "How often the cycle is repeated, and from where.", section(cycles)},
           {"prune", "How weights are removed.", section(prune)}};
 }
@@ -78,6 +79,7 @@ const std::set<std::string>& keys_without_effect() {
   static const std::set<std::string> keys = {"data.root", "execution.device", "execution.threads",
                                              "train.checkpoint_every", "train.checkpoint_steps",
                                              "execution.step_graph", "execution.dense_timing",
+                                             "dist.liveness_seconds", "dist.collective_seconds",
                                              // Changes only the last bits, as the device does
                                              // (environment.h).
                                              "execution.conv"};

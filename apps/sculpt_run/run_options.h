@@ -9,6 +9,7 @@
 
 #include "data/data_options.h"
 #include "engine/config/config.h"
+#include "engine/dist/dist_options.h"
 #include "engine/plan/methods.h"
 #include "engine/train/train_options.h"
 #include "models/registry.h"
@@ -21,6 +22,7 @@ struct RunOptions {
   models::ModelOptions model;
   data::DataOptions data;
   TrainOptions train;
+  DistOptions dist;
   PruneOptions prune;
   CycleOptions cycles;
 

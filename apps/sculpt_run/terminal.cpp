@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -66,6 +68,7 @@ std::string Terminal::paint(Style style, std::string_view text) const {
 }
 
 void Terminal::print(std::string_view text) {
+  if (silent_) return;
   clear_status();
   write(text);
 }
@@ -117,6 +120,11 @@ Terminal& err() {
 
 namespace {
 
+// A launcher needs up to two seconds to end the other ranks after rank 0 has ended.
+constexpr auto kRootFirst = std::chrono::milliseconds(2500);
+
+std::string rank_name;  // empty for the rank that speaks for all
+
 /// In a log, a message is one line.
 void print_message(Style style, const std::string& label, const std::string& text) {
   out().clear_status();
@@ -127,16 +135,29 @@ void print_message(Style style, const std::string& label, const std::string& tex
 
 }  // namespace
 
+void speak_as_rank(int rank, const std::string& name) {
+  // mpirun may give its ranks a terminal of its own.
+  out().treat_as_file();
+  err().treat_as_file();
+  if (rank == 0) return;
+  out().silence();
+  rank_name = name;
+}
+
 void note(const std::string& text) {
+  if (!rank_name.empty()) return;
   print_message(Style::heading, "note:", text);
 }
 
 void warn(const std::string& text) {
+  if (!rank_name.empty()) return;
   print_message(Style::warning, "warning:", text);
 }
 
 void say_error(const std::string& text) {
-  print_message(Style::error, "error:", text);
+  if (rank_name.empty()) return print_message(Style::error, "error:", text);
+  std::this_thread::sleep_for(kRootFirst);
+  print_message(Style::error, "error:", rank_name + ": " + text);
 }
 
 }  // namespace sculpt

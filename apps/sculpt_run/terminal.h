@@ -32,6 +32,11 @@ class Terminal {
   void status(std::string text);
   void clear_status();
 
+  /// Drops everything from now on.
+  void silence() { silent_ = true; }
+  /// Treats the output as a file from now on: nothing is redrawn, and there are no colours.
+  void treat_as_file() { redraws_ = colours_ = false; }
+
   /// Returns the errno of the first write that failed; 0 if none has. Everything printed after that
   /// write is dropped.
   int error() const { return error_; }
@@ -41,8 +46,9 @@ class Terminal {
   void fail_with(int error);
 
   const int descriptor_;
-  const bool redraws_;
-  const bool colours_;
+  bool redraws_;
+  bool colours_;
+  bool silent_ = false;
   bool status_shown_ = false;
   int error_ = 0;
 };
@@ -51,6 +57,12 @@ class Terminal {
 Terminal& out();
 /// Returns standard error.
 Terminal& err();
+
+/// Makes this process speak as one rank of several, whose outputs a launcher brings together. Rank
+/// 0 speaks for all: other ranks print nothing but errors. Their errors begin with `name` ("rank 2
+/// on node1 (process 4711)") and are some seconds late, because rank 0 usually finds the same
+/// error, and the launcher then ends the other ranks.
+void speak_as_rank(int rank, const std::string& name);
 
 /// Prints to standard output.
 template <class... Args>

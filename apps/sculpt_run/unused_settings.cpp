@@ -191,6 +191,8 @@ const std::vector<std::string_view>& keys_always_read() {
       "execution.sparse",
       "execution.winograd",
       "execution.step_graph",
+      "dist.liveness_seconds",
+      "dist.collective_seconds",
       "optim.lr",
       "optim.schedule",
       "optim.momentum",

@@ -50,7 +50,11 @@ int count_hosts(const std::vector<RankPlace>& places) {
 std::string name_of(int rank, const std::vector<RankPlace>& places) {
   const auto index = static_cast<size_t>(rank);
   if (index >= places.size()) return fmt::format("rank {}", rank);
-  return fmt::format("rank {} on {} (process {})", rank, places[index].host, places[index].process);
+  return name_of(rank, places[index]);
+}
+
+std::string name_of(int rank, const RankPlace& place) {
+  return fmt::format("rank {} on {} (process {})", rank, place.host, place.process);
 }
 
 std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& places) {

@@ -22,6 +22,8 @@ int count_hosts(const std::vector<RankPlace>& places);
 
 /// Returns "rank 2 on node1 (process 4711)". The rank alone is named while places are unknown.
 std::string name_of(int rank, const std::vector<RankPlace>& places);
+/// The same for a rank whose place alone is known.
+std::string name_of(int rank, const RankPlace& place);
 /// Returns the names of several ranks as a list: "rank 1 on ... and rank 3 on ...". A list of many
 /// ranks ends with the number of those left out.
 std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& places);

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import on_ranks
@@ -70,6 +69,11 @@ def alive(process):
 
 
 class Faults(unittest.TestCase):
+    def start(self, *words, **options):
+        job = Job(*words, **options)
+        self.addCleanup(job.process.kill)
+        return job
+
     def check_end(self, job, code, least, most, *parts):
         """Checks that the job ends with the code, within `least` to `most` seconds, and says all parts."""
         returned, seconds, out, err = job.end()
@@ -96,7 +100,7 @@ class Faults(unittest.TestCase):
 
     def test_killed(self):
         for count, rank in self.each({2: [1], 4: [0]}):
-            job = Job(count, steps=10_000)
+            job = self.start(count, steps=10_000)
             job.begin = time.monotonic()
             os.kill(job.processes[rank], signal.SIGKILL)
             # MPI's launcher notices, and names the rank and its host.
@@ -104,7 +108,7 @@ class Faults(unittest.TestCase):
 
     def test_stopped(self):
         for count, rank in self.each({2: [0, 1], 4: [0, 2]}):
-            job = Job(count, steps=10_000)
+            job = self.start(count, steps=10_000)
             job.begin = time.monotonic()
             os.kill(job.processes[rank], signal.SIGSTOP)
             err = self.check_end(job, RANK_LOST, LIVENESS - 1, LIVENESS + 1,
@@ -113,7 +117,7 @@ class Faults(unittest.TestCase):
 
     def test_stopped_for_a_moment(self):
         for count, rank in self.each({2: [0, 1], 4: [0, 3]}):
-            job = Job(count, steps=60)
+            job = self.start(count, steps=60)
             job.begin = time.monotonic()
             os.kill(job.processes[rank], signal.SIGSTOP)
             time.sleep(LIVENESS / 2)
@@ -124,7 +128,7 @@ class Faults(unittest.TestCase):
 
     def test_all_stopped_for_long(self):
         # As by the batch system, or by Ctrl-Z. Nobody is to blame.
-        job = Job(4, steps=100)
+        job = self.start(4, steps=100)
         job.begin = time.monotonic()
         for process in job.processes:
             os.kill(process, signal.SIGSTOP)
@@ -137,20 +141,20 @@ class Faults(unittest.TestCase):
 
     def test_hanging(self):
         for count, rank in self.each({2: [0], 4: [3]}):
-            job = Job(count, "hang", rank)
+            job = self.start(count, "hang", rank)
             job.wait_for_the_fault()
             self.check_end(job, RANK_LOST, LIVENESS - 0.5, LIVENESS + 1,
                            f"{count - 1} of {count} ranks wait in a sum of 1,000 floats",
                            f"but {job.name(rank)} has not come there and has used no processor for 2 s")
 
     def test_computing_for_ever(self):
-        job = Job(2, "spin")
+        job = self.start(2, "spin")
         job.wait_for_the_fault()
         self.check_end(job, RANK_LOST, COLLECTIVE - 0.5, COLLECTIVE + 1,
                        f"but {job.name(1)} has not come there for 5 s")
 
     def test_computing_alone_is_no_fault(self):
-        job = Job(2, "slow")
+        job = self.start(2, "slow")
         job.wait_for_the_fault()
         code, seconds, out, err = job.end()
         self.assertEqual(code, 0, err)
@@ -160,52 +164,31 @@ class Faults(unittest.TestCase):
     def test_ended_without_finishing(self):
         for fault, code in (("exit", 5), ("leave", 1), ("abort", 9)):
             with self.subTest(fault=fault):
-                job = Job(2, fault)
+                job = self.start(2, fault)
                 job.wait_for_the_fault()
                 parts = {"exit": [], "leave": [f"error: {job.name(1)}: this rank has ended before the others"],
                          "abort": [f"error: {job.name(1)}: a reason"]}[fault]
                 self.check_end(job, code, 0, 3, *parts)
 
     def test_ranks_that_come_apart(self):
-        job = Job(2, "apart", steps=300)
+        job = self.start(2, "apart", steps=300)
         job.wait_for_the_fault()
         self.check_end(job, 1, 0, 3, f"error: {job.name(1)} has called the communicator in another order than "
                        f"{job.name(0)}", "a mistake of the program")
 
     def test_an_error_of_all_ranks_shows_once(self):
-        job = Job(4, "shared")
+        job = self.start(4, "shared")
         job.wait_for_the_fault()
         err = self.check_end(job, 8, 0, 3, "error: every rank says so\n")
         self.assertEqual(err.count("every rank says so"), 1, err)
 
     def test_killed_launcher(self):
-        job = Job(4, steps=10_000)
+        job = self.start(4, steps=10_000)
         job.begin = time.monotonic()
         job.process.kill()
         self.assertTrue(job.gone(), "ranks live on without their launcher")
         job.process.communicate()
 
 
-def main():
-    """Runs several cases at a time, because they mostly wait."""
-    reason = on_ranks.why_skipped(PROGRAM)
-    if reason:
-        print(f"skipped: {reason}")
-        return on_ranks.SKIPPED
-    names = sys.argv[1:] or unittest.defaultTestLoader.getTestCaseNames(Faults)
-
-    def run(name):
-        result = unittest.TestResult()
-        Faults(name).run(result)
-        for _, text in result.failures + result.errors:
-            print(f"FAILED: {name}\n{text}", flush=True)
-        return result.testsRun == 1 and result.wasSuccessful()
-
-    with ThreadPoolExecutor(4) as pool:
-        passed = list(pool.map(run, names))
-    print(f"{sum(passed)} of {len(passed)} cases passed")
-    return 0 if all(passed) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_ranks.run_cases(PROGRAM, [Faults]))

@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SKIPPED = 77
@@ -40,6 +42,31 @@ def why_skipped(program):
 
 def command(count, program, *words):
     return ["mpirun", "-n", str(count), "--bind-to", "none", str(program), *map(str, words)]
+
+
+def run_cases(program, classes):
+    """Runs the cases of test classes, or those that the command line names, several at a time, because they
+    mostly wait. Returns an exit code."""
+    reason = why_skipped(program)
+    if reason:
+        print(f"skipped: {reason}")
+        return SKIPPED
+    cases = [case for tests in classes for case in unittest.defaultTestLoader.loadTestsFromTestCase(tests)
+             if not sys.argv[1:] or case.id().split(".")[-1] in sys.argv[1:]]
+
+    def run(case):
+        result = unittest.TestResult()
+        case.run(result)
+        for _, text in result.failures + result.errors:
+            print(f"FAILED: {case.id()}\n{text}", flush=True)
+        for _, why in result.skipped:
+            print(f"skipped: {case.id()}: {why}", flush=True)
+        return result.testsRun == 1 and result.wasSuccessful()
+
+    with ThreadPoolExecutor(4) as pool:
+        passed = list(pool.map(run, cases))
+    print(f"{sum(passed)} of {len(passed)} cases passed")
+    return 0 if passed and all(passed) else 1
 
 
 def main():

@@ -19,7 +19,7 @@ TEST_CASE("places: ranks of a host are counted, whatever their order") {
   CHECK(places[4].process == 14);
   CHECK(count_hosts(places) == 3);
   CHECK(name_of(2, places) == "rank 2 on a (process 12)");
-  CHECK(name_of(2, {}) == "rank 2");
+  CHECK(name_of(2, std::vector<RankPlace>{}) == "rank 2");
 }
 
 TEST_CASE("places: a place survives its text") {

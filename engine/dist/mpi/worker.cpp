@@ -36,7 +36,8 @@ constexpr auto kLongestSleep = milliseconds(1);
 constexpr double kStartFactor = 6;
 constexpr auto kEndLimit = std::chrono::seconds(20);
 constexpr auto kAbortLimit = std::chrono::seconds(4);
-constexpr auto kRootFirst = std::chrono::seconds(1);
+// A launcher needs up to two seconds to end the other ranks after rank 0 has ended them.
+constexpr auto kRootFirst = milliseconds(2500);
 
 /// Heartbeats are sent every second, or more often if the limit is short.
 Liveness::Clock::duration heartbeat_interval(const DistOptions& options) {
@@ -139,6 +140,7 @@ void Worker::finish() {
 }
 
 void Worker::abort(int exit_code, const std::string& reason) {
+  aborting_ = true;
   if (rank_ != 0) std::this_thread::sleep_for(kRootFirst);
   print_error(rank_, places(), reason);
   {
@@ -253,7 +255,9 @@ void Worker::keep_alive(Clock::time_point now) {
       print_error(rank_, places(), "the launcher of the ranks has ended; ending this rank");
       _exit(kExitRankLost);
     }
-    watch.heartbeats.send(watch.liveness.beat(watch.activity.idle_seconds(now), now), now);
+    // A rank that waits in abort() is not hanging.
+    const double idle = aborting_ ? 0 : watch.activity.idle_seconds(now);
+    watch.heartbeats.send(watch.liveness.beat(idle, now), now);
   }
   if (const auto verdict = watch.liveness.judge(now, places()))
     lose(verdict->exit_code, verdict->text);

@@ -3,6 +3,7 @@
 // thread, which also sends heartbeats and judges those of other ranks. It goes on while the rank
 // computes.
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -73,6 +74,7 @@ class Worker {
   std::vector<std::shared_ptr<Operation>> queue_;
   std::vector<RankPlace> places_;
   std::optional<int> abort_code_;
+  std::atomic<bool> aborting_{false};  ///< not guarded
 
   // Used by the communication thread only.
   struct Watch;

@@ -1,0 +1,302 @@
+#include "apps/sculpt_run/launcher.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <poll.h>
+#include <set>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/request.h"
+#include "apps/sculpt_run/terminal.h"
+#include "engine/dist/mpi.h"
+
+namespace sculpt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The signal that asks ranks to save and end. Signals that a terminal or a batch system sends
+// cannot be mistaken for it.
+constexpr int kStop = SIGUSR2;
+constexpr auto kBurst = std::chrono::seconds(2);
+constexpr auto kEndsAtOnce = std::chrono::seconds(5);
+constexpr timespec kLook = {0, 50'000'000};  // 50 ms
+constexpr const char* kInstall = "install the packages openmpi-bin and libopenmpi-dev";
+
+/// Settings of Open MPI, which the environment may already contain.
+constexpr std::array<std::pair<const char*, const char*>, 2> kSettings = {{
+    // Ranks that wait leave their processor to others. Open MPI would do this by itself only if it
+    // knew that there are more ranks than processors.
+    {"OMPI_MCA_mpi_yield_when_idle", "1"},
+    // SIGTSTP and SIGCONT reach the ranks.
+    {"OMPI_MCA_orte_forward_job_control", "1"},
+}};
+
+std::string find_mpirun() {
+  const char* const path = std::getenv("PATH");
+  std::string folders = path == nullptr ? "" : path;
+  for (size_t begin = 0; begin <= folders.size();) {
+    const size_t end = std::min(folders.find(':', begin), folders.size());
+    const std::string file = folders.substr(begin, end - begin) + "/mpirun";
+    if (access(file.c_str(), X_OK) == 0) return file;
+    begin = end + 1;
+  }
+  throw UsageError(fmt::format("--ranks needs Open MPI's mpirun, and PATH has none; {}", kInstall));
+}
+
+std::vector<std::string> launcher_words(const std::string& mpirun, int count, int argc,
+                                        char** argv) {
+  std::vector<std::string> words = {mpirun,      "-n",   std::to_string(count),
+                                    "--bind-to", "none", "--oversubscribe"};
+  // mpirun refuses to run as root, because a mistake of a program does more harm then. Whoever runs
+  // this program as root has accepted that.
+  if (geteuid() == 0) words.emplace_back("--allow-run-as-root");
+  words.push_back(std::filesystem::read_symlink("/proc/self/exe").string());
+  words.insert(words.end(), argv + 1, argv + argc);
+  return words;
+}
+
+/// Runs in the new process. Only functions that POSIX allows after fork() are called.
+///
+/// mpirun would answer SIGTERM and SIGINT by ending the ranks within a second, which is too short
+/// to save. A batch system sends them to all processes of a job, mpirun included. They are
+/// therefore blocked in mpirun, which unblocks them in the ranks; `blocked` has them.
+[[noreturn]] void become_launcher(char* const* words, const sigset_t& blocked, pid_t parent,
+                                  int no_input) {
+  // The terminal's signals are for the parent, which decides what they mean.
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(kExitFailed);
+  dup2(no_input, STDIN_FILENO);
+  sigprocmask(SIG_SETMASK, &blocked, nullptr);
+  execv(words[0], words);
+  _exit(127);
+}
+
+/// Returns true if the process `pid` has a handler for kStop. A process without one would be ended
+/// by the signal.
+bool handles_stop(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("SigCgt:"))
+      return ((std::strtoull(line.c_str() + 7, nullptr, 16) >> (kStop - 1)) & 1) != 0;
+  return false;
+}
+
+/// Returns the parent of a process, or 0 if there is no such process.
+pid_t parent_of(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::string text;
+  std::getline(file, text);
+  // The name of the program, in parentheses, may hold any character.
+  const size_t name_end = text.rfind(')');
+  int parent = 0;
+  char state = 0;
+  if (name_end == std::string::npos ||
+      std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) != 2)
+    return 0;
+  return parent;
+}
+
+/// Returns the ranks that `launcher` has started and that run this program already.
+std::vector<pid_t> ranks_of(pid_t launcher) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  std::vector<pid_t> ranks;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (parent_of(name) != launcher) continue;
+    if (std::filesystem::read_symlink(entry.path() / "exe", error) == program)
+      ranks.push_back(std::stoi(name));
+  }
+  return ranks;
+}
+
+/// Returns true if the reader of the standard output has gone away. mpirun goes on then, and does
+/// not tell the ranks.
+bool output_is_closed() {
+  pollfd output{STDOUT_FILENO, 0, 0};
+  return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
+}
+
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
+}
+
+/// The signals that this process waits for, blocked while the object lives.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (const int signal : {SIGINT, SIGTERM, kStop, SIGTSTP, SIGCHLD})
+      sigaddset(&set_, signal);
+    if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~Signals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  /// The signals that mpirun does not see.
+  sigset_t blocked_in_launcher() const {
+    sigset_t blocked = before_;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+      sigaddset(&blocked, signal);
+    return blocked;
+  }
+  /// Returns the next signal, or 0 after a short time without one.
+  int next() const {
+    const int signal = sigtimedwait(&set_, nullptr, &kLook);
+    return signal > 0 ? signal : 0;
+  }
+
+ private:
+  sigset_t set_, before_;
+};
+
+/// The launcher while it runs.
+class Launcher {
+ public:
+  Launcher(pid_t pid, int count, const Signals& signals)
+      : pid_(pid), count_(static_cast<size_t>(count)), signals_(signals) {}
+
+  /// Passes signals on until the launcher has ended.
+  LauncherEnd wait() {
+    for (;;) {
+      const int signal = signals_.next();
+      if (signal == SIGTSTP)
+        pause();
+      else if (signal != 0 && signal != SIGCHLD)
+        request(signal);
+      if (requests_ == 0 && output_is_closed()) {
+        err().print("standard output was closed; stopping after this step\n");
+        request(SIGPIPE);
+      }
+      deliver();
+      int status = 0;
+      if (waitpid(pid_, &status, WNOHANG) != pid_) continue;
+      LauncherEnd end{0, {}, requests_};
+      if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
+      if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
+      return end;
+    }
+  }
+
+  /// Returns the signal that asked for the end last; 0 if there was none.
+  int last_signal() const { return last_signal_; }
+
+ private:
+  void request(int signal) {
+    const auto now = Clock::now();
+    if (requests_ > 0 && now - first_request_ < kBurst) return;
+    if (requests_ == 0) first_request_ = now;
+    ++requests_;
+    reached_.clear();
+    last_request_ = now;
+    last_signal_ = signal;
+  }
+
+  /// Sends the newest request to the ranks that it has not reached yet. A rank that has just been
+  /// started gets it as soon as it can handle it.
+  void deliver() {
+    if (requests_ == 0) return;
+    if (reached_.size() < count_)
+      for (const pid_t rank : ranks_of(pid_))
+        if (reached_.count(rank) == 0 && handles_stop(rank)) {
+          kill(rank, kStop);
+          reached_.insert(rank);
+        }
+    // The ranks end with mpirun, at the latest.
+    if (requests_ > 1 && Clock::now() - last_request_ > kEndsAtOnce) kill(pid_, SIGKILL);
+  }
+
+  void pause() {
+    kill(pid_, SIGTSTP);
+    raise(SIGSTOP);  // returns when this process is continued
+    kill(pid_, SIGCONT);
+  }
+
+  const pid_t pid_;
+  const size_t count_;
+  const Signals& signals_;
+  int requests_ = 0, last_signal_ = 0;
+  std::set<pid_t> reached_;  ///< the ranks that have got the newest request
+  Clock::time_point first_request_, last_request_;
+};
+
+}  // namespace
+
+RunEnd translate(const LauncherEnd& end) {
+  constexpr const char* kResume = "the last good checkpoint is intact; go on with --resume";
+  if (end.signal)
+    return {kExitRankLost,
+            fmt::format("mpirun was ended by signal {} ({}), and the ranks with it; {}",
+                        *end.signal, strsignal(*end.signal), kResume)};
+  const int code = end.exit_code;
+  for (const int own : {kExitOk, kExitFailed, kExitUsage, kExitInterrupted, kExitRankLost})
+    if (code == own) return {code, {}};
+  if (code == 128 + kStop && end.stop_requests > 1)
+    return {kExitInterrupted, "ended at once; go on with --resume"};
+  if (code > 128 && code < 128 + NSIG)
+    return {kExitRankLost, fmt::format("a rank was ended by signal {} ({}); {}", code - 128,
+                                       strsignal(code - 128), kResume)};
+  return {kExitFailed, fmt::format("mpirun has ended with exit code {}", code)};
+}
+
+int run_ranks(int argc, char** argv, int count) {
+  const std::string problem = mpi_problem();
+  if (!problem.empty()) throw UsageError("--ranks needs MPI: " + problem);
+  std::vector<std::string> words = launcher_words(find_mpirun(), count, argc, argv);
+  std::vector<char*> pointers;
+  for (std::string& word : words)
+    pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  for (const auto& [name, value] : kSettings)
+    setenv(name, value, 0);
+  // The ranks write to a pipe or to a terminal of mpirun, whose width is not that of this one.
+  setenv("COLUMNS", std::to_string(out().width()).c_str(), 1);
+  const int no_input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+  const Signals signals;
+  const sigset_t blocked = signals.blocked_in_launcher();
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) fail("cannot start mpirun: {}", std::strerror(errno));
+  if (child == 0) become_launcher(pointers.data(), blocked, parent, no_input);
+  close(no_input);
+  Launcher launcher(child, count, signals);
+  const LauncherEnd end = launcher.wait();
+  const RunEnd result = translate(end);
+  if (!result.text.empty()) {
+    if (result.exit_code == kExitInterrupted)
+      say("{}\n", result.text);
+    else
+      say_error(result.text);
+  }
+  if (end.stop_requests > 1 && (end.signal || end.exit_code >= 128)) {
+    // This process ends as a program ends that the signal has ended.
+    std::signal(launcher.last_signal(), SIG_DFL);
+    raise(launcher.last_signal());
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  }
+  return result.exit_code;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""How sculpt_run and mpirun work together: --ranks, wrong launchers, missing libraries, signals, exit codes.
+
+SCULPT_RUN names sculpt_run, and LAUNCHED_RANKS a program that starts itself as sculpt_run --ranks does
+(launched/main.cpp).
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import on_ranks
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("SCULPT_RUN", "")
+LAUNCHED = os.environ.get("LAUNCHED_RANKS", "")
+CONFIG = ROOT / "configs" / "quickstart.toml"
+REFUSED = "training on several ranks is not part of this program yet"
+
+
+def run(*words, **variables):
+    environment = dict(on_ranks.environment(), **variables)
+    return subprocess.run([str(word) for word in words], env=environment, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120, check=False)
+
+
+def errors(done):
+    return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+
+def state_of(process):
+    """Returns the letter of the process's state: T if it is stopped, "" if it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0].replace("Z", "")
+    except OSError:
+        return ""
+
+
+def parent_of(process):
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def has_child(process):
+    return any(parent_of(entry.name) == process for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+class SculptRun(unittest.TestCase):
+    """The program itself. Its messages come once, from rank 0."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sculpt-ranks-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.out = self.folder / "run"
+
+    def check(self, done, code, *parts):
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertEqual(len(errors(done)), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, errors(done)[0])
+        self.assertFalse(self.out.exists())
+
+    def test_ranks_outside_of_a_launcher(self):
+        done = run(PROGRAM, "--ranks", 2, CONFIG, "--out", self.out)
+        self.check(done, 2, REFUSED)
+        self.assertRegex(done.stdout, r"^[\w. ]+, 2 ranks on 1 host\n")
+        self.assertEqual(done.stdout.count("ranks on"), 1)
+
+    def test_mpirun(self):
+        done = run(*on_ranks.command(2, PROGRAM, CONFIG, "--out", self.out, "--ranks", 2))
+        self.check(done, 2, REFUSED)
+
+    def test_another_number_of_ranks(self):
+        done = run(*on_ranks.command(4, PROGRAM, CONFIG, "--out", self.out, "--ranks", 2))
+        self.check(done, 2, "error: --ranks 2 contradicts Open MPI's mpirun, which has started 4 ranks")
+
+    def test_mistakes_are_told_once(self):
+        done = run(PROGRAM, "--ranks", 2, self.folder / "missing.toml", "--out", self.out)
+        self.check(done, 2, "there is no config")
+        done = run(*on_ranks.command(2, PROGRAM, CONFIG, "--out", self.out, "--set", "train.epoch=3"))
+        self.check(done, 2, "train.epoch")
+
+    def test_what_only_prints_is_printed_once(self):
+        done = run(*on_ranks.command(2, PROGRAM, "--version"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("sculpt_run"), run(PROGRAM, "--version").stdout.count("sculpt_run"))
+
+    def test_one_rank_needs_no_mpi(self):
+        # The program lies in a folder without the library that links MPI.
+        program = Path(shutil.copy(PROGRAM, self.folder))
+        words = [program, "--ranks", 1, CONFIG, "--plan"]
+        self.assertEqual(run(*words).returncode, 0)
+        done = run(program, "--ranks", 2, CONFIG, "--out", self.out)
+        self.check(done, 2, "cannot load", "libsculpt_mpi.so",
+                   "install the packages openmpi-bin and libopenmpi-dev")
+
+    def test_no_mpirun(self):
+        done = run(PROGRAM, "--ranks", 2, CONFIG, "--out", self.out, PATH=str(self.folder))
+        self.check(done, 2, "PATH has none", "openmpi-bin")
+
+    def test_the_launcher_of_another_mpi(self):
+        # This is what a rank sees that MPICH's mpiexec has started.
+        done = run(PROGRAM, CONFIG, "--out", self.out, PMI_RANK="0", PMI_SIZE="2")
+        self.check(done, 2, "says that this is rank 0 of 2, but ", "says that it is rank 0 of 1",
+                   "the launcher belongs to another MPI")
+
+    def test_programs_do_not_link_mpi(self):
+        for name in ("sculpt_run", "sculpt_bench"):
+            needed = run("readelf", "-d", Path(PROGRAM).parent / name).stdout
+            self.assertIn("NEEDED", needed)
+            self.assertNotIn("mpi", needed)
+        self.assertIn("libmpi", run("readelf", "-d", Path(PROGRAM).parent / "libsculpt_mpi.so").stdout)
+
+
+class Launched:
+    """A program that has started itself on ranks."""
+
+    def __init__(self, count, mode, wait=True):
+        self.process = subprocess.Popen([LAUNCHED, str(count), mode], env=on_ranks.environment(),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, start_new_session=True)
+        self.ranks = []
+        if wait:
+            self.ranks = [int(self.process.stdout.readline().split()[1]) for _ in range(count)]
+            self.process.stdout.readline()  # "working"
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        out, err = self.process.communicate(timeout=90)
+        return self.process.returncode, out, err
+
+
+class LaunchedTest(unittest.TestCase):
+    def launch(self, *words, **options):
+        job = Launched(*words, **options)
+        self.addCleanup(job.process.kill)
+        return job
+
+
+class Signals(LaunchedTest):
+    def test_one_signal_saves_the_same_step_everywhere(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+            with self.subTest(signal=number):
+                job = self.launch(2, "stop")
+                job.send(number)
+                code, out, err = job.end()
+                self.assertEqual(code, 75, err)
+                self.assertRegex(out, r"saved step \d+ of 2 ranks")
+                self.assertEqual(err.count("stopping after this step"), 1, err)
+
+    def test_repeated_signals_count_as_one(self):
+        job = self.launch(4, "stop")
+        for _ in range(5):
+            job.send(signal.SIGINT)
+            time.sleep(0.01)
+        code, out, err = job.end()
+        self.assertEqual(code, 75, err)
+        self.assertIn("saved step", out)
+
+    def test_a_batch_system_signals_all_processes(self):
+        job = self.launch(2, "stop")
+        for process in [parent_of(job.ranks[0]), *job.ranks, job.process.pid]:
+            os.kill(process, signal.SIGTERM)
+        code, out, err = job.end()
+        self.assertEqual(code, 75, err)
+        self.assertIn("saved step", out)
+
+    def test_a_later_signal_ends_the_ranks_at_once(self):
+        job = self.launch(2, "stubborn")
+        job.send(signal.SIGINT)
+        time.sleep(0.5)
+        job.send(signal.SIGINT)
+        time.sleep(6)
+        self.assertIsNone(job.process.poll())
+        job.send(signal.SIGINT)
+        code, _, err = job.end()
+        self.assertEqual(code, -signal.SIGINT, err)
+        self.assertTrue(wait_until(lambda: not any(map(state_of, job.ranks))))
+
+    def test_a_signal_before_the_ranks_are_ready(self):
+        for mode, wait in (("late", 1.5), ("stop", 0)):
+            with self.subTest(mode=mode):
+                job = self.launch(2, mode, wait=False)
+                self.assertTrue(wait_until(lambda: has_child(job.process.pid)))
+                time.sleep(wait)
+                job.send(signal.SIGTERM)
+                code, out, err = job.end()
+                self.assertEqual(code, 75, out + err)
+
+    def test_a_closed_pipe_saves(self):
+        job = self.launch(2, "stop")
+        job.process.stdout.close()
+        job.process.wait(60)
+        err = job.process.stderr.read()
+        job.process.stderr.close()
+        self.assertEqual(job.process.returncode, 75, err)
+        self.assertIn("standard output was closed", err)
+
+    def test_stopped_and_continued(self):
+        job = self.launch(2, "stop")
+        job.send(signal.SIGTSTP)
+        self.assertTrue(wait_until(lambda: all(state_of(p) == "T" for p in [*job.ranks, job.process.pid])))
+        time.sleep(3)  # longer than the limit for signs of life
+        job.send(signal.SIGCONT)
+        self.assertTrue(wait_until(lambda: not any(state_of(p) == "T" for p in job.ranks)))
+        time.sleep(0.5)
+        job.send(signal.SIGINT)
+        code, out, err = job.end()
+        self.assertEqual(code, 75, err)
+        self.assertIn("saved step", out)
+
+    def test_the_ranks_do_not_outlive_the_program(self):
+        job = self.launch(4, "stop")
+        job.process.kill()
+        job.process.wait()
+        self.assertTrue(wait_until(lambda: not any(map(state_of, job.ranks)), 8), "ranks live on")
+        job.process.communicate()
+
+
+class ExitCodes(LaunchedTest):
+    def test_own_codes_are_passed_on_and_others_are_1(self):
+        for code, expected in ((0, 0), (1, 1), (2, 2), (75, 75), (76, 76), (9, 1)):
+            with self.subTest(code=code):
+                done = run(LAUNCHED, 2, code)
+                self.assertEqual(done.returncode, expected, done.stderr)
+                self.assertEqual("mpirun has ended with exit code 9" in done.stderr, code == 9)
+
+    def test_killed_rank(self):
+        job = self.launch(4, "stop")
+        os.kill(job.ranks[2], signal.SIGKILL)
+        code, _, err = job.end()
+        self.assertEqual(code, 76, err)
+        self.assertIn("error: a rank was ended by signal 9 (Killed)", err)
+        self.assertIn("process rank 2", err)
+
+    def test_stopped_rank(self):
+        job = self.launch(4, "stop")
+        os.kill(job.ranks[2], signal.SIGSTOP)
+        begin = time.monotonic()
+        code, _, err = job.end()
+        self.assertLess(time.monotonic() - begin, 12)
+        self.assertEqual(code, 76, err)
+        self.assertIn(f"(process {job.ranks[2]}) has given no sign of life", err)
+
+
+if __name__ == "__main__":
+    sys.exit(on_ranks.run_cases(PROGRAM, [SculptRun, Signals, ExitCodes]))
