@@ -117,7 +117,7 @@ class Communicator {
 
   /// Ends all ranks with `exit_code`, after printing "error: " and `reason` to standard error; the
   /// line of a rank other than 0 names rank and host. Rank 0 does so at once. Other ranks wait for
-  /// a second before, because an error that all ranks find then shows once, from rank 0. May be
+  /// a moment before, because an error that all ranks find then shows once, from rank 0. May be
   /// called at any moment and by any number of ranks.
   [[noreturn]] virtual void abort(int exit_code, const std::string& reason) = 0;
 };
