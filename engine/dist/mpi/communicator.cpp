@@ -1,5 +1,7 @@
 #include "engine/dist/mpi/communicator.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -92,8 +94,7 @@ void require_agreement(const Launch& launch, const MpiCommunicator& communicator
   fail(
       "{} says that this is rank {} of {}, but {} says that it is rank {} of {}: the launcher "
       "belongs to another MPI than the one that this program was built with; start the program "
-      "with "
-      "the launcher of {}",
+      "with the launcher of {}, or configure the build with the other MPI (-DMPI_C_COMPILER=...)",
       launch.launcher, launch.rank, launch.size, communicator.library(), communicator.rank(),
       communicator.size(), communicator.library());
 }
@@ -107,6 +108,10 @@ std::unique_ptr<Communicator> open(const Launch& launch, const DistOptions& opti
     communicator->meet();
     return communicator;
   } catch (const Error& error) {
+    // Each rank takes itself for rank 0 here. The one that the launcher calls so speaks first, and
+    // its end usually ends the others.
+    if (launch.rank != 0 && communicator->rank() == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2500));
     // The caller has no communicator yet whose ranks it could end.
     communicator->abort(2, error.what());
   }
