@@ -69,7 +69,7 @@ def run_cases(program, classes):
             print(f"skipped: {case.id()}: {why}", flush=True)
         return result.testsRun == 1 and result.wasSuccessful()
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(6) as pool:
         passed = list(pool.map(run, cases))
     print(f"{sum(passed)} of {len(passed)} cases passed")
     return 0 if passed and all(passed) else 1
