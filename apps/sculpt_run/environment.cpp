@@ -39,12 +39,6 @@ std::string c_library() {
   return std::string("glibc ") + gnu_get_libc_version();
 }
 
-/// Identifies the linked program. The commit would not, because the working tree may have had
-/// changes.
-std::string this_build() {
-  return kernels::build_id(reinterpret_cast<const void*>(&environment_json));
-}
-
 /// Returns the text under a key, or "" if there is none.
 std::string text_of(const Json& environment, const char* key) {
   const auto found = environment.find(key);
@@ -59,6 +53,12 @@ int64_t l2_of(const Json& environment) {
   return l2 != caches->end() && l2->is_number_integer() ? l2->get<int64_t>() : -1;
 }
 
+/// Returns the number of ranks. Runs on one rank do not record it.
+int64_t ranks_of(const Json& environment) {
+  const auto found = environment.find("ranks");
+  return found != environment.end() && found->is_number_integer() ? found->get<int64_t>() : 1;
+}
+
 std::string name_of(const std::string& libraries) {
   return libraries.empty() ? "Sculpt's kernels alone" : libraries;
 }
@@ -69,7 +69,7 @@ Json machine_json(const RunIdentity& identity) {
                   {"commit", SCULPT_COMMIT},
                   {"build_type", SCULPT_BUILD_TYPE},
                   {"compiler", __VERSION__},
-                  {"build", this_build()},
+                  {"build", build_of_program()},
                   {"c_library", c_library()},
                   {"system", system_name()},
                   {"cpu", kernels::cpu_name()},
@@ -79,6 +79,7 @@ Json machine_json(const RunIdentity& identity) {
                   {"device_description", identity.device_description},
                   {"backend", identity.backend},
                   {"threads", identity.threads}};
+  if (identity.ranks > 1) machine["ranks"] = identity.ranks;
   if (!identity.libraries.empty()) machine["libraries"] = identity.libraries;
   return machine;
 }
@@ -141,6 +142,8 @@ std::vector<std::string> differences(const Json& before, const Json& now, const 
       a != before.end() && b != now.end() && a->is_number_integer() && *a != *b)
     say(fmt::format("with {} thread{}", a->get<int64_t>(), a->get<int64_t>() == 1 ? "" : "s"),
         fmt::format("with {}", b->dump()));
+  if (const int64_t a = ranks_of(before), b = ranks_of(now); a != b)
+    say(fmt::format("on {} rank{}", a, a == 1 ? "" : "s"), fmt::format("on {}", b));
   const int64_t l2_before = l2_of(before), l2_now = l2_of(now);
   if (l2_before >= 0 && l2_now >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
     say(fmt::format("with an L2 cache of {} KiB", l2_before >> 10),
@@ -159,6 +162,10 @@ std::vector<Json> resumed_on(const Json& environment) {
 }
 
 }  // namespace
+
+std::string build_of_program() {
+  return kernels::build_id(reinterpret_cast<const void*>(&environment_json));
+}
 
 std::string environment_json(const RunIdentity& identity) {
   Json environment = {{"format", kFormat.text()}};

@@ -10,6 +10,10 @@
 
 namespace sculpt {
 
+/// Identifies the linked program. The commit does not, because the working tree may have had
+/// changes.
+std::string build_of_program();
+
 /// Returns the environment.json of a run that starts now.
 std::string environment_json(const RunIdentity& identity);
 

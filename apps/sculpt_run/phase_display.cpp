@@ -25,14 +25,18 @@ std::string describe(const PhaseState& phase, Seconds elapsed) {
 
 }  // namespace
 
-PhaseDisplay::PhaseDisplay() : before_(watch_phases(this)) {}
+PhaseDisplay::PhaseDisplay(bool ends_phases)
+    : before_(watch_phases(this)),
+      ends_phases_(ends_phases),
+      shown_thread_(std::this_thread::get_id()) {}
 
 PhaseDisplay::~PhaseDisplay() {
   watch_phases(before_);
 }
 
 void PhaseDisplay::on_phase(const PhaseState& phase) {
-  if (interrupted()) throw Interrupted();
+  if (ends_phases_ && interrupted()) throw Interrupted();
+  if (std::this_thread::get_id() != shown_thread_) return;
   const auto now = Clock::now();
   const Seconds elapsed = now - phase.start, since_shown = now - last_shown_;
   const bool redraws = out().redraws();
@@ -45,6 +49,7 @@ void PhaseDisplay::on_phase(const PhaseState& phase) {
 }
 
 void PhaseDisplay::on_phase_end(const PhaseState&) {
+  if (std::this_thread::get_id() != shown_thread_) return;
   if (std::exchange(drawn_, false)) out().clear_status();
 }
 

@@ -3,17 +3,20 @@
 // end.
 
 #include <chrono>
+#include <thread>
 
 #include "engine/core/phase.h"
 
 namespace sculpt {
 
 /// On a terminal, a phase of more than a moment is shown as a line that is redrawn. In a file or
-/// pipe, a line appears after five seconds and every thirty seconds from then on. Throws
-/// Interrupted from inside the phase once interrupted() is true.
+/// pipe, a line appears after five seconds and every thirty seconds from then on. Phases of the
+/// thread that made the object are shown.
 class PhaseDisplay : public PhaseWatcher {
  public:
-  PhaseDisplay();
+  /// If `ends_phases` is true, Interrupted is thrown from inside a phase once interrupted() is
+  /// true.
+  explicit PhaseDisplay(bool ends_phases = true);
   ~PhaseDisplay() override;
 
   void on_phase(const PhaseState& phase) override;
@@ -22,6 +25,8 @@ class PhaseDisplay : public PhaseWatcher {
  private:
   using Clock = std::chrono::steady_clock;
   PhaseWatcher* const before_;
+  const bool ends_phases_;
+  const std::thread::id shown_thread_;
   Clock::time_point last_shown_;
   bool drawn_ = false;
 };

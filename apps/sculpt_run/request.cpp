@@ -209,19 +209,8 @@ void find_kernel_choices(const CommandLine& line, Request& request) {
   }
 }
 
-}  // namespace
-
-DistOptions dist_options(const CommandLine& line) try {
-  require_config_exists(line);
-  if (const auto folder = folder_as_config(line))
-    return read_stored_options(folder->config().string(), line.settings).options.dist;
-  return read_options(line.config, line.settings).options.dist;
-} catch (const Error& error) {
-  throw UsageError(error.what());
-}
-
-Request make_request(const CommandLine& line) try {
-  const bool runs = !line.plan && !line.describe;
+Request make_request(const CommandLine& line, const Decided* decided) try {
+  const bool runs = !line.plan && !line.describe && decided == nullptr;
   Request request{.options = {},
                   .plan = {},
                   .config_toml = "",
@@ -259,6 +248,10 @@ Request make_request(const CommandLine& line) try {
   request.config_toml = write_config(options.sections());
   const auto values = flatten_config(request.config_toml, "config");
   request.config_hash = config_hash(values);
+  if (decided != nullptr) {
+    request.folder = RunFolder(decided->folder);
+    request.start = decided->start;
+  }
   if (request.folder.root().empty()) {
     request.folder = RunFolder(line.out.empty() ? default_folder(line) : line.out);
     if (!line.describe) request.folder.require_writable();
@@ -276,6 +269,25 @@ Request make_request(const CommandLine& line) try {
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());
+}
+
+}  // namespace
+
+DistOptions dist_options(const CommandLine& line) try {
+  require_config_exists(line);
+  if (const auto folder = folder_as_config(line))
+    return options_of_folder(*folder, line).options.dist;
+  return read_options(line.config, line.settings).options.dist;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+Request make_request(const CommandLine& line) {
+  return make_request(line, nullptr);
+}
+
+Request make_request(const CommandLine& line, const Decided& decided) {
+  return make_request(line, &decided);
 }
 
 }  // namespace sculpt

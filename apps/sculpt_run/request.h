@@ -68,4 +68,12 @@ DistOptions dist_options(const CommandLine& line);
 /// used. Throws UsageError.
 Request make_request(const CommandLine& line);
 
+/// What rank 0 has decided after it has locked the run folder.
+struct Decided {
+  Start start;
+  std::filesystem::path folder;
+};
+/// Makes the request of another rank, which neither locks nor looks at the folder.
+Request make_request(const CommandLine& line, const Decided& decided);
+
 }  // namespace sculpt

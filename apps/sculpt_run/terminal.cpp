@@ -124,6 +124,7 @@ namespace {
 constexpr auto kRootFirst = std::chrono::milliseconds(2500);
 
 std::string rank_name;  // empty for the rank that speaks for all
+thread_local bool quiet_thread = false;
 
 /// In a log, a message is one line.
 void print_message(Style style, const std::string& label, const std::string& text) {
@@ -144,13 +145,23 @@ void speak_as_rank(int rank, const std::string& name) {
   rank_name = name;
 }
 
+QuietThread::QuietThread(bool quiet) : before_(std::exchange(quiet_thread, quiet)) {}
+
+QuietThread::~QuietThread() {
+  quiet_thread = before_;
+}
+
+bool thread_is_quiet() {
+  return quiet_thread;
+}
+
 void note(const std::string& text) {
-  if (!rank_name.empty()) return;
+  if (!rank_name.empty() || quiet_thread) return;
   print_message(Style::heading, "note:", text);
 }
 
 void warn(const std::string& text) {
-  if (!rank_name.empty()) return;
+  if (!rank_name.empty() || quiet_thread) return;
   print_message(Style::warning, "warning:", text);
 }
 

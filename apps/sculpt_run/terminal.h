@@ -64,10 +64,24 @@ Terminal& err();
 /// error, and the launcher then ends the other ranks.
 void speak_as_rank(int rank, const std::string& name);
 
+/// While this object lives, the calling thread prints nothing but errors.
+class QuietThread {
+ public:
+  explicit QuietThread(bool quiet);
+  ~QuietThread();
+  QuietThread(const QuietThread&) = delete;
+  QuietThread& operator=(const QuietThread&) = delete;
+
+ private:
+  bool before_;
+};
+/// Returns true if the calling thread prints nothing but errors.
+bool thread_is_quiet();
+
 /// Prints to standard output.
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
-  out().print(fmt::format(format, std::forward<Args>(args)...));
+  if (!thread_is_quiet()) out().print(fmt::format(format, std::forward<Args>(args)...));
 }
 
 /// Prints "note: " and the text to standard error.

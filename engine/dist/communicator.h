@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <span>
@@ -119,7 +120,15 @@ class Communicator {
   /// line of a rank other than 0 names rank and host. Rank 0 does so at once. Other ranks wait for
   /// a moment before, because an error that all ranks find then shows once, from rank 0. May be
   /// called at any moment and by any number of ranks.
-  [[noreturn]] virtual void abort(int exit_code, const std::string& reason) = 0;
+  [[noreturn]] void abort(int exit_code, const std::string& reason) {
+    end_all_ranks(exit_code, reason);
+    std::_Exit(exit_code);
+  }
+
+ private:
+  /// Does what abort() promises. It does not return; g++ does not believe this of virtual
+  /// functions.
+  virtual void end_all_ranks(int exit_code, const std::string& reason) = 0;
 };
 
 }  // namespace sculpt

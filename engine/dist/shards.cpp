@@ -108,12 +108,12 @@ class ShardGroup::Shard final : public Communicator {
     group_.meet();
   }
   void finish() override { barrier(); }  // the owner of the processes' communicator finishes that
-  [[noreturn]] void abort(int exit_code, const std::string& reason) override {
-    group_.processes_.abort(exit_code, reason);
-    std::terminate();  // not reached
-  }
 
  private:
+  void end_all_ranks(int exit_code, const std::string& reason) override {
+    group_.processes_.abort(exit_code, reason);
+  }
+
   ShardGroup& group_;
   const int here_;
 };

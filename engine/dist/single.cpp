@@ -27,12 +27,12 @@ class Single : public Communicator {
   void barrier() override {}
   void finish() override {}
 
-  [[noreturn]] void abort(int exit_code, const std::string& reason) override {
+ private:
+  void end_all_ranks(int exit_code, const std::string& reason) override {
     print_error(0, places_, reason);
     std::_Exit(exit_code);
   }
 
- private:
   const std::vector<RankPlace> places_{this_place()};
 };
 

@@ -68,6 +68,7 @@ struct RunIdentity {
   std::string backend;                ///< for example "cpu-avx512"
   std::string libraries;              ///< libraries that may compute convolutions, with versions
   int64_t threads = 1;
+  int64_t ranks = 1;  ///< logical ranks with dist.reduction = exact
   int64_t batch = 0;
   RunInputs inputs;
 };

@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_RUN", "")
 LAUNCHED = os.environ.get("LAUNCHED_RANKS", "")
 CONFIG = ROOT / "configs" / "quickstart.toml"
-REFUSED = "training on several ranks is not part of this program yet"
 
 
 def run(*words, **variables):
@@ -73,16 +72,6 @@ class SculptRun(unittest.TestCase):
         for part in parts:
             self.assertIn(part, errors(done)[0])
         self.assertFalse(self.out.exists())
-
-    def test_ranks_outside_of_a_launcher(self):
-        done = run(PROGRAM, "--ranks", 2, CONFIG, "--out", self.out)
-        self.check(done, 2, REFUSED)
-        self.assertRegex(done.stdout, r"^[\w. ]+, 2 ranks on 1 host\n")
-        self.assertEqual(done.stdout.count("ranks on"), 1)
-
-    def test_mpirun(self):
-        done = run(*on_ranks.command(2, PROGRAM, CONFIG, "--out", self.out, "--ranks", 2))
-        self.check(done, 2, REFUSED)
 
     def test_another_number_of_ranks(self):
         done = run(*on_ranks.command(4, PROGRAM, CONFIG, "--out", self.out, "--ranks", 2))

@@ -70,7 +70,8 @@ class Names(unittest.TestCase):
                              f"{found[name]} names {name}")
 
     def test_options(self):
-        known = {"--preset", "--build", "--target", "--mpi"}  # of CMake and of srun
+        known = {"--preset", "--build", "--target",  # of CMake
+                 "--mpi", "--bind-to", "--oversubscribe", "--allow-run-as-root"}  # of srun and mpirun
         for path in (*(ROOT / "apps").rglob("*.cpp"), *SCRIPTS):
             known |= set(re.findall(r'add_(?:option|flag|argument)\(\s*"(?:-\w,? *"?)?.*?(--[a-z-]+)',
                                     path.read_text(encoding="utf-8")))

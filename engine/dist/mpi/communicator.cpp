@@ -72,11 +72,12 @@ class MpiCommunicator : public Communicator {
 
   void barrier() override { do_and_wait({CallKind::barrier, 0}, nullptr); }
   void finish() override { worker_.finish(); }
-  [[noreturn]] void abort(int exit_code, const std::string& reason) override {
+
+ private:
+  void end_all_ranks(int exit_code, const std::string& reason) override {
     worker_.abort(exit_code, reason);
   }
 
- private:
   std::shared_ptr<Operation> post(const Call& call, void* data, int root = 0) {
     auto operation = std::make_shared<Operation>(call, data, root);
     worker_.post(operation);

@@ -60,8 +60,9 @@ int main(int argc, char** argv) {
   const double liveness = std::atof(argv[1]), collective = std::atof(argv[2]);
   const int steps = std::atoi(argv[3]), faulty = std::atoi(argv[4]);
   const std::string fault = argv[5];
-  auto ranks = sculpt::open_communicator(sculpt::find_launch(sculpt::process_environment()),
-                                         {liveness, collective});
+  auto ranks =
+      sculpt::open_communicator(sculpt::find_launch(sculpt::process_environment()),
+                                {.liveness_seconds = liveness, .collective_seconds = collective});
   if (ranks->is_root()) {
     for (const auto& place : ranks->places())
       std::printf("process %lld on %s\n", static_cast<long long>(place.process),

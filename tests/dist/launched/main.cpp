@@ -44,7 +44,7 @@ int work(const std::string& mode, const Launch& launch) {
   speak_as_rank(launch.rank, name_of(launch.rank, this_place()));
   if (mode == "late") std::this_thread::sleep_for(std::chrono::seconds(3));
   catch_interrupts(launch.rank > 0);
-  const auto ranks = open_communicator(launch, {2, 5});
+  const auto ranks = open_communicator(launch, {.liveness_seconds = 2, .collective_seconds = 5});
   for (const RankPlace& place : ranks->places())
     say("process {}\n", place.process);
   int code = std::atoi(mode.c_str());

@@ -1,0 +1,73 @@
+#include "apps/sculpt_run/setup.h"
+
+#include <algorithm>
+
+#include "apps/sculpt_run/processors.h"
+#include "apps/sculpt_run/terminal.h"
+#include "engine/core/error.h"
+#include "engine/train/execution_of_options.h"
+#include "kernels/common/parallel.h"
+
+namespace sculpt {
+namespace {
+
+/// The number of ranks on the host of this rank.
+int ranks_of_this_host(const Communicator& ranks) {
+  const std::vector<RankPlace>& places = ranks.places();
+  const std::string& host = places[static_cast<size_t>(ranks.rank())].host;
+  return static_cast<int>(
+      std::ranges::count_if(places, [&](const RankPlace& place) { return place.host == host; }));
+}
+
+/// Opens the device. An error names the setting and its place.
+kernels::Device open_device(const Request& request) try {
+  const ExecutionOptions& options = request.options.train.execution;
+  const Execution execution = execution_of(options);
+  return kernels::open_device(options.device, execution.precision, execution.conv, warn);
+} catch (const Error& error) {
+  const std::string text = error.what();
+  for (const char* key : {"execution.precision", "execution.conv", "execution.device"}) {
+    const bool named = text.starts_with(key);
+    const auto place = request.places.find(key);
+    if (place == request.places.end() || (!named && key != std::string_view("execution.device")))
+      continue;
+    const bool needs_key = !named && !place->second.starts_with("--");
+    fail("{}: {}{}", place->second, needs_key ? std::string(key) + ": " : "", text);
+  }
+  throw;
+}
+
+}  // namespace
+
+kernels::Device open(const Request& request) try {
+  const ExecutionOptions& options = request.options.train.execution;
+  const Execution execution = execution_of(options);
+  kernels::Device device = open_device(request);
+  if (execution.layers.sparse == SparseKernels::tuned) kernels::time_sparse_kernels(device, warn);
+  if (request.profiled_steps && !device.backend->trace.start_recording)
+    fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
+  return device;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void prepare_process(const Request& request, const Communicator* ranks) {
+  if (!request.old_names_note.empty()) note(request.old_names_note);
+  const auto threads = static_cast<int>(request.options.train.execution.threads);
+  const int here = ranks != nullptr ? ranks_of_this_host(*ranks) : 1;
+  if (threads > 0)
+    set_thread_count(threads);
+  else if (here > 1)
+    set_thread_count(std::max(1, available_processors() / here));
+  const std::string problem = too_many_threads(here * thread_count(), available_processors());
+  if (!problem.empty()) warn(problem);
+}
+
+void say_device(const kernels::Device& device) {
+  say("device {} ({}{}{}{}{}){}{}\n", device.name, device.backend->name,
+      device.description.empty() ? "" : ", ", device.description,
+      device.libraries.empty() ? "" : ", ", device.libraries, device.reason.empty() ? "" : ": ",
+      device.reason);
+}
+
+}  // namespace sculpt

@@ -1,0 +1,21 @@
+#pragma once
+// What a process does before it can work: it reads notes to the person, sets the number of threads
+// and opens the device.
+
+#include "apps/sculpt_run/request.h"
+#include "engine/dist/communicator.h"
+#include "kernels/device/device.h"
+
+namespace sculpt {
+
+/// Sets the number of threads, and says what a person should know about the config. Ranks on the
+/// same host share its processors, unless the config gives a number of threads. `ranks` is null if
+/// there is one rank.
+void prepare_process(const Request& request, const Communicator* ranks = nullptr);
+
+/// Opens the device. Throws UsageError that names the setting and its place.
+kernels::Device open(const Request& request);
+
+void say_device(const kernels::Device& device);
+
+}  // namespace sculpt

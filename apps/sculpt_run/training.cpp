@@ -1,0 +1,354 @@
+#include "apps/sculpt_run/training.h"
+
+#include <filesystem>
+#include <mutex>
+#include <optional>
+
+#include "apps/sculpt_run/environment.h"
+#include "apps/sculpt_run/experiment.h"
+#include "apps/sculpt_run/inputs.h"
+#include "apps/sculpt_run/interrupt.h"
+#include "apps/sculpt_run/key_names.h"
+#include "apps/sculpt_run/phase_display.h"
+#include "apps/sculpt_run/preflight.h"
+#include "apps/sculpt_run/progress.h"
+#include "apps/sculpt_run/request.h"
+#include "apps/sculpt_run/setup.h"
+#include "apps/sculpt_run/show.h"
+#include "apps/sculpt_run/terminal.h"
+#include "engine/config/config.h"
+#include "engine/core/error.h"
+#include "engine/core/files.h"
+#include "engine/dist/place.h"
+#include "engine/dist/shards.h"
+#include "engine/run/run_store.h"
+#include "engine/run/stored_config.h"
+#include "engine/train/agreement.h"
+#include "kernels/device/conv_library.h"
+
+namespace sculpt {
+namespace {
+
+/// Reads the data of a run once for all logical ranks of a process.
+class SharedData {
+ public:
+  RunData load(const RunOptions& options) {
+    const std::lock_guard lock(mutex_);
+    if (!data_) data_ = load_run_data(options);
+    return *data_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<RunData> data_;
+};
+
+void replay_kernel_choices(const Request& request, const kernels::Device& device) {
+  if (device.chooser == nullptr || request.kernel_choices_file.empty()) return;
+  device.chooser->recall(request.kernel_choices);
+  say("using the choices of kernels recorded in {}\n", request.kernel_choices_file.string());
+}
+
+std::string recorded_environment(const RunFolder& folder) {
+  return std::filesystem::exists(folder.environment()) ? read_text(folder.environment()) : "";
+}
+
+/// Returns true if the run has timed kernels before, but kernel_choices.json is missing. On a CPU,
+/// kernels are timed from the first prune on.
+bool choices_are_missing(const Request& request) {
+  const RunFolder& folder = request.folder;
+  const bool on_cpu = request.options.train.execution.sparse == "tuned";
+  return !std::filesystem::exists(folder.kernel_choices()) && folder.has_checkpoints() &&
+         (!on_cpu || std::filesystem::exists(folder.layers()));
+}
+
+void warn_about_environment(const Request& request, const RunIdentity& identity,
+                            const kernels::Device& device) {
+  const RunFolder& folder = request.folder;
+  std::vector<std::string> changes;
+  // A run that was killed before its first state may lack the file, and nothing was computed then.
+  if (std::filesystem::exists(folder.environment()) || folder.has_checkpoints())
+    changes = changes_of_environment(recorded_environment(folder), identity);
+  if (device.chooser != nullptr) {
+    if (choices_are_missing(request))
+      changes.push_back(fmt::format(
+          "{} is missing: kernels are timed again, and the choices can be others than at the start",
+          folder.kernel_choices().string()));
+    const std::string change = change_of_choices(request.kernel_choices, device.chooser->made());
+    if (!change.empty()) changes.push_back(change);
+  }
+  for (const std::string& change : changes)
+    warn(change + ": the result can differ in the last bits from that of an uninterrupted run");
+}
+
+/// Call this after the network has been made, because then all plans of the library exist.
+void warn_about_fallbacks(const kernels::Device& device) {
+  if (device.chooser == nullptr) return;
+  const std::string fallbacks = kernels::describe_fallbacks(*device.chooser);
+  if (!fallbacks.empty()) warn(fallbacks);
+}
+
+/// Makes the network and checks it and the data before anything is written. Errors are usage
+/// errors, because nothing has been changed.
+std::unique_ptr<Experiment> checked_experiment(const Request& request,
+                                               const kernels::Device& device, SharedData& data,
+                                               Communicator* ranks) try {
+  auto experiment =
+      std::make_unique<Experiment>(request.options, device, data.load(request.options), ranks);
+  if (!resumes(request.start)) require_start(request, experiment->network());
+  for (const std::string& text : check_before_run(request, *experiment, true))
+    warn(text);
+  return experiment;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+/// Writes the summary.json of a finished run again if it was lost.
+void restore_lost_summary(RunStore& store) {
+  if (std::filesystem::exists(store.folder().summary())) return;
+  store.restore_summary();
+  warn(fmt::format("{} was missing; it is written again from {}", store.folder().summary().string(),
+                   store.folder().end_state().string()));
+}
+
+/// A damaged result is an error of the run folder that is given, because nothing has been changed.
+RunSummary checked_result(const RunStore& store) try {
+  return store.check_result();
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+/// Prints the result of a finished run after checking that it is complete.
+int show_finished(RunStore& store, RunLock& lock) {
+  restore_lost_summary(store);
+  lock.require_held();
+  const std::string problem = problem_of_environment(recorded_environment(store.folder()));
+  if (!problem.empty())
+    warn(fmt::format("{} {}; the result does not depend on it",
+                     store.folder().environment().string(), problem));
+  const RunSummary summary = checked_result(store);
+  say("the run has finished\n");
+  show_result(store.folder(), summary);
+  return kExitOk;
+}
+
+/// Makes the run folder ready for the trainer.
+void prepare_folder(const Request& request, RunStore& store, Network& network) {
+  const RunFolder& folder = request.folder;
+  if (request.start == Start::restart)
+    say("starting over; the old run is kept in {}\n",
+        restart(folder, request.config_toml).string());
+  if (request.start == Start::extend) {
+    RunStore finished(folder, request.extended_hash, request.lock.get());
+    restore_lost_summary(finished);
+    say("extending the finished run; its results are kept in {}\n",
+        store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
+  }
+  folder.prepare(request.config_toml);
+}
+
+std::string hash_of_options(RunOptions options) {
+  return config_hash(flatten_config(write_config(options.sections()), "config"));
+}
+
+/// Throws UsageError that names a rank if the ranks would not run the same experiment.
+void require_same_experiment(Communicator& ranks, const Request& request,
+                             const RunIdentity& identity) {
+  const std::vector<std::pair<const char*, std::string>> parts = {
+      {"the config", hash_of_options(request.options)},
+      {"the data set", identity.inputs.data},
+      {"the program", build_of_program()},
+      {"the backend", identity.backend}};
+  for (const auto& [name, text] : parts) {
+    const std::vector<std::string> texts = ranks.all_gather(text);
+    for (size_t rank = 1; rank < texts.size(); ++rank)
+      if (texts[rank] != texts[0])
+        throw UsageError(fmt::format(
+            "{} of {} is not that of rank 0; all ranks must have the same files, program and kind "
+            "of processor (SCULPT_CPU_ISA=avx2 makes different processors alike)",
+            name, name_of(static_cast<int>(rank), ranks.places())));
+  }
+}
+
+bool synchronises_batch_norm(const RunOptions& options, const Communicator& ranks) {
+  constexpr int64_t kFewImages = 32;
+  const DistOptions& dist = options.dist;
+  if (dist.exact() || dist.sync_batch_norm == "on") return true;
+  return dist.sync_batch_norm == "auto" && options.train.batch / ranks.size() < kFewImages;
+}
+
+/// Throws UsageError if some ranks would never have an image.
+void require_images_for_all(const RunOptions& options, const Communicator& ranks) {
+  if (options.train.batch < ranks.size())
+    throw UsageError(fmt::format(
+        "train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer ranks",
+        options.train.batch, ranks.size(), options.dist.exact() ? "logical " : ""));
+}
+
+/// Makes all ranks choose the kernels that rank 0 chooses.
+void choose_alike(Communicator& ranks, kernels::Chooser& chooser) {
+  chooser.follow(ranks.is_root(), [&ranks](kernels::Choice choice) {
+    ranks.broadcast(std::as_writable_bytes(std::span(&choice, 1)));
+    return choice;
+  });
+}
+
+/// What this process does with the result of a run that has ended.
+int show_outcome(const Request& request, const RunStore& store, const Trainer& trainer,
+                 RunOutcome outcome) {
+  if (outcome == RunOutcome::finished) {
+    show_result(request.folder, store.check_result());
+    return kExitOk;
+  }
+  if (trainer.state().saves > 0)
+    say("interrupted; the run is saved in {}; go on with --resume\n",
+        request.folder.root().string());
+  else
+    say("interrupted before anything was computed; start again with --resume\n");
+  return kExitInterrupted;
+}
+
+/// Runs a request on a rank; null: on the only rank.
+int run(const Request& request, const kernels::Device& device, SharedData& data,
+        Communicator* ranks) {
+  const bool root = ranks == nullptr || ranks->is_root();
+  const RunFolder& folder = request.folder;
+  RunLock* const lock = request.lock.get();
+  RunStore store(folder, request.config_hash, lock);
+  if (!root) store.write_nothing();
+  if (request.start == Start::show_result) return root ? show_finished(store, *lock) : kExitOk;
+  if (root)
+    if (const auto& dead = lock->previous_holder())
+      say("process {} on {} has died without releasing the run folder; this process takes the "
+          "folder over\n",
+          dead->pid, dead->host);
+  if (ranks != nullptr) require_images_for_all(request.options, *ranks);
+  if (ranks != nullptr && device.chooser != nullptr) choose_alike(*ranks, *device.chooser);
+  const bool resume = resumes(request.start);
+  replay_kernel_choices(request, device);
+  const auto made = checked_experiment(request, device, data, ranks);
+  Experiment& experiment = *made;
+  if (ranks != nullptr)
+    experiment.network().graph().settings().sync_batch_norm =
+        synchronises_batch_norm(request.options, *ranks);
+  warn_about_fallbacks(device);
+  RunIdentity identity = experiment.identity();
+  add_initial(request, identity.inputs);
+  if (ranks != nullptr) {
+    identity.ranks = ranks->size();
+    require_same_experiment(*ranks, request, identity);
+  }
+  if (root && resume) {
+    follow_recorded_inputs(folder, identity.inputs);
+    warn_about_environment(request, identity, device);
+  }
+  store.set_inputs(identity.inputs);
+  if (root) {
+    lock->require_held();
+    // Nothing was computed before the first state, so that the run starts on this machine.
+    const std::string environment =
+        resume && folder.has_checkpoints()
+            ? environment_of_resumed(recorded_environment(folder), identity)
+            : environment_json(identity);
+    prepare_folder(request, store, experiment.network());
+    write_file(folder.environment(), environment);
+  }
+
+  std::unique_ptr<RunObserver> observer = std::make_unique<RunObserver>();
+  Progress* progress = nullptr;
+  if (root) {
+    auto shown = std::make_unique<Progress>(request.plan, experiment.train().steps_per_epoch(),
+                                            identity.evaluated_on);
+    progress = shown.get();
+    observer = std::move(shown);
+  }
+  Trainer trainer(
+      {.network = experiment.network(),
+       .backend = experiment.backend(),
+       .train = experiment.train(),
+       .test = experiment.test(),
+       .score_batch = [&](int64_t i) { return experiment.score_batch(i); },
+       .store = store,
+       .observer = *observer,
+       .stop =
+           [&] {
+             if (root) lock->require_not_lost();
+             return ranks == nullptr ? interrupted() : any_rank(*ranks, interrupted());
+           },
+       .chooser = device.chooser,
+       .statistics_images =
+           [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
+       .load_initial = [&](ParameterArena& parameters) { load_initial(request, parameters); },
+       .ranks = ranks},
+      {.plan = request.plan,
+       .train = request.options.train,
+       .prune = request.options.prune,
+       .identity = identity,
+       .profiled_steps = request.profiled_steps});
+  std::vector<std::string> warnings;
+  if (resume)
+    trainer.resume(warnings);
+  else
+    trainer.start();
+  for (const std::string& text : warnings)
+    warn(text);
+  if (trainer.state().steps > 0)
+    say("going on after epoch {}, step {}\n", trainer.state().epochs, trainer.state().epoch_step);
+  const RunOutcome outcome = trainer.run();
+  if (progress != nullptr) progress->close();
+  return root ? show_outcome(request, store, trainer, outcome) : kExitOk;
+}
+
+/// Makes the request of this rank. Rank 0 decides how the folder is used before the others read
+/// anything in it.
+Request request_of_rank(const CommandLine& line, Communicator& ranks) {
+  if (ranks.size() == 1) return make_request(line);
+  if (ranks.is_root()) {
+    Request request = make_request(line);
+    ranks.all_gather(
+        fmt::format("{} {}", static_cast<int>(request.start), request.folder.root().string()));
+    return request;
+  }
+  const std::string decided = ranks.all_gather("").front();
+  const size_t space = decided.find(' ');
+  return make_request(
+      line, {static_cast<Start>(std::stoi(decided.substr(0, space))), decided.substr(space + 1)});
+}
+
+int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data) {
+  const Request request = request_of_rank(line, ranks);
+  if (line.resume && request.start == Start::fresh)
+    say("there is no run in {} yet; starting one\n", request.folder.root().string());
+  prepare_process(request, ranks.size() > 1 ? &ranks : nullptr);
+  const kernels::Device device = open(request);
+  say_device(device);
+  return run(request, device, data, ranks.size() > 1 ? &ranks : nullptr);
+}
+
+/// The logical ranks of dist.reduction = exact; null if each process is one rank.
+std::unique_ptr<ShardGroup> logical_ranks(const DistOptions& dist, Communicator& processes) try {
+  if (!dist.exact()) return nullptr;
+  return std::make_unique<ShardGroup>(processes, static_cast<int>(dist.logical_ranks));
+} catch (const Error& error) {
+  throw UsageError(fmt::format("dist.reduction = exact: {}; set dist.logical_ranks", error.what()));
+}
+
+}  // namespace
+
+int train(const CommandLine& line, Communicator& processes) {
+  const DistOptions dist = dist_options(line);
+  const auto logical = logical_ranks(dist, processes);
+  // Several ranks end together, between two steps.
+  const PhaseDisplay display(/*ends_phases=*/processes.size() == 1 && logical == nullptr);
+  SharedData data;
+  if (logical == nullptr) return train_on_rank(line, processes, data);
+  int code = kExitOk;
+  logical->run([&](Communicator& rank) {
+    const QuietThread quiet(!rank.is_root());
+    const int of_rank = train_on_rank(line, rank, data);
+    if (rank.is_root()) code = of_rank;
+  });
+  return code;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Whole runs of sculpt_run on several ranks: the same experiment, the same bits, interruptions, kills, messages.
+
+SCULPT_RUN names the program.
+"""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import on_ranks
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
+from common import TINY, final, json_lines, records, sets, states  # noqa: E402
+
+PROGRAM = os.environ.get("SCULPT_RUN", "")
+EXACT = sets("dist.reduction=exact")
+
+
+class Training(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sculpt-ranks-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.config = self.folder / "tiny.toml"
+        self.config.write_text(TINY)
+
+    def words(self, ranks, *words):
+        count = ["--ranks", ranks] if ranks > 1 else []
+        return [str(word) for word in (PROGRAM, *count, *words)]
+
+    def run_program(self, ranks, *words):
+        return subprocess.run(self.words(ranks, *words), env=on_ranks.environment(), capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
+
+    def finish(self, ranks, name, *words):
+        """Runs the config to its end and returns the run folder."""
+        out = self.folder / name
+        done = self.run_program(ranks, self.config, "--out", out, *words)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return out
+
+    def start(self, ranks, out, *words):
+        return subprocess.Popen(self.words(ranks, self.config, "--out", out, *words),
+                                env=on_ranks.environment(), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait_for_states(self, out, process, count):
+        """Waits until the run has written so many states."""
+        end = time.monotonic() + 120
+        def number():
+            return int(states(out)[-1].stem.split("-")[1]) if states(out) else 0
+        while number() < count and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def resume(self, ranks, out, *words):
+        done = self.run_program(ranks, self.config, "--out", out, "--resume", *words)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
+    def test_exact(self):
+        """The bits depend neither on the number of ranks nor on that of threads."""
+        alone = self.finish(1, "alone", *EXACT, "--threads", 1)
+        for ranks, threads in ((1, 2), (2, 1), (4, 2), (8, 1)):
+            out = self.finish(ranks, f"{ranks}-{threads}", *EXACT, "--threads", threads)
+            self.assertEqual(final(out), final(alone), (ranks, threads))
+            self.assertEqual(records(out / "metrics.jsonl"), records(alone / "metrics.jsonl"))
+            self.assertEqual(records(out / "prunes.jsonl"), records(alone / "prunes.jsonl"))
+
+    def test_exact_resume_on_other_ranks(self):
+        alone = self.finish(1, "alone", *EXACT)
+        every = sets("train.checkpoint_steps=1")
+        for before, after in ((1, 4), (4, 2), (2, 1)):
+            out = self.folder / f"{before}-{after}"
+            process = self.start(before, out, *EXACT, *every)
+            self.wait_for_states(out, process, 4)
+            process.send_signal(signal.SIGTERM)
+            text, errors = process.communicate(timeout=120)
+            self.assertEqual(process.returncode, 75, text + errors)
+            done = self.resume(after, out, *EXACT, *every)
+            self.assertNotIn("can differ in the last bits", done.stderr)
+            self.assertEqual(final(out), final(alone), (before, after))
+
+    def test_fast(self):
+        """The first epochs are those of one rank, and every image counts once."""
+        alone = json_lines((self.finish(1, "alone") / "metrics.jsonl").read_text())
+        for ranks in (2, 3):
+            out = self.finish(ranks, f"{ranks}")
+            lines = json_lines((out / "metrics.jsonl").read_text())
+            self.assertEqual(len(lines), len(alone))
+            self.assertAlmostEqual(lines[0]["train_loss"], alone[0]["train_loss"], delta=1e-4)
+            self.assertEqual([line["density"] for line in lines], [line["density"] for line in alone])
+            self.assertEqual(json.loads((out / "environment.json").read_text())["ranks"], ranks)
+
+    def test_kills(self):
+        """A killed rank ends the job with a checkpoint, and the run goes on, also on another number of ranks."""
+        alone = self.finish(1, "alone", *EXACT)
+        every = sets("train.checkpoint_steps=1", "dist.liveness_seconds=3")
+        choice = random.Random(5)
+        for case, (before, after) in enumerate(((2, 2), (4, 1), (2, 4))):
+            out = self.folder / f"killed-{case}"
+            process = self.start(before, out, *EXACT, *every)
+            self.wait_for_states(out, process, choice.randrange(2, 7))
+            victim = choice.choice(self.ranks_of(process.pid))
+            os.kill(victim, signal.SIGKILL)
+            text, errors = process.communicate(timeout=60)
+            self.assertNotIn(process.returncode, (0, 75), text + errors)
+            self.resume(after, out, *EXACT, *every)
+            self.assertEqual(final(out), final(alone), (before, after))
+
+    def ranks_of(self, launcher):
+        """Returns the processes of the ranks: the descendants of the launcher that run the program."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == launcher:
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                process = int(entry.name)
+                while process > 1 and process != launcher:
+                    process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+            if process == launcher and words[0].endswith(b"sculpt_run"):
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def test_mistakes(self):
+        """One message, and nothing is changed."""
+        out = self.folder / "run"
+        for ranks, words, part in (
+                (3, EXACT, "8 logical ranks cannot be spread over 3 ranks"),
+                (2, [*EXACT, *sets("dist.logical_ranks=3")], "must be a power of two"),
+                (2, sets("train.batch=1"), "train.batch = 1 is fewer than the 2 ranks")):
+            done = self.run_program(ranks, self.config, "--out", out, *words)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            self.assertEqual(len(errors), 1, done.stderr)
+            self.assertIn(part, errors[0])
+            self.assertFalse((out / "config.toml").exists())
+
+
+if __name__ == "__main__":
+    sys.exit(on_ranks.run_cases(PROGRAM, [Training]))
