@@ -53,6 +53,7 @@ kernels::Device open(const Request& request) try {
 
 void prepare_process(const Request& request, const Communicator* ranks) {
   if (!request.old_names_note.empty()) note(request.old_names_note);
+  if (request.options.dist.exact()) return;  // each logical rank computes with one thread
   const auto threads = static_cast<int>(request.options.train.execution.threads);
   const int here = ranks != nullptr ? ranks_of_this_host(*ranks) : 1;
   if (threads > 0)

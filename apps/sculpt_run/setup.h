@@ -1,6 +1,5 @@
 #pragma once
-// What a process does before it can work: it reads notes to the person, sets the number of threads
-// and opens the device.
+// What a process does before it can work: it sets the number of threads and opens the device.
 
 #include "apps/sculpt_run/request.h"
 #include "engine/dist/communicator.h"
@@ -9,8 +8,8 @@
 namespace sculpt {
 
 /// Sets the number of threads, and says what a person should know about the config. Ranks on the
-/// same host share its processors, unless the config gives a number of threads. `ranks` is null if
-/// there is one rank.
+/// same host share its processors, unless the config gives a number of threads. The threads of
+/// dist.reduction = exact are its logical ranks. `ranks` is null if there is one rank.
 void prepare_process(const Request& request, const Communicator* ranks = nullptr);
 
 /// Opens the device. Throws UsageError that names the setting and its place.

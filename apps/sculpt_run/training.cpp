@@ -321,6 +321,10 @@ int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data
     say("there is no run in {} yet; starting one\n", request.folder.root().string());
   prepare_process(request, ranks.size() > 1 ? &ranks : nullptr);
   const kernels::Device device = open(request);
+  if (request.options.dist.exact() && device.backend->memory != nullptr)
+    throw UsageError(
+        "dist.reduction = exact runs on the CPU only; give --device cpu, or set "
+        "dist.reduction=fast");
   say_device(device);
   return run(request, device, data, ranks.size() > 1 ? &ranks : nullptr);
 }

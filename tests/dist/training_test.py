@@ -68,7 +68,9 @@ class Training(unittest.TestCase):
         """The bits depend neither on the number of ranks nor on that of threads."""
         alone = self.finish(1, "alone", *EXACT, "--threads", 1)
         for ranks, threads in ((1, 2), (2, 1), (4, 2), (8, 1)):
-            out = self.finish(ranks, f"{ranks}-{threads}", *EXACT, "--threads", threads)
+            out = self.folder / f"{ranks}-{threads}"
+            done = self.run_program(ranks, self.config, "--out", out, *EXACT, "--threads", threads)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
             self.assertEqual(final(out), final(alone), (ranks, threads))
             self.assertEqual(records(out / "metrics.jsonl"), records(alone / "metrics.jsonl"))
             self.assertEqual(records(out / "prunes.jsonl"), records(alone / "prunes.jsonl"))
