@@ -11,7 +11,7 @@
 namespace sculpt {
 namespace {
 
-/// The number of ranks on the host of this rank.
+/// Returns the number of ranks on the host of this rank.
 int ranks_of_this_host(const Communicator& ranks) {
   const std::vector<RankPlace>& places = ranks.places();
   const std::string& host = places[static_cast<size_t>(ranks.rank())].host;

@@ -193,7 +193,7 @@ void choose_alike(Communicator& ranks, kernels::Chooser& chooser) {
   });
 }
 
-/// What this process does with the result of a run that has ended.
+/// Shows how a run has ended, and returns the exit code.
 int show_outcome(const Request& request, const RunStore& store, const Trainer& trainer,
                  RunOutcome outcome) {
   if (outcome == RunOutcome::finished) {
@@ -208,7 +208,7 @@ int show_outcome(const Request& request, const RunStore& store, const Trainer& t
   return kExitInterrupted;
 }
 
-/// Runs a request on a rank; null: on the only rank.
+/// Runs a request on one of several ranks. `ranks` is null if there is one rank.
 int run(const Request& request, const kernels::Device& device, SharedData& data,
         Communicator* ranks) {
   const bool root = ranks == nullptr || ranks->is_root();
@@ -329,7 +329,7 @@ int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data
   return run(request, device, data, ranks.size() > 1 ? &ranks : nullptr);
 }
 
-/// The logical ranks of dist.reduction = exact; null if each process is one rank.
+/// Returns the logical ranks of dist.reduction = exact. Returns null if each process is one rank.
 std::unique_ptr<ShardGroup> logical_ranks(const DistOptions& dist, Communicator& processes) try {
   if (!dist.exact()) return nullptr;
   return std::make_unique<ShardGroup>(processes, static_cast<int>(dist.logical_ranks));

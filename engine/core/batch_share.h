@@ -1,5 +1,5 @@
 #pragma once
-// The images of a batch that each rank computes.
+// Says which images of a batch each rank computes.
 
 #include <cstdint>
 
@@ -18,7 +18,7 @@ constexpr Share share_of(int64_t items, int rank, int ranks) {
   return {first, items * (rank + 1) / ranks - first};
 }
 
-/// The size of the largest part.
+/// Returns the size of the largest part.
 constexpr int64_t largest_share(int64_t items, int ranks) {
   return (items + ranks - 1) / ranks;
 }

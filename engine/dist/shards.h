@@ -5,8 +5,8 @@
 // - each logical rank computes with one thread, on images that do not depend on the processes, and
 // - sums over the logical ranks are added in one fixed tree: neighbours first, then pairs of
 //   neighbours, and so on. A process adds up the subtree of its own logical ranks, and the tree
-//   goes on over the processes. For that, both numbers are powers of two, if
-//   there are several processes.
+//   goes on over the processes. If there are several processes, both numbers are therefore powers
+//   of two.
 //
 // The logical ranks of a process are numbered one after another: process p of P has the ranks
 // [p * S / P, (p + 1) * S / P) of S.

@@ -28,7 +28,7 @@ struct Tensor {
   std::span<const std::byte> bytes;
 };
 
-/// The tensors of the arena, whose elements are of type T, in a fixed order.
+/// Returns the tensors of the arena, whose elements are of type T, in a fixed order.
 template <class T>
 std::vector<Tensor> tensors_of(const ParameterArena& parameters) {
   std::vector<Tensor> tensors;

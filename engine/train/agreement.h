@@ -1,6 +1,6 @@
 #pragma once
-// What the ranks of a run share before they train, and how a run finds out that its ranks no longer
-// have the same network.
+// Makes the ranks of a run agree: they start from the same state, stop together, and find out if
+// they no longer have the same network.
 
 #include <string>
 
