@@ -3,7 +3,7 @@
 last release and of a change, to see whether the change made anything slower.
 
 usage: tools/bench_builds.py BEFORE AFTER [--models resnet20:128,resnet18:64] [--sparsities 0,0.9,0.99]
-                             [--threads 2] [--rounds 9] [--seconds 1.5] [--out docs/results/builds]
+                             [--threads 2] [--rounds 9] [--seconds 1.5] [--out builds]
 
 BEFORE and AFTER are two programs `sculpt_bench`. Both train networks with the same random masks (the option
 --sparse auto chooses their kernels). A round is a block of steps of each; the order of the two changes from
@@ -18,7 +18,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from bench_workers import ROOT, Child, about_line, machine, models_and_batches, warn_if_busy
+from bench_workers import Child, about_line, machine, models_and_batches, warn_if_busy
 
 
 def command(program, arguments, model, batch, sparsity):
@@ -84,7 +84,7 @@ def parse_arguments(arguments):
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each (default 9)")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a block (default 1.5)")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "builds",
+    parser.add_argument("--out", type=Path, default=Path("builds"),
                         help="OUT.json and OUT.md are written")
     arguments = parser.parse_args(arguments)
     try:

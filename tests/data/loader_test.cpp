@@ -128,6 +128,36 @@ TEST_CASE("loader: a start inside an epoch continues the same stream, byte for b
   }
 }
 
+TEST_CASE("loader: the shares of the ranks, one after another, are the whole batches") {
+  const Subset subset = odd_subset();
+  const auto expected = [&] {
+    Loader whole(subset, training(16, 5));
+    return batches(whole, 2);
+  }();
+  for (const int ranks : {2, 3, 20}) {  // the last batch has one image, which one rank gets
+    CAPTURE(ranks);
+    std::vector<Copy> joined(expected.size());
+    for (int rank = 0; rank < ranks; ++rank) {
+      LoaderOptions options = training(16, 5);
+      options.rank = rank;
+      options.ranks = ranks;
+      Loader loader(subset, options);
+      loader.start_epoch(2, 0);
+      for (size_t step = 0; step < expected.size(); ++step) {
+        const Batch part = loader.next();
+        CHECK(part.whole_count() == std::ssize(expected[step].labels));
+        CHECK(part.first == std::ssize(joined[step].labels));
+        joined[step].labels.insert(joined[step].labels.end(), part.labels,
+                                   part.labels + part.count);
+        joined[step].images.insert(joined[step].images.end(), part.images,
+                                   part.images + part.count * kShape.count());
+      }
+      CHECK(loader.next().whole_count() == 0);
+    }
+    CHECK(joined == expected);
+  }
+}
+
 TEST_CASE("loader: evaluation keeps the order and touches no pixel") {
   const Subset subset = odd_subset();
   const auto loader = make_eval_loader(subset, {.batch = 50});

@@ -298,6 +298,31 @@ TEST_CASE("chooser: this process, then the resumed run, then the file, then a me
   CHECK(warnings.texts.empty());
 }
 
+TEST_CASE("chooser: one of several processes leads, and the others measure nothing") {
+  const auto measure_native = []() -> std::optional<Timing> { return kNativeWins; };
+  const auto measure_library = []() -> std::optional<Timing> { return kLibraryWins; };
+  Choice sent = Choice::native;
+  Chooser leader({{}, "m", [](const std::string&) {}});
+  leader.follow(true, [&](Choice own) { return sent = own; });
+  Chooser other({{}, "m", [](const std::string&) {}});
+  int measured = 0;
+  other.follow(false, [&](Choice) { return sent; });
+  other.recall({{"slow", Choice::native}});  // what this process has recorded does not count
+  const auto count = [&]() -> std::optional<Timing> {
+    ++measured;
+    return kNativeWins;
+  };
+  for (const auto& [problem, measure] :
+       {std::pair<const char*, Chooser::Measure>("slow", measure_library),
+        std::pair<const char*, Chooser::Measure>("fast", measure_native)}) {
+    const Choice led = leader.choose(problem, measure);
+    CHECK(other.choose(problem, count) == led);
+  }
+  CHECK(leader.made() == Choices{{"slow", Choice::library}, {"fast", Choice::native}});
+  CHECK(other.made() == leader.made());
+  CHECK(measured == 0);
+}
+
 TEST_CASE("chooser: without a file everything is the library's, but for what it refuses") {
   Chooser chooser;
   CHECK_FALSE(chooser.measures());

@@ -148,13 +148,17 @@ for section in sorted(table):
         return run(TOOLS / "run_methods", "--data", folder, "--out", f"{folder}/out", "--table",
                    f"{folder}/table.md", "--program", f"{folder}/program", "--only", "dense", *more)
 
+    def finished_table(self, folder):
+        """Finishes the runs with a program that stands in for sculpt_run, and returns the table."""
+        program = Path(folder) / "program"
+        program.write_text(self.PROGRAM)
+        program.chmod(0o755)
+        self.assertEqual(self.run_methods(folder).returncode, 0)
+        return (Path(folder) / "table.md").read_text()
+
     def test_settings_of_finished_runs_and_of_the_table(self):
         with tempfile.TemporaryDirectory() as folder:
-            program = Path(folder) / "program"
-            program.write_text(self.PROGRAM)
-            program.chmod(0o755)
-            self.assertEqual(self.run_methods(folder).returncode, 0)
-            table = (Path(folder) / "table.md").read_text()
+            table = self.finished_table(folder)
             self.assertIn("| dense | 90.00 % | 50.00 | 62.50 |", table)
             self.assertIn("resnet20 of width 0.5", table)
             self.assertIn("on the 10,000 test images", table)
@@ -182,11 +186,7 @@ for section in sorted(table):
 
     def test_the_summary_of_a_newer_program_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:
-            program = Path(folder) / "program"
-            program.write_text(self.PROGRAM)
-            program.chmod(0o755)
-            self.assertEqual(self.run_methods(folder).returncode, 0)
-            table = (Path(folder) / "table.md").read_text()
+            table = self.finished_table(folder)
             path = Path(folder) / "out" / "dense" / "summary.json"
             summary = json.loads(path.read_text())
             path.write_text(json.dumps({**summary, "format": "sculpt-summary-2"}))
