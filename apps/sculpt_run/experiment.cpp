@@ -35,19 +35,21 @@ uint64_t seed_of(const RunOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
 
-data::LoaderOptions loader_options(const RunOptions& options, const Communicator* ranks) {
+data::LoaderOptions loader_options(const RunOptions& options, const Communicator& ranks) {
   data::LoaderOptions loader;
   loader.batch = options.train.batch;
   loader.seed = seed_of(options);
   loader.drop_last = options.train.drop_last;
-  if (ranks == nullptr) return loader;
-  loader.rank = ranks->rank();
-  loader.ranks = ranks->size();
+  loader.rank = ranks.rank();
+  loader.ranks = ranks.size();
   return loader;
 }
 
-Execution execution_on(Communicator* ranks, Execution execution) {
-  execution.ranks = ranks;
+Execution execution_of_rank(const RunOptions& options, kernels::Chooser* chooser,
+                            Communicator& ranks) {
+  Execution execution = execution_of(options.train.execution, chooser);
+  execution.ranks = &ranks;
+  execution.sync_batch_norm = options.dist.syncs_batch_norm(options.train.batch, ranks.size());
   return execution;
 }
 
@@ -63,7 +65,7 @@ RunData load_run_data(const RunOptions& options, Images images) {
 }
 
 Experiment::Experiment(const RunOptions& options, kernels::Device device, RunData data,
-                       Communicator* ranks)
+                       Communicator& ranks)
     : options_(options),
       device_(std::move(device)),
       data_(std::move(data)),
@@ -73,7 +75,7 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, RunDat
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
           std::min(options.train.batch, std::max(train_->size(), test_->size())),
-          execution_on(ranks, execution_of(options.train.execution, device_.chooser)))) {
+          execution_of_rank(options, device_.chooser, ranks))) {
   require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
 }
 

@@ -6,7 +6,7 @@
 
 #include "apps/sculpt_run/run_options.h"
 #include "data/split.h"
-#include "engine/dist/communicator.h"
+#include "engine/dist/single.h"
 #include "engine/nn/network.h"
 #include "engine/train/trainer.h"
 #include "kernels/device/device.h"
@@ -28,10 +28,10 @@ RunData load_run_data(const RunOptions& options, Images images = Images::real);
 
 class Experiment {
  public:
-  /// Builds the network. Throws Error naming the fix. With `ranks`, which must outlive the object,
-  /// the network and the sources are those of this rank; null: there is one rank.
+  /// Builds the network. Throws Error naming the fix. The network and the sources are those of this
+  /// rank. `ranks` must outlive the object.
   Experiment(const RunOptions& options, kernels::Device device, RunData data,
-             Communicator* ranks = nullptr);
+             Communicator& ranks = one_rank());
 
   Network& network() { return *network_; }
   const kernels::Backend& backend() const { return *device_.backend; }

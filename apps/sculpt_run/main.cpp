@@ -78,9 +78,8 @@ int exit_code(int code, bool only_prints) {
 }
 
 int run_on_one_rank(const CommandLine& line) {
-  const auto single = single_communicator();
   try {
-    return exit_code(train(line, *single), false);
+    return exit_code(train(line, one_rank()), false);
   } catch (const Interrupted&) {
     say("interrupted before anything was computed; the same command starts again\n");
     return kExitInterrupted;

@@ -68,7 +68,7 @@ DistOptions dist_options(const CommandLine& line);
 /// used. Throws UsageError.
 Request make_request(const CommandLine& line);
 
-/// What rank 0 has decided after it has locked the run folder.
+/// The decision that rank 0 takes after it has locked the run folder.
 struct Decided {
   Start start;
   std::filesystem::path folder;

@@ -51,11 +51,11 @@ kernels::Device open(const Request& request) try {
   throw UsageError(error.what());
 }
 
-void prepare_process(const Request& request, const Communicator* ranks) {
+void prepare_process(const Request& request, const Communicator& ranks) {
   if (!request.old_names_note.empty()) note(request.old_names_note);
   if (request.options.dist.exact()) return;  // each logical rank computes with one thread
   const auto threads = static_cast<int>(request.options.train.execution.threads);
-  const int here = ranks != nullptr ? ranks_of_this_host(*ranks) : 1;
+  const int here = ranks_of_this_host(ranks);
   if (threads > 0)
     set_thread_count(threads);
   else if (here > 1)

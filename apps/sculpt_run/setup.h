@@ -1,16 +1,16 @@
 #pragma once
-// What a process does before it can work: it sets the number of threads and opens the device.
+// Prepares a process for its work: sets the number of threads and opens the device.
 
 #include "apps/sculpt_run/request.h"
-#include "engine/dist/communicator.h"
+#include "engine/dist/single.h"
 #include "kernels/device/device.h"
 
 namespace sculpt {
 
 /// Sets the number of threads, and says what a person should know about the config. Ranks on the
 /// same host share its processors, unless the config gives a number of threads. The threads of
-/// dist.reduction = exact are its logical ranks. `ranks` is null if there is one rank.
-void prepare_process(const Request& request, const Communicator* ranks = nullptr);
+/// dist.reduction = exact are its logical ranks.
+void prepare_process(const Request& request, const Communicator& ranks = one_rank());
 
 /// Opens the device. Throws UsageError that names the setting and its place.
 kernels::Device open(const Request& request);

@@ -92,7 +92,7 @@ void warn_about_fallbacks(const kernels::Device& device) {
 /// errors, because nothing has been changed.
 std::unique_ptr<Experiment> checked_experiment(const Request& request,
                                                const kernels::Device& device, SharedData& data,
-                                               Communicator* ranks) try {
+                                               Communicator& ranks) try {
   auto experiment =
       std::make_unique<Experiment>(request.options, device, data.load(request.options), ranks);
   if (!resumes(request.start)) require_start(request, experiment->network());
@@ -170,13 +170,6 @@ void require_same_experiment(Communicator& ranks, const Request& request,
   }
 }
 
-bool synchronises_batch_norm(const RunOptions& options, const Communicator& ranks) {
-  constexpr int64_t kFewImages = 32;
-  const DistOptions& dist = options.dist;
-  if (dist.exact() || dist.sync_batch_norm == "on") return true;
-  return dist.sync_batch_norm == "auto" && options.train.batch / ranks.size() < kFewImages;
-}
-
 /// Throws UsageError if some ranks would never have an image.
 void require_images_for_all(const RunOptions& options, const Communicator& ranks) {
   if (options.train.batch < ranks.size())
@@ -208,13 +201,47 @@ int show_outcome(const Request& request, const RunStore& store, const Trainer& t
   return kExitInterrupted;
 }
 
-/// Runs a request on one of several ranks. `ranks` is null if there is one rank.
-int run(const Request& request, const kernels::Device& device, SharedData& data,
-        Communicator* ranks) {
-  const bool root = ranks == nullptr || ranks->is_root();
+/// Makes the run folder ready for the run, and writes into it where the run runs. Rank 0 alone
+/// calls it.
+void begin_in_folder(const Request& request, RunStore& store, Experiment& experiment,
+                     const kernels::Device& device, RunIdentity& identity) {
   const RunFolder& folder = request.folder;
-  RunLock* const lock = request.lock.get();
-  RunStore store(folder, request.config_hash, lock);
+  const bool resume = resumes(request.start);
+  if (resume) {
+    follow_recorded_inputs(folder, identity.inputs);
+    warn_about_environment(request, identity, device);
+  }
+  store.set_inputs(identity.inputs);
+  request.lock->require_held();
+  // Nothing was computed before the first state, so that the run starts on this machine.
+  const std::string environment =
+      resume && folder.has_checkpoints()
+          ? environment_of_resumed(recorded_environment(folder), identity)
+          : environment_json(identity);
+  prepare_folder(request, store, experiment.network());
+  write_file(folder.environment(), environment);
+}
+
+/// Starts or resumes the run and trains to its end, or until it is interrupted.
+RunOutcome run_trainer(Trainer& trainer, bool resume) {
+  std::vector<std::string> warnings;
+  if (resume)
+    trainer.resume(warnings);
+  else
+    trainer.start();
+  for (const std::string& text : warnings)
+    warn(text);
+  if (trainer.state().steps > 0)
+    say("going on after epoch {}, step {}\n", trainer.state().epochs, trainer.state().epoch_step);
+  return trainer.run();
+}
+
+/// Runs a request on this rank.
+int run(const Request& request, const kernels::Device& device, SharedData& data,
+        Communicator& ranks) {
+  const bool root = ranks.is_root();
+  RunLock* const lock = request.lock.get();  // null on other ranks
+  RunStore store(request.folder, request.config_hash, lock);
   if (!root) store.write_nothing();
   if (request.start == Start::show_result) return root ? show_finished(store, *lock) : kExitOk;
   if (root)
@@ -222,46 +249,22 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
       say("process {} on {} has died without releasing the run folder; this process takes the "
           "folder over\n",
           dead->pid, dead->host);
-  if (ranks != nullptr) require_images_for_all(request.options, *ranks);
-  if (ranks != nullptr && device.chooser != nullptr) choose_alike(*ranks, *device.chooser);
-  const bool resume = resumes(request.start);
+  require_images_for_all(request.options, ranks);
+  if (device.chooser != nullptr) choose_alike(ranks, *device.chooser);
   replay_kernel_choices(request, device);
   const auto made = checked_experiment(request, device, data, ranks);
   Experiment& experiment = *made;
-  if (ranks != nullptr)
-    experiment.network().graph().settings().sync_batch_norm =
-        synchronises_batch_norm(request.options, *ranks);
   warn_about_fallbacks(device);
   RunIdentity identity = experiment.identity();
+  identity.ranks = ranks.size();
   add_initial(request, identity.inputs);
-  if (ranks != nullptr) {
-    identity.ranks = ranks->size();
-    require_same_experiment(*ranks, request, identity);
-  }
-  if (root && resume) {
-    follow_recorded_inputs(folder, identity.inputs);
-    warn_about_environment(request, identity, device);
-  }
-  store.set_inputs(identity.inputs);
-  if (root) {
-    lock->require_held();
-    // Nothing was computed before the first state, so that the run starts on this machine.
-    const std::string environment =
-        resume && folder.has_checkpoints()
-            ? environment_of_resumed(recorded_environment(folder), identity)
-            : environment_json(identity);
-    prepare_folder(request, store, experiment.network());
-    write_file(folder.environment(), environment);
-  }
+  require_same_experiment(ranks, request, identity);
+  if (root) begin_in_folder(request, store, experiment, device, identity);
 
-  std::unique_ptr<RunObserver> observer = std::make_unique<RunObserver>();
-  Progress* progress = nullptr;
-  if (root) {
-    auto shown = std::make_unique<Progress>(request.plan, experiment.train().steps_per_epoch(),
-                                            identity.evaluated_on);
-    progress = shown.get();
-    observer = std::move(shown);
-  }
+  RunObserver silent;
+  std::optional<Progress> progress;
+  if (root)
+    progress.emplace(request.plan, experiment.train().steps_per_epoch(), identity.evaluated_on);
   Trainer trainer(
       {.network = experiment.network(),
        .backend = experiment.backend(),
@@ -269,11 +272,11 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
        .test = experiment.test(),
        .score_batch = [&](int64_t i) { return experiment.score_batch(i); },
        .store = store,
-       .observer = *observer,
+       .observer = progress ? *progress : silent,
        .stop =
            [&] {
              if (root) lock->require_not_lost();
-             return ranks == nullptr ? interrupted() : any_rank(*ranks, interrupted());
+             return any_rank(ranks, interrupted());
            },
        .chooser = device.chooser,
        .statistics_images =
@@ -285,17 +288,8 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
        .prune = request.options.prune,
        .identity = identity,
        .profiled_steps = request.profiled_steps});
-  std::vector<std::string> warnings;
-  if (resume)
-    trainer.resume(warnings);
-  else
-    trainer.start();
-  for (const std::string& text : warnings)
-    warn(text);
-  if (trainer.state().steps > 0)
-    say("going on after epoch {}, step {}\n", trainer.state().epochs, trainer.state().epoch_step);
-  const RunOutcome outcome = trainer.run();
-  if (progress != nullptr) progress->close();
+  const RunOutcome outcome = run_trainer(trainer, resumes(request.start));
+  if (progress) progress->close();
   return root ? show_outcome(request, store, trainer, outcome) : kExitOk;
 }
 
@@ -319,14 +313,14 @@ int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data
   const Request request = request_of_rank(line, ranks);
   if (line.resume && request.start == Start::fresh)
     say("there is no run in {} yet; starting one\n", request.folder.root().string());
-  prepare_process(request, ranks.size() > 1 ? &ranks : nullptr);
+  prepare_process(request, ranks);
   const kernels::Device device = open(request);
   if (request.options.dist.exact() && device.backend->memory != nullptr)
     throw UsageError(
         "dist.reduction = exact runs on the CPU only; give --device cpu, or set "
         "dist.reduction=fast");
   say_device(device);
-  return run(request, device, data, ranks.size() > 1 ? &ranks : nullptr);
+  return run(request, device, data, ranks);
 }
 
 /// Returns the logical ranks of dist.reduction = exact. Returns null if each process is one rank.

@@ -30,10 +30,10 @@ struct Batch {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count], in [0, classes)
   int64_t count = 0;
-  /// For a rank's part of a batch: the size of the whole batch, and the position of the part in it.
-  /// A part may be empty. 0 means that the batch is whole.
+  /// The size of the whole batch, if this is the part of it that one rank computes; a part may be
+  /// empty. 0 if the batch is whole.
   int64_t whole = 0;
-  int64_t first = 0;
+  int64_t first = 0;  ///< position of a part in the whole batch
 
   int64_t whole_count() const { return whole > 0 ? whole : count; }
 };

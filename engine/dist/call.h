@@ -1,6 +1,6 @@
 #pragma once
-// What a rank calls of its communicator. Ranks tell each other, so that a message can say where the
-// others wait.
+// Describes the calls that a rank makes of its communicator. Ranks tell each other their newest
+// call, so that a message can say where the others wait.
 
 #include <cstdint>
 #include <string>

@@ -1,14 +1,15 @@
 #pragma once
-// What the ranks of a run say to each other: sums, broadcasts, texts, barriers. A rank is one
-// process of the run. The number of ranks is the size.
+// A Communicator carries what the ranks of a run say to each other: sums, broadcasts, texts,
+// barriers. A rank is one process of the run, or one of several threads of a process (shards.h).
+// The number of ranks is the size.
 //
 // Contract: every rank calls the same functions, with arrays of the same sizes, in the same order
 // and from one thread. That thread need not be the same thread on every rank, but it does not
 // change. A rank that calls something else than the others leaves them waiting, and a limit of
 // DistOptions ends the run.
 //
-// With one rank, every function returns at once and changes nothing (single.h). Code that uses a
-// communicator therefore does not ask whether there are several ranks.
+// If there is one rank, every function returns at once and changes nothing (single.h). Code that
+// uses a communicator therefore does not ask whether there are several ranks.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,7 @@ namespace sculpt {
 /// Exit code of a run that ends because one of its ranks is lost (EX_PROTOCOL of sysexits.h).
 inline constexpr int kExitRankLost = 76;
 
-/// Where a rank runs. Messages name it.
+/// The place where a rank runs. Messages name it.
 struct RankPlace {
   std::string host;
   int64_t process = 0;  ///< the process id on that host

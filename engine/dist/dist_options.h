@@ -17,6 +17,12 @@ struct DistOptions {
   double collective_seconds = 600;
 
   bool exact() const { return reduction == "exact"; }
+  /// Returns true if batch norm uses the statistics of whole batches of `batch` images.
+  bool syncs_batch_norm(int64_t batch, int ranks) const {
+    constexpr int64_t kFewImages = 32;
+    if (exact() || sync_batch_norm == "on") return true;
+    return sync_batch_norm == "auto" && batch / ranks < kFewImages;
+  }
 
   void visit(OptionVisitor& v) {
     v.choice("reduction", reduction, {"fast", "exact"},

@@ -10,7 +10,8 @@ namespace sculpt {
 /// The variables of an environment.
 using Environment = std::map<std::string, std::string>;
 
-/// What the launcher says of this process. A process that no launcher has started is rank 0 of 1.
+/// The description that a launcher gives of this process. A process that no launcher has started is
+/// rank 0 of 1.
 struct Launch {
   std::string launcher;  ///< in words for people: "Open MPI's mpirun"; empty if there was none
   int rank = 0;

@@ -20,7 +20,7 @@
 
 namespace sculpt {
 
-/// What a heartbeat says of a rank.
+/// A heartbeat of a rank, which says how far the rank has come.
 struct Heartbeat {
   int64_t calls = 0;        ///< the calls of the communicator so far
   uint64_t digest = 0;      ///< of these calls; see CallOrder
@@ -28,7 +28,7 @@ struct Heartbeat {
   double idle_seconds = 0;  ///< the time since the rank last used a processor or a disk
 };
 
-/// Why the run ends.
+/// The reason for which the run ends.
 struct Verdict {
   int exit_code = 0;
   std::string text;  ///< one line that names the ranks

@@ -79,12 +79,13 @@ class ShardGroup::Shard final : public Communicator {
   void broadcast(std::span<std::byte> bytes, int root) override {
     group_.arrays_[static_cast<size_t>(here_)] = bytes.data();
     group_.meet();
+    // Rank 0 of the process exchanges the array of the root, or its own, with the other processes.
     const int process = root / group_.here_;
-    const int first_here = process == group_.processes_.rank() ? root - group_.first_ : 0;
-    auto* const from = static_cast<std::byte*>(group_.arrays_[static_cast<size_t>(first_here)]);
-    if (here_ == first_here) group_.processes_.broadcast(bytes, process);
+    const int owner = process == group_.processes_.rank() ? root - group_.first_ : 0;
+    auto* const from = static_cast<std::byte*>(group_.arrays_[static_cast<size_t>(owner)]);
+    if (here_ == 0) group_.processes_.broadcast({from, bytes.size()}, process);
     group_.meet();
-    if (here_ != first_here) std::memcpy(bytes.data(), from, bytes.size());
+    if (here_ != owner) std::memcpy(bytes.data(), from, bytes.size());
     group_.meet();
   }
 

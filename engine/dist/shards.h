@@ -29,8 +29,7 @@ class ShardGroup {
  public:
   /// `shards` is the number of logical ranks of all processes. Throws Error if there are several
   /// processes and one of the two numbers is not a power of two, or if there are more processes
-  /// than logical ranks. `processes` must outlive the object, and is used by one logical rank at a
-  /// time.
+  /// than logical ranks. `processes` must outlive the object. The thread that calls run() uses it.
   ShardGroup(Communicator& processes, int shards);
   ~ShardGroup();
   ShardGroup(const ShardGroup&) = delete;
@@ -63,7 +62,7 @@ class ShardGroup {
   std::mutex mutex_;
   std::exception_ptr error_;
   std::atomic<bool> failed_ = false;
-  // What the logical ranks hand over in the present call.
+  // These members hold what the logical ranks hand over in the present call.
   std::vector<void*> arrays_;
   std::vector<std::string> texts_, all_texts_;
   std::vector<float> floats_;

@@ -4,11 +4,10 @@
 
 #include <string>
 
+#include "engine/dist/single.h"
 #include "engine/ops/kernel_settings.h"
 
 namespace sculpt {
-
-class Communicator;
 
 /// Settings that a network gets when it is made and keeps. Rebuilding a network passes them on.
 struct Execution {
@@ -22,9 +21,11 @@ struct Execution {
   bool step_graph = true;
   /// True if training times a few steps on dense kernels where layers skip masked weights.
   bool dense_timing = true;
-  /// The ranks that share each batch; null if this process computes whole batches. Must outlive the
-  /// network.
-  Communicator* ranks = nullptr;
+  /// The ranks that share each batch. They must outlive the network.
+  Communicator* ranks = &one_rank();
+  /// True if batch norm in training uses the statistics of the whole batch; false if it uses those
+  /// of the images that this rank computes.
+  bool sync_batch_norm = true;
 };
 
 }  // namespace sculpt

@@ -4,8 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/nn/batch_norm_state.h"
-#include "engine/nn/synced_batch_norm.h"
-#include "engine/nn/without_dropout.h"
+#include "engine/nn/measured_passes.h"
 
 namespace sculpt {
 
@@ -14,8 +13,7 @@ void for_each_piece(const MeanLoss& loss, const std::function<void(double share)
   SCULPT_CHECK(loss.mode != Mode::eval, "a loss that is differentiated has no mode eval");
   Network& network = loss.network;
   const KeepBatchNormState keep(network.parameters());
-  const WithoutDropout without_dropout(network);
-  const SyncedBatchNorm synced(network);
+  const MeasuredPasses measured(network);
   const int64_t image = network.spec().image.count();
   for (int64_t index = 0; index < loss.batches; ++index) {
     const Batch batch = loss.batch(index);

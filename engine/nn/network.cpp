@@ -119,12 +119,12 @@ void copy_parameters(ParameterArena& to, ParameterArena& from) {
 
 Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_batch,
                  Execution execution)
-    : spec_(std::move(spec)), execution_(std::move(execution)), max_batch_(max_batch) {
+    : spec_(std::move(spec)),
+      execution_(std::move(execution)),
+      max_batch_(max_batch),
+      rank_sums_(*execution_.ranks, backend) {
   if (max_batch < 1) fail("batch size {} is not positive", max_batch);
-  if (execution_.ranks != nullptr && execution_.ranks->size() > 1)
-    rank_sums_.emplace(*execution_.ranks, backend);
-  const int64_t most_images =
-      rank_sums_ ? largest_share(max_batch, execution_.ranks->size()) : max_batch;
+  const int64_t most_images = largest_share(max_batch, execution_.ranks->size());
   graph_ = std::make_unique<Graph>(backend, parameters_, most_images);
   images_ = graph_->input(spec_.image.channels, spec_.image.height, spec_.image.width);
   Builder builder(*graph_, initialisations_, execution_.layers);
@@ -141,6 +141,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
   if (backend.memory)
     labels_ = Buffer(static_cast<size_t>(most_images) * sizeof(int32_t), "labels", backend.memory);
   graph_->finish();
+  graph_->settings().sync_batch_norm = execution_.sync_batch_norm;
 }
 
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
@@ -183,9 +184,11 @@ void Network::initialise(uint64_t seed) {
 }
 
 void Network::load(const Batch& batch, const Normalization& normalization) {
-  const Share share = batch.whole > 0 ? Share{0, batch.count} : share_of_batch(batch.count);
-  start_batch(batch.whole_count(), batch.whole > 0 ? Share{batch.first, batch.count} : share);
-  const int32_t* const labels = batch.labels + share.first;
+  const bool whole = batch.whole == 0;
+  const Share share = whole ? share_of_batch(batch.count) : Share{batch.first, batch.count};
+  const int64_t skipped = whole ? share.first : 0;  // images of a whole batch for earlier ranks
+  start_batch(batch.whole_count(), share);
+  const int32_t* const labels = batch.labels + skipped;
   host_labels_.assign(labels, labels + share.count);
   for (const int32_t label : host_labels_)
     if (label < 0 || label >= spec_.classes)
@@ -193,8 +196,7 @@ void Network::load(const Batch& batch, const Normalization& normalization) {
   loss_->set_labels(send_labels());
   if (share.count == 0) return;
   const int64_t image = spec_.image.count();
-  const std::span pixels(batch.images + share.first * image,
-                         static_cast<size_t>(share.count * image));
+  const std::span pixels(batch.images + skipped * image, static_cast<size_t>(share.count * image));
   graph_->backend().input.load_u8(graph_->replay().data(images_), pixels_.send(pixels),
                                   mean_.send(std::span(normalization.mean)),
                                   std_.send(std::span(normalization.std)), graph_->shape(images_),
@@ -220,7 +222,6 @@ void Network::load_resident(const kernels::ResidentSet& set, const kernels::Resi
 }
 
 Share Network::share_of_batch(int64_t images) const {
-  if (!rank_sums_) return {0, images};
   return share_of(images, execution_.ranks->rank(), execution_.ranks->size());
 }
 
@@ -228,8 +229,8 @@ void Network::start_batch(int64_t images, const Share& share) {
   SCULPT_CHECK(images > 0 && images <= max_batch(), "batch of {} in a network for {}", images,
                max_batch());
   part_ = {.images = share.count, .first_image = share.first};
-  if (!rank_sums_) return;
-  shared_ = rank_sums_->batch_of(images);
+  if (execution_.ranks->size() == 1) return;
+  shared_ = rank_sums_.batch_of(images);
   part_.shared = &shared_;
 }
 
@@ -256,7 +257,6 @@ kernels::LossSums Network::loss_sums() const {
 }
 
 kernels::LossSums Network::add_up(kernels::LossSums sums) const {
-  if (!rank_sums_) return sums;
   double values[] = {sums.loss, static_cast<double>(sums.correct)};  // a count is exact
   execution_.ranks->all_reduce_sum(std::span<double>(values));
   return {values[0], static_cast<int64_t>(values[1])};
@@ -264,8 +264,19 @@ kernels::LossSums Network::add_up(kernels::LossSums sums) const {
 
 void Network::set_loss_sums(const kernels::LossSums& sums) {
   // The sums of all ranks add up to `sums`.
-  const bool keeps = !rank_sums_ || execution_.ranks->rank() == 0;
-  loss_->set_sums(keeps ? sums : kernels::LossSums{});
+  loss_->set_sums(execution_.ranks->is_root() ? sums : kernels::LossSums{});
+}
+
+void Network::average_statistics() {
+  const auto average = [&](auto values) {
+    execution_.ranks->all_reduce_sum(values);
+    for (auto& value : values)
+      value /= static_cast<std::remove_reference_t<decltype(value)>>(execution_.ranks->size());
+  };
+  if (parameters_.element_bytes() == sizeof(double))
+    average(parameters_.edit_state_values<double>());
+  else
+    average(parameters_.edit_state_values<float>());
 }
 
 Readback<kernels::LossSums> Network::read_loss_sums() {
@@ -292,9 +303,9 @@ void Network::backward() {
 void Network::add_up_gradients() {
   const auto add_up = [&](void* values, int64_t count) {
     if (parameters_.element_bytes() == sizeof(double))
-      rank_sums_->add_up(static_cast<double*>(values), count);
+      rank_sums_.add_up(static_cast<double*>(values), count);
     else
-      rank_sums_->add_up(static_cast<float*>(values), count);
+      rank_sums_.add_up(static_cast<float*>(values), count);
   };
   add_up(parameters_.edit_stored_gradients(), parameters_.stored_count());
   FullGradients& full = parameters_.full_gradients();

@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,9 +65,9 @@ class Network {
   const ParameterArena& parameters() const { return parameters_; }
   Graph& graph() { return *graph_; }
   const Graph& graph() const { return *graph_; }
-  /// The number of images of the largest whole batch.
+  /// Returns the number of images of the largest whole batch.
   int64_t max_batch() const { return max_batch_; }
-  /// The images of a batch of `images` that this process computes.
+  /// Returns the images of a batch of `images` that this process computes.
   Share share_of_batch(int64_t images) const;
 
   /// Returns the kernels of each layer that has a choice of kernels, keyed by the name of the
@@ -108,6 +107,9 @@ class Network {
   /// Adds up the sums of all ranks.
   kernels::LossSums add_up(kernels::LossSums sums) const;
   void set_loss_sums(const kernels::LossSums& sums);
+  /// Makes the running statistics of batch norm the mean of those of all ranks. They differ if
+  /// batch norm uses the statistics of each rank's own images.
+  void average_statistics();
   /// Computes the gradients of the mean loss of the batch and writes them to
   /// parameters().gradients().
   void backward();
@@ -134,8 +136,8 @@ class Network {
   std::vector<int32_t> host_labels_;
   Buffer labels_;  // [max_batch]; used on a device only
   int64_t max_batch_;
-  mutable std::optional<RankSums> rank_sums_;  // no value: this process computes whole batches
-  kernels::SharedBatch shared_;                // what part_ is a part of
+  RankSums rank_sums_;
+  kernels::SharedBatch shared_;  // the whole batch, of which part_ is a part
   BatchPart part_;
 };
 

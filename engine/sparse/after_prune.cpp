@@ -4,8 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/nn/batch_norm_state.h"
-#include "engine/nn/synced_batch_norm.h"
-#include "engine/nn/without_dropout.h"
+#include "engine/nn/measured_passes.h"
 
 namespace sculpt {
 
@@ -47,8 +46,7 @@ bool reestimate_batch_norm(Network& network, const StatisticsImages& images, int
                            const Normalization& normalization, const std::function<bool()>& stop) {
   if (network.parameters().states().empty()) return true;
   SCULPT_CHECK(count >= 2, "batch norm cannot be estimated on {} images", count);
-  const WithoutDropout without_dropout(network);
-  const SyncedBatchNorm synced(network);
+  const MeasuredPasses measured(network);
   CumulativeStatistics statistics(network);
   const int64_t pieces = kernels::ceil_div(count, network.max_batch());
   for (int64_t piece = 0; piece < pieces; ++piece) {

@@ -61,28 +61,12 @@ std::vector<int> ranks_apart(const std::vector<std::string>& texts) {
   return apart;
 }
 
-/// Copies a text of rank 0 to all ranks.
-std::string share_text(Communicator& ranks, std::string text) {
-  auto size = static_cast<int64_t>(text.size());
-  ranks.broadcast(bytes_of(std::span(&size, 1)));
-  text.resize(static_cast<size_t>(size));
-  if (size > 0) ranks.broadcast(bytes_of(std::span(text)));
-  return text;
-}
-
 template <class T>
 void share_values(Communicator& ranks, ParameterArena& parameters) {
   ranks.broadcast(bytes_of(parameters.edit_weights<T>()));
   for (OptimizerArrayId id = 0; id < parameters.optimizer_array_count(); ++id)
     ranks.broadcast(bytes_of(parameters.edit_optimizer_values<T>(id)));
   if (!parameters.states().empty()) ranks.broadcast(bytes_of(parameters.edit_state_values<T>()));
-}
-
-template <class T>
-void average_values(Communicator& ranks, std::span<T> values) {
-  ranks.all_reduce_sum(values);
-  for (T& value : values)
-    value /= static_cast<T>(ranks.size());
 }
 
 }  // namespace
@@ -107,7 +91,7 @@ void share_state(Communicator& ranks, RunState& state) {
   std::string text;
   for (const auto& [key, value] : to_metadata(state))
     text += key + kEnd + value + kEnd;
-  text = share_text(ranks, std::move(text));
+  text = ranks.all_gather(ranks.is_root() ? text : "").front();
   safetensors::Metadata metadata;
   for (size_t at = 0; at < text.size();) {
     const std::string key = text.c_str() + at;
@@ -122,14 +106,6 @@ bool any_rank(Communicator& ranks, bool flag) {
   int64_t count = flag ? 1 : 0;
   ranks.all_reduce_sum(std::span(&count, 1));
   return count > 0;
-}
-
-void average_statistics(Communicator& ranks, ParameterArena& parameters) {
-  if (ranks.size() == 1 || parameters.states().empty()) return;
-  if (parameters.element_bytes() == sizeof(double))
-    average_values(ranks, parameters.edit_state_values<double>());
-  else
-    average_values(ranks, parameters.edit_state_values<float>());
 }
 
 void require_same_parameters(Communicator& ranks, ParameterArena& parameters,

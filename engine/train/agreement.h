@@ -20,10 +20,6 @@ void share_state(Communicator& ranks, RunState& state);
 /// Returns true if `flag` is true on at least one rank.
 bool any_rank(Communicator& ranks, bool flag);
 
-/// Makes the running statistics of batch norm the mean of those of all ranks. They differ if batch
-/// norm uses the statistics of each rank's own images.
-void average_statistics(Communicator& ranks, ParameterArena& parameters);
-
 /// Throws Error that names the first tensor and the ranks if weights, the optimizer's arrays,
 /// running statistics or the mask are not the same bits on all ranks. `when` completes the sentence
 /// "the ranks differ ...", for example "after epoch 3". The arena becomes dense.

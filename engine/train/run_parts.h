@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/core/batch_source.h"
-#include "engine/dist/communicator.h"
+#include "engine/dist/single.h"
 #include "engine/nn/network.h"
 #include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
@@ -44,10 +44,10 @@ struct RunParts {
   /// Hooks that run around steps and epochs, after the trainer's own hooks (hooks/hook.h). Their
   /// names must be unique. A resumed run must have the same hooks.
   std::vector<Hook*> hooks = {};
-  /// The ranks of the run, which all call the same functions of a Trainer; null if there is one
-  /// rank. `store` then writes on rank 0 only, `stop` returns the same on all ranks, and `network`
-  /// and `train` and `test` compute and deliver each rank's share of a batch.
-  Communicator* ranks = nullptr;
+  /// The ranks of the run, which all call the same functions of a Trainer. `store` writes on rank 0
+  /// only, `stop` returns the same on all ranks, and `network`, `train` and `test` compute and
+  /// deliver each rank's share of a batch.
+  Communicator& ranks = one_rank();
 };
 
 struct RunSettings {

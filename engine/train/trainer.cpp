@@ -18,7 +18,7 @@ Trainer::Trainer(RunParts parts, RunSettings settings)
 void Trainer::start() {
   run_.parts.network.initialise(run_.settings.identity.seed);
   if (run_.parts.load_initial) run_.parts.load_initial(run_.parameters());
-  if (run_.parts.ranks != nullptr) share_parameters(*run_.parts.ranks, run_.parameters());
+  share_parameters(run_.parts.ranks, run_.parameters());
   run_.state = {};
   writer_.save_kernel_choices();
   writer_.save_rewind_if_needed();
@@ -42,17 +42,14 @@ void Trainer::resume(std::vector<std::string>& warnings) {
 }
 
 bool Trainer::restore(std::vector<std::string>& warnings) {
-  Communicator* const ranks = run_.parts.ranks;
+  Communicator& ranks = run_.parts.ranks;
   std::optional<RunState> restored;
-  if (ranks == nullptr || ranks->is_root())
-    restored = run_.parts.store.restore(run_.parameters(), warnings);
-  if (ranks != nullptr && any_rank(*ranks, restored.has_value())) {
-    if (!restored) restored.emplace();
-    share_parameters(*ranks, run_.parameters());
-    share_state(*ranks, *restored);
-  }
+  if (ranks.is_root()) restored = run_.parts.store.restore(run_.parameters(), warnings);
+  if (!any_rank(ranks, restored.has_value())) return false;
   if (restored) run_.state = *restored;
-  return restored.has_value();
+  share_parameters(ranks, run_.parameters());
+  share_state(ranks, run_.state);
+  return true;
 }
 
 RunOutcome Trainer::run() try {
@@ -124,10 +121,8 @@ bool Trainer::prune_now(const PruneStep& step) {
 
 RunOutcome Trainer::perform(const RewindStep& step) {
   after_prune_.reset();
-  Communicator* const ranks = run_.parts.ranks;
-  if (ranks == nullptr || ranks->is_root())
-    run_.parts.store.load_rewind(run_.parameters(), step.epoch);
-  if (ranks != nullptr) share_parameters(*ranks, run_.parameters());
+  if (run_.parts.ranks.is_root()) run_.parts.store.load_rewind(run_.parameters(), step.epoch);
+  share_parameters(run_.parts.ranks, run_.parameters());
   run_.optimizer->reset();
   finish_plan_step();
   writer_.save();

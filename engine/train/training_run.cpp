@@ -26,12 +26,11 @@ ScoreContext TrainingRun::score_context() const {
 }
 
 void TrainingRun::agree_on_statistics() {
-  if (parts.ranks == nullptr || parts.network.graph().settings().sync_batch_norm) return;
-  average_statistics(*parts.ranks, parameters());
+  if (!parts.network.graph().settings().sync_batch_norm) parts.network.average_statistics();
 }
 
 void TrainingRun::require_same_on_all_ranks(const std::string& when) {
-  if (parts.ranks != nullptr) require_same_parameters(*parts.ranks, parameters(), when);
+  require_same_parameters(parts.ranks, parameters(), when);
 }
 
 void TrainingRun::count_masks() {

@@ -1,14 +1,15 @@
 // A network whose ranks share each batch, against the same network on one rank.
 
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
-#include <mutex>
 
 #include "engine/core/error.h"
 #include "engine/core/random.h"
+#include "engine/nn/mean_loss.h"
 #include "engine/nn/network.h"
 #include "kernels/common/parallel.h"
-#include "models/registry.h"
+#include "tests/nn/small_network.h"
 #include "tests/support/tested_backends.h"
 #include "tests/support/thread_ranks.h"
 
@@ -17,36 +18,13 @@ namespace {
 
 using testing::run_on_ranks;
 
-const Normalization kNormalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
+using testing::Images;
+using testing::kNormalization;
+using testing::small_spec;
+
 constexpr int64_t kMaxBatch = 40;
 
-NetworkSpec small_spec(const std::string& model) {
-  models::ModelOptions options;
-  options.name = model;
-  options.dropout = model == "lenet" ? 0.3 : 0;  // the mask of an image depends on its place
-  options.width = 0.25;
-  NetworkSpec spec;
-  spec.model = models::make_model(options, 7);
-  spec.image = {3, 16, 16};
-  spec.classes = 7;
-  spec.label_smoothing = 0.1f;
-  return spec;
-}
-
-struct Images {
-  std::vector<uint8_t> pixels;
-  std::vector<int32_t> labels;
-  explicit Images(int64_t count) {
-    const RandomStream stream(3, Purpose::test);
-    for (int64_t i = 0; i < count * 3 * 16 * 16; ++i)
-      pixels.push_back(static_cast<uint8_t>(stream.word(static_cast<uint64_t>(i))));
-    for (int64_t i = 0; i < count; ++i)
-      labels.push_back(static_cast<int32_t>(i % 7));
-  }
-  Batch first(int64_t count) const { return {pixels.data(), labels.data(), count}; }
-};
-
-/// What a step leaves in every rank.
+/// The numbers that a step leaves in every rank.
 struct Step {
   std::vector<double> gradients, statistics;
   double loss = 0;
@@ -103,18 +81,18 @@ void check(const kernels::Backend& backend, const Case& c, double bound) {
   const Images images(kMaxBatch);
   Execution execution;
   execution.layers.sparse = c.sparse;
-  const auto make = [&](Communicator* ranks) {
+  const auto make = [&](Communicator& ranks) {
     Execution of_rank = execution;
-    of_rank.ranks = ranks;
+    of_rank.ranks = &ranks;
     auto network =
-        std::make_unique<Network>(small_spec(c.model), backend, kMaxBatch, std::move(of_rank));
+        std::make_unique<Network>(small_spec(0.1, c.model), backend, kMaxBatch, std::move(of_rank));
     network->initialise(9);
     if (c.masked) mask_half(*network);
     return network;
   };
   // 3 images on 4 ranks: one rank has none. 40 and 17 images run on blocks on some ranks.
   for (const int64_t count : {int64_t{3}, int64_t{17}, kMaxBatch}) {
-    const auto alone = make(nullptr);
+    const auto alone = make(one_rank());
     const std::vector<Step> expected = {step_of<T>(*alone, images.first(count), 4),
                                         step_of<T>(*alone, images.first(count), 5)};
     for (const int size : {2, 4}) {
@@ -124,7 +102,7 @@ void check(const kernels::Backend& backend, const Case& c, double bound) {
       CAPTURE(size);
       std::vector<std::vector<Step>> steps(static_cast<size_t>(size));
       run_on_ranks(size, [&](Communicator& rank) {
-        const auto network = make(&rank);
+        const auto network = make(rank);
         for (const uint64_t number : {4, 5})
           steps[static_cast<size_t>(rank.rank())].push_back(
               step_of<T>(*network, images.first(count), number));
@@ -163,9 +141,9 @@ TEST_CASE("ranks: without synchronised batch norm, each rank has statistics of i
   run_on_ranks(2, [&](Communicator& rank) {
     Execution execution;
     execution.ranks = &rank;
-    Network network(small_spec("resnet20"), kernels::cpu_backend(), 12, execution);
+    execution.sync_batch_norm = false;
+    Network network(small_spec(), kernels::cpu_backend(), 12, execution);
     network.initialise(9);
-    network.graph().settings().sync_batch_norm = false;
     network.load(images.first(12), kNormalization);
     network.forward(Mode::train, 1);
     network.backward();
@@ -182,7 +160,7 @@ TEST_CASE("ranks: without synchronised batch norm, each rank has statistics of i
   // these images.
   std::vector<double> sum(gradients[0].size());
   for (const int64_t first : {0, 6}) {
-    Network network(small_spec("resnet20"), kernels::cpu_backend(), 12);
+    Network network(small_spec(), kernels::cpu_backend(), 12);
     network.initialise(9);
     const Batch half = {images.pixels.data() + first * 3 * 16 * 16, images.labels.data() + first,
                         6};
@@ -199,9 +177,41 @@ TEST_CASE("ranks: without synchronised batch norm, each rank has statistics of i
   CHECK(distance(std::vector<double>(gradients[0].begin(), gradients[0].end()), sum) < 1e-6);
 }
 
+TEST_CASE("ranks: a loss that is measured inside an epoch is that of one rank") {
+  // Each rank's batch norm has its own statistics by then, which the kernels of a shared batch must
+  // not take for common ones. Afterwards, the statistics are as before.
+  const Images images(kMaxBatch);
+  const auto gradient_of = [&](Network& network) {
+    network.initialise(9);
+    network.load(images.first(12), kNormalization);
+    network.forward(Mode::train, 1);
+    const std::vector<float> before(network.parameters().state_values<float>().begin(),
+                                    network.parameters().state_values<float>().end());
+    MeanLoss loss{network, 1, [&](int64_t) { return images.first(kMaxBatch); }, kNormalization};
+    Buffer sum = zeroed_scores(network.parameters());
+    add_mean_gradient(loss, 1, sum);
+    if (!std::ranges::equal(before, network.parameters().state_values<float>()))
+      fail("the running statistics have changed");
+    const auto* const values = sum.as<double>();
+    return std::vector<double>(values, values + network.parameters().prunable_count());
+  };
+  Network alone(small_spec(), kernels::cpu_backend(), kMaxBatch);
+  const std::vector<double> expected = gradient_of(alone);
+  std::vector<std::vector<double>> gradients(2);
+  run_on_ranks(2, [&](Communicator& rank) {
+    Execution execution;
+    execution.ranks = &rank;
+    execution.sync_batch_norm = false;
+    Network network(small_spec(), kernels::cpu_backend(), kMaxBatch, execution);
+    gradients[static_cast<size_t>(rank.rank())] = gradient_of(network);
+  });
+  CHECK(gradients[0] == gradients[1]);
+  CHECK(distance(gradients[0], expected) < 0.02);  // as in the checks of a step
+}
+
 TEST_CASE("ranks: every image of an evaluation counts once") {
   const Images images(kMaxBatch);
-  Network alone(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch);
+  Network alone(small_spec(), kernels::cpu_backend(), kMaxBatch);
   alone.initialise(9);
   alone.load(images.first(37), kNormalization);
   const kernels::LossSums expected = alone.forward(Mode::eval);
@@ -209,7 +219,7 @@ TEST_CASE("ranks: every image of an evaluation counts once") {
     run_on_ranks(size, [&](Communicator& rank) {
       Execution execution;
       execution.ranks = &rank;
-      Network network(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch, execution);
+      Network network(small_spec(), kernels::cpu_backend(), kMaxBatch, execution);
       network.initialise(9);
       network.load(images.first(37), kNormalization);
       const kernels::LossSums sums = network.forward(Mode::eval);
@@ -223,7 +233,7 @@ TEST_CASE("ranks: sums of an epoch that a resumed run starts with are not multip
   run_on_ranks(3, [](Communicator& rank) {
     Execution execution;
     execution.ranks = &rank;
-    Network network(small_spec("resnet20"), kernels::cpu_backend(), kMaxBatch, execution);
+    Network network(small_spec(), kernels::cpu_backend(), kMaxBatch, execution);
     network.set_loss_sums({2.5, 7});
     const kernels::LossSums sums = network.loss_sums();
     if (sums.loss != 2.5 || sums.correct != 7) fail("{} and {}", sums.loss, sums.correct);

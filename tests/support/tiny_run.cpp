@@ -53,9 +53,9 @@ NetworkSpec tiny_spec() {
 
 namespace {
 
-Execution execution_on(Communicator* ranks, const ExecutionOptions& options) {
+Execution execution_on(Communicator& ranks, const ExecutionOptions& options) {
   Execution execution = execution_of(options);
-  execution.ranks = ranks;
+  execution.ranks = &ranks;
   return execution;
 }
 
@@ -64,7 +64,7 @@ Execution execution_on(Communicator* ranks, const ExecutionOptions& options) {
 TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train, int64_t images,
                  PruneOptions pruning, const std::string& config_hash,
                  std::function<void(ParameterArena&)> load_initial, OptimizerMaker optimizer,
-                 std::vector<Hook*> hooks, Communicator* ranks)
+                 std::vector<Hook*> hooks, Communicator& ranks)
     : backend_(*test::tested_backends().front()),
       network_(tiny_spec(), backend_, train.batch, execution_on(ranks, train.execution)),
       source_(images, train.batch, 1, train.drop_last),
@@ -72,7 +72,7 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
       score_(12, 12, 3),
       statistics_(images, images, 1),
       store_(RunFolder(folder), config_hash) {
-  if (ranks == nullptr || ranks->is_root())
+  if (ranks.is_root())
     RunFolder(folder).prepare("");
   else
     store_.write_nothing();
@@ -92,11 +92,7 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
                    },
                .store = store_,
                .observer = observer_,
-               .stop =
-                   [this, ranks] {
-                     const bool here = stop_now();
-                     return ranks == nullptr ? here : any_rank(*ranks, here);
-                   },
+               .stop = [this, &ranks] { return any_rank(ranks, stop_now()); },
                .statistics_images = [this](int64_t first,
                                            int64_t count) { return statistics(first, count); },
                .load_initial = std::move(load_initial),

@@ -21,7 +21,7 @@ const Plan kPlan = {PruneStep{"snip", "global", 0.6}, Cycle{2},
                     PruneStep{"magnitude", "global", 0.3}, RewindStep{1}, Cycle{2, 1}};
 constexpr int64_t kSteps = 3 * 3;
 
-/// The network at the end of a run.
+/// The network and the state at the end of a run.
 struct End {
   std::vector<float> weights, statistics;
   std::vector<uint8_t> masks;
@@ -39,7 +39,7 @@ End end_of(TinyRun& run) {
           run.trainer().state()};
 }
 
-TinyRun make_run(const std::filesystem::path& folder, Communicator* ranks,
+TinyRun make_run(const std::filesystem::path& folder, Communicator& ranks,
                  const TrainOptions& options = TinyRun::tiny_options(),
                  std::vector<Hook*> hooks = {}) {
   return {folder, kPlan,          options,          22,   TinyRun::tiny_pruning(), TinyRun::kHash,
@@ -49,7 +49,7 @@ TinyRun make_run(const std::filesystem::path& folder, Communicator* ranks,
 /// Runs the plan on one rank.
 End run_alone(const TrainOptions& options = TinyRun::tiny_options()) {
   const TemporaryFolder folder;
-  TinyRun run = make_run(folder.path(), nullptr, options);
+  TinyRun run = make_run(folder.path(), one_rank(), options);
   run.trainer().start();
   REQUIRE(run.trainer().run() == RunOutcome::finished);
   return end_of(run);
@@ -60,7 +60,7 @@ std::vector<End> run_on(int size, const std::filesystem::path& folder,
                         const TrainOptions& options = TinyRun::tiny_options(), bool sync = true) {
   std::vector<End> ends(static_cast<size_t>(size));
   run_on_ranks(size, [&](Communicator& rank) {
-    TinyRun run = make_run(folder, &rank, options);
+    TinyRun run = make_run(folder, rank, options);
     run.network().graph().settings().sync_batch_norm = sync;
     run.trainer().start();
     if (run.trainer().run() != RunOutcome::finished) fail("the run did not finish");
@@ -132,7 +132,7 @@ TEST_CASE("ranks: a request to stop on one rank stops all, and another number of
       CAPTURE(after);
       const TemporaryFolder folder;
       run_on_ranks(before, [&](Communicator& rank) {
-        TinyRun run = make_run(folder.path(), &rank);
+        TinyRun run = make_run(folder.path(), rank);
         if (rank.rank() == rank.size() - 1) run.stop_after_step(stop);
         run.trainer().start();
         if (run.trainer().run() != RunOutcome::interrupted) fail("the run did not stop");
@@ -140,7 +140,7 @@ TEST_CASE("ranks: a request to stop on one rank stops all, and another number of
       });
       std::vector<End> ends(static_cast<size_t>(after));
       run_on_ranks(after, [&](Communicator& rank) {
-        TinyRun run = make_run(folder.path(), after == 1 ? nullptr : &rank);
+        TinyRun run = make_run(folder.path(), rank);
         std::vector<std::string> warnings;
         run.trainer().resume(warnings);
         if (!warnings.empty()) fail("{}", warnings.front());
@@ -178,7 +178,7 @@ TEST_CASE("ranks: a rank whose weights differ stops the run, which names the ten
   std::vector<std::string> errors(3);
   run_on_ranks(3, [&](Communicator& rank) {
     Fault fault(rank.rank() == 2);
-    TinyRun run = make_run(folder.path(), &rank, TinyRun::tiny_options(), {&fault});
+    TinyRun run = make_run(folder.path(), rank, TinyRun::tiny_options(), {&fault});
     run.trainer().start();
     try {
       run.trainer().run();

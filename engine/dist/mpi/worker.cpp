@@ -20,9 +20,9 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using Seconds = std::chrono::duration<double>;
 
-// Without operations, the thread looks for heartbeats this often.
+// The thread looks for heartbeats this often while no operation is under way.
 constexpr auto kTick = milliseconds(50);
-// With operations, heartbeats are looked at this often.
+// The thread looks for heartbeats this often while operations are under way.
 constexpr auto kLook = milliseconds(10);
 // An operation that has just started is tested again and again. Later, the thread sleeps between
 // two tests for a part of the time that the operation has taken already, so that waiting costs
@@ -68,7 +68,7 @@ class WithoutSignals {
 
 }  // namespace
 
-/// What the thread needs to know whether all ranks are alive.
+/// The objects by which the thread finds out whether all ranks are alive.
 struct Worker::Watch {
   Watch(int rank, int size, const DistOptions& options, Clock::time_point now)
       : heartbeats(rank, size, heartbeat_interval(options), now),

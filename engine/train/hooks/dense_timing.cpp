@@ -17,7 +17,7 @@ constexpr double kLargestShare = 0.01;  // share of the time of the steps with t
 std::unique_ptr<Network> dense_copy(Network& network) {
   Execution dense = network.execution();
   dense.layers.sparse = SparseKernels::off;
-  dense.ranks = nullptr;  // each rank times its own kernels
+  dense.ranks = &one_rank();  // each rank times its own kernels
   return network.rebuild(network.graph().backend(), network.graph().max_batch(), dense);
 }
 
@@ -28,7 +28,7 @@ DenseTiming::DenseTiming(Network& network, const OptimizerMaker& make_optimizer,
     : network_(dense_copy(network)),
       optimizer_(make_optimizer(network_->parameters(), optim)),
       steps_(static_cast<double>(steps)),
-      ranks_(network.execution().ranks != nullptr ? network.execution().ranks->size() : 1) {
+      ranks_(network.execution().ranks->size()) {
   const ImageShape& shape = network_->spec().image;
   const RandomStream random(0, Purpose::test);
   images_.resize(static_cast<size_t>(shape.count() * network_->max_batch()));
