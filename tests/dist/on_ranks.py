@@ -51,12 +51,17 @@ def command(count, program, *words):
 
 
 def run_cases(program, classes):
-    """Runs the cases of test classes, or those that the command line names, several at a time, because they
-    mostly wait. Returns an exit code."""
+    """Runs the cases of test classes that need ranks. Returns an exit code."""
     reason = why_skipped(program)
     if reason:
         print(f"skipped: {reason}")
         return SKIPPED
+    return run_in_parallel(classes)
+
+
+def run_in_parallel(classes):
+    """Runs the cases of test classes, or those that the command line names, several at a time, because they
+    mostly wait. Returns an exit code."""
     cases = [case for tests in classes for case in unittest.defaultTestLoader.loadTestsFromTestCase(tests)
              if not sys.argv[1:] or case.id().split(".")[-1] in sys.argv[1:]]
 

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""The job scripts of tools/slurm with a real Slurm: signals, kills, requeues, several ranks.
+
+Starts Slurm in a temporary folder. SCULPT_RUN names sculpt_run. Words of the command line select cases.
+"""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE.parent / "app"), str(HERE.parent / "dist")]
+import on_ranks  # noqa: E402
+from common import TINY, final, sets, states  # noqa: E402
+
+PROGRAM = Path(os.environ.get("SCULPT_RUN", ROOT / "build" / "cpu" / "bin" / "sculpt_run")).resolve()
+NEEDED = {"slurm-wlm": ("slurmctld", "slurmd", "sbatch", "srun", "scontrol"), "munge": ("munged",)}
+# A run takes a few seconds, so that a signal arrives in the middle of it.
+SHORT = sets("train.epochs=16", "train.checkpoint_steps=1")
+LIMIT = 100  # seconds until a case gives up
+
+
+def why_skipped():
+    missing = [package for package, programs in NEEDED.items() if not all(map(shutil.which, programs))]
+    if missing:
+        return f"missing packages: {' '.join(missing)}"
+    return None if os.geteuid() == 0 else "starting Slurm's daemons needs root"
+
+
+def command(*words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise AssertionError(f"{words}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def wait_until(condition, what):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen within {LIMIT} s: {what() if callable(what) else what}")
+        time.sleep(0.05)
+
+
+def descendants_running(program, words):
+    """Returns the processes that run the program with these words in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and Path(os.readlink(entry / "exe")) == program:
+                if set(map(str, words)) <= set((entry / "cmdline").read_text().split("\0")):
+                    found.append(int(entry.name))
+        except OSError:
+            pass  # the process has ended
+    return sorted(found)
+
+
+class Job:
+    """A job of Slurm, or an element of an array."""
+
+    def __init__(self, name, log, folder):
+        self.name, self.log_file, self.folder = name, log, folder
+
+    def field(self, key):
+        found = re.search(rf"\b{key}=(\S+)", command("scontrol", "show", "job", self.name, "-o"))
+        return found.group(1)
+
+    def log(self):
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def wait_for(self, *wanted):
+        wait_until(lambda: self.field("JobState") in wanted,
+                   lambda: f"{wanted} of job {self.name}, which is {self.field('JobState')}\n{self.log()}")
+
+    def wait_for_steps(self):
+        """Waits until the run has saved more than one state."""
+        wait_until(lambda: len(states(self.folder)) >= 2, lambda: f"two states\n{self.log()}")
+
+    def wait_for_requeue(self, restarts):
+        wait_until(lambda: self.field("JobState") == "PENDING" and self.field("Restarts") == str(restarts),
+                   lambda: f"requeue of {self.name}\n{self.log()}")
+
+    def start_again(self):
+        """Starts a job that was put back, which would wait for two minutes. Slurm 22.05 may refuse the
+        credentials of a job that starts in the second in which it was put back."""
+        time.sleep(2)
+        command("scontrol", "update", f"JobId={self.name}", "StartTime=now")
+
+
+class SlurmTest(unittest.TestCase):
+    def setUp(self):
+        self.work = Path(tempfile.mkdtemp(prefix="sculpt-slurm-"))
+        self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
+        (self.work / "tiny.toml").write_text(TINY)
+        # What cmake --install makes.
+        (self.work / "sculpt" / "share" / "sculpt").mkdir(parents=True)
+        (self.work / "sculpt" / "bin").symlink_to(PROGRAM.parent)
+        (self.work / "sculpt" / "share" / "sculpt" / "tools").symlink_to(ROOT / "tools")
+
+    def submit(self, script, options, out, *words):
+        variables = dict(os.environ, SCULPT_PREFIX=str(self.work / "sculpt"))
+        # More ranks than processors must not wait busily.
+        variables.update(on_ranks.ENVIRONMENT)
+        done = subprocess.run(["sbatch", "--parsable", "--cpus-per-task=1", *map(str, options),
+                               str(ROOT / "tools" / "slurm" / script), "tiny.toml", out, *map(str, words)],
+                              cwd=self.work, env=variables, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+    def alone(self, name, *words):
+        """Runs the config without Slurm and without an interruption. Returns the bytes of the result."""
+        done = subprocess.run([str(PROGRAM), "tiny.toml", "--out", name, "--threads", "1", *map(str, words)],
+                              cwd=self.work, capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return final(self.work / name)
+
+    def finish(self, job, expected):
+        job.wait_for("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+        self.assertEqual(job.field("JobState"), "COMPLETED", job.log())
+        self.assertEqual(final(job.folder), expected, job.log())
+
+    def elements(self, array, numbers):
+        return [Job(f"{array}_{n}", self.work / f"sculpt-seeds-{array}_{n}.log", self.work / "runs" / f"seed-{n}")
+                for n in numbers]
+
+
+class Array(SlurmTest):
+    def test_signal_kill_and_cancel(self):
+        array = self.submit("array_over_seeds.sbatch", ["--array=1-4"], "runs", *SHORT)
+        free, asked, killed, cancelled = self.elements(array, range(1, 5))
+        for job in (asked, killed, cancelled):
+            job.wait_for_steps()
+        command("scancel", "--signal=USR2", asked.name)
+        command("scancel", cancelled.name)
+        for process in descendants_running(PROGRAM, [killed.folder.relative_to(self.work)]):
+            os.kill(process, signal.SIGKILL)
+
+        # The signal that comes before the time limit: the element alone is put back.
+        asked.wait_for_requeue(1)
+        self.assertIn("the step has ended with exit code 75; the job goes back into the queue", asked.log())
+        # A killed task: the element fails, and a person puts it back.
+        killed.wait_for("FAILED")
+        self.assertIn("failed: the step has ended with exit code 137", killed.log())
+        command("scontrol", "requeue", killed.name)
+        killed.wait_for_requeue(1)
+        # A cancelled element has saved, and stays cancelled.
+        cancelled.wait_for("CANCELLED")
+        wait_until(lambda: "it is not put back here" in cancelled.log(), cancelled.log)
+        self.assertIn("interrupted; the run is saved", cancelled.log())
+        for job in (asked, killed):
+            self.assertFalse((job.folder / "summary.json").exists())
+            job.start_again()
+        again = self.submit("array_over_seeds.sbatch", ["--array=4"], "runs", *SHORT)
+
+        expected = {n: self.alone(f"alone-{n}", *SHORT, "--set", f"seed={n}") for n in range(1, 5)}
+        self.finish(free, expected[1])
+        self.finish(asked, expected[2])
+        self.finish(killed, expected[3])
+        self.finish(self.elements(again, [4])[0], expected[4])
+        self.assertEqual(len(set(expected.values())), 4, "the seeds differ")
+        # Requeues of elements restarted no other one, and the logs of both attempts are there.
+        self.assertEqual(free.field("Restarts"), "0")
+        self.assertEqual(free.log().count("== "), 2, free.log())
+        for job in (asked, killed):
+            self.assertIn(f"job {job.name}: restart 0 on", job.log())
+            self.assertIn(f"job {job.name}: restart 1 on", job.log())
+            self.assertIn("going on after epoch", job.log())
+
+    def test_time_limit(self):
+        """--signal of the script reaches the program, and the job goes back into the queue before its limit."""
+        options = ["--array=5", "--time=1", "--signal=USR2@60"]
+        array = self.submit("array_over_seeds.sbatch", options, "runs", *sets("train.epochs=2000"))
+        job = self.elements(array, [5])[0]
+        job.wait_for_requeue(1)
+        self.assertIn("interrupted; the run is saved", job.log())
+        self.assertNotIn("DUE TO TIME LIMIT", job.log())
+        self.assertTrue(states(job.folder))
+        command("scancel", job.name)
+
+
+class Ranks(SlurmTest):
+    def test_lost_rank(self):
+        """A killed rank ends the step, the script puts the job back, and the end is that of one rank."""
+        why = on_ranks.why_skipped(PROGRAM)
+        if why:
+            self.skipTest(why)
+        words = [*SHORT, *sets("dist.reduction=exact", "dist.liveness_seconds=5")]
+        number = self.submit("one_node.sbatch", ["--ntasks=2"], "run", *words)
+        job = Job(number, self.work / f"sculpt-{number}.log", self.work / "run")
+        job.wait_for_steps()
+        ranks = descendants_running(PROGRAM, ["run"])
+        self.assertEqual(len(ranks), 2, job.log())
+        os.kill(ranks[-1], signal.SIGKILL)
+        job.wait_for_requeue(1)
+        self.assertRegex(job.log(), "exit code (76|137); the job goes back")
+        job.start_again()
+        self.finish(job, self.alone("alone", *words))
+        self.assertIn("going on after epoch", job.log())
+
+
+def main():
+    reason = why_skipped()
+    if reason:
+        print(f"skipped: {reason}")
+        return on_ranks.SKIPPED
+    folder = Path(tempfile.mkdtemp(prefix="sculpt-slurmd-"))
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    try:
+        command(HERE / "start_slurm.sh", folder, 16)
+        return on_ranks.run_in_parallel([Array, Ranks])
+    finally:
+        subprocess.run([str(HERE / "stop_slurm.sh"), str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
