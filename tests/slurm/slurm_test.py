@@ -22,8 +22,8 @@ from common import TINY, final, sets, states  # noqa: E402
 
 PROGRAM = Path(os.environ.get("SCULPT_RUN", ROOT / "build" / "cpu" / "bin" / "sculpt_run")).resolve()
 NEEDED = {"slurm-wlm": ("slurmctld", "slurmd", "sbatch", "srun", "scontrol"), "munge": ("munged",)}
-# A run takes a few seconds, so that a signal arrives in the middle of it.
-SHORT = sets("train.epochs=16", "train.checkpoint_steps=1")
+# A run takes seconds, so that a signal arrives in the middle of it.
+SHORT = sets("train.epochs=12", "train.checkpoint_steps=1")
 LIMIT = 100  # seconds until a case gives up
 
 
@@ -42,15 +42,15 @@ def command(*words):
     return done.stdout
 
 
-def wait_until(condition, what):
+def wait_until(condition, what, pause=0.05):
     end = time.monotonic() + LIMIT
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"did not happen within {LIMIT} s: {what() if callable(what) else what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
-def descendants_running(program, words):
+def processes_of(program, words):
     """Returns the processes that run the program with these words in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -66,8 +66,8 @@ def descendants_running(program, words):
 class Job:
     """A job of Slurm, or an element of an array."""
 
-    def __init__(self, name, log, folder):
-        self.name, self.log_file, self.folder = name, log, folder
+    def __init__(self, name, work, log, out):
+        self.name, self.log_file, self.out, self.folder = name, work / log, out, work / out
 
     def field(self, key):
         found = re.search(rf"\b{key}=(\S+)", command("scontrol", "show", "job", self.name, "-o"))
@@ -80,9 +80,12 @@ class Job:
         wait_until(lambda: self.field("JobState") in wanted,
                    lambda: f"{wanted} of job {self.name}, which is {self.field('JobState')}\n{self.log()}")
 
-    def wait_for_steps(self):
-        """Waits until the run has saved more than one state."""
-        wait_until(lambda: len(states(self.folder)) >= 2, lambda: f"two states\n{self.log()}")
+    def processes(self):
+        return processes_of(PROGRAM, [self.out])
+
+    def signal(self, number):
+        for process in self.processes():
+            os.kill(process, number)
 
     def wait_for_requeue(self, restarts):
         wait_until(lambda: self.field("JobState") == "PENDING" and self.field("Restarts") == str(restarts),
@@ -93,6 +96,22 @@ class Job:
         credentials of a job that starts in the second in which it was put back."""
         time.sleep(2)
         command("scontrol", "update", f"JobId={self.name}", "StartTime=now")
+
+
+def in_the_middle(jobs, act):
+    """Calls act(job) for each job when its run has saved two states."""
+    waiting = list(jobs)
+
+    def all_reached():
+        for job in list(waiting):
+            if len(states(job.folder)) >= 2:
+                act(job)
+                waiting.remove(job)
+            elif (job.folder / "summary.json").exists():
+                raise AssertionError(f"job {job.name} has finished before the test looked; give it more epochs")
+        return not waiting
+
+    wait_until(all_reached, lambda: "\n".join(job.log() for job in waiting), pause=0.005)
 
 
 class SlurmTest(unittest.TestCase):
@@ -125,10 +144,11 @@ class SlurmTest(unittest.TestCase):
     def finish(self, job, expected):
         job.wait_for("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         self.assertEqual(job.field("JobState"), "COMPLETED", job.log())
+        self.assertTrue((job.folder / "summary.json").exists(), job.log())
         self.assertEqual(final(job.folder), expected, job.log())
 
     def elements(self, array, numbers):
-        return [Job(f"{array}_{n}", self.work / f"sculpt-seeds-{array}_{n}.log", self.work / "runs" / f"seed-{n}")
+        return [Job(f"{array}_{n}", self.work, f"sculpt-seeds-{array}_{n}.log", f"runs/seed-{n}")
                 for n in numbers]
 
 
@@ -136,12 +156,12 @@ class Array(SlurmTest):
     def test_signal_kill_and_cancel(self):
         array = self.submit("array_over_seeds.sbatch", ["--array=1-4"], "runs", *SHORT)
         free, asked, killed, cancelled = self.elements(array, range(1, 5))
-        for job in (asked, killed, cancelled):
-            job.wait_for_steps()
+        # A stopped run waits for what the test does to it.
+        in_the_middle([asked, killed, cancelled], lambda job: job.signal(signal.SIGSTOP))
         command("scancel", "--signal=USR2", asked.name)
+        asked.signal(signal.SIGCONT)
         command("scancel", cancelled.name)
-        for process in descendants_running(PROGRAM, [killed.folder.relative_to(self.work)]):
-            os.kill(process, signal.SIGKILL)
+        killed.signal(signal.SIGKILL)
 
         # The signal that comes before the time limit: the element alone is put back.
         asked.wait_for_requeue(1)
@@ -192,13 +212,16 @@ class Ranks(SlurmTest):
         why = on_ranks.why_skipped(PROGRAM)
         if why:
             self.skipTest(why)
-        words = [*SHORT, *sets("dist.reduction=exact", "dist.liveness_seconds=5")]
+        words = [*SHORT, *sets("dist.reduction=exact", "dist.logical_ranks=2", "dist.liveness_seconds=5")]
         number = self.submit("one_node.sbatch", ["--ntasks=2"], "run", *words)
-        job = Job(number, self.work / f"sculpt-{number}.log", self.work / "run")
-        job.wait_for_steps()
-        ranks = descendants_running(PROGRAM, ["run"])
-        self.assertEqual(len(ranks), 2, job.log())
-        os.kill(ranks[-1], signal.SIGKILL)
+        job = Job(number, self.work, f"sculpt-{number}.log", "run")
+
+        def lose_a_rank(_):
+            ranks = job.processes()
+            self.assertEqual(len(ranks), 2, job.log())
+            os.kill(ranks[-1], signal.SIGKILL)
+
+        in_the_middle([job], lose_a_rank)
         job.wait_for_requeue(1)
         self.assertRegex(job.log(), "exit code (76|137); the job goes back")
         job.start_again()
