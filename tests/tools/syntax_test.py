@@ -6,8 +6,10 @@ from common import ROOT, TOOLS, run
 
 
 def scripts():
-    for path in sorted([*TOOLS.iterdir(), *(TOOLS / "gpu").iterdir(), *(ROOT / "tests" / "tools").iterdir(), ROOT / ".ci/run"]):
-        if path.is_file() and path.name != "CMakeLists.txt":
+    folders = [TOOLS, TOOLS / "gpu", TOOLS / "slurm", TOOLS / "containers", ROOT / "tests" / "tools",
+               ROOT / "tests" / "slurm"]
+    for path in sorted([*(file for folder in folders for file in folder.iterdir()), ROOT / ".ci/run"]):
+        if path.is_file() and path.name != "CMakeLists.txt" and path.suffix not in (".Dockerfile", ".def"):
             yield path
 
 
