@@ -18,6 +18,7 @@ class JobScripts(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="sculpt-job-")
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
+        self.write("summary.json", "")
         self.write("scontrol", 'echo "$@" >>"$0.called"\n')
 
     def write(self, name, text):
@@ -40,7 +41,7 @@ class JobScripts(unittest.TestCase):
     def step(self, code, **variables):
         """Runs a step with this exit code. Returns what the script said and what was put back."""
         (self.folder / "scontrol.called").unlink(missing_ok=True)
-        done = run(*self.script(f"run_step bash -c 'exit {code}'"), env=self.environment(**variables))
+        done = run(*self.script(f"run_step '{self.folder}' bash -c 'exit {code}'"), env=self.environment(**variables))
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout, self.requeued()
 
@@ -50,6 +51,14 @@ class JobScripts(unittest.TestCase):
             with self.subTest(code=code, ranks=ranks):
                 text, requeued = self.step(code, SLURM_NTASKS=str(ranks))
                 self.assertEqual(requeued, ["requeue 12"] if back else [], text)
+
+    def test_srun_that_starts_nothing(self):
+        """srun may end with 0 without having started the tasks."""
+        (self.folder / "summary.json").unlink()
+        done = run(*self.script(f"run_step '{self.folder}' true"), env=self.environment())
+        self.assertEqual(done.returncode, 76, done.stdout + done.stderr)
+        self.assertIn("the step was not started", done.stdout)
+        self.assertEqual(self.requeued(), ["requeue 12"])
 
     def test_an_element_is_put_back_alone(self):
         _, requeued = self.step(75, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
@@ -67,7 +76,7 @@ class JobScripts(unittest.TestCase):
         """Signals the shell only, while its step runs. The step ends with 75 after SIGUSR2, or by itself."""
         step = self.write("step", "trap 'echo asked; exit 75' USR2\necho ready\n"
                                   "for _ in $(seq 20); do sleep 0.1; done\nexit 75\n")
-        process = subprocess.Popen(self.script(f"run_step '{step}'"), env=self.environment(),
+        process = subprocess.Popen(self.script(f"run_step '{self.folder}' '{step}'"), env=self.environment(),
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(process.kill)
         while process.stdout.readline() != "ready\n":

@@ -3,7 +3,8 @@
 # the queue if the step was asked to save and end (docs/cluster.md).
 #
 #   wait_for_lock RUN_FOLDER   waits until a lock that another host has left behind is old enough to be taken over
-#   run_step COMMAND...        runs the command, which starts sculpt_run, and ends the job script with its exit code
+#   run_step RUN_FOLDER COMMAND...
+#                              runs the command, which starts sculpt_run, and ends the job script with its exit code
 #
 # Environment: SCULPT_MOST_RESTARTS   a job is put back after a save until it has been restarted so often (default: 100)
 #              SCULPT_MOST_ATTEMPTS   the same after a lost rank, which may be lost again (default: 10)
@@ -38,7 +39,8 @@ wait_for_lock() {
 
 # The shell runs a trap only between commands. The step therefore runs in the background, and the shell waits for it.
 run_step() {
-  local step code woken=no told_to_end=no
+  local folder=$1 step code woken=no told_to_end=no
+  shift
   # Slurm sends SIGTERM to the shell and to the step when a job is cancelled or has reached its time limit, and before
   # it puts a job back itself. The step saves; the decision about the job has been made.
   trap 'woken=yes told_to_end=yes' TERM
@@ -54,6 +56,11 @@ run_step() {
     [[ $woken == yes ]] || break
   done
   trap - USR2
+  # srun of Slurm 22.05 ends with 0 if it could not start the tasks ("aborted before step completely launched").
+  if [[ $code == 0 && ! -e $folder/summary.json ]]; then
+    sculpt_say "srun has ended with exit code 0, but the run has not finished: the step was not started"
+    code=$SCULPT_RANK_LOST
+  fi
   local most=0
   if [[ $code == "$SCULPT_INTERRUPTED" ]]; then
     most=${SCULPT_MOST_RESTARTS:-100}
