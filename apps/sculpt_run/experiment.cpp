@@ -49,6 +49,8 @@ Execution execution_of_rank(const RunOptions& options, kernels::Chooser* chooser
                             Communicator& ranks) {
   Execution execution = execution_of(options.train.execution, chooser);
   execution.ranks = &ranks;
+  execution.gradients = {options.dist.exchange == "whole" ? Exchange::whole : Exchange::kept,
+                         static_cast<int64_t>(options.dist.bucket_mb * 1e6)};
   execution.sync_batch_norm = options.dist.syncs_batch_norm(options.train.batch, ranks.size());
   return execution;
 }

@@ -36,6 +36,8 @@ std::string describe(const Call& call) {
       return "a barrier";
     case CallKind::finish:
       return "the end of the run";
+    case CallKind::end_of_sum:
+      return counted("the end of a sum", call.elements, "value");
   }
   return "nothing";
 }

@@ -15,7 +15,8 @@ enum class CallKind : int32_t {
   broadcast,
   gather,
   barrier,
-  finish
+  finish,
+  end_of_sum,
 };
 
 struct Call {

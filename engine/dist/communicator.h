@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -57,7 +56,7 @@ class PendingSum {
   ~PendingSum() {
     try {
       wait();
-    } catch (const std::exception&) {
+    } catch (...) {
     }
   }
 
@@ -98,9 +97,11 @@ class Communicator {
   virtual void all_reduce_sum(std::span<int64_t> values) = 0;
 
   /// Starts a sum as all_reduce_sum() computes it. Several sums may be pending, and other functions
-  /// may be called meanwhile. All ranks start them in the same order, and may wait for them in any
-  /// order.
+  /// may be called meanwhile. All ranks start their sums in the same order and wait for them in the
+  /// order of the starts. Between two waits, other functions need not be called at the same place
+  /// on every rank: a rank may call one before a start and another rank after it.
   [[nodiscard]] virtual PendingSum start_sum(std::span<float> values) = 0;
+  [[nodiscard]] virtual PendingSum start_sum(std::span<double> values) = 0;
 
   /// Copies `bytes` of rank `root` to all other ranks.
   virtual void broadcast(std::span<std::byte> bytes, int root = 0) = 0;

@@ -71,10 +71,8 @@ class ShardGroup::Shard final : public Communicator {
   void all_reduce_sum(std::span<float> values) override { group_.add_up(here_, values); }
   void all_reduce_sum(std::span<double> values) override { group_.add_up(here_, values); }
   void all_reduce_sum(std::span<int64_t> values) override { group_.add_up(here_, values); }
-  PendingSum start_sum(std::span<float> values) override {
-    group_.add_up(here_, values);
-    return {};
-  }
+  PendingSum start_sum(std::span<float> values) override { return start(values); }
+  PendingSum start_sum(std::span<double> values) override { return start(values); }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
     group_.arrays_[static_cast<size_t>(here_)] = bytes.data();
@@ -111,6 +109,24 @@ class ShardGroup::Shard final : public Communicator {
   void finish() override { barrier(); }  // the owner of the processes' communicator finishes that
 
  private:
+  /// A sum that is computed when its rank waits for it. All logical ranks of a process take part in
+  /// a sum, and they would wait for each other at its start.
+  template <class T>
+  struct AtTheWait : PendingSum::Work {
+    AtTheWait(ShardGroup& all, int index, std::span<T> array)
+        : group(all), here(index), values(array) {}
+    void wait() override { group.add_up(here, values); }
+
+    ShardGroup& group;
+    const int here;
+    const std::span<T> values;
+  };
+
+  template <class T>
+  PendingSum start(std::span<T> values) {
+    return PendingSum(std::make_shared<AtTheWait<T>>(group_, here_, values));
+  }
+
   void end_all_ranks(int exit_code, const std::string& reason) override {
     group_.processes_.abort(exit_code, reason);
   }

@@ -19,6 +19,7 @@ class Single : public Communicator {
   void all_reduce_sum(std::span<double>) override {}
   void all_reduce_sum(std::span<int64_t>) override {}
   PendingSum start_sum(std::span<float>) override { return {}; }
+  PendingSum start_sum(std::span<double>) override { return {}; }
 
   void broadcast(std::span<std::byte>, int root) override {
     SCULPT_CHECK(root == 0, "a broadcast from rank {} of 1", root);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/dist/single.h"
+#include "engine/nn/gradient_reducer.h"
 #include "engine/ops/kernel_settings.h"
 
 namespace sculpt {
@@ -26,6 +27,8 @@ struct Execution {
   /// True if batch norm in training uses the statistics of the whole batch; false if it uses those
   /// of the images that this rank computes.
   bool sync_batch_norm = true;
+  /// How the ranks exchange gradients.
+  GradientExchange gradients = {};
 };
 
 }  // namespace sculpt

@@ -122,7 +122,8 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
     : spec_(std::move(spec)),
       execution_(std::move(execution)),
       max_batch_(max_batch),
-      rank_sums_(*execution_.ranks, backend) {
+      rank_sums_(*execution_.ranks, backend),
+      reducer_(parameters_, rank_sums_, execution_.gradients) {
   if (max_batch < 1) fail("batch size {} is not positive", max_batch);
   const int64_t most_images = largest_share(max_batch, execution_.ranks->size());
   graph_ = std::make_unique<Graph>(backend, parameters_, most_images);
@@ -142,6 +143,8 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
     labels_ = Buffer(static_cast<size_t>(most_images) * sizeof(int32_t), "labels", backend.memory);
   graph_->finish();
   graph_->settings().sync_batch_norm = execution_.sync_batch_norm;
+  if (execution_.ranks->size() > 1)
+    graph_->observe_gradients([this](ParameterId id) { reducer_.gradient_is_final(id); });
 }
 
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
@@ -296,20 +299,10 @@ void Network::forward_adding(Mode mode) {
 }
 
 void Network::backward() {
+  if (part_.shared == nullptr) return graph_->backward();
+  reducer_.begin();
   graph_->backward();
-  if (part_.shared != nullptr) add_up_gradients();
-}
-
-void Network::add_up_gradients() {
-  const auto add_up = [&](void* values, int64_t count) {
-    if (parameters_.element_bytes() == sizeof(double))
-      rank_sums_.add_up(static_cast<double*>(values), count);
-    else
-      rank_sums_.add_up(static_cast<float*>(values), count);
-  };
-  add_up(parameters_.edit_stored_gradients(), parameters_.stored_count());
-  FullGradients& full = parameters_.full_gradients();
-  if (full.stored()) add_up(full.edit_stored(), parameters_.count());
+  reducer_.finish();
 }
 
 void Network::backward_from_logit_sum(float scale) {

@@ -20,6 +20,7 @@
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
 #include "engine/nn/execution.h"
+#include "engine/nn/gradient_reducer.h"
 #include "engine/nn/rank_sums.h"
 #include "engine/parameters/parameter_arena.h"
 #include "kernels/loss.h"
@@ -111,7 +112,8 @@ class Network {
   /// batch norm uses the statistics of each rank's own images.
   void average_statistics();
   /// Computes the gradients of the mean loss of the batch and writes them to
-  /// parameters().gradients().
+  /// parameters().gradients(). Gradients of masked weights are not defined, unless
+  /// parameters().full_gradients() were requested.
   void backward();
   /// Computes the gradients of `scale` times the sum of all logits (SynFlow's R).
   void backward_from_logit_sum(float scale = 1);
@@ -122,7 +124,6 @@ class Network {
  private:
   kernels::Launch launch() const { return {part_.images, graph_->backend().stream}; }
   void start_batch(int64_t images, const Share& share);
-  void add_up_gradients();
   const int32_t* send_labels();
 
   NetworkSpec spec_;
@@ -137,6 +138,7 @@ class Network {
   Buffer labels_;  // [max_batch]; used on a device only
   int64_t max_batch_;
   RankSums rank_sums_;
+  GradientReducer reducer_;
   kernels::SharedBatch shared_;  // the whole batch, of which part_ is a part
   BatchPart part_;
 };

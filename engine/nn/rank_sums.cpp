@@ -23,6 +23,22 @@ void RankSums::add_up(double* values, int64_t count) {
   add_up_values(values, count);
 }
 
+template <class T>
+PendingSum RankSums::start_values(T* values, int64_t count) {
+  if (backend_.memory == nullptr)
+    return ranks_.start_sum(std::span<T>(values, static_cast<size_t>(count)));
+  add_up_values(values, count);
+  return {};
+}
+
+PendingSum RankSums::start(float* values, int64_t count) {
+  return start_values(values, count);
+}
+
+PendingSum RankSums::start(double* values, int64_t count) {
+  return start_values(values, count);
+}
+
 kernels::SharedBatch RankSums::batch_of(int64_t images) {
   const auto add_up = [](void* context, double* sums, int64_t count, void* /*stream*/) {
     static_cast<RankSums*>(context)->add_up(sums, count);

@@ -25,12 +25,20 @@ class RankSums {
   void add_up(float* values, int64_t count);
   void add_up(double* values, int64_t count);
 
+  /// Starts a sum as add_up() computes it. On the host, the communicator computes it while the
+  /// caller goes on. On a device without a communicator of its own, it is complete when the
+  /// function returns. All ranks start and wait as Communicator::start_sum() says.
+  [[nodiscard]] PendingSum start(float* values, int64_t count);
+  [[nodiscard]] PendingSum start(double* values, int64_t count);
+
   /// Describes a batch of so many images to kernels. The object is valid as long as this one.
   kernels::SharedBatch batch_of(int64_t images);
 
  private:
   template <class T>
   void add_up_values(T* values, int64_t count);
+  template <class T>
+  PendingSum start_values(T* values, int64_t count);
 
   Communicator& ranks_;
   const kernels::Backend& backend_;

@@ -26,6 +26,7 @@ InputKernels input_kernels();
 template <class T>
 MaskedSgdKernels masked_sgd_kernels();
 
+IndexedCopyKernels indexed_copy_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();
 

@@ -73,6 +73,7 @@ struct Case {
   std::string model;
   SparseKernels sparse = SparseKernels::off;
   bool masked = false;
+  GradientExchange exchange = {};
 };
 
 /// `bound` is the bound of the gradients' distance. Everything else differs less.
@@ -81,6 +82,7 @@ void check(const kernels::Backend& backend, const Case& c, double bound) {
   const Images images(kMaxBatch);
   Execution execution;
   execution.layers.sparse = c.sparse;
+  execution.gradients = c.exchange;
   const auto make = [&](Communicator& ranks) {
     Execution of_rank = execution;
     of_rank.ranks = &ranks;
@@ -131,6 +133,106 @@ TEST_CASE("ranks: a step leaves the gradients, statistics and loss of one rank, 
     // that is missing or counts twice changes it by more than a tenth.
     check<float>(*backend, {"resnet20"}, 0.02);
     check<float>(*backend, {"resnet20", SparseKernels::on, true}, 0.02);
+  }
+}
+
+TEST_CASE("ranks: a step has the same gradients however they are exchanged") {
+  for (const Exchange what : {Exchange::kept, Exchange::whole})
+    for (const int64_t bucket_bytes : {int64_t{1}, int64_t{4000}, int64_t{1} << 30})
+      check<double>(kernels::reference_backend(),
+                    {"resnet20", SparseKernels::off, true, {what, bucket_bytes}}, 1e-11);
+  for (const kernels::Backend* backend : test::tested_backends())
+    for (const SparseKernels sparse : {SparseKernels::off, SparseKernels::on})
+      for (const Exchange what : {Exchange::kept, Exchange::whole})
+        check<float>(*backend, {"resnet20", sparse, true, {what, 4000}}, 0.02);
+}
+
+/// Notes the order of calls. The values of another rank are zeros.
+class NotingRanks : public Communicator {
+ public:
+  enum class Event { sum, start };
+  std::vector<Event> events;
+
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  std::string description() const override { return "a test"; }
+  const std::vector<RankPlace>& places() const override { return places_; }
+  void all_reduce_sum(std::span<float>) override { events.push_back(Event::sum); }
+  void all_reduce_sum(std::span<double>) override { events.push_back(Event::sum); }
+  void all_reduce_sum(std::span<int64_t>) override { events.push_back(Event::sum); }
+  PendingSum start_sum(std::span<float>) override { return note_start(); }
+  PendingSum start_sum(std::span<double>) override { return note_start(); }
+  void broadcast(std::span<std::byte>, int) override {}
+  std::vector<std::string> all_gather(const std::string& text) override { return {text, text}; }
+  void barrier() override {}
+  void finish() override {}
+
+ private:
+  PendingSum note_start() {
+    events.push_back(Event::start);
+    return {};
+  }
+  void end_all_ranks(int, const std::string& reason) override { fail("{}", reason); }
+
+  std::vector<RankPlace> places_{2};
+};
+
+TEST_CASE("ranks: sums of gradients start while the backward pass goes on") {
+  using Event = NotingRanks::Event;
+  const Images images(kMaxBatch);
+  // 3 images run node by node, and 40 on blocks, where a thread has enough of them.
+  for (const int64_t count : {int64_t{3}, kMaxBatch}) {
+    NotingRanks ranks;
+    Execution execution;
+    execution.ranks = &ranks;
+    execution.gradients.bucket_bytes = 4000;
+    Network network(small_spec(), kernels::cpu_backend(), kMaxBatch, execution);
+    network.initialise(9);
+    network.load(images.first(count), kNormalization);
+    network.forward(Mode::train, 1);
+    ranks.events.clear();
+    network.backward();
+    // The sums are those of batch norm layers, of which the last belongs to the first layer.
+    const auto first_start = std::ranges::find(ranks.events, Event::start);
+    const auto sums_after = std::count(first_start, ranks.events.end(), Event::sum);
+    const auto sums = std::ranges::count(ranks.events, Event::sum);
+    CAPTURE(count);
+    CHECK(sums_after > sums / 2);
+    CHECK(ranks.events.back() == Event::start);
+  }
+}
+
+TEST_CASE("ranks: the gradients of all weights, on request") {
+  const Images images(12);
+  const auto gradients_of = [&](Communicator& rank, SparseKernels sparse) {
+    Execution execution;
+    execution.ranks = &rank;
+    execution.layers.sparse = sparse;
+    Network network(small_spec(), kernels::cpu_backend(), 12, execution);
+    network.initialise(9);
+    mask_half(network);
+    network.load(images.first(12), kNormalization);
+    network.forward(Mode::train, 1);
+    network.parameters().full_gradients().request();
+    network.backward();
+    const auto full = network.parameters().full_gradients().values();
+    std::vector<double> values(full.begin(), full.end());
+    // The optimizer has the same gradients at kept weights.
+    network.parameters().store_dense();
+    const auto stored = network.parameters().gradients();
+    for (size_t i = 0; i < values.size(); ++i)
+      if (network.parameters().masks()[i] != 0 && static_cast<double>(stored[i]) != values[i])
+        fail("gradient {} is {} and {}", i, stored[i], values[i]);
+    return values;
+  };
+  const std::vector<double> expected = gradients_of(one_rank(), SparseKernels::off);
+  for (const SparseKernels sparse : {SparseKernels::off, SparseKernels::on}) {
+    std::vector<std::vector<double>> gradients(2);
+    run_on_ranks(2, [&](Communicator& rank) {
+      gradients[static_cast<size_t>(rank.rank())] = gradients_of(rank, sparse);
+    });
+    CHECK(gradients[0] == gradients[1]);
+    CHECK(distance(gradients[0], expected) < 0.02);
   }
 }
 

@@ -115,6 +115,33 @@ TEST_CASE("ranks: a run is the same experiment on any number of ranks") {
   }
 }
 
+TEST_CASE("ranks: after 50 steps, weights are those of one rank to 1e-5, with equal masks") {
+  const Plan plan = {PruneStep{"magnitude", "global", 0.5}, Cycle{17}};  // 17 epochs of 3 steps
+  const auto train = [&](Communicator& rank, const std::filesystem::path& folder) {
+    TinyRun run{folder,         plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),
+                TinyRun::kHash, {},   make_optimizer,          {}, rank};
+    run.trainer().start();
+    if (run.trainer().run() != RunOutcome::finished) fail("the run did not finish");
+    return end_of(run);
+  };
+  const TemporaryFolder folder;
+  const End alone = train(one_rank(), folder.path() / "alone");
+  for (const int size : {2, 3}) {
+    std::vector<End> ends(static_cast<size_t>(size));
+    run_on_ranks(size, [&](Communicator& rank) {
+      ends[static_cast<size_t>(rank.rank())] = train(rank, folder.path() / std::to_string(size));
+    });
+    double apart = 0, length = 0;
+    for (size_t i = 0; i < alone.weights.size(); ++i) {
+      apart += std::pow(double{ends[0].weights[i]} - double{alone.weights[i]}, 2);
+      length += std::pow(double{alone.weights[i]}, 2);
+    }
+    CAPTURE(size);
+    CHECK(ends[0].masks == alone.masks);
+    CHECK(std::sqrt(apart / length) < 1e-5);
+  }
+}
+
 TEST_CASE("ranks: with batch norm on each rank's own images, all ranks end with the same network") {
   const TemporaryFolder folder;
   const std::vector<End> ends = run_on(2, folder.path(), TinyRun::tiny_options(), false);

@@ -44,7 +44,10 @@ class MpiCommunicator : public Communicator {
   }
 
   PendingSum start_sum(std::span<float> values) override {
-    return PendingSum(post({CallKind::sum_float, std::ssize(values)}, values.data()));
+    return start({CallKind::sum_float, std::ssize(values)}, values.data());
+  }
+  PendingSum start_sum(std::span<double> values) override {
+    return start({CallKind::sum_double, std::ssize(values)}, values.data());
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
@@ -76,6 +79,24 @@ class MpiCommunicator : public Communicator {
  private:
   void end_all_ranks(int exit_code, const std::string& reason) override {
     worker_.abort(exit_code, reason);
+  }
+
+  struct StartedSum : PendingSum::Work {
+    StartedSum(Worker& of_rank, const Call& call, void* data)
+        : worker(of_rank), operation(std::make_shared<Operation>(call, data)) {
+      worker.post_pending(operation);
+    }
+    void wait() override {
+      worker.post_end_of_sum(operation->call().elements);
+      operation->wait();
+    }
+
+    Worker& worker;
+    const std::shared_ptr<Operation> operation;
+  };
+
+  PendingSum start(const Call& call, void* data) {
+    return PendingSum(std::make_shared<StartedSum>(worker_, call, data));
   }
 
   std::shared_ptr<Operation> post(const Call& call, void* data, int root = 0) {

@@ -35,15 +35,16 @@ void Operation::start_pieces(int64_t element_bytes, const Start& start) {
   }
 }
 
-void Operation::start() {
-  const auto sum = [this](MPI_Datatype type, int64_t bytes) {
+void Operation::start(MPI_Comm communicator) {
+  const auto sum = [&](MPI_Datatype type, int64_t bytes) {
     start_pieces(bytes, [&](void* data, int count, MPI_Request* request) {
-      check(MPI_Iallreduce(MPI_IN_PLACE, data, count, type, MPI_SUM, MPI_COMM_WORLD, request),
+      check(MPI_Iallreduce(MPI_IN_PLACE, data, count, type, MPI_SUM, communicator, request),
             "MPI_Iallreduce");
     });
   };
   switch (call_.kind) {
     case CallKind::none:
+    case CallKind::end_of_sum:
       break;
     case CallKind::sum_float:
       return sum(MPI_FLOAT, sizeof(float));
@@ -53,19 +54,19 @@ void Operation::start() {
       return sum(MPI_INT64_T, sizeof(int64_t));
     case CallKind::broadcast:
       return start_pieces(1, [&](void* data, int count, MPI_Request* request) {
-        check(MPI_Ibcast(data, count, MPI_BYTE, root_, MPI_COMM_WORLD, request), "MPI_Ibcast");
+        check(MPI_Ibcast(data, count, MPI_BYTE, root_, communicator, request), "MPI_Ibcast");
       });
     case CallKind::gather:
       requests_.push_back(MPI_REQUEST_NULL);
       check(MPI_Iallgatherv(own_->data(), static_cast<int>(own_->size()), MPI_CHAR, all_->data(),
-                            sizes_.data(), offsets_.data(), MPI_CHAR, MPI_COMM_WORLD,
+                            sizes_.data(), offsets_.data(), MPI_CHAR, communicator,
                             &requests_.back()),
             "MPI_Iallgatherv");
       return;
     case CallKind::barrier:
     case CallKind::finish:
       requests_.push_back(MPI_REQUEST_NULL);
-      check(MPI_Ibarrier(MPI_COMM_WORLD, &requests_.back()), "MPI_Ibarrier");
+      check(MPI_Ibarrier(communicator, &requests_.back()), "MPI_Ibarrier");
       return;
   }
 }

@@ -23,7 +23,7 @@ class Operation : public PendingSum::Work {
   const Call& call() const { return call_; }
 
   /// Starts the non-blocking collectives. Called by the communication thread.
-  void start();
+  void start(MPI_Comm communicator);
   /// Returns true if the operation is complete. Called by the communication thread.
   bool test();
   /// Lets the waiting caller go on, with an error if `problem` is not empty.

@@ -118,12 +118,24 @@ std::vector<RankPlace> Worker::places() {
   return places_;
 }
 
-void Worker::post(std::shared_ptr<Operation> operation) {
+void Worker::post(Posted posted) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(operation));
+    queue_.push_back(std::move(posted));
   }
   posted_.notify_one();
+}
+
+void Worker::post(std::shared_ptr<Operation> operation) {
+  post(Posted{std::move(operation)});
+}
+
+void Worker::post_pending(std::shared_ptr<Operation> sum) {
+  post(Posted{std::move(sum), true});
+}
+
+void Worker::post_end_of_sum(int64_t values) {
+  post(std::make_shared<Operation>(Call{CallKind::end_of_sum, values}, nullptr));
 }
 
 void Worker::finish() {
@@ -187,6 +199,7 @@ void Worker::start_mpi() {
   check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   if (provided < MPI_THREAD_FUNNELED)
     fail("this MPI allows no threads; use one that provides MPI_THREAD_FUNNELED");
+  check(MPI_Comm_dup(MPI_COMM_WORLD, &pending_sums_), "MPI_Comm_dup");
   check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
   check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
@@ -205,11 +218,12 @@ void Worker::work() {
     rest(now);
   }
   watch_->heartbeats.close();
+  check(MPI_Comm_free(&pending_sums_), "MPI_Comm_free");
   check(MPI_Finalize(), "MPI_Finalize");
 }
 
 void Worker::take_posted() {
-  std::vector<std::shared_ptr<Operation>> taken;
+  std::vector<Posted> taken;
   std::optional<int> code;
   {
     const std::lock_guard lock(mutex_);
@@ -217,11 +231,11 @@ void Worker::take_posted() {
     code = abort_code_;
   }
   if (code) end_all_ranks(*code);
-  for (auto& operation : taken) {
-    watch_->liveness.call(operation->call());
+  for (auto& [operation, pending] : taken) {
+    if (!pending) watch_->liveness.call(operation->call());
     if (operation->call().kind == CallKind::finish) finishing_ = true;
     try {
-      operation->start();
+      operation->start(pending ? pending_sums_ : MPI_COMM_WORLD);
       active_.push_back(std::move(operation));
       active_since_ = Clock::now();
     } catch (const Error& error) {

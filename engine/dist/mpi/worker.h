@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <memory>
+#include <mpi.h>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -39,6 +40,11 @@ class Worker {
 
   /// Queues an operation. The caller keeps its arrays until the operation is complete.
   void post(std::shared_ptr<Operation> operation);
+  /// Queues a sum that the rank does not wait for yet. The ranks may start such a sum at different
+  /// places among their other operations; its place in the order of calls is post_end_of_sum().
+  void post_pending(std::shared_ptr<Operation> sum);
+  /// Tells that the rank waits for a pending sum of so many values now.
+  void post_end_of_sum(int64_t values);
 
   /// Waits until all ranks have called it, and ends MPI and the thread.
   void finish();
@@ -49,10 +55,15 @@ class Worker {
  private:
   using Clock = Liveness::Clock;
   enum class Stage { starting, working, finished, failed };
+  struct Posted {
+    std::shared_ptr<Operation> operation;
+    bool pending = false;  ///< see post_pending()
+  };
 
   void run();
   void start_mpi();
   void work();
+  void post(Posted posted);
   void take_posted();
   void test_active();
   void keep_alive(Clock::time_point now);
@@ -71,12 +82,13 @@ class Worker {
   std::condition_variable staged_;  ///< wakes a thread that waits for a stage
   Stage stage_ = Stage::starting;
   std::string problem_;
-  std::vector<std::shared_ptr<Operation>> queue_;
+  std::vector<Posted> queue_;
   std::vector<RankPlace> places_;
   std::optional<int> abort_code_;
   std::atomic<bool> aborting_{false};  ///< not guarded
 
   // Used by the communication thread only.
+  MPI_Comm pending_sums_ = MPI_COMM_NULL;  ///< of all ranks, for pending sums only
   struct Watch;
   std::unique_ptr<Watch> watch_;
   std::vector<std::shared_ptr<Operation>> active_;

@@ -99,19 +99,26 @@ TEST_CASE("sums of integers") {
 TEST_CASE("sums that are pending together, and other calls meanwhile") {
   constexpr unsigned kSums = 6;
   std::vector<std::vector<float>> values;
+  std::vector<std::vector<double>> doubles;
   std::vector<PendingSum> sums;
   for (unsigned i = 0; i < kSums; ++i) {
+    // Each rank makes another call before another one of its sums.
+    if (i == static_cast<unsigned>(ranks().rank()) % kSums) {
+      int64_t one = 1;
+      ranks().all_reduce_sum(std::span(&one, 1));
+      CHECK(one == ranks().size());
+    }
     values.push_back(input<float>(ranks().rank(), 20'000 * i + 1, 50 + i));
     sums.push_back(ranks().start_sum(values.back()));
+    doubles.push_back(input<double>(ranks().rank(), 1'000 * i, 60 + i));
+    sums.push_back(ranks().start_sum(doubles.back()));
   }
-  int64_t one = 1;
-  ranks().all_reduce_sum(std::span(&one, 1));
-  CHECK(one == ranks().size());
-  // The ranks wait in different orders.
-  for (unsigned i = 0; i < kSums; ++i)
-    sums[(i + static_cast<unsigned>(ranks().rank())) % kSums].wait();
-  for (unsigned i = 0; i < kSums; ++i)
+  for (PendingSum& sum : sums)
+    sum.wait();
+  for (unsigned i = 0; i < kSums; ++i) {
     check_sum(values[i], 50 + i);
+    check_sum(doubles[i], 60 + i);
+  }
 }
 
 TEST_CASE("a pending sum that goes away has been computed") {
