@@ -45,13 +45,20 @@ data::LoaderOptions loader_options(const RunOptions& options, const Communicator
   return loader;
 }
 
+data::LoaderOptions eval_loader_options(const RunOptions& options, const Communicator& ranks) {
+  data::LoaderOptions loader = loader_options(options, ranks);
+  loader.batch = options.train.images_at_a_time();
+  return loader;
+}
+
 Execution execution_of_rank(const RunOptions& options, kernels::Chooser* chooser,
                             Communicator& ranks) {
   Execution execution = execution_of(options.train.execution, chooser);
   execution.ranks = &ranks;
   execution.gradients = {options.dist.exchange == "whole" ? Exchange::whole : Exchange::kept,
                          static_cast<int64_t>(options.dist.bucket_mb * 1e6)};
-  execution.sync_batch_norm = options.dist.syncs_batch_norm(options.train.batch, ranks.size());
+  execution.sync_batch_norm =
+      options.dist.syncs_batch_norm(options.train.images_at_a_time(), ranks.size());
   return execution;
 }
 
@@ -73,10 +80,10 @@ Experiment::Experiment(const RunOptions& options, kernels::Device device, RunDat
       data_(std::move(data)),
       train_(data::make_train_loader(data_.splits.train, options.data,
                                      loader_options(options, ranks))),
-      test_(data::make_eval_loader(data_.splits.eval(), loader_options(options, ranks))),
+      test_(data::make_eval_loader(data_.splits.eval(), eval_loader_options(options, ranks))),
       network_(std::make_unique<Network>(
           spec_of(options, *train_), *device_.backend,
-          std::min(options.train.batch, std::max(train_->size(), test_->size())),
+          std::min(options.train.images_at_a_time(), std::max(train_->size(), test_->size())),
           execution_of_rank(options, device_.chooser, ranks))) {
   require_statistics_images(options.prune.reestimate_batch_norm, train_->size());
 }

@@ -53,8 +53,11 @@ double seconds_per_image(Network& network, BatchSource& source, const Body& body
     const Batch batch = source.next();
     if (batch.count == 0) break;
     const auto step_start = Clock::now();
-    network.load(batch, source.normalization());
-    body();
+    const int parts = network.parts_of(batch.whole_count());
+    for (int index = 0; index < parts; ++index) {
+      network.load(batch, source.normalization(), {index, parts});
+      body(index + 1 == parts);
+    }
     // The warm-up step counts only if there is no other step.
     if (step == 1) seconds = 0, images = 0;
     seconds += seconds_since(step_start);
@@ -70,13 +73,13 @@ ImageSeconds time_density(Experiment& experiment, Optimizer& optimizer,
   mask_at_random(network.parameters(), kept);
   network.graph().follow_masks();
   ImageSeconds seconds;
-  seconds.train = seconds_per_image(network, experiment.train(), [&] {
+  seconds.train = seconds_per_image(network, experiment.train(), [&](bool last) {
     network.forward(Mode::train);
     network.backward();
-    optimizer.step(0);
+    if (last) optimizer.step(0);
   });
   seconds.test =
-      seconds_per_image(network, experiment.train(), [&] { network.forward(Mode::eval); });
+      seconds_per_image(network, experiment.train(), [&](bool) { network.forward(Mode::eval); });
   return seconds;
 }
 

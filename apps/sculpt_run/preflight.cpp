@@ -28,6 +28,12 @@ const Node& most_demanding(const Network& network) {
   return **std::ranges::max_element(network.graph().nodes(), {}, least);
 }
 
+void check_parts(const TrainOptions& train) {
+  if (train.accumulate > train.batch)
+    fail("train.accumulate = {} is more than the {} of a step; lower it", train.accumulate,
+         counted(train.batch, "image"));
+}
+
 void check_epochs(const TrainOptions& train, const BatchSource& source) {
   if (source.steps_per_epoch() > 0) return;
   fail(
@@ -65,11 +71,16 @@ void check_batches(const Request& request, Experiment& experiment) {
   if (source.size() < least)
     fail("there is {} image to train on, {}; raise data.train_limit", source.size(), what());
   if (batch < least) fail("a step has {} image, {}; raise train.batch", batch, what());
-  if (rest > 0 && rest < least)
+  const auto smallest_part = [&](int64_t images) { return images / network.parts_of(images); };
+  if (smallest_part(batch) < least)
+    fail("a step of {} images in {} parts has {} image in a part, {}; lower train.accumulate",
+         batch, network.parts_of(batch), smallest_part(batch), what());
+  if (rest > 0 && smallest_part(rest) < least)
     fail(
-        "the last batch of an epoch has {} image ({} images in batches of {}), {}; set "
+        "the last batch of an epoch has {} image{} ({} images in batches of {}), {}; set "
         "train.drop_last = true or change train.batch",
-        rest, source.size(), batch, what());
+        smallest_part(rest), rest > smallest_part(rest) ? " in a part" : "", source.size(), batch,
+        what());
 
   if (!needs_data(request.plan)) return;
   const int64_t scored = request.options.prune.score_images_per_class * source.classes();
@@ -98,6 +109,7 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
                                           bool labels_known) {
   const TrainOptions& train = request.options.train;
   const BatchSource& source = experiment.train();
+  check_parts(train);
   check_epochs(train, source);
   check_batches(request, experiment);
   check_score_images(request, experiment, labels_known);

@@ -15,6 +15,7 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/setup.h"
 #include "apps/sculpt_run/show.h"
+#include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/config/config.h"
 #include "engine/core/error.h"
@@ -172,10 +173,20 @@ void require_same_experiment(Communicator& ranks, const Request& request,
 
 /// Throws UsageError if some ranks would never have an image.
 void require_images_for_all(const RunOptions& options, const Communicator& ranks) {
-  if (options.train.batch < ranks.size())
-    throw UsageError(fmt::format(
-        "train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer ranks",
-        options.train.batch, ranks.size(), options.dist.exact() ? "logical " : ""));
+  const int64_t images = options.train.images_at_a_time();
+  if (images >= ranks.size()) return;
+  const char* const logical = options.dist.exact() ? "logical " : "";
+  if (options.train.accumulate == 1)
+    throw UsageError(
+        fmt::format("train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer "
+                    "ranks",
+                    options.train.batch, ranks.size(), logical));
+  throw UsageError(
+      fmt::format("train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
+                  "the {} {}ranks; "
+                  "use a larger batch, fewer parts or fewer ranks",
+                  options.train.batch, options.train.accumulate, counted(images, "image"),
+                  ranks.size(), logical));
 }
 
 /// Makes all ranks choose the kernels that rank 0 chooses.

@@ -30,10 +30,12 @@ struct PassSettings {
 /// The images of a pass: a whole batch, or the part of it that this process computes.
 struct BatchPart {
   int64_t images = 0;
-  int64_t first_image = 0;  ///< position of the first image in the whole batch
-  /// The whole batch, which must stay valid until the end of the backward pass; null if this
-  /// process computes all of it.
+  int64_t first_image = 0;  ///< position of the first image in the batch of the step
+  /// The images that all processes compute in this pass; must stay valid until the end of the
+  /// backward pass. Null if this process computes all of them.
   const kernels::SharedBatch* shared = nullptr;
+  /// The number of images of the step, if the step has several passes; 0: those of this pass.
+  int64_t images_of_step = 0;
 };
 
 /// The places of activations in memory, as views of arrays that the graph owns. The arrays are
@@ -103,9 +105,13 @@ class Replay : public PassSettings {
   /// Returns the number of images that this process computes. launch.batch is the number of images
   /// in the block.
   int64_t images() const { return part.images; }
-  /// Returns the number of images of the whole batch, which several processes may share.
+  /// Returns the number of images of the pass in all processes.
   int64_t images_of_all() const {
     return part.shared != nullptr ? part.shared->images : part.images;
+  }
+  /// Returns the number of images whose mean loss the step differentiates.
+  int64_t images_of_step() const {
+    return part.images_of_step > 0 ? part.images_of_step : images_of_all();
   }
   /// Returns the batch whose statistics batch norm uses, if they include images of other processes.
   const kernels::SharedBatch* statistics_of_all() const {

@@ -1,5 +1,5 @@
 #pragma once
-// Says which images of a batch each rank computes.
+// Says which images of a batch each rank computes, and which of them in each part of a step.
 
 #include <cstdint>
 
@@ -22,5 +22,15 @@ constexpr Share share_of(int64_t items, int rank, int ranks) {
 constexpr int64_t largest_share(int64_t items, int ranks) {
   return (items + ranks - 1) / ranks;
 }
+
+/// A part of a step. The images that a rank has in the step are computed in `count` parts, one
+/// after another, whose sizes differ by at most one.
+struct StepPart {
+  int index = 0;
+  int count = 1;
+
+  bool is_first() const { return index == 0; }
+  bool is_last() const { return index + 1 == count; }
+};
 
 }  // namespace sculpt

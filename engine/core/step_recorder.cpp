@@ -3,12 +3,17 @@
 namespace sculpt {
 
 StepRecorder::~StepRecorder() {
-  for (const auto& [images, recording] : recordings_)
-    if (recording) hooks_.discard(recording);
+  forget();
 }
 
-void StepRecorder::run(int64_t images, const std::function<void()>& launches) {
-  const auto [place, first] = recordings_.try_emplace(images, nullptr);
+void StepRecorder::forget() {
+  for (const auto& [kind, recording] : recordings_)
+    if (recording) hooks_.discard(recording);
+  recordings_.clear();
+}
+
+void StepRecorder::run(const StepKind& kind, const std::function<void()>& launches) {
+  const auto [place, first] = recordings_.try_emplace(kind, nullptr);
   // The first step is not recorded, because it loads kernels and lets libraries allocate memory
   // that they keep.
   if (first || !hooks_.record) return launches();

@@ -64,24 +64,36 @@ void BatchFeed::start_epoch(int64_t epoch, int64_t first_step) {
     source_.start_epoch(epoch, first_step);
 }
 
-int64_t BatchFeed::next() {
+int64_t BatchFeed::advance() {
   const kernels::TraceRange phase(network_.graph().backend().trace, "load");
-  if (!on_device_) {
-    const Batch batch = source_.next();
-    if (batch.whole_count() > 0) network_.load(batch, source_.normalization());
-    return batch.whole_count();
+  if (on_device_) {
+    count_ = std::clamp<int64_t>(source_.images_per_epoch() - position_, 0, source_.batch_size());
+  } else {
+    batch_ = source_.next();
+    count_ = batch_.whole_count();
   }
-  count_ = std::clamp<int64_t>(source_.images_per_epoch() - position_, 0, source_.batch_size());
-  const int64_t first = position_ + network_.share_of_batch(count_).first;
-  if (count_ > 0) on_device_->batch.set({static_cast<uint64_t>(epoch_), first});
   position_ += count_;
+  return count_;
+}
+
+void BatchFeed::prepare(const StepPart& part) {
+  const kernels::TraceRange phase(network_.graph().backend().trace, "load");
+  part_ = part;
+  if (!on_device_) return network_.load(batch_, source_.normalization(), part);
+  const Share share = network_.share_of_batch(count_);
+  const int64_t in_batch = share.first + share_of(share.count, part.index, part.count).first;
+  on_device_->batch.set({static_cast<uint64_t>(epoch_), position_ - count_ + in_batch});
+}
+
+int64_t BatchFeed::next() {
+  if (advance() > 0) prepare({});
   return count_;
 }
 
 void BatchFeed::load() {
   if (!on_device_) return;
   const kernels::TraceRange phase(network_.graph().backend().trace, "load");
-  network_.load_resident(on_device_->set, on_device_->batch.data(), count_);
+  network_.load_resident(on_device_->set, on_device_->batch.data(), count_, part_);
 }
 
 }  // namespace sculpt

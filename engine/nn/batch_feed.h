@@ -22,10 +22,15 @@ class BatchFeed {
   /// Begins an epoch, as BatchSource::start_epoch() does.
   void start_epoch(int64_t epoch, int64_t first_step);
   /// Goes on to the next batch of the epoch and returns its number of images, 0 after the last
-  /// batch. A batch that the host prepares is in the network when this function returns.
-  int64_t next();
-  /// Launches the kernels that prepare the batch, if a device prepares it. Does nothing otherwise.
+  /// batch.
+  int64_t advance();
+  /// Prepares a part of the batch. If the host prepares batches, the part is in the network when
+  /// this function returns.
+  void prepare(const StepPart& part);
+  /// Launches the kernels that prepare the part, if a device prepares it. Does nothing otherwise.
   void load();
+  /// Goes on to the next batch and prepares all of it.
+  int64_t next();
 
  private:
   /// A data set in the device's memory.
@@ -43,6 +48,8 @@ class BatchFeed {
   int64_t epoch_ = 0;
   int64_t position_ = 0;  // images of the epoch up to the end of the current batch
   int64_t count_ = 0;     // images of the current batch
+  Batch batch_;           // the current batch, if the host prepares it
+  StepPart part_;
 };
 
 }  // namespace sculpt

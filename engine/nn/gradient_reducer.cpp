@@ -82,13 +82,13 @@ void GradientReducer::start(size_t b) {
   const kernels::Backend& backend = parameters_.backend();
   std::byte* const values = travelling(b);
   if (bucket.form == Form::gathered) {
-    backend.indexed_copy.gather(values, stored(bucket), indices(b), std::ssize(bucket.indices),
-                                backend.stream);
+    backend.gradients.gather(values, stored(bucket), indices(b), std::ssize(bucket.indices),
+                             backend.stream);
   } else if (bucket.form == Form::spread) {
     zero(values, static_cast<size_t>(bucket.travelling) * parameters_.element_bytes(),
          backend.memory);
-    backend.indexed_copy.scatter(values, stored(bucket), indices(b), std::ssize(bucket.indices),
-                                 backend.stream);
+    backend.gradients.scatter(values, stored(bucket), indices(b), std::ssize(bucket.indices),
+                              backend.stream);
   }
   if (parameters_.element_bytes() == sizeof(double))
     pending_.push_back(sums_.start(reinterpret_cast<double*>(values), bucket.travelling));
@@ -124,10 +124,9 @@ void GradientReducer::finish() {
     pending_[b].wait();
     const int64_t count = std::ssize(bucket.indices);
     if (bucket.form == Form::gathered)
-      backend.indexed_copy.scatter(stored(bucket), travelling(b), indices(b), count,
-                                   backend.stream);
+      backend.gradients.scatter(stored(bucket), travelling(b), indices(b), count, backend.stream);
     else if (bucket.form == Form::spread)
-      backend.indexed_copy.gather(stored(bucket), travelling(b), indices(b), count, backend.stream);
+      backend.gradients.gather(stored(bucket), travelling(b), indices(b), count, backend.stream);
   }
   pending_.clear();
 }

@@ -21,8 +21,9 @@ struct GradientExchange {
   Exchange what = Exchange::kept;
   int64_t bucket_bytes = 0;  ///< least size of a bucket; 0: the default of the device
 
-  // Sums of small arrays cost a GPU more than their bytes do.
-  static constexpr int64_t kHostBucketBytes = int64_t{1} << 20;
+  // Small buckets overlap more of their time with the backward pass, also where few weights are
+  // kept. Sums of small arrays cost a GPU more than their bytes do.
+  static constexpr int64_t kHostBucketBytes = int64_t{1} << 18;
   static constexpr int64_t kDeviceBucketBytes = int64_t{20} << 20;
 };
 

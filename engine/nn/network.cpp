@@ -123,6 +123,7 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
       execution_(std::move(execution)),
       max_batch_(max_batch),
       rank_sums_(*execution_.ranks, backend),
+      accumulator_(parameters_),
       reducer_(parameters_, rank_sums_, execution_.gradients) {
   if (max_batch < 1) fail("batch size {} is not positive", max_batch);
   const int64_t most_images = largest_share(max_batch, execution_.ranks->size());
@@ -143,8 +144,10 @@ Network::Network(NetworkSpec spec, const kernels::Backend& backend, int64_t max_
     labels_ = Buffer(static_cast<size_t>(most_images) * sizeof(int32_t), "labels", backend.memory);
   graph_->finish();
   graph_->settings().sync_batch_norm = execution_.sync_batch_norm;
-  if (execution_.ranks->size() > 1)
-    graph_->observe_gradients([this](ParameterId id) { reducer_.gradient_is_final(id); });
+  graph_->observe_gradients([this](ParameterId id) {
+    accumulator_.gradient_is_final(id);
+    reducer_.gradient_is_final(id);
+  });
 }
 
 std::unique_ptr<Network> Network::rebuild(const kernels::Backend& backend, int64_t max_batch) {
@@ -186,20 +189,21 @@ void Network::initialise(uint64_t seed) {
   parameters_.batches_tracked = 0;
 }
 
-void Network::load(const Batch& batch, const Normalization& normalization) {
+void Network::load(const Batch& batch, const Normalization& normalization, const StepPart& part) {
   const bool whole = batch.whole == 0;
   const Share share = whole ? share_of_batch(batch.count) : Share{batch.first, batch.count};
-  const int64_t skipped = whole ? share.first : 0;  // images of a whole batch for earlier ranks
-  start_batch(batch.whole_count(), share);
+  const Share own = start_pass(batch.whole_count(), share, part);
+  // The position of the images in the arrays of the batch, which begin with the batch or the share.
+  const int64_t skipped = own.first - (whole ? 0 : batch.first);
   const int32_t* const labels = batch.labels + skipped;
-  host_labels_.assign(labels, labels + share.count);
+  host_labels_.assign(labels, labels + own.count);
   for (const int32_t label : host_labels_)
     if (label < 0 || label >= spec_.classes)
       fail("label {} is outside of the {} classes", label, spec_.classes);
   loss_->set_labels(send_labels());
-  if (share.count == 0) return;
+  if (own.count == 0) return;
   const int64_t image = spec_.image.count();
-  const std::span pixels(batch.images + skipped * image, static_cast<size_t>(share.count * image));
+  const std::span pixels(batch.images + skipped * image, static_cast<size_t>(own.count * image));
   graph_->backend().input.load_u8(graph_->replay().data(images_), pixels_.send(pixels),
                                   mean_.send(std::span(normalization.mean)),
                                   std_.send(std::span(normalization.std)), graph_->shape(images_),
@@ -216,8 +220,8 @@ const int32_t* Network::send_labels() {
 }
 
 void Network::load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
-                            int64_t batch) {
-  start_batch(batch, share_of_batch(batch));
+                            int64_t batch, const StepPart& part) {
+  start_pass(batch, share_of_batch(batch), part);
   loss_->set_labels(labels_.as<int32_t>());
   if (part_.images == 0) return;
   graph_->backend().input.load_resident(graph_->replay().data(images_), labels_.as<int32_t>(), set,
@@ -228,19 +232,30 @@ Share Network::share_of_batch(int64_t images) const {
   return share_of(images, execution_.ranks->rank(), execution_.ranks->size());
 }
 
-void Network::start_batch(int64_t images, const Share& share) {
-  SCULPT_CHECK(images > 0 && images <= max_batch(), "batch of {} in a network for {}", images,
-               max_batch());
-  part_ = {.images = share.count, .first_image = share.first};
-  if (execution_.ranks->size() == 1) return;
-  shared_ = rank_sums_.batch_of(images);
-  part_.shared = &shared_;
+/// Begins a pass over a part of this rank's share of a batch, and returns the place of the part in
+/// the batch.
+Share Network::start_pass(int64_t images, const Share& share, const StepPart& part) {
+  SCULPT_CHECK(images > 0 && largest_share(images, part.count) <= max_batch_,
+               "a batch of {} in {} parts in a network for {}", images, part.count, max_batch_);
+  const Share own = share_of(share.count, part.index, part.count);
+  step_part_ = part;
+  part_ = {.images = own.count, .first_image = share.first + own.first, .images_of_step = images};
+  const int ranks = execution_.ranks->size();
+  if (ranks > 1) {
+    int64_t images_of_pass = 0;
+    for (int rank = 0; rank < ranks; ++rank)
+      images_of_pass += share_of(share_of(images, rank, ranks).count, part.index, part.count).count;
+    shared_ = rank_sums_.batch_of(images_of_pass);
+    part_.shared = &shared_;
+  }
+  return {part_.first_image, own.count};
 }
 
 void Network::load_values(const float* images, int64_t batch) {
   SCULPT_CHECK(batch > 0 && batch <= graph_->max_batch(), "batch of {} in a network for {}", batch,
                graph_->max_batch());
   part_ = {.images = batch};
+  step_part_ = {};
   loss_->set_labels(nullptr);
   const auto count = static_cast<size_t>(batch * spec_.image.count());
   graph_->backend().input.load_f32(graph_->replay().data(images_),
@@ -299,10 +314,13 @@ void Network::forward_adding(Mode mode) {
 }
 
 void Network::backward() {
-  if (part_.shared == nullptr) return graph_->backward();
-  reducer_.begin();
+  // The gradients of a step are added up over the ranks in its last part.
+  const bool exchanges = part_.shared != nullptr && step_part_.is_last();
+  accumulator_.begin(step_part_);  // it requests full gradients again, which the reducer asks for
+  if (exchanges) reducer_.begin();
   graph_->backward();
-  reducer_.finish();
+  accumulator_.finish();
+  if (exchanges) reducer_.finish();
 }
 
 void Network::backward_from_logit_sum(float scale) {

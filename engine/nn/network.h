@@ -6,6 +6,10 @@
 // takes a whole batch, or this rank's part of it; backward() leaves the gradients of the whole
 // batch in every rank; loss_sums() are those of the whole batch. All ranks call the same functions
 // in the same order, so they take the same steps.
+//
+// Parts. A step whose batch is larger than max_batch() is computed in parts (StepPart): for each
+// part, load it and run a forward and a backward pass. Batch norm uses the statistics of each part.
+// After the last part, the gradients and loss_sums() are those of the whole batch.
 
 #include <functional>
 #include <map>
@@ -20,6 +24,7 @@
 #include "engine/core/staging.h"
 #include "engine/nn/builder.h"
 #include "engine/nn/execution.h"
+#include "engine/nn/gradient_accumulator.h"
 #include "engine/nn/gradient_reducer.h"
 #include "engine/nn/rank_sums.h"
 #include "engine/parameters/parameter_arena.h"
@@ -68,6 +73,10 @@ class Network {
   const Graph& graph() const { return *graph_; }
   /// Returns the number of images of the largest whole batch.
   int64_t max_batch() const { return max_batch_; }
+  /// Returns the number of parts in which a step of `images` is computed.
+  int parts_of(int64_t images) const {
+    return static_cast<int>(kernels::ceil_div(images, max_batch_));
+  }
   /// Returns the images of a batch of `images` that this process computes.
   Share share_of_batch(int64_t images) const;
 
@@ -81,14 +90,14 @@ class Network {
   /// (seed, parameter, element); resets running statistics, momentum and masks.
   void initialise(uint64_t seed);
 
-  /// Copies a batch into the network: uint8 images, which the backend normalises, and labels. Of a
-  /// whole batch, the network takes its share.
-  void load(const Batch& batch, const Normalization& normalization);
-  /// Loads the network's share of a batch of `batch` images from a data set in the backend's
-  /// memory. `at` is the place of the share, and lies in the backend's memory, too. The function
-  /// only launches kernels.
+  /// Copies a batch, or a part of it, into the network: uint8 images, which the backend normalises,
+  /// and labels. Of a whole batch, the network takes its share.
+  void load(const Batch& batch, const Normalization& normalization, const StepPart& part = {});
+  /// Loads the network's share of a batch of `batch` images, or a part of it, from a data set in
+  /// the backend's memory. `at` is the place of the images, and lies in the backend's memory, too.
+  /// The function only launches kernels.
   void load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
-                     int64_t batch);
+                     int64_t batch, const StepPart& part = {});
   /// Loads float images, [batch][C][H][W], without labels. All ranks compute the same images.
   void load_values(const float* images, int64_t batch);
 
@@ -112,8 +121,8 @@ class Network {
   /// batch norm uses the statistics of each rank's own images.
   void average_statistics();
   /// Computes the gradients of the mean loss of the batch and writes them to
-  /// parameters().gradients(). Gradients of masked weights are not defined, unless
-  /// parameters().full_gradients() were requested.
+  /// parameters().gradients(); in a step of several parts, the last part does. Gradients of masked
+  /// weights are not defined, unless parameters().full_gradients() were requested.
   void backward();
   /// Computes the gradients of `scale` times the sum of all logits (SynFlow's R).
   void backward_from_logit_sum(float scale = 1);
@@ -123,7 +132,7 @@ class Network {
 
  private:
   kernels::Launch launch() const { return {part_.images, graph_->backend().stream}; }
-  void start_batch(int64_t images, const Share& share);
+  Share start_pass(int64_t images, const Share& share, const StepPart& part);
   const int32_t* send_labels();
 
   NetworkSpec spec_;
@@ -138,9 +147,11 @@ class Network {
   Buffer labels_;  // [max_batch]; used on a device only
   int64_t max_batch_;
   RankSums rank_sums_;
+  GradientAccumulator accumulator_;
   GradientReducer reducer_;
-  kernels::SharedBatch shared_;  // the whole batch, of which part_ is a part
+  kernels::SharedBatch shared_;  // the images of all ranks, of which part_ is a part
   BatchPart part_;
+  StepPart step_part_;
 };
 
 }  // namespace sculpt

@@ -28,7 +28,7 @@ void SoftmaxCrossEntropy::forward(const Replay& r) {
        .labels = labels_,
        .classes = shape_.channels,
        .label_smoothing = r.mode == Mode::train ? label_smoothing_ : 0.0f,
-       .images = r.images_of_all(),
+       .images = r.images_of_step(),
        .workspace = r.workspace(),
        .launch = r.launch});
 }

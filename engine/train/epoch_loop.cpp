@@ -30,7 +30,7 @@ void EpochLoop::run_step() {
   const int64_t position = run_.state.epoch_step, steps = run_.parts.train.steps_per_epoch();
   run_.step = {.lr = run_.lr_at(position), .last_of_epoch = position + 1 == steps};
   hooks_.before_step();
-  run_.step.images = feed_.next();
+  run_.step.images = feed_.advance();
   SCULPT_CHECK(run_.step.images > 0, "the training set ended at step {} of {}", position, steps);
   launch(run_.step.images);
   count_step();
@@ -41,19 +41,38 @@ void EpochLoop::run_step() {
 }
 
 void EpochLoop::launch(int64_t images) {
-  Network& network = run_.parts.network;
-  network.begin_step(static_cast<uint64_t>(run_.state.steps));
   run_.optimizer->set_lr(run_.step.lr);
+  const int parts = run_.parts.network.parts_of(images);
+  const bool several_ranks = run_.parts.ranks.size() > 1;
+  // Where gradients are exchanged or added up, a step with full gradients launches other work.
+  const bool full = run_.parameters().full_gradients().requested();
+  const bool recorded = !run_.step.kernel_by_kernel && !(full && (several_ranks || parts > 1));
+  if (several_ranks) follow_mask();
+  for (int index = 0; index < parts; ++index)
+    launch_part({index, parts}, recorded);
+}
+
+/// Forgets recorded steps that exchange the gradients of other weights than those that are kept.
+void EpochLoop::follow_mask() {
+  const SharedPattern& pattern = run_.parameters().pattern();
+  if (recorded_pattern_ != pattern) recorder_.forget();
+  recorded_pattern_ = pattern;
+}
+
+void EpochLoop::launch_part(const StepPart& part, bool recorded) {
+  Network& network = run_.parts.network;
+  feed_.prepare(part);
+  network.begin_step(static_cast<uint64_t>(run_.state.steps));
   const auto launches = [&] {
     feed_.load();
     network.forward_adding(Mode::train);
     network.backward();
-    run_.optimizer->step();
+    if (part.is_last()) run_.optimizer->step();
   };
-  if (run_.step.kernel_by_kernel)
-    launches();
+  if (recorded)
+    recorder_.run({run_.step.images, part.index}, launches);
   else
-    recorder_.run(images, launches);
+    launches();
 }
 
 void EpochLoop::count_step() {

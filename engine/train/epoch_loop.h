@@ -24,6 +24,8 @@ class EpochLoop {
  private:
   void run_step();
   void launch(int64_t images);
+  void follow_mask();
+  void launch_part(const StepPart& part, bool recorded);
   /// Counts the step that has been launched, and asks whether the run ends after it.
   void count_step();
 
@@ -32,6 +34,7 @@ class EpochLoop {
   RunWriter& writer_;
   BatchFeed feed_;
   StepRecorder recorder_;
+  SharedPattern recorded_pattern_;  // the mask of the recorded steps
 };
 
 }  // namespace sculpt

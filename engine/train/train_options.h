@@ -15,6 +15,7 @@ namespace sculpt {
 struct TrainOptions {
   int64_t epochs = 10;
   int64_t batch = 128;
+  int64_t accumulate = 1;
   bool drop_last = false;
   double label_smoothing = 0;
   int64_t eval_every = 1;
@@ -23,10 +24,17 @@ struct TrainOptions {
   OptimOptions optim;
   ExecutionOptions execution;
 
+  /// Returns the most images that are computed at a time.
+  int64_t images_at_a_time() const { return (batch + accumulate - 1) / accumulate; }
+
   /// Visits the settings of the section train only.
   void visit(OptionVisitor& v) {
     v.integer("epochs", epochs, {1, 1000000}, "epochs of one cycle");
     v.integer("batch", batch, {1, 65536}, "images per step; an epoch's last step may have fewer");
+    v.integer("accumulate", accumulate, {1, 65536},
+              "parts in which a step is computed, one after another, so that its memory is that of "
+              "a batch of train.batch / train.accumulate; their gradients are added up, and batch "
+              "norm uses the statistics of each part");
     v.boolean("drop_last", drop_last,
               "leave out an epoch's last step where it has fewer images than train.batch; which "
               "images these are changes from epoch to epoch");

@@ -6,7 +6,7 @@
 #include "kernels/cpu/backend_table.h"
 
 #include "kernels/cpu/tables.h"
-#include "kernels/host/indexed_copy.h"
+#include "kernels/host/gradients.h"
 #include "kernels/host/pruning.h"
 #include "kernels/host/ranking.h"
 
@@ -28,7 +28,7 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_sgd = masked_sgd_kernels(),
-      .indexed_copy = host_indexed_copy_kernels(),
+      .gradients = host_gradient_kernels(),
       .pruning = host_pruning_kernels(),
       .ranking = host_ranking_kernels(),
       .fma_probe = fma_probe,

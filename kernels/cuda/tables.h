@@ -26,7 +26,7 @@ InputKernels input_kernels();
 template <class T>
 MaskedSgdKernels masked_sgd_kernels();
 
-IndexedCopyKernels indexed_copy_kernels();
+GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();
 

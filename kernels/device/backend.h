@@ -11,7 +11,7 @@
 #include "kernels/device/recording.h"
 #include "kernels/device/tracing.h"
 #include "kernels/elementwise.h"
-#include "kernels/indexed_copy.h"
+#include "kernels/gradients.h"
 #include "kernels/input.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
@@ -50,7 +50,7 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedSgdKernels masked_sgd;
-  IndexedCopyKernels indexed_copy;
+  GradientKernels gradients;
   PruningKernels pruning;
   RankingKernels ranking;
 

@@ -16,7 +16,7 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_sgd = reference::masked_sgd_kernels(),
-      .indexed_copy = reference::indexed_copy_kernels(),
+      .gradients = reference::gradient_kernels(),
       .pruning = reference::pruning_kernels(),
       .ranking = reference::ranking_kernels(),
   };

@@ -16,7 +16,7 @@ PoolingKernels pooling_kernels();
 LossKernels loss_kernels();
 InputKernels input_kernels();
 MaskedSgdKernels masked_sgd_kernels();
-IndexedCopyKernels indexed_copy_kernels();
+GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();
 

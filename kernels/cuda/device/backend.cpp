@@ -111,7 +111,7 @@ Backend make_backend(const char* name, Precision precision, const Backend* full_
       .loss = loss_kernels<T>(),
       .input = input_kernels<T>(),
       .masked_sgd = masked_sgd_kernels<T>(),
-      .indexed_copy = indexed_copy_kernels(),
+      .gradients = gradient_kernels(),
       .pruning = pruning_kernels(),
       .ranking = ranking_kernels(),
       .trace = trace_hooks(),

@@ -13,10 +13,15 @@ void scatter(void* many, const void* few, const int32_t* indices, int64_t count,
     doubles(many)[indices[j]] = doubles(few)[j];
 }
 
+void add(void* sum, const void* terms, int64_t count, void* /*stream*/) {
+  for (int64_t j = 0; j < count; ++j)
+    doubles(sum)[j] += doubles(terms)[j];
+}
+
 }  // namespace
 
-IndexedCopyKernels indexed_copy_kernels() {
-  return {.gather = gather, .scatter = scatter};
+GradientKernels gradient_kernels() {
+  return {.gather = gather, .scatter = scatter, .add = add};
 }
 
 }  // namespace sculpt::kernels::reference

@@ -1,4 +1,4 @@
-#include "kernels/host/indexed_copy.h"
+#include "kernels/host/gradients.h"
 
 #include "kernels/common/parallel.h"
 
@@ -23,10 +23,19 @@ void scatter(void* many, const void* few, const int32_t* indices, int64_t count,
   });
 }
 
+void add(void* sum, const void* terms, int64_t count, void* /*stream*/) {
+  auto* const to = static_cast<float*>(sum);
+  const auto* const from = static_cast<const float*>(terms);
+  parallel_for(count, [=](int64_t begin, int64_t end, int) {
+    for (int64_t j = begin; j < end; ++j)
+      to[j] += from[j];
+  });
+}
+
 }  // namespace
 
-IndexedCopyKernels host_indexed_copy_kernels() {
-  return {.gather = gather, .scatter = scatter};
+GradientKernels host_gradient_kernels() {
+  return {.gather = gather, .scatter = scatter, .add = add};
 }
 
 }  // namespace sculpt::kernels

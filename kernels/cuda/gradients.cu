@@ -1,5 +1,5 @@
-// Copies between a short array and the listed elements of a long one. Each thread copies elements a
-// grid apart, so neighbouring threads read neighbouring indices, which are ascending.
+// Kernels on arrays of gradients. Each thread takes elements a grid apart, so neighbouring threads
+// read neighbouring indices, which are ascending.
 
 #include <algorithm>
 
@@ -30,6 +30,11 @@ __global__ void __launch_bounds__(kThreads)
   for_each(count, [&](int64_t j) { many[indices[j]] = few[j]; });
 }
 
+__global__ void __launch_bounds__(kThreads)
+    add_kernel(float* sum, const float* terms, int64_t count) {
+  for_each(count, [&](int64_t j) { sum[j] += terms[j]; });
+}
+
 dim3 grid_for(int64_t count) {
   return {static_cast<unsigned>(std::min(ceil_div(count, kThreads), kMostBlocks)), 1, 1};
 }
@@ -44,10 +49,15 @@ void scatter(void* many, const void* few, const int32_t* indices, int64_t count,
                 static_cast<float*>(many), static_cast<const float*>(few), indices, count);
 }
 
+void add(void* sum, const void* terms, int64_t count, void* stream) {
+  SCULPT_LAUNCH(add_kernel, grid_for(count), dim3(kThreads), 0, stream, static_cast<float*>(sum),
+                static_cast<const float*>(terms), count);
+}
+
 }  // namespace
 
-IndexedCopyKernels indexed_copy_kernels() {
-  return {.gather = gather, .scatter = scatter};
+GradientKernels gradient_kernels() {
+  return {.gather = gather, .scatter = scatter, .add = add};
 }
 
 }  // namespace sculpt::kernels::cuda

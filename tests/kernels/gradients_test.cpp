@@ -1,7 +1,6 @@
-// Copies between a short array and the listed elements of a long one, against plain loops: the same
-// bits.
+// Kernels on arrays of gradients, against plain loops: the same bits.
 
-#include "kernels/indexed_copy.h"
+#include "kernels/gradients.h"
 
 #include <cstring>
 
@@ -24,7 +23,7 @@ std::vector<int32_t> random_indices(int64_t count, int longest_gap) {
   return indices;
 }
 
-TEST_CASE("indexed copies: gather and scatter") {
+TEST_CASE("gradient kernels: gather and scatter") {
   for (const Backend* backend : all_backends()) {
     CAPTURE(backend->name);
     // One index, less than a block, several blocks; neighbours only, and gaps.
@@ -38,14 +37,14 @@ TEST_CASE("indexed copies: gather and scatter") {
         const Values short_values = random_values(count, 22);
         DeviceCopy<int32_t> at(*backend, indices);
         Array many(*backend, long_values), few(*backend, Values(static_cast<size_t>(count)));
-        backend->indexed_copy.gather(few.data(), many.data(), at.data(), count, backend->stream);
+        backend->gradients.gather(few.data(), many.data(), at.data(), count, backend->stream);
         Values expected;
         for (const int32_t index : indices)
           expected.push_back(long_values[static_cast<size_t>(index)]);
         CHECK(few.values() == expected);
 
         Array other(*backend, short_values);
-        backend->indexed_copy.scatter(many.data(), other.data(), at.data(), count, backend->stream);
+        backend->gradients.scatter(many.data(), other.data(), at.data(), count, backend->stream);
         expected = long_values;
         for (size_t j = 0; j < indices.size(); ++j)
           expected[static_cast<size_t>(indices[j])] = short_values[j];
@@ -54,11 +53,28 @@ TEST_CASE("indexed copies: gather and scatter") {
   }
 }
 
-TEST_CASE("indexed copies: no index, no work") {
+TEST_CASE("gradient kernels: add") {
+  for (const Backend* backend : all_backends()) {
+    CAPTURE(backend->name);
+    for (const int64_t count : {1, 255, 70'001}) {
+      CAPTURE(count);
+      const Values terms = random_values(count, 23);
+      Values expected = random_values(count, 24);
+      Array sum(*backend, expected), other(*backend, terms);
+      backend->gradients.add(sum.data(), other.data(), count, backend->stream);
+      for (size_t j = 0; j < terms.size(); ++j)
+        expected[j] += terms[j];  // exact, because the terms have few bits
+      CHECK(sum.values() == expected);
+    }
+  }
+}
+
+TEST_CASE("gradient kernels: no index, no work") {
   for (const Backend* backend : all_backends()) {
     Array many(*backend, Values(4, 1.0)), few(*backend, Values(4, 2.0));
-    backend->indexed_copy.gather(few.data(), many.data(), nullptr, 0, backend->stream);
-    backend->indexed_copy.scatter(many.data(), few.data(), nullptr, 0, backend->stream);
+    backend->gradients.gather(few.data(), many.data(), nullptr, 0, backend->stream);
+    backend->gradients.scatter(many.data(), few.data(), nullptr, 0, backend->stream);
+    backend->gradients.add(many.data(), few.data(), 0, backend->stream);
     CHECK(many.values() == Values(4, 1.0));
     CHECK(few.values() == Values(4, 2.0));
   }
