@@ -41,13 +41,25 @@ void GradientAccumulator::gradient_is_final(ParameterId id) {
   add_sum(parameters_.edit_gradient(id), sum_, p.offset, p.count);
 }
 
+/// The full gradients of parameters that are not packed are copies of the stored gradients, which
+/// are those of the step already.
+void GradientAccumulator::complete_full_gradients() {
+  auto* const full = static_cast<std::byte*>(parameters_.full_gradients().edit_stored());
+  for (size_t id = 0; id < layout_->size(); ++id) {
+    const ParameterLayout& p = (*layout_)[id];
+    if (!p.packed) continue;
+    const size_t offset = static_cast<size_t>(p.dense_offset) * parameters_.element_bytes();
+    add_sum(full + offset, full_sum_, p.dense_offset, p.dense_count);
+  }
+}
+
 void GradientAccumulator::finish() {
   if (part_.count == 1) return;
   // On a device, full gradients are the stored ones.
   FullGradients& full = parameters_.full_gradients();
   const bool apart = full_ && full.stored();
   if (part_.is_last()) {
-    if (apart) add_sum(full.edit_stored(), full_sum_, 0, parameters_.count());
+    if (apart) complete_full_gradients();
     return;
   }
   layout_ = parameters_.layout();

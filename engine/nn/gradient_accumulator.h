@@ -24,6 +24,7 @@ class GradientAccumulator {
   void finish();
 
  private:
+  void complete_full_gradients();
   void add(Buffer& sum, const void* terms, int64_t count);
   void add_sum(void* gradient, const Buffer& sum, int64_t first, int64_t count);
 

@@ -6,6 +6,7 @@
 
 #include "engine/core/files.h"
 #include "engine/run/run_folder.h"
+#include "tests/support/needs.h"
 #include "tests/support/run_results.h"
 #include "tests/support/tested_backends.h"
 #include "tests/support/thread_ranks.h"
@@ -84,7 +85,8 @@ TEST_CASE("accumulate: the loss of an epoch is that of all parts") {
   CHECK(in_pieces == doctest::Approx(first_loss(whole.path(), options)).epsilon(0.2));
 }
 
-TEST_CASE("accumulate: several ranks take the steps of one") {
+// The ranks of this test are threads, whose sums go through the host's memory.
+TEST_CASE("accumulate: several ranks take the steps of one" * test::needs_cpu()) {
   TrainOptions options = TinyRun::tiny_options();
   options.accumulate = 2;
   std::vector<std::vector<float>> weights(3);
