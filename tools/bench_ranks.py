@@ -6,7 +6,7 @@ directions.
 usage: tools/bench_ranks.py [--models resnet18:128,resnet50:128] [--ranks 2,4] [--sparsities 0,0.9,0.95,0.99]
                             [--rates none,1gbit,100mbit] [--rounds 3] [--steps 2] [--blocks 2] [--threads 1]
                             [--set KEY=VALUE]... [--against KEY=VALUE]... [--mca NAME=VALUE]...
-                            [--out docs/results/ranks]
+                            [--out docs/results/ranks_links]
 
 Every measurement is a run of sculpt_run under Open MPI's mpirun: a random mask with the same share of every layer,
 one epoch of --steps steps that warms up, and --blocks epochs that count. A round has one run at each rate, and
@@ -15,11 +15,12 @@ at least 32 images a rank, batch norm sums nothing over the ranks (dist.sync_bat
 
 Efficiency is step time without a throttle / step time with it, the median over rounds of the pairwise ratios. The
 bytes are those that have left the first host in a step, headers included, the median of all runs of a row (a short
-step may end before its counter is read). "Packed" is the share of weights whose
-layers exchange kept gradients only, because all three passes run on kernels that skip masked weights.
+step may end before its counter is read). "Packed" is the share of weights in layers whose gradients are stored as
+they travel, because all three passes run on kernels that skip masked weights; those of other layers are gathered.
 
 --set changes the config of all runs. --against repeats all runs with further settings, in the same rounds:
-execution.sparse=off computes and exchanges all gradients. --mca passes a parameter to Open MPI, for example
+dist.exchange=whole sends the gradients of masked weights, too (dense networks, which have none, are not repeated for
+it), and execution.sparse=off also computes them. --mca passes a parameter to Open MPI, for example
 coll_libnbc_iallreduce_algorithm=3.
 
 Where network namespaces are not allowed, or MPI is missing, it says so and exits with 77. Writes OUT.json and OUT.md
@@ -143,9 +144,14 @@ def orders(rates, rounds):
     return [rates[i % len(rates):] + rates[:i % len(rates)] for i in range(rounds)]
 
 
+def differs(settings, sparsity):
+    """Returns whether runs with the settings differ from runs without them. A dense network has no masked weights."""
+    return any(sparsity > 0 or not setting.startswith("dist.exchange=") for setting in settings)
+
+
 def measure(hosts, model, batch, sparsity, arguments, run=run_once):
     """Returns one result for each variant of the settings."""
-    variants = [[]] + ([arguments.against] if arguments.against else [])
+    variants = [[]] + ([arguments.against] if differs(arguments.against, sparsity) else [])
     runs = [{rate: [] for rate in arguments.rates} for _ in variants]
     with tempfile.TemporaryDirectory(prefix="sculpt-bench-ranks-") as folder:
         folder = Path(folder)
@@ -191,7 +197,8 @@ def markdown(report):
          f"Whole training steps of sculpt_run with {report['threads']} thread(s) a rank, one rank on each host; the "
          "hosts are network namespaces of one machine, and all ranks share its processors. Times and efficiencies "
          "(step time without a throttle / with it) are medians (lowest-highest) of the rounds. A random mask keeps as "
-         "many weights of every layer. \"Packed\" is the share of weights in layers that exchange kept gradients only; "
+         "many weights of every layer. \"Packed\" is the share of weights in layers whose gradients are stored as they "
+         "travel; those of other layers are gathered. "
          "\"MB a step\" have left the first host, headers included.", "",
          *header(report["rates"]), *(row(result, report["rates"]) for result in report["results"])]) + "\n"
 
@@ -233,7 +240,7 @@ def parse_arguments(words):
     parser.add_argument("--against", action="append", default=[], metavar="KEY=VALUE",
                         help="also measure with this setting")
     parser.add_argument("--mca", action="append", default=[], metavar="NAME=VALUE", help="a parameter of Open MPI")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "ranks",
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "ranks_links",
                         help="OUT.json and OUT.md are written")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "cpu" / "bin" / "sculpt_run")
     arguments = parser.parse_args(words)
