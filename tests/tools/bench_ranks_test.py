@@ -49,6 +49,12 @@ class Measurement(unittest.TestCase):
                          [(settings, 2, {"none": [1, 2], "1gbit": [4, 8]}) for settings in ([], ["b=2"])])
         self.assertEqual(bench_ranks.efficiencies(results[0], "1gbit"), [0.25, 0.25])
 
+    def test_dense_networks_exchange_the_same_with_either_setting(self):
+        self.assertTrue(bench_ranks.differs(["dist.exchange=whole"], 0.9))
+        self.assertFalse(bench_ranks.differs(["dist.exchange=whole"], 0))
+        self.assertTrue(bench_ranks.differs(["dist.exchange=whole", "train.batch=8"], 0))
+        self.assertFalse(bench_ranks.differs([], 0.9))
+
     def test_rows(self):
         result = {"model": "net", "batch": 64, "ranks": 4, "sparsity": 0.99, "settings": ["b=2"], "packed": 0.75,
                   "seconds": {"none": [0.1, 0.2, 0.3], "1gbit": [0.2, 0.2, 0.9]},
