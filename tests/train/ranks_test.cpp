@@ -179,6 +179,32 @@ TEST_CASE("ranks: a request to stop on one rank stops all, and another number of
     }
 }
 
+TEST_CASE("ranks: the records do not tell where a run was interrupted") {
+  constexpr int kRanks = 4;
+  const auto metrics_of = [](const TemporaryFolder& folder) {
+    return timeless(lines_of(RunFolder(folder.path()).metrics()));
+  };
+  const TemporaryFolder whole;
+  run_on(kRanks, whole.path());
+  for (int64_t stop = 1; stop < kSteps; ++stop) {
+    CAPTURE(stop);
+    const TemporaryFolder folder;
+    run_on_ranks(kRanks, [&](Communicator& rank) {
+      {
+        TinyRun run = make_run(folder.path(), rank);
+        run.stop_after_step(stop);
+        run.trainer().start();
+        if (run.trainer().run() != RunOutcome::interrupted) fail("the run did not stop");
+      }
+      TinyRun run = make_run(folder.path(), rank);
+      std::vector<std::string> warnings;
+      run.trainer().resume(warnings);
+      if (run.trainer().run() != RunOutcome::finished) fail("the run did not finish");
+    });
+    CHECK(metrics_of(folder) == metrics_of(whole));
+  }
+}
+
 namespace {
 
 /// Changes one weight of one rank after a step, as faulty memory does.

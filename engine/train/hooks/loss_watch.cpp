@@ -31,6 +31,9 @@ void LossWatch::complete_sums() {
   EpochSums& sums = run_.state.sums;
   sums.loss = now.loss;
   sums.correct = now.correct;
+  // Each of several ranks has summed up its own losses so far. From here on, rank 0 adds to the
+  // total, as after a resume, so that the last bits do not depend on where a run was interrupted.
+  if (run_.parts.ranks.size() > 1) run_.parts.network.set_loss_sums(now);
   run_.mean_loss = now.loss / static_cast<double>(sums.images);
   require_finite("the training loss", now.loss);
 }
