@@ -42,6 +42,17 @@ sparsity = 0.8
 [cycles]
 count = 2
 """
+# The plans have a rewind to an epoch, a rewind to the first weights, a gradient criterion and dropout.
+VARIANTS = {
+    "sculpt": TINY,
+    "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3")
+              .replace("[cycles]", "[cycles]\nrewind_epoch = 1"),
+    "imp": TINY.replace('"sculpt"', '"imp"').replace("sparsity = 0.8", "sparsity = 0.3"),
+    "pai": TINY.replace('"sculpt"', '"pai"')
+               .replace('"random"', '"snip"\nscore_images_per_class = 3')
+               .replace('"resnet20"', '"lenet"\ndropout = 0.3').replace("batch = 32", "batch = 20")
+               .replace("epochs = 2", "epochs = 12\ncheckpoint_every = 2"),
+}
 
 
 def sets(*settings):

@@ -6,21 +6,10 @@ import shutil
 import signal
 import time
 
-from common import TIMEOUT, TINY, ProgramTest, final, main, records, sculpt_run, start
+from common import TIMEOUT, TINY, VARIANTS, ProgramTest, final, main, records, sculpt_run, start
 
 SEED = 20240607
 MOMENTS = 20
-# The plans have a rewind to an epoch, a rewind to the first weights, a gradient criterion and dropout.
-VARIANTS = {
-    "sculpt": TINY,
-    "wr": TINY.replace('"sculpt"', '"wr"').replace("sparsity = 0.8", "sparsity = 0.3")
-              .replace("[cycles]", "[cycles]\nrewind_epoch = 1"),
-    "imp": TINY.replace('"sculpt"', '"imp"').replace("sparsity = 0.8", "sparsity = 0.3"),
-    "pai": TINY.replace('"sculpt"', '"pai"')
-               .replace('"random"', '"snip"\nscore_images_per_class = 3')
-               .replace('"resnet20"', '"lenet"\ndropout = 0.3').replace("batch = 32", "batch = 20")
-               .replace("epochs = 2", "epochs = 12\ncheckpoint_every = 2"),
-}
 
 
 def killed_after(seconds, words):

@@ -6,11 +6,11 @@ import sys
 
 from common import (ROOT, TINY, ProgramTest, content_of, final, main, records, sculpt_run, start,
                     states)
+from tensors import WORD, with_right_checksum
 
 sys.path.insert(0, str(ROOT / "tools"))
 import run_folder  # noqa: E402
 
-WORD = (1 << 64) - 1
 NO_EFFECT = {"data.root", "train.checkpoint_every", "train.checkpoint_steps", "train.step_graph",
              "train.dense_timing", "train.conv"}
 NEWER_THAN_VERSION_1 = {"optim.rule", "execution.device", "execution.threads", "prune.exempt",
@@ -20,17 +20,6 @@ OLD_NAMES = {now: old for old, now in run_folder.RENAMED_KEYS.items()}
 # A run in which every section of version 1 says something.
 SETTINGS = ["--set", "train.checkpoint_steps=1", "--set", "optim.lr=0.05", "--set",
             "execution.winograd=off"]
-
-
-def checksum(parts):
-    """engine/core/checksum.h, in Python."""
-    state = 0x736166657465736E
-    for part in parts:
-        padded = part + b"\0" * (-len(part) % 8)
-        for word in (len(part), *struct.unpack(f"<{len(padded) // 8}Q", padded)):
-            mixed = (state ^ word) * 0x9E3779B97F4A7C15 & WORD
-            state = (mixed << 29 | mixed >> 35) & WORD
-    return f"{state:016x}"
 
 
 def lines_of_version_1(config, leave_out=()):
@@ -216,13 +205,7 @@ def with_header(path, change):
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]
     text = change(content[8:8 + size].decode())
-    entries = json.loads(text)
-    digits = entries.pop("__metadata__")["checksum"]
-    data = content[8 + size:]
-    tensors = sorted(entry["data_offsets"] for entry in entries.values())
-    head = struct.pack("<Q", len(text))
-    right = checksum([head, text.replace(digits, "0" * 16).encode(), *(data[a:b] for a, b in tensors)])
-    path.write_bytes(head + text.replace(digits, right).encode() + data)
+    path.write_bytes(with_right_checksum(struct.pack("<Q", len(text)) + text.encode() + content[8 + size:]))
 
 
 class Formats(ProgramTest):

@@ -11,7 +11,8 @@ import unittest
 from pathlib import Path
 
 import on_ranks
-from faults_test import LIVENESS, PROGRAM, SLACK, alive
+from faults_test import LIVENESS, PROGRAM, SLACK
+from on_ranks import state_of, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from namespace_hosts import Hosts, mpirun, why_no_namespaces  # noqa: E402
@@ -56,10 +57,7 @@ class Cut(unittest.TestCase):
         self.assertLess(seconds, LIVENESS + PATIENCE + SLACK)
         self.assertIn(f"rank 2 on {self.hosts.names[2]} (process {job.processes[2]}) has given no sign of life",
                       err)
-        end = time.monotonic() + 5
-        while any(map(alive, job.processes)) and time.monotonic() < end:
-            time.sleep(0.05)
-        self.assertFalse(any(map(alive, job.processes)), "a rank lives on")
+        self.assertTrue(wait_until(lambda: not any(map(state_of, job.processes)), 5), "a rank lives on")
 
     def test_a_cable_that_is_mended_in_time(self):
         job = self.start(200)

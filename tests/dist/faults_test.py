@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 import unittest
-from pathlib import Path
 
 import on_ranks
+from on_ranks import state_of, wait_until
 
 PROGRAM = os.environ.get("FAULT_RANKS", "")
 LIVENESS, COLLECTIVE = 2, 5
@@ -52,20 +52,7 @@ class Job:
 
     def gone(self):
         """Returns true if no rank is alive any more, after giving them a moment to end."""
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            if not any(alive(process) for process in self.processes):
-                return True
-            time.sleep(0.05)
-        return False
-
-
-def alive(process):
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+        return wait_until(lambda: not any(map(state_of, self.processes)), 5)
 
 
 class Faults(unittest.TestCase):

@@ -15,6 +15,7 @@ import unittest
 from pathlib import Path
 
 import on_ranks
+from on_ranks import parent_of, state_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_RUN", "")
@@ -32,30 +33,8 @@ def errors(done):
     return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
-def state_of(process):
-    """Returns the letter of the process's state: T if it is stopped, "" if it is gone."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0].replace("Z", "")
-    except OSError:
-        return ""
-
-
-def parent_of(process):
-    try:
-        return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return None
-
-
 def has_child(process):
-    return any(parent_of(entry.name) == process for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return condition()
+    return bool(on_ranks.descendants(process))
 
 
 class SculptRun(unittest.TestCase):

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +49,57 @@ def why_skipped(program):
 
 def command(count, program, *words):
     return ["mpirun", "-n", str(count), "--bind-to", "none", str(program), *map(str, words)]
+
+
+def state_of(process):
+    """Returns the letter of the process's state: T if it is stopped, "" if it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0].replace("Z", "")
+    except OSError:
+        return ""
+
+
+def parent_of(process):
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def rank_of(process):
+    """Returns the rank that Open MPI has given the process, or None."""
+    try:
+        variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    for variable in variables:
+        if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+            return int(variable.split(b"=")[1])
+    return None
+
+
+def descendants(process):
+    """Returns the processes that the process has started, directly or through others."""
+    parents = {int(entry.name): parent_of(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    found, new = set(), {process}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def ranks_of(launcher):
+    """Returns {rank: process} of the ranks that a launcher has started."""
+    ranks = {rank_of(process): process for process in descendants(launcher)}
+    ranks.pop(None, None)
+    return ranks
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
 
 
 def run_cases(program, classes):
