@@ -1,56 +1,20 @@
 #!/usr/bin/env python3
-"""Whole runs of sculpt_run on several ranks: the same experiment, the same bits, interruptions, kills, messages.
+"""Whole runs of sculpt_run on several ranks: the same experiment, the same bits, interruptions, messages.
 
 SCULPT_RUN names the program.
 """
 import json
-import os
-import random
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-import unittest
-from pathlib import Path
 
 import on_ranks
+from ranked_runs import EXACT, PROGRAM, RankedRuns
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
-from common import TINY, final, json_lines, records, sets, states  # noqa: E402
-
-PROGRAM = os.environ.get("SCULPT_RUN", "")
-EXACT = sets("dist.reduction=exact")
+from common import final, json_lines, records, sets, states
 
 
-class Training(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="sculpt-ranks-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.config = self.folder / "tiny.toml"
-        self.config.write_text(TINY)
-
-    def words(self, ranks, *words):
-        count = ["--ranks", ranks] if ranks > 1 else []
-        return [str(word) for word in (PROGRAM, *count, *words)]
-
-    def run_program(self, ranks, *words):
-        return subprocess.run(self.words(ranks, *words), env=on_ranks.environment(), capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
-
-    def finish(self, ranks, name, *words):
-        """Runs the config to its end and returns the run folder."""
-        out = self.folder / name
-        done = self.run_program(ranks, self.config, "--out", out, *words)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return out
-
-    def start(self, ranks, out, *words):
-        return subprocess.Popen(self.words(ranks, self.config, "--out", out, *words),
-                                env=on_ranks.environment(), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
+class Training(RankedRuns):
     def wait_for_states(self, out, process, count):
         """Waits until the run has written so many states."""
         end = time.monotonic() + 120
@@ -58,11 +22,6 @@ class Training(unittest.TestCase):
             return int(states(out)[-1].stem.split("-")[1]) if states(out) else 0
         while number() < count and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
-
-    def resume(self, ranks, out, *words):
-        done = self.run_program(ranks, self.config, "--out", out, "--resume", *words)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done
 
     def test_exact(self):
         """The bits depend neither on the number of ranks nor on that of threads."""
@@ -99,39 +58,6 @@ class Training(unittest.TestCase):
             self.assertAlmostEqual(lines[0]["train_loss"], alone[0]["train_loss"], delta=1e-4)
             self.assertEqual([line["density"] for line in lines], [line["density"] for line in alone])
             self.assertEqual(json.loads((out / "environment.json").read_text())["ranks"], ranks)
-
-    def test_kills(self):
-        """A killed rank ends the job with a checkpoint, and the run goes on, also on another number of ranks."""
-        alone = self.finish(1, "alone", *EXACT)
-        every = sets("train.checkpoint_steps=1", "dist.liveness_seconds=3")
-        choice = random.Random(5)
-        for case, (before, after) in enumerate(((2, 2), (4, 1), (2, 4))):
-            out = self.folder / f"killed-{case}"
-            process = self.start(before, out, *EXACT, *every)
-            self.wait_for_states(out, process, choice.randrange(2, 7))
-            victim = choice.choice(self.ranks_of(process.pid))
-            os.kill(victim, signal.SIGKILL)
-            text, errors = process.communicate(timeout=60)
-            self.assertNotIn(process.returncode, (0, 75), text + errors)
-            self.resume(after, out, *EXACT, *every)
-            self.assertEqual(final(out), final(alone), (before, after))
-
-    def ranks_of(self, launcher):
-        """Returns the processes of the ranks: the descendants of the launcher that run the program."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == launcher:
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                process = int(entry.name)
-                while process > 1 and process != launcher:
-                    process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue
-            if process == launcher and words[0].endswith(b"sculpt_run"):
-                found.append(int(entry.name))
-        return sorted(found)
 
     def test_mistakes(self):
         """One message, and nothing is changed."""
