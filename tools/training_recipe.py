@@ -50,6 +50,7 @@ class Recipe:
         self.epochs = get("train.epochs", 10)
         self.batch = get("train.batch", 128)
         self.drop_last = get("train.drop_last", False)
+        accumulate = get("train.accumulate", 1)
         self.lr = get("optim.lr", 0.1)
         self.schedule = get("optim.schedule", "step_warmup")
         self.warmup = get("optim.warmup", 10 / 150)
@@ -66,6 +67,9 @@ class Recipe:
         if self.schedule not in SCHEDULES:
             raise RecipeError(f"optim.schedule = {self.schedule!r} is not known here; there are "
                               f"{', '.join(SCHEDULES)}")
+        if accumulate != 1:
+            raise RecipeError(f"train.accumulate = {accumulate} is not done here: a step is computed in one "
+                              "piece; use --set train.accumulate=1")
         precision = get("execution.precision", "auto")
         if precision not in ("auto", "fp32"):
             raise RecipeError(f"execution.precision = {precision!r} is not done here: PyTorch trains "

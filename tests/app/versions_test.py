@@ -15,7 +15,8 @@ NO_EFFECT = {"data.root", "train.checkpoint_every", "train.checkpoint_steps", "t
              "train.dense_timing", "train.conv"}
 NEWER_THAN_VERSION_1 = {"optim.rule", "execution.device", "execution.threads", "prune.exempt",
                         "dist.liveness_seconds", "dist.collective_seconds", "dist.reduction",
-                        "dist.logical_ranks", "dist.sync_batch_norm"}
+                        "dist.logical_ranks", "dist.sync_batch_norm", "dist.exchange", "dist.bucket_mb",
+                        "train.accumulate"}
 OLD_NAMES = {now: old for old, now in run_folder.RENAMED_KEYS.items()}
 # A run in which every section of version 1 says something.
 SETTINGS = ["--set", "train.checkpoint_steps=1", "--set", "optim.lr=0.05", "--set",

@@ -77,6 +77,7 @@ class Recipes(unittest.TestCase):
     def test_refused(self):
         for settings, text in (({"execution__precision": "bf16"}, "execution.precision"),
                                ({"model__init_from": "x.safetensors"}, "model.init_from"),
+                               ({"train__accumulate": 2}, "train.accumulate = 2"),
                                ({"optim__schedule": "polynomial"}, "optim.schedule = 'polynomial'"),
                                ({"train__optimizer": "adamw"}, "train.optimizer is not known"),
                                ({"datas__name": "mnist"}, "datas.name is not known")):
