@@ -76,6 +76,7 @@ TEST_CASE(
     cudaGraph_t graph = nullptr;
     CHECK(cudaStreamEndCapture(s.stream, &graph) == cudaErrorStreamCaptureInvalidated);
     CHECK(graph == nullptr);
+    CHECK(cudaGetLastError() == cudaErrorStreamCaptureInvalidated);
     CHECK(spoil() == cudaSuccess);
   }
   cudaFree(memory);
@@ -84,10 +85,10 @@ TEST_CASE(
 
   REQUIRE(cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
   CHECK_THROWS_WITH_AS(SCULPT_LAUNCH(never_run_before, 1, 1, 0, s.stream),
-                       "never_run_before: captured before it has run once", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(SCULPT_LAUNCH(add_to_all, 1, 1, 0, nullptr, values.data(), values.data(), 1),
-                       "add_to_all: not on the stream that is being captured",
+                       "never_run_before: captured before it was launched once",
                        std::invalid_argument);
+  CHECK_THROWS_WITH_AS(SCULPT_LAUNCH(add_to_all, 1, 1, 0, nullptr, values.data(), values.data(), 1),
+                       "add_to_all: not on a stream that is being captured", std::invalid_argument);
   cudaGraph_t graph = nullptr;
   REQUIRE(cudaStreamEndCapture(s.stream, &graph) == cudaSuccess);
   cudaGraphDestroy(graph);

@@ -72,18 +72,6 @@ std::string text_of(dim3 d) {
   return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z);
 }
 
-// Refuses what a device refuses.
-void check_launch(const std::string& kernel, dim3 grid, dim3 block, size_t shared_bytes) {
-  const uint64_t num_threads = uint64_t{block.x} * block.y * block.z;
-  if (num_threads == 0 || num_threads > kMaxThreads || block.z > 64)
-    throw std::invalid_argument(kernel + ": a block of " + text_of(block) + " threads");
-  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    throw std::invalid_argument(kernel + ": a grid of " + text_of(grid) + " blocks");
-  if (shared_bytes > kMaxSharedBytes)
-    throw std::invalid_argument(kernel + ": " + std::to_string(shared_bytes) +
-                                " bytes of dynamic shared memory");
-}
-
 void number_threads(dim3 block) {
   machine.num_threads = block.x * block.y * block.z;
   uint32_t id = 0;
@@ -129,13 +117,24 @@ void set_order(Order order, uint64_t seed) {
   schedule = {order, seed, true, 0};
 }
 
+void detail::check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
+  const auto refuse = [kernel](const std::string& what) {
+    throw std::invalid_argument(kernel + (": " + what));
+  };
+  const uint64_t num_threads = uint64_t{block.x} * block.y * block.z;
+  if (num_threads == 0 || num_threads > kMaxThreads || block.z > 64)
+    refuse("a block of " + text_of(block) + " threads");
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    refuse("a grid of " + text_of(grid) + " blocks");
+  if (uint64_t{grid.x} * grid.y * grid.z > 0xffffffffu) refuse("grid too large");
+  if (shared_bytes > kMaxSharedBytes)
+    refuse(std::to_string(shared_bytes) + " bytes of dynamic shared memory");
+}
+
 void detail::run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes,
                       void (*body)(void*), void* arguments) {
-  check_launch(kernel, grid, block, shared_bytes);
   const uint64_t num_blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (num_blocks == 0) return;
-  if (num_blocks > 0xffffffffu)
-    throw std::invalid_argument(std::string(kernel) + ": grid too large");
   const std::lock_guard lock(machine.mutex);
   note_launch(kernel);
   if (!schedule.chosen) read_order_of_environment();

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <mutex>
+#include <set>
 #include <string_view>
 
 #include "machine.h"
@@ -17,6 +19,16 @@ using Counts = std::map<std::string_view, size_t>;
 Counts& counts() {
   static Counts& the_counts = *new Counts;  // read while the program ends
   return the_counts;
+}
+
+/// The kernels that were launched, and not only captured.
+struct Launched {
+  std::mutex mutex;
+  std::set<std::string_view> kernels;
+};
+Launched& launched() {
+  static Launched& of_all = *new Launched;
+  return of_all;
 }
 
 void write_launches() {
@@ -35,8 +47,16 @@ void note_launch(const char* kernel) {
   ++counts()[kernel];
 }
 
-bool has_run(const char* kernel) {
-  return counts().contains(kernel);
+void detail::note_first_launch(const char* kernel) {
+  Launched& of_all = launched();
+  const std::lock_guard lock(of_all.mutex);
+  of_all.kernels.insert(kernel);
+}
+
+bool was_launched(const char* kernel) {
+  Launched& of_all = launched();
+  const std::lock_guard lock(of_all.mutex);
+  return of_all.kernels.contains(kernel);
 }
 
 size_t launches_of(const char* kernel) {

@@ -9,6 +9,7 @@
 
 #include "cuda_on_host/capture.h"
 #include "cuda_on_host/grid.h"
+#include "queues.h"
 
 namespace {
 
@@ -58,6 +59,15 @@ int device_of(const void* block) {
   const std::lock_guard lock(device_memory.mutex);
   const auto found = device_memory.blocks.find(block);
   return found == device_memory.blocks.end() ? -1 : found->second.device;
+}
+
+bool is_device_memory(const void* memory, size_t bytes) {
+  const std::lock_guard lock(device_memory.mutex);
+  auto block = device_memory.blocks.upper_bound(memory);
+  if (block == device_memory.blocks.begin()) return false;
+  --block;
+  return static_cast<const char*>(memory) + bytes <=
+         static_cast<const char*>(block->first) + block->second.bytes;
 }
 
 }  // namespace cuda_on_host
@@ -128,6 +138,11 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return remember(cudaErrorInvalidValue);
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char* text, int bytes, int device) {
+  if (!is_device(device) || bytes < 13) return remember(cudaErrorInvalidValue);
+  snprintf(text, static_cast<size_t>(bytes), "0000:%02x:00.0", static_cast<unsigned char>(device));
+  return cudaSuccess;
+}
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
@@ -174,6 +189,12 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated:
       return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureUnjoined:
+      return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorStreamCaptureIsolation:
+      return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent:
+      return "cudaErrorCapturedEvent";
   }
   return "unrecognized error code";
 }
@@ -206,6 +227,12 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
       return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnjoined:
+      return "capturing stream has unjoined work";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent:
+      return "operation not permitted on an event last recorded in a capturing stream";
   }
   return "unrecognized error code";
 }
@@ -229,6 +256,8 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 cudaError_t cudaFree(void* pointer) {
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (pointer == nullptr) return cudaSuccess;
+  if (const int device = cuda_on_host::device_of(pointer); device >= 0)
+    cuda_on_host::wait_for_device(device);
   const std::lock_guard lock(device_memory.mutex);
   const auto block = device_memory.blocks.find(pointer);
   if (block == device_memory.blocks.end()) return remember(cudaErrorInvalidValue);

@@ -1,5 +1,5 @@
-// Copies, streams and events. Kernels run at once, so a copy within the device does too. A copy
-// between host and device is under way until its stream, or an event behind it, is waited for:
+// Copies, and the waits that end them. A copy between host and device is under way until its
+// stream, or an event behind it, is waited for:
 //   * To the device: a device reads the source at any time until then. The source must be pinned
 //     memory: a device may read pageable memory after the call, or not, depending on the machine.
 //     The wait compares the source with what it was at the call.
@@ -11,6 +11,7 @@
 #include <cstring>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -19,16 +20,7 @@
 #include "cuda_on_host/capture.h"
 #include "cuda_on_host/grid.h"
 #include "cuda_on_host/runtime.h"
-
-struct CUstream_st {
-  int device = 0;
-};
-struct CUevent_st {
-  std::chrono::steady_clock::time_point time;
-  int device = 0;
-  cudaStream_t stream = nullptr;
-  uint64_t transfers = 0;  // that had begun when the event was recorded
-};
+#include "queues.h"
 
 namespace {
 
@@ -42,16 +34,18 @@ struct Transfer {
   cudaStream_t stream;
   bool to_device;
   unsigned char* host;
-  std::vector<unsigned char> bytes;
+  size_t size;
+  /// Copied from the host at the call, or from the device when the copy's turn comes.
+  std::shared_ptr<std::vector<unsigned char>> bytes;
 
-  bool overlaps(const void* memory, size_t size) const {
+  bool overlaps(const void* memory, size_t length) const {
     const auto* begin = static_cast<const unsigned char*>(memory);
-    return begin < host + bytes.size() && host < begin + size;
+    return begin < host + size && host < begin + length;
   }
   void finish() const {
     if (!to_device)
-      memcpy(host, bytes.data(), bytes.size());
-    else if (memcmp(host, bytes.data(), bytes.size()) != 0)
+      memcpy(host, bytes->data(), size);
+    else if (memcmp(host, bytes->data(), size) != 0)
       throw std::invalid_argument(
           "the source of an asynchronous copy to the device was changed before the copy was waited "
           "for");
@@ -67,7 +61,7 @@ class Transfers {
 
   void begin(Transfer transfer) {
     transfer.number = ++begun_;
-    largest_ = std::max(largest_, transfer.bytes.size());
+    largest_ = std::max(largest_, transfer.size);
     by_place_.emplace(transfer.host, transfer.number);
     under_way_.emplace(transfer.number, std::move(transfer));
   }
@@ -127,28 +121,56 @@ class Transfers {
 };
 Transfers transfers;
 
-void begin_to_device(void* to, const void* host, size_t bytes, cudaStream_t stream) {
+/// Calls work() at the turn of the stream.
+template <class Simple>
+void put_simple(cudaStream_t stream, const Simple& work) {
+  cuda_on_host::put(cuda_on_host::queue_of(stream), [work] {
+    work();
+    return true;
+  });
+}
+
+/// Earlier copies of the stream that use this memory of the host are finished at the turn of the
+/// next one, so their work is done now.
+void do_earlier_uses(const void* host, size_t bytes, cudaStream_t stream) {
+  {
+    const std::lock_guard lock(transfers.mutex);
+    if (transfers.uses_of(host, bytes).empty()) return;
+  }
+  const auto queue = cuda_on_host::queue_of(stream);
+  cuda_on_host::wait_for(*queue, queue->given);
   const std::lock_guard lock(transfers.mutex);
-  if (!transfers.is_pinned(host, bytes))
-    throw std::invalid_argument(
-        "an asynchronous copy to the device from memory that is not pinned, which a device may "
-        "read after the call");
   transfers.finish_earlier_uses(host, bytes, stream);
-  memcpy(to, host, bytes);
+}
+
+void begin_to_device(void* to, const void* host, size_t bytes, cudaStream_t stream) {
+  do_earlier_uses(host, bytes, stream);
   const auto* from = static_cast<const unsigned char*>(host);
-  transfers.begin({0, stream, true, const_cast<unsigned char*>(from), {from, from + bytes}});
+  const auto copy = std::make_shared<std::vector<unsigned char>>(from, from + bytes);
+  {
+    const std::lock_guard lock(transfers.mutex);
+    if (!transfers.is_pinned(host, bytes))
+      throw std::invalid_argument(
+          "an asynchronous copy to the device from memory that is not pinned, which a device may "
+          "read after the call");
+    transfers.begin({0, stream, true, const_cast<unsigned char*>(from), bytes, copy});
+  }
+  put_simple(stream, [=] { memcpy(to, copy->data(), bytes); });
 }
 
 void begin_to_host(void* host, const void* from, size_t bytes, cudaStream_t stream) {
-  const std::lock_guard lock(transfers.mutex);
-  transfers.finish_earlier_uses(host, bytes, stream);
-  const auto* data = static_cast<const unsigned char*>(from);
-  transfers.begin({0, stream, false, static_cast<unsigned char*>(host), {data, data + bytes}});
-  cuda_on_host::fill_with_garbage(host, bytes);
+  do_earlier_uses(host, bytes, stream);
+  const auto copy = std::make_shared<std::vector<unsigned char>>(bytes);
+  {
+    const std::lock_guard lock(transfers.mutex);
+    transfers.begin({0, stream, false, static_cast<unsigned char*>(host), bytes, copy});
+    cuda_on_host::fill_with_garbage(host, bytes);
+  }
+  put_simple(stream, [=] { memcpy(copy->data(), from, bytes); });
 }
 
-cudaError_t wait_for(cudaStream_t stream, uint64_t last) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+/// Finishes the copies of a stream up to number `last`, whose work is done.
+cudaError_t finish_transfers(cudaStream_t stream, uint64_t last) {
   const std::lock_guard lock(transfers.mutex);
   transfers.finish(last, [&](const Transfer& t) { return t.stream == stream; });
   return remember(error_of_kernels());
@@ -161,13 +183,6 @@ int current_device() {
 }
 
 }  // namespace
-
-bool cuda_on_host::refuses_launch(void* stream) {
-  if (stream == nullptr || static_cast<cudaStream_t>(stream)->device == current_device())
-    return false;
-  remember(cudaErrorInvalidResourceHandle);
-  return true;
-}
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
@@ -190,6 +205,7 @@ cudaError_t cudaFreeHost(void* pointer) {
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  cuda_on_host::wait_for_default_stream();
   if (bytes != 0) memmove(to, from, bytes);
   return cudaSuccess;
 }
@@ -200,7 +216,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     // refused.
     if (kind != cudaMemcpyDeviceToDevice && cuda_on_host::spoils_capture())
       return remember(cudaErrorStreamCaptureUnsupported);
-    cuda_on_host::capture([=] { cudaMemcpy(to, from, bytes, kind); });
+    cuda_on_host::capture(stream, [=] { memmove(to, from, bytes); });
     return cudaSuccess;
   }
   if (error_of_kernels() != cudaSuccess) return remember(error_of_kernels());
@@ -210,84 +226,84 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   else if (kind == cudaMemcpyDeviceToHost)
     begin_to_host(to, from, bytes, stream);
   else
-    return cudaMemcpy(to, from, bytes, kind);
+    put_simple(stream, [=] { memmove(to, from, bytes); });
   return cudaSuccess;
 }
 cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  cuda_on_host::wait_for_default_stream();
   if (bytes != 0) memset(to, byte, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
   if (cuda_on_host::refuses_launch(stream)) return cudaErrorInvalidResourceHandle;
-  if (!cuda_on_host::is_captured("cudaMemsetAsync", stream)) return cudaMemset(to, byte, bytes);
-  cuda_on_host::capture([=] { cudaMemset(to, byte, bytes); });
+  if (bytes == 0) return cudaSuccess;
+  cuda_on_host::put("cudaMemsetAsync", stream, [=] {
+    memset(to, byte, bytes);
+    return true;
+  });
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  *stream = new CUstream_st{current_device()};
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  return cudaStreamCreate(stream);
-}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  {
-    const std::lock_guard lock(transfers.mutex);
-    transfers.finish(UINT64_MAX, [&](const Transfer& t) { return t.stream == stream; });
-  }
+  cuda_on_host::leave_work(stream);
+  finish_transfers(stream, UINT64_MAX);
   delete stream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  return wait_for(stream, UINT64_MAX);
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  const auto queue = cuda_on_host::queue_of(stream);
+  cuda_on_host::wait_for(*queue, queue->given);
+  return finish_transfers(stream, UINT64_MAX);
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  return wait_for(stream, UINT64_MAX);
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return cudaSuccess;
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  const auto queue = cuda_on_host::queue_of(stream);
+  if (!cuda_on_host::work_off(*queue, queue->given)) return remember(cudaErrorNotReady);
+  return finish_transfers(stream, UINT64_MAX);
 }
 cudaError_t cudaDeviceSynchronize() {
   if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   const int device = current_device();
+  cuda_on_host::wait_for_device(device);
   const std::lock_guard lock(transfers.mutex);
   transfers.finish(UINT64_MAX, [&](const Transfer& t) {
-    return t.stream == nullptr || t.stream->device == device;
+    return t.stream == nullptr || t.stream->queue->device == device;
   });
   return remember(error_of_kernels());
 }
 
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CUevent_st;
-  (*event)->device = current_device();
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return cudaEventCreate(event);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
-  if (stream != nullptr && stream->device != event->device)
+  if (stream != nullptr && stream->queue->device != event->device)
     return remember(cudaErrorInvalidResourceHandle);
+  if (cuda_on_host::record_in_capture(stream, event->captured)) return cudaSuccess;
+  put_simple(stream, [time = event->time] { *time = std::chrono::steady_clock::now(); });
   const std::lock_guard lock(transfers.mutex);
-  event->time = std::chrono::steady_clock::now();
   event->stream = stream;
+  event->queue = cuda_on_host::queue_of(stream);
+  event->given = event->queue->given;
   event->transfers = transfers.begun();
   return cudaSuccess;
 }
+/// Waits for an event, or looks whether it has come.
+template <class Done>
+cudaError_t end_event(cudaEvent_t event, const Done& done) {
+  if (event->captured.capture != 0) {
+    cuda_on_host::spoils_capture();
+    return remember(cudaErrorCapturedEvent);
+  }
+  if (cuda_on_host::spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
+  if (event->queue == nullptr) return cudaSuccess;
+  if (!done(*event->queue, event->given)) return remember(cudaErrorNotReady);
+  return finish_transfers(event->stream, event->transfers);
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return wait_for(event->stream, event->transfers);
+  return end_event(event, [](cuda_on_host::Queue& queue, uint64_t given) {
+    cuda_on_host::wait_for(queue, given);
+    return true;
+  });
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  return wait_for(event->stream, event->transfers);
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
-  return cudaSuccess;
+  return end_event(event, cuda_on_host::work_off);
 }

@@ -54,11 +54,10 @@ class LoopPlan final : public LibraryPlan {
            void* stream) override {
     ++loop_library_state().runs;
     loop_library_state().on_run();
-    const auto work = [=, this] { execute(out, activation, other, workspace); };
-    if (cuda_on_host::is_captured("a library's convolution", stream))
-      cuda_on_host::capture(work);
-    else
-      work();
+    cuda_on_host::put("a library's convolution", stream, [=, this] {
+      execute(out, activation, other, workspace);
+      return true;
+    });
   }
 
  private:

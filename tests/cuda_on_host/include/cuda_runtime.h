@@ -24,7 +24,8 @@
 //     only under -fsanitize=thread. Blocks never run at the same time, and races between blocks
 //     are not reported. A thread that spins on memory never returns.
 //   * Static __shared__ memory starts as zeros and keeps its content from block to block.
-//   * The runtime calls execute at once: streams and events do not overlap anything.
+//   * Streams do not compute at the same time. Their work is done piece by piece, in an order that
+//     is chosen and that events bind (streams.h).
 //   * Accuracy of __expf and the like, the order of additions inside mma, timing, caches, bank
 //     conflicts, register limits.
 // Floating-point atomics and grid-wide operations are left out on purpose.
@@ -37,4 +38,5 @@
 #include "cuda_on_host/grid.h"
 #include "cuda_on_host/ptx.h"
 #include "cuda_on_host/runtime.h"
+#include "cuda_on_host/streams.h"
 #include "cuda_on_host/vector_types.h"

@@ -7,6 +7,7 @@
 
 #include "cuda_on_host/capture.h"
 #include "cuda_on_host/runtime.h"
+#include "cuda_on_host/streams.h"
 #include "cuda_on_host/vector_types.h"
 
 extern uint3 threadIdx;
@@ -26,13 +27,17 @@ enum class Order { kForward, kReverse, kShuffle };
 void set_order(Order order, uint64_t seed = 0);
 
 namespace detail {
+/// Throws std::invalid_argument where a device would refuse the launch.
+void check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes);
+void note_first_launch(const char* kernel);
 void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*),
               void* arguments);
 }  // namespace detail
 
-/// Calls body() once for each thread of the grid, at once or, while `stream` is being captured,
-/// when its graph is launched. Throws std::invalid_argument where a device would refuse the launch;
-/// aborts the process, naming the kernel, where its threads could not go on.
+/// Puts a launch on a stream, which calls body() once for each thread of the grid. While `stream`
+/// is being captured, it does so when the graph is launched. Throws std::invalid_argument where a
+/// device would refuse the launch; aborts the process, naming the kernel, where its threads could
+/// not go on.
 template <class Body>
 void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream,
               Body body) {
@@ -41,17 +46,20 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
         kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); }, &body);
   };
   if (refuses_launch(stream)) return;
-  if (is_captured(kernel, stream))
-    capture_launch(kernel, run);
-  else
+  detail::check_launch(kernel, grid, block, shared_bytes);
+  if (is_captured(kernel, stream)) return capture_launch(kernel, stream, run);
+  detail::note_first_launch(kernel);
+  put(kernel, stream, [run]() mutable {
     run();
+    return true;
+  });
 }
 
 /// Counts the launches so far of the kernels whose names, as the launches spell them, contain
 /// `kernel`.
 size_t launches_of(const char* kernel);
-/// Returns true if a kernel of exactly that name has been executed.
-bool has_run(const char* kernel);
+/// Returns true if a kernel of exactly that name was launched, and not only captured.
+bool was_launched(const char* kernel);
 
 /// Dynamic shared memory of the running block.
 void* dynamic_shared();

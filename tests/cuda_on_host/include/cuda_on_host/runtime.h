@@ -1,8 +1,9 @@
 #pragma once
-// The calls of the CUDA runtime that the backend uses, on host memory. Kernels and copies within
-// the device happen without delay. Asynchronous copies between host and device are stricter than
-// those of a device (transfers.cpp): their source on the host is pinned memory, which nobody
-// changes before the copy was waited for, and what they bring to the host arrives at the wait.
+// The calls of the CUDA runtime that the backend uses, on host memory. Unless another order of
+// streams is chosen (streams.h), kernels and copies within the device happen without delay.
+// Asynchronous copies between host and device are stricter than those of a device (transfers.cpp):
+// their source on the host is pinned memory, which nobody changes before the copy was waited for,
+// and what they bring to the host arrives at the wait.
 
 #include <cstddef>
 
@@ -29,6 +30,9 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorCapturedEvent = 907,
 };
 using cudaError = cudaError_t;
 
@@ -85,6 +89,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+/// Writes the place of a device in its machine, which names it in all processes.
+cudaError_t cudaDeviceGetPCIBusId(char* text, int bytes, int device);
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaDeviceSynchronize();
@@ -108,6 +114,9 @@ cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t strea
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+/// A negative priority is above the default. Such a stream is a side stream (streams.h).
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority);
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamQuery(cudaStream_t stream);
