@@ -5,25 +5,21 @@
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
+#include "engine/dist/shared_memory.h"
 #include "engine/train/execution_of_options.h"
 #include "kernels/common/parallel.h"
 
 namespace sculpt {
 namespace {
 
-/// Returns the number of ranks on the host of this rank.
-int ranks_of_this_host(const Communicator& ranks) {
-  const std::vector<RankPlace>& places = ranks.places();
-  const std::string& host = places[static_cast<size_t>(ranks.rank())].host;
-  return static_cast<int>(
-      std::ranges::count_if(places, [&](const RankPlace& place) { return place.host == host; }));
-}
-
 /// Opens the device. An error names the setting and its place.
-kernels::Device open_device(const Request& request) try {
+kernels::Device open_device(const Request& request, const Communicator& ranks) try {
   const ExecutionOptions& options = request.options.train.execution;
   const Execution execution = execution_of(options);
-  return kernels::open_device(options.device, execution.precision, execution.conv, warn);
+  const RankPlace& place = ranks.places()[static_cast<size_t>(ranks.rank())];
+  const std::string device = kernels::device_of_rank(options.device, place.local_rank,
+                                                     ranks_on_host(ranks.places(), ranks.rank()));
+  return kernels::open_device(device, execution.precision, execution.conv, warn);
 } catch (const Error& error) {
   const std::string text = error.what();
   for (const char* key : {"execution.precision", "execution.conv", "execution.device"}) {
@@ -39,10 +35,10 @@ kernels::Device open_device(const Request& request) try {
 
 }  // namespace
 
-kernels::Device open(const Request& request) try {
+kernels::Device open(const Request& request, const Communicator& ranks) try {
   const ExecutionOptions& options = request.options.train.execution;
   const Execution execution = execution_of(options);
-  kernels::Device device = open_device(request);
+  kernels::Device device = open_device(request, ranks);
   if (execution.layers.sparse == SparseKernels::tuned) kernels::time_sparse_kernels(device, warn);
   if (request.profiled_steps && !device.backend->trace.start_recording)
     fail("--profile needs a GPU; on the CPU `sculpt_bench profile` times the ops of a step");
@@ -55,13 +51,28 @@ void prepare_process(const Request& request, const Communicator& ranks) {
   if (!request.old_names_note.empty()) note(request.old_names_note);
   if (request.options.dist.exact()) return;  // each logical rank computes with one thread
   const auto threads = static_cast<int>(request.options.train.execution.threads);
-  const int here = ranks_of_this_host(ranks);
+  const int here = ranks_on_host(ranks.places(), ranks.rank());
   if (threads > 0)
     set_thread_count(threads);
   else if (here > 1)
     set_thread_count(std::max(1, available_processors() / here));
   const std::string problem = too_many_threads(here * thread_count(), available_processors());
   if (!problem.empty()) warn(problem);
+}
+
+std::unique_ptr<GpuRanks> connect_gpus(const Request& request, const kernels::Device& device,
+                                       Communicator& ranks) try {
+  if (ranks.size() == 1) return nullptr;
+  // A mix of devices is reported later, as other differences between ranks are.
+  const std::vector<std::string> gpus = ranks.all_gather(device.bus_id);
+  if (std::ranges::any_of(gpus, &std::string::empty)) return nullptr;
+  std::string problem;
+  const kernels::Collectives* const collectives = kernels::load_collectives(problem);
+  return std::make_unique<GpuRanks>(
+      ranks, request.options.dist,
+      RankGpu{device.side_stream, device.backend->memory, device.bus_id}, collectives, problem);
+} catch (const Error& error) {
+  throw UsageError(error.what());
 }
 
 void say_device(const kernels::Device& device) {

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 
+#include "apps/common/failure_text.h"
 #include "apps/sculpt_run/environment.h"
 #include "apps/sculpt_run/experiment.h"
 #include "apps/sculpt_run/inputs.h"
@@ -234,7 +235,7 @@ void begin_in_folder(const Request& request, RunStore& store, Experiment& experi
 }
 
 /// Starts or resumes the run and trains to its end, or until it is interrupted.
-RunOutcome run_trainer(Trainer& trainer, bool resume) {
+RunOutcome run_trainer(Trainer& trainer, bool resume) try {
   std::vector<std::string> warnings;
   if (resume)
     trainer.resume(warnings);
@@ -245,6 +246,9 @@ RunOutcome run_trainer(Trainer& trainer, bool resume) {
   if (trainer.state().steps > 0)
     say("going on after epoch {}, step {}\n", trainer.state().epochs, trainer.state().epoch_step);
   return trainer.run();
+} catch (const std::exception& error) {
+  if (GpuRanks* const gpus = GpuRanks::of_process()) gpus->abandon(failure_text(error));
+  throw;
 }
 
 /// Runs a request on this rank.
@@ -268,6 +272,8 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
   warn_about_fallbacks(device);
   RunIdentity identity = experiment.identity();
   identity.ranks = ranks.size();
+  if (const GpuRanks* const gpus = GpuRanks::of_process())
+    identity.libraries += (identity.libraries.empty() ? "" : ", ") + gpus->description();
   add_initial(request, identity.inputs);
   require_same_experiment(ranks, request, identity);
   if (root) begin_in_folder(request, store, experiment, device, identity);
@@ -325,13 +331,18 @@ int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data
   if (line.resume && request.start == Start::fresh)
     say("there is no run in {} yet; starting one\n", request.folder.root().string());
   prepare_process(request, ranks);
-  const kernels::Device device = open(request);
+  const kernels::Device device = open(request, ranks);
   if (request.options.dist.exact() && device.backend->memory != nullptr)
     throw UsageError(
         "dist.reduction = exact runs on the CPU only; give --device cpu, or set "
         "dist.reduction=fast");
   say_device(device);
-  return run(request, device, data, ranks);
+  // Everything that run() makes, recordings of steps among it, is gone before the GPUs disconnect.
+  const std::unique_ptr<GpuRanks> gpus = connect_gpus(request, device, ranks);
+  if (gpus) say("{}\n", gpus->description());
+  const int code = run(request, device, data, ranks);
+  if (gpus) gpus->close();
+  return code;
 }
 
 /// Returns the logical ranks of dist.reduction = exact. Returns null if each process is one rank.

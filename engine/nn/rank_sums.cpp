@@ -1,12 +1,31 @@
 #include "engine/nn/rank_sums.h"
 
+#include "engine/dist/gpu_ranks.h"
+
 namespace sculpt {
+namespace {
+
+/// Sums that the GPUs compute. The host does not wait; later work of the backend does.
+class SumOnGpus : public PendingSum::Work {
+ public:
+  explicit SumOnGpus(GpuRanks& gpus) : gpus_(gpus) {}
+  void wait() override { gpus_.join(); }
+
+ private:
+  GpuRanks& gpus_;
+};
+
+}  // namespace
 
 template <class T>
 void RankSums::add_up_values(T* values, int64_t count) {
   const auto size = static_cast<size_t>(count);
   const kernels::DeviceMemory* const memory = backend_.memory;
   if (memory == nullptr) return ranks_.all_reduce_sum(std::span<T>(values, size));
+  if (GpuRanks* const gpus = GpuRanks::of_process()) {
+    gpus->start(values, count);
+    return gpus->join();
+  }
   const size_t bytes = size * sizeof(T);
   if (staging_.size() < bytes) staging_.resize(bytes);
   T* const host = reinterpret_cast<T*>(staging_.data());
@@ -27,6 +46,10 @@ template <class T>
 PendingSum RankSums::start_values(T* values, int64_t count) {
   if (backend_.memory == nullptr)
     return ranks_.start_sum(std::span<T>(values, static_cast<size_t>(count)));
+  if (GpuRanks* const gpus = GpuRanks::of_process()) {
+    gpus->start(values, count);
+    return PendingSum(std::make_shared<SumOnGpus>(*gpus));
+  }
   add_up_values(values, count);
   return {};
 }

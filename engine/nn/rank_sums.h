@@ -19,15 +19,15 @@ class RankSums {
   RankSums(const RankSums&) = delete;
   RankSums& operator=(const RankSums&) = delete;
 
-  /// Replaces `count` values, in the backend's memory, by their sums over the ranks. On a device
-  /// without a communicator of its own, the values are copied to the host and back, so the call
-  /// waits for the kernels launched before it.
+  /// Replaces `count` values, in the backend's memory, by their sums over the ranks. If GPUs are
+  /// connected (GpuRanks), the call only launches the sum, and may be recorded. Otherwise values of
+  /// a device are copied to the host and back, after a wait for the kernels launched before.
   void add_up(float* values, int64_t count);
   void add_up(double* values, int64_t count);
 
-  /// Starts a sum as add_up() computes it. On the host, the communicator computes it while the
-  /// caller goes on. On a device without a communicator of its own, it is complete when the
-  /// function returns. All ranks start and wait as Communicator::start_sum() says.
+  /// Starts a sum as add_up() computes it, which goes on beside the caller. Where GPUs are
+  /// connected, wait() only orders later kernels behind the sum, and both calls may be recorded. On
+  /// other devices, start() waits. All ranks start and wait as Communicator::start_sum() says.
   [[nodiscard]] PendingSum start(float* values, int64_t count);
   [[nodiscard]] PendingSum start(double* values, int64_t count);
 

@@ -48,6 +48,8 @@ void EpochLoop::launch(int64_t images) {
   const bool full = run_.parameters().full_gradients().requested();
   const bool recorded = !run_.step.kernel_by_kernel && !(full && (several_ranks || parts > 1));
   if (several_ranks) follow_mask();
+  // The exchange of full gradients replaces memory that recordings hold.
+  if (several_ranks && full) recorder_.forget();
   for (int index = 0; index < parts; ++index)
     launch_part({index, parts}, recorded);
 }

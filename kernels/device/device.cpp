@@ -63,6 +63,22 @@ const Loaded<cuda::ConvLibrary>& conv_library() {
   return loaded;
 }
 
+const Loaded<Collectives>& collectives() {
+#if defined(SCULPT_HAVE_NCCL)
+  static const auto loaded = [] {
+    auto library = load<Collectives>(kCollectivesFile, kCollectivesEntry);
+    if (library.module == nullptr)
+      library.problem += " (is the folder of libnccl.so.2 in LD_LIBRARY_PATH?)";
+    return library;
+  }();
+#else
+  static const Loaded<Collectives> loaded = {
+      nullptr,
+      "this build found no NCCL (install libnccl-dev, or configure it with `-DNCCL_ROOT=FOLDER`)"};
+#endif
+  return loaded;
+}
+
 std::optional<int> index_of(const std::string& wanted) {
   if (wanted == "cuda" || wanted == "auto") return 0;
   if (!wanted.starts_with("cuda:")) return std::nullopt;
@@ -110,6 +126,8 @@ Device cuda_device(const cuda::Module& module, int index, const std::string& pre
     fail("execution.precision = {}: the GPU computes in fp32, tf32 or bf16", precision);
   device.name = fmt::format("cuda:{}", index);
   device.description = module.describe_device(index);
+  device.side_stream = &module.side_stream();
+  device.bus_id = module.bus_id(index);
   return device;
 }
 
@@ -149,6 +167,26 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
 #else
   return cpu_device(precision, conv, "");  // a build without CUDA needs no reason
 #endif
+}
+
+std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here) {
+  if (ranks_here == 1 || (wanted != "cuda" && wanted != "auto")) return wanted;
+  const Loaded<cuda::Module>& loaded = cuda_module();
+  // open_device() reports what is wrong.
+  if (loaded.module == nullptr || !loaded.module->why_unusable(0).empty()) return wanted;
+  const int count = loaded.module->count_devices();
+  if (count == 1) return wanted;
+  if (count < ranks_here)
+    fail(
+        "{} ranks of this machine share {} GPUs, and each needs a GPU of its own; start fewer "
+        "ranks, or use --device cpu",
+        ranks_here, count);
+  return fmt::format("cuda:{}", local_rank);
+}
+
+const Collectives* load_collectives(std::string& problem) {
+  problem = collectives().problem;
+  return collectives().module;
 }
 
 std::string describe_gpu() {

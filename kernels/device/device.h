@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "kernels/collectives.h"
 #include "kernels/device/backend.h"
 #include "kernels/tuning/chooser.h"
 
@@ -19,6 +20,9 @@ struct Device {
   /// On a GPU: decides which convolutions the libraries compute; null if there are none. On the
   /// CPU: null unless time_sparse_kernels() was called. Lives as long as the process.
   Chooser* chooser = nullptr;
+  /// The stream for collectives of a GPU; null on the CPU.
+  const SideStream* side_stream = nullptr;
+  std::string bus_id;  ///< the place of a GPU in its machine, which names it in all processes
 };
 
 /// Opens a device.
@@ -32,6 +36,16 @@ struct Device {
 /// missing and what to do.
 Device open_device(const std::string& wanted, const std::string& precision,
                    const std::string& conv = "native", const Warn& warn = {});
+
+/// Returns the device that this rank gives to open_device(), if `ranks_here` ranks of its machine
+/// were given `wanted`: each rank gets a GPU of its own. Where a rank sees one GPU only, the
+/// launcher has chosen it. "cpu" and "cuda:INDEX" stay what they are. Throws Error if there are too
+/// few GPUs.
+std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here);
+
+/// Returns the collectives of the GPUs of several ranks, or null; `problem` then says why there are
+/// none and what to do.
+const Collectives* load_collectives(std::string& problem);
 
 /// Describes the first GPU that this program can use, or says why there is none. The text is for
 /// people.

@@ -11,7 +11,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
 CALL = re.compile(r"\b(cuda[A-Z]\w*)\s*\(")
 MAY_CALL = {f"device/{name}.cpp" for name in ("backend", "device_guard", "device_memory", "recording",
-                                              "timing", "tracing")}
+                                              "side_stream", "timing", "tracing", "wait")}
+# Waits must end if another rank is lost.
+WAITS = {"cudaStreamSynchronize": {"device/wait.cpp", "device/backend.cpp"},
+         "cudaEventSynchronize": {"device/wait.cpp"}, "cudaDeviceSynchronize": set()}
 # A device may read pageable memory after the call of an asynchronous copy. Only copy_in() and
 # copy_out() handle this.
 COPIES = {"device/device_memory.cpp"}
@@ -27,6 +30,8 @@ def problems(name, text):
             yield f"{name} calls {call}(): use kernels/cuda/device/device_memory.h or launch.h"
         elif call.startswith("cudaMemcpy") and name not in COPIES:
             yield f"{name} calls {call}(): use copy_in() or copy_out() of kernels/cuda/device/device_memory.h"
+        elif name not in WAITS.get(call, {name}):
+            yield f"{name} calls {call}(): use kernels/cuda/device/wait.h"
 
 
 def main():
@@ -36,6 +41,7 @@ def main():
     # The test must be able to fail.
     assert list(problems("ranking/ranking.cu", "check(cudaMemsetAsync(p, 0, 4, stream));"))
     assert list(problems("device/timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
+    assert list(problems("device/timing.cpp", "cudaEventSynchronize(end);"))
     assert not list(problems("ranking/ranking.cu", "// cudaMemsetAsync(...)"))
     found = [problem for name, text in files.items() for problem in problems(name, text)]
     print("\n".join(found) or f"{len(files)} files: runtime calls are where they should be")

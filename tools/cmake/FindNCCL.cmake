@@ -7,9 +7,9 @@
 include(SculptNvidiaPackage)
 sculpt_nvidia_folders(nccl folders)
 
-find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${folders} PATH_SUFFIXES include)
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${folders} PATHS /usr/local/cuda PATH_SUFFIXES include)
 # pip's packages have only libnccl.so.2.
-find_library(NCCL_LIBRARY NAMES_PER_DIR NAMES libnccl.so libnccl.so.2 HINTS ${folders} PATH_SUFFIXES lib lib64)
+find_library(NCCL_LIBRARY NAMES_PER_DIR NAMES libnccl.so libnccl.so.2 HINTS ${folders} PATHS /usr/local/cuda PATH_SUFFIXES lib lib64)
 if(NCCL_INCLUDE_DIR)
   sculpt_version_from(NCCL ${NCCL_INCLUDE_DIR}/nccl.h NCCL_MAJOR NCCL_MINOR NCCL_PATCH)
 endif()

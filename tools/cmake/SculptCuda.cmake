@@ -18,3 +18,5 @@ set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
 # cuDNN is optional. Without it, `--conv cudnn` is an error.
 find_package(CUDNN 9.11)
+# NCCL is optional. Without it, a run has one rank with a GPU.
+find_package(NCCL 2.18)

@@ -164,6 +164,17 @@ std::string describe_device(int index) {
                      properties.minor);
 }
 
+int count_devices() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+std::string bus_id(int index) {
+  char text[32] = {};
+  check(cudaDeviceGetPCIBusId(text, sizeof(text), index), "asking for the GPU's place");
+  return text;
+}
+
 void use_device(int index) {
   const std::string problem = why_unusable(index);
   if (!problem.empty()) fail("{}; use --device cpu", problem);

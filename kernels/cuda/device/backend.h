@@ -29,6 +29,12 @@ void use_device(int index);
 /// Why no GPU of this machine can be used; empty if one can.
 std::string why_unusable(int index);
 
+/// Returns the number of GPUs that this process sees.
+int count_devices();
+
+/// Returns the place of a GPU in its machine ("0000:3b:00.0"), which names it in all processes.
+std::string bus_id(int index);
+
 /// "NVIDIA H100 80GB HBM3, 79.2 GiB, compute capability 9.0".
 std::string describe_device(int index);
 

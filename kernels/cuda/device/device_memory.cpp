@@ -8,6 +8,7 @@
 #include "kernels/cuda/device/device_guard.h"
 #include "kernels/cuda/device/status.h"
 #include "kernels/cuda/device/stream.h"
+#include "kernels/cuda/device/wait.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -45,7 +46,7 @@ void copy_to_host(void* host, const void* device, size_t bytes) {
 
 void synchronize() {
   const DeviceGuard guard;
-  check(cudaStreamSynchronize(backend_stream()), "waiting for the GPU");
+  check(wait_for(backend_stream()), "waiting for the GPU");
 }
 
 /// A buffer for bytes on their way to the device. The bytes wait in our own pinned memory, which
@@ -88,7 +89,7 @@ class Outbox {
     check(cudaEventRecord(left_[half_], backend_stream()), "recording a CUDA event");
     half_ = 1 - half_;
     used_ = 0;
-    check(cudaEventSynchronize(left_[half_]), "waiting for the GPU");
+    check(wait_for(left_[half_]), "waiting for the GPU");
   }
 
   std::mutex mutex_;
@@ -143,7 +144,7 @@ void* begin_readback(const void* device, size_t bytes) {
 void end_readback(void* readback, void* host, size_t bytes) {
   const DeviceGuard guard;
   auto* const ended = static_cast<Readback*>(readback);
-  const cudaError_t status = cudaEventSynchronize(ended->arrived);
+  const cudaError_t status = wait_for(ended->arrived);
   if (bytes > 0) std::memcpy(host, ended->pinned, bytes);
   {
     IdleReadbacks& idle = idle_readbacks();
@@ -164,7 +165,7 @@ void copy_in(void* device, const void* host, size_t bytes, const char* what) {
 void copy_out(void* host, const void* device, size_t bytes, const char* what) {
   const DeviceGuard guard;
   check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend_stream()), what);
-  check(cudaStreamSynchronize(backend_stream()), what);
+  check(wait_for(backend_stream()), what);
 }
 
 void set_bytes(void* device, int byte, size_t bytes, const char* what) {

@@ -3,6 +3,7 @@
 #include "kernels/cuda/device/device_guard.h"
 #include "kernels/cuda/device/status.h"
 #include "kernels/cuda/device/stream.h"
+#include "kernels/cuda/device/wait.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -47,6 +48,7 @@ void* record(const std::function<void()>& launches) {
 
 void replay(void* recording) {
   const DeviceGuard guard;
+  const LaunchMark mark;
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), backend_stream()),
         "launching a CUDA graph");
 }

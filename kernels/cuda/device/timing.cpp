@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/device/device_guard.h"
 #include "kernels/cuda/device/status.h"
+#include "kernels/cuda/device/wait.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -18,7 +19,7 @@ class Event {
 
   void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "timing a kernel"); }
   double microseconds_since(const Event& start) {
-    check(cudaEventSynchronize(event_), "waiting for a timed kernel");
+    check(wait_for(event_), "waiting for a timed kernel");
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, start.event_, event_), "timing a kernel");
     return 1e3 * static_cast<double>(milliseconds);
