@@ -55,6 +55,17 @@ class WithoutGpu(ProgramTest):
             self.assertIn("NEEDED", needed)
             self.assertNotIn("cudnn", needed)
             self.assertNotIn("cublas", needed)
+            self.assertNotIn("nccl", needed)
+
+    def test_nccl_is_linked_by_its_own_library(self):
+        library = Path(PROGRAM).parent / "libsculpt_nccl.so"
+        if not library.exists():
+            self.skipTest("the build found no NCCL")
+        needed = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True).stdout
+        self.assertIn("Shared library: [libnccl.so.2]", needed)
+        exported = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True,
+                                  check=True).stdout
+        self.assertIn(" T sculpt_collectives", exported)
 
 
 class Configuring(unittest.TestCase):

@@ -15,12 +15,13 @@ PROGRAMS = ("sculpt_run", "sculpt_bench", "test_fragments", "test_kernels", "tes
             "test_nn", "test_run", "test_sparse", "test_train")
 LIBRARY = "libsculpt_cuda.so"
 CUDNN_LIBRARY = "libsculpt_cudnn.so"  # exists only if CMake found cuDNN
+NCCL_LIBRARY = "libsculpt_nccl.so"  # exists only if CMake found NCCL
 TARGETS = ("sculpt_cuda", *PROGRAMS)
 MAX_PACK_BYTES = 64 << 20
 # These libraries are part of every Linux system that has a compiler's runtime, or they are NVIDIA's and far
 # too large to pack. All other libraries are packed.
 SYSTEM_LIBRARIES = re.compile(r"(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libgcc_s|"
-                              r"libstdc\+\+|libcuda|lib(cudart|cudnn|cublas|nv)\w*)(?=[.-])")
+                              r"libstdc\+\+|libcuda|lib(cudart|cudnn|cublas|nccl|nv)\w*)(?=[.-])")
 BUILD_FOLDER = ROOT / "build" / "cuda"
 
 
@@ -59,7 +60,7 @@ def use_folder(check, folder):
         check.report.item(f"programs in {folder}")
     check.binaries = folder
     folders = [folder / "lib"] if (folder / "lib").is_dir() else []
-    if (folder / CUDNN_LIBRARY).exists():
+    if any((folder / name).exists() for name in (CUDNN_LIBRARY, NCCL_LIBRARY)):
         folders += nvidia_folders(check)
     check.environment = {}
     if folders:
@@ -83,7 +84,7 @@ def use_folder(check, folder):
 
 
 def nvidia_folders(check):
-    """Returns the folders of cuDNN and cuBLAS in the Python that may have torch. The programs load these
+    """Returns the folders of cuDNN, cuBLAS and NCCL in the Python that may have torch. The programs load these
     libraries by name."""
     found = check.runner.run(check.command("folders of Python's packages", [
         check.options.python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], 20,
@@ -92,7 +93,7 @@ def nvidia_folders(check):
     if not found.ok or not place.is_absolute():
         return []
     return [path for path in sorted((place / "nvidia").glob("*/lib"))
-            if list(path.glob("libcudnn*")) or list(path.glob("libcublas*"))]
+            if any(list(path.glob(f"lib{name}*")) for name in ("cudnn", "cublas", "nccl"))]
 
 
 def build(check):
@@ -163,7 +164,7 @@ def commit_of_tree():
 def collect(source, out, archs):
     """Strips the programs of `source` into `out`, with the shared libraries they need."""
     source, out = Path(source), Path(out)
-    names = [name for name in (*PROGRAMS, LIBRARY, CUDNN_LIBRARY) if (source / name).exists()]
+    names = [name for name in (*PROGRAMS, LIBRARY, CUDNN_LIBRARY, NCCL_LIBRARY) if (source / name).exists()]
     missing = [name for name in (*PROGRAMS, LIBRARY) if name not in names]
     if missing:
         raise PackError(f"{source} lacks {', '.join(missing)}")

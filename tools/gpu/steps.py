@@ -17,6 +17,7 @@ STEPS = {
     "ncu": ("The costliest kernels under Nsight Compute", measure.costliest_kernels),
     "real_sizes": ("Native kernels against cuDNN at real sizes", suites.real_sizes),
     "cudnn": ("Test suites with cuDNN's convolutions, and chosen ones", suites.libraries),
+    "nccl": ("One rank of NCCL in recorded steps", suites.collectives),
     "cudnn_bench": ("Steps with cuDNN's convolutions, and chosen ones", measure.with_libraries),
     "networks": ("Other networks", measure.other_networks),
     "precisions": ("Test suites, other precisions", suites.other_precisions),

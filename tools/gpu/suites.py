@@ -3,7 +3,7 @@ import os
 import re
 import shutil
 
-from .binaries import CUDNN_LIBRARY
+from .binaries import CUDNN_LIBRARY, NCCL_LIBRARY
 from .check import Skipped, find_tool
 from .processes import SHARE
 
@@ -181,6 +181,14 @@ def libraries(check):
     run_suites(check, [(suite, f"{precision}-cudnn") for precision in ("bf16", "fp32", "tf32")
                        for suite in ("kernels", "ops")]
                + [("kernels", "bf16-auto"), ("train", "bf16-cudnn"), ("train", "bf16-auto")])
+
+
+def collectives(check):
+    """One rank of NCCL, whose sums are part of recorded steps. The suite leaves these cases out unless they are
+    asked for, because it may run where there is no NCCL."""
+    if not check.has(NCCL_LIBRARY):
+        raise Skipped(f"there is no {NCCL_LIBRARY}: it was built without NCCL")
+    report_suite(check, check.runner.run(suite_command(check, "cuda", "bf16", "-tc=nccl*", "--no-skip")))
 
 
 def sanitizer(check):
