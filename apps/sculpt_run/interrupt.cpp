@@ -22,10 +22,13 @@ std::atomic<int64_t> asked_at{0};
 std::atomic<bool> stop_requested{false};  // set by request_stop()
 static_assert(std::atomic<int64_t>::is_always_lock_free, "handlers must not wait for a lock");
 
-// On a terminal, this line replaces the line that is being redrawn.
-constexpr std::string_view kLine =
+// On a terminal, these lines replace the line that is being redrawn.
+constexpr std::string_view kAfterCtrlC =
     "stopping after this step; a second Ctrl-C at least two seconds later ends the program at "
     "once\n";
+constexpr std::string_view kAfterSignal =
+    "stopping after this step, because a signal asks for it; a second signal at least two seconds "
+    "later ends the program at once\n";
 std::string_view before_line;
 bool prints_line = true;
 
@@ -50,7 +53,7 @@ extern "C" void on_interrupt(int signal) {
   if (asked_at.compare_exchange_strong(first, now())) {
     if (prints_line) {
       write_all(before_line);
-      write_all(kLine);
+      write_all(signal == SIGINT ? kAfterCtrlC : kAfterSignal);
     }
   } else if (now() - first >= kBurst) {
     std::signal(signal, SIG_DFL);

@@ -1,5 +1,6 @@
 // sculpt_run trains a network by the plan of prune, rewind and train steps that a config defines.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -47,7 +48,8 @@ void show_planned(const Request& request, const kernels::Device& device, const C
 }
 
 /// Does what --help-config, --plan, --describe and --version ask for, which is only to print.
-void show(const CommandLine& line) {
+/// `ranks` is the number of ranks that the run would have.
+void show(const CommandLine& line, int ranks) {
   if (line.version) return out().print(version_text());
   if (!line.help_config.empty()) {
     RunOptions defaults;
@@ -57,9 +59,11 @@ void show(const CommandLine& line) {
                            : wrap(describe_config_text(defaults.sections()), out().width(), 2));
   }
   const Request request = make_request(line);
+  require_ranks_fit(request.options, ranks);
   prepare_process(request);
   const kernels::Device device = open(request);
   show_planned(request, device, line);
+  if (ranks > 1) say("Times and memory are those of one process, not of a rank of {}.\n", ranks);
 }
 
 /// A run goes on without a standard output, because its records are in its folder. A command that
@@ -119,7 +123,7 @@ Launch this_launch() try { return find_launch(process_environment()); } catch (c
 }
 
 void require_ranks(const Launch& launch, int wanted) try {
-  require_size(launch, wanted);
+  if (wanted > 0) require_size(launch, wanted);
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
@@ -131,11 +135,16 @@ int main_checked(int argc, char** argv) {
   if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
   const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
   if (only_prints) {
-    if (launch.rank == 0) show(line);
+    if (launch.rank == 0) show(line, std::max(line.ranks, launch.size));
     return exit_code(kExitOk, true);
   }
-  if (line.ranks > 0) require_ranks(launch, line.ranks);
-  if (line.ranks > 1 && launch.launcher.empty()) return run_ranks(argc, argv, line.ranks);
+  if (line.ranks > 1 && may_start_ranks(launch)) return run_ranks(argc, argv, line.ranks);
+  require_ranks(launch, line.ranks);
+  if (const std::string problem = connection_problem(launch, process_environment());
+      !problem.empty()) {
+    if (launch.rank > 0) return kExitUsage;  // rank 0 says it for all
+    throw UsageError(problem);
+  }
   catch_interrupts(launch.rank > 0);
   return launch.size > 1 ? run_on_ranks(line, launch) : run_on_one_rank(line);
 }

@@ -7,6 +7,7 @@
 #include "apps/sculpt_run/unused_settings.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
+#include "engine/dist/shards.h"
 #include "engine/plan/plan_cost.h"
 #include "engine/run/run_store.h"
 #include "engine/sparse/criteria.h"
@@ -133,6 +134,32 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
   const std::string few = few_validation_images(request.options.data, experiment.test().size());
   if (!few.empty()) warnings.push_back(few);
   return warnings;
+}
+
+void require_images_for_all(const RunOptions& options, int ranks) {
+  const int64_t images = options.train.images_at_a_time();
+  if (images >= ranks) return;
+  const char* const logical = options.dist.exact() ? "logical " : "";
+  if (options.train.accumulate == 1)
+    throw UsageError(fmt::format(
+        "train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer ranks",
+        options.train.batch, ranks, logical));
+  throw UsageError(fmt::format(
+      "train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
+      "the {} {}ranks; use a larger batch, fewer parts or fewer ranks",
+      options.train.batch, options.train.accumulate, counted(images, "image"), ranks, logical));
+}
+
+void require_logical_ranks(const DistOptions& dist, int ranks) try {
+  if (dist.exact()) sculpt::require_logical_ranks(dist.logical_ranks, ranks);
+} catch (const Error& error) {
+  throw UsageError(fmt::format("dist.reduction = exact: {}; set dist.logical_ranks", error.what()));
+}
+
+void require_ranks_fit(const RunOptions& options, int ranks) {
+  require_logical_ranks(options.dist, ranks);
+  const bool exact = options.dist.exact();
+  require_images_for_all(options, exact ? static_cast<int>(options.dist.logical_ranks) : ranks);
 }
 
 PlannedExperiment experiment_for_plan(const Request& request, const kernels::Device& device) {

@@ -20,6 +20,17 @@ namespace sculpt {
 std::vector<std::string> check_before_run(const Request& request, Experiment& experiment,
                                           bool labels_known);
 
+/// Throws UsageError if some of so many ranks would never have an image. With dist.reduction =
+/// exact these are the logical ranks.
+void require_images_for_all(const RunOptions& options, int ranks);
+
+/// Throws UsageError if the logical ranks of dist.reduction = exact cannot be spread over so many
+/// ranks.
+void require_logical_ranks(const DistOptions& dist, int ranks);
+
+/// Throws UsageError if the run cannot be computed by so many ranks.
+void require_ranks_fit(const RunOptions& options, int ranks);
+
 /// An Experiment for --plan. It has real images if the plan needs labels that only the files have
 /// and the files exist; otherwise it has blank images.
 struct PlannedExperiment {

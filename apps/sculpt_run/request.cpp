@@ -42,7 +42,8 @@ void require_config_exists(const CommandLine& line) {
   for (const auto& entry : fs::directory_iterator(parent, error))
     names.push_back((path.parent_path() / entry.path().filename()).string());
   const std::string near = did_you_mean(line.config, names);
-  if (!line.resume && !line.restart)
+  const bool names_config = !line.out.empty() || fs::path(line.config).extension() == ".toml";
+  if (names_config || (!line.resume && !line.restart))
     fail("there is no config {}{}; give the path of a TOML file", line.config, near);
   fail(
       "there is no run folder {}{}; give the folder that the run was started in (its last line "

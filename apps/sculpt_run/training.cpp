@@ -16,7 +16,6 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/setup.h"
 #include "apps/sculpt_run/show.h"
-#include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/config/config.h"
 #include "engine/core/error.h"
@@ -172,24 +171,6 @@ void require_same_experiment(Communicator& ranks, const Request& request,
   }
 }
 
-/// Throws UsageError if some ranks would never have an image.
-void require_images_for_all(const RunOptions& options, const Communicator& ranks) {
-  const int64_t images = options.train.images_at_a_time();
-  if (images >= ranks.size()) return;
-  const char* const logical = options.dist.exact() ? "logical " : "";
-  if (options.train.accumulate == 1)
-    throw UsageError(
-        fmt::format("train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer "
-                    "ranks",
-                    options.train.batch, ranks.size(), logical));
-  throw UsageError(
-      fmt::format("train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
-                  "the {} {}ranks; "
-                  "use a larger batch, fewer parts or fewer ranks",
-                  options.train.batch, options.train.accumulate, counted(images, "image"),
-                  ranks.size(), logical));
-}
-
 /// Makes all ranks choose the kernels that rank 0 chooses.
 void choose_alike(Communicator& ranks, kernels::Chooser& chooser) {
   chooser.follow(ranks.is_root(), [&ranks](kernels::Choice choice) {
@@ -264,7 +245,7 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
       say("process {} on {} has died without releasing the run folder; this process takes the "
           "folder over\n",
           dead->pid, dead->host);
-  require_images_for_all(request.options, ranks);
+  require_images_for_all(request.options, ranks.size());
   if (device.chooser != nullptr) choose_alike(ranks, *device.chooser);
   replay_kernel_choices(request, device);
   const auto made = checked_experiment(request, device, data, ranks);
@@ -346,11 +327,10 @@ int train_on_rank(const CommandLine& line, Communicator& ranks, SharedData& data
 }
 
 /// Returns the logical ranks of dist.reduction = exact. Returns null if each process is one rank.
-std::unique_ptr<ShardGroup> logical_ranks(const DistOptions& dist, Communicator& processes) try {
+std::unique_ptr<ShardGroup> logical_ranks(const DistOptions& dist, Communicator& processes) {
   if (!dist.exact()) return nullptr;
+  require_logical_ranks(dist, processes.size());
   return std::make_unique<ShardGroup>(processes, static_cast<int>(dist.logical_ranks));
-} catch (const Error& error) {
-  throw UsageError(fmt::format("dist.reduction = exact: {}; set dist.logical_ranks", error.what()));
 }
 
 }  // namespace

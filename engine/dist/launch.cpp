@@ -1,5 +1,6 @@
 #include "engine/dist/launch.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 #include <unistd.h>
@@ -20,6 +21,8 @@ struct Variables {
 
 // Slurm sets SLURM_NTASKS for the whole job, and SLURM_STEP_NUM_TASKS for the step, which may be
 // smaller. It sets SLURM_STEP_ID in steps only.
+constexpr const char* kSrun = "Slurm's srun";
+
 constexpr Variables kLaunchers[] = {
     {"Open MPI's mpirun",
      "OMPI_COMM_WORLD_SIZE",
@@ -31,7 +34,7 @@ constexpr Variables kLaunchers[] = {
      "PMI_RANK",
      {"PMI_SIZE", ""},
      {"MPI_LOCALRANKID", "SLURM_LOCALID"}},
-    {"Slurm's srun",
+    {kSrun,
      "SLURM_STEP_ID",
      "SLURM_PROCID",
      {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"},
@@ -91,6 +94,23 @@ Environment process_environment() {
       variables.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   return variables;
+}
+
+bool may_start_ranks(const Launch& launch) {
+  return launch.launcher.empty() || (launch.launcher == kSrun && launch.size == 1);
+}
+
+std::string connection_problem(const Launch& launch, const Environment& environment) {
+  if (launch.launcher != kSrun || launch.size == 1) return "";
+  const bool connected = std::ranges::any_of(environment, [](const auto& variable) {
+    return variable.first.starts_with("PMIX_") || variable.first.starts_with("PMI_");
+  });
+  if (connected) return "";
+  return fmt::format(
+      "srun has started {} ranks without PMIx, by which the ranks of Open MPI find each other; "
+      "give srun the option --mpi=pmix, or, for runs that are independent of each other, start "
+      "each by a srun -n 1 of its own",
+      launch.size);
 }
 
 void require_size(const Launch& launch, int wanted) {

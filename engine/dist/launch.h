@@ -29,6 +29,14 @@ Launch find_launch(const Environment& environment);
 /// Returns the environment of this process.
 Environment process_environment();
 
+/// Returns true if several ranks can be started from this process: no launcher has started it, or
+/// srun has started it alone, as for an interactive shell of a job.
+bool may_start_ranks(const Launch& launch);
+
+/// Returns what is wrong if srun has started several ranks that cannot find each other, because no
+/// variable tells MPI how; "" otherwise.
+std::string connection_problem(const Launch& launch, const Environment& environment);
+
 /// Throws Error if a launcher has started the process as one of another number of ranks than
 /// `wanted`.
 void require_size(const Launch& launch, int wanted);

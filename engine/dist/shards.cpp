@@ -12,8 +12,8 @@
 namespace sculpt {
 namespace {
 
-bool power_of_two(int number) {
-  return number > 0 && std::has_single_bit(static_cast<unsigned>(number));
+bool power_of_two(int64_t number) {
+  return number > 0 && std::has_single_bit(static_cast<uint64_t>(number));
 }
 
 std::string joined(const std::vector<std::string>& texts) {
@@ -135,23 +135,26 @@ class ShardGroup::Shard final : public Communicator {
   const int here_;
 };
 
+void require_logical_ranks(int64_t shards, int processes) {
+  if (!power_of_two(shards))
+    fail(
+        "{} logical ranks cannot be spread over {} rank{}: the number of logical ranks must be a "
+        "power of two",
+        shards, processes, processes == 1 ? "" : "s");
+  if (!power_of_two(processes) || processes > shards)
+    fail(
+        "{} logical ranks cannot be spread over {} ranks: the number of ranks must be a power of "
+        "two, at most {}",
+        shards, processes, shards);
+}
+
 ShardGroup::ShardGroup(Communicator& processes, int shards)
     : processes_(processes),
       shards_(shards),
       here_(shards / std::max(1, processes.size())),
       first_(processes.rank() * here_) {
   if (shards < 1) fail("{} logical ranks: there must be at least one", shards);
-  const bool spread = processes.size() > 1;
-  if (spread && !power_of_two(shards))
-    fail(
-        "{} logical ranks cannot be spread over {} ranks: the number of logical ranks must be a "
-        "power of two",
-        shards, processes.size());
-  if (spread && (!power_of_two(processes.size()) || processes.size() > shards))
-    fail(
-        "{} logical ranks cannot be spread over {} ranks: the number of ranks must be a power of "
-        "two, at most {}",
-        shards, processes.size(), shards);
+  if (processes.size() > 1) require_logical_ranks(shards, processes.size());
   arrays_.resize(static_cast<size_t>(here_));
   texts_.resize(static_cast<size_t>(here_));
   for (const RankPlace& place : processes.places())

@@ -25,6 +25,11 @@
 
 namespace sculpt {
 
+/// Throws Error if so many logical ranks cannot be the same logical ranks on so many processes, and
+/// on other numbers of processes: both must be powers of two, and there must be enough logical
+/// ranks.
+void require_logical_ranks(int64_t shards, int processes);
+
 class ShardGroup {
  public:
   /// `shards` is the number of logical ranks of all processes. Throws Error if there are several

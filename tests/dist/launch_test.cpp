@@ -102,6 +102,28 @@ TEST_CASE("launch: impossible values are refused, and the variable is named") {
         }).find("PMI_RANK is ''") != std::string::npos);
 }
 
+TEST_CASE("launch: ranks of srun need a way to find each other") {
+  const Environment step = {{"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "4"}};
+  const auto problem = [](const Environment& environment) {
+    return connection_problem(find_launch(environment), environment);
+  };
+  CHECK(problem(step).find("srun has started 4 ranks without PMIx") == 0);
+  CHECK(problem(with(step, {{"PMIX_RANK", "1"}})).empty());
+  CHECK(problem(with(step, {{"PMI_FD", "7"}})).empty());
+  CHECK(problem(with(step, {{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_PROCID", "0"}})).empty());
+  CHECK(problem({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}}).empty());
+  CHECK(problem({}).empty());
+}
+
+TEST_CASE("launch: ranks are started where no launcher has started some") {
+  const Environment alone = {{"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}};
+  CHECK(may_start_ranks({}));
+  CHECK(may_start_ranks(find_launch(alone)));  // an interactive shell of a job
+  CHECK_FALSE(may_start_ranks(find_launch(with(alone, {{"SLURM_NTASKS", "2"}}))));
+  CHECK_FALSE(
+      may_start_ranks(find_launch({{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "1"}})));
+}
+
 TEST_CASE("launch: --ranks must agree with the launcher") {
   const Launch four = find_launch({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}});
   CHECK_NOTHROW(require_size(four, 4));

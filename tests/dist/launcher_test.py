@@ -67,9 +67,33 @@ class SculptRun(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("sculpt_run"), run(PROGRAM, "--version").stdout.count("sculpt_run"))
 
+    def test_plans_are_checked_for_their_ranks(self):
+        exact = ("--set", "dist.reduction=exact")
+        for words, message in ((("--ranks", 3, *exact), "8 logical ranks cannot be spread over 3 ranks"),
+                               (("--ranks", 4000), "is fewer than the 4000 ranks"),
+                               ((*exact, "--set", "dist.logical_ranks=6"), "must be a power of two")):
+            for only_prints in (("--plan",), ("--describe",)):
+                self.check(run(PROGRAM, CONFIG, *words, *only_prints), 2, message)
+        done = run(PROGRAM, CONFIG, "--ranks", 2, "--plan")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("are those of one process, not of a rank of 2", done.stdout)
+
+    def test_steps_of_slurm(self):
+        # What the tasks of srun see whose MPI nobody connects, and what an interactive shell of a job sees.
+        step = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+        self.check(run(PROGRAM, CONFIG, "--out", self.out, SLURM_PROCID="0", **step), 2, "--mpi=pmix",
+                   "srun has started 2 ranks without PMIx")
+        other = run(PROGRAM, CONFIG, "--out", self.out, SLURM_PROCID="1", **step)
+        self.assertEqual((other.returncode, other.stderr), (2, ""))
+        done = run(PROGRAM, "--ranks", 2, self.folder / "missing.toml", SLURM_STEP_ID="0", SLURM_NTASKS="1",
+                   SLURM_PROCID="0")
+        self.check(done, 2, "there is no config")
+
     def test_one_rank_needs_no_mpi(self):
         # The program lies in a folder without the library that links MPI.
-        program = Path(shutil.copy(PROGRAM, self.folder))
+        # Another process copies it: a file that this process writes could still be open in a child of another case.
+        run("cp", PROGRAM, self.folder)
+        program = self.folder / Path(PROGRAM).name
         words = [program, "--ranks", 1, CONFIG, "--plan"]
         self.assertEqual(run(*words).returncode, 0)
         done = run(program, "--ranks", 2, CONFIG, "--out", self.out)
