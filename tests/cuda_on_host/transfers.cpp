@@ -144,15 +144,18 @@ void do_earlier_uses(const void* host, size_t bytes, cudaStream_t stream) {
 }
 
 void begin_to_device(void* to, const void* host, size_t bytes, cudaStream_t stream) {
-  do_earlier_uses(host, bytes, stream);
-  const auto* from = static_cast<const unsigned char*>(host);
-  const auto copy = std::make_shared<std::vector<unsigned char>>(from, from + bytes);
   {
     const std::lock_guard lock(transfers.mutex);
     if (!transfers.is_pinned(host, bytes))
       throw std::invalid_argument(
           "an asynchronous copy to the device from memory that is not pinned, which a device may "
           "read after the call");
+  }
+  do_earlier_uses(host, bytes, stream);
+  const auto* from = static_cast<const unsigned char*>(host);
+  const auto copy = std::make_shared<std::vector<unsigned char>>(from, from + bytes);
+  {
+    const std::lock_guard lock(transfers.mutex);
     transfers.begin({0, stream, true, const_cast<unsigned char*>(from), bytes, copy});
   }
   put_simple(stream, [=] { memcpy(to, copy->data(), bytes); });
