@@ -80,6 +80,7 @@ Json machine_json(const RunIdentity& identity) {
                   {"backend", identity.backend},
                   {"threads", identity.threads}};
   if (identity.ranks > 1) machine["ranks"] = identity.ranks;
+  if (!identity.rank_library.empty()) machine["rank_library"] = identity.rank_library;
   if (!identity.libraries.empty()) machine["libraries"] = identity.libraries;
   return machine;
 }
@@ -144,6 +145,7 @@ std::vector<std::string> differences(const Json& before, const Json& now, const 
         fmt::format("with {}", b->dump()));
   if (const int64_t a = ranks_of(before), b = ranks_of(now); a != b)
     say(fmt::format("on {} rank{}", a, a == 1 ? "" : "s"), fmt::format("on {}", b));
+  if (now.contains("rank_library")) compare("rank_library", "with {}", "with {}");
   const int64_t l2_before = l2_of(before), l2_now = l2_of(now);
   if (l2_before >= 0 && l2_now >= 0 && ops::cache_class(l2_before) != ops::cache_class(l2_now))
     say(fmt::format("with an L2 cache of {} KiB", l2_before >> 10),

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <sched.h>
 #include <thread>
 
@@ -12,21 +14,6 @@ namespace sculpt {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Returns the number of processors in the affinity mask.
-int of_affinity() {
-  // A fixed cpu_set_t holds 1024 processors. A machine with more processors needs a larger set.
-  for (int capacity = CPU_SETSIZE; capacity <= (1 << 16); capacity *= 2) {
-    cpu_set_t* const set = CPU_ALLOC(static_cast<size_t>(capacity));
-    if (set == nullptr) break;
-    const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(capacity));
-    const bool known = sched_getaffinity(0, bytes, set) == 0;
-    const int count = known ? CPU_COUNT_S(bytes, set) : 0;
-    CPU_FREE(set);
-    if (known) return count;
-  }
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
 
 double quota(double microseconds, double period) {
   return microseconds > 0 && period > 0 ? microseconds / period : INFINITY;
@@ -70,18 +57,69 @@ double of_control_group() {
 
 }  // namespace
 
-int available_processors() {
-  const double allowed =
-      std::min(static_cast<double>(of_affinity()), std::ceil(of_control_group()));
-  return std::max(1, static_cast<int>(allowed));
+std::vector<int> processors_of_affinity() {
+  // A fixed cpu_set_t holds 1024 processors. A machine with more processors needs a larger set.
+  std::vector<int> processors;
+  for (int capacity = CPU_SETSIZE; capacity <= (1 << 16); capacity *= 2) {
+    cpu_set_t* const set = CPU_ALLOC(static_cast<size_t>(capacity));
+    if (set == nullptr) break;
+    const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(capacity));
+    const bool known = sched_getaffinity(0, bytes, set) == 0;
+    for (int processor = 0; known && processor < capacity; ++processor)
+      if (CPU_ISSET_S(static_cast<size_t>(processor), bytes, set)) processors.push_back(processor);
+    CPU_FREE(set);
+    if (known) return processors;
+  }
+  for (int processor = 0; processor < static_cast<int>(std::thread::hardware_concurrency());
+       ++processor)
+    processors.push_back(processor);
+  return processors;
 }
 
-std::string too_many_threads(int threads, int processors) {
-  if (threads <= processors) return "";
+int granted_processors() {
+  constexpr int kMost = std::numeric_limits<int>::max();
+  const double granted = std::ceil(of_control_group());
+  return granted < kMost ? std::max(1, static_cast<int>(granted)) : kMost;
+}
+
+int available_processors() {
+  const auto of_mask = static_cast<int>(processors_of_affinity().size());
+  return std::max(1, std::min(of_mask, granted_processors()));
+}
+
+SharedProcessors share_processors(const std::vector<std::vector<int>>& masks, size_t rank,
+                                  int granted) {
+  std::map<int, int> users;  // by processor
+  for (const std::vector<int>& mask : masks)
+    for (const int processor : mask)
+      ++users[processor];
+  double own = 0;
+  for (const int processor : masks[rank])
+    own += 1.0 / users[processor];
+  const auto all = static_cast<double>(users.size());
+  const double least = std::min(all, static_cast<double>(granted));
+  constexpr double kRounding = 1e-6;  // three thirds are one processor
+  return {std::max(1, static_cast<int>(least)),
+          std::max(1, static_cast<int>(own * least / all + kRounding))};
+}
+
+std::string too_many_threads(int ranks, int threads, int processors) {
+  if (ranks * threads <= processors) return "";
+  const std::string shared = fmt::format("{} processor{}", processors, processors == 1 ? "" : "s");
+  if (ranks == 1)
+    return fmt::format(
+        "{} threads share {}, so steps take longer than with --threads {}; the number of threads "
+        "also affects the last bits of the result",
+        threads, shared, processors);
+  const std::string each = fmt::format("{} thread{}", threads, threads == 1 ? "" : "s");
+  if (ranks < processors)
+    return fmt::format(
+        "{} ranks with {} each share {}, so steps take longer than with --threads {}; the number "
+        "of threads also affects the last bits of the result",
+        ranks, each, shared, processors / ranks);
   return fmt::format(
-      "{} threads share {} processor{}, so steps take longer than with --threads {}; the number of "
-      "threads also affects the last bits of the result",
-      threads, processors, processors == 1 ? "" : "s", processors);
+      "{} ranks with {} each share {}, so steps take longer than on {} with --threads 1", ranks,
+      each, shared, processors == 1 ? "1 rank" : fmt::format("{} ranks", processors));
 }
 
 }  // namespace sculpt

@@ -1,6 +1,9 @@
 #include "apps/sculpt_run/setup.h"
 
 #include <algorithm>
+#include <fmt/ranges.h>
+#include <iterator>
+#include <sstream>
 
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/terminal.h"
@@ -33,6 +36,24 @@ kernels::Device open_device(const Request& request, const Communicator& ranks) t
   throw;
 }
 
+/// Returns what this rank has of the processors of its machine. A launcher may have bound each rank
+/// to processors of its own.
+SharedProcessors processors_of_ranks(Communicator& ranks) {
+  const std::vector<std::string> texts =
+      ranks.all_gather(fmt::format("{}", fmt::join(processors_of_affinity(), " ")));
+  const std::vector<RankPlace>& places = ranks.places();
+  const auto self = static_cast<size_t>(ranks.rank());
+  std::vector<std::vector<int>> masks;
+  size_t own = 0;
+  for (size_t rank = 0; rank < texts.size(); ++rank) {
+    if (places[rank].host != places[self].host) continue;
+    if (rank == self) own = masks.size();
+    std::istringstream text(texts[rank]);
+    masks.emplace_back(std::istream_iterator<int>(text), std::istream_iterator<int>());
+  }
+  return share_processors(masks, own, granted_processors());
+}
+
 }  // namespace
 
 kernels::Device open(const Request& request, const Communicator& ranks) try {
@@ -47,16 +68,17 @@ kernels::Device open(const Request& request, const Communicator& ranks) try {
   throw UsageError(error.what());
 }
 
-void prepare_process(const Request& request, const Communicator& ranks) {
+void prepare_process(const Request& request, Communicator& ranks) {
   if (!request.old_names_note.empty()) note(request.old_names_note);
   if (request.options.dist.exact()) return;  // each logical rank computes with one thread
   const auto threads = static_cast<int>(request.options.train.execution.threads);
   const int here = ranks_on_host(ranks.places(), ranks.rank());
+  const SharedProcessors processors = processors_of_ranks(ranks);
   if (threads > 0)
     set_thread_count(threads);
   else if (here > 1)
-    set_thread_count(std::max(1, available_processors() / here));
-  const std::string problem = too_many_threads(here * thread_count(), available_processors());
+    set_thread_count(processors.of_rank);
+  const std::string problem = too_many_threads(here, thread_count(), processors.of_all);
   if (!problem.empty()) warn(problem);
 }
 

@@ -13,7 +13,7 @@ namespace sculpt {
 /// Sets the number of threads, and says what a person should know about the config. Ranks on the
 /// same host share its processors, unless the config gives a number of threads. The threads of
 /// dist.reduction = exact are its logical ranks.
-void prepare_process(const Request& request, const Communicator& ranks = one_rank());
+void prepare_process(const Request& request, Communicator& ranks = one_rank());
 
 /// Opens the device of this rank. Throws UsageError that names the setting and its place.
 kernels::Device open(const Request& request, const Communicator& ranks = one_rank());
