@@ -78,10 +78,11 @@ TEST_CASE("gpu training: gradients of recorded steps with several buckets") {
   }
 }
 
-/// The plan prunes between cycles, and a hook shrinks and grows the mask within the last one. Both
-/// change what ranks exchange.
-const Plan kPlan = {Cycle{2}, PruneStep{"magnitude", "global", 0.5}, RewindStep{1}, Cycle{4, 1}};
-constexpr int64_t kShrinkAfter = 11, kGrowAfter = 14;
+/// The plan prunes before and between cycles, and a hook shrinks and grows the mask within the last
+/// one. All of them change what ranks exchange.
+const Plan kPlan = {PruneStep{"magnitude", "global", 0.5}, Cycle{2},
+                    PruneStep{"magnitude", "global", 0.2}, RewindStep{1}, Cycle{4, 1}};
+constexpr int64_t kShrinkAfter = 8, kGrowAfter = 10;  // of 15 steps
 
 /// Trains by the plan and returns the final weights.
 std::vector<float> trained(const std::filesystem::path& folder, bool step_graph) {
