@@ -20,8 +20,11 @@ kernels::Device open_device(const Request& request, const Communicator& ranks) t
   const ExecutionOptions& options = request.options.train.execution;
   const Execution execution = execution_of(options);
   const RankPlace& place = ranks.places()[static_cast<size_t>(ranks.rank())];
-  const std::string device = kernels::device_of_rank(options.device, place.local_rank,
-                                                     ranks_on_host(ranks.places(), ranks.rank()));
+  const int ranks_here = ranks_on_host(ranks.places(), ranks.rank());
+  const std::string device = ranks_here == 1
+                                 ? options.device
+                                 : kernels::device_of_rank(options.device, place.local_rank,
+                                                           ranks_here, kernels::count_gpus());
   return kernels::open_device(device, execution.precision, execution.conv, warn);
 } catch (const Error& error) {
   const std::string text = error.what();

@@ -94,7 +94,8 @@ void GpuRanks::require_usable(const RankGpu& gpu, const std::string& problem) {
     if (!is_new)
       fail(
           "{} and {} have the same GPU ({}), and each rank needs a GPU of its own; start fewer "
-          "ranks on a machine, or show each rank another GPU (CUDA_VISIBLE_DEVICES)",
+          "ranks on a machine, show each rank another GPU (CUDA_VISIBLE_DEVICES), or use --device "
+          "cpu",
           name_of(other->second, places), name_of(static_cast<int>(rank), places), gpus[rank]);
   }
 }

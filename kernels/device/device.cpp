@@ -169,18 +169,20 @@ Device open_device(const std::string& wanted, const std::string& precision, cons
 #endif
 }
 
-std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here) {
-  if (ranks_here == 1 || (wanted != "cuda" && wanted != "auto")) return wanted;
+int count_gpus() {
   const Loaded<cuda::Module>& loaded = cuda_module();
-  // open_device() reports what is wrong.
-  if (loaded.module == nullptr || !loaded.module->why_unusable(0).empty()) return wanted;
-  const int count = loaded.module->count_devices();
-  if (count == 1) return wanted;
-  if (count < ranks_here)
+  if (loaded.module == nullptr || !loaded.module->why_unusable(0).empty()) return 0;
+  return loaded.module->count_devices();
+}
+
+std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here, int gpus) {
+  const bool may_choose = wanted == "cuda" || wanted == "auto";
+  if (ranks_here == 1 || !may_choose || gpus <= 1) return wanted;
+  if (gpus < ranks_here)
     fail(
         "{} ranks of this machine share {} GPUs, and each needs a GPU of its own; start fewer "
         "ranks, or use --device cpu",
-        ranks_here, count);
+        ranks_here, gpus);
   return fmt::format("cuda:{}", local_rank);
 }
 

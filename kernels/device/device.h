@@ -37,11 +37,14 @@ struct Device {
 Device open_device(const std::string& wanted, const std::string& precision,
                    const std::string& conv = "native", const Warn& warn = {});
 
-/// Returns the device that this rank gives to open_device(), if `ranks_here` ranks of its machine
-/// were given `wanted`: each rank gets a GPU of its own. Where a rank sees one GPU only, the
-/// launcher has chosen it. "cpu" and "cuda:INDEX" stay what they are. Throws Error if there are too
-/// few GPUs.
-std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here);
+/// Returns the number of GPUs that this process sees; 0 if it can use none.
+int count_gpus();
+
+/// Returns the device that a rank gives to open_device(), if `ranks_here` ranks of its machine were
+/// given `wanted`, and each sees so many GPUs. Each rank gets a GPU of its own, by its local rank.
+/// Where a rank sees one GPU only, the launcher has chosen it. "cpu" and "cuda:INDEX" stay what
+/// they are. Throws Error if there are too few GPUs.
+std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here, int gpus);
 
 /// Returns the collectives of the GPUs of several ranks, or null; `problem` then says why there are
 /// none and what to do.
