@@ -46,6 +46,8 @@ class Job:
         self.process = subprocess.Popen(line, env=environment, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         places = [self.process.stdout.readline().split() for _ in range(count)]
+        if [] in places:
+            raise AssertionError(f"the job has not started: {self.process.communicate(timeout=90)[1]}")
         self.processes = [int(place[1]) for place in places]
         self.begin = time.monotonic()
 
