@@ -50,8 +50,8 @@ Batch Loader::next() {
   const int slot = prefetcher_.next();
   if (slot < 0) return {};
   const Slot& ready = slots_[static_cast<size_t>(slot)];
-  return {ready.images.data(), ready.labels.data(), ready.share.count,
-          options_.ranks > 1 ? ready.whole : 0, ready.share.first};
+  return {ready.images.data(), ready.labels.data(), std::ssize(ready.labels),
+          options_.ranks > 1 ? ready.whole : 0};
 }
 
 std::optional<ResidentImages> Loader::resident() const {
@@ -69,28 +69,37 @@ std::vector<int32_t> Loader::epoch_images(int64_t epoch) const {
 }
 
 void Loader::fill(int64_t step, Slot& slot) {
-  const Dataset& set = *subset_.dataset;
   if (options_.shuffle && order_.empty()) order_ = epoch_order(size(), options_.seed, epoch_);
   const int64_t begin = step * options_.batch;
   slot.whole = std::min(options_.batch, images_per_epoch() - begin);
-  slot.share = share_of(slot.whole, options_.rank, options_.ranks);
-  slot.images.resize(static_cast<size_t>(slot.share.count * set.shape.count()));
-  slot.labels.resize(static_cast<size_t>(slot.share.count));
-  const int64_t first = begin + slot.share.first;
-  for (int64_t k = 0; k < slot.share.count; ++k) {
-    const auto position = static_cast<size_t>(first + k);
-    const int32_t index =
-        subset_.indices[options_.shuffle ? static_cast<size_t>(order_[position]) : position];
-    uint8_t* out = slot.images.data() + k * set.shape.count();
-    if (options_.augment.any()) {
-      const Augmentation draw =
-          draw_augmentation(options_.augment, set.shape, options_.seed, epoch_, index);
-      augment(out, set.image(index), set.shape, options_.augment, draw, mean_pixel_.data());
-    } else {
-      std::memcpy(out, set.image(index), static_cast<size_t>(set.shape.count()));
-    }
-    slot.labels[static_cast<size_t>(k)] = set.labels[static_cast<size_t>(index)];
+  slot.images.clear();
+  slot.labels.clear();
+  const int64_t largest = options_.images_at_a_time > 0 ? options_.images_at_a_time : slot.whole;
+  const auto parts = static_cast<int>((slot.whole + largest - 1) / largest);
+  for (int index = 0; index < parts; ++index) {
+    const Share own = share_of_part(slot.whole, {index, parts}, options_.rank, options_.ranks);
+    for (int64_t k = 0; k < own.count; ++k)
+      append(begin + own.first + k, slot);
   }
+}
+
+/// Appends the image at a position of the epoch.
+void Loader::append(int64_t position, Slot& slot) {
+  const Dataset& set = *subset_.dataset;
+  const auto at =
+      static_cast<size_t>(options_.shuffle ? order_[static_cast<size_t>(position)] : position);
+  const int32_t index = subset_.indices[at];
+  const auto size = static_cast<size_t>(set.shape.count());
+  slot.images.resize(slot.images.size() + size);
+  uint8_t* const out = slot.images.data() + slot.images.size() - size;
+  if (options_.augment.any()) {
+    const Augmentation draw =
+        draw_augmentation(options_.augment, set.shape, options_.seed, epoch_, index);
+    augment(out, set.image(index), set.shape, options_.augment, draw, mean_pixel_.data());
+  } else {
+    std::memcpy(out, set.image(index), size);
+  }
+  slot.labels.push_back(set.labels[static_cast<size_t>(index)]);
 }
 
 std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataOptions& options,

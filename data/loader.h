@@ -21,9 +21,11 @@ struct LoaderOptions {
   bool shuffle = false;
   AugmentOptions augment = {};
   bool drop_last = false;  ///< see BatchSource::drops_last()
-  /// The loader delivers the share of each batch that rank `rank` of `ranks` computes.
+  /// The loader delivers the images of each batch that rank `rank` of `ranks` computes.
   int rank = 0;
   int ranks = 1;
+  /// A larger batch is computed in equal parts of at most so many images; 0: in one part.
+  int64_t images_at_a_time = 0;
 };
 
 /// Position p of epoch e holds image i = indices[epoch_order(size, seed, e)[p]], or indices[p]
@@ -51,9 +53,9 @@ class Loader : public BatchSource {
     std::vector<uint8_t> images;
     std::vector<int32_t> labels;
     int64_t whole = 0;  // images of the whole batch
-    Share share;        // of them, which the slot holds
   };
   void fill(int64_t step, Slot& slot);
+  void append(int64_t position, Slot& slot);
 
   const Subset subset_;
   const LoaderOptions options_;

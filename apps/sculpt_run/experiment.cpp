@@ -42,6 +42,7 @@ data::LoaderOptions loader_options(const RunOptions& options, const Communicator
   loader.drop_last = options.train.drop_last;
   loader.rank = ranks.rank();
   loader.ranks = ranks.size();
+  loader.images_at_a_time = options.train.images_at_a_time();
   return loader;
 }
 

@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/launcher.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <set>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -32,6 +34,10 @@ using Clock = std::chrono::steady_clock;
 constexpr int kStop = SIGUSR2;
 constexpr auto kBurst = std::chrono::seconds(2);
 constexpr auto kEndsAtOnce = std::chrono::seconds(5);
+constexpr auto kLookAtRanks = std::chrono::milliseconds(500);
+// A launcher ends within two seconds of its ranks, and so do ranks that it has left.
+constexpr auto kLauncherEnds = std::chrono::seconds(15);
+constexpr auto kRanksEnd = std::chrono::seconds(10);
 constexpr timespec kLook = {0, 50'000'000};  // 50 ms
 constexpr const char* kInstall = "install the packages openmpi-bin and libopenmpi-dev";
 
@@ -125,6 +131,14 @@ std::vector<pid_t> ranks_of(pid_t launcher) {
   return ranks;
 }
 
+/// Returns true if the process is a rank of this program that has not ended. A rank that has ended,
+/// but that nobody has waited for, has no program.
+bool is_alive(pid_t rank) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return std::filesystem::read_symlink(fmt::format("/proc/{}/exe", rank), error) == program;
+}
+
 /// Returns true if the reader of the standard output has gone away. mpirun goes on then, and does
 /// not tell the ranks.
 bool output_is_closed() {
@@ -188,9 +202,11 @@ class Launcher {
         request(SIGPIPE);
       }
       deliver();
+      look_at_ranks();
       int status = 0;
       if (waitpid(pid_, &status, WNOHANG) != pid_) continue;
-      LauncherEnd end{0, {}, requests_};
+      end_ranks();
+      LauncherEnd end{0, {}, requests_, hangs_};
       if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
       if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
       return end;
@@ -225,6 +241,32 @@ class Launcher {
     if (requests_ > 1 && Clock::now() - last_request_ > kEndsAtOnce) kill(pid_, SIGKILL);
   }
 
+  /// Remembers the ranks, and ends a launcher that goes on for long after all of them have ended.
+  void look_at_ranks() {
+    const auto now = Clock::now();
+    if (now - looked_ < kLookAtRanks) return;
+    looked_ = now;
+    for (const pid_t rank : ranks_of(pid_))
+      ranks_.insert(rank);
+    const bool any = ranks_.empty() || std::ranges::any_of(ranks_, is_alive);
+    if (any) alive_ = now;
+    if (now - alive_ < kLauncherEnds) return;
+    hangs_ = true;
+    kill(pid_, SIGKILL);
+  }
+
+  /// Returns when no rank is alive. Ranks notice the end of their launcher, and those that do not
+  /// are ended.
+  void end_ranks() {
+    const auto begin = Clock::now();
+    while (std::ranges::any_of(ranks_, is_alive)) {
+      if (Clock::now() - begin > kRanksEnd)
+        for (const pid_t rank : ranks_)
+          if (is_alive(rank)) kill(rank, SIGKILL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
   void pause() {
     kill(pid_, SIGTSTP);
     raise(SIGSTOP);  // returns when this process is continued
@@ -235,7 +277,11 @@ class Launcher {
   const size_t count_;
   const Signals& signals_;
   int requests_ = 0, last_signal_ = 0;
-  std::set<pid_t> reached_;  ///< the ranks that have got the newest request
+  std::set<pid_t> ranks_;  ///< all that were seen
+  bool hangs_ = false;     ///< true if the launcher did not end after the ranks
+  Clock::time_point looked_,
+      alive_ = Clock::now();  ///< when ranks were looked at, and one was alive
+  std::set<pid_t> reached_;   ///< the ranks that have got the newest request
   Clock::time_point first_request_, last_request_;
 };
 
@@ -243,6 +289,9 @@ class Launcher {
 
 RunEnd translate(const LauncherEnd& end) {
   constexpr const char* kResume = "the last good checkpoint is intact; go on with --resume";
+  if (end.hung)
+    return {kExitRankLost,
+            fmt::format("mpirun went on although all ranks had ended, and was ended; {}", kResume)};
   if (end.signal)
     return {kExitRankLost,
             fmt::format("mpirun was ended by signal {} ({}), and the ranks with it; {}",

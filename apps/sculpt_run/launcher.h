@@ -20,6 +20,7 @@ struct LauncherEnd {
   int exit_code = 0;          ///< of the launcher
   std::optional<int> signal;  ///< which ended the launcher; the exit code does not count then
   int stop_requests = 0;      ///< how often the ranks were asked to end
+  bool hung = false;          ///< true if it went on after all ranks had ended, and was ended
 };
 
 /// The exit code of this program, and what a person should know of it.

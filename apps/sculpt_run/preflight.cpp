@@ -55,6 +55,35 @@ std::string few_validation_images(const data::DataOptions& data, int64_t images)
       data.val_split, counted(images, "image"), 100.0 / static_cast<double>(images));
 }
 
+/// Returns true if batch norm uses the statistics of each rank's own images.
+bool has_own_statistics(const Network& network) {
+  return network.execution().ranks->size() > 1 && !network.execution().sync_batch_norm;
+}
+
+/// Returns the fewest images over which batch norm computes statistics in a step of `images`. A
+/// rank without images computes none.
+int64_t fewest_images(const Network& network, int64_t images) {
+  const int sharers = has_own_statistics(network) ? network.execution().ranks->size() : 1;
+  const int parts = network.parts_of(images);
+  int64_t fewest = images;
+  for (int index = 0; index < parts; ++index)
+    for (int rank = 0; rank < sharers; ++rank)
+      if (const int64_t count = share_of_part(images, {index, parts}, rank, sharers).count;
+          count > 0)
+        fewest = std::min(fewest, count);
+  return fewest;
+}
+
+/// Returns what divides a step of `images`: "in 2 parts on 4 ranks has".
+std::string divided(const Network& network, int64_t images) {
+  const int parts = network.parts_of(images);
+  std::string text;
+  if (parts > 1) text += fmt::format("in {} parts ", parts);
+  if (has_own_statistics(network))
+    text += fmt::format("on {} ranks ", network.execution().ranks->size());
+  return text + "has";
+}
+
 /// Throws Error if the smallest batch of an epoch, or of the images to score, is too small for a
 /// layer.
 void check_batches(const Request& request, Experiment& experiment) {
@@ -72,16 +101,23 @@ void check_batches(const Request& request, Experiment& experiment) {
   if (source.size() < least)
     fail("there is {} image to train on, {}; raise data.train_limit", source.size(), what());
   if (batch < least) fail("a step has {} image, {}; raise train.batch", batch, what());
-  const auto smallest_part = [&](int64_t images) { return images / network.parts_of(images); };
-  if (smallest_part(batch) < least)
-    fail("a step of {} images in {} parts has {} image in a part, {}; lower train.accumulate",
-         batch, network.parts_of(batch), smallest_part(batch), what());
-  if (rest > 0 && smallest_part(rest) < least)
+  const int64_t of_batch = fewest_images(network, batch);
+  if (of_batch < least)
+    fail("a step of {} images {} {} image at a time, {}; {}", batch, divided(network, batch),
+         of_batch, what(),
+         has_own_statistics(network) ? "set dist.sync_batch_norm = on" : "lower train.accumulate");
+  const int64_t of_rest = rest > 0 ? fewest_images(network, rest) : least;
+  if (of_rest < least && of_rest == rest)
     fail(
-        "the last batch of an epoch has {} image{} ({} images in batches of {}), {}; set "
+        "the last batch of an epoch has {} image ({} images in batches of {}), {}; set "
         "train.drop_last = true or change train.batch",
-        smallest_part(rest), rest > smallest_part(rest) ? " in a part" : "", source.size(), batch,
-        what());
+        rest, source.size(), batch, what());
+  if (of_rest < least)
+    fail(
+        "the last batch of an epoch, of {} images, {} {} image at a time, {}; set "
+        "train.drop_last = true{}, or change train.batch",
+        rest, divided(network, rest), of_rest, what(),
+        has_own_statistics(network) ? " or dist.sync_batch_norm = on" : "");
 
   if (!needs_data(request.plan)) return;
   const int64_t scored = request.options.prune.score_images_per_class * source.classes();
@@ -137,13 +173,16 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
 }
 
 void require_images_for_all(const RunOptions& options, int ranks) {
+  check_parts(options.train);
   const int64_t images = options.train.images_at_a_time();
   if (images >= ranks) return;
-  const char* const logical = options.dist.exact() ? "logical " : "";
+  const bool exact = options.dist.exact();
+  const char* const logical = exact ? "logical " : "";
+  const char* const fewer = exact ? "lower dist.logical_ranks" : "use fewer ranks";
   if (options.train.accumulate == 1)
-    throw UsageError(fmt::format(
-        "train.batch = {} is fewer than the {} {}ranks; use a larger batch or fewer ranks",
-        options.train.batch, ranks, logical));
+    throw UsageError(
+        fmt::format("train.batch = {} is fewer than the {} {}ranks; use a larger batch or {}",
+                    options.train.batch, ranks, logical, fewer));
   throw UsageError(fmt::format(
       "train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
       "the {} {}ranks; use a larger batch, fewer parts or fewer ranks",
@@ -153,7 +192,7 @@ void require_images_for_all(const RunOptions& options, int ranks) {
 void require_logical_ranks(const DistOptions& dist, int ranks) try {
   if (dist.exact()) sculpt::require_logical_ranks(dist.logical_ranks, ranks);
 } catch (const Error& error) {
-  throw UsageError(fmt::format("dist.reduction = exact: {}; set dist.logical_ranks", error.what()));
+  throw UsageError(fmt::format("dist.reduction = exact: {}", error.what()));
 }
 
 void require_ranks_fit(const RunOptions& options, int ranks) {

@@ -23,8 +23,8 @@ constexpr int64_t largest_share(int64_t items, int ranks) {
   return (items + ranks - 1) / ranks;
 }
 
-/// A part of a step. The images that a rank has in the step are computed in `count` parts, one
-/// after another, whose sizes differ by at most one.
+/// A part of a step. A batch is computed in `count` parts, one after another, whose sizes differ by
+/// at most one. The ranks share each part.
 struct StepPart {
   int index = 0;
   int count = 1;
@@ -32,5 +32,20 @@ struct StepPart {
   bool is_first() const { return index == 0; }
   bool is_last() const { return index + 1 == count; }
 };
+
+/// Returns the images of a batch of `images` that a rank computes in a part.
+constexpr Share share_of_part(int64_t images, const StepPart& part, int rank, int ranks) {
+  const Share whole = share_of(images, part.index, part.count);
+  const Share own = share_of(whole.count, rank, ranks);
+  return {whole.first + own.first, own.count};
+}
+
+/// Returns the number of images that a rank computes in the parts before this one.
+constexpr int64_t images_before(int64_t images, const StepPart& part, int rank, int ranks) {
+  int64_t before = 0;
+  for (int index = 0; index < part.index; ++index)
+    before += share_of_part(images, {index, part.count}, rank, ranks).count;
+  return before;
+}
 
 }  // namespace sculpt

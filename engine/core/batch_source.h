@@ -30,10 +30,10 @@ struct Batch {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count], in [0, classes)
   int64_t count = 0;
-  /// The size of the whole batch, if this is the part of it that one rank computes; a part may be
-  /// empty. 0 if the batch is whole.
+  /// The size of the whole batch, if these are the images of it that one rank computes, which may
+  /// be none; 0 if the batch is whole. If the batch is computed in parts (batch_share.h), the
+  /// rank's images of each part follow one another.
   int64_t whole = 0;
-  int64_t first = 0;  ///< position of a part in the whole batch
 
   int64_t whole_count() const { return whole > 0 ? whole : count; }
 };

@@ -139,7 +139,7 @@ void require_logical_ranks(int64_t shards, int processes) {
   if (!power_of_two(shards))
     fail(
         "{} logical ranks cannot be spread over {} rank{}: the number of logical ranks must be a "
-        "power of two",
+        "power of two; change dist.logical_ranks",
         shards, processes, processes == 1 ? "" : "s");
   if (!power_of_two(processes) || processes > shards)
     fail(

@@ -80,8 +80,7 @@ void BatchFeed::prepare(const StepPart& part) {
   const kernels::TraceRange phase(network_.graph().backend().trace, "load");
   part_ = part;
   if (!on_device_) return network_.load(batch_, source_.normalization(), part);
-  const Share share = network_.share_of_batch(count_);
-  const int64_t in_batch = share.first + share_of(share.count, part.index, part.count).first;
+  const int64_t in_batch = network_.share_of_part(count_, part).first;
   on_device_->batch.set({static_cast<uint64_t>(epoch_), position_ - count_ + in_batch});
 }
 

@@ -190,11 +190,15 @@ void Network::initialise(uint64_t seed) {
 }
 
 void Network::load(const Batch& batch, const Normalization& normalization, const StepPart& part) {
-  const bool whole = batch.whole == 0;
-  const Share share = whole ? share_of_batch(batch.count) : Share{batch.first, batch.count};
-  const Share own = start_pass(batch.whole_count(), share, part);
-  // The position of the images in the arrays of the batch, which begin with the batch or the share.
-  const int64_t skipped = own.first - (whole ? 0 : batch.first);
+  start_pass(batch.whole_count(), part);
+  const Share own = {part_.first_image, part_.images};
+  // The position of the images in the arrays of the batch.
+  const int64_t skipped =
+      batch.whole == 0
+          ? own.first
+          : images_before(batch.whole, part, execution_.ranks->rank(), execution_.ranks->size());
+  SCULPT_CHECK(skipped + own.count <= batch.count, "a batch lacks images of part {} of {}",
+               part.index, part.count);
   const int32_t* const labels = batch.labels + skipped;
   host_labels_.assign(labels, labels + own.count);
   for (const int32_t label : host_labels_)
@@ -221,34 +225,27 @@ const int32_t* Network::send_labels() {
 
 void Network::load_resident(const kernels::ResidentSet& set, const kernels::ResidentBatch* at,
                             int64_t batch, const StepPart& part) {
-  start_pass(batch, share_of_batch(batch), part);
+  start_pass(batch, part);
   loss_->set_labels(labels_.as<int32_t>());
   if (part_.images == 0) return;
   graph_->backend().input.load_resident(graph_->replay().data(images_), labels_.as<int32_t>(), set,
                                         at, graph_->shape(images_), launch());
 }
 
-Share Network::share_of_batch(int64_t images) const {
-  return share_of(images, execution_.ranks->rank(), execution_.ranks->size());
+Share Network::share_of_part(int64_t images, const StepPart& part) const {
+  return sculpt::share_of_part(images, part, execution_.ranks->rank(), execution_.ranks->size());
 }
 
-/// Begins a pass over a part of this rank's share of a batch, and returns the place of the part in
-/// the batch.
-Share Network::start_pass(int64_t images, const Share& share, const StepPart& part) {
+/// Begins a pass over this rank's share of a part of a batch.
+void Network::start_pass(int64_t images, const StepPart& part) {
   SCULPT_CHECK(images > 0 && largest_share(images, part.count) <= max_batch_,
                "a batch of {} in {} parts in a network for {}", images, part.count, max_batch_);
-  const Share own = share_of(share.count, part.index, part.count);
+  const Share own = share_of_part(images, part);
   step_part_ = part;
-  part_ = {.images = own.count, .first_image = share.first + own.first, .images_of_step = images};
-  const int ranks = execution_.ranks->size();
-  if (ranks > 1) {
-    int64_t images_of_pass = 0;
-    for (int rank = 0; rank < ranks; ++rank)
-      images_of_pass += share_of(share_of(images, rank, ranks).count, part.index, part.count).count;
-    shared_ = rank_sums_.batch_of(images_of_pass);
-    part_.shared = &shared_;
-  }
-  return {part_.first_image, own.count};
+  part_ = {.images = own.count, .first_image = own.first, .images_of_step = images};
+  if (execution_.ranks->size() == 1) return;
+  shared_ = rank_sums_.batch_of(share_of(images, part.index, part.count).count);
+  part_.shared = &shared_;
 }
 
 void Network::load_values(const float* images, int64_t batch) {

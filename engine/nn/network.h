@@ -77,8 +77,8 @@ class Network {
   int parts_of(int64_t images) const {
     return static_cast<int>(kernels::ceil_div(images, max_batch_));
   }
-  /// Returns the images of a batch of `images` that this process computes.
-  Share share_of_batch(int64_t images) const;
+  /// Returns the images of a batch of `images` that this process computes in a part.
+  Share share_of_part(int64_t images, const StepPart& part) const;
 
   /// Returns the kernels of each layer that has a choice of kernels, keyed by the name of the
   /// layer's weight.
@@ -132,7 +132,7 @@ class Network {
 
  private:
   kernels::Launch launch() const { return {part_.images, graph_->backend().stream}; }
-  Share start_pass(int64_t images, const Share& share, const StepPart& part);
+  void start_pass(int64_t images, const StepPart& part);
   const int32_t* send_labels();
 
   NetworkSpec spec_;

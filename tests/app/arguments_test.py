@@ -102,7 +102,8 @@ class Arguments(ProgramTest):
     def test_files_and_folders_that_are_not_there(self):
         for word, message in (("--resume", "no run folder"), ("--restart", "no run folder"),
                               ("--plan", "no config")):
-            self.assert_fails(2, [message, f'did you mean "{self.config}"?'], word,
+            # A name that ends in .toml means a config.
+            self.assert_fails(2, ["no config", f'did you mean "{self.config}"?'], word,
                               self.folder / "tinny.toml")
             done = self.assert_fails(2, [message, self.folder / "no" / "name"], word,
                                      self.folder / "no" / "name")

@@ -146,7 +146,6 @@ TEST_CASE("loader: the shares of the ranks, one after another, are the whole bat
       for (size_t step = 0; step < expected.size(); ++step) {
         const Batch part = loader.next();
         CHECK(part.whole_count() == std::ssize(expected[step].labels));
-        CHECK(part.first == std::ssize(joined[step].labels));
         joined[step].labels.insert(joined[step].labels.end(), part.labels,
                                    part.labels + part.count);
         joined[step].images.insert(joined[step].images.end(), part.images,
@@ -156,6 +155,52 @@ TEST_CASE("loader: the shares of the ranks, one after another, are the whole bat
     }
     CHECK(joined == expected);
   }
+}
+
+TEST_CASE("loader: a rank's images of a batch that is computed in parts") {
+  const Subset subset = odd_subset();
+  constexpr int kRanks = 3;
+  std::vector<Copy> expected = [&] {
+    Loader whole(subset, training(16, 5));
+    return batches(whole, 2);
+  }();
+  // 16 images in parts of 6, 5 and 5; a last batch of one image in one part.
+  std::vector<Copy> joined(expected.size());
+  std::vector<std::vector<Copy>> of_rank;
+  for (int rank = 0; rank < kRanks; ++rank) {
+    LoaderOptions options = training(16, 5);
+    options.rank = rank;
+    options.ranks = kRanks;
+    options.images_at_a_time = 6;
+    Loader loader(subset, options);
+    loader.start_epoch(2, 0);
+    std::vector<Copy>& copies = of_rank.emplace_back();
+    for (Batch part = loader.next(); part.whole_count() > 0; part = loader.next())
+      copies.push_back({{part.images, part.images + part.count * kShape.count()},
+                        {part.labels, part.labels + part.count}});
+  }
+  for (size_t step = 0; step < expected.size(); ++step) {
+    const auto images = std::ssize(expected[step].labels);
+    const int parts = images > 6 ? 3 : 1;
+    std::vector<int64_t> used(kRanks, 0);
+    for (int index = 0; index < parts; ++index)
+      for (int rank = 0; rank < kRanks; ++rank) {
+        const Copy& copy = of_rank[static_cast<size_t>(rank)].at(step);
+        int64_t& at = used[static_cast<size_t>(rank)];
+        CHECK(at == images_before(images, {index, parts}, rank, kRanks));
+        const int64_t count = share_of_part(images, {index, parts}, rank, kRanks).count;
+        joined[step].labels.insert(joined[step].labels.end(), copy.labels.begin() + at,
+                                   copy.labels.begin() + at + count);
+        joined[step].images.insert(joined[step].images.end(),
+                                   copy.images.begin() + at * kShape.count(),
+                                   copy.images.begin() + (at + count) * kShape.count());
+        at += count;
+      }
+    for (int rank = 0; rank < kRanks; ++rank)
+      CHECK(used[static_cast<size_t>(rank)] ==
+            std::ssize(of_rank[static_cast<size_t>(rank)].at(step).labels));
+  }
+  CHECK(joined == expected);
 }
 
 TEST_CASE("loader: evaluation keeps the order and touches no pixel") {

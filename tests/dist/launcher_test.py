@@ -118,6 +118,10 @@ class SculptRun(unittest.TestCase):
         self.assertIn("libmpi", run("readelf", "-d", Path(PROGRAM).parent / "libsculpt_mpi.so").stdout)
 
 
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 class Launched:
     """A program that has started itself on ranks."""
 
@@ -223,6 +227,26 @@ class Signals(LaunchedTest):
         job.process.wait()
         self.assertTrue(wait_until(lambda: not any(map(state_of, job.ranks)), 8), "ranks live on")
         job.process.communicate()
+
+
+    def test_the_program_does_not_end_before_the_ranks(self):
+        job = self.launch(4, "stop")
+        launcher = parent_of(job.ranks[0])
+        os.kill(launcher, signal.SIGKILL)
+        code, _, err = job.end()
+        self.assertEqual(code, 76, err)
+        self.assertIn("mpirun was ended by signal 9", err)
+        self.assertFalse(any(map(state_of, job.ranks)), "ranks live on")
+
+    def test_an_mpirun_that_goes_on_without_ranks_is_ended(self):
+        job = self.launch(2, "stop")
+        launcher = parent_of(job.ranks[0])
+        os.kill(launcher, signal.SIGSTOP)
+        for rank in job.ranks:
+            os.kill(rank, signal.SIGKILL)
+        code, _, err = job.end()
+        self.assertEqual(code, 76, err)
+        self.assertIn("mpirun went on although all ranks had ended", err)
 
 
 class ExitCodes(LaunchedTest):

@@ -155,27 +155,28 @@ TEST_CASE("parts of a step: with batch norm, the gradients are the mean of those
   CHECK(parts->parameters().batches_tracked == 3);
 }
 
-TEST_CASE("parts of a step: on ranks, batch norm has the statistics of a part on all ranks") {
-  constexpr int64_t kBatch = 24, kPart = 8;
-  const Images images(kBatch);
+TEST_CASE("parts of a step: with batch norm, several ranks compute the step of one") {
+  // 23 images in parts of 8, 8 and 7; 4 ranks have 1 to 2 images of a part, 9 ranks none or one.
+  const Images images(kImages);
   const auto& backend = kernels::reference_backend();
-  // The first part has the first 4 images of each rank: 0 to 3 and 12 to 15.
-  const auto alone = make_network(backend, "resnet20", kPart);
-  Images first(kPart);
-  const int64_t image = 3 * 16 * 16;
-  std::copy_n(images.pixels.begin() + 12 * image, 4 * image, first.pixels.begin() + 4 * image);
-  std::copy_n(images.labels.begin() + 12, 4, first.labels.begin() + 4);
-  alone->load(first.first(kPart), kNormalization);
-  alone->forward(Mode::train, 4);
-  const auto states = alone->parameters().state_values<double>();
-  run_on_ranks(2, [&](Communicator& rank) {
-    const auto network = make_network(backend, "resnet20", kPart, rank);
-    network->load(images.first(kBatch), kNormalization, {0, 3});
-    network->forward(Mode::train, 4);
-    const auto own = network->parameters().state_values<double>();
-    for (size_t i = 0; i < states.size(); ++i)
-      if (std::abs(own[i] - states[i]) > 1e-12) fail("statistic {}: {}", i, own[i]);
-  });
+  const auto alone = make_network(backend, "resnet20", 8);
+  const Step expected = step_of<double>(*alone, images.first(kImages));
+  const auto statistics = alone->parameters().state_values<double>();
+  for (const int size : {2, 4, 9}) {
+    CAPTURE(size);
+    std::vector<Step> steps(static_cast<size_t>(size));
+    run_on_ranks(size, [&](Communicator& rank) {
+      const auto network = make_network(backend, "resnet20", 8, rank);
+      steps[static_cast<size_t>(rank.rank())] = step_of<double>(*network, images.first(kImages));
+      const auto own = network->parameters().state_values<double>();
+      for (size_t i = 0; i < statistics.size(); ++i)
+        if (std::abs(own[i] - statistics[i]) > 1e-11) fail("statistic {}: {}", i, own[i]);
+    });
+    for (const Step& step : steps) {
+      CHECK(distance(step.gradients, expected.gradients) < 1e-10);
+      CHECK(step.loss == doctest::Approx(expected.loss));
+    }
+  }
 }
 
 TEST_CASE("parts of a step: a batch that is too large is refused where parts are not computed") {

@@ -27,6 +27,10 @@ TEST_CASE("launcher: exit codes") {
   CHECK(launcher.exit_code == kExitRankLost);
   CHECK(contains(launcher.text, "mpirun was ended by signal 15"));
 
+  const RunEnd hung = translate({0, SIGKILL, 0, true});
+  CHECK(hung.exit_code == kExitRankLost);
+  CHECK(contains(hung.text, "mpirun went on although all ranks had ended"));
+
   const RunEnd other = translate({110, {}, 0});
   CHECK(other.exit_code == kExitFailed);
   CHECK(contains(other.text, "exit code 110"));
