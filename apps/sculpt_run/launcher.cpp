@@ -259,6 +259,8 @@ class Launcher {
   /// are ended.
   void end_ranks() {
     const auto begin = Clock::now();
+    for (const pid_t rank : ranks_of(getpid()))  // those that the launcher has left
+      ranks_.insert(rank);
     while (std::ranges::any_of(ranks_, is_alive)) {
       if (Clock::now() - begin > kRanksEnd)
         for (const pid_t rank : ranks_)
@@ -324,6 +326,8 @@ int run_ranks(int argc, char** argv, int count) {
   const Signals signals;
   const sigset_t blocked = signals.blocked_in_launcher();
   const pid_t parent = getpid();
+  // Ranks whose launcher has gone become children of this process.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   const pid_t child = fork();
   if (child < 0) fail("cannot start mpirun: {}", std::strerror(errno));
   if (child == 0) become_launcher(pointers.data(), blocked, parent, no_input);
