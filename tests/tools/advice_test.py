@@ -71,7 +71,8 @@ class Names(unittest.TestCase):
 
     def test_options(self):
         known = {"--preset", "--build", "--target",  # of CMake
-                 "--mpi", "--bind-to", "--oversubscribe", "--allow-run-as-root", "--shm-size"}  # of srun and mpirun
+                 "--mpi", "--bind-to", "--oversubscribe", "--allow-run-as-root",  # of srun and mpirun
+                 "--shm-size", "--ipc"}  # of docker
         for path in (*(ROOT / "apps").rglob("*.cpp"), *SCRIPTS):
             known |= set(re.findall(r'add_(?:option|flag|argument)\(\s*"(?:-\w,? *"?)?.*?(--[a-z-]+)',
                                     path.read_text(encoding="utf-8")))
