@@ -23,7 +23,7 @@ struct GradientExchange {
 
   // Small buckets overlap more of their time with the backward pass, also where few weights are
   // kept. Sums of small arrays cost a GPU more than their bytes do.
-  static constexpr int64_t kHostBucketBytes = int64_t{1} << 18;
+  static constexpr int64_t kHostBucketBytes = int64_t{1} << 16;
   static constexpr int64_t kDeviceBucketBytes = int64_t{20} << 20;
 };
 

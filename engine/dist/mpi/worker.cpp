@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -65,6 +66,13 @@ class WithoutSignals {
  private:
   sigset_t before_;
 };
+
+/// For sums in place, Open MPI 4.1 would send everything to one rank and back. Rabenseifner's
+/// algorithm (3) sends the fewest bytes in few messages. A choice of the user goes first, and other
+/// libraries do not read the variable.
+void choose_algorithm() {
+  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", /*overwrite=*/0);
+}
 
 }  // namespace
 
@@ -194,6 +202,7 @@ void Worker::run() {
 void Worker::start_mpi() {
   // The default rounds short sleeps up to 50 microseconds.
   prctl(PR_SET_TIMERSLACK, 1000);
+  choose_algorithm();
   int provided = 0;
   check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
