@@ -66,7 +66,8 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
                  std::function<void(ParameterArena&)> load_initial, OptimizerMaker optimizer,
                  std::vector<Hook*> hooks, Communicator& ranks)
     : backend_(*test::tested_backends().front()),
-      network_(tiny_spec(), backend_, train.images_at_a_time(), execution_on(ranks, train.execution)),
+      network_(tiny_spec(), backend_, train.images_at_a_time(),
+               execution_on(ranks, train.execution)),
       source_(images, train.batch, 1, train.drop_last),
       test_(10, train.images_at_a_time(), 2),
       score_(12, 12, 3),
