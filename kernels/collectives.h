@@ -15,11 +15,11 @@ struct SideStream {
   void* (*stream)() = nullptr;
   /// Work on the side stream from now on waits for what the backend was given so far.
   void (*fork)() = nullptr;
-  /// What the backend is given from now on waits for the work of the side stream so far. A
-  /// recording must not end between a fork and its join.
+  /// The backend's work from now on waits for the work of the side stream so far. A recording must
+  /// not end between a fork and its join.
   void (*join)() = nullptr;
-  /// From now on, while the host waits for the device, look() is called again and again with the
-  /// seconds of the wait so far, and may end the process. Null ends this.
+  /// Makes every wait of the host for the device call look() again and again with the seconds of
+  /// the wait so far. look() may end the process. Null ends the calls.
   void (*watch_waits)(void (*look)(double seconds)) = nullptr;
   /// Returns for how many seconds the launch of a recording has lasted that is under way now; 0 if
   /// there is none. May be called from any thread.

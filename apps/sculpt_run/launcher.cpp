@@ -146,6 +146,12 @@ bool output_is_closed() {
   return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
 }
 
+/// Returns true if the reader of a pipe or terminal has not read what it holds.
+bool is_full(int file) {
+  pollfd output{file, POLLOUT, 0};
+  return poll(&output, 1, 0) == 0;
+}
+
 bool is_ignored(int signal) {
   struct sigaction action {};
   sigaction(signal, nullptr, &action);
@@ -248,8 +254,10 @@ class Launcher {
     looked_ = now;
     for (const pid_t rank : ranks_of(pid_))
       ranks_.insert(rank);
-    const bool any = ranks_.empty() || std::ranges::any_of(ranks_, is_alive);
-    if (any) alive_ = now;
+    // A launcher also goes on while nobody reads the output that it still has, as in a pager.
+    const bool goes_on = ranks_.empty() || std::ranges::any_of(ranks_, is_alive) ||
+                         is_full(STDOUT_FILENO) || is_full(STDERR_FILENO);
+    if (goes_on) alive_ = now;
     if (now - alive_ < kLauncherEnds) return;
     hangs_ = true;
     kill(pid_, SIGKILL);
@@ -279,11 +287,11 @@ class Launcher {
   const size_t count_;
   const Signals& signals_;
   int requests_ = 0, last_signal_ = 0;
-  std::set<pid_t> ranks_;  ///< all that were seen
-  bool hangs_ = false;     ///< true if the launcher did not end after the ranks
-  Clock::time_point looked_,
-      alive_ = Clock::now();  ///< when ranks were looked at, and one was alive
-  std::set<pid_t> reached_;   ///< the ranks that have got the newest request
+  std::set<pid_t> ranks_;                   ///< all that were seen
+  bool hangs_ = false;                      ///< true if the launcher did not end after the ranks
+  Clock::time_point looked_;                ///< when the ranks were last looked at
+  Clock::time_point alive_ = Clock::now();  ///< when the launcher last had a reason to go on
+  std::set<pid_t> reached_;                 ///< the ranks that have got the newest request
   Clock::time_point first_request_, last_request_;
 };
 

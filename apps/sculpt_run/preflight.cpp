@@ -183,10 +183,12 @@ void require_images_for_all(const RunOptions& options, int ranks) {
     throw UsageError(
         fmt::format("train.batch = {} is fewer than the {} {}ranks; use a larger batch or {}",
                     options.train.batch, ranks, logical, fewer));
-  throw UsageError(fmt::format(
-      "train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
-      "the {} {}ranks; use a larger batch, fewer parts or fewer ranks",
-      options.train.batch, options.train.accumulate, counted(images, "image"), ranks, logical));
+  throw UsageError(
+      fmt::format("train.batch = {} in train.accumulate = {} parts has {} at a time, fewer than "
+                  "the {} {}ranks; "
+                  "use a larger batch or fewer parts, or {}",
+                  options.train.batch, options.train.accumulate, counted(images, "image"), ranks,
+                  logical, fewer));
 }
 
 void require_logical_ranks(const DistOptions& dist, int ranks) try {

@@ -82,11 +82,6 @@ int granted_processors() {
   return granted < kMost ? std::max(1, static_cast<int>(granted)) : kMost;
 }
 
-int available_processors() {
-  const auto of_mask = static_cast<int>(processors_of_affinity().size());
-  return std::max(1, std::min(of_mask, granted_processors()));
-}
-
 SharedProcessors share_processors(const std::vector<std::vector<int>>& masks, size_t rank,
                                   int granted) {
   std::map<int, int> users;  // by processor

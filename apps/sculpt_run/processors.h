@@ -7,11 +7,6 @@
 
 namespace sculpt {
 
-/// Returns the number of processors in the process's affinity mask, or less if the process's
-/// control group (containers, batch systems) grants less time; a fraction is rounded up. The result
-/// is at least 1.
-int available_processors();
-
 /// Returns the processors' worth of time that the control group of this process grants, rounded up;
 /// the largest int if it has no limit.
 int granted_processors();
@@ -19,7 +14,7 @@ int granted_processors();
 /// Returns the numbers of the processors in the affinity mask of this process, ascending.
 std::vector<int> processors_of_affinity();
 
-/// What one of several ranks of a machine has of its processors.
+/// The result of share_processors(): the processors of a machine, divided among its ranks.
 struct SharedProcessors {
   int of_all = 1;   ///< processors that at least one of the ranks may use
   int of_rank = 1;  ///< threads for this rank, if ranks share the processors that several may use

@@ -8,7 +8,7 @@
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
-#include "engine/dist/shared_memory.h"
+#include "engine/dist/place.h"
 #include "engine/train/execution_of_options.h"
 #include "kernels/common/parallel.h"
 

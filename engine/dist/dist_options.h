@@ -37,7 +37,8 @@ struct DistOptions {
               "least the number of ranks");
     v.choice("sync_batch_norm", sync_batch_norm, {"auto", "on", "off"},
              "whether batch norm in training uses the statistics of the whole batch, and not those "
-             "of each rank's own images; auto: on if a rank has fewer than 32 images. On one rank "
+             "of each rank's own images; auto: on if a rank computes fewer than 32 images at a "
+             "time. On one rank "
              "this has no effect, and dist.reduction = exact switches it on");
     v.choice("exchange", exchange, {"kept", "whole"},
              "the gradients of sparse layers that travel between ranks: those of kept weights, or "

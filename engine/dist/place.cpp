@@ -47,6 +47,12 @@ int count_hosts(const std::vector<RankPlace>& places) {
   return static_cast<int>(hosts.size());
 }
 
+int ranks_on_host(const std::vector<RankPlace>& places, int rank) {
+  const std::string& host = places[static_cast<size_t>(rank)].host;
+  return static_cast<int>(
+      std::ranges::count_if(places, [&](const RankPlace& place) { return place.host == host; }));
+}
+
 std::string name_of(int rank, const std::vector<RankPlace>& places) {
   const auto index = static_cast<size_t>(rank);
   if (index >= places.size()) return fmt::format("rank {}", rank);

@@ -19,6 +19,8 @@ std::vector<RankPlace> places_of(const std::vector<std::string>& texts);
 
 /// Returns the number of different hosts.
 int count_hosts(const std::vector<RankPlace>& places);
+/// Returns the number of ranks on the host of `rank`.
+int ranks_on_host(const std::vector<RankPlace>& places, int rank);
 
 /// Returns "rank 2 on node1 (process 4711)". The rank alone is named while places are unknown.
 std::string name_of(int rank, const std::vector<RankPlace>& places);

@@ -1,18 +1,11 @@
 #include "engine/dist/shared_memory.h"
 
-#include <algorithm>
 #include <sys/statvfs.h>
 
 #include "engine/core/error.h"
 #include "kernels/common/environment.h"
 
 namespace sculpt {
-
-int ranks_on_host(const std::vector<RankPlace>& places, int rank) {
-  const std::string& host = places[static_cast<size_t>(rank)].host;
-  return static_cast<int>(
-      std::ranges::count_if(places, [&](const RankPlace& place) { return place.host == host; }));
-}
 
 uint64_t file_system_bytes(const std::string& folder) {
   struct statvfs info;

@@ -3,14 +3,8 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
-
-#include "engine/dist/communicator.h"
 
 namespace sculpt {
-
-/// Returns the number of ranks on the host of `rank`.
-int ranks_on_host(const std::vector<RankPlace>& places, int rank);
 
 /// Returns the size of the file system of a folder in bytes; 0 if it is not known.
 uint64_t file_system_bytes(const std::string& folder);

@@ -16,7 +16,7 @@
 
 namespace sculpt {
 
-/// What the ranks exchange of the gradients of a layer that has masked weights.
+/// The gradients that ranks exchange of a layer that has masked weights.
 enum class Exchange {
   kept,   ///< the gradients of kept weights
   whole,  ///< the gradients of all weights; where masked weights have none, zeros

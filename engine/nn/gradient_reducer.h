@@ -46,8 +46,6 @@ class GradientReducer {
   /// as a whole.
   void finish();
 
-  const std::vector<GradientBucket>& buckets() const { return buckets_; }
-
  private:
   enum class State {
     idle,

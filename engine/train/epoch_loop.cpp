@@ -44,7 +44,8 @@ void EpochLoop::launch(int64_t images) {
   run_.optimizer->set_lr(run_.step.lr);
   const int parts = run_.parts.network.parts_of(images);
   const bool several_ranks = run_.parts.ranks.size() > 1;
-  // Where gradients are exchanged or added up, a step with full gradients launches other work.
+  // A step with full gradients launches other work than the recorded steps if ranks exchange
+  // gradients, or if parts add them up.
   const bool full = run_.parameters().full_gradients().requested();
   const bool recorded = !run_.step.kernel_by_kernel && !(full && (several_ranks || parts > 1));
   if (several_ranks) follow_mask();

@@ -31,10 +31,11 @@ struct TrainOptions {
   void visit(OptionVisitor& v) {
     v.integer("epochs", epochs, {1, 1000000}, "epochs of one cycle");
     v.integer("batch", batch, {1, 65536}, "images per step; an epoch's last step may have fewer");
-    v.integer("accumulate", accumulate, {1, 65536},
-              "parts in which a step is computed, one after another, so that its memory is that of "
-              "a batch of train.batch / train.accumulate; their gradients are added up, and batch "
-              "norm uses the statistics of each part");
+    v.integer(
+        "accumulate", accumulate, {1, 65536},
+        "parts in which a step is computed, one after another, so that its memory is that of "
+        "a batch of train.batch / train.accumulate and one more array of gradients; the "
+        "gradients of the parts are added up, and batch norm uses the statistics of each part");
     v.boolean("drop_last", drop_last,
               "leave out an epoch's last step where it has fewer images than train.batch; which "
               "images these are changes from epoch to epoch");

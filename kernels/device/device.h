@@ -42,8 +42,8 @@ int count_gpus();
 
 /// Returns the device that a rank gives to open_device(), if `ranks_here` ranks of its machine were
 /// given `wanted`, and each sees so many GPUs. Each rank gets a GPU of its own, by its local rank.
-/// Where a rank sees one GPU only, the launcher has chosen it. "cpu" and "cuda:INDEX" stay what
-/// they are. Throws Error if there are too few GPUs.
+/// If a rank sees only one GPU, the launcher has chosen that GPU, and the function returns
+/// `wanted`, as it does for "cpu" and "cuda:INDEX". Throws Error if there are too few GPUs.
 std::string device_of_rank(const std::string& wanted, int local_rank, int ranks_here, int gpus);
 
 /// Returns the collectives of the GPUs of several ranks, or null; `problem` then says why there are

@@ -111,7 +111,7 @@ class GraphRun {
         ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(chosen));
         if (!call(node)) started_.push_back(node);
       }
-      // What has finished at last may let others start.
+      // Work that has finished now may let other work start.
     } while (!ready_.empty());
     return started_.empty();
   }

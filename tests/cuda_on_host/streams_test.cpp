@@ -252,7 +252,7 @@ TEST_CASE("streams: work that cannot finish holds up its stream, and nothing els
   CHECK(cudaStreamSynchronize(step.main) == cudaSuccess);
   CHECK(cudaStreamQuery(step.side) == cudaErrorNotReady);
   CHECK(cudaEventQuery(step.join) == cudaErrorNotReady);
-  // As on a device, the next check of a launch would see it.
+  // The status stays until it is read, as on a device, so the next launch would report it.
   CHECK(cudaGetLastError() == cudaErrorNotReady);
   CHECK(step.b.read()[0] == 0);
   may_finish = true;

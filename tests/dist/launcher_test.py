@@ -79,7 +79,7 @@ class SculptRun(unittest.TestCase):
         self.assertIn("are those of one process, not of a rank of 2", done.stdout)
 
     def test_steps_of_slurm(self):
-        # What the tasks of srun see whose MPI nobody connects, and what an interactive shell of a job sees.
+        # These variables are those of srun's tasks without PMIx, and then those of an interactive shell of a job.
         step = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
         self.check(run(PROGRAM, CONFIG, "--out", self.out, SLURM_PROCID="0", **step), 2, "--mpi=pmix",
                    "srun has started 2 ranks without PMIx")

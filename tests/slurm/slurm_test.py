@@ -145,7 +145,7 @@ class SlurmTest(unittest.TestCase):
         self.work = Path(tempfile.mkdtemp(prefix="sculpt-slurm-"))
         self.addCleanup(shutil.rmtree, self.work, ignore_errors=True)
         (self.work / "tiny.toml").write_text(TINY)
-        # What cmake --install makes.
+        # The folders and links stand for what cmake --install makes.
         (self.work / "sculpt" / "share" / "sculpt").mkdir(parents=True)
         (self.work / "sculpt" / "bin").symlink_to(PROGRAM.parent)
         (self.work / "sculpt" / "share" / "sculpt" / "tools").symlink_to(ROOT / "tools")

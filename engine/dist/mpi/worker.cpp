@@ -67,9 +67,10 @@ class WithoutSignals {
   sigset_t before_;
 };
 
-/// For sums in place, Open MPI 4.1 would send everything to one rank and back. Rabenseifner's
-/// algorithm (3) sends the fewest bytes in few messages. A choice of the user goes first, and other
-/// libraries do not read the variable.
+/// Makes Open MPI compute sums by Rabenseifner's algorithm (3), which sends the fewest bytes in few
+/// messages. Open MPI 4.1 would otherwise collect a sum in place on one rank and send it back,
+/// which takes more bytes. A choice of the user is kept, and other libraries do not read the
+/// variable.
 void choose_algorithm() {
   setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", /*overwrite=*/0);
 }

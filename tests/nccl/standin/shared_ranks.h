@@ -12,7 +12,7 @@ namespace standin {
 constexpr int kMaxRanks = 16;
 constexpr size_t kSliceBytes = size_t{1} << 18;  // of one rank's window
 
-/// What a rank is about to do. The ranks must agree.
+/// Describes the collective that a rank is about to run. The ranks must agree.
 struct Description {
   uint64_t count = 0;
   int32_t kind = 0;  // sum or broadcast
