@@ -232,11 +232,6 @@ RunOutcome run_trainer(Trainer& trainer, bool resume) try {
   throw;
 }
 
-/// Returns "Open MPI 4.1.4" for "Open MPI 4.1.4, 2 ranks on 1 host".
-std::string first_part(const std::string& list) {
-  return list.substr(0, list.find(','));
-}
-
 /// Runs a request on this rank.
 int run(const Request& request, const kernels::Device& device, SharedData& data,
         Communicator& ranks) {
@@ -260,8 +255,8 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
   identity.ranks = ranks.size();
   if (const GpuRanks* const gpus = GpuRanks::of_process())
     identity.libraries += (identity.libraries.empty() ? "" : ", ") + gpus->description();
-  else if (ranks.size() > 1 && !request.options.dist.exact())
-    identity.rank_library = first_part(ranks.description());
+  else
+    identity.rank_library = ranks.library();
   add_initial(request, identity.inputs);
   require_same_experiment(ranks, request, identity);
   if (root) begin_in_folder(request, store, experiment, device, identity);

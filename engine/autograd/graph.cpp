@@ -284,10 +284,10 @@ void Graph::choose_kernels(bool may_overwrite) {
   mask_threads_ = thread_count();
 }
 
-void Graph::forward(Mode mode, const BatchPart& part) {
+void Graph::forward(Mode mode, const PassImages& pass) {
   SCULPT_CHECK(finished_, "finish() comes before forward()");
-  const int64_t batch = part.images;
-  SCULPT_CHECK(batch >= (part.shared != nullptr ? 0 : 1) && batch <= max_batch_,
+  const int64_t batch = pass.images;
+  SCULPT_CHECK(batch >= (pass.shared != nullptr ? 0 : 1) && batch <= max_batch_,
                "batch of {} in a graph made for {}", batch, max_batch_);
   const bool held = !replay_.memory.held.empty();
   SCULPT_CHECK(!held || batch == images_recorded_,
@@ -296,7 +296,7 @@ void Graph::forward(Mode mode, const BatchPart& part) {
   follow_masks();
   replay_.mode = mode;
   replay_.launch.batch = batch;
-  replay_.part = part;
+  replay_.pass = pass;
   blocks_->begin(Direction::forward);
   const kernels::TraceRange phase(backend_.trace, "forward");
   if (runs_on_blocks()) return run_groups(Direction::forward);

@@ -72,10 +72,10 @@ class Graph {
   /// layers to time them, on activations that the next forward() overwrites.
   void follow_masks();
   /// Runs all nodes on `batch` images.
-  void forward(Mode mode, int64_t batch) { forward(mode, BatchPart{batch}); }
-  /// Runs all nodes on a part of a batch that several processes share. A part may be empty; nodes
+  void forward(Mode mode, int64_t batch) { forward(mode, PassImages{batch}); }
+  /// Runs all nodes on images of a batch that several processes share. There may be none; nodes
   /// that exchange sums with other processes then still run.
-  void forward(Mode mode, const BatchPart& part);
+  void forward(Mode mode, const PassImages& pass);
   /// Runs the backward pass from the last node. Requires a forward() in train or frozen mode. Nodes
   /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();

@@ -27,8 +27,9 @@ struct PassSettings {
   bool sync_batch_norm = true;
 };
 
-/// The images of a pass: a whole batch, or the part of it that this process computes.
-struct BatchPart {
+/// The images that this process computes in a pass: a whole batch, or its share of a batch or of a
+/// part of a step (core/batch_share.h).
+struct PassImages {
   int64_t images = 0;
   int64_t first_image = 0;  ///< position of the first image in the batch of the step
   /// The images that all processes compute in this pass; must stay valid until the end of the
@@ -60,7 +61,7 @@ class Replay : public PassSettings {
   /// The number of the training step, which is the counter of dropout's random numbers. The number
   /// lies in the backend's memory.
   const uint64_t* step = nullptr;
-  BatchPart part;
+  PassImages pass;
   ActivationViews memory;
   BlockPosition position;
 
@@ -104,18 +105,18 @@ class Replay : public PassSettings {
 
   /// Returns the number of images that this process computes. launch.batch is the number of images
   /// in the block.
-  int64_t images() const { return part.images; }
+  int64_t images() const { return pass.images; }
   /// Returns the number of images of the pass in all processes.
   int64_t images_of_all() const {
-    return part.shared != nullptr ? part.shared->images : part.images;
+    return pass.shared != nullptr ? pass.shared->images : pass.images;
   }
   /// Returns the number of images whose mean loss the step differentiates.
   int64_t images_of_step() const {
-    return part.images_of_step > 0 ? part.images_of_step : images_of_all();
+    return pass.images_of_step > 0 ? pass.images_of_step : images_of_all();
   }
   /// Returns the batch whose statistics batch norm uses, if they include images of other processes.
   const kernels::SharedBatch* statistics_of_all() const {
-    return sync_batch_norm ? part.shared : nullptr;
+    return sync_batch_norm ? pass.shared : nullptr;
   }
   int64_t block() const { return position.block; }
   /// Returns the index of the thread that runs the block, in [0, thread_count()).

@@ -85,6 +85,9 @@ class Communicator {
   /// Describes what carries the messages, for environment.json: "single", "Open MPI 4.1.4, 4 ranks
   /// on 2 hosts".
   virtual std::string description() const = 0;
+  /// Returns the library that adds up, if the bits of a sum depend on it: "Open MPI 4.1.4"; "" if
+  /// they do not.
+  virtual std::string library() const { return ""; }
   /// Returns the place of every rank, by rank.
   virtual const std::vector<RankPlace>& places() const = 0;
 

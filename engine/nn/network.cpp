@@ -191,7 +191,7 @@ void Network::initialise(uint64_t seed) {
 
 void Network::load(const Batch& batch, const Normalization& normalization, const StepPart& part) {
   start_pass(batch.whole_count(), part);
-  const Share own = {part_.first_image, part_.images};
+  const Share own = {pass_.first_image, pass_.images};
   // The position of the images in the arrays of the batch.
   const int64_t skipped =
       batch.whole == 0
@@ -227,7 +227,7 @@ void Network::load_resident(const kernels::ResidentSet& set, const kernels::Resi
                             int64_t batch, const StepPart& part) {
   start_pass(batch, part);
   loss_->set_labels(labels_.as<int32_t>());
-  if (part_.images == 0) return;
+  if (pass_.images == 0) return;
   graph_->backend().input.load_resident(graph_->replay().data(images_), labels_.as<int32_t>(), set,
                                         at, graph_->shape(images_), launch());
 }
@@ -241,18 +241,18 @@ void Network::start_pass(int64_t images, const StepPart& part) {
   SCULPT_CHECK(images > 0 && largest_share(images, part.count) <= max_batch_,
                "a batch of {} in {} parts in a network for {}", images, part.count, max_batch_);
   const Share own = share_of_part(images, part);
-  step_part_ = part;
-  part_ = {.images = own.count, .first_image = own.first, .images_of_step = images};
+  part_ = part;
+  pass_ = {.images = own.count, .first_image = own.first, .images_of_step = images};
   if (execution_.ranks->size() == 1) return;
   shared_ = rank_sums_.batch_of(share_of(images, part.index, part.count).count);
-  part_.shared = &shared_;
+  pass_.shared = &shared_;
 }
 
 void Network::load_values(const float* images, int64_t batch) {
   SCULPT_CHECK(batch > 0 && batch <= graph_->max_batch(), "batch of {} in a network for {}", batch,
                graph_->max_batch());
-  part_ = {.images = batch};
-  step_part_ = {};
+  pass_ = {.images = batch};
+  part_ = {};
   loss_->set_labels(nullptr);
   const auto count = static_cast<size_t>(batch * spec_.image.count());
   graph_->backend().input.load_f32(graph_->replay().data(images_),
@@ -306,14 +306,14 @@ void Network::begin_step(uint64_t step) {
 }
 
 void Network::forward_adding(Mode mode) {
-  SCULPT_CHECK(part_.images > 0 || part_.shared != nullptr, "load a batch before forward()");
-  graph_->forward(mode, part_);
+  SCULPT_CHECK(pass_.images > 0 || pass_.shared != nullptr, "load a batch before forward()");
+  graph_->forward(mode, pass_);
 }
 
 void Network::backward() {
   // The gradients of a step are added up over the ranks in its last part.
-  const bool exchanges = part_.shared != nullptr && step_part_.is_last();
-  accumulator_.begin(step_part_);  // it requests full gradients again, which the reducer asks for
+  const bool exchanges = pass_.shared != nullptr && part_.is_last();
+  accumulator_.begin(part_);  // it requests full gradients again, which the reducer asks for
   if (exchanges) reducer_.begin();
   graph_->backward();
   accumulator_.finish();
@@ -321,14 +321,14 @@ void Network::backward() {
 }
 
 void Network::backward_from_logit_sum(float scale) {
-  const std::vector<float> seed(static_cast<size_t>(part_.images * spec_.classes), scale);
+  const std::vector<float> seed(static_cast<size_t>(pass_.images * spec_.classes), scale);
   graph_->backend().input.load_f32(graph_->replay().grad(logits_), values_.send(std::span(seed)),
                                    graph_->shape(logits_), launch());
   graph_->backward_from(logits_);
 }
 
 std::vector<float> Network::logits() {
-  std::vector<float> values(static_cast<size_t>(part_.images * spec_.classes));
+  std::vector<float> values(static_cast<size_t>(pass_.images * spec_.classes));
   values_.receive(std::span(values), [&](float* to) {
     graph_->backend().input.store_f32(to, graph_->replay().data(logits_), graph_->shape(logits_),
                                       launch());

@@ -3,7 +3,7 @@
 //
 // Ranks. Several processes (Execution::ranks) may share each batch. Every rank has the whole
 // network and computes some images of the batch. All functions then speak of whole batches: load()
-// takes a whole batch, or this rank's part of it; backward() leaves the gradients of the whole
+// takes a whole batch, or this rank's share of it; backward() leaves the gradients of the whole
 // batch in every rank; loss_sums() are those of the whole batch. All ranks call the same functions
 // in the same order, so they take the same steps.
 //
@@ -112,7 +112,7 @@ class Network {
   void forward_adding(Mode mode);
   /// Returns the sums; waits for the device.
   kernels::LossSums loss_sums() const;
-  /// Reads this process's part of the sums without waiting; only on a device.
+  /// Reads this process's share of the sums without waiting; only on a device.
   Readback<kernels::LossSums> read_loss_sums();
   /// Adds up the sums of all ranks.
   kernels::LossSums add_up(kernels::LossSums sums) const;
@@ -131,7 +131,7 @@ class Network {
   std::vector<float> logits();
 
  private:
-  kernels::Launch launch() const { return {part_.images, graph_->backend().stream}; }
+  kernels::Launch launch() const { return {pass_.images, graph_->backend().stream}; }
   void start_pass(int64_t images, const StepPart& part);
   const int32_t* send_labels();
 
@@ -149,9 +149,9 @@ class Network {
   RankSums rank_sums_;
   GradientAccumulator accumulator_;
   GradientReducer reducer_;
-  kernels::SharedBatch shared_;  // the images of all ranks, of which part_ is a part
-  BatchPart part_;
-  StepPart step_part_;
+  kernels::SharedBatch shared_;  // the images of all ranks, of which pass_ has this rank's
+  PassImages pass_;
+  StepPart part_;
 };
 
 }  // namespace sculpt

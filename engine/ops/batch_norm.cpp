@@ -176,7 +176,7 @@ class BatchNorm final : public Node, private BlockPasses {
   /// beta. They are added up over the processes like all other gradients, so one process keeps
   /// them.
   void leave_totals_to_one_process(const Replay& r) {
-    if (!exchanges_sums(r) || r.part.shared->keeps_totals) return;
+    if (!exchanges_sums(r) || r.pass.shared->keeps_totals) return;
     arena_->zero_gradient(parameters_.gamma);
     arena_->zero_gradient(parameters_.beta);
   }

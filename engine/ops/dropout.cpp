@@ -41,7 +41,7 @@ class Dropout final : public Node {
   kernels::DropoutDraw draw(const Replay& r) const {
     const uint64_t run_key = RandomStream(r.seed, Purpose::dropout).key();
     return {RandomStream(run_key + salt_, Purpose::dropout).key(), r.step, rate_,
-            r.part.first_image};
+            r.pass.first_image};
   }
 
   float rate_;

@@ -13,8 +13,11 @@
 namespace sculpt {
 namespace {
 
+using testing::distance;
 using testing::Images;
+using testing::kept_gradients;
 using testing::kNormalization;
+using testing::mask_half;
 using testing::run_on_ranks;
 using testing::small_spec;
 
@@ -45,35 +48,11 @@ Step step_of(Network& network, const Batch& batch, bool full = false) {
     const auto values = parameters.full_gradients().values<T>();
     step.full.assign(values.begin(), values.end());
   }
-  parameters.store_dense();
-  const auto gradients = parameters.gradients<T>();
-  for (size_t i = 0; i < gradients.size(); ++i)  // those of masked weights are not defined
-    step.gradients.push_back(parameters.masks()[i] != 0 ? gradients[i] : 0);
+  step.gradients = kept_gradients<T>(parameters);
   const kernels::LossSums sums = network.loss_sums();
   step.loss = sums.loss;
   step.correct = sums.correct;
   return step;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double apart = 0, length = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    apart += (a[i] - b[i]) * (a[i] - b[i]);
-    length += b[i] * b[i];
-  }
-  REQUIRE(length > 0);
-  return std::sqrt(apart / length);
-}
-
-void mask_half(Network& network) {
-  const RandomStream stream(8, Purpose::test);
-  network.parameters().edit_masks([&](std::span<uint8_t> masks) {
-    for (const Parameter& p : network.parameters().parameters())
-      if (p.prunable)
-        for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-          masks[static_cast<size_t>(i)] = stream.word(static_cast<uint64_t>(i)) % 2;
-  });
 }
 
 std::unique_ptr<Network> make_network(const kernels::Backend& backend, const char* model,

@@ -18,8 +18,11 @@ namespace {
 
 using testing::run_on_ranks;
 
+using testing::distance;
 using testing::Images;
+using testing::kept_gradients;
 using testing::kNormalization;
+using testing::mask_half;
 using testing::small_spec;
 
 constexpr int64_t kMaxBatch = 40;
@@ -37,36 +40,10 @@ Step step_of(Network& network, const Batch& batch, uint64_t number) {
   network.load(batch, kNormalization);
   const kernels::LossSums sums = network.forward(Mode::train, number);
   network.backward();
-  parameters.store_dense();
-  Step step{{}, {}, sums.loss, sums.correct};
-  const auto gradients = parameters.gradients<T>();
-  for (size_t i = 0; i < gradients.size(); ++i)  // those of masked weights are not defined
-    step.gradients.push_back(parameters.masks()[i] != 0 ? gradients[i] : 0);
+  Step step{kept_gradients<T>(parameters), {}, sums.loss, sums.correct};
   const auto statistics = parameters.state_values<T>();
   step.statistics.assign(statistics.begin(), statistics.end());
   return step;
-}
-
-/// The distance of two arrays, relative to the length of the second.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double apart = 0, length = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    apart += (a[i] - b[i]) * (a[i] - b[i]);
-    length += b[i] * b[i];
-  }
-  return std::sqrt(length > 0 ? apart / length : apart);  // LeNet has no statistics
-}
-
-/// Removes weights at random, the same on all ranks.
-void mask_half(Network& network) {
-  const RandomStream stream(8, Purpose::test);
-  network.parameters().edit_masks([&](std::span<uint8_t> masks) {
-    for (const Parameter& p : network.parameters().parameters())
-      if (p.prunable)
-        for (int64_t i = p.offset; i < p.offset + p.count; ++i)
-          masks[static_cast<size_t>(i)] = stream.word(static_cast<uint64_t>(i)) % 2;
-  });
 }
 
 struct Case {

@@ -1,6 +1,9 @@
 #pragma once
 // A small model and random images for tests of networks.
 
+#include <cmath>
+#include <doctest/doctest.h>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,5 +41,40 @@ struct Images {
   }
   Batch first(int64_t count) const { return {pixels.data(), labels.data(), count}; }
 };
+
+/// Removes about half of the prunable weights, the same on all ranks.
+inline void mask_half(Network& network) {
+  const RandomStream stream(8, Purpose::test);
+  network.parameters().edit_masks([&](std::span<uint8_t> masks) {
+    for (const Parameter& p : network.parameters().parameters())
+      if (p.prunable)
+        for (int64_t i = p.offset; i < p.offset + p.count; ++i)
+          masks[static_cast<size_t>(i)] = stream.word(static_cast<uint64_t>(i)) % 2;
+  });
+}
+
+/// Returns the gradients of kept weights, and 0 for masked weights, whose gradients are not
+/// defined. The arena becomes dense.
+template <class T>
+std::vector<double> kept_gradients(ParameterArena& parameters) {
+  parameters.store_dense();
+  std::vector<double> kept;
+  const auto gradients = parameters.gradients<T>();
+  for (size_t i = 0; i < gradients.size(); ++i)
+    kept.push_back(parameters.masks()[i] != 0 ? static_cast<double>(gradients[i]) : 0);
+  return kept;
+}
+
+/// Returns the distance of two arrays of the same size, relative to the length of the second;
+/// without that if the second is zero.
+inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double apart = 0, length = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    apart += (a[i] - b[i]) * (a[i] - b[i]);
+    length += b[i] * b[i];
+  }
+  return std::sqrt(length > 0 ? apart / length : apart);
+}
 
 }  // namespace sculpt::testing

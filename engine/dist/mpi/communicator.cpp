@@ -25,7 +25,7 @@ class MpiCommunicator : public Communicator {
   int rank() const override { return worker_.rank(); }
   int size() const override { return worker_.size(); }
   const std::vector<RankPlace>& places() const override { return places_; }
-  std::string library() const { return short_library_name(worker_.library()); }
+  std::string library() const override { return short_library_name(worker_.library()); }
 
   std::string description() const override {
     const int hosts = count_hosts(places_);
