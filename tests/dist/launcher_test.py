@@ -4,6 +4,7 @@
 SCULPT_RUN names sculpt_run, and LAUNCHED_RANKS a program that starts itself as sculpt_run --ranks does
 (launched/main.cpp).
 """
+import fcntl
 import os
 import shutil
 import signal
@@ -89,6 +90,22 @@ class SculptRun(unittest.TestCase):
                    SLURM_PROCID="0")
         self.check(done, 2, "there is no config")
 
+    def test_output_that_is_read_late(self):
+        # The reader of a pager may look at the first page long after the ranks have ended. mpirun then holds the rest.
+        words = [PROGRAM, "--ranks", 2, CONFIG, "--out", self.out]
+        for setting in ("method=dense", "cycles.count=1", "model.name=mlp", "train.epochs=120", "train.checkpoint_every=0",
+                        "data.synthetic_train=8", "data.synthetic_test=4", "train.batch=8"):
+            words += ["--set", setting]
+        with subprocess.Popen([str(word) for word in words], env=on_ranks.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+            self.assertTrue(wait_until(lambda: (self.out / "summary.json").exists(), 60), "the run does not end")
+            time.sleep(18)  # an mpirun that hangs is ended after 15 s
+            self.assertIsNone(process.poll(), "the pipe held all of the output")
+            out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn("run folder", out)
+
     def test_one_rank_needs_no_mpi(self):
         # The program lies in a folder without the library that links MPI.
         # Another process copies it: a file that this process writes could still be open in a child of another case.
@@ -116,10 +133,6 @@ class SculptRun(unittest.TestCase):
             self.assertIn("NEEDED", needed)
             self.assertNotIn("mpi", needed)
         self.assertIn("libmpi", run("readelf", "-d", Path(PROGRAM).parent / "libsculpt_mpi.so").stdout)
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Launched:
