@@ -250,7 +250,7 @@ class Launcher {
   /// Remembers the ranks, and ends a launcher that goes on for long after all of them have ended.
   void look_at_ranks() {
     const auto now = Clock::now();
-    if (now - looked_ < kLookAtRanks) return;
+    if (ranks_.size() == count_ && now - looked_ < kLookAtRanks) return;
     looked_ = now;
     for (const pid_t rank : ranks_of(pid_))
       ranks_.insert(rank);

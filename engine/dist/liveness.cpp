@@ -13,6 +13,7 @@ using Clock = Liveness::Clock;
 // judge() is called many times in this time, unless the process was stopped.
 constexpr auto kPause = std::chrono::milliseconds(500);
 // If rank 0 is silent, rank 1 says so. The other ranks say so only if rank 1 has not ended the run.
+// All of them also give rank 0 so many seconds to say that ranks disagree.
 constexpr double kGrace = 1;
 constexpr int kExitMistake = 1;
 
@@ -22,6 +23,17 @@ double seconds(Clock::duration time) {
 
 const char* has(const std::vector<int>& ranks) {
   return ranks.size() == 1 ? "has" : "have";
+}
+
+/// The verdict on a rank that has called something else than rank 0.
+Verdict other_order(int rank, const Heartbeat& beat, const Heartbeat& root,
+                    const std::vector<RankPlace>& places) {
+  return {
+      kExitMistake,
+      fmt::format("{} has called the communicator in another order than {}: its call {} is {}, and "
+                  "call {} of rank 0 is {}; this is a mistake of the program",
+                  name_of(rank, places), name_of(0, places), beat.calls, describe(beat.last),
+                  root.calls, describe(root.last))};
 }
 
 }  // namespace
@@ -51,7 +63,7 @@ std::optional<Verdict> Liveness::judge(Clock::time_point now,
                                        const std::vector<RankPlace>& places) {
   skip_own_pause(now);
   if (auto verdict = silent(now, places)) return verdict;
-  if (rank_ != 0) return std::nullopt;
+  if (rank_ != 0) return disagreeing_with_root(now, places);
   note_who_is_behind(now);
   if (auto verdict = disagreeing(places)) return verdict;
   return late(now, places);
@@ -130,15 +142,21 @@ std::optional<Verdict> Liveness::disagreeing(const std::vector<RankPlace>& place
   for (size_t r = 1; r < peers_.size(); ++r) {
     const Heartbeat& beat = peers_[r].beat;
     if (order_.agrees(beat.calls, beat.digest)) continue;
-    return Verdict{
-        kExitMistake,
-        fmt::format(
-            "{} has called the communicator in another order than {}: its call {} is {}, and "
-            "call {} of rank 0 is {}; this is a mistake of the program",
-            name_of(static_cast<int>(r), places), name_of(0, places), beat.calls,
-            describe(beat.last), order_.count(), describe(order_.last()))};
+    return other_order(static_cast<int>(r), beat, {order_.count(), 0, order_.last()}, places);
   }
   return std::nullopt;
+}
+
+std::optional<Verdict> Liveness::disagreeing_with_root(Clock::time_point now,
+                                                       const std::vector<RankPlace>& places) {
+  const Heartbeat& root = peers_.front().beat;
+  if (order_.agrees(root.calls, root.digest)) {
+    apart_since_.reset();
+    return std::nullopt;
+  }
+  if (!apart_since_) apart_since_ = now;
+  if (seconds(now - *apart_since_) < kGrace) return std::nullopt;
+  return other_order(rank_, {order_.count(), 0, order_.last()}, root, places);
 }
 
 }  // namespace sculpt

@@ -1,7 +1,7 @@
 #pragma once
 // Decides from the heartbeats of the ranks whether the run can go on. A heartbeat says how far a
 // rank has come. Rank 0 judges all ranks; the others judge rank 0 only, because all heartbeats go
-// through it.
+// through it. Of two ranks whose calls differ, the one that has come further can tell.
 //
 // A rank is lost in one of three ways:
 //   silent   it sends no heartbeats: it was stopped, its machine hangs, or the network to it is cut
@@ -66,12 +66,15 @@ class Liveness {
   std::optional<Verdict> silent(Clock::time_point now, const std::vector<RankPlace>& places) const;
   std::optional<Verdict> late(Clock::time_point now, const std::vector<RankPlace>& places) const;
   std::optional<Verdict> disagreeing(const std::vector<RankPlace>& places) const;
+  std::optional<Verdict> disagreeing_with_root(Clock::time_point now,
+                                               const std::vector<RankPlace>& places);
 
   CallOrder order_;  ///< of this rank's calls
   const int rank_;
   const double liveness_seconds_, collective_seconds_;
   Clock::time_point last_judged_;
-  std::vector<Peer> peers_;  ///< by rank
+  std::vector<Peer> peers_;                       ///< by rank
+  std::optional<Clock::time_point> apart_since_;  ///< since when rank 0 has called something else
 };
 
 }  // namespace sculpt

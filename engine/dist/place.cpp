@@ -75,8 +75,10 @@ std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& p
 }
 
 void print_error(int rank, const std::vector<RankPlace>& places, const std::string& text) {
-  const std::string line = rank == 0 ? fmt::format("error: {}\n", text)
-                                     : fmt::format("error: {}: {}\n", name_of(rank, places), text);
+  const std::string name = name_of(rank, places);
+  const bool named = rank == 0 || text.starts_with(name);
+  const std::string line =
+      named ? fmt::format("error: {}\n", text) : fmt::format("error: {}: {}\n", name, text);
   // A message that cannot be written cannot be reported either.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }

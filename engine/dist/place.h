@@ -31,7 +31,7 @@ std::string name_of(int rank, const RankPlace& place);
 std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& places);
 
 /// Prints "error: " and the text to standard error, with one call of the system, so that the lines
-/// of several ranks do not mix. The line of a rank other than 0 names the rank.
+/// of several ranks do not mix. The line of a rank other than 0 begins with the name of the rank.
 void print_error(int rank, const std::vector<RankPlace>& places, const std::string& text);
 
 }  // namespace sculpt

@@ -94,7 +94,7 @@ class SculptRun(unittest.TestCase):
         # The reader of a pager may look at the first page long after the ranks have ended. mpirun then holds the rest.
         words = [PROGRAM, "--ranks", 2, CONFIG, "--out", self.out]
         for setting in ("method=dense", "cycles.count=1", "model.name=mlp", "train.epochs=120", "train.checkpoint_every=0",
-                        "data.synthetic_train=8", "data.synthetic_test=4", "train.batch=8"):
+                        "data.synthetic_train=10", "data.synthetic_test=10", "train.batch=10"):
             words += ["--set", setting]
         with subprocess.Popen([str(word) for word in words], env=on_ranks.environment(), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -254,6 +254,7 @@ class Signals(LaunchedTest):
     def test_an_mpirun_that_goes_on_without_ranks_is_ended(self):
         job = self.launch(2, "stop")
         launcher = parent_of(job.ranks[0])
+        time.sleep(0.5)  # the program knows its ranks by then
         os.kill(launcher, signal.SIGSTOP)
         for rank in job.ranks:
             os.kill(rank, signal.SIGKILL)

@@ -183,6 +183,14 @@ TEST_CASE("liveness: a limit of 0 is none") {
   CHECK(!silent.verdict);
 }
 
+namespace {
+
+Heartbeat beat_of(const CallOrder& order) {
+  return {order.count(), order.digest(), order.last(), 0};
+}
+
+}  // namespace
+
 TEST_CASE("liveness: ranks that have called different things have come apart") {
   const Call sum{CallKind::sum_float, 1000}, barrier{CallKind::barrier, 0};
   CallOrder same, swapped;
@@ -190,9 +198,6 @@ TEST_CASE("liveness: ranks that have called different things have come apart") {
     same.add(call);
   for (const Call& call : {barrier, sum, sum})
     swapped.add(call);
-  const auto beat_of = [](const CallOrder& order) {
-    return Heartbeat{order.count(), order.digest(), order.last(), 0};
-  };
   Liveness liveness(0, 4, kLimit, kLongLimit, at(0));
   for (const int rank : {1, 2, 3})
     liveness.hear(rank, beat_of(rank == 2 ? swapped : same), at(0.1));
@@ -211,4 +216,32 @@ TEST_CASE("liveness: ranks that have called different things have come apart") {
       "barrier"));
   liveness.hear(2, beat_of(same), at(0.3));
   CHECK(!liveness.judge(at(0.3), kPlaces));
+}
+
+TEST_CASE(
+    "liveness: a rank that has come further than rank 0 sees that rank 0 called something else") {
+  Liveness liveness(1, 3, 20, 600, at(0));
+  CallOrder root;
+  liveness.call({CallKind::sum_float, 1000});
+  root.add({CallKind::sum_float, 1000});
+  liveness.hear(0, beat_of(root), at(0.1));
+  CHECK(!liveness.judge(at(0.1), kPlaces));
+  liveness.call({CallKind::broadcast, 8});
+  liveness.call({CallKind::barrier, 0});
+  root.add({CallKind::sum_float, 1000});
+  liveness.hear(0, beat_of(root), at(0.2));
+  for (int i = 2; i <= 11; ++i)  // rank 0 may say it first
+    CHECK(!liveness.judge(at(0.1 * i), kPlaces));
+  const auto verdict = liveness.judge(at(1.3), kPlaces);
+  REQUIRE(verdict);
+  CHECK(verdict->exit_code == 1);
+  CHECK(contains(verdict->text,
+                 "has called the communicator in another order than rank 0 on a (process 10): its "
+                 "call 3 is a barrier, and call 2 of rank 0 is a sum of 1,000 floats"));
+  // Rank 0 that is only behind has called nothing else.
+  Liveness ahead(1, 3, 20, 600, at(0));
+  ahead.call({CallKind::barrier, 0});
+  ahead.hear(0, beat_of(CallOrder()), at(0.1));
+  CHECK(!ahead.judge(at(0.1), kPlaces));
+  CHECK(!ahead.judge(at(3), kPlaces));
 }

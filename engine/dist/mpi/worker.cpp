@@ -40,6 +40,9 @@ constexpr auto kAbortLimit = std::chrono::seconds(4);
 // A launcher needs up to two seconds to end the other ranks after rank 0 has ended them.
 constexpr auto kRootFirst = milliseconds(2500);
 
+// After so many intervals between heartbeats, the newest calls of all ranks are known.
+constexpr int kBeatsToBlame = 5;
+
 /// Heartbeats are sent every second, or more often if the limit is short.
 Liveness::Clock::duration heartbeat_interval(const DistOptions& options) {
   const double limit = options.liveness_seconds;
@@ -220,11 +223,12 @@ void Worker::start_mpi() {
 }
 
 void Worker::work() {
-  while (!finishing_ || !active_.empty()) {
+  while (!finishing_ || !active_.empty() || !failed_.empty()) {
     take_posted();
     test_active();
     const auto now = Clock::now();
     keep_alive(now);
+    report_failed(now);
     rest(now);
   }
   watch_->heartbeats.close();
@@ -249,24 +253,35 @@ void Worker::take_posted() {
       active_.push_back(std::move(operation));
       active_since_ = Clock::now();
     } catch (const Error& error) {
-      operation->complete(error.what());
+      failed_.push_back({std::move(operation), error.what(), Clock::now()});
     }
   }
 }
 
 void Worker::test_active() {
   const auto complete = [this](const std::shared_ptr<Operation>& operation) {
-    std::string problem;
+    const auto now = Clock::now();
     try {
       if (!operation->test()) return false;
+      operation->complete({});
     } catch (const Error& error) {
-      problem = error.what();
+      failed_.push_back({operation, error.what(), now});
     }
-    operation->complete(std::move(problem));
-    active_since_ = Clock::now();
+    active_since_ = now;
     return true;
   };
   std::erase_if(active_, complete);
+}
+
+/// Lets the callers of failed operations go on with the error. MPI's error rarely says which rank
+/// is to blame. Heartbeats may say it, so they are waited for.
+void Worker::report_failed(Clock::time_point now) {
+  const auto patience = kBeatsToBlame * heartbeat_interval(options_);
+  std::erase_if(failed_, [&](Failed& failed) {
+    if (now - failed.since < patience) return false;
+    failed.operation->complete(std::move(failed.problem));
+    return true;
+  });
 }
 
 void Worker::keep_alive(Clock::time_point now) {

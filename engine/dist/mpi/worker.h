@@ -66,6 +66,7 @@ class Worker {
   void post(Posted posted);
   void take_posted();
   void test_active();
+  void report_failed(Clock::time_point now);
   void keep_alive(Clock::time_point now);
   void rest(Clock::time_point now);
   void enter(Stage stage, std::string problem = {});
@@ -92,6 +93,13 @@ class Worker {
   struct Watch;
   std::unique_ptr<Watch> watch_;
   std::vector<std::shared_ptr<Operation>> active_;
+  /// An operation that MPI has failed to compute.
+  struct Failed {
+    std::shared_ptr<Operation> operation;
+    std::string problem;
+    Clock::time_point since;
+  };
+  std::vector<Failed> failed_;
   Clock::time_point active_since_;  ///< when an operation last started or became complete
   Clock::time_point looked_;        ///< when heartbeats were last looked at
   bool finishing_ = false;
