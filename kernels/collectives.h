@@ -40,8 +40,6 @@ struct Collectives {
   /// rank. They do not wait for the device. They may be recorded after one of them has run.
   void (*sum_floats)(float* values, int64_t count, void* stream) = nullptr;
   void (*sum_doubles)(double* values, int64_t count, void* stream) = nullptr;
-  /// Copies bytes of rank `root` to all others.
-  void (*broadcast)(void* bytes, int64_t count, int root, void* stream) = nullptr;
   /// Returns what has gone wrong on the device or on the way to other ranks; "" if nothing has.
   std::string (*problem)() = nullptr;
   /// Ends all collectives of this rank, finished or not. Returns false if that takes longer than

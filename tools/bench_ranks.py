@@ -6,7 +6,7 @@ directions.
 usage: tools/bench_ranks.py [--models resnet18:128,resnet50:128] [--ranks 2,4] [--sparsities 0,0.9,0.95,0.99]
                             [--rates none,1gbit,100mbit] [--rounds 3] [--steps 2] [--blocks 2] [--threads 1]
                             [--set KEY=VALUE]... [--against KEY=VALUE]... [--mca NAME=VALUE]...
-                            [--out docs/results/ranks_links]
+                            [--out build/bench_ranks]
 
 Every measurement is a run of sculpt_run under Open MPI's mpirun: a random mask with the same share of every layer,
 one epoch of --steps steps that warms up, and --blocks epochs that count. A round has one run at each rate, and
@@ -240,8 +240,8 @@ def parse_arguments(words):
     parser.add_argument("--against", action="append", default=[], metavar="KEY=VALUE",
                         help="also measure with this setting")
     parser.add_argument("--mca", action="append", default=[], metavar="NAME=VALUE", help="a parameter of Open MPI")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "ranks_links",
-                        help="OUT.json and OUT.md are written")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench_ranks",
+                        help="OUT.json and OUT.md are written (default build/bench_ranks)")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "cpu" / "bin" / "sculpt_run")
     arguments = parser.parse_args(words)
     try:

@@ -16,6 +16,10 @@ import json
 import sys
 from pathlib import Path
 
+import python_packages
+
+python_packages.require(__doc__, "numpy", "torch")
+
 import numpy as np
 import torch
 

@@ -24,6 +24,10 @@ Contents (float32 unless another type is given):
 """
 import copy
 
+import python_packages
+
+python_packages.require(__doc__, "numpy", "torch")
+
 import numpy as np
 import torch
 

@@ -23,6 +23,10 @@ Contents:
 by commas; their position in this list is n) and parameters.<network> (names separated by commas;
 their position in this list is t).
 """
+import python_packages
+
+python_packages.require(__doc__, "numpy", "torch")
+
 import numpy as np
 import torch
 

@@ -3,6 +3,7 @@
 
 usage: tools/show_summary.py RUN_FOLDER...
 """
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def rows(summary, measured_on="test"):
     flops_ratio = summary.get("train_flops_vs_dense")
     gpu_bytes = summary.get("peak_device_memory_bytes")  # 0 on the CPU, absent in old summaries
     on_gpu = f", {gpu_bytes:,} bytes on the GPU" if gpu_bytes else ""
+    ranks = summary.get("ranks", 1)  # absent in old summaries
+    on_ranks = f", on {ranks} ranks" if ranks > 1 else ""
     seconds, dense = summary.get("seconds"), summary.get("seconds_dense")
     on_dense = []
     if seconds and dense:
@@ -39,7 +42,7 @@ def rows(summary, measured_on="test"):
         ("epochs", str(summary.get("epochs", "-"))),
         ("training FLOPs", number(summary.get("train_flops"), "{:.3g}")),
         ("time", number(seconds, "{:.1f} s") + ", " +
-         number(summary.get("images_per_second"), "{:,.0f} images/s")),
+         number(summary.get("images_per_second"), "{:,.0f} images/s") + on_ranks),
         *on_dense,
         ("peak memory", number(summary.get("peak_memory_bytes"), "{:,}") + " bytes" + on_gpu),
     ]
@@ -49,7 +52,9 @@ def main(folders):
     if not folders or folders[0] in ("-h", "--help"):
         print(__doc__.strip())
         return 0 if folders else 2
-    for folder in folders:
+    for index, folder in enumerate(folders):
+        if len(folders) > 1:
+            print(f"{os.linesep if index > 0 else ''}{folder}")
         try:
             summary = run_folder.read_summary(folder)
         except run_folder.ConfigError as error:

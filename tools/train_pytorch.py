@@ -16,6 +16,10 @@ import sys
 import time
 from pathlib import Path
 
+import python_packages
+
+python_packages.require(__doc__, "numpy", "torch")
+
 import torch
 from torch.nn import functional as F
 

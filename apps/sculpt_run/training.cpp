@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <sstream>
 
 #include "apps/common/failure_text.h"
 #include "apps/sculpt_run/environment.h"
@@ -148,15 +149,28 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
   folder.prepare(request.config_toml);
 }
 
-std::string hash_of_options(RunOptions options) {
-  return config_hash(flatten_config(write_config(options.sections()), "config"));
+/// Returns the settings on which the result depends, a line each.
+std::string settings_of(RunOptions options) {
+  std::string text;
+  for (const auto& [key, value] : flatten_config(write_config(options.sections()), "config"))
+    if (!keys_without_effect().contains(key)) text += fmt::format("{} = {}\n", key, value);
+  return text;
+}
+
+/// Returns " (optim.lr = 0.2 instead of optim.lr = 0.1)" for the first line that differs.
+std::string first_difference(const std::string& of_rank, const std::string& of_root) {
+  std::istringstream lines(of_rank), of_root_lines(of_root);
+  std::string line, expected;
+  while (std::getline(lines, line) && std::getline(of_root_lines, expected))
+    if (line != expected) return fmt::format(" ({} instead of {})", line, expected);
+  return "";
 }
 
 /// Throws UsageError that names a rank if the ranks would not run the same experiment.
 void require_same_experiment(Communicator& ranks, const Request& request,
                              const RunIdentity& identity) {
   const std::vector<std::pair<const char*, std::string>> parts = {
-      {"the config", hash_of_options(request.options)},
+      {"the config", settings_of(request.options)},
       {"the data set", identity.inputs.data},
       {"the program", build_of_program()},
       {"the backend", identity.backend}};
@@ -165,9 +179,11 @@ void require_same_experiment(Communicator& ranks, const Request& request,
     for (size_t rank = 1; rank < texts.size(); ++rank)
       if (texts[rank] != texts[0])
         throw UsageError(fmt::format(
-            "{} of {} is not that of rank 0; all ranks must have the same files, program and kind "
-            "of processor (SCULPT_CPU_ISA=avx2 makes different processors alike)",
-            name, name_of(static_cast<int>(rank), ranks.places())));
+            "{} of {}{} is not that of rank 0{}; all ranks must have the same files, program and "
+            "kind of processor (SCULPT_CPU_ISA=avx2 makes different processors alike)",
+            name, request.options.dist.exact() ? "logical " : "",
+            name_of(static_cast<int>(rank), ranks.places()),
+            first_difference(texts[rank], texts[0])));
   }
 }
 

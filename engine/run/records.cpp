@@ -136,6 +136,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"device", identity.device},
       {"backend", identity.backend},
       {"threads", identity.threads},
+      {"ranks", identity.ranks},
       {"model", identity.model},
       {"data", identity.data},
       {"evaluated_on", identity.evaluated_on},

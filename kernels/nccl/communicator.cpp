@@ -140,13 +140,6 @@ void sum_doubles(double* values, int64_t count, void* stream) {
   sum(values, count, ncclFloat64, stream);
 }
 
-void broadcast(void* bytes, int64_t count, int root, void* stream) {
-  const ncclComm_t handle = connected();
-  complete(ncclBroadcast(bytes, bytes, static_cast<size_t>(count), ncclUint8, root, handle,
-                         static_cast<cudaStream_t>(stream)),
-           "copying to the other GPUs", handle);
-}
-
 std::string problem() {
   const std::lock_guard lock(state.mutex);
   if (state.handle == nullptr) return "";

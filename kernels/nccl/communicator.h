@@ -20,7 +20,6 @@ std::string make_id();
 void connect(const std::string& id, int rank, int size, double seconds);
 void sum_floats(float* values, int64_t count, void* stream);
 void sum_doubles(double* values, int64_t count, void* stream);
-void broadcast(void* bytes, int64_t count, int root, void* stream);
 std::string problem();
 bool abort(double seconds);
 void close(double seconds);

@@ -19,7 +19,7 @@ std::string description() {
 extern "C" const sculpt::kernels::Collectives* sculpt_collectives() {
   using namespace sculpt::kernels;
   static const Collectives collectives = {nccl::description, nccl::make_id,     nccl::connect,
-                                          nccl::sum_floats,  nccl::sum_doubles, nccl::broadcast,
-                                          nccl::problem,     nccl::abort,       nccl::close};
+                                          nccl::sum_floats,  nccl::sum_doubles, nccl::problem,
+                                          nccl::abort,       nccl::close};
   return &collectives;
 }

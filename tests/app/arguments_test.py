@@ -197,7 +197,7 @@ class Run(ProgramTest):
         for key in ("method", "seed", "prunable", "kept", "sparsity", "test_accuracy",
                     "best_test_accuracy_at_final_density", "best_epoch_at_final_density", "train_loss", "epochs", "train_flops",
                     "train_flops_vs_dense", "seconds", "images_per_second", "peak_memory_bytes",
-                    "peak_device_memory_bytes", "device"):
+                    "peak_device_memory_bytes", "device", "ranks"):
             self.assertIn(key, summary)
         self.assertEqual((summary["method"], summary["seed"], summary["device"]),
                          ("sculpt", 7, "cpu"))

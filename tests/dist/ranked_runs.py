@@ -30,8 +30,12 @@ class RankedRuns(unittest.TestCase):
         return [str(word) for word in (PROGRAM, *count, *words)]
 
     def run_program(self, ranks, *words):
-        return subprocess.run(self.words(ranks, *words), env=on_ranks.environment(), capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
+        return self.run_command(self.words(ranks, *words))
+
+    @staticmethod
+    def run_command(words):
+        return subprocess.run([str(word) for word in words], env=on_ranks.environment(), capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=240, check=False)
 
     def finish(self, ranks, name, *words):
         """Runs the config to its end and returns the run folder."""

@@ -73,6 +73,20 @@ class Training(RankedRuns):
             self.assertIn(part, errors[0])
             self.assertFalse((out / "config.toml").exists())
 
+    def test_another_config_on_a_rank_is_named(self):
+        """The message has the rank and the setting. Settings without effect on the result may differ."""
+        out = self.folder / "run"
+        for exact, rank in ((EXACT, "logical rank 4"), ([], "rank 1")):
+            words = [PROGRAM, self.config, "--out", out, *exact]
+            line = [*on_ranks.command(1, *words, *sets("optim.lr=0.25"), "--threads", 1), ":", "-n", 1,
+                    *words, *sets("optim.lr=0.125"), "--threads", 2]
+            done = self.run_command(line)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            self.assertEqual(len(errors), 1, done.stderr)
+            self.assertIn(f"error: the config of {rank} on ", errors[0])
+            self.assertIn(" is not that of rank 0 (optim.lr = 0.125 instead of optim.lr = 0.25); ", errors[0])
+
 
 if __name__ == "__main__":
     sys.exit(on_ranks.run_cases(PROGRAM, [Training]))

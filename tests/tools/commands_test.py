@@ -57,6 +57,20 @@ class Summary(unittest.TestCase):
                      "100 of 1,000", "0.750 x", "1e+09", "12.5 s"):
             self.assertIn(text, result.stdout)
         self.assertNotIn("dense kernels", result.stdout)
+        self.assertNotIn("ranks", result.stdout)
+
+    def test_several_folders_and_ranks(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folders = [Path(folder) / name for name in ("one", "four")]
+            for path, ranks in zip(folders, (1, 4)):
+                path.mkdir()
+                (path / "summary.json").write_text(json.dumps({**SUMMARY, "ranks": ranks}))
+            result = run(TOOLS / "show_summary.py", *folders)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        of_one, of_four = result.stdout.split("\n\n")
+        self.assertEqual([text.splitlines()[0] for text in (of_one, of_four)], [str(path) for path in folders])
+        self.assertNotIn("ranks", of_one)
+        self.assertIn("1,234 images/s, on 4 ranks", of_four)
 
     def test_damage(self):
         for text in ("", "{", "3", "{}", '{"epochs": 6}'):

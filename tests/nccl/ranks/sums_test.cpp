@@ -65,17 +65,6 @@ TEST_CASE("gpu ranks: sums of floats and doubles are right, with the same bits o
   }
 }
 
-TEST_CASE("gpu ranks: a broadcast copies the bytes of its root") {
-  const test::Connection connection;
-  const int root = ranks().size() - 1;
-  OnDevice<float> values(random_values<float>(100'000, ranks().rank()));
-  const RankGpu gpu = test::gpu();
-  gpu.side_stream->fork();
-  sculpt_collectives()->broadcast(values.data(), 400'000, root, gpu.side_stream->stream());
-  gpu.side_stream->join();
-  CHECK(values.read() == random_values<float>(100'000, root));
-}
-
 TEST_CASE("gpu ranks: without a connection, sums go through the memory of the host") {
   CHECK(GpuRanks::of_process() == nullptr);
   check_sums<float>(1000, 1e-5);

@@ -165,13 +165,7 @@ ncclResult_t ncclAllReduce(const void* send, void* receive, size_t count, ncclDa
                            ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream) {
   if (operation != ncclSum || type == ncclInt8 || type == ncclUint8)
     return fail(ncclInvalidArgument, "this operation is not part of the stand-in");
-  return call(comm, "ncclAllReduce", {standin::Kind::kSum, send, receive, count, type, 0}, stream);
-}
-
-ncclResult_t ncclBroadcast(const void* send, void* receive, size_t count, ncclDataType_t type,
-                           int root, ncclComm_t comm, cudaStream_t stream) {
-  return call(comm, "ncclBroadcast", {standin::Kind::kBroadcast, send, receive, count, type, root},
-              stream);
+  return call(comm, "ncclAllReduce", {send, receive, count, type}, stream);
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {

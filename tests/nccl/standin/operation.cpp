@@ -103,7 +103,6 @@ bool Operation::follow() {
 void Operation::copy_in() {
   const size_t width = width_of(arguments_.type);
   group_->shared->description[group_->rank] = {arguments_.count,
-                                               static_cast<int32_t>(arguments_.kind),
                                                static_cast<int32_t>(arguments_.type)};
   memcpy(group_->shared->window[group_->rank],
          static_cast<const char*>(arguments_.send) + done_ * width, slice() * width);
@@ -112,9 +111,8 @@ void Operation::copy_in() {
 void Operation::copy_out() {
   const size_t width = width_of(arguments_.type), count = slice();
   char* const to = static_cast<char*>(arguments_.receive) + done_ * width;
-  const bool sums = arguments_.kind == Kind::kSum;
-  memcpy(to, group_->shared->window[sums ? 0 : arguments_.root], count * width);
-  for (int r = 1; sums && r < group_->size; ++r)
+  memcpy(to, group_->shared->window[0], count * width);
+  for (int r = 1; r < group_->size; ++r)
     arguments_.type == ncclFloat32 ? add<float>(to, group_->shared->window[r], count)
                                    : add<double>(to, group_->shared->window[r], count);
   if (fault_ == "flip" && done_ == 0) to[0] = static_cast<char>(to[0] ^ 1);

@@ -42,15 +42,12 @@ struct Group {
   }
 };
 
-enum class Kind { kSum, kBroadcast };
-
+/// The arguments of a sum over the ranks.
 struct Arguments {
-  Kind kind;
   const void* send;
   void* receive;
   size_t count;
   ncclDataType_t type;
-  int root;
 };
 
 size_t width_of(ncclDataType_t type);

@@ -15,7 +15,6 @@ constexpr size_t kSliceBytes = size_t{1} << 18;  // of one rank's window
 /// Describes the collective that a rank is about to run. The ranks must agree.
 struct Description {
   uint64_t count = 0;
-  int32_t kind = 0;  // sum or broadcast
   int32_t type = 0;
   bool operator==(const Description&) const = default;
 };
