@@ -20,7 +20,7 @@
 #include "apps/sculpt_run/version.h"
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 #include "engine/dist/place.h"
 #include "engine/dist/single.h"
 

@@ -1,11 +1,13 @@
 #include "engine/dist/mpi.h"
 
+#include <chrono>
 #include <dlfcn.h>
 #include <filesystem>
+#include <thread>
 
 #include "engine/core/error.h"
 #include "engine/dist/mpi_module.h"
-#include "engine/dist/single.h"
+#include "engine/dist/worker_communicator.h"
 
 namespace sculpt {
 namespace {
@@ -38,6 +40,16 @@ const Loaded& loaded() {
   return result;
 }
 
+void require_agreement(const Launch& launch, const Communicator& communicator) {
+  if (communicator.rank() == launch.rank && communicator.size() == launch.size) return;
+  fail(
+      "{} says that this is rank {} of {}, but {} says that it is rank {} of {}: the launcher "
+      "belongs to another MPI than the one that this program was built with; start the program "
+      "with the launcher of {}, or configure the build with the other MPI (-DMPI_C_COMPILER=...)",
+      launch.launcher, launch.rank, launch.size, communicator.library(), communicator.rank(),
+      communicator.size(), communicator.library());
+}
+
 }  // namespace
 
 std::string mpi_problem() {
@@ -46,12 +58,19 @@ std::string mpi_problem() {
 
 std::unique_ptr<Communicator> mpi_communicator(const Launch& launch, const DistOptions& options) {
   if (loaded().module == nullptr) fail("a run on several ranks needs MPI: {}", loaded().problem);
-  return loaded().module->open(launch, options);
-}
-
-std::unique_ptr<Communicator> open_communicator(const Launch& launch, const DistOptions& options) {
-  if (launch.size == 1) return single_communicator();
-  return mpi_communicator(launch, options);
+  auto communicator = std::make_unique<WorkerCommunicator>(loaded().module->carrier(), options);
+  try {
+    require_agreement(launch, *communicator);
+    communicator->meet();
+    return communicator;
+  } catch (const Error& error) {
+    // Each rank takes itself for rank 0 here. The one that the launcher calls so speaks first, and
+    // its end usually ends the others.
+    if (launch.rank != 0 && communicator->rank() == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    // The caller has no communicator yet whose ranks it could end.
+    communicator->abort(2, error.what());
+  }
 }
 
 }  // namespace sculpt

@@ -19,8 +19,4 @@ std::string mpi_problem();
 /// launcher has started. Call it once, and from the thread that uses the communicator.
 std::unique_ptr<Communicator> mpi_communicator(const Launch& launch, const DistOptions& options);
 
-/// Returns the communicator of this process: single_communicator() for a run with one rank, which
-/// does not load MPI, and mpi_communicator() for more.
-std::unique_ptr<Communicator> open_communicator(const Launch& launch, const DistOptions& options);
-
 }  // namespace sculpt

@@ -3,17 +3,14 @@
 // it does not require MPI.
 
 #include <memory>
-#include <string>
 
-#include "engine/dist/communicator.h"
-#include "engine/dist/dist_options.h"
-#include "engine/dist/launch.h"
+#include "engine/dist/carrier.h"
 
 namespace sculpt {
 
 struct MpiModule {
-  /// Starts MPI and its thread. Throws Error if MPI does not start, or if it contradicts `launch`.
-  std::unique_ptr<Communicator> (*open)(const Launch& launch, const DistOptions& options);
+  /// Makes a carrier by MPI. A process makes one at most.
+  std::unique_ptr<Carrier> (*carrier)();
 };
 
 using MpiModuleEntry = const MpiModule* (*)();

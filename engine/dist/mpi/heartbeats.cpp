@@ -12,8 +12,7 @@ static_assert(std::is_trivially_copyable_v<Heartbeat>, "heartbeats travel as byt
 
 }  // namespace
 
-Heartbeats::Heartbeats(int rank, int size, Clock::duration interval, Clock::time_point now)
-    : rank_(rank), interval_(interval), next_(now) {
+Heartbeats::Heartbeats(int rank, int size) : rank_(rank) {
   const int last = rank == 0 ? size - 1 : 0;
   for (int to = rank == 0 ? 1 : 0; to <= last; ++to)
     outgoing_.push_back({to, {}, MPI_REQUEST_NULL});
@@ -26,19 +25,18 @@ void Heartbeats::start_receive() {
         "MPI_Irecv");
 }
 
-void Heartbeats::receive(Liveness& liveness, Clock::time_point now) {
+void Heartbeats::receive(const Carrier::Hear& hear) {
   for (;;) {
     int arrived = 0;
     MPI_Status status{};
     check(MPI_Test(&request_, &arrived, &status), "MPI_Test");
     if (arrived == 0) return;
-    liveness.hear(status.MPI_SOURCE, incoming_, now);
+    hear(status.MPI_SOURCE, incoming_);
     start_receive();
   }
 }
 
-void Heartbeats::send(const Heartbeat& beat, Clock::time_point now) {
-  next_ = now + interval_;
+void Heartbeats::send(const Heartbeat& beat) {
   for (Outgoing& out : outgoing_) {
     int sent = 1;
     check(MPI_Test(&out.request, &sent, MPI_STATUS_IGNORE), "MPI_Test");

@@ -4,23 +4,19 @@
 #include <mpi.h>
 #include <vector>
 
-#include "engine/dist/liveness.h"
+#include "engine/dist/carrier.h"
 
 namespace sculpt::mpi {
 
 /// All calls come from the communication thread. None of them waits.
 class Heartbeats {
  public:
-  using Clock = Liveness::Clock;
+  Heartbeats(int rank, int size);
 
-  Heartbeats(int rank, int size, Clock::duration interval, Clock::time_point now);
-
-  /// Passes all heartbeats that have arrived to `liveness`.
-  void receive(Liveness& liveness, Clock::time_point now);
-  /// Returns true if it is time to send.
-  bool due(Clock::time_point now) const { return now >= next_; }
+  /// Passes on all heartbeats that have arrived.
+  void receive(const Carrier::Hear& hear);
   /// Sends `beat`. Leaves out a rank to which the previous heartbeat is still on its way.
-  void send(const Heartbeat& beat, Clock::time_point now);
+  void send(const Heartbeat& beat);
   /// Ends the exchange after all ranks have come to the end.
   void close();
 
@@ -34,8 +30,6 @@ class Heartbeats {
   void start_receive();
 
   const int rank_;
-  const Clock::duration interval_;
-  Clock::time_point next_;
   std::vector<Outgoing> outgoing_;
   Heartbeat incoming_;
   MPI_Request request_ = MPI_REQUEST_NULL;

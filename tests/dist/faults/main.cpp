@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "engine/dist/launch.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 
 namespace {
 

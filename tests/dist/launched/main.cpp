@@ -22,7 +22,7 @@
 #include "apps/sculpt_run/launcher.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/dist/launch.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 #include "engine/dist/place.h"
 
 namespace {

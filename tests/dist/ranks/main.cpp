@@ -5,7 +5,7 @@
 
 #include "engine/core/error.h"
 #include "engine/dist/launch.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 #include "tests/dist/ranks/ranks.h"
 
 namespace {

@@ -25,7 +25,7 @@
 #include "engine/core/error.h"
 #include "engine/dist/gpu_ranks.h"
 #include "engine/dist/launch.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 #include "engine/nn/rank_sums.h"
 #include "kernels/cuda/device/backend.h"
 #include "kernels/cuda/device/side_stream.h"

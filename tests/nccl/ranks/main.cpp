@@ -5,7 +5,7 @@
 
 #include "cuda_on_host/runtime.h"
 #include "engine/dist/launch.h"
-#include "engine/dist/mpi.h"
+#include "engine/dist/open_communicator.h"
 #include "kernels/cuda/device/backend.h"
 #include "kernels/cuda/device/side_stream.h"
 #include "tests/nccl/ranks/ranks.h"

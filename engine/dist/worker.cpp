@@ -1,19 +1,16 @@
-#include "engine/dist/mpi/worker.h"
+#include "engine/dist/worker.h"
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
+#include <ctime>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "engine/core/error.h"
 #include "engine/dist/activity.h"
-#include "engine/dist/mpi/heartbeats.h"
-#include "engine/dist/mpi/last_resort.h"
-#include "engine/dist/mpi/status.h"
 #include "engine/dist/place.h"
 
-namespace sculpt::mpi {
+namespace sculpt {
 namespace {
 
 using std::chrono::duration_cast;
@@ -32,13 +29,16 @@ constexpr auto kEager = microseconds(200);
 constexpr int kSleepPart = 32;
 constexpr auto kLongestSleep = milliseconds(1);
 
-// MPI's start is the first time that ranks wait for each other, and takes longer on a large
-// machine.
+// The ranks wait for each other for the first time while they are connected, which takes longer on
+// a large machine.
 constexpr double kStartFactor = 6;
 constexpr auto kEndLimit = std::chrono::seconds(20);
 constexpr auto kAbortLimit = std::chrono::seconds(4);
 // A launcher needs up to two seconds to end the other ranks after rank 0 has ended them.
 constexpr auto kRootFirst = milliseconds(2500);
+// If a rank has gone, rank 0 says so; if rank 0 has gone, rank 1. The other ranks say so only if
+// nobody has ended the run.
+constexpr auto kGrace = std::chrono::seconds(1);
 
 // After so many intervals between heartbeats, the newest calls of all ranks are known.
 constexpr int kBeatsToBlame = 5;
@@ -70,12 +70,9 @@ class WithoutSignals {
   sigset_t before_;
 };
 
-/// Makes Open MPI compute sums by Rabenseifner's algorithm (3), which sends the fewest bytes in few
-/// messages. Open MPI 4.1 would otherwise collect a sum in place on one rank and send it back,
-/// which takes more bytes. A choice of the user is kept, and other libraries do not read the
-/// variable.
-void choose_algorithm() {
-  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", /*overwrite=*/0);
+timespec to_timespec(Liveness::Clock::duration time) {
+  const auto count = duration_cast<std::chrono::nanoseconds>(time).count();
+  return {count / 1'000'000'000, count % 1'000'000'000};
 }
 
 }  // namespace
@@ -83,36 +80,40 @@ void choose_algorithm() {
 /// The objects by which the thread finds out whether all ranks are alive.
 struct Worker::Watch {
   Watch(int rank, int size, const DistOptions& options, Clock::time_point now)
-      : heartbeats(rank, size, heartbeat_interval(options), now),
+      : interval(heartbeat_interval(options)),
+        next_beat(now),
         liveness(rank, size, options.liveness_seconds, options.collective_seconds, now),
         activity(now) {}
 
-  Heartbeats heartbeats;
+  const Clock::duration interval;
+  Clock::time_point next_beat;
   Liveness liveness;
   Activity activity;
   const pid_t launcher = getppid();
 };
 
-Worker::Worker(const DistOptions& options) : options_(options) {
+Worker::Worker(std::unique_ptr<Carrier> carrier, const DistOptions& options)
+    : options_(options), carrier_(std::move(carrier)) {
   {
     const WithoutSignals blocked;
     thread_ = std::thread([this] { run(); });
   }
   std::unique_lock lock(mutex_);
   const auto started = [this] { return stage_ != Stage::starting; };
-  if (options.liveness_seconds == 0)
+  if (options.liveness_seconds == 0 || !carrier_->may_hang())
     staged_.wait(lock, started);
   else if (!staged_.wait_for(lock, Seconds(kStartFactor * options.liveness_seconds), started)) {
     print_error(0, {},
-                fmt::format("MPI has not started on {} (process {}) after {:g} s, because another "
-                            "rank has not come, or MPI hangs; ending this rank",
-                            this_place().host, getpid(), kStartFactor * options.liveness_seconds));
+                fmt::format("{0} has not started on {1} (process {2}) after {3:g} s, because "
+                            "another rank has not come, or {0} hangs; ending this rank",
+                            carrier_->name(), this_place().host, getpid(),
+                            kStartFactor * options.liveness_seconds));
     _exit(kExitRankLost);
   }
   if (stage_ == Stage::failed) {
     lock.unlock();
     thread_.join();
-    fail("MPI does not start: {}", problem_);
+    fail("{}", problem_);
   }
 }
 
@@ -135,7 +136,7 @@ void Worker::post(Posted posted) {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(posted));
   }
-  posted_.notify_one();
+  posted_.ring();
 }
 
 void Worker::post(std::shared_ptr<Operation> operation) {
@@ -143,7 +144,7 @@ void Worker::post(std::shared_ptr<Operation> operation) {
 }
 
 void Worker::post_pending(std::shared_ptr<Operation> sum) {
-  post(Posted{std::move(sum), true});
+  post(Posted{std::move(sum), Channel::pending_sums});
 }
 
 void Worker::post_end_of_sum(int64_t values) {
@@ -156,7 +157,9 @@ void Worker::finish() {
   end->wait();
   std::unique_lock lock(mutex_);
   if (!staged_.wait_for(lock, kEndLimit, [this] { return stage_ == Stage::finished; })) {
-    print_error(rank_, places_, "MPI does not end although all ranks have; leaving without it");
+    print_error(carrier_->rank(), places_,
+                fmt::format("{} does not end although all ranks have; leaving without it",
+                            carrier_->name()));
     _exit(kExitRankLost);
   }
   lock.unlock();
@@ -165,20 +168,25 @@ void Worker::finish() {
 
 void Worker::abort(int exit_code, const std::string& reason) {
   aborting_ = true;
-  if (rank_ != 0) std::this_thread::sleep_for(kRootFirst);
-  print_error(rank_, places(), reason);
+  if (carrier_->rank() != 0) std::this_thread::sleep_for(kRootFirst);
+  print_error(carrier_->rank(), places(), reason);
   {
     const std::lock_guard lock(mutex_);
     abort_code_ = exit_code;
   }
-  posted_.notify_one();
+  posted_.ring();
   std::this_thread::sleep_for(kAbortLimit);
   _exit(exit_code);
 }
 
 void Worker::lose(int exit_code, const std::string& text) {
-  print_error(rank_, places(), text);
+  print_error(carrier_->rank(), places(), text);
   end_all_ranks(exit_code);
+}
+
+void Worker::end_all_ranks(int exit_code) {
+  carrier_->end_all_ranks(exit_code);
+  _exit(exit_code);
 }
 
 void Worker::enter(Stage stage, std::string problem) {
@@ -189,51 +197,40 @@ void Worker::enter(Stage stage, std::string problem) {
 }
 
 void Worker::run() {
+  // The default rounds short sleeps up to 50 microseconds.
+  prctl(PR_SET_TIMERSLACK, 1000);
   try {
-    start_mpi();
+    carrier_->connect(Seconds(kStartFactor * options_.liveness_seconds));
+    watch_ = std::make_unique<Watch>(carrier_->rank(), carrier_->size(), options_, Clock::now());
+  } catch (const EndedByOthers& end) {
+    _exit(end.exit_code);
+  } catch (const RankMissing& error) {
+    lose(kExitRankLost, error.what());
   } catch (const std::exception& error) {
     return enter(Stage::failed, error.what());
   }
   enter(Stage::working);
   try {
     work();
+  } catch (const EndedByOthers& end) {
+    _exit(end.exit_code);
   } catch (const std::exception& error) {
     lose(kExitRankLost, fmt::format("the ranks cannot reach each other: {}", error.what()));
   }
   enter(Stage::finished);
 }
 
-void Worker::start_mpi() {
-  // The default rounds short sleeps up to 50 microseconds.
-  prctl(PR_SET_TIMERSLACK, 1000);
-  choose_algorithm();
-  int provided = 0;
-  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
-  check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  if (provided < MPI_THREAD_FUNNELED)
-    fail("this MPI allows no threads; use one that provides MPI_THREAD_FUNNELED");
-  check(MPI_Comm_dup(MPI_COMM_WORLD, &pending_sums_), "MPI_Comm_dup");
-  check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
-  check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
-  int length = 0;
-  check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
-  library_.assign(text, static_cast<size_t>(length));
-  watch_ = std::make_unique<Watch>(rank_, size_, options_, Clock::now());
-}
-
 void Worker::work() {
   while (!finishing_ || !active_.empty() || !failed_.empty()) {
     take_posted();
+    carrier_->progress();
     test_active();
     const auto now = Clock::now();
     keep_alive(now);
     report_failed(now);
     rest(now);
   }
-  watch_->heartbeats.close();
-  check(MPI_Comm_free(&pending_sums_), "MPI_Comm_free");
-  check(MPI_Finalize(), "MPI_Finalize");
+  carrier_->finish();
 }
 
 void Worker::take_posted() {
@@ -245,12 +242,12 @@ void Worker::take_posted() {
     code = abort_code_;
   }
   if (code) end_all_ranks(*code);
-  for (auto& [operation, pending] : taken) {
-    if (!pending) watch_->liveness.call(operation->call());
+  for (auto& [operation, channel] : taken) {
+    if (channel == Channel::calls) watch_->liveness.call(operation->call());
     if (operation->call().kind == CallKind::finish) finishing_ = true;
     try {
-      operation->start(pending ? pending_sums_ : MPI_COMM_WORLD);
-      active_.push_back(std::move(operation));
+      auto transfer = carrier_->start(*operation, channel);
+      active_.push_back({std::move(operation), std::move(transfer)});
       active_since_ = Clock::now();
     } catch (const Error& error) {
       failed_.push_back({std::move(operation), error.what(), Clock::now()});
@@ -259,13 +256,13 @@ void Worker::take_posted() {
 }
 
 void Worker::test_active() {
-  const auto complete = [this](const std::shared_ptr<Operation>& operation) {
+  const auto complete = [this](Active& active) {
     const auto now = Clock::now();
     try {
-      if (!operation->test()) return false;
-      operation->complete({});
+      if (!active.transfer->test()) return false;
+      active.operation->complete({});
     } catch (const Error& error) {
-      failed_.push_back({operation, error.what(), now});
+      failed_.push_back({active.operation, error.what(), now});
     }
     active_since_ = now;
     return true;
@@ -273,8 +270,8 @@ void Worker::test_active() {
   std::erase_if(active_, complete);
 }
 
-/// Lets the callers of failed operations go on with the error. MPI's error rarely says which rank
-/// is to blame. Heartbeats may say it, so they are waited for.
+/// Lets the callers of failed operations go on with the error. The carrier's error rarely says
+/// which rank is to blame. Heartbeats may say it, so they are waited for.
 void Worker::report_failed(Clock::time_point now) {
   const auto patience = kBeatsToBlame * heartbeat_interval(options_);
   std::erase_if(failed_, [&](Failed& failed) {
@@ -288,18 +285,32 @@ void Worker::keep_alive(Clock::time_point now) {
   if (now - looked_ < kLook) return;
   looked_ = now;
   Watch& watch = *watch_;
-  watch.heartbeats.receive(watch.liveness, now);
-  if (watch.heartbeats.due(now)) {
+  carrier_->receive([&](int from, const Heartbeat& beat) { watch.liveness.hear(from, beat, now); });
+  if (now >= watch.next_beat) {
+    watch.next_beat = now + watch.interval;
     if (getppid() != watch.launcher) {
-      print_error(rank_, places(), "the launcher of the ranks has ended; ending this rank");
+      print_error(carrier_->rank(), places(),
+                  "the launcher of the ranks has ended; ending this rank");
       _exit(kExitRankLost);
     }
     // A rank that waits in abort() is not hanging.
     const double idle = aborting_ ? 0 : watch.activity.idle_seconds(now);
-    watch.heartbeats.send(watch.liveness.beat(idle, now), now);
+    carrier_->send(watch.liveness.beat(idle, now));
   }
+  end_if_a_rank_has_gone(now);
   if (const auto verdict = watch.liveness.judge(now, places()))
     lose(verdict->exit_code, verdict->text);
+}
+
+void Worker::end_if_a_rank_has_gone(Clock::time_point now) {
+  const std::vector<int> gone = carrier_->gone();
+  if (gone.empty()) return;
+  if (!gone_since_) gone_since_ = now;
+  const bool speaks = carrier_->rank() == (gone.front() == 0 ? 1 : 0);
+  if (!speaks && now - *gone_since_ < kGrace) return;
+  lose(kExitRankLost,
+       fmt::format("{} {} gone without finishing: killed, or ended by an error; ending all ranks",
+                   names_of(gone, places()), gone.size() == 1 ? "has" : "have"));
 }
 
 void Worker::rest(Clock::time_point now) {
@@ -312,8 +323,11 @@ void Worker::rest(Clock::time_point now) {
     }
     time = std::min<Clock::duration>(waited / kSleepPart, kLongestSleep);
   }
-  std::unique_lock lock(mutex_);
-  posted_.wait_for(lock, time, [this] { return !queue_.empty() || abort_code_; });
+  files_ = {{posted_.file(), POLLIN, 0}};
+  carrier_->add_files(files_);
+  const timespec limit = to_timespec(time);
+  if (ppoll(files_.data(), files_.size(), &limit, nullptr) > 0 && files_.front().revents != 0)
+    posted_.silence();
 }
 
-}  // namespace sculpt::mpi
+}  // namespace sculpt

@@ -1,4 +1,4 @@
-#include "engine/dist/mpi/operation.h"
+#include "engine/dist/mpi/collective.h"
 
 #include <algorithm>
 #include <limits>
@@ -14,35 +14,18 @@ constexpr int64_t kPiece = int64_t{1} << 28;
 
 }  // namespace
 
-Operation::Operation(const std::string& own, std::vector<int> sizes, std::string& all)
-    : call_{CallKind::gather, 0}, own_(&own), all_(&all), sizes_(std::move(sizes)) {
-  int64_t total = 0;
-  for (const int size : sizes_) {
-    offsets_.push_back(static_cast<int>(total));
-    total += size;
-    if (total > std::numeric_limits<int>::max())
-      fail("the texts of all ranks have more than 2 GiB together, which MPI cannot collect");
-  }
-  all.resize(static_cast<size_t>(total));
+Collective::Collective(const Operation& operation, MPI_Comm communicator) : operation_(operation) {
+  start(communicator);
 }
 
-template <class Start>
-void Operation::start_pieces(int64_t element_bytes, const Start& start) {
-  for (int64_t begin = 0; begin < call_.elements; begin += kPiece) {
-    const auto count = static_cast<int>(std::min(kPiece, call_.elements - begin));
-    requests_.push_back(MPI_REQUEST_NULL);
-    start(static_cast<char*>(data_) + begin * element_bytes, count, &requests_.back());
-  }
-}
-
-void Operation::start(MPI_Comm communicator) {
+void Collective::start(MPI_Comm communicator) {
   const auto sum = [&](MPI_Datatype type, int64_t bytes) {
     start_pieces(bytes, [&](void* data, int count, MPI_Request* request) {
       check(MPI_Iallreduce(MPI_IN_PLACE, data, count, type, MPI_SUM, communicator, request),
             "MPI_Iallreduce");
     });
   };
-  switch (call_.kind) {
+  switch (operation_.call().kind) {
     case CallKind::none:
     case CallKind::end_of_sum:
       break;
@@ -54,15 +37,11 @@ void Operation::start(MPI_Comm communicator) {
       return sum(MPI_INT64_T, sizeof(int64_t));
     case CallKind::broadcast:
       return start_pieces(1, [&](void* data, int count, MPI_Request* request) {
-        check(MPI_Ibcast(data, count, MPI_BYTE, root_, communicator, request), "MPI_Ibcast");
+        check(MPI_Ibcast(data, count, MPI_BYTE, operation_.root(), communicator, request),
+              "MPI_Ibcast");
       });
     case CallKind::gather:
-      requests_.push_back(MPI_REQUEST_NULL);
-      check(MPI_Iallgatherv(own_->data(), static_cast<int>(own_->size()), MPI_CHAR, all_->data(),
-                            sizes_.data(), offsets_.data(), MPI_CHAR, communicator,
-                            &requests_.back()),
-            "MPI_Iallgatherv");
-      return;
+      return start_gather(communicator);
     case CallKind::barrier:
     case CallKind::finish:
       requests_.push_back(MPI_REQUEST_NULL);
@@ -71,7 +50,34 @@ void Operation::start(MPI_Comm communicator) {
   }
 }
 
-bool Operation::test() {
+template <class Start>
+void Collective::start_pieces(int64_t element_bytes, const Start& start) {
+  const int64_t elements = operation_.call().elements;
+  for (int64_t begin = 0; begin < elements; begin += kPiece) {
+    const auto count = static_cast<int>(std::min(kPiece, elements - begin));
+    requests_.push_back(MPI_REQUEST_NULL);
+    start(static_cast<char*>(operation_.data()) + begin * element_bytes, count, &requests_.back());
+  }
+}
+
+void Collective::start_gather(MPI_Comm communicator) {
+  int64_t total = 0;
+  for (const int64_t size : operation_.text_sizes()) {
+    sizes_.push_back(static_cast<int>(size));
+    offsets_.push_back(static_cast<int>(total));
+    total += size;
+    if (total > std::numeric_limits<int>::max())
+      fail("the texts of all ranks have more than 2 GiB together, which MPI cannot collect");
+  }
+  const std::string& own = operation_.own_text();
+  requests_.push_back(MPI_REQUEST_NULL);
+  check(MPI_Iallgatherv(own.data(), static_cast<int>(own.size()), MPI_CHAR,
+                        operation_.all_texts().data(), sizes_.data(), offsets_.data(), MPI_CHAR,
+                        communicator, &requests_.back()),
+        "MPI_Iallgatherv");
+}
+
+bool Collective::test() {
   if (requests_.empty()) return true;
   int done = 0;
   std::vector<MPI_Status> statuses(requests_.size());
@@ -83,17 +89,6 @@ bool Operation::test() {
         code = status.MPI_ERROR;
   check(code, "a collective of MPI");
   return done != 0;
-}
-
-void Operation::complete(std::string problem) {
-  problem_ = std::move(problem);
-  done_.store(1, std::memory_order_release);
-  done_.notify_all();
-}
-
-void Operation::wait() {
-  done_.wait(0, std::memory_order_acquire);
-  if (!problem_.empty()) fail("{}", problem_);
 }
 
 }  // namespace sculpt::mpi

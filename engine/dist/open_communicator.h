@@ -1,0 +1,17 @@
+#pragma once
+// Opens the communicator of this process.
+
+#include <memory>
+
+#include "engine/dist/communicator.h"
+#include "engine/dist/dist_options.h"
+#include "engine/dist/launch.h"
+
+namespace sculpt {
+
+/// Returns the communicator of this process: single_communicator() for a run with one rank, which
+/// does not load MPI, and mpi_communicator() for more. Throws Error if the ranks cannot be
+/// connected.
+std::unique_ptr<Communicator> open_communicator(const Launch& launch, const DistOptions& options);
+
+}  // namespace sculpt
