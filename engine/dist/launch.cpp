@@ -22,8 +22,12 @@ struct Variables {
 // Slurm sets SLURM_NTASKS for the whole job, and SLURM_STEP_NUM_TASKS for the step, which may be
 // smaller. It sets SLURM_STEP_ID in steps only.
 constexpr const char* kSrun = "Slurm's srun";
+// Whoever starts ranks without MPI tells them so, as sculpt_run --ranks does.
+constexpr const char* kOwn = "the launcher that has set SCULPT_RANKS";
+constexpr const char* kRendezvous = "SCULPT_RENDEZVOUS";
 
 constexpr Variables kLaunchers[] = {
+    {kOwn, "SCULPT_RANKS", "SCULPT_RANK", {"SCULPT_RANKS", ""}, {"SCULPT_LOCAL_RANK", ""}},
     {"Open MPI's mpirun",
      "OMPI_COMM_WORLD_SIZE",
      "OMPI_COMM_WORLD_RANK",
@@ -56,7 +60,8 @@ int number(const Environment& environment, const char* name, const char* launche
   if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low ||
       value >= high)
     fail(
-        "{} seems to have started this process, but the variable {} is '{}' and not a number from "
+        "{} seems to have started this process, but the variable {} is '{}' and not a number "
+        "from "
         "{} to {}; start the program again by mpirun or srun, or remove the variables of the "
         "launcher",
         launcher, name, text, low, high - 1);
@@ -101,16 +106,24 @@ bool may_start_ranks(const Launch& launch) {
 }
 
 std::string connection_problem(const Launch& launch, const Environment& environment) {
-  if (launch.launcher != kSrun || launch.size == 1) return "";
+  if (launch.size == 1 || has(environment, kRendezvous)) return "";
+  if (launch.launcher == kOwn)
+    return fmt::format(
+        "the variable SCULPT_RANKS makes this process one of {} ranks, but no variable tells how "
+        "they find each other; set {} to tcp:HOST:PORT, where rank 0 listens, or to file:FOLDER, a "
+        "folder that all ranks see",
+        launch.size, kRendezvous);
+  if (launch.launcher != kSrun) return "";
   const bool connected = std::ranges::any_of(environment, [](const auto& variable) {
     return variable.first.starts_with("PMIX_") || variable.first.starts_with("PMI_");
   });
   if (connected) return "";
   return fmt::format(
       "srun has started {} ranks without PMIx, by which the ranks of Open MPI find each other; "
-      "give srun the option --mpi=pmix, or, for runs that are independent of each other, start "
-      "each by a srun -n 1 of its own",
-      launch.size);
+      "give srun the option --mpi=pmix, or set {} to file:FOLDER, a folder that all ranks see, "
+      "which needs no MPI, or, for runs that are independent of each other, start each by a srun "
+      "-n 1 of its own",
+      launch.size, kRendezvous);
 }
 
 void require_size(const Launch& launch, int wanted) {

@@ -19,7 +19,8 @@ struct Launch {
   std::optional<int> local_rank;  ///< counts the ranks of the same host, where the launcher says it
 };
 
-/// Reads the variables of Open MPI's mpirun (OMPI_COMM_WORLD_*), of MPICH's mpiexec and other
+/// Reads the variables of Sculpt itself (SCULPT_RANK, SCULPT_RANKS, SCULPT_LOCAL_RANK), of Open
+/// MPI's mpirun (OMPI_COMM_WORLD_*), of MPICH's mpiexec and other
 /// launchers that speak PMI (PMI_*, MPI_LOCALRANKID), and of a step of Slurm's srun (SLURM_*), in
 /// this order, because an mpirun may run inside a Slurm job. The variables of a Slurm job without a
 /// step are those of its batch script, which is one process. Throws Error naming a variable with an
@@ -33,8 +34,8 @@ Environment process_environment();
 /// srun has started it alone, as for an interactive shell of a job.
 bool may_start_ranks(const Launch& launch);
 
-/// Returns what is wrong if srun has started several ranks that cannot find each other, because no
-/// variable tells MPI how; "" otherwise.
+/// Returns what is wrong if several ranks were started that cannot find each other, because no
+/// variable tells them or MPI how; "" otherwise.
 std::string connection_problem(const Launch& launch, const Environment& environment);
 
 /// Throws Error if a launcher has started the process as one of another number of ranks than

@@ -57,7 +57,9 @@ std::string mpi_problem() {
 }
 
 std::unique_ptr<Communicator> mpi_communicator(const Launch& launch, const DistOptions& options) {
-  if (loaded().module == nullptr) fail("a run on several ranks needs MPI: {}", loaded().problem);
+  if (loaded().module == nullptr)
+    fail("a run on several ranks needs MPI, or the variable SCULPT_RENDEZVOUS: {}",
+         loaded().problem);
   auto communicator = std::make_unique<WorkerCommunicator>(loaded().module->carrier(), options);
   try {
     require_agreement(launch, *communicator);

@@ -28,8 +28,7 @@ class Job:
     def __init__(self, count, fault="none", rank=1, steps=40):
         words = [LIVENESS, COLLECTIVE, steps, rank, fault]
         # The launcher ends a job that nobody has ended: a safety net for the test itself.
-        line = on_ranks.command(count, PROGRAM, *words)
-        line[1:1] = ["--timeout", "60"]
+        line = on_ranks.command(count, PROGRAM, *words, seconds=60)
         self.process = subprocess.Popen(line, env=on_ranks.environment(), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         places = [self.process.stdout.readline().split() for _ in range(count)]

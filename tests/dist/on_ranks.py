@@ -4,7 +4,7 @@
 usage: on_ranks.py COUNT PROGRAM [ARGUMENT]...
 
 The exit code is that of the launcher. It is 77, which CTest reads as skipped, where there is no launcher or
-where the program was built without MPI.
+where the program was built without MPI. With the variable SCULPT_TEST_RANKS_BY=sockets, the ranks need no MPI.
 """
 import os
 import shutil
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SKIPPED = 77
+BY_SOCKETS = os.environ.get("SCULPT_TEST_RANKS_BY") == "sockets"
 # Ranks that wait yield their processor, because there may be more ranks than processors. Open MPI knows this
 # only if it knows the number of processors.
 ENVIRONMENT = {
@@ -40,6 +41,8 @@ def environment():
 
 def why_skipped(program):
     """Returns why there can be no ranks here, or None."""
+    if BY_SOCKETS:
+        return None
     if shutil.which("mpirun") is None:
         return "there is no mpirun (package openmpi-bin)"
     if not (Path(program).parent / "libsculpt_mpi.so").exists():
@@ -47,8 +50,14 @@ def why_skipped(program):
     return None
 
 
-def command(count, program, *words):
-    return ["mpirun", "-n", str(count), "--bind-to", "none", str(program), *map(str, words)]
+def command(count, program, *words, seconds=None):
+    """Returns the command that starts a program on ranks. They are ended after so many seconds."""
+    limit = ["--timeout", str(seconds)] if seconds else []
+    if BY_SOCKETS:
+        launcher = [sys.executable, "-B", str(Path(__file__).with_name("start_ranks.py")), *limit, str(count)]
+    else:
+        launcher = ["mpirun", *limit, "-n", str(count), "--bind-to", "none"]
+    return [*launcher, str(program), *map(str, words)]
 
 
 def state_of(process):
@@ -67,13 +76,13 @@ def parent_of(process):
 
 
 def rank_of(process):
-    """Returns the rank that Open MPI has given the process, or None."""
+    """Returns the rank that a launcher has given the process, or None."""
     try:
         variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
     for variable in variables:
-        if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+        if variable.startswith((b"OMPI_COMM_WORLD_RANK=", b"SCULPT_RANK=")):
             return int(variable.split(b"=")[1])
     return None
 
