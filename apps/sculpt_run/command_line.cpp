@@ -30,7 +30,7 @@ Exit codes:
   75  interrupted (Ctrl-C, SIGTERM, SIGHUP, SIGUSR2, or a closed pipe): state saved, go on with --resume. A second Ctrl-C, at least two seconds later, ends the program at once
   76  a rank of several was killed, stopped, cut off or hanging, and all ranks have ended; the last good checkpoint is intact
 
-Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal.
+Environment: SCULPT_CPU_ISA=avx512|avx2|portable chooses the instruction set; SCULPT_CUDA_SYNC=1 waits for every GPU kernel, so that an error names the kernel that made it; NO_COLOR=1 turns colours off; COLUMNS sets the width where the output is not a terminal; SCULPT_RENDEZVOUS=tcp:HOST:PORT or file:FOLDER lets ranks that srun or others start find each other without MPI (docs/cluster.md).
 )";
 
 constexpr const char* kUsage[] = {"sculpt_run CONFIG.toml [OPTIONS]",
@@ -92,11 +92,17 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_flag("--restart", line.restart,
                "start over in an existing run folder; the old run is kept in a folder inside it")
       ->excludes(resume);
-  app.add_option("--ranks", line.ranks,
-                 "run on N processes of this machine, which mpirun starts; if a launcher (mpirun, "
-                 "srun) has started this program, check that it has started N")
+  app.add_option(
+         "--ranks", line.ranks,
+         "run on N processes of this machine; if a launcher (mpirun, srun) has started this "
+         "program, check that it has started N")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--ranks-by", line.ranks_by,
+                 "what starts and connects the N processes: mpi (mpirun) or sockets, which need "
+                 "nothing (default: mpi where it is installed)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"mpi", "sockets"}));
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
   const auto add_setting = [&](const char* option, const char* key, const char* value,

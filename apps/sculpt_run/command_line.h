@@ -23,7 +23,8 @@ struct CommandLine {
   std::string out;
   bool resume = false;
   bool restart = false;
-  int ranks = 0;  ///< 0: as many as the launcher has started, or one
+  int ranks = 0;         ///< 0: as many as the launcher has started, or one
+  std::string ranks_by;  ///< "mpi", "sockets", or "": whatever is there
   bool plan = false;
   bool describe = false;
   std::string profile;      ///< "FIRST:LAST" or empty

@@ -5,12 +5,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <poll.h>
 #include <set>
 #include <sys/prctl.h>
@@ -20,6 +18,8 @@
 #include <vector>
 
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/rank_processes.h"
+#include "apps/sculpt_run/rank_starter.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/dist/mpi.h"
@@ -39,7 +39,8 @@ constexpr auto kLookAtRanks = std::chrono::milliseconds(500);
 constexpr auto kLauncherEnds = std::chrono::seconds(15);
 constexpr auto kRanksEnd = std::chrono::seconds(10);
 constexpr timespec kLook = {0, 50'000'000};  // 50 ms
-constexpr const char* kInstall = "install the packages openmpi-bin and libopenmpi-dev";
+constexpr const char* kInstall =
+    "install the packages openmpi-bin and libopenmpi-dev, or give --ranks-by sockets";
 
 /// Settings of Open MPI, which the environment may already contain.
 constexpr std::array<std::pair<const char*, const char*>, 2> kSettings = {{
@@ -50,6 +51,7 @@ constexpr std::array<std::pair<const char*, const char*>, 2> kSettings = {{
     {"OMPI_MCA_orte_forward_job_control", "1"},
 }};
 
+/// Returns the path of mpirun; "" if PATH has none.
 std::string find_mpirun() {
   const char* const path = std::getenv("PATH");
   std::string folders = path == nullptr ? "" : path;
@@ -59,84 +61,47 @@ std::string find_mpirun() {
     if (access(file.c_str(), X_OK) == 0) return file;
     begin = end + 1;
   }
-  throw UsageError(fmt::format("--ranks needs Open MPI's mpirun, and PATH has none; {}", kInstall));
+  return "";
 }
 
-std::vector<std::string> launcher_words(const std::string& mpirun, int count, int argc,
-                                        char** argv) {
-  std::vector<std::string> words = {mpirun,      "-n",   std::to_string(count),
-                                    "--bind-to", "none", "--oversubscribe"};
+/// Returns true if mpirun starts the ranks. Throws UsageError if it has to and cannot.
+bool chooses_mpi(const std::string& ranks_by) {
+  if (ranks_by == "sockets") return false;
+  const std::string problem = mpi_problem();
+  const bool is_there = !find_mpirun().empty();
+  if (ranks_by.empty()) return problem.empty() && is_there;
+  if (!problem.empty())
+    throw UsageError(
+        fmt::format("--ranks-by mpi needs MPI: {}; or give --ranks-by sockets", problem));
+  if (!is_there)
+    throw UsageError(
+        fmt::format("--ranks-by mpi needs Open MPI's mpirun, and PATH has none; {}", kInstall));
+  return true;
+}
+
+/// Returns the command of mpirun, up to the program.
+std::vector<std::string> mpirun_words(int count) {
+  std::vector<std::string> words = {find_mpirun(), "-n",   std::to_string(count),
+                                    "--bind-to",   "none", "--oversubscribe"};
   // mpirun refuses to run as root, because a mistake of a program does more harm then. Whoever runs
   // this program as root has accepted that.
   if (geteuid() == 0) words.emplace_back("--allow-run-as-root");
-  words.push_back(std::filesystem::read_symlink("/proc/self/exe").string());
-  words.insert(words.end(), argv + 1, argv + argc);
   return words;
 }
 
-/// Runs in the new process. Only functions that POSIX allows after fork() are called.
+/// Makes the new process that of a launcher: mpirun, or one that starts the ranks itself. Only
+/// functions that POSIX allows after fork() are called.
 ///
 /// mpirun would answer SIGTERM and SIGINT by ending the ranks within a second, which is too short
 /// to save. A batch system sends them to all processes of a job, mpirun included. They are
-/// therefore blocked in mpirun, which unblocks them in the ranks; `blocked` has them.
-[[noreturn]] void become_launcher(char* const* words, const sigset_t& blocked, pid_t parent,
-                                  int no_input) {
+/// therefore blocked in the launcher, which unblocks them in the ranks; `blocked` has them.
+void prepare_launcher(const sigset_t& blocked, pid_t parent, int no_input) {
   // The terminal's signals are for the parent, which decides what they mean.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(kExitFailed);
   dup2(no_input, STDIN_FILENO);
   sigprocmask(SIG_SETMASK, &blocked, nullptr);
-  execv(words[0], words);
-  _exit(127);
-}
-
-/// Returns true if the process `pid` has a handler for kStop. A process without one would be ended
-/// by the signal.
-bool handles_stop(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/status", pid));
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("SigCgt:"))
-      return ((std::strtoull(line.c_str() + 7, nullptr, 16) >> (kStop - 1)) & 1) != 0;
-  return false;
-}
-
-/// Returns the parent of a process, or 0 if there is no such process.
-pid_t parent_of(const std::string& pid) {
-  std::ifstream file("/proc/" + pid + "/stat");
-  std::string text;
-  std::getline(file, text);
-  // The name of the program, in parentheses, may hold any character.
-  const size_t name_end = text.rfind(')');
-  int parent = 0;
-  char state = 0;
-  if (name_end == std::string::npos ||
-      std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) != 2)
-    return 0;
-  return parent;
-}
-
-/// Returns the ranks that `launcher` has started and that run this program already.
-std::vector<pid_t> ranks_of(pid_t launcher) {
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  std::vector<pid_t> ranks;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (parent_of(name) != launcher) continue;
-    if (std::filesystem::read_symlink(entry.path() / "exe", error) == program)
-      ranks.push_back(std::stoi(name));
-  }
-  return ranks;
-}
-
-/// Returns true if the process is a rank of this program that has not ended. A rank that has ended,
-/// but that nobody has waited for, has no program.
-bool is_alive(pid_t rank) {
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return std::filesystem::read_symlink(fmt::format("/proc/{}/exe", rank), error) == program;
 }
 
 /// Returns true if the reader of the standard output has gone away. mpirun goes on then, and does
@@ -172,7 +137,9 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  /// The signals that mpirun does not see.
+  /// The signals that were blocked before.
+  const sigset_t& before() const { return before_; }
+  /// The signals that a launcher does not see.
   sigset_t blocked_in_launcher() const {
     sigset_t blocked = before_;
     for (const int signal : {SIGINT, SIGTERM, SIGHUP})
@@ -192,8 +159,8 @@ class Signals {
 /// The launcher while it runs.
 class Launcher {
  public:
-  Launcher(pid_t pid, int count, const Signals& signals)
-      : pid_(pid), count_(static_cast<size_t>(count)), signals_(signals) {}
+  Launcher(pid_t pid, const char* name, int count, const Signals& signals)
+      : pid_(pid), name_(name), count_(static_cast<size_t>(count)), signals_(signals) {}
 
   /// Passes signals on until the launcher has ended.
   LauncherEnd wait() {
@@ -212,7 +179,7 @@ class Launcher {
       int status = 0;
       if (waitpid(pid_, &status, WNOHANG) != pid_) continue;
       end_ranks();
-      LauncherEnd end{0, {}, requests_, hangs_};
+      LauncherEnd end{0, {}, requests_, hangs_, name_};
       if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
       if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
       return end;
@@ -239,11 +206,11 @@ class Launcher {
     if (requests_ == 0) return;
     if (reached_.size() < count_)
       for (const pid_t rank : ranks_of(pid_))
-        if (reached_.count(rank) == 0 && handles_stop(rank)) {
+        if (reached_.count(rank) == 0 && handles(rank, kStop)) {
           kill(rank, kStop);
           reached_.insert(rank);
         }
-    // The ranks end with mpirun, at the latest.
+    // The ranks end with their launcher, at the latest.
     if (requests_ > 1 && Clock::now() - last_request_ > kEndsAtOnce) kill(pid_, SIGKILL);
   }
 
@@ -284,6 +251,7 @@ class Launcher {
   }
 
   const pid_t pid_;
+  const char* const name_;
   const size_t count_;
   const Signals& signals_;
   int requests_ = 0, last_signal_ = 0;
@@ -300,12 +268,11 @@ class Launcher {
 RunEnd translate(const LauncherEnd& end) {
   constexpr const char* kResume = "the last good checkpoint is intact; go on with --resume";
   if (end.hung)
-    return {kExitRankLost,
-            fmt::format("mpirun went on although all ranks had ended, and was ended; {}", kResume)};
+    return {kExitRankLost, fmt::format("{} went on although all ranks had ended, and was ended; {}",
+                                       end.name, kResume)};
   if (end.signal)
-    return {kExitRankLost,
-            fmt::format("mpirun was ended by signal {} ({}), and the ranks with it; {}",
-                        *end.signal, strsignal(*end.signal), kResume)};
+    return {kExitRankLost, fmt::format("{} was ended by signal {} ({}), and the ranks with it; {}",
+                                       end.name, *end.signal, strsignal(*end.signal), kResume)};
   const int code = end.exit_code;
   for (const int own : {kExitOk, kExitFailed, kExitUsage, kExitInterrupted, kExitRankLost})
     if (code == own) return {code, {}};
@@ -314,33 +281,46 @@ RunEnd translate(const LauncherEnd& end) {
   if (code > 128 && code < 128 + NSIG)
     return {kExitRankLost, fmt::format("a rank was ended by signal {} ({}); {}", code - 128,
                                        strsignal(code - 128), kResume)};
-  return {kExitFailed, fmt::format("mpirun has ended with exit code {}", code)};
+  return {kExitFailed, fmt::format("{} has ended with exit code {}", end.name, code)};
 }
 
-int run_ranks(int argc, char** argv, int count) {
-  const std::string problem = mpi_problem();
-  if (!problem.empty()) throw UsageError("--ranks needs MPI: " + problem);
-  std::vector<std::string> words = launcher_words(find_mpirun(), count, argc, argv);
+int run_ranks(int argc, char** argv, int count, const std::string& ranks_by) {
+  const bool by_mpi = chooses_mpi(ranks_by);
+  std::vector<std::string> words = by_mpi ? mpirun_words(count) : std::vector<std::string>{};
+  words.push_back(std::filesystem::read_symlink("/proc/self/exe").string());
+  words.insert(words.end(), argv + 1, argv + argc);
   std::vector<char*> pointers;
   for (std::string& word : words)
     pointers.push_back(word.data());
   pointers.push_back(nullptr);
-  for (const auto& [name, value] : kSettings)
-    setenv(name, value, 0);
+  if (by_mpi) {
+    for (const auto& [name, value] : kSettings)
+      setenv(name, value, 0);
+    // The ranks of mpirun find each other by MPI.
+    unsetenv("SCULPT_RENDEZVOUS");
+  }
   // The ranks write to a pipe or to a terminal of mpirun, whose width is not that of this one.
   setenv("COLUMNS", std::to_string(out().width()).c_str(), 1);
   const int no_input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  sockets::Socket listener = by_mpi ? sockets::Socket() : listen_for_ranks();
 
   const Signals signals;
   const sigset_t blocked = signals.blocked_in_launcher();
   const pid_t parent = getpid();
+  const char* const name = by_mpi ? "mpirun" : "the process that starts the ranks";
   // Ranks whose launcher has gone become children of this process.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const pid_t child = fork();
-  if (child < 0) fail("cannot start mpirun: {}", std::strerror(errno));
-  if (child == 0) become_launcher(pointers.data(), blocked, parent, no_input);
+  if (child < 0) fail("cannot start {}: {}", name, std::strerror(errno));
+  if (child == 0) {
+    prepare_launcher(blocked, parent, no_input);
+    if (!by_mpi) run_rank_starter({pointers.data(), count, std::move(listener), signals.before()});
+    execv(pointers[0], pointers.data());
+    _exit(127);
+  }
   close(no_input);
-  Launcher launcher(child, count, signals);
+  listener = {};
+  Launcher launcher(child, name, count, signals);
   const LauncherEnd end = launcher.wait();
   const RunEnd result = translate(end);
   if (!result.text.empty()) {

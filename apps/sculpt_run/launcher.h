@@ -1,6 +1,7 @@
 #pragma once
 // Starts a run on several ranks of this machine: sculpt_run --ranks N starts Open MPI's mpirun,
-// which starts N processes of this program.
+// which starts N processes of this program. Without MPI, another process of this program starts
+// them (rank_starter.h).
 
 #include <optional>
 #include <string>
@@ -12,15 +13,19 @@ namespace sculpt {
 /// count as one, and a later one ends them at once. A closed standard output asks them, too.
 /// SIGTSTP pauses the ranks until this process is continued. The ranks do not outlive this process.
 ///
-/// Returns the exit code of this program. Throws UsageError if there is no MPI.
-int run_ranks(int argc, char** argv, int count);
+/// `ranks_by` is "mpi", "sockets", or "": by MPI if this program and the machine have it, else by
+/// sockets.
+///
+/// Returns the exit code of this program. Throws UsageError if there is no MPI, and has to be.
+int run_ranks(int argc, char** argv, int count, const std::string& ranks_by);
 
 /// How a launcher has ended.
 struct LauncherEnd {
-  int exit_code = 0;          ///< of the launcher
-  std::optional<int> signal;  ///< which ended the launcher; the exit code does not count then
-  int stop_requests = 0;      ///< how often the ranks were asked to end
-  bool hung = false;          ///< true if it went on after all ranks had ended, and was ended
+  int exit_code = 0;            ///< of the launcher
+  std::optional<int> signal;    ///< which ended the launcher; the exit code does not count then
+  int stop_requests = 0;        ///< how often the ranks were asked to end
+  bool hung = false;            ///< true if it went on after all ranks had ended, and was ended
+  std::string name = "mpirun";  ///< in messages
 };
 
 /// The exit code of this program, and what a person should know of it.

@@ -138,7 +138,8 @@ int main_checked(int argc, char** argv) {
     if (launch.rank == 0) show(line, std::max(line.ranks, launch.size));
     return exit_code(kExitOk, true);
   }
-  if (line.ranks > 1 && may_start_ranks(launch)) return run_ranks(argc, argv, line.ranks);
+  if (line.ranks > 1 && may_start_ranks(launch))
+    return run_ranks(argc, argv, line.ranks, line.ranks_by);
   require_ranks(launch, line.ranks);
   if (const std::string problem = connection_problem(launch, process_environment());
       !problem.empty()) {

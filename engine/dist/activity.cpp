@@ -3,7 +3,9 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <poll.h>
 #include <string>
+#include <unistd.h>
 
 namespace sculpt {
 namespace {
@@ -38,6 +40,13 @@ bool waits_for_a_disk() {
   return false;
 }
 
+/// Returns true if the reader of a pipe or terminal has not read what it holds, as in a pager. The
+/// next line of output waits for the reader.
+bool is_full(int file) {
+  pollfd output{file, POLLOUT, 0};
+  return poll(&output, 1, 0) == 0;
+}
+
 double seconds(Activity::Clock::duration time) {
   return std::chrono::duration<double>(time).count();
 }
@@ -49,7 +58,8 @@ Activity::Activity(Clock::time_point now)
 
 double Activity::idle_seconds(Clock::time_point now) {
   const double used = processor_time_of_others();
-  const bool idle = used - used_ < kIdleShare * seconds(now - sampled_) && !waits_for_a_disk();
+  const bool waits = waits_for_a_disk() || is_full(STDOUT_FILENO) || is_full(STDERR_FILENO);
+  const bool idle = used - used_ < kIdleShare * seconds(now - sampled_) && !waits;
   used_ = used;
   sampled_ = now;
   if (!idle) active_ = now;

@@ -1,6 +1,7 @@
 #pragma once
 // Measures for how long this process has done nothing. A process that waits for a lock for ever
-// looks like this; a process that computes, or waits for a disk, does not.
+// looks like this; a process that computes, or waits for a disk, or for somebody to read its
+// output, does not.
 
 #include <chrono>
 
@@ -12,9 +13,9 @@ class Activity {
 
   explicit Activity(Clock::time_point now);
 
-  /// Looks at the processor time of all threads but the calling one, and at threads that wait for a
-  /// disk. Call it about once a second, from one thread. Returns the seconds since the process last
-  /// did something.
+  /// Looks at the processor time of all threads but the calling one, at threads that wait for a
+  /// disk, and at the standard output. Call it about once a second, from one thread. Returns the
+  /// seconds since the process last did something.
   double idle_seconds(Clock::time_point now);
 
  private:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How sculpt_run and mpirun work together: --ranks, wrong launchers, missing libraries, signals, exit codes.
+"""How sculpt_run starts ranks: --ranks, wrong launchers, missing libraries, signals, exit codes.
 
 SCULPT_RUN names sculpt_run, and LAUNCHED_RANKS a program that starts itself as sculpt_run --ranks does
 (launched/main.cpp).
@@ -18,10 +18,19 @@ from pathlib import Path
 import on_ranks
 from on_ranks import parent_of, state_of, wait_until
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
+from common import sets  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SCULPT_RUN", "")
 LAUNCHED = os.environ.get("LAUNCHED_RANKS", "")
 CONFIG = ROOT / "configs" / "quickstart.toml"
+BY = on_ranks.ranks_by()
+# The shortest run, and one of a single epoch.
+SMALL = sets("method=dense", "cycles.count=1", "model.name=mlp", "train.checkpoint_every=0", "data.synthetic_train=10",
+             "data.synthetic_test=10", "train.batch=10")
+SHORT = SMALL + sets("train.epochs=1")
+LAUNCHER = "the process that starts the ranks" if on_ranks.BY_SOCKETS else "mpirun"
 
 
 def run(*words, **variables):
@@ -38,8 +47,8 @@ def has_child(process):
     return bool(on_ranks.descendants(process))
 
 
-class SculptRun(unittest.TestCase):
-    """The program itself. Its messages come once, from rank 0."""
+class SculptRunTest(unittest.TestCase):
+    """A test of the program itself. Its messages come once, from rank 0."""
 
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="sculpt-ranks-"))
@@ -53,12 +62,15 @@ class SculptRun(unittest.TestCase):
             self.assertIn(part, errors(done)[0])
         self.assertFalse(self.out.exists())
 
+
+class SculptRun(SculptRunTest):
     def test_another_number_of_ranks(self):
         done = run(*on_ranks.command(4, PROGRAM, CONFIG, "--out", self.out, "--ranks", 2))
-        self.check(done, 2, "error: --ranks 2 contradicts Open MPI's mpirun, which has started 4 ranks")
+        launcher = "the launcher that has set SCULPT_RANKS" if on_ranks.BY_SOCKETS else "Open MPI's mpirun"
+        self.check(done, 2, f"error: --ranks 2 contradicts {launcher}, which has started 4 ranks")
 
     def test_mistakes_are_told_once(self):
-        done = run(PROGRAM, "--ranks", 2, self.folder / "missing.toml", "--out", self.out)
+        done = run(PROGRAM, "--ranks", 2, "--ranks-by", BY, self.folder / "missing.toml", "--out", self.out)
         self.check(done, 2, "there is no config")
         done = run(*on_ranks.command(2, PROGRAM, CONFIG, "--out", self.out, "--set", "train.epoch=3"))
         self.check(done, 2, "train.epoch")
@@ -91,35 +103,27 @@ class SculptRun(unittest.TestCase):
         self.check(done, 2, "there is no config")
 
     def test_output_that_is_read_late(self):
-        # The reader of a pager may look at the first page long after the ranks have ended. mpirun then holds the rest.
-        words = [PROGRAM, "--ranks", 2, CONFIG, "--out", self.out]
-        for setting in ("method=dense", "cycles.count=1", "model.name=mlp", "train.epochs=120", "train.checkpoint_every=0",
-                        "data.synthetic_train=10", "data.synthetic_test=10", "train.batch=10"):
-            words += ["--set", setting]
+        # The reader of a pager may look at the first page for long. mpirun holds the rest, and the ranks end. Without
+        # mpirun, the ranks wait for the reader.
+        words = [PROGRAM, "--ranks", 2, "--ranks-by", BY, CONFIG, "--out", self.out]
+        words += SMALL + sets("train.epochs=120", "dist.liveness_seconds=4")
         with subprocess.Popen([str(word) for word in words], env=on_ranks.environment(), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
-            self.assertTrue(wait_until(lambda: (self.out / "summary.json").exists(), 60), "the run does not end")
-            time.sleep(18)  # an mpirun that hangs is ended after 15 s
+            if on_ranks.BY_SOCKETS:
+                time.sleep(10)  # longer than a rank may be silent or idle
+                self.assertFalse((self.out / "summary.json").exists(), "the pipe held all of the output")
+            else:
+                self.assertTrue(wait_until(lambda: (self.out / "summary.json").exists(), 60), "the run does not end")
+                time.sleep(18)  # an mpirun that hangs is ended after 15 s
             self.assertIsNone(process.poll(), "the pipe held all of the output")
             out, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, err)
         self.assertIn("run folder", out)
 
-    def test_one_rank_needs_no_mpi(self):
-        # The program lies in a folder without the library that links MPI.
-        # Another process copies it: a file that this process writes could still be open in a child of another case.
-        run("cp", PROGRAM, self.folder)
-        program = self.folder / Path(PROGRAM).name
-        words = [program, "--ranks", 1, CONFIG, "--plan"]
-        self.assertEqual(run(*words).returncode, 0)
-        done = run(program, "--ranks", 2, CONFIG, "--out", self.out)
-        self.check(done, 2, "cannot load", "libsculpt_mpi.so",
-                   "install the packages openmpi-bin and libopenmpi-dev")
 
-    def test_no_mpirun(self):
-        done = run(PROGRAM, "--ranks", 2, CONFIG, "--out", self.out, PATH=str(self.folder))
-        self.check(done, 2, "PATH has none", "openmpi-bin")
+class WithMpi(SculptRunTest):
+    """The program and MPI."""
 
     def test_the_launcher_of_another_mpi(self):
         # This is what a rank sees that MPICH's mpiexec has started.
@@ -135,11 +139,50 @@ class SculptRun(unittest.TestCase):
         self.assertIn("libmpi", run("readelf", "-d", Path(PROGRAM).parent / "libsculpt_mpi.so").stdout)
 
 
+class WithoutMpi(SculptRunTest):
+    """The program where MPI is missing."""
+
+    def program_alone(self):
+        """Returns the program in a folder without the library that links MPI."""
+        # Another process copies it: a file that this process writes could still be open in a child of another case.
+        run("cp", PROGRAM, self.folder)
+        return self.folder / Path(PROGRAM).name
+
+    def check_sockets(self, done):
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("sockets, 2 ranks on 1 host\n", done.stdout)
+
+    def test_one_rank(self):
+        self.assertEqual(run(self.program_alone(), "--ranks", 1, CONFIG, "--plan").returncode, 0)
+
+    def test_no_library(self):
+        program = self.program_alone()
+        done = run(program, "--ranks", 2, "--ranks-by", "mpi", CONFIG, "--out", self.out)
+        self.check(done, 2, "cannot load", "libsculpt_mpi.so",
+                   "install the packages openmpi-bin and libopenmpi-dev", "--ranks-by sockets")
+        self.check_sockets(run(program, "--ranks", 2, CONFIG, "--out", self.out, *SHORT))
+
+    def test_no_mpirun(self):
+        nothing = {"PATH": str(self.folder)}
+        done = run(PROGRAM, "--ranks", 2, "--ranks-by", "mpi", CONFIG, "--out", self.out, **nothing)
+        self.check(done, 2, "PATH has none", "openmpi-bin", "--ranks-by sockets")
+        self.check_sockets(run(PROGRAM, "--ranks", 2, CONFIG, "--out", self.out, *SHORT, **nothing))
+
+    def test_ranks_without_a_rendezvous(self):
+        step = {"SCULPT_RANKS": "2", "SCULPT_RANK": "0"}
+        self.check(run(PROGRAM, CONFIG, "--out", self.out, **step), 2, "set SCULPT_RENDEZVOUS to tcp:HOST:PORT")
+        self.check(run(PROGRAM, CONFIG, "--out", self.out, SCULPT_RENDEZVOUS="udp:1", **step), 2,
+                   "SCULPT_RENDEZVOUS is 'udp:1'")
+
+    def test_sockets_are_chosen(self):
+        self.check_sockets(run(PROGRAM, "--ranks", 2, "--ranks-by", "sockets", CONFIG, "--out", self.out, *SHORT))
+
+
 class Launched:
     """A program that has started itself on ranks."""
 
     def __init__(self, count, mode, wait=True):
-        self.process = subprocess.Popen([LAUNCHED, str(count), mode], env=on_ranks.environment(),
+        self.process = subprocess.Popen([LAUNCHED, str(count), mode, BY], env=on_ranks.environment(),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, start_new_session=True)
         self.ranks = []
@@ -248,7 +291,7 @@ class Signals(LaunchedTest):
         os.kill(launcher, signal.SIGKILL)
         code, _, err = job.end()
         self.assertEqual(code, 76, err)
-        self.assertIn("mpirun was ended by signal 9", err)
+        self.assertIn(f"{LAUNCHER} was ended by signal 9", err)
         self.assertFalse(any(map(state_of, job.ranks)), "ranks live on")
 
     def test_an_mpirun_that_goes_on_without_ranks_is_ended(self):
@@ -260,16 +303,16 @@ class Signals(LaunchedTest):
             os.kill(rank, signal.SIGKILL)
         code, _, err = job.end()
         self.assertEqual(code, 76, err)
-        self.assertIn("mpirun went on although all ranks had ended", err)
+        self.assertIn(f"{LAUNCHER} went on although all ranks had ended", err)
 
 
 class ExitCodes(LaunchedTest):
     def test_own_codes_are_passed_on_and_others_are_1(self):
         for code, expected in ((0, 0), (1, 1), (2, 2), (75, 75), (76, 76), (9, 1)):
             with self.subTest(code=code):
-                done = run(LAUNCHED, 2, code)
+                done = run(LAUNCHED, 2, code, BY)
                 self.assertEqual(done.returncode, expected, done.stderr)
-                self.assertEqual("mpirun has ended with exit code 9" in done.stderr, code == 9)
+                self.assertEqual(f"{LAUNCHER} has ended with exit code 9" in done.stderr, code == 9)
 
     def test_killed_rank(self):
         job = self.launch(4, "stop")
@@ -277,7 +320,8 @@ class ExitCodes(LaunchedTest):
         code, _, err = job.end()
         self.assertEqual(code, 76, err)
         self.assertIn("error: a rank was ended by signal 9 (Killed)", err)
-        self.assertIn("process rank 2", err)
+        # mpirun names the rank, and so does the process that starts the ranks itself.
+        self.assertIn(f"rank 2 (process {job.ranks[2]})" if on_ranks.BY_SOCKETS else "process rank 2", err)
 
     def test_stopped_rank(self):
         job = self.launch(4, "stop")
@@ -290,4 +334,5 @@ class ExitCodes(LaunchedTest):
 
 
 if __name__ == "__main__":
-    sys.exit(on_ranks.run_cases(PROGRAM, [SculptRun, Signals, ExitCodes]))
+    OWN = [WithoutMpi] if on_ranks.BY_SOCKETS else [WithMpi]
+    sys.exit(on_ranks.run_cases(PROGRAM, [SculptRun, *OWN, Signals, ExitCodes]))

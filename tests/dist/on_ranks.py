@@ -60,6 +60,11 @@ def command(count, program, *words, seconds=None):
     return [*launcher, str(program), *map(str, words)]
 
 
+def ranks_by():
+    """Returns the name of what connects the ranks, for --ranks-by."""
+    return "sockets" if BY_SOCKETS else "mpi"
+
+
 def state_of(process):
     """Returns the letter of the process's state: T if it is stopped, "" if it is gone."""
     try:

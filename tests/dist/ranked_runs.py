@@ -26,7 +26,7 @@ class RankedRuns(unittest.TestCase):
         self.config.write_text(TINY)
 
     def words(self, ranks, *words):
-        count = ["--ranks", ranks] if ranks > 1 else []
+        count = ["--ranks", ranks, "--ranks-by", on_ranks.ranks_by()] if ranks > 1 else []
         return [str(word) for word in (PROGRAM, *count, *words)]
 
     def run_program(self, ranks, *words):

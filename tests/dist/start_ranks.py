@@ -3,7 +3,7 @@
 
 usage: start_ranks.py [--timeout SECONDS] COUNT PROGRAM [ARGUMENT]...
 
-The ranks find each other by a file in a temporary folder. If a rank fails, the others get some seconds to end by
+The ranks find each other by a file in a temporary folder. If a rank fails, the others get two seconds to end by
 themselves. The exit code is that of the rank that failed first; a rank that has ended because of another one
 (exit code 76) does not count if another code is there.
 """
@@ -15,7 +15,7 @@ import tempfile
 import time
 
 RANK_LOST = 76
-PATIENCE = 4
+PATIENCE = 2
 
 
 def start(folder, count, command):

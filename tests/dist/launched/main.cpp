@@ -1,7 +1,9 @@
 // A program that starts itself on several ranks, as sculpt_run --ranks does. launcher_test.py
 // starts it.
 //
-// usage: launched_ranks COUNT MODE
+// usage: launched_ranks COUNT MODE [RANKS_BY]
+//
+// RANKS_BY is mpi or sockets.
 //
 // MODE says what the ranks do:
 //   stop      make steps until a signal asks one of them to end; then all of them save the same
@@ -61,11 +63,12 @@ int work(const std::string& mode, const Launch& launch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
   try {
     const Launch launch = find_launch(process_environment());
-    return launch.launcher.empty() ? run_ranks(argc, argv, std::atoi(argv[1]))
-                                   : work(argv[2], launch);
+    return launch.launcher.empty()
+               ? run_ranks(argc, argv, std::atoi(argv[1]), argc > 3 ? argv[3] : "")
+               : work(argv[2], launch);
   } catch (const std::exception& error) {
     say_error(error.what());
     return 1;
