@@ -1,6 +1,6 @@
 #pragma once
 // Connects the GPUs of the ranks by NCCL, so that sums over the ranks are computed without the
-// host. The communicator of the ranks (MPI) stays what ties the ranks together: it carries NCCL's
+// host. The communicator of the ranks stays what ties the ranks together: it carries NCCL's
 // id and small values of the host, and finds lost ranks. NCCL alone notices neither a dead rank of
 // the same machine nor a rank that does not come.
 //

@@ -69,7 +69,8 @@ struct RunIdentity {
   std::string libraries;              ///< libraries that may compute convolutions, with versions
   int64_t threads = 1;
   int64_t ranks = 1;  ///< logical ranks with dist.reduction = exact
-  /// The library that adds up over several ranks, if it decides the last bits: "Open MPI 4.1.4".
+  /// The library that adds up over several ranks, if it decides the last bits: "Open MPI 4.1.4",
+  /// "Sculpt's sockets 1".
   std::string rank_library = {};
   int64_t batch = 0;
   RunInputs inputs;

@@ -4,7 +4,10 @@
 
 #include <atomic>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <thread>
+#include <unistd.h>
+#include <vector>
 
 using namespace sculpt;
 
@@ -42,4 +45,27 @@ TEST_CASE("activity: another thread that computes keeps the process active") {
            0.2);
   now += 1s;
   CHECK(activity.idle_seconds(now) == doctest::Approx(1));
+}
+
+TEST_CASE("activity: a process whose output nobody reads is not idle") {
+  using namespace std::chrono_literals;
+  int pipe_ends[2];
+  REQUIRE(pipe2(pipe_ends, O_NONBLOCK) == 0);
+  const std::vector<char> bytes(4096);
+  while (write(pipe_ends[1], bytes.data(), bytes.size()) > 0) {
+  }
+  const int output = dup(STDOUT_FILENO);
+  dup2(pipe_ends[1], STDOUT_FILENO);
+  auto now = Activity::Clock::now();
+  Activity activity(now);
+  const double full = activity.idle_seconds(now += 1s);
+  std::vector<char> read_bytes(1 << 20);
+  const bool is_read = ::read(pipe_ends[0], read_bytes.data(), read_bytes.size()) > 0;
+  const double read = activity.idle_seconds(now += 1s);
+  dup2(output, STDOUT_FILENO);
+  for (const int file : {output, pipe_ends[0], pipe_ends[1]})
+    close(file);
+  CHECK(is_read);
+  CHECK(full == 0);
+  CHECK(read == doctest::Approx(1));
 }

@@ -25,7 +25,12 @@ class Job:
     """One rank on each host. The ranks reach each other by TCP only."""
 
     def __init__(self, hosts, steps):
-        line = mpirun(hosts, PROGRAM, LIVENESS, 60, steps, 1, "none")
+        words = [PROGRAM, LIVENESS, 60, steps, 1, "none"]
+        if on_ranks.BY_SOCKETS:
+            names = hosts.names
+            line = [str(word) for word in (*on_ranks.START_RANKS, "--hosts", ",".join(names), len(names), *words)]
+        else:
+            line = mpirun(hosts, *words)
         self.process = subprocess.Popen(line, env=on_ranks.environment(),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -50,7 +55,7 @@ class Cut(unittest.TestCase):
         out, err = job.process.communicate(timeout=60)
         seconds = time.monotonic() - begin
         said = [line for line in err.splitlines() if line.startswith("error: ")]
-        print(f"mpirun ended after {seconds:.2f} s with exit code {job.process.returncode}", *said,
+        print(f"the job ended after {seconds:.2f} s with exit code {job.process.returncode}", *said,
               sep="\n    ", flush=True)
         self.assertNotIn("finished", out)
         self.assertNotEqual(job.process.returncode, 0)

@@ -57,6 +57,16 @@ std::vector<Case> cases() {
        1},
       {"srun --mpi=pmi2", with(step, {{"PMI_RANK", "2"}, {"PMI_SIZE", "4"}}), "PMI", 2, 4, 1},
       {"srun", step, "srun", 2, 4, 1},
+      {"our own variables, which somebody sets in a step or under an mpirun",
+       with(with(step, open_mpi),
+            {{"SCULPT_RANKS", "3"}, {"SCULPT_RANK", "1"}, {"SCULPT_LOCAL_RANK", "0"}}),
+       "SCULPT_RANKS", 1, 3, 0},
+      {"our own variables without a local rank",
+       {{"SCULPT_RANKS", "2"}, {"SCULPT_RANK", "0"}},
+       "SCULPT_RANKS",
+       0,
+       2,
+       -1},
       {"srun with fewer tasks than its job", with(step, {{"SLURM_STEP_NUM_TASKS", "3"}}), "srun", 2,
        3, 1},
       {"the batch script of a job", kBatchJob, "", 0, 1, -1},
@@ -108,6 +118,14 @@ TEST_CASE("launch: ranks of srun need a way to find each other") {
     return connection_problem(find_launch(environment), environment);
   };
   CHECK(problem(step).find("srun has started 4 ranks without PMIx") == 0);
+  CHECK(problem(step).find("--mpi=pmix, or set SCULPT_RENDEZVOUS to file:FOLDER") !=
+        std::string::npos);
+  CHECK(problem(with(step, {{"SCULPT_RENDEZVOUS", "file:/shared"}})).empty());
+  const Environment own = {{"SCULPT_RANKS", "4"}, {"SCULPT_RANK", "1"}};
+  CHECK(problem(own).find("SCULPT_RANKS") != std::string::npos);
+  CHECK(problem(own).find("set SCULPT_RENDEZVOUS to tcp:HOST:PORT") != std::string::npos);
+  CHECK(problem(with(own, {{"SCULPT_RENDEZVOUS", "tcp:node1:4711"}})).empty());
+  CHECK(problem({{"SCULPT_RANKS", "1"}, {"SCULPT_RANK", "0"}}).empty());
   CHECK(problem(with(step, {{"PMIX_RANK", "1"}})).empty());
   CHECK(problem(with(step, {{"PMI_FD", "7"}})).empty());
   CHECK(problem(with(step, {{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_PROCID", "0"}})).empty());

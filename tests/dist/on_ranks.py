@@ -50,11 +50,14 @@ def why_skipped(program):
     return None
 
 
+START_RANKS = [sys.executable, "-B", str(Path(__file__).with_name("start_ranks.py"))]
+
+
 def command(count, program, *words, seconds=None):
     """Returns the command that starts a program on ranks. They are ended after so many seconds."""
     limit = ["--timeout", str(seconds)] if seconds else []
     if BY_SOCKETS:
-        launcher = [sys.executable, "-B", str(Path(__file__).with_name("start_ranks.py")), *limit, str(count)]
+        launcher = [*START_RANKS, *limit, str(count)]
     else:
         launcher = ["mpirun", *limit, "-n", str(count), "--bind-to", "none"]
     return [*launcher, str(program), *map(str, words)]

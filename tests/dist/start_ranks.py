@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Starts a program on ranks that find each other over sockets, as a batch system without MPI does.
 
-usage: start_ranks.py [--timeout SECONDS] COUNT PROGRAM [ARGUMENT]...
+usage: start_ranks.py [--timeout SECONDS] [--hosts NAME,...] COUNT PROGRAM [ARGUMENT]...
 
-The ranks find each other by a file in a temporary folder. If a rank fails, the others get two seconds to end by
+The ranks find each other by a file in a temporary folder. Hosts are network namespaces, which the ranks take in
+turns. If a rank fails, the others get two seconds to end by
 themselves. The exit code is that of the rank that failed first; a rank that has ended because of another one
 (exit code 76) does not count if another code is there.
 """
@@ -18,12 +19,18 @@ RANK_LOST = 76
 PATIENCE = 2
 
 
-def start(folder, count, command):
+# Runs a command as on a host that is a network namespace, and that has the namespace's name.
+ON_HOST = """exec ip netns exec "$0" unshare --uts bash -c 'hostname "$0"; exec "$@"' "$0" "$@" """
+
+
+def start(folder, count, hosts, command):
     ranks = []
     for rank in range(count):
+        host = hosts[rank % len(hosts)] if hosts else None
         variables = dict(os.environ, SCULPT_RANK=str(rank), SCULPT_RANKS=str(count), SCULPT_LOCAL_RANK=str(rank),
                          SCULPT_RENDEZVOUS=f"file:{folder}", SCULPT_JOB="test")
-        ranks.append(subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL))
+        line = ["bash", "-c", ON_HOST, host, *command] if host else command
+        ranks.append(subprocess.Popen(line, env=variables, stdin=subprocess.DEVNULL))
     return ranks
 
 
@@ -50,11 +57,15 @@ def wait(ranks, end):
 
 def main():
     words = sys.argv[1:]
-    seconds = 3600
-    if words[0] == "--timeout":
-        seconds, words = float(words[1]), words[2:]
+    seconds, hosts = 3600, []
+    while words[0].startswith("--"):
+        if words[0] == "--timeout":
+            seconds = float(words[1])
+        else:
+            hosts = words[1].split(",")
+        words = words[2:]
     with tempfile.TemporaryDirectory(prefix="sculpt-rendezvous-") as folder:
-        failures = wait(start(folder, int(words[0]), words[1:]), time.monotonic() + seconds)
+        failures = wait(start(folder, int(words[0]), hosts, words[1:]), time.monotonic() + seconds)
         left = os.listdir(folder)
     if left:
         print(f"start_ranks.py: the ranks have left {left}", file=sys.stderr)

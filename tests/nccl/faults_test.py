@@ -39,8 +39,8 @@ class Job:
     """A running job on `count` ranks with a fault of the stand-in."""
 
     def __init__(self, count, fault="", mode="steps"):
-        line = on_ranks.command(count, PROGRAM, LIVENESS, COLLECTIVE, mode)
-        line[1:1] = ["--timeout", "60"]  # a safety net for the test itself
+        # The launcher ends a job that nobody has ended: a safety net for the test itself.
+        line = on_ranks.command(count, PROGRAM, LIVENESS, COLLECTIVE, mode, seconds=60)
         self.prefix = f"nccl-standin-{uuid.uuid4().hex}"
         environment = dict(on_ranks.environment(), NCCL_STANDIN_FAULT=fault, NCCL_STANDIN_PREFIX=self.prefix)
         self.process = subprocess.Popen(line, env=environment, stdin=subprocess.DEVNULL,

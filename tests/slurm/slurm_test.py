@@ -150,8 +150,8 @@ class SlurmTest(unittest.TestCase):
         (self.work / "sculpt" / "bin").symlink_to(PROGRAM.parent)
         (self.work / "sculpt" / "share" / "sculpt" / "tools").symlink_to(ROOT / "tools")
 
-    def submit(self, script, options, out, *words):
-        variables = dict(os.environ, SCULPT_PREFIX=str(self.work / "sculpt"))
+    def submit(self, script, options, out, *words, **more):
+        variables = dict(os.environ, SCULPT_PREFIX=str(self.work / "sculpt"), **more)
         # More ranks than processors must not wait busily.
         variables.update(on_ranks.ENVIRONMENT)
         done = subprocess.run(["sbatch", "--parsable", "--cpus-per-task=1", *map(str, options),
@@ -253,6 +253,15 @@ class Array(SlurmTest):
 
 
 class Ranks(SlurmTest):
+    def test_without_mpi(self):
+        """Ranks find each other by a file that is named after the job."""
+        words = sets("train.epochs=2", "dist.reduction=exact", "dist.logical_ranks=2")
+        number = self.submit("one_node.sbatch", ["--ntasks=2"], "run", *words, SCULPT_RENDEZVOUS=f"file:{self.work}")
+        job = Job(number, self.work, f"sculpt-{number}.log", "run")
+        self.finish(job, self.alone("alone", *words)())
+        self.assertIn("sockets, 2 ranks on 1 host", job.log())
+        self.assertEqual(list(self.work.glob("*.rendezvous*")), [])
+
     def test_lost_rank(self):
         """A killed rank ends the step, the script puts the job back, and the end is that of one rank."""
         why = on_ranks.why_skipped(PROGRAM)

@@ -9,7 +9,7 @@ if(CMAKE_C_COMPILER)
   find_package(MPI QUIET COMPONENTS C)
 endif()
 if(NOT MPI_C_FOUND)
-  message(STATUS "MPI was not found (packages openmpi-bin and libopenmpi-dev): building for runs with one rank")
+  message(STATUS "MPI was not found (packages openmpi-bin and libopenmpi-dev): several ranks of a run use sockets")
 endif()
 
 # On machines without packages, SCULPT_HEADERS names one folder with the headers of all dependencies.
