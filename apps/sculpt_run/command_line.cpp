@@ -92,16 +92,18 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
   app.add_flag("--restart", line.restart,
                "start over in an existing run folder; the old run is kept in a folder inside it")
       ->excludes(resume);
-  app.add_option(
-         "--ranks", line.ranks,
-         "run on N processes of this machine; if a launcher (mpirun, srun) has started this "
-         "program, check that it has started N")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096));
+  CLI::Option* ranks =
+      app.add_option(
+             "--ranks", line.ranks,
+             "run on N processes of this machine; if a launcher (mpirun, srun) has started this "
+             "program, check that it has started N")
+          ->type_name("N")
+          ->check(CLI::Range(1, 4096));
   app.add_option("--ranks-by", line.ranks_by,
                  "what starts and connects the N processes: mpi (mpirun) or sockets, which need "
                  "nothing (default: mpi where it is installed)")
       ->type_name("NAME")
+      ->needs(ranks)
       ->check(CLI::IsMember({"mpi", "sockets"}));
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");

@@ -95,7 +95,8 @@ bool Address::is_loopback() const {
 
 std::string Address::text() const {
   const std::string host = host_text(*this);
-  return fmt::format(fmt::runtime(family() == AF_INET6 ? "[{}]:{}" : "{}:{}"), host, port());
+  return family() == AF_INET6 ? fmt::format("[{}]:{}", host, port())
+                              : fmt::format("{}:{}", host, port());
 }
 
 std::vector<Address> resolve(const std::string& host, int port) {

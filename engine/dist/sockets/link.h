@@ -1,5 +1,6 @@
 #pragma once
-// The connection to one other rank. No function waits.
+// The connection to one other rank. No function waits. Pieces of operations that this rank has not
+// started yet are kept in memory until it takes them.
 
 #include <cstddef>
 #include <deque>
