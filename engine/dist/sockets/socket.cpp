@@ -31,6 +31,9 @@ Socket new_socket(int family) {
 void prepare_connection(const Socket& socket) {
   set(socket.file(), IPPROTO_TCP, TCP_NODELAY, 1);
   set(socket.file(), SOL_SOCKET, SO_KEEPALIVE, 0);
+  // After a short cut of the network, heartbeats arrive again before a rank counts as lost. The
+  // system would otherwise wait twice as long after each try.
+  set(socket.file(), IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
 }
 
 /// Returns what is wrong, or "" if the socket listens now.
