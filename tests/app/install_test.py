@@ -45,7 +45,8 @@ class Install(ProgramTest):
     def test_the_module_of_mpi_is_found(self):
         if not (BUILD / "bin" / "libsculpt_mpi.so").exists() or shutil.which("mpirun") is None:
             self.skipTest("this build has no MPI")
-        done = run(self.prefix / "bin" / "sculpt_run", self.config, "--ranks", "2", "--out", self.folder / "ranks")
+        done = run(self.prefix / "bin" / "sculpt_run", self.config, "--ranks", "2", "--ranks-by", "mpi",
+                   "--out", self.folder / "ranks")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("2 ranks", done.stdout)
 

@@ -57,26 +57,33 @@ void check_links(const std::vector<Met>& met) {
   }
 }
 
-/// Connects to a rendezvous and says `text` as a hello, or as raw bytes. Returns the answer.
-std::optional<sockets::Message> say(const sockets::Rendezvous& to, const std::string& text,
-                                    bool is_hello = true) {
+sockets::Socket connect_to(const sockets::Rendezvous& to) {
   sockets::Socket socket = sockets::start_connecting(sockets::resolve(to.host, to.port).front());
   pollfd file{socket.file(), POLLOUT, 0};
   poll(&file, 1, 5000);
-  if (!is_hello) {
-    CHECK(send(socket.file(), text.data(), text.size(), MSG_NOSIGNAL) == std::ssize(text));
-    std::this_thread::sleep_for(50ms);
-    return std::nullopt;
-  }
-  sockets::Link link(std::move(socket));
+  return socket;
+}
+
+/// Connects to a rendezvous and says `text` as a hello. Returns the answer.
+std::optional<sockets::Message> say(const sockets::Rendezvous& to, const std::string& text) {
+  sockets::Link link(connect_to(to));
   link.send(sockets::MessageKind::hello, text);
   for (int i = 0; i < 100 && !link.is_closed(); ++i) {
-    file = link.file();
+    pollfd file = link.file();
     poll(&file, 1, 50);
     link.receive();
     if (auto answer = link.take()) return answer;
   }
   return std::nullopt;
+}
+
+/// Connects to a rendezvous and sends bytes. Returns true if the other end closes the connection.
+bool is_closed_after(const sockets::Rendezvous& to, const std::string& bytes) {
+  const sockets::Socket socket = connect_to(to);
+  CHECK(send(socket.file(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == std::ssize(bytes));
+  pollfd file{socket.file(), POLLIN, 0};
+  char answer = 0;
+  return poll(&file, 1, 5000) > 0 && recv(socket.file(), &answer, 1, 0) <= 0;
 }
 
 sockets::Hello hello_of_rank(const sockets::Rendezvous& rendezvous, int rank, int size) {
@@ -253,6 +260,7 @@ TEST_CASE("rendezvous: ranks that do not come are named") {
   const Folder folder;
   const Met alone = meet({in_folder(folder), 1, 2, 0.5});
   CHECK(alone.missing);
+  CHECK(alone.error.starts_with("rank 1 on "));
   CHECK_MESSAGE(contains(alone.error, "rank 0 does not answer within 0.5 s: it has not written " +
                                           in_folder(folder).file),
                 alone.error);
@@ -269,19 +277,26 @@ TEST_CASE("rendezvous: a rank that goes away while the ranks are connecting") {
 
 TEST_CASE("rendezvous: somebody who is no rank does not disturb") {
   const LocalRendezvous rendezvous;
-  const sockets::Socket silent =
-      sockets::start_connecting(sockets::resolve("127.0.0.1", rendezvous.get().port).front());
-  say(rendezvous.get(), "GET / HTTP/1.1\r\nHost: node1\r\nUser-Agent: a long enough text\r\n\r\n",
-      false);
-  std::vector<SocketRank> ranks = rendezvous.ranks(3, 3);
+  const sockets::Socket silent = connect_to(rendezvous.get());
+  const std::vector<SocketRank> ranks = rendezvous.ranks(3, 3);
   std::vector<Met> met(3);
-  run_together(4, [&](size_t i) {
-    if (i == 3) {
-      say(rendezvous.get(), "no hello at all");
+  bool dropped = false, dropped_zeros = false;
+  run_together(2, [&](size_t i) {
+    if (i == 0) {
+      met[0] = meet(ranks[0]);
       return;
     }
-    if (i > 0) std::this_thread::sleep_for(100ms);
-    met[i] = meet(ranks[i]);
+    dropped = is_closed_after(rendezvous.get(),
+                              "GET / HTTP/1.1\r\nHost: node1\r\nAccept: text/html\r\n\r\n");
+    dropped_zeros = is_closed_after(rendezvous.get(), std::string(sizeof(sockets::Header), '\0'));
+    run_together(3, [&](size_t rank) {
+      if (rank > 0)
+        met[rank] = meet(ranks[rank]);
+      else
+        say(rendezvous.get(), "no hello at all");
+    });
   });
+  CHECK(dropped);
+  CHECK(dropped_zeros);
   check_links(met);
 }

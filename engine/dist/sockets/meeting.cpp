@@ -184,10 +184,16 @@ class Meeting {
   void wait(Seconds more, const std::function<bool()>& done,
             const std::function<std::string()>& missing) {
     while (!done()) {
-      if (limit_.count() > 0 && Clock::now() - begin_ > limit_ + more) throw RankMissing(missing());
+      if (limit_.count() > 0 && Clock::now() - begin_ > limit_ + more) miss(missing());
       go_on();
       if (!done()) rest();
     }
+  }
+
+  /// Messages do not know the places of ranks yet.
+  [[noreturn]] void miss(const std::string& text) {
+    const std::string speaker = name_of(rank_, hello(rank_).place);
+    throw RankMissing(rank_ == 0 ? text : fmt::format("{}: {}", speaker, text));
   }
 
   void go_on() {
@@ -238,7 +244,7 @@ class Meeting {
       if (message->kind == MessageKind::end) obey_the_end(team_, *message);
     }
     if (!go_ && link.is_closed())
-      throw RankMissing(fmt::format(
+      miss(fmt::format(
           "{} has gone while the ranks were connecting",
           rank_ == 0 ? name_of(from, hello(from).place) : name_of(from, std::vector<RankPlace>{})));
   }
