@@ -16,7 +16,8 @@ namespace sculpt {
 /// `ranks_by` is "mpi", "sockets", or "": by MPI if this program and the machine have it, else by
 /// sockets.
 ///
-/// Returns the exit code of this program. Throws UsageError if there is no MPI, and has to be.
+/// Returns the exit code of this program. Throws UsageError if MPI has to be there and
+/// is missing.
 int run_ranks(int argc, char** argv, int count, const std::string& ranks_by);
 
 /// How a launcher has ended.

@@ -9,7 +9,7 @@
 
 namespace sculpt {
 
-/// What the process that starts the ranks needs.
+/// The settings of the process that starts the ranks.
 struct RankStart {
   char* const* words = nullptr;  ///< the command of a rank; the first is the program's path
   int count = 1;

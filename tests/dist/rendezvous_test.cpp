@@ -275,7 +275,7 @@ TEST_CASE("rendezvous: a rank that goes away while the ranks are connecting") {
   CHECK_MESSAGE(contains(root.error, "rank 1 on elsewhere (process 4711) has gone"), root.error);
 }
 
-TEST_CASE("rendezvous: somebody who is no rank does not disturb") {
+TEST_CASE("rendezvous: strangers do not disturb") {
   const LocalRendezvous rendezvous;
   const sockets::Socket silent = connect_to(rendezvous.get());
   const std::vector<SocketRank> ranks = rendezvous.ranks(3, 3);

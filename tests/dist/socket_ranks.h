@@ -23,7 +23,7 @@ struct SocketRank {
   std::chrono::milliseconds late{0};  ///< how long the rank waits before it begins
 };
 
-/// What has become of it.
+/// The result of a meeting for one rank.
 struct Met {
   std::optional<sockets::Team> team;
   bool missing = false;  ///< true if it ended by RankMissing

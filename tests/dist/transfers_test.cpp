@@ -3,6 +3,7 @@
 #include "engine/dist/sockets/transfers.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <doctest/doctest.h>
@@ -195,7 +196,7 @@ TEST_CASE("sums over sockets: pending sums and other calls in another order on e
 
 TEST_CASE("transfers: a call that differs is not taken for another one") {
   const auto teams = connected_ranks(2);
-  std::vector<bool> completed(2);
+  std::array<bool, 2> completed{};
   run_together(2, [&](size_t rank) {
     std::vector<float> values(100, 1);
     const CallKind kind = rank == 0 ? CallKind::sum_float : CallKind::broadcast;

@@ -1,6 +1,6 @@
 #pragma once
-// Where a rank waits for others while the ranks are connecting. Anybody may come to a door, and
-// may say nothing or something else.
+// A rank waits at a door for other ranks while the ranks are connecting. Anybody may come to a
+// door, and may say nothing or something else.
 
 #include <chrono>
 #include <list>

@@ -1,5 +1,5 @@
 #pragma once
-// What a rank says of itself when it has connected to another rank.
+// A hello says who a rank is. A rank sends it when it has connected to another rank.
 
 #include <optional>
 #include <string>

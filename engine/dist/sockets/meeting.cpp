@@ -231,7 +231,7 @@ class Meeting {
     team_.links[static_cast<size_t>(other->rank)] = visitor.welcome();
   }
 
-  /// What comes after the permission to go is not for the meeting.
+  /// Messages that come after the permission to go are left for the carrier.
   void take_messages(int from) {
     Link& link = team_.link(from);
     while (!go_) {

@@ -1,8 +1,7 @@
 #pragma once
-// What travels over a connection: a header, and the bytes that it announces. The fields have the
-// byte order of the sender. A receiver with another byte order does not know the first field.
+// A message is a header, and the bytes that the header announces. The fields have the byte order of
+// the sender. A receiver with another byte order does not know the first field.
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>

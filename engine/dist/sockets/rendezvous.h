@@ -30,7 +30,7 @@ struct Rendezvous {
 /// variable that is wrong or missing.
 std::optional<Rendezvous> find_rendezvous(const Environment& environment);
 
-/// What rank 0 writes into the file.
+/// The text that rank 0 writes into the file.
 struct Invitation {
   std::string token;
   std::vector<Address> addresses;

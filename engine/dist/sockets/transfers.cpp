@@ -9,7 +9,7 @@
 namespace sculpt::sockets {
 namespace {
 
-/// What all algorithms need: pieces that are sent and received.
+/// All algorithms send and receive pieces.
 class Exchange : public Transfer {
  public:
   Exchange(const Team& team, const Identity& identity) : team_(team), identity_(identity) {}
@@ -136,7 +136,7 @@ class RingSum : public Exchange {
     return values_.subspan(begin, values_.size() * (index + 1) / size - begin);
   }
 
-  /// What is received in one step can be sent in the next.
+  /// Values that are received in one step can be sent in the next.
   void send_what_is_ready() {
     while (sent_.step < steps_ && sent_.step <= received_.step + 1) {
       const std::span<T> all = chunk(team_.rank - sent_.step);
