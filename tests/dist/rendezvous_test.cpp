@@ -155,6 +155,28 @@ TEST_CASE("rendezvous: variables") {
   }
 }
 
+TEST_CASE("rendezvous: addresses") {
+  const std::pair<const char*, bool> good[] = {{"127.0.0.1:4711", true},
+                                               {"127.0.1.1:1", true},
+                                               {"10.0.0.1:65535", false},
+                                               {"[::1]:80", true},
+                                               {"[fd00::1]:4711", false}};
+  for (const auto& [text, is_loopback] : good) {
+    CAPTURE(text);
+    const sockets::Address address = sockets::address_of(text, "the address");
+    CHECK(address.text() == text);
+    CHECK(address.is_loopback() == is_loopback);
+    CHECK(sockets::address_of(address.with_port(5).text(), "").port() == 5);
+  }
+  // A socket of both protocols writes addresses of protocol 4 like this.
+  CHECK(sockets::address_of("[::ffff:10.0.0.1]:80", "").text() == "10.0.0.1:80");
+  for (const char* text :
+       {"10.0.0.1", "10.0.0.1:", "10.0.0.1:0", ":80", "node1:80", "10.0.0.1:80x"})
+    CHECK_THROWS_AS(sockets::address_of(text, "the address"), Error);
+  for (const auto& address : sockets::addresses_of_this_host("lo"))
+    CHECK(address.is_loopback());
+}
+
 TEST_CASE("rendezvous: 1 to 5 ranks meet at a port, and by a folder") {
   for (int size = 1; size <= 5; ++size) {
     CAPTURE(size);

@@ -15,6 +15,6 @@ install(DIRECTORY configs docs DESTINATION ${share})
 # These tools work without the source code and the build.
 install(DIRECTORY tools/slurm tools/containers DESTINATION ${share}/tools USE_SOURCE_PERMISSIONS)
 install(PROGRAMS tools/get_data tools/eval_checkpoint.py tools/show_summary.py DESTINATION ${share}/tools)
-install(FILES tools/image_data.py tools/python_packages.py tools/pytorch_models.py tools/run_folder.py tools/safetensors_header.py
-              tools/safetensors_io.py tools/splits.py
+install(FILES tools/image_data.py tools/python_packages.py tools/pytorch_models.py tools/run_folder.py
+              tools/safetensors_header.py tools/safetensors_io.py tools/splits.py
         DESTINATION ${share}/tools)

@@ -204,7 +204,7 @@ class Meeting {
         team_.links[static_cast<size_t>(called_)] = std::move(link);
         caller_.reset();
       }
-    // A folder may still have the file of another start, but an address is what it is.
+    // A refusal at a given address is final. A folder may still have the file of another start.
     if (caller_ && called_ == 0 && rendezvous_.file.empty() && !caller_->refusal().empty())
       fail("{}", caller_->refusal());
     exchange_messages(team_, std::chrono::milliseconds(0));
