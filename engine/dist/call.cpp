@@ -38,6 +38,8 @@ std::string describe(const Call& call) {
       return "the end of the run";
     case CallKind::end_of_sum:
       return counted("the end of a sum", call.elements, "value");
+    case CallKind::gpu_step:
+      return "a step of the GPUs";
   }
   return "nothing";
 }

@@ -17,6 +17,7 @@ enum class CallKind : int32_t {
   barrier,
   finish,
   end_of_sum,
+  gpu_step,
 };
 
 struct Call {

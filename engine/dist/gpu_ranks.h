@@ -52,6 +52,10 @@ class GpuRanks {
   /// Returns the library and the settings on which the bits of its sums depend.
   const std::string& description() const { return description_; }
 
+  /// Call this before each step in which sums are launched, on every rank. If a rank does not come to
+  /// a step, a message can name it.
+  void begin_step() { ranks_.pass_gpu_step(); }
+
   /// Starts replacing the values, in the GPU's memory, by their sums over the ranks. The sum
   /// follows what the backend was given before and precedes what comes after join().
   void start(float* values, int64_t count);

@@ -78,6 +78,10 @@ void WorkerCommunicator::barrier() {
   do_and_wait({CallKind::barrier, 0}, nullptr);
 }
 
+void WorkerCommunicator::pass_gpu_step() {
+  worker_.post(std::make_shared<Operation>(Call{CallKind::gpu_step, 0}, nullptr));
+}
+
 PendingSum WorkerCommunicator::start(const Call& call, void* data) {
   return PendingSum(std::make_shared<StartedSum>(worker_, call, data));
 }

@@ -33,6 +33,7 @@ class WorkerCommunicator : public Communicator {
   void broadcast(std::span<std::byte> bytes, int root) override;
   std::vector<std::string> all_gather(const std::string& text) override;
   void barrier() override;
+  void pass_gpu_step() override;
   void finish() override { worker_.finish(); }
 
  private:

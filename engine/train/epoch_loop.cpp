@@ -1,6 +1,7 @@
 #include "engine/train/epoch_loop.h"
 
 #include "engine/core/error.h"
+#include "engine/dist/gpu_ranks.h"
 
 namespace sculpt {
 
@@ -41,6 +42,7 @@ void EpochLoop::run_step() {
 }
 
 void EpochLoop::launch(int64_t images) {
+  if (GpuRanks* const gpus = GpuRanks::of_process()) gpus->begin_step();
   run_.optimizer->set_lr(run_.step.lr);
   const int parts = run_.parts.network.parts_of(images);
   const bool several_ranks = run_.parts.ranks.size() > 1;

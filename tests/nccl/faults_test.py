@@ -135,9 +135,10 @@ class Faults(unittest.TestCase):
                    says=["the GPU has not done its work for 3 s"])
 
     def test_a_rank_stays_away(self):
-        self.check("a rank does not come", mode="stay_away", least=COLLECTIVE - 1, most=COLLECTIVE + 1,
-                   by="the deadline of waits",
-                   says=["the GPU has not done its work for 3 s: another rank has not come to a sum"])
+        self.check("a rank does not come", mode="stay_away", least=LIVENESS - 1, most=LIVENESS + 1,
+                   by="the heartbeats",
+                   says=["1 of 2 ranks wait in a step of the GPUs (call ", "but rank 1 on ",
+                         "has not come there and has used no processor for 2 s; ending all ranks"])
 
     def test_launch_hangs(self):
         self.check("the driver does not return from a launch", mode="launch", since="", most=3,

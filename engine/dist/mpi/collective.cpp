@@ -28,6 +28,7 @@ void Collective::start(MPI_Comm communicator) {
   switch (operation_.call().kind) {
     case CallKind::none:
     case CallKind::end_of_sum:
+    case CallKind::gpu_step:
       break;
     case CallKind::sum_float:
       return sum(MPI_FLOAT, sizeof(float));

@@ -263,6 +263,7 @@ std::unique_ptr<Transfer> start_transfer(const Team& team, const Operation& oper
   switch (operation.call().kind) {
     case CallKind::none:
     case CallKind::end_of_sum:
+    case CallKind::gpu_step:
       break;
     case CallKind::sum_float:
       return start_sum<float>(team, operation, identity);

@@ -132,6 +132,7 @@ void run(Communicator& ranks, const DistOptions& options, const std::string& mod
           pause();
       if (mode == "free") job.free_unused();
     }
+    gpus.begin_step();
     job.step(step);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
