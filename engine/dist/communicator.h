@@ -116,9 +116,9 @@ class Communicator {
   /// Returns when all ranks have called it.
   virtual void barrier() = 0;
 
-  /// Tells the other ranks that this rank is about to launch a step on its GPU, and returns at once.
-  /// The sums of GPUs do not go through the communicator, which could not say otherwise which rank
-  /// has not come to them. A rank with logical ranks (shards.h) has no GPU.
+  /// Tells the other ranks that this rank is about to launch a step on its GPU, and returns at
+  /// once. The sums of GPUs do not go through the communicator, which could not say otherwise which
+  /// rank has not come to them. A rank with logical ranks (shards.h) has no GPU.
   virtual void pass_gpu_step() {}
 
   /// Ends the communication in order. Every rank calls it, once and last; it returns when all ranks

@@ -52,8 +52,8 @@ class GpuRanks {
   /// Returns the library and the settings on which the bits of its sums depend.
   const std::string& description() const { return description_; }
 
-  /// Call this before each step in which sums are launched, on every rank. If a rank does not come to
-  /// a step, a message can name it.
+  /// Call this before each step in which sums are launched, on every rank. If a rank does not come
+  /// to a step, a message can name it.
   void begin_step() { ranks_.pass_gpu_step(); }
 
   /// Starts replacing the values, in the GPU's memory, by their sums over the ranks. The sum

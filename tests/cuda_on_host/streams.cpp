@@ -18,6 +18,7 @@ namespace {
 
 /// A thread that waits looks again after this time.
 constexpr auto kLook = std::chrono::microseconds(100);
+constexpr auto kLookIdle = std::chrono::milliseconds(10);
 /// The device leaves work that nothing waits for undone for this long. Only the thread of the
 /// device works it off then: another process may wait for a sum behind it.
 constexpr auto kPatience = std::chrono::milliseconds(20);
@@ -90,15 +91,23 @@ std::vector<std::shared_ptr<Queue>> all_queues() {
   return found;
 }
 
-/// The thread of the device.
-void work_for_ever() {
-  for (;; std::this_thread::sleep_for(kLook)) {
-    const std::lock_guard lock(device.mutex);
-    const bool patient = std::chrono::steady_clock::now() - device.last_call < kPatience;
-    for (const auto& queue : all_queues())
-      if (!patient || order() == StreamOrder::kIssued) work_off(*queue, queue->given);
-    std::erase_if(device.left, [](const auto& queue) { return queue->work.empty(); });
+/// Does the work that can be done now. Returns true if there is none left.
+bool work_once() {
+  const std::lock_guard lock(device.mutex);
+  const bool patient = std::chrono::steady_clock::now() - device.last_call < kPatience;
+  bool all_done = true;
+  for (const auto& queue : all_queues()) {
+    if (!patient || order() == StreamOrder::kIssued) work_off(*queue, queue->given);
+    all_done = all_done && queue->work.empty();
   }
+  std::erase_if(device.left, [](const auto& queue) { return queue->work.empty(); });
+  return all_done;
+}
+
+/// The thread of the device. Without work it rarely looks, so that an idle process looks idle.
+void work_for_ever() {
+  for (;;)
+    std::this_thread::sleep_for(work_once() ? kLookIdle : kLook);
 }
 
 void start_thread() {

@@ -38,9 +38,9 @@ TABLE = []
 class Job:
     """A running job on `count` ranks with a fault of the stand-in."""
 
-    def __init__(self, count, fault="", mode="steps"):
+    def __init__(self, count, fault="", mode="steps", collective=COLLECTIVE):
         # The launcher ends a job that nobody has ended: a safety net for the test itself.
-        line = on_ranks.command(count, PROGRAM, LIVENESS, COLLECTIVE, mode, seconds=60)
+        line = on_ranks.command(count, PROGRAM, LIVENESS, collective, mode, seconds=60)
         self.prefix = f"nccl-standin-{uuid.uuid4().hex}"
         environment = dict(on_ranks.environment(), NCCL_STANDIN_FAULT=fault, NCCL_STANDIN_PREFIX=self.prefix)
         self.process = subprocess.Popen(line, env=environment, stdin=subprocess.DEVNULL,
@@ -72,9 +72,9 @@ def alive(process):
 
 class Faults(unittest.TestCase):
     def check(self, what, fault="", mode="steps", code=RANK_LOST, least=0.0, most=1.0, says=(), act=None,
-              count=2, since="fault", by=""):
+              count=2, since="fault", by="", collective=COLLECTIVE):
         """Runs a job with a fault and checks how it ends. `most` is the longest time without SLACK."""
-        job = Job(count, fault, mode)
+        job = Job(count, fault, mode, collective)
         self.addCleanup(job.process.kill)
         if since:
             job.wait_for(since)
@@ -135,8 +135,8 @@ class Faults(unittest.TestCase):
                    says=["the GPU has not done its work for 3 s"])
 
     def test_a_rank_stays_away(self):
-        self.check("a rank does not come", mode="stay_away", least=LIVENESS - 1, most=LIVENESS + 1,
-                   by="the heartbeats",
+        self.check("a rank does not come", mode="stay_away", least=LIVENESS - 1, most=LIVENESS + 2,
+                   by="the heartbeats", collective=20,
                    says=["1 of 2 ranks wait in a step of the GPUs (call ", "but rank 1 on ",
                          "has not come there and has used no processor for 2 s; ending all ranks"])
 
