@@ -2,7 +2,7 @@
 """tools/eval_checkpoint.py and tools/train_pytorch.py against every setting that changes what they
 read: each setting is honoured, or refused with one clear message. Needs numpy and torch."""
 import contextlib
-import importlib
+import importlib.util
 import io
 import json
 import random
@@ -13,12 +13,12 @@ from pathlib import Path
 from common import ROOT, ProgramTest, json_lines, main
 
 sys.path.insert(0, str(ROOT / "tools"))
-try:
-    eval_checkpoint = importlib.import_module("eval_checkpoint")
-    train_pytorch = importlib.import_module("train_pytorch")
-except ImportError as problem:
-    print(f"skipped: {problem}")
+missing = [name for name in ("numpy", "torch") if importlib.util.find_spec(name) is None]
+if missing:
+    print(f"skipped: there is no {' and no '.join(missing)}")
     sys.exit(77)
+eval_checkpoint = importlib.import_module("eval_checkpoint")
+train_pytorch = importlib.import_module("train_pytorch")
 
 TRAIN, TEST = 300, 101
 CONFIG = """
@@ -101,6 +101,9 @@ class Tools(ProgramTest):
             if not isinstance(status, int):
                 output.write(f"{status}\n")
                 status = 1
+        except module.run_folder.ConfigError as problem:  # the program prints it
+            output.write(f"error: {problem}\n")
+            status = 1
         finally:
             sys.argv = old
         return status, output.getvalue()
