@@ -22,6 +22,7 @@
 #include "apps/sculpt_run/rank_starter.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/terminal.h"
+#include "engine/dist/activity.h"
 #include "engine/dist/mpi.h"
 
 namespace sculpt {
@@ -109,12 +110,6 @@ void prepare_launcher(const sigset_t& blocked, pid_t parent, int no_input) {
 bool output_is_closed() {
   pollfd output{STDOUT_FILENO, 0, 0};
   return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
-}
-
-/// Returns true if the reader of a pipe or terminal has not read what it holds.
-bool is_full(int file) {
-  pollfd output{file, POLLOUT, 0};
-  return poll(&output, 1, 0) == 0;
 }
 
 bool is_ignored(int signal) {

@@ -80,7 +80,7 @@ class Ranks {
       const int rank = found->rank;
       running_.erase(found);
       if (WIFSIGNALED(status)) {
-        // The ranks say why they end each other. This end nobody else may have seen.
+        // The ranks say why they end each other. Perhaps nobody else has seen this end.
         if (!failed_since_)
           say_error(fmt::format("rank {} (process {}) was ended by signal {} ({})", rank, process,
                                 WTERMSIG(status), strsignal(WTERMSIG(status))));

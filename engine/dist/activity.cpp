@@ -40,18 +40,16 @@ bool waits_for_a_disk() {
   return false;
 }
 
-/// Returns true if the reader of a pipe or terminal has not read what it holds, as in a pager. The
-/// next line of output waits for the reader.
-bool is_full(int file) {
-  pollfd output{file, POLLOUT, 0};
-  return poll(&output, 1, 0) == 0;
-}
-
 double seconds(Activity::Clock::duration time) {
   return std::chrono::duration<double>(time).count();
 }
 
 }  // namespace
+
+bool is_full(int file) {
+  pollfd output{file, POLLOUT, 0};
+  return poll(&output, 1, 0) == 0;
+}
 
 Activity::Activity(Clock::time_point now)
     : sampled_(now), active_(now), used_(processor_time_of_others()) {}

@@ -7,6 +7,10 @@
 
 namespace sculpt {
 
+/// Returns true if the reader of a pipe or terminal has not read what it holds, as in a pager. The
+/// next line of output waits for the reader.
+bool is_full(int file);
+
 class Activity {
  public:
   using Clock = std::chrono::steady_clock;

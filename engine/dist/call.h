@@ -2,6 +2,7 @@
 // Describes the calls that a rank makes of its communicator. Ranks tell each other their newest
 // call, so that a message can say where the others wait.
 
+#include <compare>
 #include <cstdint>
 #include <string>
 
@@ -24,7 +25,7 @@ struct Call {
   CallKind kind = CallKind::none;
   int64_t elements = 0;  ///< of an array that has the same size on every rank; else 0
 
-  bool operator==(const Call&) const = default;
+  auto operator<=>(const Call&) const = default;
 };
 
 /// Returns "a sum of 270,000 floats", "a broadcast of 8 bytes", "a barrier".

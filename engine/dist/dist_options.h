@@ -38,16 +38,14 @@ struct DistOptions {
     v.choice("sync_batch_norm", sync_batch_norm, {"auto", "on", "off"},
              "whether batch norm in training uses the statistics of the whole batch, and not those "
              "of each rank's own images; auto: on if a rank computes fewer than 32 images at a "
-             "time. On one rank "
-             "this has no effect, and dist.reduction = exact switches it on");
+             "time. On one rank this has no effect, and dist.reduction = exact switches it on");
     v.choice("exchange", exchange, {"kept", "whole"},
              "the gradients of sparse layers that travel between ranks: those of kept weights, or "
              "those of all weights, which serves to compare");
     v.real("bucket_mb", bucket_mb, {0, 4096},
            "ranks add up gradients in buckets of at least so many megabytes while the backward "
            "pass goes on; 0: 0.065 on a CPU, 20 on a GPU. With dist.reduction = fast, another size "
-           "may "
-           "give other last bits");
+           "may give other last bits");
     v.real("liveness_seconds", liveness_seconds, {0, 86400},
            "a run on several ranks ends if a rank gives no sign of life for this long (it was "
            "stopped, or the network to it is cut), or if a rank for which others wait uses no "

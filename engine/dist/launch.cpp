@@ -60,8 +60,7 @@ int number(const Environment& environment, const char* name, const char* launche
   if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low ||
       value >= high)
     fail(
-        "{} seems to have started this process, but the variable {} is '{}' and not a number "
-        "from "
+        "{} seems to have started this process, but the variable {} is '{}' and not a number from "
         "{} to {}; start the program again by mpirun or srun, or remove the variables of the "
         "launcher",
         launcher, name, text, low, high - 1);

@@ -20,11 +20,10 @@ struct Launch {
 };
 
 /// Reads the variables of Sculpt itself (SCULPT_RANK, SCULPT_RANKS, SCULPT_LOCAL_RANK), of Open
-/// MPI's mpirun (OMPI_COMM_WORLD_*), of MPICH's mpiexec and other
-/// launchers that speak PMI (PMI_*, MPI_LOCALRANKID), and of a step of Slurm's srun (SLURM_*), in
-/// this order, because an mpirun may run inside a Slurm job. The variables of a Slurm job without a
-/// step are those of its batch script, which is one process. Throws Error naming a variable with an
-/// impossible value.
+/// MPI's mpirun (OMPI_COMM_WORLD_*), of MPICH's mpiexec and other launchers that speak PMI (PMI_*,
+/// MPI_LOCALRANKID), and of a step of Slurm's srun (SLURM_*), in this order, because an mpirun may
+/// run inside a Slurm job. The variables of a Slurm job without a step are those of its batch
+/// script, which is one process. Throws Error naming a variable with an impossible value.
 Launch find_launch(const Environment& environment);
 
 /// Returns the environment of this process.

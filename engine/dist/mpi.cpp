@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/dist/mpi_module.h"
+#include "engine/dist/place.h"
 #include "engine/dist/worker_communicator.h"
 
 namespace sculpt {
@@ -68,8 +69,7 @@ std::unique_ptr<Communicator> mpi_communicator(const Launch& launch, const DistO
   } catch (const Error& error) {
     // Each rank takes itself for rank 0 here. The one that the launcher calls so speaks first, and
     // its end usually ends the others.
-    if (launch.rank != 0 && communicator->rank() == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    if (launch.rank != 0 && communicator->rank() == 0) std::this_thread::sleep_for(kRootFirst);
     // The caller has no communicator yet whose ranks it could end.
     communicator->abort(2, error.what());
   }

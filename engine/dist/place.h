@@ -1,6 +1,7 @@
 #pragma once
 // Names ranks in messages.
 
+#include <chrono>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,11 @@ std::string name_of(int rank, const RankPlace& place);
 /// Returns the names of several ranks as a list: "rank 1 on ... and rank 3 on ...". A list of many
 /// ranks ends with the number of those left out.
 std::string names_of(std::span<const int> ranks, const std::vector<RankPlace>& places);
+
+/// A rank other than 0 waits for so long before it prints an error or ends the others. An error
+/// that all ranks find then comes from rank 0 alone: a launcher needs up to two seconds to end the
+/// other ranks after rank 0.
+inline constexpr std::chrono::milliseconds kRootFirst(2500);
 
 /// Prints "error: " and the text to standard error, with one call of the system, so that the lines
 /// of several ranks do not mix. The line of a rank other than 0 begins with the name of the rank.

@@ -34,8 +34,6 @@ constexpr auto kLongestSleep = milliseconds(1);
 constexpr double kStartFactor = 6;
 constexpr auto kEndLimit = std::chrono::seconds(20);
 constexpr auto kAbortLimit = std::chrono::seconds(4);
-// A launcher needs up to two seconds to end the other ranks after rank 0 has ended them.
-constexpr auto kRootFirst = milliseconds(2500);
 // If a rank has gone, rank 0 says so; if rank 0 has gone, rank 1. The other ranks say so only if
 // nobody has ended the run.
 constexpr auto kGrace = std::chrono::seconds(1);

@@ -18,7 +18,6 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr int kExitMistake = 2;
 // Rank 0 knows best which ranks are missing. Of the others, rank 1 speaks first.
-constexpr Seconds kRootFirst(2.5);
 constexpr Seconds kRank1First(1);
 constexpr int kTick = 50;  // milliseconds
 

@@ -33,13 +33,7 @@ struct Identity {
   int64_t number = 0;
   Call call;
 
-  bool operator==(const Identity&) const = default;
-  bool operator<(const Identity& other) const {
-    if (channel != other.channel) return channel < other.channel;
-    if (number != other.number) return number < other.number;
-    if (call.kind != other.call.kind) return call.kind < other.call.kind;
-    return call.elements < other.call.elements;
-  }
+  auto operator<=>(const Identity&) const = default;
 };
 
 struct Header {

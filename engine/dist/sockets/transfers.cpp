@@ -104,9 +104,10 @@ class SmallSum : public Exchange {
   bool done_ = false;
 };
 
-/// In step s of 2 (R - 1), a rank sends chunk `rank - s` and receives chunk `rank - s - 1` (modulo
-/// R), which it sends in the next step. Received values are added in the first R - 1 steps and
-/// copied later. Pieces of a chunk are passed on as they come.
+/// Sums up an array along the ring of all R ranks, in 2 (R - 1) steps. A rank sends chunk `rank -
+/// s` in step s and receives chunk `rank - s - 1` (modulo R), which it sends in the next step.
+/// Received values are added in the first R - 1 steps and copied later. Pieces of a chunk are
+/// passed on as they come.
 template <class T>
 class RingSum : public Exchange {
  public:
