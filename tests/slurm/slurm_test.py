@@ -50,13 +50,14 @@ def wait_until(condition, what, pause=0.3):
         time.sleep(pause)
 
 
-def processes_of(program, words):
-    """Returns the processes that run the program with these words in their command line."""
+def processes_of(program, folder, out):
+    """Returns the processes that run the program in a working folder with the word `out` in their command line.
+    Cases run at the same time, and two of them may use the same name for the folder of a run."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and Path(os.readlink(entry / "exe")) == program:
-                if set(map(str, words)) <= set((entry / "cmdline").read_text().split("\0")):
+                if Path(os.readlink(entry / "cwd")) == folder and out in (entry / "cmdline").read_text().split("\0"):
                     found.append(int(entry.name))
         except OSError:
             pass  # the process has ended
@@ -79,7 +80,8 @@ class Job:
     """A job of Slurm, or an element of an array."""
 
     def __init__(self, name, work, log, out):
-        self.name, self.log_file, self.out, self.folder = name, work / log, out, work / out
+        self.name, self.work, self.log_file = name, work, work / log
+        self.out, self.folder = out, work / out
 
     def field(self, key):
         found = re.search(rf"\b{key}=(\S+)", command("scontrol", "show", "job", self.name, "-o"))
@@ -95,7 +97,7 @@ class Job:
     def find_processes(self, count):
         """Finds the processes of the run, as soon as there are so many. To look takes long."""
         def found():
-            self.processes = processes_of(PROGRAM, [self.out])
+            self.processes = processes_of(PROGRAM, self.work, self.out)
             return len(self.processes) == count
         wait_until(found, lambda: f"{count} processes of job {self.name}\n{self.log()}", pause=0.02)
 
