@@ -1,5 +1,5 @@
 #pragma once
-// Names ranks in messages.
+// Names ranks in messages, and prints the errors of ranks.
 
 #include <chrono>
 #include <span>

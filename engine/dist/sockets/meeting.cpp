@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 constexpr int kExitMistake = 2;
-// Rank 0 knows best which ranks are missing. Of the others, rank 1 speaks first.
+// Rank 0 knows best which ranks are missing, and speaks first. Of the others, rank 1 does.
 constexpr Seconds kRank1First(1);
 constexpr int kTick = 50;  // milliseconds
 
