@@ -23,10 +23,12 @@ struct RewindStep {
 };
 
 /// One training cycle. The learning-rate schedule runs over `epochs` epochs, starting with zeroed
-/// momentum.
+/// momentum. A mask rule (engine/masks/mask_rule.h) may change the masks meanwhile.
 struct Cycle {
   int64_t epochs = 0;       ///< length of the schedule
   int64_t first_epoch = 0;  ///< epoch of the schedule at which training starts
+  std::string rule = {};    ///< name of a mask rule; empty if the masks stay
+  double density = 0;       ///< density that the rule ends with; 0 if the rule keeps the density
   int64_t trained_epochs() const { return epochs - first_epoch; }
   bool operator==(const Cycle&) const = default;
 };
@@ -41,8 +43,9 @@ using Plan = std::vector<PlanStep>;
 
 /// Returns a step as text, as a config writes it:
 ///   "prune magnitude global 0.5" · "rewind 10" · "train 30" · "train 30 from 10"
-/// The last of these is a schedule of 30 epochs that is entered after epoch 10. Densities are
-/// written so that parsing gives back the same number.
+///   "train 30 with rigl" · "train 30 from 10 with gmp to 0.1"
+/// "from 10" is a schedule of 30 epochs that is entered after epoch 10. Densities are written so
+/// that parsing gives back the same number.
 std::string describe(const PlanStep& step);
 /// Throws Error that quotes the text and says what was expected.
 PlanStep parse_plan_step(std::string_view text);

@@ -1,0 +1,29 @@
+#pragma once
+// This file has the settings of the rules that change masks during training.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/core/option_visitor.h"
+
+namespace sculpt {
+
+/// The names in the table of mask_rule.cpp.
+std::vector<std::string> mask_rule_names();
+
+/// Config section: masks. A number that is 0 where a rule has a constant of its own stands for that
+/// constant.
+struct MaskOptions {
+  std::string rule = "none";
+  int64_t interval = 0;
+  double drop = 0;
+  double begin = 0;
+  double end = 0;
+  std::vector<double> sparse_from = {};
+  std::vector<double> dense_from = {};
+
+  void visit(OptionVisitor& v);
+};
+
+}  // namespace sculpt
