@@ -21,6 +21,9 @@ enum class Purpose : uint32_t {
   split = 7,
   subset = 8,
   score_batch = 9,
+  label_noise = 20,
+  reinitialise = 21,
+  shuffle_mask = 22,
   test = 100,
 };
 
