@@ -21,6 +21,7 @@ enum class Purpose : uint32_t {
   split = 7,
   subset = 8,
   score_batch = 9,
+  mask_growth = 10,
   test = 100,
 };
 
