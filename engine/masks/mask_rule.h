@@ -32,9 +32,8 @@ struct SchedulePosition {
 
 /// The densities between which a rule works: kept / N over all prunable weights.
 struct DensityRange {
-  double start = 1;  ///< density when the cycle began
-  double target =
-      1;  ///< density of "with RULE to DENSITY"; `start` for rules that keep the density
+  double start = 1;   ///< density when the cycle began
+  double target = 1;  ///< density of "with RULE to DENSITY"; `start` if the rule keeps the density
 };
 
 struct MaskRule {
@@ -44,6 +43,9 @@ struct MaskRule {
   bool changes_density = false;
   /// True if weights that are masked may be kept again.
   bool grows_back = false;
+  /// True if the rule may begin below its target density, because it makes all weights active
+  /// meanwhile.
+  bool starts_anywhere = false;
   /// True if a change needs the gradients of all weights, masked ones included.
   bool reads_gradients = false;
   /// Returns true if the masks change after this step.
