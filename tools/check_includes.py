@@ -40,6 +40,7 @@ ALLOWED = {
                   "engine/core", "kernels", "kernels/common", "kernels/device", "kernels/tuning"],
     "engine/optim": ["engine/parameters", "engine/core", "kernels"],
     "engine/sparse": ["engine/nn", "engine/parameters", "engine/core", "kernels/device"],
+    "engine/masks": ["engine/sparse", "engine/parameters", "engine/core", "kernels/device"],
     "engine/plan": ["engine/masks", "engine/sparse", "engine/nn", "engine/core"],
     "engine/run": ["engine/plan", "engine/sparse", "engine/parameters", "engine/formats",
                    "engine/config", "engine/core", "kernels/common", "kernels/tuning"],
