@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/core/phase.h"
+#include "engine/plan/verbs/verbs.h"
 #include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
 
@@ -124,6 +125,23 @@ RunOutcome Trainer::perform(const RewindStep& step) {
   if (run_.parts.ranks.is_root()) run_.parts.store.load_rewind(run_.parameters(), step.epoch);
   share_parameters(run_.parts.ranks, run_.parameters());
   run_.optimizer->reset();
+  finish_plan_step();
+  writer_.save();
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::perform(const Intervention& step) {
+  after_prune_.reset();
+  if (run_.parts.ranks.is_root()) {
+    const Action& action = find_action(step.action);
+    const StoredNetwork* const stored =
+        action.reads == FilePart::none ? nullptr : &run_.parts.stored_network(step);
+    action.apply({run_.parts.network, run_.settings.identity.seed, run_.state.plan_step, stored});
+  }
+  share_parameters(run_.parts.ranks, run_.parameters());
+  if (find_action(step.action).changes_mask) hooks_.follow_prune();
+  run_.optimizer->reset();
+  run_.state.density_changes();
   finish_plan_step();
   writer_.save();
   return RunOutcome::finished;

@@ -45,8 +45,8 @@ std::span<const Action> actions();
 /// Throws Error that lists the known names if the name is unknown.
 const Action& find_action(std::string_view name);
 
-// Reinitialisation. A fresh network is drawn as at the start of a run, with a seed made of the run's
-// seed and the number of the plan step. Weights are those of convolutions and linear layers.
+// Reinitialisation. A fresh network is drawn as at the start of a run, with a seed made of the
+// run's seed and the number of the plan step. Weights are those of convolutions and linear layers.
 
 /// Makes the network a fresh one under the present mask: all parameters and the statistics of batch
 /// norm.
