@@ -94,6 +94,13 @@ bool prunes(const RunOptions&, const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
 }
 
+bool prunes_first(const RunOptions&, const Plan& plan) {
+  const auto trains = [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); };
+  const auto first_cycle = std::ranges::find_if(plan, trains);
+  return std::any_of(plan.begin(), first_cycle,
+                     [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+}
+
 bool measures_on_test_images(const RunOptions& options, const Plan&) {
   return options.data.val_split == 0;
 }
@@ -113,6 +120,7 @@ constexpr Rule kRules[] = {
      [](const RunOptions& o, const Plan&) { return o.data.label_noise > 0; },
      "data.label_noise = 0"},
     {"prune.reestimate_batch_norm", prunes, kNoPrune},
+    {"prune.init_fan", prunes_first, "the plan prunes nothing before it trains"},
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},

@@ -42,9 +42,9 @@ T parse_number(std::string_view word, std::string_view what, std::string_view te
 }
 
 /// Parses the name of an action, and "from PATH" if it reads a file. The path is the rest of the
-/// text, blanks inside it included. Returns no value if the words have another form.
-std::optional<Intervention> parse_intervention(std::span<const std::string_view> words,
-                                               std::string_view text) {
+/// text, blanks inside it included: all words are parts of one text. Returns no value if the words
+/// have another form.
+std::optional<Intervention> parse_intervention(std::span<const std::string_view> words) {
   for (const Action& action : actions()) {
     const std::vector<std::string_view> name = words_of(action.name);
     if (words.size() < name.size() || !std::equal(name.begin(), name.end(), words.begin()))
@@ -110,7 +110,7 @@ PlanStep parse_plan_step(std::string_view text) {
     return RewindStep{parse_number<int64_t>(words[1], "the epoch", text)};
   if (verb == "train")
     if (const auto cycle = parse_cycle(words, text)) return *cycle;
-  if (const auto intervention = parse_intervention(words, text)) return *intervention;
+  if (const auto intervention = parse_intervention(words)) return *intervention;
   const std::vector<std::string> verbs = {"prune", "rewind", "train", "reinit", "shuffle", "load"};
   const bool known = std::ranges::find(verbs, verb) != verbs.end();
   fail("plan step \"{}\" is not understood{}; a step is {}", text,

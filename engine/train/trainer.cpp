@@ -4,6 +4,7 @@
 
 #include "engine/core/phase.h"
 #include "engine/plan/verbs/verbs.h"
+#include "engine/sparse/kept_fan.h"
 #include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
 
@@ -107,11 +108,15 @@ RunOutcome Trainer::perform(const PruneStep& step) {
 
 bool Trainer::prune_now(const PruneStep& step) {
   PruneReport report;
+  const SharedPattern before = run_.parameters().pattern();
   try {
     report = prune(run_.score_context(), step);
   } catch (const Interrupted&) {
     return false;  // prune() has changed nothing
   }
+  const bool nothing_trained = run_.state.steps == 0;
+  if (nothing_trained && run_.settings.prune.init_fan == "kept")
+    rescale_to_kept_fan(run_.parameters(), *before);
   hooks_.follow_prune();
   run_.require_same_on_all_ranks(fmt::format("after the prune of step {}", run_.state.plan_step));
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
