@@ -142,6 +142,15 @@ void check_profile(const Request& request, const BatchSource& source) {
 
 }  // namespace
 
+CostSettings cost_settings(const Request& request, Experiment& experiment) {
+  CostSettings settings{.images = experiment.train().images_per_epoch(),
+                        .batch = request.options.train.batch,
+                        .masks = request.options.masks};
+  if (request.files)
+    settings.stored = [&request](const Intervention& step) { return request.files->find(step); };
+  return settings;
+}
+
 std::vector<std::string> check_before_run(const Request& request, Experiment& experiment,
                                           bool labels_known) {
   const TrainOptions& train = request.options.train;
@@ -155,7 +164,8 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
     RunStore(request.folder, request.config_hash).check_rewinds(request.plan);
 
   std::vector<std::string> warnings = unused_settings_warning(request.options, request.plan);
-  const PlanCost cost = plan_cost(request.plan, experiment.network(), source.images_per_epoch());
+  const PlanCost cost =
+      plan_cost(request.plan, experiment.network(), cost_settings(request, experiment));
   std::vector<std::string> empty;
   for (size_t i = 0; i < request.plan.size(); ++i) {
     if (cost.steps[i].empty_layers.size() <= empty.size()) continue;

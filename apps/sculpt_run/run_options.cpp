@@ -34,7 +34,11 @@ Plan RunOptions::plan() const {
   settings.epochs = train.epochs;
   settings.prune = prune;
   settings.cycles = cycles;
-  return expand_method(settings);
+  Plan plan = expand_method(settings);
+  for (PlanStep& step : plan)
+    if (auto* const intervention = std::get_if<Intervention>(&step))
+      intervention->path = expand_home(intervention->path);
+  return plan;
 }
 
 namespace {
@@ -88,6 +92,7 @@ const std::set<std::string>& keys_without_effect() {
 
 const std::set<std::string>& keys_of_the_plan() {
   static const std::set<std::string> keys = {"method",
+                                             "masks.rule",
                                              "plan",
                                              "cycles.count",
                                              "cycles.total_epochs",
@@ -98,6 +103,7 @@ const std::set<std::string>& keys_of_the_plan() {
                                              "prune.sparsity",
                                              "prune.rate",
                                              "prune.initial_sparsity",
+                                             "prune.final_criterion",
                                              "cycles.rewind_epoch",
                                              "cycles.schedule_restart"};
   return keys;

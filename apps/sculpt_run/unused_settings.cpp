@@ -94,6 +94,13 @@ bool prunes(const RunOptions&, const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
 }
 
+bool prunes_first(const RunOptions&, const Plan& plan) {
+  const auto trains = [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); };
+  const auto first_cycle = std::ranges::find_if(plan, trains);
+  return std::any_of(plan.begin(), first_cycle,
+                     [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+}
+
 bool measures_on_test_images(const RunOptions& options, const Plan&) {
   return options.data.val_split == 0;
 }
@@ -107,7 +114,13 @@ constexpr Rule kRules[] = {
      "cycles.count = 1"},
     {"data.test_limit", measures_on_test_images, kHeldOut},
     {"data.synthetic_test", measures_on_test_images, kHeldOut},
+    {"data.crop_fill", [](const RunOptions& o, const Plan&) { return o.data.crop_padding > 0; },
+     "data.crop_padding = 0"},
+    {"data.label_noise_seed",
+     [](const RunOptions& o, const Plan&) { return o.data.label_noise > 0; },
+     "data.label_noise = 0"},
     {"prune.reestimate_batch_norm", prunes, kNoPrune},
+    {"prune.init_fan", prunes_first, "the plan prunes nothing before it trains"},
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},
@@ -182,6 +195,7 @@ const std::vector<std::string_view>& keys_always_read() {
       "data.val_split",
       "data.crop_padding",
       "data.cutout",
+      "data.label_noise",
       "train.epochs",
       "train.batch",
       "train.accumulate",

@@ -89,7 +89,7 @@ Plan sculpt(const MethodSettings& s) {
   Plan plan = {
       PruneStep{s.prune.criterion, s.prune.allocation, tidy(1 - s.prune.initial_sparsity)}};
   add_cycles(plan, s);
-  plan.push_back(PruneStep{"magnitude", "global", target_density(s)});
+  plan.push_back(PruneStep{s.prune.final_criterion, "global", target_density(s)});
   for (int64_t k = 0; k < s.cycles.final; ++k)
     plan.push_back(Cycle{s.epochs});
   return plan;
@@ -157,11 +157,11 @@ constexpr auto kMethods = std::to_array<Method>({
      "prune.criterion prune.allocation prune.sparsity cycles.count cycles.spread "
      "cycles.total_epochs"},
     {"sculpt", sculpt,
-     "prune a little at initialisation, train cycles.count cycles, prune by magnitude once, train "
-     "cycles.final cycles",
+     "prune a little at initialisation, train cycles.count cycles, prune once by "
+     "prune.final_criterion, train cycles.final cycles",
      "Gadhikar, Nelaturu & Burkholz 2024",
-     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity cycles.count "
-     "cycles.spread cycles.total_epochs cycles.final"},
+     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity "
+     "prune.final_criterion cycles.count cycles.spread cycles.total_epochs cycles.final"},
     {"custom", custom, "the steps written in `plan`", "", "plan"},
 });
 

@@ -1,9 +1,11 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/core/error.h"
 #include "engine/masks/mask_rule.h"
+#include "engine/plan/verbs/verbs.h"
 #include "engine/sparse/allocation.h"
 #include "engine/sparse/criteria.h"
 
@@ -35,6 +37,15 @@ struct Validator {
           "the first cycle trains epochs {} to {}; rewind to the end of one of these epochs, or to "
           "0",
           first_cycle->first_epoch + 1, first_cycle->epochs);
+  }
+
+  void operator()(const Intervention& step) {
+    const Action& action = find_action(step.action);
+    if (action.reads == FilePart::none && !step.path.empty())
+      fail("{} reads no file; write \"{}\"", action.name, action.name);
+    if (action.reads != FilePart::none && step.path.empty())
+      fail("{} needs a file, as in \"{} from runs/lrr\"", action.name, action.name);
+    if (action.reads == FilePart::masks) density = 1;
   }
 
   void operator()(const Cycle& step) {
@@ -131,6 +142,9 @@ std::vector<double> densities(const Plan& plan) {
   double density = 1;
   for (const auto& step : plan) {
     if (const auto* prune = std::get_if<PruneStep>(&step)) density = prune->density;
+    if (const auto* intervention = std::get_if<Intervention>(&step);
+        intervention && find_action(intervention->action).reads == FilePart::masks)
+      density = NAN;
     if (const auto* cycle = std::get_if<Cycle>(&step); cycle && cycle->density > 0)
       density = cycle->density;
     result.push_back(density);

@@ -7,14 +7,17 @@
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
 #include "engine/plan/plan.h"
+#include "engine/plan/verbs/verbs.h"
 
 namespace sculpt {
 
 namespace {
 
 constexpr std::string_view kForms =
-    "\"prune CRITERION ALLOCATION DENSITY\", \"rewind EPOCH\" or \"train EPOCHS [from EPOCH] [with "
-    "RULE [to DENSITY]]\"";
+    "\"prune CRITERION ALLOCATION DENSITY\", \"rewind EPOCH\", \"train EPOCHS [from EPOCH] [with "
+    "RULE "
+    "[to DENSITY]]\", \"reinit all\", \"reinit keep signs\", \"reinit keep magnitudes\", \"shuffle "
+    "mask\" or \"load weights|mask|signs|batch_norm from PATH\"";
 
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> words;
@@ -36,6 +39,24 @@ T parse_number(std::string_view word, std::string_view what, std::string_view te
   if (error != std::errc() || end != word.data() + word.size())
     fail("plan step \"{}\": {} should be a number, but is '{}'", text, what, word);
   return value;
+}
+
+/// Parses the name of an action, and "from PATH" if it reads a file. The path is the rest of the
+/// text, blanks inside it included: all words are parts of one text. Returns no value if the words
+/// have another form.
+std::optional<Intervention> parse_intervention(std::span<const std::string_view> words) {
+  for (const Action& action : actions()) {
+    const std::vector<std::string_view> name = words_of(action.name);
+    if (words.size() < name.size() || !std::equal(name.begin(), name.end(), words.begin()))
+      continue;
+    const auto rest = words.subspan(name.size());
+    if (action.reads == FilePart::none && rest.empty())
+      return Intervention{std::string(action.name)};
+    if (action.reads == FilePart::none || rest.size() < 2 || rest[0] != "from") continue;
+    const char* const end = rest.back().data() + rest.back().size();
+    return Intervention{std::string(action.name), std::string(rest[1].data(), end)};
+  }
+  return std::nullopt;
 }
 
 /// Parses "train EPOCHS [from EPOCH] [with RULE [to DENSITY]]". Returns no value if the words have
@@ -69,6 +90,8 @@ std::string describe(const PlanStep& step) {
     return fmt::format("prune {} {} {}", prune->criterion, prune->allocation, prune->density);
   if (const auto* rewind = std::get_if<RewindStep>(&step))
     return fmt::format("rewind {}", rewind->epoch);
+  if (const auto* intervention = std::get_if<Intervention>(&step))
+    return intervention->action + (intervention->path.empty() ? "" : " from " + intervention->path);
   const auto& cycle = std::get<Cycle>(step);
   std::string text = fmt::format("train {}", cycle.epochs);
   if (cycle.first_epoch != 0) text += fmt::format(" from {}", cycle.first_epoch);
@@ -87,7 +110,8 @@ PlanStep parse_plan_step(std::string_view text) {
     return RewindStep{parse_number<int64_t>(words[1], "the epoch", text)};
   if (verb == "train")
     if (const auto cycle = parse_cycle(words, text)) return *cycle;
-  const std::vector<std::string> verbs = {"prune", "rewind", "train"};
+  if (const auto intervention = parse_intervention(words)) return *intervention;
+  const std::vector<std::string> verbs = {"prune", "rewind", "train", "reinit", "shuffle", "load"};
   const bool known = std::ranges::find(verbs, verb) != verbs.end();
   fail("plan step \"{}\" is not understood{}; a step is {}", text,
        known ? "" : did_you_mean(verb, verbs), kForms);

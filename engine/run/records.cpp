@@ -115,6 +115,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"prunable", cost.prunable},
       {"kept", cost.kept},
       {"sparsity", 1 - ratio(kept, prunable)},
+      {"density_mean", number(ratio(state.density_sum, static_cast<double>(state.steps)))},
       {"test_accuracy", number(state.test_accuracy)},
       {kBest, number(state.best_test_accuracy_at_density)},
       {"best_epoch_at_final_density", state.best_epoch_at_density},

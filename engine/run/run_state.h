@@ -52,6 +52,8 @@ struct RunInputs {
   std::string data;           ///< fingerprint of the data set
   std::string initial_path;   ///< model.init_from, for messages
   std::string initial;        ///< fingerprint of the file model.init_from
+  /// Maps the paths of the files that steps of the plan load to their fingerprints.
+  std::map<std::string, std::string> loaded = {};
 };
 
 /// The values that a hook remembers (engine/train/hooks/hook.h), by key.
@@ -73,6 +75,9 @@ struct RunState {
   int64_t steps = 0;
   int64_t images = 0;
   double flops = 0;
+  /// The sum of the density over all training steps. Not a number if the run was started by a
+  /// version that did not record it.
+  double density_sum = 0;
   double seconds = 0;        ///< wall time of the run
   double train_seconds = 0;  ///< wall time of training steps, a part of `seconds`
   DenseSeconds dense;
@@ -100,7 +105,13 @@ struct RunState {
     best_epoch_at_density = 0;
   }
 
-  /// Visits every number above.
+  /// Visits the numbers that checkpoints of earlier versions lack.
+  template <class Visitor>
+  void visit_new(Visitor&& v) {
+    v("density_sum", density_sum);
+  }
+
+  /// Visits every other number above.
   template <class Visitor>
   void visit(Visitor&& v) {
     v("plan_step", plan_step);

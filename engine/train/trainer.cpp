@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "engine/core/phase.h"
+#include "engine/plan/verbs/verbs.h"
+#include "engine/sparse/kept_fan.h"
 #include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
 
@@ -106,11 +108,15 @@ RunOutcome Trainer::perform(const PruneStep& step) {
 
 bool Trainer::prune_now(const PruneStep& step) {
   PruneReport report;
+  const SharedPattern before = run_.parameters().pattern();
   try {
     report = prune(run_.score_context(), step);
   } catch (const Interrupted&) {
     return false;  // prune() has changed nothing
   }
+  const bool nothing_trained = run_.state.steps == 0;
+  if (nothing_trained && run_.settings.prune.init_fan == "kept")
+    rescale_to_kept_fan(run_.parameters(), *before);
   hooks_.follow_prune();
   run_.require_same_on_all_ranks(fmt::format("after the prune of step {}", run_.state.plan_step));
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
@@ -124,6 +130,23 @@ RunOutcome Trainer::perform(const RewindStep& step) {
   if (run_.parts.ranks.is_root()) run_.parts.store.load_rewind(run_.parameters(), step.epoch);
   share_parameters(run_.parts.ranks, run_.parameters());
   run_.optimizer->reset();
+  finish_plan_step();
+  writer_.save();
+  return RunOutcome::finished;
+}
+
+RunOutcome Trainer::perform(const Intervention& step) {
+  after_prune_.reset();
+  if (run_.parts.ranks.is_root()) {
+    const Action& action = find_action(step.action);
+    const StoredNetwork* const stored =
+        action.reads == FilePart::none ? nullptr : &run_.parts.stored_network(step);
+    action.apply({run_.parts.network, run_.settings.identity.seed, run_.state.plan_step, stored});
+  }
+  share_parameters(run_.parts.ranks, run_.parameters());
+  if (find_action(step.action).changes_mask) hooks_.follow_prune();
+  run_.optimizer->reset();
+  run_.state.density_changes();
   finish_plan_step();
   writer_.save();
   return RunOutcome::finished;

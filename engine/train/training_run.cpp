@@ -36,6 +36,7 @@ void TrainingRun::require_same_on_all_ranks(const std::string& when) {
 void TrainingRun::count_masks() {
   kept = parameters().kept_count();
   flops_per_image = training_flops_per_image(parts.network);
+  full_gradient_flops_per_image = sculpt::full_gradient_flops_per_image(parts.network);
 }
 
 }  // namespace sculpt

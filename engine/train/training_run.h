@@ -28,8 +28,9 @@ struct TrainingRun {
   bool stop_requested = false;  ///< set by a hook
 
   // count_masks() computes these numbers for the present masks.
-  int64_t kept = 0;            ///< prunable weights that are kept
-  double flops_per_image = 0;  ///< training FLOPs of one image
+  int64_t kept = 0;                          ///< prunable weights that are kept
+  double flops_per_image = 0;                ///< training FLOPs of one image
+  double full_gradient_flops_per_image = 0;  ///< what full gradients add to them
 
   /// Peak of memory use before the measurement was last restarted (restart_peak_memory()).
   int64_t peak_memory_before = 0;
@@ -49,6 +50,12 @@ struct TrainingRun {
   void agree_on_statistics();
   /// Throws Error if the ranks no longer have the same network; see require_same_parameters().
   void require_same_on_all_ranks(const std::string& when);
+
+  /// Returns the density of the present masks; 1 if no weight can be pruned.
+  double density() const {
+    const int64_t prunable = parameters().prunable_count();
+    return prunable > 0 ? static_cast<double>(kept) / static_cast<double>(prunable) : 1;
+  }
 
   /// Counts the kept weights and the cost of the present masks.
   void count_masks();

@@ -26,6 +26,7 @@ const std::map<std::string, Texts>& other_values() {
       {"prune.allocation", {"erk"}},
       {"prune.sparsity", {"0.8"}},
       {"prune.initial_sparsity", {"0.3"}},
+      {"prune.final_criterion", {"random"}},
       {"prune.rate", {"0.4"}},
       {"cycles.rewind_epoch", {"3"}},
       {"cycles.schedule_restart", {"rewind_epoch"}},

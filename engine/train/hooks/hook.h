@@ -60,6 +60,7 @@ struct StepInfo {
   /// True if the kernels are launched one by one, not as one recording. The profiler's hook sets
   /// this.
   bool kernel_by_kernel = false;
+  bool full_gradients = false;  ///< true if the step computes the gradients of masked weights, too
 };
 
 /// The view of the run that a hook gets. The view is valid only during the call.
