@@ -60,8 +60,8 @@ struct PlainRule {
   std::string name;
   int64_t interval = 1;
   double drop = 0;
-  double begin = 0, end = 1;                 // fractions of the schedule
-  std::vector<int64_t> sparse_at, dense_at;  // steps of acdc
+  double begin = 0, end = 1;                           // fractions of the schedule
+  std::vector<int64_t> sparse_at = {}, dense_at = {};  // steps of acdc
 
   bool prunes_gradually() const { return name == "gmp" || name == "granet"; }
 
@@ -72,7 +72,7 @@ struct PlainRule {
     const auto last = static_cast<int64_t>(std::lround(end * static_cast<double>(steps)));
     if (prunes_gradually())
       return done > first && done <= last && ((done - first) % interval == 0 || done == last);
-    return done % interval == 0 && done < last;
+    return done % interval == 0 && static_cast<double>(done) < end * static_cast<double>(steps);
   }
 
   /// The density after a change of a rule that changes the density.
