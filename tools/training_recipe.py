@@ -12,7 +12,7 @@ WITHOUT_EFFECT = {
     "train.eval_every",
     "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
     "data.synthetic_test", "data.synthetic_seed"}
-SECTIONS_WITHOUT_EFFECT = {"prune", "cycles", "dist"}
+SECTIONS_WITHOUT_EFFECT = {"prune", "masks", "cycles", "dist"}
 SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "constant", "linear")
 
 

@@ -306,6 +306,7 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
       {.plan = request.plan,
        .train = request.options.train,
        .prune = request.options.prune,
+       .masks = request.options.masks,
        .identity = identity,
        .profiled_steps = request.profiled_steps});
   const RunOutcome outcome = run_trainer(trainer, resumes(request.start));

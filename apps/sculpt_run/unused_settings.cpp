@@ -7,6 +7,7 @@
 #include "data/registry.h"
 #include "engine/config/config_text.h"
 #include "engine/core/error.h"
+#include "engine/masks/mask_rule.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/criteria.h"
 
@@ -60,6 +61,22 @@ std::string criteria_of(const Plan& plan) {
   return fmt::format("the plan prunes by {}", fmt::join(names, ", "));
 }
 
+bool trains_with(const Plan& plan, std::string_view rule) {
+  return std::ranges::any_of(plan, [&](const PlanStep& step) {
+    const auto* cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && cycle->rule == rule;
+  });
+}
+
+std::string rules_of(const Plan& plan) {
+  Keys names;
+  for (const PlanStep& step : plan)
+    if (const auto* cycle = std::get_if<Cycle>(&step); cycle != nullptr && !cycle->rule.empty())
+      names.insert(cycle->rule);
+  if (names.empty()) return "no cycle of the plan has a rule";
+  return fmt::format("cycles of the plan train with {}", fmt::join(names, ", "));
+}
+
 std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
   const auto named = [](const std::string& name) {
     return [&name](const auto& row) { return row.name == name; };
@@ -73,6 +90,9 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
       table_use(
           criteria(), [&](const Criterion& row) { return prunes_by(plan, row.name); },
           criteria_of(plan)),
+      table_use(
+          mask_rules(), [&](const MaskRule& row) { return trains_with(plan, row.name); },
+          rules_of(plan)),
       table_use(lr_schedules(), named(options.train.optim.schedule),
                 is("optim.schedule", options.train.optim.schedule)),
       table_use(data::dataset_table(), named(options.data.name),
@@ -187,6 +207,7 @@ const std::vector<std::string_view>& keys_always_read() {
   static const std::vector<std::string_view> keys = {
       "method",
       "seed",
+      "masks.rule",
       "model.name",
       "model.width",
       "model.init_from",

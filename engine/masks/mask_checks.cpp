@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/masks/rule_schedule.h"
 
 namespace sculpt {
 namespace {
@@ -47,8 +48,9 @@ int64_t interval_with_enough_changes(const MaskRule& rule, const RuleCycle& cycl
 }  // namespace
 
 void validate(const MaskOptions& options) {
-  if (options.end != 0 && options.begin >= options.end)
-    fail("masks.begin = {} is not below masks.end = {}; lower it", options.begin, options.end);
+  const double end = options.end != 0 ? options.end : kGradualEnd;
+  if (options.begin >= end)
+    fail("masks.begin = {} is not below masks.end = {}; lower it", options.begin, end);
   require_turns(options.sparse_from, options.dense_from);
 }
 

@@ -64,13 +64,11 @@ double gradual_density_after(const SchedulePosition& position, const DensityRang
 }
 
 bool exchanges_after(const SchedulePosition& position, const RuleConstants& constants) {
-  const int64_t end = step_at(constants.end, position.steps);
-  return position.done > 0 && position.done < end && position.done % constants.interval == 0;
+  return position.fraction() < constants.end && position.done % constants.interval == 0;
 }
 
 double exchanged_fraction(const SchedulePosition& position, const RuleConstants& constants) {
-  const auto end = static_cast<double>(step_at(constants.end, position.steps));
-  return cosine_between(constants.drop, 0, static_cast<double>(position.done) / end);
+  return cosine_between(constants.drop, 0, position.fraction() / constants.end);
 }
 
 }  // namespace sculpt

@@ -15,6 +15,10 @@ struct RuleConstants {
   double end = 0;
 };
 
+/// The fraction of the schedule at which gmp and granet reach their density if the config does not
+/// set it.
+inline constexpr double kGradualEnd = 0.75;
+
 /// Returns the constants in effect: those of the config where it sets them, and the rule's own
 /// elsewhere.
 RuleConstants in_effect(const RuleConstants& own, const MaskOptions& options);

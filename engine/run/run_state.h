@@ -67,6 +67,8 @@ struct RunState {
   int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
   int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
   EpochSums sums;
+  /// The density at which the present or the last cycle began. Rules that change masks begin there.
+  double cycle_density = 1;
   /// 1 if plan_step is a prune that has changed the masks but has not been measured yet.
   int64_t pruned = 0;
 
@@ -109,6 +111,7 @@ struct RunState {
   template <class Visitor>
   void visit_new(Visitor&& v) {
     v("density_sum", density_sum);
+    v("cycle_density", cycle_density);
   }
 
   /// Visits every other number above.

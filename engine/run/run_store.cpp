@@ -287,6 +287,12 @@ void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels
   state.layer_lines += static_cast<int64_t>(report.layers.size());
 }
 
+void RunStore::add_layers(const MaskReport& report, const LayerKernels& kernels, RunState& state) {
+  require_held();
+  if (writes_) layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
+  state.layer_lines += static_cast<int64_t>(report.layers.size());
+}
+
 void RunStore::add_prune(const PruneMetrics& metrics, RunState& state) {
   require_held();
   if (writes_) prunes_file().append(to_json_line(metrics));

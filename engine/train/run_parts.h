@@ -9,6 +9,7 @@
 
 #include "engine/core/batch_source.h"
 #include "engine/dist/single.h"
+#include "engine/masks/mask_options.h"
 #include "engine/nn/network.h"
 #include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
@@ -58,6 +59,7 @@ struct RunSettings {
   Plan plan;
   TrainOptions train;
   PruneOptions prune;
+  MaskOptions masks = {};
   RunIdentity identity;
   /// The first and the last step of the run that a profiler records.
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;

@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "engine/core/error.h"
 #include "engine/core/phase.h"
 #include "engine/plan/verbs/verbs.h"
+#include "engine/sparse/allocation.h"
 #include "engine/sparse/kept_fan.h"
 #include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
@@ -155,7 +157,10 @@ RunOutcome Trainer::perform(const Intervention& step) {
 RunOutcome Trainer::perform(const Cycle& cycle) {
   after_prune_.reset();
   RunState& state = run_.state;
-  if (state.cycle_epoch == 0 && state.epoch_step == 0) run_.optimizer->reset();
+  if (state.cycle_epoch == 0 && state.epoch_step == 0) {
+    run_.optimizer->reset();
+    state.cycle_density = run_.density();
+  }
   const int64_t plan_step = state.plan_step;
   while (state.plan_step == plan_step) {
     if (train_epoch(cycle) == RunOutcome::interrupted) return RunOutcome::interrupted;
@@ -194,12 +199,24 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
   const bool cycle_ends = state.cycle_epoch == cycle.trained_epochs();
   const bool save_now = cycle_ends || (every > 0 && state.cycle_epoch % every == 0);
   if (cycle_ends) {
+    if (!cycle.rule.empty()) finish_rule(cycle);
     ++state.cycle;
     finish_plan_step();
   }
   if (run_.stop_requested) return save_interrupted();
   if (save_now) writer_.save();
   return RunOutcome::finished;
+}
+
+void Trainer::finish_rule(const Cycle& cycle) {
+  const MaskReport report = run_.mask_report();
+  if (cycle.density > 0) {
+    const int64_t wanted = kept_for_density(cycle.density, report.prunable);
+    SCULPT_CHECK(report.kept == wanted, "{} ended a cycle with {} kept weights instead of {}",
+                 cycle.rule, report.kept, wanted);
+  }
+  run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
+  run_.parts.observer.on_masks(report);
 }
 
 void Trainer::finish_plan_step() {

@@ -51,6 +51,8 @@ class Trainer {
   RunOutcome perform(const Cycle& cycle);
   RunOutcome train_epoch(const Cycle& cycle);
   RunOutcome finish_epoch(const Cycle& cycle);
+  /// Checks and records the masks at the end of a cycle with a rule.
+  void finish_rule(const Cycle& cycle);
   void finish_plan_step();
   RunOutcome finish_run();
   RunOutcome save_interrupted();

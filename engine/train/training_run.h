@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/masks/mask_rule.h"
 #include "engine/train/hooks/hook.h"
 #include "engine/train/run_parts.h"
 
@@ -41,6 +42,8 @@ struct TrainingRun {
   const PlanStep& plan_step() const { return settings.plan[static_cast<size_t>(state.plan_step)]; }
   /// Returns the plan's present step, which must be a cycle.
   const Cycle& cycle() const { return std::get<Cycle>(plan_step()); }
+  /// Returns the rule that changes masks in the plan's present step; null if there is none.
+  const MaskRule* mask_rule() const;
   /// Returns the learning rate of a step of the present epoch.
   double lr_at(int64_t epoch_step) const;
   ScoreContext score_context() const;
@@ -56,6 +59,9 @@ struct TrainingRun {
     const int64_t prunable = parameters().prunable_count();
     return prunable > 0 ? static_cast<double>(kept) / static_cast<double>(prunable) : 1;
   }
+
+  /// Describes the present masks, which the rule of the present cycle has made.
+  MaskReport mask_report() const;
 
   /// Counts the kept weights and the cost of the present masks.
   void count_masks();

@@ -8,7 +8,7 @@
 namespace sculpt::gmp {
 namespace {
 
-constexpr RuleConstants kOwn = {.interval = 100, .end = 0.75};
+constexpr RuleConstants kOwn = {.interval = 100, .end = kGradualEnd};
 
 }  // namespace
 

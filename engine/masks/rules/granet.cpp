@@ -9,7 +9,7 @@
 namespace sculpt::granet {
 namespace {
 
-constexpr RuleConstants kOwn = {.interval = 100, .drop = 0.5, .end = 0.75};
+constexpr RuleConstants kOwn = {.interval = 100, .drop = 0.5, .end = kGradualEnd};
 
 }  // namespace
 
