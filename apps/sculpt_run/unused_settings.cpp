@@ -85,8 +85,15 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
     return fmt::format("{} = {}", key, toml_text(value));
   };
   const std::string& method = options.method.method;
+  TableUse of_method = table_use(methods(), named(method), is("method", method));
+  // masks.rule may take the cycles of a method that prunes nothing to a density.
+  if (method == "dense" && std::ranges::any_of(plan, [](const PlanStep& step) {
+        const auto* cycle = std::get_if<Cycle>(&step);
+        return cycle != nullptr && cycle->density > 0;
+      }))
+    of_method.by_used.insert("prune.sparsity");
   return {
-      table_use(methods(), named(method), is("method", method)),
+      of_method,
       table_use(
           criteria(), [&](const Criterion& row) { return prunes_by(plan, row.name); },
           criteria_of(plan)),

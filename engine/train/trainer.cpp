@@ -146,7 +146,12 @@ RunOutcome Trainer::perform(const Intervention& step) {
     action.apply({run_.parts.network, run_.settings.identity.seed, run_.state.plan_step, stored});
   }
   share_parameters(run_.parts.ranks, run_.parameters());
-  if (find_action(step.action).changes_mask) hooks_.follow_prune();
+  if (find_action(step.action).changes_mask) {
+    hooks_.follow_prune();
+    const MaskReport report = run_.mask_report(step.action);
+    run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
+    run_.parts.observer.on_masks(report);
+  }
   run_.optimizer->reset();
   run_.state.density_changes();
   finish_plan_step();
@@ -209,7 +214,7 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
 }
 
 void Trainer::finish_rule(const Cycle& cycle) {
-  const MaskReport report = run_.mask_report();
+  const MaskReport report = run_.mask_report(cycle.rule);
   if (cycle.density > 0) {
     const int64_t wanted = kept_for_density(cycle.density, report.prunable);
     SCULPT_CHECK(report.kept == wanted, "{} ended a cycle with {} kept weights instead of {}",
