@@ -112,6 +112,7 @@ TEST_CASE("plan files: what does not fit is refused before the run, naming step 
   NetworkSpec wider = tiny_spec();
   wider.model = [](Builder& b, Value x) {
     x = b.batch_norm("bn1", b.conv("conv1", x, 6), {.relu = true});
+    x = b.batch_norm("bn2", b.conv("conv2", x, 7, {.stride = 2}), {.relu = true});
     return b.linear("fc", b.global_average_pool(x), 3);
   };
   for (const char* what : {"weights", "signs", "batch_norm", "mask"}) {
