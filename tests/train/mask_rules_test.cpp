@@ -14,6 +14,7 @@
 #include "tests/support/messages.h"
 #include "tests/support/needs.h"
 #include "tests/support/plain_rules.h"
+#include "tests/support/scored_networks.h"
 #include "tests/support/shrink_and_grow.h"
 #include "tests/support/thread_ranks.h"
 
@@ -168,6 +169,7 @@ std::string all_results_of(const std::filesystem::path& folder) {
 
 TEST_CASE(
     "mask rules: 51 steps of a run are those of plain loops, on sparse and on dense kernels") {
+  const OneThread one;
   constexpr int64_t kEpochs = 17, kSteps = kEpochs * kStepsPerEpoch;
   for (const RuleCase& test : rule_cases())
     for (const std::string sparse : {"on", "off"}) {
@@ -194,6 +196,7 @@ TEST_CASE(
 }
 
 TEST_CASE("mask rules: interrupted after any step, a run ends with the same bytes") {
+  const OneThread one;
   constexpr int64_t kEpochs = 4, kSteps = kEpochs * kStepsPerEpoch;
   for (const RuleCase& test : rule_cases()) {
     TrainOptions options = TinyRun::tiny_options();
@@ -289,6 +292,7 @@ MaskOptions many_options() {
 }  // namespace
 
 TEST_CASE("mask rules: cycles with rules, without rules, entered late, and prunes between them") {
+  const OneThread one;
   TrainOptions options = TinyRun::tiny_options();
   options.execution.sparse = "on";
   options.eval_every = 3;
