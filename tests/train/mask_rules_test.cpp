@@ -197,7 +197,7 @@ TEST_CASE(
 
 TEST_CASE("mask rules: interrupted after any step, a run ends with the same bytes") {
   const OneThread one;
-  constexpr int64_t kEpochs = 4, kSteps = kEpochs * kStepsPerEpoch;
+  constexpr int64_t kEpochs = 3, kSteps = kEpochs * kStepsPerEpoch;
   for (const RuleCase& test : rule_cases()) {
     TrainOptions options = TinyRun::tiny_options();
     options.execution.sparse = "on";
@@ -335,7 +335,7 @@ TEST_CASE("mask rules: cycles with rules, without rules, entered late, and prune
   }
   SUBCASE("interrupted at moments in the whole plan") {
     bool interrupted = true;
-    for (int64_t moment = 0; interrupted; moment += 4) {
+    for (int64_t moment = 0; interrupted; moment += 7) {
       CAPTURE(moment);
       const TemporaryFolder folder;
       interrupted = session(folder.path(), false, moment) == RunOutcome::interrupted;
