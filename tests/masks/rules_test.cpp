@@ -7,7 +7,7 @@
 #include <set>
 
 #include "engine/masks/mask_change.h"
-#include "engine/optim/sgd.h"
+#include "engine/optim/optimizer.h"
 #include "tests/support/comparison.h"
 #include "tests/support/messages.h"
 #include "tests/support/plain_rules.h"
@@ -115,7 +115,7 @@ void compare(const kernels::Backend& backend, const Case& test, double momentum)
   OptimOptions optim;
   optim.momentum = momentum;
   optim.weight_decay = 0;
-  Sgd sgd(arena, optim);
+  const std::unique_ptr<Optimizer> sgd = make_optimizer(arena, optim);
   const double start = PlainNetwork::of<T>(arena).density();
   const DensityRange range{start, test.target > 0 ? test.target : start};
   int64_t changes = 0, grown = 0, dropped = 0, returned = 0, ties = 0;
@@ -123,7 +123,7 @@ void compare(const kernels::Backend& backend, const Case& test, double momentum)
     const SchedulePosition position{.done = done, .steps = kSteps, .first = test.first};
     const int64_t step = 1000 + done;  // earlier cycles have taken steps, too
     backward<T>(arena, step);
-    sgd.step(0.25);
+    sgd->step(0.25);
     CAPTURE(done);
     REQUIRE(rule.changes_after(position, test.options) == test.rule.changes(done, kSteps));
     PlainNetwork expected = PlainNetwork::of<T>(arena);
@@ -132,7 +132,7 @@ void compare(const kernels::Backend& backend, const Case& test, double momentum)
       const auto values = arena.full_gradients().values<T>();
       const std::vector<double> gradient(values.begin(), values.end());
       test.rule.change(expected, gradient, done, kSteps, start, range.target, kSeed, step);
-      MaskChange change(arena, {position, range, test.options, kSeed, step}, [&] { sgd.reset(); });
+      MaskChange change(arena, {position, range, test.options, kSeed, step}, [&] { sgd->reset(); });
       rule.change(change);
       change.apply();
       ++changes;
@@ -171,7 +171,9 @@ void compare(const kernels::Backend& backend, const Case& test, double momentum)
 }  // namespace
 
 TEST_CASE("mask rules: 50 steps give the masks, weights and momentum of plain loops") {
-  for (const kernels::Backend* backend : tested_backends())
+  std::vector<const kernels::Backend*> backends = tested_backends();
+  backends.push_back(&kernels::reference_backend());
+  for (const kernels::Backend* backend : backends)
     for (const Case& test : cases())
       for (const double momentum : {0.0, 0.5}) {
         CAPTURE(backend->name);
