@@ -1,4 +1,5 @@
-// sculpt_run trains a network by the plan of prune, rewind and train steps that a config defines.
+// sculpt_run trains a network by the plan of steps (prune, rewind, train ...) that a config
+// defines.
 
 #include <algorithm>
 #include <cerrno>

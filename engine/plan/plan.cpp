@@ -125,6 +125,13 @@ std::string difference_from_extension(const Plan& done, const Plan& longer) {
       describe(*mine), describe(*other));
 }
 
+bool may_keep_more(const PlanStep& step) {
+  if (const auto* intervention = std::get_if<Intervention>(&step))
+    return find_action(intervention->action).reads == FilePart::masks;
+  const auto* cycle = std::get_if<Cycle>(&step);
+  return cycle != nullptr && !cycle->rule.empty() && find_mask_rule(cycle->rule).starts_anywhere;
+}
+
 int64_t total_epochs(const Plan& plan) {
   int64_t epochs = 0;
   for (const auto& step : plan)

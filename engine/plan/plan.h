@@ -66,6 +66,9 @@ void validate(const Plan& plan);
 /// first step that differs (numbers from 1). Returns "" if `done` is the beginning of `longer`.
 std::string difference_from_extension(const Plan& done, const Plan& longer);
 
+/// Returns true if more weights may be kept after the step than before it: a mask is loaded, or a
+/// rule makes all weights active.
+bool may_keep_more(const PlanStep& step);
 /// The number of epochs that are trained, all cycles together.
 int64_t total_epochs(const Plan& plan);
 /// The number of cycles.

@@ -186,6 +186,9 @@ class Walk {
     const int64_t steps = cycle.epochs * per_epoch, first = cycle.first_epoch * per_epoch;
     const double start = layers_.density();
     const DensityRange range{start, rule.changes_density ? cycle.density : start};
+    if (!rule.starts_anywhere && range.target > start)
+      fail("density {} is above {:.6g}, the density before this step, and {} only lowers it",
+           range.target, start, rule.name);
     require_reachable(rule, {.steps = steps, .first = first, .range = range}, settings_.masks);
     double density = start, flops = layers_.training_flops_per_image(), sum = 0;
     MeanCounts means;

@@ -231,6 +231,7 @@ void require_density_left(const Plan& plan, const ParameterArena& parameters) {
   const int64_t prunable = parameters.prunable_count();
   const int64_t kept = parameters.kept_count();
   for (size_t i = 0; i < plan.size(); ++i) {
+    if (may_keep_more(plan[i])) return;  // plan_cost() checks what follows
     const auto* prune = std::get_if<PruneStep>(&plan[i]);
     if (prune == nullptr) continue;
     const double left = static_cast<double>(kept) / static_cast<double>(prunable);

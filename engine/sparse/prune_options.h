@@ -14,7 +14,7 @@ namespace sculpt {
 std::vector<std::string> criterion_names();
 std::vector<std::string> allocation_names();
 
-/// A prune is one of the three kinds of plan steps. It scores all weights that are not masked and
+/// A prune is one of the four kinds of plan steps. It scores all weights that are not masked and
 /// keeps round(density * N) of them.
 struct PruneStep {
   std::string criterion;   ///< a name in the table of criteria

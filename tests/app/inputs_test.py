@@ -1,4 +1,5 @@
-"""The files that a run reads: the data set, which must stay the same, and model.init_from."""
+"""The files that a run reads: the data set, which must stay the same, model.init_from, and those that its
+plan loads."""
 import json
 import struct
 
@@ -129,6 +130,47 @@ class InitFrom(ProgramTest):
                           self.folder / "new")
         self.assert_fails(2, ["model.init_from", f"no file {copy}"], *words, "--plan")
         self.assertFalse((self.folder / "new").exists())
+
+    def test_files_that_a_plan_loads(self):
+        copy = self.folder / "to load.safetensors"
+        copy.write_bytes(self.file.read_bytes())
+        words = [self.config, *self.plan("train 3", f"load mask from {copy}", f"load signs from {self.source}",
+                                         "train 2")]
+        whole, out = self.folder / "whole", self.folder / "run"
+        self.finish(*words, "--out", whole)
+        masks = {name: content for name, (_, _, content) in
+                 read_tensors(whole / "checkpoints" / "final.safetensors").items() if name.endswith(".mask")}
+        self.assertEqual(masks, {name: content for name, (_, _, content) in read_tensors(copy).items()
+                                 if name.endswith(".mask")})
+        self.interrupt(out, *words)
+        recorded = json.loads((out / "environment.json").read_text())["loaded_fingerprints"]
+        self.assertEqual(set(recorded), {str(copy), str(self.source)})
+        # The file has another network under the same name.
+        other = self.folder / "other"
+        self.finish(self.config, "--out", other, "--set", "seed=8")
+        copy.write_bytes(final(other))
+        self.assert_fails(2, ["the file that the plan loads from", copy, recorded[str(copy)],
+                              "restore the file", "--out"], *words, "--out", out, "--resume")
+        copy.unlink()
+        self.assert_fails(2, ["step 2 of the plan", copy], *words, "--out", out, "--resume")
+        copy.write_bytes(self.file.read_bytes())
+        self.finish(*words, "--out", out, "--resume")
+        self.assertEqual(final(out), final(whole))
+        # The run has finished, and needs the file no more.
+        copy.unlink()
+        self.finish(*words, "--out", out, "--resume")
+        self.assert_fails(2, ["step 2 of the plan", copy], *words, "--plan")
+        self.assert_fails(2, ["step 2 of the plan", copy], *words, "--out", self.folder / "new")
+        self.assertFalse((self.folder / "new").exists())
+
+    def test_plans_show_the_density_of_a_loaded_mask(self):
+        text = self.finish(self.config, "--plan",
+                           *self.plan(f"load mask from {self.source}", "train 2"))
+        row = next(line.split() for line in text.splitlines() if " train 2 " in line)
+        self.assertAlmostEqual(float(row[3]), 20, delta=0.01)
+        done = self.assert_fails(2, ["step 3 of the plan"], self.config, "--plan", *self.plan(
+            f"load mask from {self.source}", "train 2", "prune magnitude global 0.5", "train 1"))
+        self.assertNotIn("model.init_from", done.stderr)
 
     def test_plan_begins_at_the_loaded_density(self):
         text = self.finish(*self.init(self.file), "--plan",

@@ -141,6 +141,8 @@ TEST_CASE("plan cost: what cannot reach its density fails before the run, naming
   const PlanCost cost = plan_cost(lower, network, with_file);
   CHECK(cost.steps[1].kept == std::vector<int64_t>{90, 0, 21});
   CHECK(cost.steps[2].mean_density == 111.0 / 426);
+  const Plan with_rule = {plan[1], Cycle{10, 0, "gmp", 0.5}};
+  CHECK(contains(message(with_rule, with_file), "gmp only lowers it"));
   // If the step is done, the file is not read, and any density may follow.
   CHECK(message(plan, settings).empty());
 }

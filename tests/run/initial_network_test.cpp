@@ -305,6 +305,19 @@ TEST_CASE("initial network: a plan begins at the density of the masks, to the we
   });
   CHECK(error_of([&] { require_density_left(plan(0.3), arena); }) == "");
   CHECK(error_of([&] { require_density_left({Cycle{1}}, arena); }) == "");
+  CHECK(error_of([&] {
+          require_density_left(
+              {Intervention{"load mask", "x"}, PruneStep{"magnitude", "global", 1}, Cycle{1}},
+              arena);
+        }) == "");
+  CHECK(error_of([&] {
+          require_density_left({Cycle{1, 0, "acdc", 0.5}, PruneStep{"magnitude", "global", 0.5}},
+                               arena);
+        }) == "");
+  CHECK(error_of([&] {
+          require_density_left({Cycle{1, 0, "gmp", 0.2}, PruneStep{"magnitude", "global", 0.5}},
+                               arena);
+        }) != "");
   const std::string message =
       error_of([&] { require_density_left(plan(0.3 + 1.5 / static_cast<double>(n)), arena); });
   CHECK(contains(message, "step 2 of the plan"));

@@ -112,7 +112,7 @@ class Hook {
   virtual void after_step(HookContext&) {}
   /// Called after the epoch has been recorded, and evaluated if an evaluation was due.
   virtual void after_epoch(HookContext&) {}
-  /// Called after a prune of the plan or a hook has changed masks, and after all counts have been
+  /// Called after a step of the plan or a hook has changed masks, and after all counts have been
   /// updated.
   virtual void masks_changed(HookContext&) {}
   /// Called after the last step of the plan.
