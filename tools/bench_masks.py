@@ -13,13 +13,14 @@ the table also has the mean density. Writes OUT.json and OUT.md after each round
 """
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from bench_workers import ROOT, machine, warn_if_busy
+from bench_workers import ROOT, about_line, machine, warn_if_busy
 
 STEPS_PER_EPOCH = 50
 KEEP_DENSITY = ("set", "rigl", "itop")
@@ -84,13 +85,13 @@ def records(times, summaries):
     return sorted(rows, key=lambda row: row["sparsity"])
 
 
-def write(arguments, rows, rounds):
+def write(arguments, about, rows, rounds):
+    report = {"command": shlex.join(["tools/bench_masks.py", *sys.argv[1:]]), "machine": about, "runs": rows}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    lines = ["# Training with rules that change masks, against dense training", "",
-             f"`tools/bench_masks.py`, {machine()}, {arguments.threads} threads; {arguments.model}, batch "
-             f"{arguments.batch}, {arguments.steps} steps, a change every {arguments.interval} steps (acdc: its phases), "
-             f"{rounds} rounds. The ratio is the time of the dense run divided by that of the run: median, and smallest to "
+    arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    lines = ["# Training with rules that change masks, against dense training", "", about_line(report), "",
+             f"{arguments.threads} threads; {arguments.model}, batch {arguments.batch}, {arguments.steps} steps, a change "
+             f"every {arguments.interval} steps (acdc: its phases), {rounds} rounds. The ratio is the time of the dense run divided by that of the run: median, and smallest to "
              "largest.", "",
              "| sparsity | rule | mean density | ratio | range | ms per step |", "|---|---|---|---|---|---|"]
     for row in rows:
@@ -126,11 +127,12 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    warn_if_busy()
+    about = machine()
+    warn_if_busy(about)
     times, summaries = {}, {}
     for number in range(arguments.rounds):
         measure_round(arguments, number, times, summaries)
-        write(arguments, records(times, summaries), number + 1)
+        write(arguments, about, records(times, summaries), number + 1)
     print(arguments.out.with_suffix(".md").read_text())
     return 0
 
