@@ -15,8 +15,11 @@ struct DataOptions {
   int64_t test_limit = 0;
   double val_split = 0.0;
   int64_t crop_padding = 4;
+  std::string crop_fill = "black";
   bool flip = true;
   int64_t cutout = 0;
+  double label_noise = 0.0;
+  int64_t label_noise_seed = 0;
   int64_t synthetic_train = 10000;
   int64_t synthetic_test = 2000;
   int64_t synthetic_seed = 0;

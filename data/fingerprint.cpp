@@ -24,11 +24,15 @@ void add(Checksum& checksum, const Dataset& set) {
 
 }  // namespace
 
-std::string fingerprint(const TrainTest& sets) {
+std::string fingerprint(const Dataset& train, const Dataset& test) {
   Checksum checksum;
-  add(checksum, sets.train);
-  add(checksum, sets.test);
+  add(checksum, train);
+  add(checksum, test);
   return checksum.digits();
+}
+
+std::string fingerprint(const TrainTest& sets) {
+  return fingerprint(sets.train, sets.test);
 }
 
 }  // namespace sculpt::data

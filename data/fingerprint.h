@@ -13,5 +13,6 @@ namespace sculpt::data {
 /// EPYC of 2021). A data set whose images stay in files, once there is one, adds its index of
 /// files, the sizes of the files and the labels in place of the pixels.
 std::string fingerprint(const TrainTest& sets);
+std::string fingerprint(const Dataset& train, const Dataset& test);
 
 }  // namespace sculpt::data

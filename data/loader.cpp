@@ -21,6 +21,16 @@ std::vector<uint8_t> mean_pixel(const Normalization& normalization) {
   return pixel;
 }
 
+/// Throws Error if an image cannot be mirrored at its border for as many pixels as it is padded by.
+void require_padding_inside(const AugmentOptions& options, const ImageShape& shape) {
+  const int64_t side = std::min(shape.height, shape.width);
+  if (options.crop_fill == kernels::CropFill::reflect && options.crop_padding >= side)
+    fail(
+        "data.crop_fill = \"reflect\" mirrors an image of {}x{} for at most {} pixels; lower "
+        "data.crop_padding, which is {}",
+        shape.height, shape.width, side - 1, options.crop_padding);
+}
+
 }  // namespace
 
 Loader::Loader(Subset subset, const LoaderOptions& options)
@@ -107,7 +117,8 @@ std::unique_ptr<BatchSource> make_train_loader(const Subset& subset, const DataO
   const bool flip = options.flip && subset.dataset->mirror_safe;
   LoaderOptions made = loader;
   made.shuffle = true;
-  made.augment = {options.crop_padding, flip, options.cutout};
+  made.augment = {options.crop_padding, flip, options.cutout, find_crop_fill(options.crop_fill)};
+  require_padding_inside(made.augment, subset.dataset->shape);
   return std::make_unique<Loader>(subset, made);
 }
 

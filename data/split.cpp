@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "data/label_noise.h"
 #include "data/registry.h"
 #include "data/score_images.h"
 #include "engine/core/error.h"
@@ -58,11 +59,7 @@ std::vector<int32_t> hold_out(std::vector<int32_t>& indices, int64_t count,
 
 DataSplits split(TrainTest sets, const DataOptions& options, uint64_t seed) {
   DataSplits splits;
-  splits.train.dataset = std::make_shared<const Dataset>(std::move(sets.train));
-  splits.val.dataset = splits.train.dataset;
-  splits.test.dataset = std::make_shared<const Dataset>(std::move(sets.test));
-
-  std::vector<int32_t> train = iota(splits.train.dataset->size());
+  std::vector<int32_t> train = iota(sets.train.size());
   if (options.val_split > 0) {
     const double share = options.val_split * static_cast<double>(train.size());
     const int64_t count = std::max<int64_t>(1, std::llround(share));
@@ -74,8 +71,13 @@ DataSplits split(TrainTest sets, const DataOptions& options, uint64_t seed) {
   }
   splits.train.indices = limited(std::move(train), options.train_limit,
                                  RandomStream(seed, Purpose::subset, kTrainSubset));
-  splits.test.indices = limited(iota(splits.test.dataset->size()), options.test_limit,
+  splits.test.indices = limited(iota(sets.test.size()), options.test_limit,
                                 RandomStream(seed, Purpose::subset, kTestSubset));
+  add_label_noise(sets.train, splits.train.indices, options.label_noise,
+                  static_cast<uint64_t>(options.label_noise_seed));
+  splits.train.dataset = std::make_shared<const Dataset>(std::move(sets.train));
+  splits.val.dataset = splits.train.dataset;
+  splits.test.dataset = std::make_shared<const Dataset>(std::move(sets.test));
   return splits;
 }
 

@@ -24,9 +24,10 @@ DataSplits load(const DataOptions& options, uint64_t seed);
 
 /// Splits a data set. val: round(val_split * size) random images of sets.train (at least one if
 /// val_split > 0); train: train_limit random images of the rest of sets.train; test: test_limit
-/// random images of sets.test. A limit of 0, or above the number of images, means all images. If
-/// seed and val_split are the same, a smaller limit picks a subset of what a larger limit picks.
-/// Throws Error if nothing is left to train on.
+/// random images of sets.test. Then data.label_noise gives some images of train another class;
+/// those of val and test keep theirs. A limit of 0, or above the number of images, means all
+/// images. If seed and val_split are the same, a smaller limit picks a subset of what a larger
+/// limit picks. Throws Error if nothing is left to train on.
 DataSplits split(TrainTest sets, const DataOptions& options, uint64_t seed);
 
 /// Returns the numbers 0..size-1 in the random order of (seed, epoch): Fisher-Yates with one Philox

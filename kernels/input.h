@@ -12,7 +12,7 @@ struct ResidentSet {
   const uint8_t* images = nullptr;  ///< [count][channels][height][width]
   const int32_t* labels = nullptr;  ///< [count]
   const int32_t* order = nullptr;   ///< [count]: the images of an epoch, one after the other
-  const uint8_t* fill = nullptr;    ///< [channels]: colour of erased squares
+  const uint8_t* fill = nullptr;    ///< [channels]: the mean colour (erased squares, CropFill)
   const float* mean = nullptr;      ///< [channels], as for load_u8
   const float* std = nullptr;       ///< [channels]
   AugmentRule augment;

@@ -12,7 +12,7 @@ WITHOUT_EFFECT = {
     "train.eval_every",
     "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
     "data.synthetic_test", "data.synthetic_seed"}
-SECTIONS_WITHOUT_EFFECT = {"prune", "cycles", "dist"}
+SECTIONS_WITHOUT_EFFECT = {"prune", "masks", "cycles", "dist"}
 SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "constant", "linear")
 
 
@@ -46,6 +46,9 @@ class Recipe:
         # Digits are never mirrored, because a mirrored digit is another digit or none.
         self.flip = get("data.flip", True) and self.data != "mnist"
         self.cutout = get("data.cutout", 0)
+        crop_fill = get("data.crop_fill", "black")
+        label_noise = get("data.label_noise", 0.0)
+        get("data.label_noise_seed", 0)
         self.seed = get("seed", 1)
         self.epochs = get("train.epochs", 10)
         self.batch = get("train.batch", 128)
@@ -70,6 +73,12 @@ class Recipe:
         if accumulate != 1:
             raise RecipeError(f"train.accumulate = {accumulate} is not done here: a step is computed in one "
                               "piece; use --set train.accumulate=1")
+        if crop_fill != "black":
+            raise RecipeError(f"data.crop_fill = {crop_fill!r} is not done here: images are padded with black; "
+                              "use --set data.crop_fill=black")
+        if label_noise != 0:
+            raise RecipeError(f"data.label_noise = {label_noise} is not done here: the labels are those of the "
+                              "files; use --set data.label_noise=0")
         precision = get("execution.precision", "auto")
         if precision not in ("auto", "fp32"):
             raise RecipeError(f"execution.precision = {precision!r} is not done here: PyTorch trains "

@@ -23,6 +23,8 @@ using Json = nlohmann::ordered_json;
 constexpr FileFormat kFormat{"sculpt-environment", 1};
 constexpr const char* kDataFingerprint = "data_fingerprint";
 constexpr const char* kInitialFingerprint = "init_from_fingerprint";
+/// The fingerprints of the files that the plan loads, by path.
+constexpr const char* kLoadedFingerprints = "loaded_fingerprints";
 /// The other machines and programs on which the run was resumed.
 constexpr const char* kResumed = "resumed";
 /// The machine and program of the start are not known, because the file was lost. Those of a later
@@ -87,7 +89,8 @@ Json machine_json(const RunIdentity& identity) {
 
 /// Returns the machine and program that an environment begins with.
 Json machine_of(Json environment) {
-  for (const char* key : {"format", kResumed, kStartUnknown, kDataFingerprint, kInitialFingerprint})
+  for (const char* key : {"format", kResumed, kStartUnknown, kDataFingerprint, kInitialFingerprint,
+                          kLoadedFingerprints})
     environment.erase(key);
   return environment;
 }
@@ -95,6 +98,8 @@ Json machine_of(Json environment) {
 void add_inputs(const RunInputs& inputs, Json& environment) {
   if (!inputs.data.empty()) environment[kDataFingerprint] = inputs.data;
   if (!inputs.initial.empty()) environment[kInitialFingerprint] = inputs.initial;
+  for (const auto& [path, fingerprint] : inputs.loaded)
+    environment[kLoadedFingerprints][path] = fingerprint;
 }
 
 Json parse(const std::string& json) {
@@ -205,6 +210,10 @@ RunInputs recorded_inputs(const std::string& json) {
   if (!problem_of(json, environment).empty()) return inputs;
   inputs.data = text_of(environment, kDataFingerprint);
   inputs.initial = text_of(environment, kInitialFingerprint);
+  if (const auto loaded = environment.find(kLoadedFingerprints);
+      loaded != environment.end() && loaded->is_object())
+    for (const auto& [path, fingerprint] : loaded->items())
+      if (fingerprint.is_string()) inputs.loaded[path] = fingerprint.get<std::string>();
   return inputs;
 }
 

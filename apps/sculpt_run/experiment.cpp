@@ -69,8 +69,10 @@ RunData load_run_data(const RunOptions& options, Images images) {
   RunData data;
   data::TrainTest sets = images == Images::blank ? data::blank_dataset(options.data)
                                                  : data::load_dataset(options.data);
-  if (images == Images::real) data.fingerprint = data::fingerprint(sets);
   data.splits = data::split(std::move(sets), options.data, seed_of(options));
+  // The labels include those of data.label_noise.
+  if (images == Images::real)
+    data.fingerprint = data::fingerprint(*data.splits.train.dataset, *data.splits.test.dataset);
   return data;
 }
 

@@ -33,6 +33,7 @@ void show_planned(const Request& request, const kernels::Device& device, const C
       PlannedExperiment made = experiment_for_plan(request, device);
       if (line.plan) {
         require_start(request, made.experiment->network());
+        require_plan_files(request, made.experiment->network());
         for (const auto& text : check_before_run(request, *made.experiment, made.labels_known))
           warn(text);
       }
@@ -43,7 +44,8 @@ void show_planned(const Request& request, const kernels::Device& device, const C
   }();
   if (line.describe) show_network(*planned.experiment, request.options);
   if (!line.plan) return;
-  show_plan(*planned.experiment, request.options, request.plan);
+  show_plan(*planned.experiment, request.options, request.plan,
+            cost_settings(request, *planned.experiment));
   say("{}", planned.note);
 }
 

@@ -129,7 +129,8 @@ ImageSeconds between(const std::vector<Point>& points, size_t at) {
 PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const PlanCost& cost) {
   std::map<double, Point> by_density;
   for (const PlanStepCost& step : cost.steps)
-    if (step.epochs > 0) by_density[step.density] = {step.density, &step.kept, {}, false};
+    if (step.epochs > 0)
+      by_density[step.mean_density] = {step.mean_density, &step.mean_kept, {}, false};
   std::vector<Point> points;
   for (const auto& [density, point] : by_density)
     points.push_back(point);
@@ -146,7 +147,7 @@ PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const Pl
     ++timing.timed;
   }
   for (const PlanStepCost& step : cost.steps) {
-    const auto found = std::ranges::find(points, step.density, &Point::density);
+    const auto found = std::ranges::find(points, step.mean_density, &Point::density);
     timing.steps.push_back(found == points.end()
                                ? ImageSeconds{}
                                : between(points, static_cast<size_t>(found - points.begin())));

@@ -15,7 +15,7 @@ struct ImageSeconds {
 };
 
 struct PlanTiming {
-  std::vector<ImageSeconds> steps;  ///< for each step of the plan, at the density after the step
+  std::vector<ImageSeconds> steps;  ///< for each step of the plan, at its mean density
   int64_t densities = 0;            ///< number of densities at which the plan trains
   int64_t timed = 0;  ///< number of densities that were timed; the others are interpolated
 };

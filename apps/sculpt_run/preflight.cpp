@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/unused_settings.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
 #include "engine/dist/shards.h"
+#include "engine/masks/mask_checks.h"
 #include "engine/plan/plan_cost.h"
 #include "engine/run/run_store.h"
 #include "engine/sparse/criteria.h"
@@ -132,6 +134,30 @@ void check_score_images(const Request& request, Experiment& experiment, bool lab
   experiment.require_images_to_score(request.options.prune.score_images_per_class, labels_known);
 }
 
+/// Adds a warning for each rule with a cycle in which it changes masks never or only a few times.
+void add_warnings_of_rules(const Request& request, const BatchSource& source, const PlanCost& cost,
+                           std::vector<std::string>& warnings) {
+  std::set<std::string> warned;
+  for (size_t i = 0; i < request.plan.size(); ++i) {
+    const auto* const cycle = std::get_if<Cycle>(&request.plan[i]);
+    if (cycle == nullptr || cycle->rule.empty() || warned.contains(cycle->rule)) continue;
+    const int64_t per_epoch = source.steps_per_epoch();
+    const MaskRule& rule = find_mask_rule(cycle->rule);
+    std::string text = few_changes_warning(
+        rule,
+        {.steps = cycle->epochs * per_epoch, .first = cycle->first_epoch * per_epoch, .range = {}},
+        request.options.masks);
+    if (!rule.changes_density && cost.steps[i].density == 1)
+      text = fmt::format(
+          "{} exchanges masked weights for others, but no weight is masked; prune before",
+          rule.name);
+    if (text.empty()) continue;
+    warned.insert(cycle->rule);
+    warnings.push_back(
+        fmt::format("step {} of the plan, \"{}\": {}", i + 1, describe(request.plan[i]), text));
+  }
+}
+
 void check_profile(const Request& request, const BatchSource& source) {
   if (!request.profiled_steps) return;
   const int64_t steps = total_epochs(request.plan) * source.steps_per_epoch();
@@ -141,6 +167,15 @@ void check_profile(const Request& request, const BatchSource& source) {
 }
 
 }  // namespace
+
+CostSettings cost_settings(const Request& request, Experiment& experiment) {
+  CostSettings settings{.images = experiment.train().images_per_epoch(),
+                        .batch = request.options.train.batch,
+                        .masks = request.options.masks};
+  if (request.files)
+    settings.stored = [&request](const Intervention& step) { return request.files->find(step); };
+  return settings;
+}
 
 std::vector<std::string> check_before_run(const Request& request, Experiment& experiment,
                                           bool labels_known) {
@@ -155,7 +190,9 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
     RunStore(request.folder, request.config_hash).check_rewinds(request.plan);
 
   std::vector<std::string> warnings = unused_settings_warning(request.options, request.plan);
-  const PlanCost cost = plan_cost(request.plan, experiment.network(), source.images_per_epoch());
+  const PlanCost cost =
+      plan_cost(request.plan, experiment.network(), cost_settings(request, experiment));
+  add_warnings_of_rules(request, source, cost, warnings);
   std::vector<std::string> empty;
   for (size_t i = 0; i < request.plan.size(); ++i) {
     if (cost.steps[i].empty_layers.size() <= empty.size()) continue;

@@ -6,8 +6,12 @@
 
 #include "apps/sculpt_run/experiment.h"
 #include "apps/sculpt_run/request.h"
+#include "engine/plan/plan_cost.h"
 
 namespace sculpt {
+
+/// Returns what plan_cost() needs for the plan of the request.
+CostSettings cost_settings(const Request& request, Experiment& experiment);
 
 /// Throws Error if the run would fail later for a reason that is known now: a prune that keeps no
 /// weight, a class with too few images for SNIP or GraSP, a batch of one image for a batch norm

@@ -81,6 +81,16 @@ void Progress::on_prune_measured(const PruneMetrics& m) {
   say("{}\n", wrap(text, out().width(), 2));
 }
 
+void Progress::on_masks(const MaskReport& report) {
+  out().print(
+      wrap(fmt::format("{}: {} of {} weights kept (sparsity {})", report.rule, report.kept,
+                       report.prunable, percent(1 - double(report.kept) / double(report.prunable))),
+           out().width(), 2) +
+      "\n");
+  for (const std::string& warning : report.warnings)
+    warn(warning);
+}
+
 void Progress::on_step(const RunState& state, double mean_loss) {
   now_ = state;
   draw(std::isfinite(mean_loss) ? fmt::format("loss {:.4f}", mean_loss) : "loss -");

@@ -195,6 +195,18 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
   return InitialNetwork::read(model.init_from, parts);
 }
 
+/// Reads the files that the steps of the plan that are not done yet load.
+std::unique_ptr<PlanFiles> read_plan_files(const Request& request) {
+  size_t first = 0;
+  if (request.start == Start::show_result) first = request.plan.size();
+  if (request.start == Start::extend)
+    first = read_stored_options(request.folder.config().string(), {}).options.plan().size();
+  if (request.start == Start::go_on)
+    if (const auto newest = RunStore(request.folder, request.config_hash).newest_good_state())
+      first = static_cast<size_t>(newest->second.plan_step);
+  return std::make_unique<PlanFiles>(PlanFiles::read(request.plan, first));
+}
+
 /// Finds the recorded choices of kernels if the config lets kernels be timed. Kernels that a rule
 /// chooses need no record.
 void find_kernel_choices(const CommandLine& line, Request& request) {
@@ -223,6 +235,7 @@ Request make_request(const CommandLine& line, const Decided* decided) try {
                   .extended_hash = "",
                   .lock = nullptr,
                   .initial = {},
+                  .files = nullptr,
                   .kernel_choices = {},
                   .kernel_choices_file = {}};
   request.profiled_steps = steps_of(line.profile);
@@ -267,6 +280,7 @@ Request make_request(const CommandLine& line, const Decided* decided) try {
   if (runs && !request.folder.empty()) choose_start(request, line, values);
   find_kernel_choices(line, request);
   request.initial = read_initial(options.model, request.start);
+  if (decided == nullptr && !line.describe) request.files = read_plan_files(request);
   return request;
 } catch (const Error& error) {
   throw UsageError(error.what());

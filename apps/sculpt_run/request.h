@@ -11,6 +11,7 @@
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
 #include "engine/run/initial_network.h"
+#include "engine/run/plan_files.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_lock.h"
 #include "kernels/tuning/chooser.h"
@@ -53,6 +54,9 @@ struct Request {
   /// The content of the file model.init_from. Empty if the key is not set, or if the file is
   /// missing when its run is resumed: a resumed run needs only the fingerprint in its checkpoints.
   std::optional<InitialNetwork> initial;
+  /// The files that the rest of the plan loads. Null on other ranks than rank 0, which loads them
+  /// for all.
+  std::unique_ptr<PlanFiles> files;
   /// The recorded choices between kernels, which a run that times kernels uses again: those of the
   /// run to resume, else those beside the config. kernel_choices_file is the file they were read
   /// from; empty if there is none.

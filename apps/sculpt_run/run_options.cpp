@@ -3,6 +3,7 @@
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
 #include "engine/config/config_text.h"
+#include "engine/masks/mask_checks.h"
 #include "engine/optim/lr_schedule.h"
 
 namespace sculpt {
@@ -24,17 +25,24 @@ ConfigSections RunOptions::sections() {
           {"execution", "The device, and the kernels that run on it.", section(train.execution)},
           {"dist", "Runs on several ranks.", section(dist)},
           {"cycles", "How often the cycle is repeated, and from where.", section(cycles)},
-          {"prune", "How weights are removed.", section(prune)}};
+          {"prune", "How weights are removed.", section(prune)},
+          {"masks", "How rules change masks during a cycle.", section(masks)}};
 }
 
 Plan RunOptions::plan() const {
   validate(train.optim);
+  validate(masks);
   MethodSettings settings;
   settings.method = method;
   settings.epochs = train.epochs;
   settings.prune = prune;
   settings.cycles = cycles;
-  return expand_method(settings);
+  settings.masks = masks;
+  Plan plan = expand_method(settings);
+  for (PlanStep& step : plan)
+    if (auto* const intervention = std::get_if<Intervention>(&step))
+      intervention->path = expand_home(intervention->path);
+  return plan;
 }
 
 namespace {
@@ -88,6 +96,7 @@ const std::set<std::string>& keys_without_effect() {
 
 const std::set<std::string>& keys_of_the_plan() {
   static const std::set<std::string> keys = {"method",
+                                             "masks.rule",
                                              "plan",
                                              "cycles.count",
                                              "cycles.total_epochs",
@@ -98,6 +107,7 @@ const std::set<std::string>& keys_of_the_plan() {
                                              "prune.sparsity",
                                              "prune.rate",
                                              "prune.initial_sparsity",
+                                             "prune.final_criterion",
                                              "cycles.rewind_epoch",
                                              "cycles.schedule_restart"};
   return keys;

@@ -25,6 +25,7 @@ struct RunOptions {
   DistOptions dist;
   PruneOptions prune;
   CycleOptions cycles;
+  MaskOptions masks;
 
   /// Returns the sections, which refer to this object.
   ConfigSections sections();

@@ -51,9 +51,10 @@ std::string exempt_text(const ParameterArena& arena) {
 
 }  // namespace
 
-void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan) {
-  const int64_t images = experiment.train().images_per_epoch();
-  const PlanCost cost = plan_cost(plan, experiment.network(), images);
+void show_plan(Experiment& experiment, const RunOptions& options, const Plan& plan,
+               const CostSettings& settings) {
+  const int64_t images = settings.images;
+  const PlanCost cost = plan_cost(plan, experiment.network(), settings);
   const double dense_cycle = dense_training_flops_per_image(experiment.network()) *
                              static_cast<double>(images) *
                              static_cast<double>(options.train.epochs);
@@ -73,6 +74,7 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
   Table table({{""},
                {"step", false, Table::Fit::wrap},
                {"density"},
+               {"mean"},
                {"epochs"},
                {"FLOPs"},
                {"vs dense"},
@@ -83,25 +85,30 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
     const std::string density = fmt::format("{:.4f} %", 100 * step.density);
     const std::string number = std::to_string(i + 1);
     if (step.epochs == 0)
-      table.add({number, describe(plan[i]), density, "", "", "", ""});
+      table.add({number, describe(plan[i]), density, "", "", "", "", ""});
     else
-      table.add({number, describe(plan[i]), density, std::to_string(step.epochs),
+      table.add({number, describe(plan[i]), density,
+                 fmt::format("{:.4f} %", 100 * step.mean_density), std::to_string(step.epochs),
                  count_text(step.flops), fmt::format("{:.3f}", step.flops / dense_cycle),
                  duration_text(seconds(i))});
     total_seconds += seconds(i);
   }
-  table.add({"", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
+  table.add({"", "total", "", fmt::format("{:.4f} %", 100 * cost.mean_density),
+             std::to_string(cost.epochs), count_text(cost.flops),
              fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(total_seconds)});
   print_table(table);
   say("\n{}\n",
-      wrap(fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
-                       "kept weights.\n"
-                       "\"vs dense\" is the share of one dense cycle of {} ({} FLOPs).\n"
-                       "Times come from a few steps at each cycle's density on this machine ({}, "
-                       "{}).",
-                       counted(options.train.epochs, "epoch"), count_text(dense_cycle),
-                       experiment.backend().name, counted(experiment.identity().threads, "thread")),
-           width));
+      wrap(
+          fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
+                      "kept weights, and all weight gradients in steps that grow masks by "
+                      "gradients.\n"
+                      "\"density\" is that after the step, \"mean\" that over its training steps.\n"
+                      "\"vs dense\" is the share of one dense cycle of {} ({} FLOPs).\n"
+                      "Times come from a few steps at each cycle's density on this machine ({}, "
+                      "{}).",
+                      counted(options.train.epochs, "epoch"), count_text(dense_cycle),
+                      experiment.backend().name, counted(experiment.identity().threads, "thread")),
+          width));
   const std::string exempt = exempt_text(experiment.network().parameters());
   const bool prunes = std::ranges::any_of(
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });

@@ -98,6 +98,7 @@ std::unique_ptr<Experiment> checked_experiment(const Request& request,
   auto experiment =
       std::make_unique<Experiment>(request.options, device, data.load(request.options), ranks);
   if (!resumes(request.start)) require_start(request, experiment->network());
+  require_plan_files(request, experiment->network());
   for (const std::string& text : check_before_run(request, *experiment, true))
     warn(text);
   return experiment;
@@ -273,7 +274,7 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
     identity.libraries += (identity.libraries.empty() ? "" : ", ") + gpus->description();
   else
     identity.rank_library = ranks.library();
-  add_initial(request, identity.inputs);
+  add_files(request, identity.inputs);
   require_same_experiment(ranks, request, identity);
   if (root) begin_in_folder(request, store, experiment, device, identity);
 
@@ -298,10 +299,14 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
        .statistics_images =
            [&](int64_t first, int64_t count) { return experiment.statistics_images(first, count); },
        .load_initial = [&](ParameterArena& parameters) { load_initial(request, parameters); },
+       .stored_network = [&](const Intervention& step) -> const StoredNetwork& {
+         return request.files->of(step);
+       },
        .ranks = ranks},
       {.plan = request.plan,
        .train = request.options.train,
        .prune = request.options.prune,
+       .masks = request.options.masks,
        .identity = identity,
        .profiled_steps = request.profiled_steps});
   const RunOutcome outcome = run_trainer(trainer, resumes(request.start));

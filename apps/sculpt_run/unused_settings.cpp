@@ -7,6 +7,7 @@
 #include "data/registry.h"
 #include "engine/config/config_text.h"
 #include "engine/core/error.h"
+#include "engine/masks/mask_rule.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/criteria.h"
 
@@ -60,6 +61,22 @@ std::string criteria_of(const Plan& plan) {
   return fmt::format("the plan prunes by {}", fmt::join(names, ", "));
 }
 
+bool trains_with(const Plan& plan, std::string_view rule) {
+  return std::ranges::any_of(plan, [&](const PlanStep& step) {
+    const auto* cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && cycle->rule == rule;
+  });
+}
+
+std::string rules_of(const Plan& plan) {
+  Keys names;
+  for (const PlanStep& step : plan)
+    if (const auto* cycle = std::get_if<Cycle>(&step); cycle != nullptr && !cycle->rule.empty())
+      names.insert(cycle->rule);
+  if (names.empty()) return "no cycle of the plan has a rule";
+  return fmt::format("cycles of the plan train with {}", fmt::join(names, ", "));
+}
+
 std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
   const auto named = [](const std::string& name) {
     return [&name](const auto& row) { return row.name == name; };
@@ -68,11 +85,21 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
     return fmt::format("{} = {}", key, toml_text(value));
   };
   const std::string& method = options.method.method;
+  TableUse of_method = table_use(methods(), named(method), is("method", method));
+  // masks.rule may take the cycles of a method that prunes nothing to a density.
+  if (method == "dense" && std::ranges::any_of(plan, [](const PlanStep& step) {
+        const auto* cycle = std::get_if<Cycle>(&step);
+        return cycle != nullptr && cycle->density > 0;
+      }))
+    of_method.by_used.insert("prune.sparsity");
   return {
-      table_use(methods(), named(method), is("method", method)),
+      of_method,
       table_use(
           criteria(), [&](const Criterion& row) { return prunes_by(plan, row.name); },
           criteria_of(plan)),
+      table_use(
+          mask_rules(), [&](const MaskRule& row) { return trains_with(plan, row.name); },
+          rules_of(plan)),
       table_use(lr_schedules(), named(options.train.optim.schedule),
                 is("optim.schedule", options.train.optim.schedule)),
       table_use(data::dataset_table(), named(options.data.name),
@@ -94,6 +121,13 @@ bool prunes(const RunOptions&, const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
 }
 
+bool prunes_first(const RunOptions&, const Plan& plan) {
+  const auto trains = [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); };
+  const auto first_cycle = std::ranges::find_if(plan, trains);
+  return std::any_of(plan.begin(), first_cycle,
+                     [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+}
+
 bool measures_on_test_images(const RunOptions& options, const Plan&) {
   return options.data.val_split == 0;
 }
@@ -107,7 +141,13 @@ constexpr Rule kRules[] = {
      "cycles.count = 1"},
     {"data.test_limit", measures_on_test_images, kHeldOut},
     {"data.synthetic_test", measures_on_test_images, kHeldOut},
+    {"data.crop_fill", [](const RunOptions& o, const Plan&) { return o.data.crop_padding > 0; },
+     "data.crop_padding = 0"},
+    {"data.label_noise_seed",
+     [](const RunOptions& o, const Plan&) { return o.data.label_noise > 0; },
+     "data.label_noise = 0"},
     {"prune.reestimate_batch_norm", prunes, kNoPrune},
+    {"prune.init_fan", prunes_first, "the plan prunes nothing before it trains"},
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},
@@ -174,6 +214,7 @@ const std::vector<std::string_view>& keys_always_read() {
   static const std::vector<std::string_view> keys = {
       "method",
       "seed",
+      "masks.rule",
       "model.name",
       "model.width",
       "model.init_from",
@@ -182,6 +223,7 @@ const std::vector<std::string_view>& keys_always_read() {
       "data.val_split",
       "data.crop_padding",
       "data.cutout",
+      "data.label_noise",
       "train.epochs",
       "train.batch",
       "train.accumulate",

@@ -1,20 +1,37 @@
 #include "data/transforms/augment.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "engine/core/random.h"
+#include "engine/core/registry.h"
 
 namespace sculpt::data {
 namespace {
 
-/// Sets out[x] := in[x + dx], and 0 where x + dx is outside the row.
-void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
+using kernels::CropFill;
+
+struct NamedCropFill {
+  std::string_view name;
+  CropFill fill;
+};
+constexpr auto kCropFills = std::to_array<NamedCropFill>(
+    {{"black", CropFill::black}, {"mean", CropFill::mean}, {"reflect", CropFill::reflect}});
+
+/// Sets out[x] := in[x + dx], and `pad` where x + dx is outside the row.
+void shift_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx, uint8_t pad) {
   const int64_t first = std::clamp<int64_t>(-dx, 0, width);
   const int64_t last = std::clamp<int64_t>(width - dx, first, width);
-  std::memset(out, 0, static_cast<size_t>(first));
+  std::memset(out, pad, static_cast<size_t>(first));
   if (last > first) std::memcpy(out + first, in + first + dx, static_cast<size_t>(last - first));
-  std::memset(out + last, 0, static_cast<size_t>(width - last));
+  std::memset(out + last, pad, static_cast<size_t>(width - last));
+}
+
+/// Sets out[x] := in[x + dx], where the row is mirrored at its ends.
+void shift_reflected_row(uint8_t* out, const uint8_t* in, int64_t width, int64_t dx) {
+  for (int64_t x = 0; x < width; ++x)
+    out[x] = in[kernels::reflected(static_cast<int32_t>(x + dx), static_cast<int32_t>(width))];
 }
 
 /// Reverses a row, swapping eight pixels from either end at a time.
@@ -50,9 +67,18 @@ void erase_square(uint8_t* out, const ImageShape& shape, int64_t side, const Aug
 
 }  // namespace
 
+std::vector<std::string> crop_fill_names() {
+  return names_of(kCropFills);
+}
+
+kernels::CropFill find_crop_fill(std::string_view name) {
+  return find_row(kCropFills, name, "crop fill").fill;
+}
+
 kernels::AugmentRule augment_rule(const AugmentOptions& options, uint64_t seed) {
   kernels::AugmentRule rule;
   rule.crop_padding = static_cast<int32_t>(options.crop_padding);
+  rule.crop_fill = options.crop_fill;
   rule.flip = options.flip ? 1 : 0;
   rule.cutout = static_cast<int32_t>(options.cutout);
   rule.key = RandomStream(seed, Purpose::augmentation).key();
@@ -68,15 +94,23 @@ Augmentation draw_augmentation(const AugmentOptions& options, const ImageShape& 
 
 void augment(uint8_t* out, const uint8_t* in, const ImageShape& shape,
              const AugmentOptions& options, const Augmentation& draw, const uint8_t* fill) {
+  const bool reflects = options.crop_fill == CropFill::reflect;
   for (int64_t c = 0; c < shape.channels; ++c) {
+    const uint8_t pad = options.crop_fill == CropFill::mean ? fill[c] : uint8_t{0};
     for (int64_t y = 0; y < shape.height; ++y) {
       uint8_t* row = out + (c * shape.height + y) * shape.width;
-      const int64_t from = y + draw.dy;
+      int64_t from = y + draw.dy;
+      if (reflects)
+        from = kernels::reflected(static_cast<int32_t>(from), static_cast<int32_t>(shape.height));
       if (from < 0 || from >= shape.height) {
-        std::memset(row, 0, static_cast<size_t>(shape.width));
+        std::memset(row, pad, static_cast<size_t>(shape.width));
         continue;
       }
-      shift_row(row, in + (c * shape.height + from) * shape.width, shape.width, draw.dx);
+      const uint8_t* source = in + (c * shape.height + from) * shape.width;
+      if (reflects)
+        shift_reflected_row(row, source, shape.width, draw.dx);
+      else
+        shift_row(row, source, shape.width, draw.dx, pad);
       if (draw.mirror) mirror_row(row, shape.width);
     }
   }

@@ -45,7 +45,7 @@ struct ResidentImages {
   const int32_t* labels = nullptr;  ///< [count]
   int64_t count = 0;
   kernels::AugmentRule augment;
-  std::vector<uint8_t> fill;  ///< [channels]: colour of erased squares
+  std::vector<uint8_t> fill;  ///< [channels]: the mean colour (erased squares, CropFill)
 };
 
 class BatchSource {

@@ -21,6 +21,10 @@ enum class Purpose : uint32_t {
   split = 7,
   subset = 8,
   score_batch = 9,
+  mask_growth = 10,
+  label_noise = 11,
+  reinitialise = 12,
+  shuffle_mask = 13,
   test = 100,
 };
 

@@ -17,7 +17,7 @@
 
 namespace sculpt::safetensors {
 
-enum class Dtype { u8, f16, bf16, i32, i64, f32, f64 };
+enum class Dtype { boolean, u8, f16, bf16, i32, i64, f32, f64 };
 
 size_t element_bytes(Dtype dtype);
 

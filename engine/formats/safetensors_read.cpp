@@ -75,12 +75,12 @@ Json parse_header(const std::string& name, const std::string& text) {
 
 /// Types of the format that this program cannot read.
 constexpr std::array kOtherTypes = std::to_array<std::string_view>(
-    {"BOOL", "F4", "F6_E2M3", "F6_E3M2", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
+    {"F4", "F6_E2M3", "F6_E3M2", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
      "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "U32", "C64", "U64"});
 
 Dtype dtype_of(const std::string& name, const std::string& tensor, const std::string& text) {
-  for (const Dtype d :
-       {Dtype::u8, Dtype::f16, Dtype::bf16, Dtype::i32, Dtype::i64, Dtype::f32, Dtype::f64})
+  for (const Dtype d : {Dtype::boolean, Dtype::u8, Dtype::f16, Dtype::bf16, Dtype::i32, Dtype::i64,
+                        Dtype::f32, Dtype::f64})
     if (text == name_of(d)) return d;
   if (std::find(kOtherTypes.begin(), kOtherTypes.end(), text) != kOtherTypes.end())
     fail("{}: tensor '{}' has the type '{}', which is not supported; convert it to F32", name,

@@ -47,6 +47,7 @@ std::string header_text(const std::vector<Tensor>& tensors, const Metadata& meta
 
 size_t element_bytes(Dtype dtype) {
   switch (dtype) {
+    case Dtype::boolean:
     case Dtype::u8:
       return 1;
     case Dtype::f16:
@@ -64,6 +65,8 @@ size_t element_bytes(Dtype dtype) {
 
 std::string_view name_of(Dtype dtype) {
   switch (dtype) {
+    case Dtype::boolean:
+      return "BOOL";
     case Dtype::u8:
       return "U8";
     case Dtype::f16:

@@ -12,8 +12,8 @@ namespace sculpt {
 /// The names in the table of mask_rule.cpp.
 std::vector<std::string> mask_rule_names();
 
-/// Config section: masks. A number that is 0 where a rule has a constant of its own stands for that
-/// constant.
+/// Config section: masks. A number that is 0, and a list that is empty, stand for the rule's own
+/// constants. Fractions are fractions of the schedule of a cycle.
 struct MaskOptions {
   std::string rule = "none";
   int64_t interval = 0;

@@ -37,6 +37,13 @@ double training_flops_per_image(const Network& network) {
                         [&](ParameterId weight) { return weight_density(parameters, weight); });
 }
 
+double full_gradient_flops_per_image(const Network& network) {
+  double flops = 0;
+  for (const auto& layer : layer_costs(network))
+    flops += layer.full_gradient_flops(weight_density(network.parameters(), layer.weight));
+  return flops;
+}
+
 double dense_training_flops_per_image(const Network& network) {
   return training_flops(network, [](ParameterId) { return 1.0; });
 }

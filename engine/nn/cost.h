@@ -34,12 +34,18 @@ struct LayerCost {
   double training_flops(double density) const {
     return layer_flops(macs, density, input_gradient ? 3 : 2);
   }
+  /// Returns the FLOPs that a training step has more for one image if it computes the gradients of
+  /// all weights, masked ones included (FullGradients).
+  double full_gradient_flops(double density) const { return layer_flops(macs, 1 - density, 1); }
 };
 std::vector<LayerCost> layer_costs(const Network& network);
 
 /// Returns the FLOPs of one training step per image at the current densities of the masks: the sum
 /// of the layers' training_flops().
 double training_flops_per_image(const Network& network);
+/// Returns the FLOPs per image that a training step has more if it computes the gradients of all
+/// weights: the sum of the layers' full_gradient_flops().
+double full_gradient_flops_per_image(const Network& network);
 /// Returns training_flops_per_image() of the same network without masked weights.
 double dense_training_flops_per_image(const Network& network);
 

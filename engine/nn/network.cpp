@@ -79,14 +79,8 @@ float draw(const RandomStream& stream, const Initialisation& init, uint64_t inde
 }
 
 template <class T>
-void fill_weights(ParameterArena& arena, const std::vector<Initialisation>& inits, uint64_t seed) {
-  const auto parameters = arena.parameters();
-  for (size_t id = 0; id < parameters.size(); ++id) {
-    const RandomStream stream(seed, Purpose::initialisation, id);
-    const auto weights = ParameterArena::slice(arena.edit_weights<T>(), parameters[id]);
-    for (size_t i = 0; i < weights.size(); ++i)
-      weights[i] = draw(stream, inits[id], i);
-  }
+void fill(ParameterArena& arena, const std::vector<float>& weights) {
+  std::ranges::copy(weights, arena.edit_weights<T>().begin());
   arena.zero_optimizer_arrays();
   for (const auto& s : arena.states())
     std::fill_n(arena.edit_state_values<T>().begin() + s.offset, s.count,
@@ -183,10 +177,22 @@ void Network::initialise(uint64_t seed) {
   parameters_.edit_masks([](std::span<uint8_t> masks) { std::ranges::fill(masks, uint8_t{1}); });
   parameters_.store_dense();
   if (parameters_.element_bytes() == sizeof(double))
-    fill_weights<double>(parameters_, initialisations_, seed);
+    fill<double>(parameters_, initial_weights(seed));
   else
-    fill_weights<float>(parameters_, initialisations_, seed);
+    fill<float>(parameters_, initial_weights(seed));
   parameters_.batches_tracked = 0;
+}
+
+std::vector<float> Network::initial_weights(uint64_t seed) const {
+  std::vector<float> weights(static_cast<size_t>(parameters_.count()));
+  const auto parameters = parameters_.parameters();
+  for (size_t id = 0; id < parameters.size(); ++id) {
+    const RandomStream stream(seed, Purpose::initialisation, id);
+    const auto part = ParameterArena::slice(std::span(weights), parameters[id]);
+    for (size_t i = 0; i < part.size(); ++i)
+      part[i] = draw(stream, initialisations_[id], i);
+  }
+  return weights;
 }
 
 void Network::load(const Batch& batch, const Normalization& normalization, const StepPart& part) {

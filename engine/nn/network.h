@@ -89,6 +89,8 @@ class Network {
   /// Fills weights from the initialisation each parameter was registered with, as a function of
   /// (seed, parameter, element); resets running statistics, momentum and masks.
   void initialise(uint64_t seed);
+  /// Returns the weights that initialise(seed) would set, by global index. Changes nothing.
+  std::vector<float> initial_weights(uint64_t seed) const;
 
   /// Copies a batch, or a part of it, into the network: uint8 images, which the backend normalises,
   /// and labels. Of a whole batch, the network takes its share.

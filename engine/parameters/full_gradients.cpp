@@ -30,6 +30,14 @@ const void* FullGradients::checked_values(size_t element_bytes) const {
     return element_bytes == sizeof(double)
                ? static_cast<const void*>(arena_.gradients<double>().data())
                : arena_.gradients<float>().data();
+  return stored_values();
+}
+
+const void* FullGradients::array() const {
+  return on_device() ? arena_.gradient_array() : stored_values();
+}
+
+const void* FullGradients::stored_values() const {
   SCULPT_CHECK(computed_,
                "the last backward pass did not compute the gradients of masked weights; call "
                "request() before it");

@@ -40,6 +40,9 @@ class FullGradients {
     return {reinterpret_cast<const T*>(checked_values(sizeof(T))), static_cast<size_t>(count())};
   }
 
+  /// Returns the same gradients for kernels, in the backend's memory. Needs the dense layout.
+  const void* array() const;
+
   /// Returns true if the last backward pass computed the gradients and stored them apart from those
   /// of the arena, as hosts do.
   bool stored() const { return computed_ && !on_device(); }
@@ -57,6 +60,7 @@ class FullGradients {
 
  private:
   const void* checked_values(size_t element_bytes) const;
+  const void* stored_values() const;
   std::byte* values_of(ParameterId id);
   int64_t count() const;
   bool packed(ParameterId id) const;

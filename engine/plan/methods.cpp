@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/registry.h"
+#include "engine/masks/mask_rule.h"
 #include "engine/plan/cycle_lengths.h"
 
 namespace sculpt {
@@ -88,7 +89,7 @@ Plan sculpt(const MethodSettings& s) {
   Plan plan = {
       PruneStep{s.prune.criterion, s.prune.allocation, tidy(1 - s.prune.initial_sparsity)}};
   add_cycles(plan, s);
-  plan.push_back(PruneStep{"magnitude", "global", target_density(s)});
+  plan.push_back(PruneStep{s.prune.final_criterion, "global", target_density(s)});
   for (int64_t k = 0; k < s.cycles.final; ++k)
     plan.push_back(Cycle{s.epochs});
   return plan;
@@ -100,6 +101,39 @@ Plan custom(const MethodSettings& s) {
         "method = \"custom\" needs a plan, e.g. plan = [\"train 30\", \"prune magnitude global "
         "0.2\", \"train 30\"]");
   return parse_plan(s.method.plan);
+}
+
+/// Lets the rule masks.rule change the masks in the cycles of a named method. A rule that keeps the
+/// density has nothing to do while no weight is masked, so these cycles go without it.
+void add_rule(Plan& plan, const MethodSettings& s) {
+  const std::string& method = s.method.method;
+  if (s.masks.rule == "none") return;
+  if (method == "custom")
+    fail(
+        "masks.rule is \"{}\", but method = \"custom\" names the rule of each cycle in `plan`, as "
+        "in "
+        "\"train {} with {}\"; remove masks.rule",
+        s.masks.rule, s.epochs, s.masks.rule);
+  const MaskRule& rule = find_mask_rule(s.masks.rule);
+  const bool prunes = std::ranges::any_of(
+      plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
+  if (rule.changes_density == prunes)
+    fail("masks.rule = \"{}\" {}, but method \"{}\" {}; {}", rule.name,
+         rule.changes_density ? "takes the network to a density in each cycle"
+                              : "moves the masks of a pruned network",
+         method, prunes ? "prunes between its cycles" : "prunes nothing",
+         rule.changes_density
+             ? "set method = \"dense\", or write the steps as the plan of method = \"custom\""
+             : "set a method that prunes, as \"pai\", or write the steps as the plan of method = "
+               "\"custom\"");
+  bool masked = rule.changes_density;
+  for (PlanStep& step : plan) {
+    if (std::holds_alternative<PruneStep>(step)) masked = true;
+    auto* const cycle = std::get_if<Cycle>(&step);
+    if (cycle == nullptr || !masked) continue;
+    cycle->rule = rule.name;
+    if (rule.changes_density) cycle->density = target_density(s);
+  }
 }
 
 constexpr std::string_view kReadByCycles = "cycles.count cycles.spread cycles.total_epochs";
@@ -123,11 +157,11 @@ constexpr auto kMethods = std::to_array<Method>({
      "prune.criterion prune.allocation prune.sparsity cycles.count cycles.spread "
      "cycles.total_epochs"},
     {"sculpt", sculpt,
-     "prune a little at initialisation, train cycles.count cycles, prune by magnitude once, train "
-     "cycles.final cycles",
+     "prune a little at initialisation, train cycles.count cycles, prune once by "
+     "prune.final_criterion, train cycles.final cycles",
      "Gadhikar, Nelaturu & Burkholz 2024",
-     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity cycles.count "
-     "cycles.spread cycles.total_epochs cycles.final"},
+     "prune.criterion prune.allocation prune.sparsity prune.initial_sparsity "
+     "prune.final_criterion cycles.count cycles.spread cycles.total_epochs cycles.final"},
     {"custom", custom, "the steps written in `plan`", "", "plan"},
 });
 
@@ -164,6 +198,7 @@ Plan expand_method(const MethodSettings& settings) {
     fail("`plan` is only for method = \"custom\", but method is \"{}\"; remove one of them", name);
   if (settings.epochs < 1) fail("train.epochs is {}, but must be at least 1", settings.epochs);
   Plan plan = find_row(kMethods, name, "method").expand(settings);
+  add_rule(plan, settings);
   validate(plan);
   return plan;
 }

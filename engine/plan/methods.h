@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/core/option_visitor.h"
+#include "engine/masks/mask_options.h"
 #include "engine/plan/cycle_options.h"
 #include "engine/plan/plan.h"
 #include "engine/sparse/prune_options.h"
@@ -36,6 +37,7 @@ struct MethodSettings {
   int64_t epochs = 10;  ///< epochs of one cycle: train.epochs
   PruneOptions prune;
   CycleOptions cycles;
+  MaskOptions masks;
 };
 
 struct Method {

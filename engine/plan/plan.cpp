@@ -1,42 +1,17 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cmath>
 
 #include "engine/core/error.h"
-#include "engine/core/nearest_name.h"
+#include "engine/masks/mask_rule.h"
+#include "engine/plan/verbs/verbs.h"
 #include "engine/sparse/allocation.h"
 #include "engine/sparse/criteria.h"
 
 namespace sculpt {
 
 namespace {
-
-constexpr std::string_view kForms =
-    "\"prune CRITERION ALLOCATION DENSITY\", \"rewind EPOCH\", \"train EPOCHS\" or \"train EPOCHS "
-    "from EPOCH\"";
-
-std::vector<std::string_view> words_of(std::string_view text) {
-  std::vector<std::string_view> words;
-  while (true) {
-    const size_t begin = text.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) return words;
-    const size_t end = std::min(text.find_first_of(" \t", begin), text.size());
-    words.push_back(text.substr(begin, end - begin));
-    text.remove_prefix(end);
-  }
-}
-
-template <class T>
-T parse_number(std::string_view word, std::string_view what, std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  if (error == std::errc::result_out_of_range)
-    fail("plan step \"{}\": {} is {}, which is too large", text, what, word);
-  if (error != std::errc() || end != word.data() + word.size())
-    fail("plan step \"{}\": {} should be a number, but is '{}'", text, what, word);
-  return value;
-}
 
 struct Validator {
   double density = 1;
@@ -46,8 +21,7 @@ struct Validator {
   void operator()(const PruneStep& step) {
     find_criterion(step.criterion);
     find_allocation(step.allocation);
-    if (!(step.density > 0 && step.density <= 1))
-      fail("density {} must be above 0 and at most 1", step.density);
+    require_density(step.density);
     if (step.density > density)
       fail("density {} is above {}, the density before this step; masked weights do not come back",
            step.density, density);
@@ -65,6 +39,15 @@ struct Validator {
           first_cycle->first_epoch + 1, first_cycle->epochs);
   }
 
+  void operator()(const Intervention& step) {
+    const Action& action = find_action(step.action);
+    if (action.reads == FilePart::none && !step.path.empty())
+      fail("{} reads no file; write \"{}\"", action.name, action.name);
+    if (action.reads != FilePart::none && step.path.empty())
+      fail("{} needs a file, as in \"{} from runs/lrr\"", action.name, action.name);
+    if (action.reads == FilePart::masks) density = 1;
+  }
+
   void operator()(const Cycle& step) {
     if (step.epochs < 1)
       fail("a cycle of {} epochs is too short; it needs at least 1 epoch", step.epochs);
@@ -74,39 +57,33 @@ struct Validator {
       fail("with this cycle the plan has more than {} epochs", kMostEpochs);
     epochs += step.trained_epochs();
     if (!first_cycle) first_cycle = &step;
+    if (!step.rule.empty()) check_rule(step);
+  }
+
+  void check_rule(const Cycle& step) {
+    const MaskRule& rule = find_mask_rule(step.rule);
+    if (!rule.changes_density) {
+      if (step.density != 0)
+        fail("{} keeps the density; write \"with {}\" without \"to {}\"", rule.name, rule.name,
+             step.density);
+      return;
+    }
+    if (step.density == 0)
+      fail("{} changes the density; say what it ends with, as in \"with {} to 0.1\"", rule.name,
+           rule.name);
+    require_density(step.density);
+    if (step.density > density && !rule.starts_anywhere)
+      fail("density {} is above {}, the density before this step, and {} only lowers it",
+           step.density, density, rule.name);
+    density = step.density;
+  }
+
+  static void require_density(double density) {
+    if (!(density > 0 && density <= 1)) fail("density {} must be above 0 and at most 1", density);
   }
 };
 
 }  // namespace
-
-std::string describe(const PlanStep& step) {
-  if (const auto* prune = std::get_if<PruneStep>(&step))
-    return fmt::format("prune {} {} {}", prune->criterion, prune->allocation, prune->density);
-  if (const auto* rewind = std::get_if<RewindStep>(&step))
-    return fmt::format("rewind {}", rewind->epoch);
-  const auto& train = std::get<Cycle>(step);
-  if (train.first_epoch == 0) return fmt::format("train {}", train.epochs);
-  return fmt::format("train {} from {}", train.epochs, train.first_epoch);
-}
-
-PlanStep parse_plan_step(std::string_view text) {
-  const auto words = words_of(text);
-  const std::string_view verb = words.empty() ? std::string_view() : words[0];
-  if (verb == "prune" && words.size() == 4)
-    return PruneStep{std::string(words[1]), std::string(words[2]),
-                     parse_number<double>(words[3], "the density", text)};
-  if (verb == "rewind" && words.size() == 2)
-    return RewindStep{parse_number<int64_t>(words[1], "the epoch", text)};
-  if (verb == "train" && words.size() == 2)
-    return Cycle{parse_number<int64_t>(words[1], "the number of epochs", text)};
-  if (verb == "train" && words.size() == 4 && words[2] == "from")
-    return Cycle{parse_number<int64_t>(words[1], "the number of epochs", text),
-                 parse_number<int64_t>(words[3], "the first epoch", text)};
-  const std::vector<std::string> verbs = {"prune", "rewind", "train"};
-  const bool known = std::ranges::find(verbs, verb) != verbs.end();
-  fail("plan step \"{}\" is not understood{}; a step is {}", text,
-       known ? "" : did_you_mean(verb, verbs), kForms);
-}
 
 Plan parse_plan(std::span<const std::string> steps) {
   Plan plan;
@@ -165,6 +142,11 @@ std::vector<double> densities(const Plan& plan) {
   double density = 1;
   for (const auto& step : plan) {
     if (const auto* prune = std::get_if<PruneStep>(&step)) density = prune->density;
+    if (const auto* intervention = std::get_if<Intervention>(&step);
+        intervention && find_action(intervention->action).reads == FilePart::masks)
+      density = NAN;
+    if (const auto* cycle = std::get_if<Cycle>(&step); cycle && cycle->density > 0)
+      density = cycle->density;
     result.push_back(density);
   }
   return result;

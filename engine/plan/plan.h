@@ -1,7 +1,8 @@
 #pragma once
-// A run is a plan, a list of steps of three kinds: Prune, Rewind, Train. A method name expands to a
-// plan (methods.h), and nothing else decides what happens. A plan is data: it can be printed with
-// its cost before anything runs, resumed at any step, and written by hand in a config.
+// A run is a plan, a list of steps of four kinds: Prune, Rewind, Train and Intervention. A method
+// name expands to a plan (methods.h), and nothing else decides what happens. A plan is data: it can
+// be printed with its cost before anything runs, resumed at any step, and written by hand in a
+// config.
 
 #include <cstdint>
 #include <span>
@@ -10,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/plan/intervention.h"     // IWYU pragma: export
 #include "engine/sparse/prune_options.h"  // IWYU pragma: export  (PruneStep)
 
 namespace sculpt {
@@ -38,12 +40,13 @@ struct Cycle {
 inline constexpr int64_t kMostPlanSteps = 100'000;
 inline constexpr int64_t kMostEpochs = 1'000'000'000;  ///< counts the epochs of all cycles together
 
-using PlanStep = std::variant<PruneStep, RewindStep, Cycle>;
+using PlanStep = std::variant<PruneStep, RewindStep, Cycle, Intervention>;
 using Plan = std::vector<PlanStep>;
 
 /// Returns a step as text, as a config writes it:
 ///   "prune magnitude global 0.5" · "rewind 10" · "train 30" · "train 30 from 10"
 ///   "train 30 with rigl" · "train 30 from 10 with gmp to 0.1"
+///   "reinit keep signs" · "shuffle mask" · "load mask from runs/lrr"
 /// "from 10" is a schedule of 30 epochs that is entered after epoch 10. Densities are written so
 /// that parsing gives back the same number.
 std::string describe(const PlanStep& step);
@@ -53,9 +56,10 @@ PlanStep parse_plan_step(std::string_view text);
 Plan parse_plan(std::span<const std::string> steps);
 
 /// Throws Error naming the first step that cannot work: an unknown criterion or allocation, a
-/// density outside (0, 1] or above what is left, a cycle without epochs, or a rewind to an epoch
-/// that the first cycle has not passed by then. Also throws Error if the plan trains nothing, or is
-/// longer than kMostPlanSteps or kMostEpochs.
+/// density outside (0, 1] or above what is left, a cycle without epochs, an unknown action, or a
+/// rewind to an epoch that the first cycle has not passed by then. The density of a mask that is
+/// loaded is not known here; plan_cost() checks what follows it. Also throws Error if the plan
+/// trains nothing, or is longer than kMostPlanSteps or kMostEpochs.
 void validate(const Plan& plan);
 
 /// Says why a run of the plan `done` cannot be continued as a run of the plan `longer`, naming the
@@ -66,7 +70,7 @@ std::string difference_from_extension(const Plan& done, const Plan& longer);
 int64_t total_epochs(const Plan& plan);
 /// The number of cycles.
 int64_t cycle_count(const Plan& plan);
-/// The density after each step.
+/// The density after each step; not a number between the load of a mask and the next prune.
 std::vector<double> densities(const Plan& plan);
 /// Returns the number of epochs trained from step `first` on: up to the next prune, from there to
 /// the following prune, and so on to the end.

@@ -99,19 +99,20 @@ std::string removed_suffix(const std::string& name, std::string_view suffix) {
 
 }  // namespace
 
-InitialNetwork InitialNetwork::read(const std::filesystem::path& path, InitialParts parts) try {
+InitialNetwork InitialNetwork::read(const std::filesystem::path& path, InitialParts parts,
+                                    const std::string& wanted_by) try {
   std::vector<std::byte> content = read_file(path);
   Checksum checksum;
   checksum.add(content);
   safetensors::File file =
       safetensors::File::parse(path.string(), std::move(content), /*require_checksum=*/false);
   require_no_newer_format(file);
-  return {std::move(file), parts, checksum.digits()};
+  return {std::move(file), parts, checksum.digits(), wanted_by};
 } catch (const Error& error) {
-  fail("model.init_from: {}", error.what());
+  fail("{}: {}", wanted_by, error.what());
 }
 
-void InitialNetwork::require_fit(ParameterArena& parameters) const {
+void InitialNetwork::require_tensors(const ParameterArena& parameters) const {
   std::vector<std::string> faults;
   std::map<std::string, const Wanted*, std::less<>> known;
   const std::vector<Wanted> wanted = wanted_tensors(parameters);
@@ -127,6 +128,10 @@ void InitialNetwork::require_fit(ParameterArena& parameters) const {
       const std::string norm = removed_suffix(t.name, kTracked);
       const bool belongs = t.name.starts_with(kOptimizer) || known.contains(masked) ||
                            known.contains(norm + ".running_mean");
+      const auto of_mask = known.find(masked);
+      if (takes_masks() && of_mask != known.end() && t.shape != of_mask->second->shape)
+        faults.push_back(fmt::format("{} is {} in the file and {} in the network", t.name,
+                                     shape_text(t.shape), shape_text(of_mask->second->shape)));
       if (!belongs)
         faults.push_back(fmt::format("{} {} is not in the network", t.name, shape_text(t.shape)));
       continue;
@@ -142,54 +147,82 @@ void InitialNetwork::require_fit(ParameterArena& parameters) const {
   }
   if (!faults.empty())
     fail(
-        "model.init_from: {} does not fit the network of this config:{}\n"
+        "{}: {} does not fit the network of this config:{}\n"
         "the names and shapes must be those of model.name, model.width and the data set's classes",
-        file_.name(), fault_list(faults));
+        wanted_by_, file_.name(), fault_list(faults));
 }
 
-void InitialNetwork::require_masks(ParameterArena& parameters) const {
+const Tensor& InitialNetwork::mask_of(const Parameter& parameter) const {
+  const std::string name = parameter.name + std::string(kMask);
+  const bool is_bool = file_.get(name).dtype == Dtype::boolean;
+  return file_.get(name, is_bool ? Dtype::boolean : Dtype::u8, parameter.shape);
+}
+
+void InitialNetwork::require_masks(const ParameterArena& parameters) const {
+  const bool starts = wanted_by_ == kInitFrom;
   bool any = false;
   for (const Parameter& p : parameters.parameters()) {
     const std::string name = p.name + std::string(kMask);
     if (!file_.has(name)) continue;
     any = true;
-    const Tensor& mask = file_.get(name, Dtype::u8, p.shape);
+    const Tensor& mask = mask_of(p);
     const auto has = [&](auto&& test) { return std::ranges::any_of(mask.data, test); };
     if (has([](std::byte b) { return b > std::byte{1}; }))
-      fail("model.init_from: {}: {} has values that are neither 0 nor 1", file_.name(), name);
+      fail("{}: {}: {} has values that are neither 0 nor 1", wanted_by_, file_.name(), name);
     if (!p.prunable && has([](std::byte b) { return b == std::byte{0}; }))
       fail(
-          "model.init_from: {} masks weights of {}, which this config exempts from pruning; set "
-          "prune.exempt, prune.first_conv and prune.classifier as they were, or model.init_parts = "
-          "\"weights\"",
-          file_.name(), p.name);
+          "{}: {} masks weights of {}, which this config exempts from pruning; set "
+          "prune.exempt, prune.first_conv and prune.classifier as they were{}",
+          wanted_by_, file_.name(), p.name, starts ? ", or model.init_parts = \"weights\"" : "");
   }
   if (!any && parts_ == InitialParts::masks)
-    fail("model.init_from: {} has no masks; set model.init_parts = \"weights\"", file_.name());
+    fail("{}: {} has no masks; {}", wanted_by_, file_.name(),
+         starts
+             ? "set model.init_parts = \"weights\""
+             : "give a file with tensors of the name <parameter>.mask, as final.safetensors of a "
+               "run folder has them");
+}
+
+void InitialNetwork::require_fit(const ParameterArena& parameters) const {
+  require_tensors(parameters);
+  if (takes_masks()) require_masks(parameters);
+}
+
+StoredNetwork InitialNetwork::stored(const ParameterArena& parameters) const {
+  StoredNetwork stored;
+  if (takes_masks()) {
+    stored.masks.assign(static_cast<size_t>(parameters.count()), 1);
+    for (const Parameter& p : parameters.parameters())
+      if (file_.has(p.name + std::string(kMask)))
+        mask_of(p).copy_to(
+            std::as_writable_bytes(ParameterArena::slice(std::span(stored.masks), p)));
+  }
+  if (!takes_weights()) return stored;
+  for (const Parameter& p : parameters.parameters()) {
+    const std::vector<float> values = floats_of(file_.get(p.name));
+    stored.weights.insert(stored.weights.end(), values.begin(), values.end());
+  }
+  for (const StateArray& s : parameters.states()) {
+    const std::vector<float> values = floats_of(file_.get(s.name));
+    stored.states.insert(stored.states.end(), values.begin(), values.end());
+  }
+  for (const Tensor& t : file_.tensors())
+    if (t.name.ends_with(kTracked) && t.dtype == Dtype::i64 && t.shape.empty())
+      t.copy_to(std::as_writable_bytes(std::span(&stored.batches_tracked, 1)));
+  return stored;
 }
 
 void InitialNetwork::load_into(ParameterArena& parameters) const {
   require_fit(parameters);
-  if (takes_masks()) require_masks(parameters);
   parameters.store_dense();
+  StoredNetwork values = stored(parameters);
   if (takes_masks())
-    parameters.edit_masks([&](std::span<uint8_t> masks) {
-      for (const Parameter& p : parameters.parameters()) {
-        const std::string name = p.name + std::string(kMask);
-        if (file_.has(name))
-          file_.get(name).copy_to(std::as_writable_bytes(ParameterArena::slice(masks, p)));
-      }
-    });
+    parameters.edit_masks(
+        [&](std::span<uint8_t> masks) { std::ranges::copy(values.masks, masks.begin()); });
   if (takes_weights()) {
-    for (const Parameter& p : parameters.parameters())
-      std::ranges::copy(floats_of(file_.get(p.name)),
-                        ParameterArena::slice(parameters.edit_weights<float>(), p).begin());
-    for (const StateArray& s : parameters.states())
-      std::ranges::copy(floats_of(file_.get(s.name)),
-                        parameters.edit_state_values<float>().begin() + s.offset);
-    for (const Tensor& t : file_.tensors())
-      if (t.name.ends_with(kTracked) && t.dtype == Dtype::i64 && t.shape.empty())
-        t.copy_to(std::as_writable_bytes(std::span(&parameters.batches_tracked, 1)));
+    std::ranges::copy(values.weights, parameters.edit_weights<float>().begin());
+    std::ranges::copy(values.states, parameters.edit_state_values<float>().begin());
+    parameters.batches_tracked = values.batches_tracked;
   }
   parameters.zero_masked();
 }

@@ -1,7 +1,8 @@
 #pragma once
-// Reads model.init_from: the weights, masks or both that a run starts from. The file is a
-// checkpoint of Sculpt (checkpoint.h), or any safetensors file with the names and shapes of the
-// usual PyTorch model.
+// Reads a network from a file: the weights, masks or both that a run starts from (model.init_from),
+// or that a step of its plan loads. The file is a checkpoint of Sculpt (checkpoint.h), or any
+// safetensors file with the names and shapes of the usual PyTorch model. Masks are tensors
+// "<parameter>.mask" of the type U8 or BOOL.
 
 #include <filesystem>
 #include <string>
@@ -9,6 +10,7 @@
 #include "engine/formats/safetensors.h"
 #include "engine/parameters/parameter_arena.h"
 #include "engine/plan/plan.h"
+#include "engine/plan/verbs/verbs.h"
 
 namespace sculpt {
 
@@ -17,8 +19,11 @@ enum class InitialParts { both, weights, masks };
 
 class InitialNetwork {
  public:
-  /// Reads the file. Throws Error naming the file if it cannot be read or is damaged.
-  static InitialNetwork read(const std::filesystem::path& path, InitialParts parts);
+  /// Reads the file. `wanted_by` is what wants it, in messages. Throws Error naming the file if it
+  /// cannot be read or is damaged.
+  static InitialNetwork read(const std::filesystem::path& path, InitialParts parts,
+                             const std::string& wanted_by = kInitFrom);
+  static constexpr const char* kInitFrom = "model.init_from";
 
   /// The checksum of the whole file, as 16 hexadecimal digits.
   const std::string& fingerprint() const { return fingerprint_; }
@@ -30,19 +35,31 @@ class InitialNetwork {
   /// missing, have another shape or type, are unknown to the network, or are not finite; the arena
   /// is then unchanged.
   void load_into(ParameterArena& parameters) const;
+  /// Throws the errors of load_into(), and changes nothing.
+  void require_fit(const ParameterArena& parameters) const;
+  /// Returns the values of the file for a network that it fits: the weights and batch-norm state,
+  /// or the masks, as the parts say.
+  StoredNetwork stored(const ParameterArena& parameters) const;
 
  private:
-  InitialNetwork(safetensors::File file, InitialParts parts, std::string fingerprint)
-      : file_(std::move(file)), parts_(parts), fingerprint_(std::move(fingerprint)) {}
+  InitialNetwork(safetensors::File file, InitialParts parts, std::string fingerprint,
+                 std::string wanted_by)
+      : file_(std::move(file)),
+        parts_(parts),
+        fingerprint_(std::move(fingerprint)),
+        wanted_by_(std::move(wanted_by)) {}
 
   bool takes_weights() const { return parts_ != InitialParts::masks; }
   bool takes_masks() const { return parts_ != InitialParts::weights; }
-  void require_fit(ParameterArena& parameters) const;
-  void require_masks(ParameterArena& parameters) const;
+  void require_tensors(const ParameterArena& parameters) const;
+  void require_masks(const ParameterArena& parameters) const;
+  /// Returns the mask of a parameter, which must have the parameter's shape.
+  const safetensors::Tensor& mask_of(const Parameter& parameter) const;
 
   safetensors::File file_;
   InitialParts parts_;
   std::string fingerprint_;
+  std::string wanted_by_;
 };
 
 /// Checks a network whose masks were loaded, before its plan runs. Throws Error naming the first

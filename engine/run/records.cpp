@@ -47,6 +47,23 @@ double seconds_dense(const RunState& state) {
   return state.seconds - state.dense.measuring - state.train_seconds + train_seconds_dense(state);
 }
 
+/// Returns a line for each layer, which begins with the values of `common`.
+std::string layer_lines(const Json& common, const std::vector<LayerKept>& layers,
+                        const LayerKernels& kernels) {
+  std::string lines;
+  for (const LayerKept& layer : layers) {
+    Json line = common;
+    line["layer"] = layer.name;
+    line["shape"] = layer.shape;
+    line["count"] = layer.count;
+    line["kept"] = layer.kept;
+    const auto of_layer = kernels.find(layer.name);
+    if (of_layer != kernels.end()) line["kernels"] = to_json(of_layer->second);
+    lines += line.dump() + "\n";
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string to_json_line(const EpochMetrics& m) {
@@ -87,23 +104,24 @@ std::string to_json_line(const PruneMetrics& m) {
 
 std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
                         int64_t epoch) {
-  std::string lines;
-  for (const LayerKept& layer : report.layers) {
-    Json line = {{"format", kLayers.text()},
-                 {"plan_step", plan_step},
-                 {"epoch", epoch},
-                 {"criterion", report.step.criterion},
-                 {"allocation", report.step.allocation},
-                 {"density", report.step.density},
-                 {"layer", layer.name},
-                 {"shape", layer.shape},
-                 {"count", layer.count},
-                 {"kept", layer.kept}};
-    const auto of_layer = kernels.find(layer.name);
-    if (of_layer != kernels.end()) line["kernels"] = to_json(of_layer->second);
-    lines += line.dump() + "\n";
-  }
-  return lines;
+  return layer_lines({{"format", kLayers.text()},
+                      {"plan_step", plan_step},
+                      {"epoch", epoch},
+                      {"criterion", report.step.criterion},
+                      {"allocation", report.step.allocation},
+                      {"density", report.step.density}},
+                     report.layers, kernels);
+}
+
+std::string layer_lines(const MaskReport& report, const LayerKernels& kernels, int64_t plan_step,
+                        int64_t epoch) {
+  return layer_lines(
+      {{"format", kLayers.text()},
+       {"plan_step", plan_step},
+       {"epoch", epoch},
+       {"rule", report.rule},
+       {"density", ratio(static_cast<double>(report.kept), static_cast<double>(report.prunable))}},
+      report.layers, kernels);
 }
 
 std::string summary_json(const RunIdentity& identity, const RunState& state, const RunCost& cost) {
@@ -115,6 +133,7 @@ std::string summary_json(const RunIdentity& identity, const RunState& state, con
       {"prunable", cost.prunable},
       {"kept", cost.kept},
       {"sparsity", 1 - ratio(kept, prunable)},
+      {"density_mean", number(ratio(state.density_sum, static_cast<double>(state.steps)))},
       {"test_accuracy", number(state.test_accuracy)},
       {kBest, number(state.best_test_accuracy_at_density)},
       {"best_epoch_at_final_density", state.best_epoch_at_density},

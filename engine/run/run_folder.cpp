@@ -211,6 +211,10 @@ void require_same_inputs(const RunInputs& recorded, const RunInputs& now) {
                            : "restore the files in data.root");
   compare("the file of model.init_from, " + now.initial_path + ",", recorded.initial, now.initial,
           "restore the file");
+  for (const auto& [path, fingerprint] : now.loaded)
+    if (const auto found = recorded.loaded.find(path); found != recorded.loaded.end())
+      compare("the file that the plan loads from " + path, found->second, fingerprint,
+              "restore the file");
 }
 
 }  // namespace sculpt

@@ -79,6 +79,7 @@ std::map<std::string, HookValues> hooks_from(const safetensors::Metadata& metada
 safetensors::Metadata to_metadata(RunState state) {
   safetensors::Metadata metadata;
   state.visit(ToText{metadata});
+  state.visit_new(ToText{metadata});
   add_hooks(state.hooks, metadata);
   return metadata;
 }
@@ -86,6 +87,12 @@ safetensors::Metadata to_metadata(RunState state) {
 RunState state_from(const safetensors::Metadata& metadata, const std::string& name) {
   RunState state;
   state.visit(FromText{metadata, name});
+  state.visit_new([&](const char* key, double& value) {
+    if (metadata.contains(key))
+      FromText{metadata, name}(key, value);
+    else
+      value = NAN;
+  });
   state.hooks = hooks_from(metadata);
   return state;
 }

@@ -52,6 +52,8 @@ struct RunInputs {
   std::string data;           ///< fingerprint of the data set
   std::string initial_path;   ///< model.init_from, for messages
   std::string initial;        ///< fingerprint of the file model.init_from
+  /// Maps the paths of the files that steps of the plan load to their fingerprints.
+  std::map<std::string, std::string> loaded = {};
 };
 
 /// The values that a hook remembers (engine/train/hooks/hook.h), by key.
@@ -65,6 +67,8 @@ struct RunState {
   int64_t cycle_epoch = 0;  ///< epochs finished in this cycle
   int64_t epoch_step = 0;   ///< optimizer steps finished in this epoch
   EpochSums sums;
+  /// The density at which the present or the last cycle began. Rules that change masks begin there.
+  double cycle_density = 1;
   /// 1 if plan_step is a prune that has changed the masks but has not been measured yet.
   int64_t pruned = 0;
 
@@ -73,6 +77,9 @@ struct RunState {
   int64_t steps = 0;
   int64_t images = 0;
   double flops = 0;
+  /// The sum of the density over all training steps. Not a number if the run was started by a
+  /// version that did not record it.
+  double density_sum = 0;
   double seconds = 0;        ///< wall time of the run
   double train_seconds = 0;  ///< wall time of training steps, a part of `seconds`
   DenseSeconds dense;
@@ -100,7 +107,14 @@ struct RunState {
     best_epoch_at_density = 0;
   }
 
-  /// Visits every number above.
+  /// Visits the numbers that checkpoints of earlier versions lack.
+  template <class Visitor>
+  void visit_new(Visitor&& v) {
+    v("density_sum", density_sum);
+    v("cycle_density", cycle_density);
+  }
+
+  /// Visits every other number above.
   template <class Visitor>
   void visit(Visitor&& v) {
     v("plan_step", plan_step);

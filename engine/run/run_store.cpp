@@ -19,6 +19,8 @@ constexpr const char* kExtends = "extends";
 constexpr const char* kSummary = "summary";
 constexpr const char* kDataFingerprint = "data_fingerprint";
 constexpr const char* kInitialFingerprint = "init_from_fingerprint";
+/// The fingerprints of the files that the plan loads: a line "FINGERPRINT PATH" for each.
+constexpr const char* kLoadedFingerprints = "loaded_fingerprints";
 constexpr CheckpointContent kResumable{.masks = true, .optimizer = true};
 constexpr CheckpointContent kFinal{.masks = true, .optimizer = false};
 constexpr CheckpointContent kRewind{.masks = false, .optimizer = false};
@@ -42,6 +44,9 @@ RunInputs inputs_of(const safetensors::File& file) {
   RunInputs inputs;
   inputs.data = value(kDataFingerprint);
   inputs.initial = value(kInitialFingerprint);
+  std::istringstream lines(value(kLoadedFingerprints));
+  for (std::string fingerprint, path; lines >> fingerprint && std::getline(lines >> std::ws, path);)
+    inputs.loaded[path] = fingerprint;
   return inputs;
 }
 
@@ -55,6 +60,10 @@ safetensors::Metadata RunStore::base_metadata(const FileFormat& format) const {
   safetensors::Metadata metadata = {{"format", format.text()}, {"config_hash", config_hash_}};
   if (!inputs_.data.empty()) metadata[kDataFingerprint] = inputs_.data;
   if (!inputs_.initial.empty()) metadata[kInitialFingerprint] = inputs_.initial;
+  std::string loaded;
+  for (const auto& [path, fingerprint] : inputs_.loaded)
+    loaded += fmt::format("{} {}\n", fingerprint, path);
+  if (!loaded.empty()) metadata[kLoadedFingerprints] = loaded;
   return metadata;
 }
 
@@ -123,8 +132,9 @@ std::optional<RunState> RunStore::restore(ParameterArena& parameters,
       require_same_inputs(recorded, inputs_);
       read_checkpoint(file, parameters, kResumable);
       extended_hashes_ = extended_by(file);
-      // The file model.init_from may be missing by now.
+      // The files may be missing by now.
       if (inputs_.initial.empty()) inputs_.initial = recorded.initial;
+      inputs_.loaded.insert(recorded.loaded.begin(), recorded.loaded.end());
     } catch (const OtherInputs&) {
       throw;
     } catch (const Error& error) {
@@ -272,6 +282,12 @@ void RunStore::add_metrics(const EpochMetrics& metrics, RunState& state) {
 }
 
 void RunStore::add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state) {
+  require_held();
+  if (writes_) layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
+  state.layer_lines += static_cast<int64_t>(report.layers.size());
+}
+
+void RunStore::add_layers(const MaskReport& report, const LayerKernels& kernels, RunState& state) {
   require_held();
   if (writes_) layers_file().append(layer_lines(report, kernels, state.plan_step, state.epochs));
   state.layer_lines += static_cast<int64_t>(report.layers.size());

@@ -67,6 +67,7 @@ class RunStore {
   void save_kernel_choices(const kernels::Choices& choices);
   void add_metrics(const EpochMetrics& metrics, RunState& state);
   void add_layers(const PruneReport& report, const LayerKernels& kernels, RunState& state);
+  void add_layers(const MaskReport& report, const LayerKernels& kernels, RunState& state);
 
   void add_prune(const PruneMetrics& metrics, RunState& state);
 

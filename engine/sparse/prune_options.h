@@ -27,6 +27,8 @@ struct PruneStep {
 struct PruneOptions {
   std::string criterion = "random";
   std::string allocation = "global";
+  std::string final_criterion = "magnitude";
+  std::string init_fan = "layer";
   double sparsity = 0.9;
   double initial_sparsity = 0.5;
   double rate = 0.2;
@@ -44,6 +46,13 @@ struct PruneOptions {
     v.choice("allocation", allocation, allocation_names(),
              "how kept weights are shared between layers (sculpt's second prune: always global); "
              "with random, global is a uniform density in expectation");
+    v.choice("final_criterion", final_criterion, criterion_names(),
+             "score behind sculpt's second prune");
+    v.choice(
+        "init_fan", init_fan, {"layer", "kept"},
+        "kept: prunes before the first cycle multiply the weights that stay of each output "
+        "neuron by sqrt(kept before / kept after), so that their standard deviation is that of "
+        "a layer with as many inputs as are kept; layer: they stay as they are");
     v.real("sparsity", sparsity, {0, 1, false, true},
            "fraction of prunable weights (those of convolutions and linear layers that are not "
            "exempt) that is "

@@ -49,6 +49,7 @@ void EpochLoop::launch(int64_t images) {
   // A step with full gradients launches other work than the recorded steps if ranks exchange
   // gradients, or if parts add them up.
   const bool full = run_.parameters().full_gradients().requested();
+  run_.step.full_gradients = full;
   const bool recorded = !run_.step.kernel_by_kernel && !(full && (several_ranks || parts > 1));
   if (several_ranks) follow_mask();
   // The exchange of full gradients replaces memory that recordings hold.
@@ -85,7 +86,9 @@ void EpochLoop::count_step() {
   StepInfo& step = run_.step;
   state.sums.images += step.images;
   state.images += step.images;
-  state.flops += run_.flops_per_image * static_cast<double>(step.images);
+  const double full = step.full_gradients ? run_.full_gradient_flops_per_image : 0;
+  state.flops += (run_.flops_per_image + full) * static_cast<double>(step.images);
+  state.density_sum += run_.density();
   ++state.epoch_step;
   ++state.steps;
   const bool asked = run_.parts.stop();

@@ -17,6 +17,8 @@ class RunObserver {
   virtual void on_prune(const PruneReport&) {}
   /// Called when the network has been measured after a prune.
   virtual void on_prune_measured(const PruneMetrics&) {}
+  /// Called at the end of a cycle whose rule changed masks.
+  virtual void on_masks(const MaskReport&) {}
   /// Called after every optimizer step. The sums in the state are those of the present epoch.
   /// `mean_loss` is the mean over the images of the epoch whose loss has been read; not a number
   /// before the first.

@@ -9,9 +9,11 @@
 
 #include "engine/core/batch_source.h"
 #include "engine/dist/single.h"
+#include "engine/masks/mask_options.h"
 #include "engine/nn/network.h"
 #include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
+#include "engine/plan/verbs/verbs.h"
 #include "engine/run/run_store.h"
 #include "engine/sparse/after_prune.h"
 #include "engine/train/observer.h"
@@ -39,6 +41,9 @@ struct RunParts {
   StatisticsImages statistics_images = {};
   /// Replaces weights and masks of the initialised network when a run starts; may be empty.
   std::function<void(ParameterArena&)> load_initial = {};
+  /// Returns the part of a file that a step of the plan loads, which was read and checked before
+  /// the run. Called on rank 0 only. May be empty if no step loads a file.
+  std::function<const StoredNetwork&(const Intervention& step)> stored_network = {};
   /// Makes the optimizer, also for the copy of the network that dense steps are timed on.
   OptimizerMaker make_optimizer = sculpt::make_optimizer;
   /// Hooks that run around steps and epochs, after the trainer's own hooks (hooks/hook.h). Their
@@ -54,6 +59,7 @@ struct RunSettings {
   Plan plan;
   TrainOptions train;
   PruneOptions prune;
+  MaskOptions masks = {};
   RunIdentity identity;
   /// The first and the last step of the run that a profiler records.
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;

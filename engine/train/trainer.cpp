@@ -2,7 +2,11 @@
 
 #include <utility>
 
+#include "engine/core/error.h"
 #include "engine/core/phase.h"
+#include "engine/plan/verbs/verbs.h"
+#include "engine/sparse/allocation.h"
+#include "engine/sparse/kept_fan.h"
 #include "engine/train/agreement.h"
 #include "engine/train/divergence.h"
 
@@ -106,11 +110,15 @@ RunOutcome Trainer::perform(const PruneStep& step) {
 
 bool Trainer::prune_now(const PruneStep& step) {
   PruneReport report;
+  const SharedPattern before = run_.parameters().pattern();
   try {
     report = prune(run_.score_context(), step);
   } catch (const Interrupted&) {
     return false;  // prune() has changed nothing
   }
+  const bool nothing_trained = run_.state.steps == 0;
+  if (nothing_trained && run_.settings.prune.init_fan == "kept")
+    rescale_to_kept_fan(run_.parameters(), *before);
   hooks_.follow_prune();
   run_.require_same_on_all_ranks(fmt::format("after the prune of step {}", run_.state.plan_step));
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
@@ -129,10 +137,35 @@ RunOutcome Trainer::perform(const RewindStep& step) {
   return RunOutcome::finished;
 }
 
+RunOutcome Trainer::perform(const Intervention& step) {
+  after_prune_.reset();
+  if (run_.parts.ranks.is_root()) {
+    const Action& action = find_action(step.action);
+    const StoredNetwork* const stored =
+        action.reads == FilePart::none ? nullptr : &run_.parts.stored_network(step);
+    action.apply({run_.parts.network, run_.settings.identity.seed, run_.state.plan_step, stored});
+  }
+  share_parameters(run_.parts.ranks, run_.parameters());
+  if (find_action(step.action).changes_mask) {
+    hooks_.follow_prune();
+    const MaskReport report = run_.mask_report(step.action);
+    run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
+    run_.parts.observer.on_masks(report);
+  }
+  run_.optimizer->reset();
+  run_.state.density_changes();
+  finish_plan_step();
+  writer_.save();
+  return RunOutcome::finished;
+}
+
 RunOutcome Trainer::perform(const Cycle& cycle) {
   after_prune_.reset();
   RunState& state = run_.state;
-  if (state.cycle_epoch == 0 && state.epoch_step == 0) run_.optimizer->reset();
+  if (state.cycle_epoch == 0 && state.epoch_step == 0) {
+    run_.optimizer->reset();
+    state.cycle_density = run_.density();
+  }
   const int64_t plan_step = state.plan_step;
   while (state.plan_step == plan_step) {
     if (train_epoch(cycle) == RunOutcome::interrupted) return RunOutcome::interrupted;
@@ -171,12 +204,24 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
   const bool cycle_ends = state.cycle_epoch == cycle.trained_epochs();
   const bool save_now = cycle_ends || (every > 0 && state.cycle_epoch % every == 0);
   if (cycle_ends) {
+    if (!cycle.rule.empty()) finish_rule(cycle);
     ++state.cycle;
     finish_plan_step();
   }
   if (run_.stop_requested) return save_interrupted();
   if (save_now) writer_.save();
   return RunOutcome::finished;
+}
+
+void Trainer::finish_rule(const Cycle& cycle) {
+  const MaskReport report = run_.mask_report(cycle.rule);
+  if (cycle.density > 0) {
+    const int64_t wanted = kept_for_density(cycle.density, report.prunable);
+    SCULPT_CHECK(report.kept == wanted, "{} ended a cycle with {} kept weights instead of {}",
+                 cycle.rule, report.kept, wanted);
+  }
+  run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
+  run_.parts.observer.on_masks(report);
 }
 
 void Trainer::finish_plan_step() {

@@ -1,7 +1,8 @@
 #pragma once
-// The trainer executes the steps of a plan (prune, rewind, train) in their order. EpochLoop runs
-// the training steps of an epoch, RunWriter writes records and checkpoints, and everything that
-// looks at training steps or changes masks during training is a hook (hooks/hook.h).
+// The trainer executes the steps of a plan (prune, rewind, train, intervene) in their order.
+// EpochLoop runs the training steps of an epoch, RunWriter writes records and checkpoints, and
+// everything that looks at training steps or changes masks during training is a hook
+// (hooks/hook.h).
 
 #include <optional>
 #include <string>
@@ -46,9 +47,12 @@ class Trainer {
   /// Returns false if scoring was interrupted.
   bool prune_now(const PruneStep& step);
   RunOutcome perform(const RewindStep& step);
+  RunOutcome perform(const Intervention& step);
   RunOutcome perform(const Cycle& cycle);
   RunOutcome train_epoch(const Cycle& cycle);
   RunOutcome finish_epoch(const Cycle& cycle);
+  /// Checks and records the masks at the end of a cycle with a rule.
+  void finish_rule(const Cycle& cycle);
   void finish_plan_step();
   RunOutcome finish_run();
   RunOutcome save_interrupted();

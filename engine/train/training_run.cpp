@@ -4,6 +4,7 @@
 
 #include "engine/nn/cost.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/sparse/allocation.h"
 #include "engine/train/agreement.h"
 
 namespace sculpt {
@@ -12,6 +13,11 @@ TrainingRun::TrainingRun(RunParts run_parts, RunSettings run_settings)
     : parts(std::move(run_parts)),
       settings(std::move(run_settings)),
       optimizer(parts.make_optimizer(parts.network.parameters(), settings.train.optim)) {}
+
+const MaskRule* TrainingRun::mask_rule() const {
+  const auto* const present = std::get_if<Cycle>(&plan_step());
+  return present == nullptr || present->rule.empty() ? nullptr : &find_mask_rule(present->rule);
+}
 
 double TrainingRun::lr_at(int64_t epoch_step) const {
   const Cycle& now = cycle();
@@ -33,9 +39,27 @@ void TrainingRun::require_same_on_all_ranks(const std::string& when) {
   require_same_parameters(parts.ranks, parameters(), when);
 }
 
+MaskReport TrainingRun::mask_report(const std::string& changed_by) const {
+  MaskReport report{.rule = changed_by,
+                    .prunable = parameters().prunable_count(),
+                    .kept = kept,
+                    .layers = {},
+                    .warnings = {}};
+  for (const PrunableLayer& layer : prunable_layers(parameters())) {
+    report.layers.push_back({layer.name, layer.shape, layer.count, layer.present});
+    if (layer.present == 0)
+      report.warnings.push_back(fmt::format(
+          "layer '{}' has no weight left after {}, and nothing flows through it; a higher density "
+          "keeps some",
+          layer.name, report.rule));
+  }
+  return report;
+}
+
 void TrainingRun::count_masks() {
   kept = parameters().kept_count();
   flops_per_image = training_flops_per_image(parts.network);
+  full_gradient_flops_per_image = sculpt::full_gradient_flops_per_image(parts.network);
 }
 
 }  // namespace sculpt

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/masks/mask_rule.h"
 #include "engine/train/hooks/hook.h"
 #include "engine/train/run_parts.h"
 
@@ -28,8 +29,9 @@ struct TrainingRun {
   bool stop_requested = false;  ///< set by a hook
 
   // count_masks() computes these numbers for the present masks.
-  int64_t kept = 0;            ///< prunable weights that are kept
-  double flops_per_image = 0;  ///< training FLOPs of one image
+  int64_t kept = 0;                          ///< prunable weights that are kept
+  double flops_per_image = 0;                ///< training FLOPs of one image
+  double full_gradient_flops_per_image = 0;  ///< what full gradients add to them
 
   /// Peak of memory use before the measurement was last restarted (restart_peak_memory()).
   int64_t peak_memory_before = 0;
@@ -40,6 +42,8 @@ struct TrainingRun {
   const PlanStep& plan_step() const { return settings.plan[static_cast<size_t>(state.plan_step)]; }
   /// Returns the plan's present step, which must be a cycle.
   const Cycle& cycle() const { return std::get<Cycle>(plan_step()); }
+  /// Returns the rule that changes masks in the plan's present step; null if there is none.
+  const MaskRule* mask_rule() const;
   /// Returns the learning rate of a step of the present epoch.
   double lr_at(int64_t epoch_step) const;
   ScoreContext score_context() const;
@@ -49,6 +53,15 @@ struct TrainingRun {
   void agree_on_statistics();
   /// Throws Error if the ranks no longer have the same network; see require_same_parameters().
   void require_same_on_all_ranks(const std::string& when);
+
+  /// Returns the density of the present masks; 1 if no weight can be pruned.
+  double density() const {
+    const int64_t prunable = parameters().prunable_count();
+    return prunable > 0 ? static_cast<double>(kept) / static_cast<double>(prunable) : 1;
+  }
+
+  /// Describes the present masks, which a rule or an intervention of this name has made.
+  MaskReport mask_report(const std::string& changed_by) const;
 
   /// Counts the kept weights and the cost of the present masks.
   void count_masks();

@@ -8,12 +8,27 @@
 
 namespace sculpt::kernels {
 
+/// What lies around an image when it is padded for a random crop.
+enum class CropFill : int32_t {
+  black,   ///< 0 in every channel
+  mean,    ///< the mean colour, as in erased squares
+  reflect  ///< the image mirrored at its border pixels, which are not repeated
+};
+
+/// Returns the position in [0, size) that stands for `at` where the image is mirrored at its border
+/// pixels: -1 is 1, and size is size - 2. Needs -size < at < 2 * size - 1.
+SCULPT_HOST_DEVICE constexpr int32_t reflected(int32_t at, int32_t size) {
+  if (at < 0) return -at;
+  return at < size ? at : 2 * (size - 1) - at;
+}
+
 /// Random crop, mirror and cutout of images of one size.
 struct AugmentRule {
-  int32_t crop_padding = 0;  ///< black pixels added to each side before a crop of the old size
-  int32_t flip = 0;          ///< not 0: mirror left-right with probability 1/2
-  int32_t cutout = 0;        ///< side of the erased square (DeVries & Taylor 2017); 0 = off
-  uint64_t key = 0;          ///< of the random stream
+  int32_t crop_padding = 0;  ///< pixels added to each side before a crop of the old size
+  CropFill crop_fill = CropFill::black;  ///< with `reflect`, crop_padding is below both sides
+  int32_t flip = 0;                      ///< not 0: mirror left-right with probability 1/2
+  int32_t cutout = 0;  ///< side of the erased square (DeVries & Taylor 2017); 0 = off
+  uint64_t key = 0;    ///< of the random stream
 };
 
 struct AugmentDraw {

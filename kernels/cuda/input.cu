@@ -44,17 +44,24 @@ __global__ void __launch_bounds__(kThreads)
   const AugmentDraw draw =
       draw_augmentation(rule, height, width, batch->epoch, static_cast<uint64_t>(index));
   const int row = pixel / width, column = pixel % width;
-  const int from_row = row + draw.dy;
-  const int from_column = (draw.mirror ? width - 1 - column : column) + draw.dx;
+  int from_row = row + draw.dy;
+  int from_column = (draw.mirror ? width - 1 - column : column) + draw.dx;
+  if (rule.crop_fill == CropFill::reflect) {
+    from_row = reflected(from_row, height);
+    from_column = reflected(from_column, width);
+  }
   const bool inside = from_row >= 0 && from_row < height && from_column >= 0 && from_column < width;
   const int top = draw.cut_y - rule.cutout / 2, left = draw.cut_x - rule.cutout / 2;
   const bool erased =
       row >= top && row < top + rule.cutout && column >= left && column < left + rule.cutout;
+  const bool padded_with_mean = rule.crop_fill == CropFill::mean;
   const int plane = height * width;
   const uint8_t* from = set.images + index * channels * plane + from_row * width + from_column;
   T* to = x + (n * plane + pixel) * channels;
   for (int c = 0; c < channels; ++c) {
-    const uint8_t value = erased ? set.fill[c] : inside ? from[c * plane] : uint8_t{0};
+    const uint8_t value = erased || (!inside && padded_with_mean) ? set.fill[c]
+                          : inside                                ? from[c * plane]
+                                                                  : uint8_t{0};
     to[c] = normalised<T>(value, set.mean[c], set.std[c]);
   }
 }

@@ -41,7 +41,10 @@ TEST_CASE("resident training set: batches are those of the host") {
       labels[i] = static_cast<int32_t>(100 + i);
     for (const AugmentOptions options :
          {AugmentOptions{0, false, 0}, AugmentOptions{4, true, 0}, AugmentOptions{2, true, 5},
-          AugmentOptions{0, false, 8}, AugmentOptions{12, true, 40}}) {
+          AugmentOptions{0, false, 8}, AugmentOptions{12, true, 40},
+          AugmentOptions{4, true, 0, CropFill::mean}, AugmentOptions{12, false, 5, CropFill::mean},
+          AugmentOptions{1, true, 3, CropFill::reflect},
+          AugmentOptions{1, false, 0, CropFill::reflect}}) {
       CAPTURE(fmt::format("{}x{}x{} padding {} flip {} cutout {}", size.channels, size.height,
                           size.width, options.crop_padding, options.flip, options.cutout));
       std::vector<uint8_t> augmented(static_cast<size_t>(count * size.count()));

@@ -1,6 +1,7 @@
 #include "data/transforms/augment.h"
 
 #include <array>
+#include <cstdlib>
 #include <doctest/doctest.h>
 #include <vector>
 
@@ -15,6 +16,19 @@ std::vector<uint8_t> reference(const std::vector<uint8_t>& in, const ImageShape&
                                const std::vector<uint8_t>& fill) {
   const int64_t p = o.crop_padding, ph = s.height + 2 * p, pw = s.width + 2 * p;
   std::vector<uint8_t> padded(static_cast<size_t>(s.channels * ph * pw), 0);
+  if (o.crop_fill == kernels::CropFill::mean)
+    for (int64_t i = 0; i < s.channels * ph * pw; ++i)
+      padded[static_cast<size_t>(i)] = fill[static_cast<size_t>(i / (ph * pw))];
+  if (o.crop_fill == kernels::CropFill::reflect)
+    for (int64_t c = 0; c < s.channels; ++c)
+      for (int64_t y = -p; y < s.height + p; ++y)
+        for (int64_t x = -p; x < s.width + p; ++x) {
+          // The distance to the last pixel, counted from that end, falls on the way back.
+          const int64_t from_y = s.height - 1 - std::abs(s.height - 1 - std::abs(y));
+          const int64_t from_x = s.width - 1 - std::abs(s.width - 1 - std::abs(x));
+          padded[static_cast<size_t>((c * ph + y + p) * pw + x + p)] =
+              in[static_cast<size_t>((c * s.height + from_y) * s.width + from_x)];
+        }
   for (int64_t c = 0; c < s.channels; ++c)
     for (int64_t y = 0; y < s.height; ++y)
       for (int64_t x = 0; x < s.width; ++x)
@@ -43,7 +57,11 @@ TEST_CASE("augment: augment equals pad, crop, mirror and erase done one by one")
     const std::vector<uint8_t> fill = {10, 20, 30};
     for (const AugmentOptions options :
          {AugmentOptions{4, true, 0}, AugmentOptions{0, true, 0}, AugmentOptions{4, false, 0},
-          AugmentOptions{2, true, 5}, AugmentOptions{0, false, 8}, AugmentOptions{12, true, 40}}) {
+          AugmentOptions{2, true, 5}, AugmentOptions{0, false, 8}, AugmentOptions{12, true, 40},
+          AugmentOptions{4, true, 0, kernels::CropFill::mean},
+          AugmentOptions{12, false, 5, kernels::CropFill::mean},
+          AugmentOptions{2, true, 0, kernels::CropFill::reflect},
+          AugmentOptions{1, false, 3, kernels::CropFill::reflect}}) {
       for (int64_t index = 0; index < 50; ++index) {
         const auto draw = draw_augmentation(options, shape, seed, 3, index);
         std::vector<uint8_t> out(image.size(), 99);

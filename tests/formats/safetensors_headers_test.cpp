@@ -63,8 +63,8 @@ std::vector<std::byte> content_of(const Json& test) {
 /// and sets the reason.
 std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& why) {
   const std::map<Dtype, std::string> names = {
-      {Dtype::u8, "U8"},     {Dtype::i32, "I32"}, {Dtype::i64, "I64"}, {Dtype::f16, "F16"},
-      {Dtype::bf16, "BF16"}, {Dtype::f32, "F32"}, {Dtype::f64, "F64"}};
+      {Dtype::boolean, "BOOL"}, {Dtype::u8, "U8"},     {Dtype::i32, "I32"}, {Dtype::i64, "I64"},
+      {Dtype::f16, "F16"},      {Dtype::bf16, "BF16"}, {Dtype::f32, "F32"}, {Dtype::f64, "F64"}};
   try {
     const File file = File::parse("f", std::move(content), false);
     std::vector<Json> tensors;
@@ -81,7 +81,7 @@ std::optional<Json> read_tensors(std::vector<std::byte> content, std::string& wh
 
 /// Returns true if the program supports the types and sizes of these tensors.
 bool supported(const Json& tensors) {
-  const std::set<std::string> types = {"U8", "I32", "I64", "F16", "BF16", "F32", "F64"};
+  const std::set<std::string> types = {"BOOL", "U8", "I32", "I64", "F16", "BF16", "F32", "F64"};
   for (const Json& tensor : tensors) {
     if (types.count(tensor[1].get<std::string>()) == 0) return false;
     for (const Json& size : tensor[2])

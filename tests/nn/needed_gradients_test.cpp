@@ -168,7 +168,7 @@ TEST_CASE("needed gradients: the costs of an MLP count no input gradient in the 
   const double fc1 = 784 * 300, fc2 = 300 * 100, fc3 = 100 * 10;
   const double expected = 2 * (2 * fc1 + 3 * fc2 + 3 * fc3);
   CHECK(training_flops_per_image(network) == expected);
-  CHECK(plan_cost({Cycle{2}}, network, 50).flops == 100 * expected);
+  CHECK(plan_cost({Cycle{2}}, network, {.images = 50}).flops == 100 * expected);
 }
 
 }  // namespace

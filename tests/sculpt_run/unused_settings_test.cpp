@@ -26,6 +26,7 @@ const std::map<std::string, Texts>& other_values() {
       {"prune.allocation", {"erk"}},
       {"prune.sparsity", {"0.8"}},
       {"prune.initial_sparsity", {"0.3"}},
+      {"prune.final_criterion", {"random"}},
       {"prune.rate", {"0.4"}},
       {"cycles.rewind_epoch", {"3"}},
       {"cycles.schedule_restart", {"rewind_epoch"}},
@@ -224,6 +225,15 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"model.name=mlp", "model.init_fan=fan_in", "model.dropout=0.1"}) ==
         Texts{"model.init_fan"});
   CHECK(unused_keys({"method=dense", "prune.classifier=false"}) == Texts{"prune.classifier"});
+  CHECK(unused_keys({"method=dense", "prune.sparsity=0.5", "masks.rule=gmp"}).empty());
+  CHECK(unused_keys({"method=dense", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
+  CHECK(unused_keys({"method=lrr", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
+  CHECK(unused_keys({"method=pai", "prune.init_fan=kept"}).empty());
+  CHECK(unused_keys({"method=pai", "prune.final_criterion=snip"}) ==
+        Texts{"prune.final_criterion"});
+  CHECK(unused_keys({"data.label_noise_seed=3"}) == Texts{"data.label_noise_seed"});
+  CHECK(unused_keys({"data.label_noise_seed=3", "data.label_noise=0.1"}).empty());
+  CHECK(unused_keys({"data.crop_padding=0", "data.crop_fill=mean"}) == Texts{"data.crop_fill"});
   CHECK(unused_keys({"optim.weight_decay=0", "optim.decay_norm_and_bias=false"}) ==
         Texts{"optim.decay_norm_and_bias"});
 }

@@ -77,6 +77,8 @@ class Recipes(unittest.TestCase):
     def test_refused(self):
         for settings, text in (({"execution__precision": "bf16"}, "execution.precision"),
                                ({"model__init_from": "x.safetensors"}, "model.init_from"),
+                               ({"data__crop_fill": "mean"}, "data.crop_fill"),
+                               ({"data__label_noise": 0.1}, "data.label_noise"),
                                ({"train__accumulate": 2}, "train.accumulate = 2"),
                                ({"optim__schedule": "polynomial"}, "optim.schedule = 'polynomial'"),
                                ({"train__optimizer": "adamw"}, "train.optimizer is not known"),

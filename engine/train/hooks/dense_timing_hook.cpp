@@ -14,6 +14,10 @@ void DenseTimingHook::before_plan_step(const PlanStep& step, HookContext&) {
 }
 
 void DenseTimingHook::masks_changed(HookContext&) {
+  // A rule that keeps the number of weights of each layer changes no time, so that what was
+  // measured before still holds.
+  const MaskRule* const rule = run_.mask_rule();
+  if (rule != nullptr && !rule->changes_density) return;
   end();
   run_.state.dense.masks_change();
   refused_ = false;
@@ -79,8 +83,16 @@ std::vector<int64_t> DenseTimingHook::steps_with_masks() const {
   return steps;
 }
 
+bool DenseTimingHook::density_will_change() const {
+  const Plan& plan = run_.settings.plan;
+  return std::any_of(plan.begin() + run_.state.plan_step, plan.end(), [](const PlanStep& step) {
+    const auto* const cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && cycle->density > 0;
+  });
+}
+
 bool DenseTimingHook::can_become_known() const {
-  if (std::isnan(run_.state.dense.dense_seconds_before)) return false;
+  if (std::isnan(run_.state.dense.dense_seconds_before) || density_will_change()) return false;
   const std::vector<int64_t> steps = steps_with_masks();
   if (steps.front() < DenseTiming::kStepsNeeded) return false;
   // Later masks keep fewer weights, so layers skip masked weights then, too. The first step with a

@@ -30,6 +30,9 @@ class DenseTimingHook : public Hook {
   /// Returns the number of steps left with the present masks, and of the steps with each of the
   /// later masks that the plan prunes to.
   std::vector<int64_t> steps_with_masks() const;
+  /// Returns true if the present or a later cycle has a rule that changes the density. Each of its
+  /// densities would need a measurement of its own, with too few steps for it.
+  bool density_will_change() const;
   /// Returns true if the time on dense kernels can become known. It cannot if earlier masks were
   /// not compared, or if there are masks with too few steps for a comparison.
   bool can_become_known() const;

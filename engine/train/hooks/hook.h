@@ -1,12 +1,13 @@
 #pragma once
 // Hooks run before and after the steps and epochs of a cycle. A hook may look, measure, or change
-// masks. Each method that changes masks during training is one hook. Dense timing, the profiler's
-// recording and the loss watch are hooks, too.
+// masks. The rules of cycles (engine/masks) run in one hook. Dense timing, the profiler's recording
+// and the loss watch are hooks, too.
 //
 // Order. The hooks of a run form a list: the profiler, the loss watch, the step clock, dense
-// timing, then those of RunParts::hooks as they are given. after_ functions and masks_changed() are
-// called in this order, before_ functions in the reverse order: the first hook of the list is the
-// nearest to the step. Time that the profiler and the loss watch spend counts as time of the step.
+// timing, the rule of the cycle, then those of RunParts::hooks as they are given. after_ functions
+// and masks_changed() are called in this order, before_ functions in the reverse order: the first
+// hook of the list is the nearest to the step. Time that the profiler and the loss watch spend
+// counts as time of the step.
 //
 // A step with its hooks has this order:
 //   before_step of all hooks · batch, forward, backward, update · the call of stop() · after_step
@@ -60,6 +61,7 @@ struct StepInfo {
   /// True if the kernels are launched one by one, not as one recording. The profiler's hook sets
   /// this.
   bool kernel_by_kernel = false;
+  bool full_gradients = false;  ///< true if the step computes the gradients of masked weights, too
 };
 
 /// The view of the run that a hook gets. The view is valid only during the call.

@@ -20,6 +20,13 @@ bool can_be_a_name(const std::string& name) {
                               "0123456789-_") == std::string::npos;
 }
 
+bool has_mask_rule(const Plan& plan) {
+  return std::ranges::any_of(plan, [](const PlanStep& step) {
+    const auto* const cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && !cycle->rule.empty();
+  });
+}
+
 }  // namespace
 
 HookList::HookList(TrainingRun& run)
@@ -29,7 +36,9 @@ HookList::HookList(TrainingRun& run)
       loss_watch_(run),
       clock_(run),
       dense_timing_(run),
+      mask_hook_(run),
       hooks_{&profiler_, &loss_watch_, &clock_, &dense_timing_} {
+  if (has_mask_rule(run.settings.plan)) hooks_.push_back(&mask_hook_);
   hooks_.insert(hooks_.end(), run.parts.hooks.begin(), run.parts.hooks.end());
   std::set<std::string> names;
   for (const Hook* hook : hooks_) {

@@ -6,6 +6,7 @@
 #include "engine/train/hooks/dense_timing_hook.h"
 #include "engine/train/hooks/hook.h"
 #include "engine/train/hooks/loss_watch.h"
+#include "engine/train/hooks/mask_hook.h"
 #include "engine/train/hooks/profiler_hook.h"
 #include "engine/train/hooks/step_clock.h"
 
@@ -55,6 +56,7 @@ class HookList {
   LossWatch loss_watch_;
   StepClock clock_;
   DenseTimingHook dense_timing_;
+  MaskHook mask_hook_;
   std::vector<Hook*> hooks_;  // all hooks in their order
 };
 

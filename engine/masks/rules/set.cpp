@@ -1,0 +1,29 @@
+// SET (Mocanu et al. 2018), with the decaying fraction of RigL's comparison (Evci et al. 2020):
+// every `interval` steps, until the fraction `end` of the schedule, the smallest weights of each
+// layer are dropped, and as many weights are grown at random.
+
+#include "engine/masks/rule_schedule.h"
+#include "engine/masks/rules/rules.h"
+
+namespace sculpt::set {
+namespace {
+
+constexpr RuleConstants kOwn = {.interval = 100, .drop = 0.3, .end = 0.75};
+
+}  // namespace
+
+bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
+  return exchanges_after(position, in_effect(kOwn, options));
+}
+
+double density_after(const SchedulePosition&, const DensityRange& range, const MaskOptions&) {
+  return range.start;
+}
+
+void change(MaskChange& change) {
+  const MaskMoment& moment = change.moment();
+  exchange(change, exchanged_fraction(moment.position, in_effect(kOwn, moment.options)),
+           change.random());
+}
+
+}  // namespace sculpt::set
