@@ -171,7 +171,9 @@ void compare(const kernels::Backend& backend, const Case& test, double momentum)
 }  // namespace
 
 TEST_CASE("mask rules: 50 steps give the masks, weights and momentum of plain loops") {
-  for (const kernels::Backend* backend : tested_backends())
+  std::vector<const kernels::Backend*> backends = tested_backends();
+  backends.push_back(&kernels::reference_backend());
+  for (const kernels::Backend* backend : backends)
     for (const Case& test : cases())
       for (const double momentum : {0.0, 0.5}) {
         CAPTURE(backend->name);

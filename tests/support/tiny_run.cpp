@@ -64,7 +64,7 @@ Execution execution_on(Communicator& ranks, const ExecutionOptions& options) {
 TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions train, int64_t images,
                  PruneOptions pruning, const std::string& config_hash,
                  std::function<void(ParameterArena&)> load_initial, OptimizerMaker optimizer,
-                 std::vector<Hook*> hooks, Communicator& ranks)
+                 std::vector<Hook*> hooks, Communicator& ranks, MaskOptions masks)
     : backend_(*test::tested_backends().front()),
       network_(tiny_spec(), backend_, train.images_at_a_time(),
                execution_on(ranks, train.execution)),
@@ -109,6 +109,7 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
       RunSettings{.plan = std::move(plan),
                   .train = train,
                   .prune = std::move(pruning),
+                  .masks = std::move(masks),
                   .identity = identity,
                   .profiled_steps = {}});
 }

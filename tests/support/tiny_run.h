@@ -48,7 +48,7 @@ class TinyRun {
           const std::string& config_hash = kHash,
           std::function<void(ParameterArena&)> load_initial = {},
           OptimizerMaker optimizer = make_optimizer, std::vector<Hook*> hooks = {},
-          Communicator& ranks = one_rank());
+          Communicator& ranks = one_rank(), MaskOptions masks = {});
 
   static TrainOptions tiny_options();
   static PruneOptions tiny_pruning();
