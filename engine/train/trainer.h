@@ -48,6 +48,8 @@ class Trainer {
   RunOutcome perform(const RewindStep& step);
   RunOutcome perform(const Cycle& cycle);
   RunOutcome train_epoch(const Cycle& cycle);
+  /// Evaluates the network, or the average of its weights if the optimizer keeps one.
+  std::optional<Evaluation> evaluate_in_training();
   RunOutcome finish_epoch(const Cycle& cycle);
   void finish_plan_step();
   RunOutcome finish_run();
