@@ -25,7 +25,9 @@ double correction(double beta, int64_t steps) {
 }  // namespace
 
 AdamW::AdamW(ParameterArena& parameters, const OptimOptions& options)
-    : FusedOptimizer(parameters, options, update_options(options), {"momentum", "second_moment"}) {}
+    : FusedOptimizer(parameters, options, update_options(options), {"momentum", "second_moment"}) {
+  follow_layout();
+}
 
 void AdamW::add_arrays(kernels::UpdateArena& arena) {
   arena.second = parameters().edit_stored_optimizer_array(array(kSecondMoment));

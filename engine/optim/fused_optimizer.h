@@ -51,6 +51,8 @@ class FusedOptimizer : public Optimizer {
   /// Returns the number of steps that have begun since the last reset().
   int64_t steps() const { return steps_; }
 
+  /// Makes the table of segments of the present layout. Constructors of derived classes call it.
+  void follow_layout();
   /// Sets the arrays that the rule needs besides the momentum.
   virtual void add_arrays(kernels::UpdateArena& arena) = 0;
   /// Sets what the rule needs of a step besides learning rate and average; steps() counts the step.
@@ -64,7 +66,6 @@ class FusedOptimizer : public Optimizer {
 
  private:
   bool averages() const { return options_.ema > 0; }
-  void follow_layout();
   std::vector<kernels::UpdateSegment> make_segments() const;
   kernels::UpdateSegment segment_of(ParameterId id) const;
 

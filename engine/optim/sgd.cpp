@@ -26,7 +26,9 @@ kernels::UpdateOptions update_options(const OptimOptions& options) {
 }  // namespace
 
 Sgd::Sgd(ParameterArena& parameters, const OptimOptions& options)
-    : FusedOptimizer(parameters, options, update_options(options), arrays_of(options)) {}
+    : FusedOptimizer(parameters, options, update_options(options), arrays_of(options)) {
+  follow_layout();
+}
 
 void Sgd::add_arrays(kernels::UpdateArena& arena) {
   if (!factors()) return;
