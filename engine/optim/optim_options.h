@@ -72,7 +72,7 @@ struct OptimOptions {
     v.integer("sign_in", sign_in, {0, 1000000},
               "Sign-In: prunable weights are trained as products of two factors, which are "
               "balanced again after so many epochs; 0: off");
-    v.real("sign_in_beta", sign_in_beta, {0, 1e6, true, false},
+    v.real("sign_in_beta", sign_in_beta, {1e-6, 1e6},
            "difference of the squares of the two factors when they are balanced");
     v.real("ema", ema, {0, 1, false, true},
            "decay of an average of the weights, which is measured and becomes the weights at the "
