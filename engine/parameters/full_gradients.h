@@ -31,6 +31,9 @@ class FullGradients {
   /// Makes the next backward pass compute the gradients of all weights.
   void request() { requested_ = true; }
   bool requested() const { return requested_; }
+  /// Call this after a step that may have been launched as a recording of a device. Such a step has
+  /// full gradients, but runs no code of the backward pass that would end the request.
+  void end_request() { requested_ = false; }
 
   /// Returns the gradients of all parameters in global-index order, for host code; where no weight
   /// is masked they are those of ParameterArena::gradients(). Throws Error if the last backward

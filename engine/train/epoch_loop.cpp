@@ -56,6 +56,7 @@ void EpochLoop::launch(int64_t images) {
   if (several_ranks && full) recorder_.forget();
   for (int index = 0; index < parts; ++index)
     launch_part({index, parts}, recorded);
+  run_.parameters().full_gradients().end_request();
 }
 
 /// Forgets recorded steps that exchange the gradients of other weights than those that are kept.

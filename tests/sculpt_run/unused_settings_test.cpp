@@ -234,6 +234,14 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"data.label_noise_seed=3"}) == Texts{"data.label_noise_seed"});
   CHECK(unused_keys({"data.label_noise_seed=3", "data.label_noise=0.1"}).empty());
   CHECK(unused_keys({"data.crop_padding=0", "data.crop_fill=mean"}) == Texts{"data.crop_fill"});
+  CHECK(unused_keys({"masks.interval=5"}) == Texts{"masks.interval"});
+  CHECK(unused_keys({"method=pai", "masks.rule=rigl", "masks.interval=5", "masks.drop=0.2",
+                     "masks.end=0.5", "masks.begin=0.1"}) == Texts{"masks.begin"});
+  CHECK(unused_keys({"method=dense", "masks.rule=gmp", "masks.drop=0.2", "masks.begin=0.1",
+                     "masks.sparse_from=[0.5]"}) == Texts{"masks.drop", "masks.sparse_from"});
+  CHECK(unused_keys({"method=custom", "plan=['train 9 with acdc to 0.1']", "masks.interval=5",
+                     "masks.sparse_from=[0.1, 0.5]", "masks.dense_from=[0.3]"}) ==
+        Texts{"masks.interval"});
   CHECK(unused_keys({"optim.weight_decay=0", "optim.decay_norm_and_bias=false"}) ==
         Texts{"optim.decay_norm_and_bias"});
   CHECK(unused_keys({"optim.beta1=0.8", "optim.beta2=0.9", "optim.epsilon=1e-6"}) ==

@@ -1,5 +1,5 @@
 // Whole runs whose cycles have rules that change masks: against training by plain loops, resumed
-// after every step, on several ranks, and in plans with prunes and several cycles.
+// after every step, and in plans with prunes and several cycles.
 
 #include <algorithm>
 #include <cmath>
@@ -10,13 +10,10 @@
 #include "engine/core/phase.h"
 #include "engine/masks/mask_rule.h"
 #include "engine/run/run_folder.h"
-#include "tests/support/hooked_run.h"
-#include "tests/support/messages.h"
 #include "tests/support/needs.h"
-#include "tests/support/plain_rules.h"
+#include "tests/support/rule_runs.h"
 #include "tests/support/scored_networks.h"
 #include "tests/support/shrink_and_grow.h"
-#include "tests/support/thread_ranks.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -26,60 +23,6 @@ using Json = nlohmann::json;
 namespace {
 
 constexpr uint64_t kSeed = 5;  // of every TinyRun
-
-struct RuleCase {
-  PlainRule rule;
-  double start = 1;   // density before the cycle; 1: no prune
-  double target = 0;  // 0: the rule keeps the density
-};
-
-/// A case for each rule. The changes come so often that short cycles have several of them.
-std::vector<RuleCase> rule_cases() {
-  return {{{.name = "gmp", .interval = 2, .begin = 0.1, .end = 0.7}, 1, 0.15},
-          {{.name = "granet", .interval = 2, .drop = 0.5, .begin = 0, .end = 0.8}, 0.8, 0.2},
-          {{.name = "set", .interval = 2, .drop = 0.3, .end = 0.75}, 0.4, 0},
-          {{.name = "rigl", .interval = 2, .drop = 0.4, .end = 0.75}, 0.4, 0},
-          {{.name = "itop", .interval = 3, .drop = 0.5, .end = 1}, 0.3, 0},
-          {{.name = "acdc"}, 1, 0.2}};
-}
-
-/// The phases of acdc, as fractions of a schedule.
-const std::vector<double> kSparseFrom = {0.1, 0.45, 0.8}, kDenseFrom = {0.3, 0.6};
-
-MaskOptions options_of(const PlainRule& rule) {
-  MaskOptions options;
-  options.interval = rule.interval;
-  options.drop = rule.drop;
-  options.begin = rule.begin;
-  options.end = rule.end;
-  options.sparse_from = kSparseFrom;
-  options.dense_from = kDenseFrom;
-  return options;
-}
-
-/// The rule in a schedule of so many steps.
-PlainRule in_steps(PlainRule rule, int64_t steps) {
-  for (const double f : kSparseFrom)
-    rule.sparse_at.push_back(std::lround(f * static_cast<double>(steps)));
-  for (const double f : kDenseFrom)
-    rule.dense_at.push_back(std::lround(f * static_cast<double>(steps)));
-  return rule;
-}
-
-Plan plan_of(const RuleCase& test, Cycle cycle) {
-  cycle.rule = test.rule.name;
-  cycle.density = test.target;
-  if (test.start == 1) return {cycle};
-  return {PruneStep{"random", "erk", test.start}, cycle};
-}
-
-TinyRun run_of(const std::filesystem::path& folder, const Plan& plan, const MaskOptions& masks,
-               const TrainOptions& options = TinyRun::tiny_options(), std::vector<Hook*> hooks = {},
-               Communicator& ranks = one_rank(), const OptimizerMaker& optimizer = make_optimizer) {
-  return {folder,         plan, options,   kImages,          TinyRun::tiny_pruning(),
-          TinyRun::kHash, {},   optimizer, std::move(hooks), ranks,
-          masks};
-}
 
 /// SGD that shows the gradients of each step.
 class ShowsGradients : public Optimizer {
@@ -226,45 +169,6 @@ TEST_CASE("mask rules: interrupted after any step, a run ends with the same byte
       CHECK((all_results_of(folder.path()) == all_results_of(whole.path())));
     }
   }
-}
-
-TEST_CASE("mask rules: the masks are the same on any number of ranks") {
-  constexpr int64_t kEpochs = 4;
-  struct End {
-    std::vector<uint8_t> masks;
-    std::vector<float> weights;
-  };
-  for (const RuleCase& test : rule_cases())
-    for (const std::string sparse : {"on", "off"}) {
-      CAPTURE(test.rule.name);
-      CAPTURE(sparse);
-      TrainOptions options = TinyRun::tiny_options();
-      options.execution.sparse = sparse;
-      const TemporaryFolder folder;
-      const auto train = [&](Communicator& rank, const std::filesystem::path& place) {
-        TinyRun run =
-            run_of(place, plan_of(test, Cycle{kEpochs}), options_of(test.rule), options, {}, rank);
-        run.trainer().start();
-        if (run.trainer().run() != RunOutcome::finished) fail("the run did not finish");
-        ParameterArena& arena = run.network().parameters();
-        arena.store_dense();
-        return End{{arena.masks().begin(), arena.masks().end()},
-                   {arena.weights<float>().begin(), arena.weights<float>().end()}};
-      };
-      const End alone = train(one_rank(), folder / "alone");
-      CHECK(std::ranges::count(alone.masks, uint8_t{0}) > 10);
-      for (const int size : {2, 4}) {
-        CAPTURE(size);
-        std::vector<End> ends(static_cast<size_t>(size));
-        run_on_ranks(size, [&](Communicator& rank) {
-          ends[static_cast<size_t>(rank.rank())] = train(rank, folder / std::to_string(size));
-        });
-        for (const End& end : ends) {
-          CHECK(end.masks == alone.masks);
-          CHECK(end.weights == ends[0].weights);
-        }
-      }
-    }
 }
 
 namespace {

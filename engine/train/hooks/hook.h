@@ -28,7 +28,8 @@
 // optimizer's arrays, unless the hook then sets them. When the hook returns, the trainer compares
 // the arena's pattern and follows: kernels and cost are those of the new mask, dense timing starts
 // again, and the best accuracy at the density is forgotten if the number of kept weights is another
-// one. The records show the density at the end of each epoch.
+// one. The records show the density at the end of each epoch. Dense timing does not start again in
+// a cycle with a mask rule.
 //
 // Weights and gradients. A hook that looks at whole arrays calls ParameterArena::store_dense()
 // first. A hook that needs the gradients of masked weights calls
