@@ -70,6 +70,8 @@ std::string difference_from_extension(const Plan& done, const Plan& longer);
 int64_t total_epochs(const Plan& plan);
 /// The number of cycles.
 int64_t cycle_count(const Plan& plan);
+/// Returns true if a cycle has a rule that trains soft thresholds.
+bool trains_thresholds(const Plan& plan);
 /// The density after each step; not a number between the load of a mask and the next prune.
 std::vector<double> densities(const Plan& plan);
 /// Returns the number of epochs trained from step `first` on: up to the next prune, from there to
