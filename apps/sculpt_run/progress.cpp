@@ -91,6 +91,10 @@ void Progress::on_masks(const MaskReport& report) {
     warn(warning);
 }
 
+void Progress::on_warning(const std::string& warning) {
+  warn(warning);
+}
+
 void Progress::on_step(const RunState& state, double mean_loss) {
   now_ = state;
   draw(std::isfinite(mean_loss) ? fmt::format("loss {:.4f}", mean_loss) : "loss -");

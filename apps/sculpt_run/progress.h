@@ -27,6 +27,7 @@ class Progress : public RunObserver {
   void on_prune(const PruneReport& report) override;
   void on_prune_measured(const PruneMetrics& metrics) override;
   void on_masks(const MaskReport& report) override;
+  void on_warning(const std::string& warning) override;
   void on_step(const RunState& state, double mean_loss) override;
   void on_evaluate() override;
   void on_epoch(const EpochMetrics& metrics) override;

@@ -5,6 +5,7 @@
 #include "engine/config/config_text.h"
 #include "engine/masks/mask_checks.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/optim/soft_thresholds.h"
 
 namespace sculpt {
 
@@ -39,6 +40,7 @@ Plan RunOptions::plan() const {
   settings.cycles = cycles;
   settings.masks = masks;
   Plan plan = expand_method(settings);
+  if (trains_thresholds(plan)) require_soft_thresholds(train.optim);
   for (PlanStep& step : plan)
     if (auto* const intervention = std::get_if<Intervention>(&step))
       intervention->path = expand_home(intervention->path);

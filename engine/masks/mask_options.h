@@ -12,6 +12,9 @@ namespace sculpt {
 /// The names in the table of mask_rule.cpp.
 std::vector<std::string> mask_rule_names();
 
+/// The first s of the rule str: its threshold is then sigmoid(-7) = 0.0009.
+inline constexpr double kStrInit = -7;
+
 /// Config section: masks. A number that is 0, and a list that is empty, stand for the rule's own
 /// constants. Fractions are fractions of the schedule of a cycle.
 struct MaskOptions {
@@ -22,6 +25,7 @@ struct MaskOptions {
   double end = 0;
   std::vector<double> sparse_from = {};
   std::vector<double> dense_from = {};
+  double str_init = kStrInit;
 
   void visit(OptionVisitor& v);
 };

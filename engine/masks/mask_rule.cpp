@@ -64,6 +64,15 @@ constexpr MaskRule kRules[] = {
      .help = "prunes to the density and makes all weights active again, in turn",
      .source = "Peste et al. 2021",
      .reads = "masks.sparse_from masks.dense_from"},
+    {.name = "str",
+     .changes_density = true,
+     .trains_thresholds = true,
+     .changes_after = str::changes_after,
+     .density_after = str::density_after,
+     .change = str::change,
+     .help = "trains a soft threshold for each layer, then prunes to the density and trains on",
+     .source = "Kusupati et al. 2020",
+     .reads = "masks.end masks.str_init"},
 };
 
 }  // namespace

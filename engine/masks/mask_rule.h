@@ -9,6 +9,8 @@
 //           Evci et al. 2020
 //   itop    as rigl, with larger changes that never stop. Liu et al. 2021
 //   acdc    prunes to the density and makes all weights active again, in turn. Peste et al. 2021
+//   str     trains a soft threshold for each layer, and then prunes to the density, once.
+//           Kusupati et al. 2020
 
 #include <cstdint>
 #include <span>
@@ -48,6 +50,9 @@ struct MaskRule {
   bool starts_anywhere = false;
   /// True if a change needs the gradients of all weights, masked ones included.
   bool reads_gradients = false;
+  /// True if the optimizer trains a soft threshold for each layer (optim/soft_thresholds.h) from
+  /// the beginning of the cycle until the masks change.
+  bool trains_thresholds = false;
   /// Returns true if the masks change after this step.
   bool (*changes_after)(const SchedulePosition& position, const MaskOptions& options) = nullptr;
   /// Returns the density after this step. A pure function, so that the cost of a plan is known

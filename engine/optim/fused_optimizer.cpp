@@ -96,12 +96,14 @@ void FusedOptimizer::begin_step(double lr) {
         (1 - options_.ema) / (1 - std::pow(options_.ema, static_cast<double>(steps_))));
   add_scalars(scalars);
   scalars_.set(scalars);
+  if (trains_thresholds()) soft_thresholds_->begin_step();
 }
 
 void FusedOptimizer::step() {
   const kernels::Backend& backend = parameters().backend();
   const kernels::TraceRange phase(backend.trace, "update");
   follow_layout();
+  if (trains_thresholds()) soft_thresholds_->replace_gradients();
   UpdateArena arena = parameters().update_arena(
       reinterpret_cast<const UpdateSegment*>(segments_.device()), segment_count_);
   add_arrays(arena);
@@ -110,7 +112,27 @@ void FusedOptimizer::step() {
     backend.masked_update.clip(scalars_.data(), arena.grad, arena.mask, arena.count,
                                static_cast<float>(options_.clip_norm), workspace_.data(),
                                backend.stream);
+  if (trains_thresholds())
+    update_behind_thresholds(arena);
+  else
+    backend.masked_update.update(arena, scalars_.data(), update_, backend.stream);
+}
+
+void FusedOptimizer::update_behind_thresholds(UpdateArena arena) {
+  const kernels::Backend& backend = parameters().backend();
+  void* const weight = arena.weight;
+  arena.weight = soft_thresholds_->edit_raw();
   backend.masked_update.update(arena, scalars_.data(), update_, backend.stream);
+  soft_thresholds_->finish_step(scalars_.data(), update_,
+                                static_cast<float>(options_.weight_decay));
+  // The update has written the compute copy of v, and the network needs that of the weights.
+  arena.weight = weight;
+  if (backend.masked_update.pack != nullptr) backend.masked_update.pack(arena, backend.stream);
+}
+
+void FusedOptimizer::add_soft_thresholds() {
+  require_soft_thresholds(options_);
+  soft_thresholds_ = std::make_unique<SoftThresholds>(parameters());
 }
 
 void FusedOptimizer::end_cycle() {
@@ -125,17 +147,21 @@ void FusedOptimizer::end_cycle() {
 }
 
 void FusedOptimizer::reset() {
+  if (trains_thresholds()) soft_thresholds_->end();
   Optimizer::reset();
   steps_ = 0;
 }
 
 OptimizerValues FusedOptimizer::save() const {
-  if (!averages() && !depends_on_steps()) return {};
-  return {{kSteps, std::to_string(steps_)}};
+  OptimizerValues values;
+  if (averages() || depends_on_steps()) values[kSteps] = std::to_string(steps_);
+  if (soft_thresholds_) soft_thresholds_->save(values);
+  return values;
 }
 
 void FusedOptimizer::restore(const OptimizerValues& values) {
   steps_ = averages() || depends_on_steps() ? saved_count(values, kSteps) : 0;
+  if (soft_thresholds_) soft_thresholds_->restore(values);
 }
 
 int64_t FusedOptimizer::saved_count(const OptimizerValues& values, const char* key) {

@@ -2,7 +2,7 @@
 // FusedOptimizer is the base of the optimizers whose step is one fused pass over the parameter
 // arena (kernels/masked_update.h). A derived class names the rule and its arrays. The base does
 // what all rules share: the table of segments, dense and packed layouts, weight decay and its
-// exemptions, clipping, HAM, the average of weights, and the count of steps.
+// exemptions, clipping, HAM, the average of weights, soft thresholds, and the count of steps.
 //
 // Average of weights (optim.ema = D): after step n of a cycle the array "average" is
 //   sum over k = 1..n of (1 - D) D^(n-k) w_k, divided by 1 - D^n,
@@ -11,6 +11,7 @@
 // which it was masked. At the end of a cycle the average becomes the weights.
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,10 @@ class FusedOptimizer : public Optimizer {
   void reset() override;
   bool has_average() const override { return averages() && steps_ > 0; }
   void swap_average() override { parameters().swap_weights(average_); }
+  void add_soft_thresholds() override;
+  SoftThresholds* soft_thresholds() override { return soft_thresholds_.get(); }
   /// The value "steps" is saved if the rule or the average depends on the number of steps.
+  /// Soft thresholds add a value for each layer while they are on.
   OptimizerValues save() const override;
   void restore(const OptimizerValues& values) override;
 
@@ -66,6 +70,9 @@ class FusedOptimizer : public Optimizer {
 
  private:
   bool averages() const { return options_.ema > 0; }
+  bool trains_thresholds() const { return soft_thresholds_ && soft_thresholds_->active(); }
+  /// Updates the array v of the soft thresholds, the thresholds, and the weights.
+  void update_behind_thresholds(kernels::UpdateArena arena);
   std::vector<kernels::UpdateSegment> make_segments() const;
   kernels::UpdateSegment segment_of(ParameterId id) const;
 
@@ -78,6 +85,7 @@ class FusedOptimizer : public Optimizer {
   MirroredBuffer segments_;  // elements are kernels::UpdateSegment
   DeviceValue<kernels::UpdateScalars> scalars_;
   Buffer workspace_;
+  std::unique_ptr<SoftThresholds> soft_thresholds_;  // null: the run has none
 };
 
 }  // namespace sculpt

@@ -1,5 +1,6 @@
 #include "engine/optim/optimizer.h"
 
+#include "engine/core/error.h"
 #include "engine/core/registry.h"
 #include "engine/optim/adamw.h"
 #include "engine/optim/sgd.h"
@@ -23,6 +24,10 @@ constexpr Rule kRules[] = {
 };
 
 }  // namespace
+
+void Optimizer::add_soft_thresholds() {
+  fail("this optimizer cannot train the soft thresholds of the rule str");
+}
 
 std::vector<std::string> optimizer_names() {
   return names_of(kRules);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/optim/optim_options.h"
+#include "engine/optim/soft_thresholds.h"
 #include "engine/parameters/parameter_arena.h"
 
 namespace sculpt {
@@ -41,8 +42,8 @@ class Optimizer {
   /// Called at the end of each cycle, after end_epoch(): an optimizer that averages weights makes
   /// the average the weights.
   virtual void end_cycle() {}
-  /// Forgets all steps and sets the state arrays to zero. Called at the start of every cycle and
-  /// after a rewind.
+  /// Forgets all steps, sets the state arrays to zero, and switches soft thresholds off. Called at
+  /// the start of every cycle and after a rewind.
   virtual void reset() { parameters_.zero_optimizer_arrays(); }
 
   /// Returns true if the optimizer has an average of weights, which is to be measured in place of
@@ -50,6 +51,13 @@ class Optimizer {
   virtual bool has_average() const { return false; }
   /// Exchanges the weights and their average. Two calls change nothing.
   virtual void swap_average() {}
+
+  /// Makes the optimizer able to train soft thresholds (soft_thresholds.h), which are off at first.
+  /// Call it before the first step and before restore(). Throws Error if the optimizer, or its
+  /// options, cannot do that.
+  virtual void add_soft_thresholds();
+  /// Returns the soft thresholds; null without add_soft_thresholds().
+  virtual SoftThresholds* soft_thresholds() { return nullptr; }
 
   /// Returns the values that the optimizer remembers from step to step besides its arrays. A
   /// checkpoint holds them, and restore() makes an optimizer go on with the same bits. Throws Error

@@ -144,6 +144,14 @@ int64_t cycle_count(const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); });
 }
 
+bool trains_thresholds(const Plan& plan) {
+  return std::ranges::any_of(plan, [](const PlanStep& step) {
+    const auto* const cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && !cycle->rule.empty() &&
+           find_mask_rule(cycle->rule).trains_thresholds;
+  });
+}
+
 std::vector<double> densities(const Plan& plan) {
   std::vector<double> result;
   double density = 1;

@@ -73,6 +73,8 @@ bool may_keep_more(const PlanStep& step);
 int64_t total_epochs(const Plan& plan);
 /// The number of cycles.
 int64_t cycle_count(const Plan& plan);
+/// Returns true if a cycle has a rule that trains soft thresholds.
+bool trains_thresholds(const Plan& plan);
 /// The density after each step; not a number between the load of a mask and the next prune.
 std::vector<double> densities(const Plan& plan);
 /// Returns the number of epochs trained from step `first` on: up to the next prune, from there to

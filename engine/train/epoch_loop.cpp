@@ -52,6 +52,7 @@ void EpochLoop::launch(int64_t images) {
   run_.step.full_gradients = full;
   const bool recorded = !run_.step.kernel_by_kernel && !(full && (several_ranks || parts > 1));
   if (several_ranks) follow_mask();
+  follow_thresholds();
   // The exchange of full gradients replaces memory that recordings hold.
   if (several_ranks && full) recorder_.forget();
   for (int index = 0; index < parts; ++index)
@@ -64,6 +65,15 @@ void EpochLoop::follow_mask() {
   const SharedPattern& pattern = run_.parameters().pattern();
   if (recorded_pattern_ != pattern) recorder_.forget();
   recorded_pattern_ = pattern;
+}
+
+/// Forgets recorded steps if thresholds have been switched on or off since: they launch other
+/// kernels.
+void EpochLoop::follow_thresholds() {
+  const SoftThresholds* const thresholds = run_.optimizer->soft_thresholds();
+  const bool active = thresholds != nullptr && thresholds->active();
+  if (recorded_thresholds_ != active) recorder_.forget();
+  recorded_thresholds_ = active;
 }
 
 void EpochLoop::launch_part(const StepPart& part, bool recorded) {

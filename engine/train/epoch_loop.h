@@ -25,6 +25,7 @@ class EpochLoop {
   void run_step();
   void launch(int64_t images);
   void follow_mask();
+  void follow_thresholds();
   void launch_part(const StepPart& part, bool recorded);
   /// Counts the step that has been launched, and asks whether the run ends after it.
   void count_step();
@@ -34,7 +35,8 @@ class EpochLoop {
   RunWriter& writer_;
   BatchFeed feed_;
   StepRecorder recorder_;
-  SharedPattern recorded_pattern_;  // the mask of the recorded steps
+  SharedPattern recorded_pattern_;    // the mask of the recorded steps
+  bool recorded_thresholds_ = false;  // true if the recorded steps train soft thresholds
 };
 
 }  // namespace sculpt

@@ -2,6 +2,7 @@
 // Tells a person how a run progresses. Programs read the run folder instead.
 
 #include <cstdint>
+#include <string>
 
 #include "engine/plan/plan.h"
 #include "engine/run/records.h"
@@ -19,6 +20,8 @@ class RunObserver {
   virtual void on_prune_measured(const PruneMetrics&) {}
   /// Called at the end of a cycle whose rule changed masks.
   virtual void on_masks(const MaskReport&) {}
+  /// Called when a rule has met a difficulty that the user can do something about.
+  virtual void on_warning(const std::string&) {}
   /// Called after every optimizer step. The sums in the state are those of the present epoch.
   /// `mean_loss` is the mean over the images of the epoch whose loss has been read; not a number
   /// before the first.

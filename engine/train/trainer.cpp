@@ -167,6 +167,9 @@ RunOutcome Trainer::perform(const Cycle& cycle) {
   if (state.cycle_epoch == 0 && state.epoch_step == 0) {
     run_.optimizer->reset();
     state.cycle_density = run_.density();
+    const MaskRule* const rule = run_.mask_rule();
+    if (rule != nullptr && rule->trains_thresholds)
+      run_.optimizer->soft_thresholds()->begin(run_.settings.masks.str_init);
   }
   const int64_t plan_step = state.plan_step;
   while (state.plan_step == plan_step) {

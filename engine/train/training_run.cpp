@@ -12,7 +12,9 @@ namespace sculpt {
 TrainingRun::TrainingRun(RunParts run_parts, RunSettings run_settings)
     : parts(std::move(run_parts)),
       settings(std::move(run_settings)),
-      optimizer(parts.make_optimizer(parts.network.parameters(), settings.train.optim)) {}
+      optimizer(parts.make_optimizer(parts.network.parameters(), settings.train.optim)) {
+  if (trains_thresholds(settings.plan)) optimizer->add_soft_thresholds();
+}
 
 const MaskRule* TrainingRun::mask_rule() const {
   const auto* const present = std::get_if<Cycle>(&plan_step());

@@ -28,6 +28,7 @@ const Backend& backend_table() {
       .loss = loss_kernels(),
       .input = input_kernels(),
       .masked_update = masked_update_kernels(),
+      .soft_threshold = soft_threshold_kernels(),
       .gradients = host_gradient_kernels(),
       .pruning = host_pruning_kernels(),
       .ranking = host_ranking_kernels(),

@@ -14,6 +14,7 @@ struct LinearKernels;
 struct LossKernels;
 struct MaskedUpdateKernels;
 struct PoolingKernels;
+struct SoftThresholdKernels;
 struct SparseConv2dKernels;
 struct WinogradKernels;
 
@@ -29,6 +30,7 @@ LinearKernels linear_kernels();
 LossKernels loss_kernels();
 MaskedUpdateKernels masked_update_kernels();
 PoolingKernels pooling_kernels();
+SoftThresholdKernels soft_threshold_kernels();
 SparseConv2dKernels sparse_conv2d_kernels();
 WinogradKernels winograd_kernels();
 

@@ -26,6 +26,7 @@ InputKernels input_kernels();
 template <class T>
 MaskedUpdateKernels masked_update_kernels();
 
+SoftThresholdKernels soft_threshold_kernels();
 GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();

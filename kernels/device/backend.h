@@ -19,6 +19,7 @@
 #include "kernels/pooling.h"
 #include "kernels/pruning.h"
 #include "kernels/ranking.h"
+#include "kernels/soft_threshold.h"
 #include "kernels/sparse_conv2d.h"
 #include "kernels/winograd.h"
 
@@ -50,6 +51,7 @@ struct Backend {
   LossKernels loss;
   InputKernels input;
   MaskedUpdateKernels masked_update;
+  SoftThresholdKernels soft_threshold;
   GradientKernels gradients;
   PruningKernels pruning;
   RankingKernels ranking;

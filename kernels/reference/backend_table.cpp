@@ -16,6 +16,7 @@ const Backend& reference_backend() {
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
       .masked_update = reference::masked_update_kernels(),
+      .soft_threshold = reference::soft_threshold_kernels(),
       .gradients = reference::gradient_kernels(),
       .pruning = reference::pruning_kernels(),
       .ranking = reference::ranking_kernels(),

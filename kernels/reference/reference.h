@@ -16,6 +16,7 @@ PoolingKernels pooling_kernels();
 LossKernels loss_kernels();
 InputKernels input_kernels();
 MaskedUpdateKernels masked_update_kernels();
+SoftThresholdKernels soft_threshold_kernels();
 GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();

@@ -39,6 +39,7 @@ TEST_CASE("mask schedules: the rules' own constants") {
   CHECK(steps_of("gmp", 460) == Steps{100, 200, 300, 345});
   CHECK(steps_of("granet", 800) == Steps{100, 200, 300, 400, 500, 600});
   CHECK(steps_of("acdc", 200) == Steps{10, 30, 50, 70, 90, 110, 130, 150, 170});
+  CHECK(steps_of("str", 200) == Steps{180});
 }
 
 TEST_CASE("mask schedules: the config's constants, and cycles that are entered late") {
@@ -108,6 +109,9 @@ TEST_CASE("mask checks: a rule that cannot reach its density is an error before 
                  "acdc ends with density 0.05 instead of 0.1"));
   CHECK(error_in("acdc", {.steps = 200, .first = 140, .range = {0.05, 0.1}}).empty());
   CHECK(error_in("rigl", {.steps = 5, .first = 0, .range = {0.5, 0.5}}).empty());
+  CHECK(error_in("str", {.steps = 40, .first = 35, .range = {1, 0.1}}).empty());
+  CHECK(contains(error_in("str", {.steps = 40, .first = 36, .range = {1, 0.1}}),
+                 "the last prune comes before that; raise masks.end"));
 }
 
 TEST_CASE("mask checks: few changes are a warning whose advice gives more") {

@@ -68,6 +68,8 @@ class TinyRun {
   Network& network() { return network_; }
   TinySource& source() { return source_; }
   RunStore& store() { return store_; }
+  /// Returns the warnings that the run has given so far.
+  const std::vector<std::string>& warnings() const { return observer_.warnings; }
 
   Batch statistics(int64_t first, int64_t count);
 
@@ -79,7 +81,10 @@ class TinyRun {
   TinySource source_, test_, score_, statistics_;
   RunStore store_;
   PlanFiles files_;
-  RunObserver observer_;
+  struct : RunObserver {
+    void on_warning(const std::string& warning) override { warnings.push_back(warning); }
+    std::vector<std::string> warnings;
+  } observer_;
   int64_t stop_at_question_ = -1, questions_ = 0;
   std::function<bool(const RunState&)> stop_when_;
   std::unique_ptr<Trainer> trainer_;

@@ -49,4 +49,11 @@ double density_after(const SchedulePosition& position, const DensityRange& range
 void change(MaskChange& change);
 }  // namespace acdc
 
+namespace str {
+bool changes_after(const SchedulePosition& position, const MaskOptions& options);
+double density_after(const SchedulePosition& position, const DensityRange& range,
+                     const MaskOptions& options);
+void change(MaskChange& change);
+}  // namespace str
+
 }  // namespace sculpt

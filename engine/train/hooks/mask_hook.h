@@ -25,6 +25,9 @@ class MaskHook : public Hook {
   /// Returns the position in the schedule after `epoch_step` steps of the present epoch.
   SchedulePosition position_after(int64_t epoch_step) const;
   bool changes_after(const MaskRule& rule, const SchedulePosition& position) const;
+  /// Switches the thresholds of the rule off, after the change of masks. Warns if it has kept
+  /// weights that were behind their thresholds.
+  void end_thresholds(const MaskRule& rule);
 
   TrainingRun& run_;
 };

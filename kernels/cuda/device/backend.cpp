@@ -111,6 +111,7 @@ Backend make_backend(const char* name, Precision precision, const Backend* full_
       .loss = loss_kernels<T>(),
       .input = input_kernels<T>(),
       .masked_update = masked_update_kernels<T>(),
+      .soft_threshold = soft_threshold_kernels(),
       .gradients = gradient_kernels(),
       .pruning = pruning_kernels(),
       .ranking = ranking_kernels(),
