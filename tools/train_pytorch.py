@@ -102,8 +102,12 @@ def train(recipe, report):
         pytorch_models.build(recipe.model, image_data.CLASSES[recipe.data], recipe.width,
                              train_x.shape[1], train_x.shape[2], recipe.stem, recipe.dropout),
         recipe.seed, recipe.init_fan, recipe.init_distribution, recipe.init_nonlinearity)
-    optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr,
-                                momentum=recipe.momentum, nesterov=recipe.nesterov)
+    if recipe.rule == "adamw":
+        optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.lr,
+                                      betas=recipe.betas, eps=recipe.epsilon)
+    else:
+        optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr,
+                                    momentum=recipe.momentum, nesterov=recipe.nesterov)
     used = len(train_x) - (len(train_x) % recipe.batch if recipe.drop_last else 0)
     if used == 0:
         raise RecipeError(f"train.drop_last leaves none of {len(train_x)} images in batches of "

@@ -1,5 +1,6 @@
 """Describes one dense training cycle of a Sculpt config for tools/train_pytorch.py. Needs the standard
 library only."""
+import json
 import math
 
 import run_folder
@@ -7,7 +8,7 @@ import run_folder
 # Keys that a PyTorch run ignores: they do not change what a dense cycle computes, or only affect pruning.
 # model.init_parts affects only model.init_from, which is refused.
 WITHOUT_EFFECT = {
-    "method", "plan", "model.init_parts", "execution.device", "execution.threads", "execution.conv",
+    "method", "plan", "model.init_parts", "optim.ham_alpha", "optim.ham_beta", "optim.sign_in_beta", "execution.device", "execution.threads", "execution.conv",
     "execution.sparse", "execution.dense_timing", "execution.winograd", "execution.step_graph",
     "train.eval_every",
     "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
@@ -63,6 +64,9 @@ class Recipe:
         self.cooldown = get("optim.cooldown", 0.2)
         self.momentum = get("optim.momentum", 0.9)
         self.nesterov = get("optim.nesterov", False)
+        self.rule = get("optim.rule", "sgd")
+        self.betas = (get("optim.beta1", 0.9), get("optim.beta2", 0.999))
+        self.epsilon = get("optim.epsilon", 1e-8)
         self.weight_decay = get("optim.weight_decay", 5e-4)
         self.decay_norm_and_bias = get("optim.decay_norm_and_bias", True)
         self.clip_norm = get("optim.clip_norm", 0.0)
@@ -83,9 +87,12 @@ class Recipe:
         if precision not in ("auto", "fp32"):
             raise RecipeError(f"execution.precision = {precision!r} is not done here: PyTorch trains "
                               "in float32 on the CPU; use --set execution.precision=auto")
-        rule = get("optim.rule", "sgd")
-        if rule != "sgd":
-            raise RecipeError(f"optim.rule = {rule!r} is not known here; there is sgd")
+        if self.rule not in ("sgd", "adamw"):
+            raise RecipeError(f"optim.rule = {self.rule!r} is not known here; there are sgd, adamw")
+        for key, off in (("optim.ham", False), ("optim.sign_in", 0), ("optim.ema", 0.0)):
+            if get(key, off):
+                raise RecipeError(f"{key} is not done here: PyTorch's optimizers have no such step; "
+                                  f"use --set {key}={json.dumps(off)}")
         if get("model.init_from", ""):
             raise RecipeError("model.init_from is not done here: the model starts from PyTorch's "
                               "random numbers; use --set model.init_from=\"\"")

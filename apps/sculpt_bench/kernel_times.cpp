@@ -105,15 +105,28 @@ void time_ops(Times& times, Network& network) {
 
 void time_update(Times& times, Network& network) {
   ParameterArena& parameters = network.parameters();
-  const auto optimizer = make_optimizer(parameters, OptimOptions{});
-  optimizer->set_lr(0);
   const auto count = static_cast<double>(parameters.count());
-  // The update reads weight, momentum and gradient and writes the first two. It also reads a byte
-  // of the mask and writes the compute copy.
-  const size_t bytes =
-      5 * parameters.element_bytes() + 1 + parameters.backend().compute_weight_bytes;
-  times.add("masked SGD", fmt::format("{} weights", parameters.count()), 1,
-            {0, count * static_cast<double>(bytes)}, [&] { optimizer->step(); });
+  const auto time = [&](const char* name, const OptimOptions& options, size_t state_arrays,
+                        int calls) {
+    const auto optimizer = make_optimizer(parameters, options);
+    optimizer->begin_step(0);
+    // The update reads and writes the weight and the optimizer's arrays, and reads the gradient. It
+    // also reads a byte of the mask and writes the compute copy.
+    const size_t bytes = (3 + 2 * state_arrays) * parameters.element_bytes() + 1 +
+                         parameters.backend().compute_weight_bytes;
+    times.add(name, fmt::format("{} weights", parameters.count()), calls,
+              {0, count * static_cast<double>(bytes)}, [&] { optimizer->step(); });
+  };
+  OptimOptions ham, adamw, sign_in, ema;
+  ham.ham = true;
+  adamw.rule = "adamw";
+  sign_in.sign_in = 1;
+  ema.ema = 0.999;
+  time("masked SGD", {}, 1, 1);
+  time("masked SGD, HAM", ham, 1, 0);
+  time("masked AdamW", adamw, 2, 0);
+  time("masked SGD, Sign-In", sign_in, 3, 0);
+  time("masked SGD, average", ema, 2, 0);
 }
 
 void time_pruning(Times& times, Network& network) {

@@ -72,7 +72,7 @@ void TrainingStep::run() {
   load_seconds += now() - start;
   network_->begin_step(0);
   // The rate is small, so that hundreds of steps on noise stay finite.
-  optimizer_->set_lr(1e-4);
+  optimizer_->begin_step(1e-4);
   recorder_->run({options_.batch}, [&] {
     feed_->load();
     network_->forward_adding(Mode::train);

@@ -144,6 +144,8 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
   if (request.start == Start::extend) {
     RunStore finished(folder, request.extended_hash, request.lock.get());
     restore_lost_summary(finished);
+    // The state that is written must hold the arrays of the optimizer, which its constructor adds.
+    make_optimizer(network.parameters(), request.options.train.optim);
     say("extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
   }

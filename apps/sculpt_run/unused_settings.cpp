@@ -85,8 +85,15 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
     return fmt::format("{} = {}", key, toml_text(value));
   };
   const std::string& method = options.method.method;
+  TableUse of_method = table_use(methods(), named(method), is("method", method));
+  // masks.rule may take the cycles of a method that prunes nothing to a density.
+  if (method == "dense" && std::ranges::any_of(plan, [](const PlanStep& step) {
+        const auto* cycle = std::get_if<Cycle>(&step);
+        return cycle != nullptr && cycle->density > 0;
+      }))
+    of_method.by_used.insert("prune.sparsity");
   return {
-      table_use(methods(), named(method), is("method", method)),
+      of_method,
       table_use(
           criteria(), [&](const Criterion& row) { return prunes_by(plan, row.name); },
           criteria_of(plan)),
@@ -125,6 +132,19 @@ bool measures_on_test_images(const RunOptions& options, const Plan&) {
   return options.data.val_split == 0;
 }
 
+bool uses_sgd(const RunOptions& options, const Plan&) {
+  return options.train.optim.rule == "sgd";
+}
+
+bool uses_adamw(const RunOptions& options, const Plan&) {
+  return options.train.optim.rule == "adamw";
+}
+
+bool uses_ham(const RunOptions& options, const Plan&) {
+  return options.train.optim.ham;
+}
+
+constexpr std::string_view kSgd = "optim.rule = \"sgd\"", kAdamW = "optim.rule = \"adamw\"";
 constexpr std::string_view kHeldOut =
     "accuracy is measured on the validation images of data.val_split";
 constexpr std::string_view kNoPrune = "the plan prunes nothing";
@@ -160,6 +180,16 @@ constexpr Rule kRules[] = {
     {"optim.decay_norm_and_bias",
      [](const RunOptions& o, const Plan&) { return o.train.optim.weight_decay > 0; },
      "optim.weight_decay = 0"},
+    {"optim.momentum", uses_sgd, kAdamW},
+    {"optim.nesterov", uses_sgd, kAdamW},
+    {"optim.beta1", uses_adamw, kSgd},
+    {"optim.beta2", uses_adamw, kSgd},
+    {"optim.epsilon", uses_adamw, kSgd},
+    {"optim.ham_alpha", uses_ham, "optim.ham = false"},
+    {"optim.ham_beta", uses_ham, "optim.ham = false"},
+    {"optim.sign_in_beta",
+     [](const RunOptions& o, const Plan&) { return o.train.optim.sign_in > 0; },
+     "optim.sign_in = 0"},
 };
 
 /// Returns the reason why nothing reads the key; no value if something reads it.
@@ -237,10 +267,11 @@ const std::vector<std::string_view>& keys_always_read() {
       "dist.collective_seconds",
       "optim.lr",
       "optim.schedule",
-      "optim.momentum",
-      "optim.nesterov",
       "optim.weight_decay",
       "optim.clip_norm",
+      "optim.ham",
+      "optim.sign_in",
+      "optim.ema",
       "train.label_smoothing",
       "train.eval_every",
       "train.checkpoint_every",

@@ -106,8 +106,17 @@ void validate(const OptimOptions& options) {
   if (options.schedule == "trapezoidal" && options.warmup + options.cooldown > 1)
     fail("optim.warmup {} and optim.cooldown {} are together more than the whole cycle; lower one",
          options.warmup, options.cooldown);
-  if (options.nesterov && options.momentum == 0)
+  if (options.rule == "sgd" && options.nesterov && options.momentum == 0)
     fail("optim.nesterov needs optim.momentum above 0");
+  if (options.sign_in > 0 && options.rule != "sgd")
+    fail(
+        "optim.sign_in trains the factors of weights with SGD and does not work with optim.rule = "
+        "\"{}\"; set optim.rule = \"sgd\" or optim.sign_in = 0",
+        options.rule);
+  if (options.sign_in > 0 && options.ham)
+    fail(
+        "optim.sign_in and optim.ham do not work together; set optim.ham = false or optim.sign_in "
+        "= 0");
 }
 
 }  // namespace sculpt

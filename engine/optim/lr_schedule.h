@@ -40,8 +40,8 @@ std::span<const LrSchedule> lr_schedules();
 /// is unknown or the step is outside [0, steps).
 double learning_rate(int64_t step, int64_t steps, const OptimOptions& options);
 
-/// Checks what ranges cannot express: milestones in increasing order, warmup + cooldown <= 1.
-/// Throws Error otherwise.
+/// Checks what ranges cannot express: milestones in increasing order, warmup + cooldown <= 1,
+/// Nesterov momentum above 0, Sign-In with the rule "sgd" and without HAM. Throws Error otherwise.
 void validate(const OptimOptions& options);
 
 }  // namespace sculpt

@@ -1,6 +1,7 @@
 #include "engine/optim/optimizer.h"
 
 #include "engine/core/registry.h"
+#include "engine/optim/adamw.h"
 #include "engine/optim/sgd.h"
 
 namespace sculpt {
@@ -18,6 +19,7 @@ struct Rule {
 
 constexpr Rule kRules[] = {
     {"sgd", make<Sgd>},
+    {"adamw", make<AdamW>},
 };
 
 }  // namespace

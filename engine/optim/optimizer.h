@@ -4,6 +4,7 @@
 // interface.
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,26 +14,48 @@
 
 namespace sculpt {
 
+/// The values that an optimizer remembers, by key.
+using OptimizerValues = std::map<std::string, std::string>;
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// Sets the learning rate of the following steps, including recorded steps of a GPU.
-  virtual void set_lr(double lr) = 0;
+  /// Begins a step with this learning rate: sets everything that changes from step to step, also
+  /// for recorded steps of a GPU. Call it once before each step; if step() is called again, the
+  /// same step is repeated as far as rates and counts are concerned.
+  virtual void begin_step(double lr) = 0;
   /// Makes one update from the gradients in the arena. Masked weights, and the masked elements of
   /// every state array, are exactly +0 afterwards. On a GPU the function only launches kernels, so
   /// that a step can be recorded.
   virtual void step() = 0;
   void step(double lr) {
-    set_lr(lr);
+    begin_step(lr);
     step();
   }
 
-  /// Sets the state arrays to zero, which forgets all steps. Called at the start of every cycle and
+  /// Called after the last step of each epoch, before hooks may change masks.
+  virtual void end_epoch() {}
+  /// Called at the end of each cycle, after end_epoch(): an optimizer that averages weights makes
+  /// the average the weights.
+  virtual void end_cycle() {}
+  /// Forgets all steps and sets the state arrays to zero. Called at the start of every cycle and
   /// after a rewind.
   virtual void reset() { parameters_.zero_optimizer_arrays(); }
+
+  /// Returns true if the optimizer has an average of weights, which is to be measured in place of
+  /// the weights (averaged_weights.h).
+  virtual bool has_average() const { return false; }
+  /// Exchanges the weights and their average. Two calls change nothing.
+  virtual void swap_average() {}
+
+  /// Returns the values that the optimizer remembers from step to step besides its arrays. A
+  /// checkpoint holds them, and restore() makes an optimizer go on with the same bits. Throws Error
+  /// if a value is missing or is not a count.
+  virtual OptimizerValues save() const { return {}; }
+  virtual void restore(const OptimizerValues&) {}
 
  protected:
   /// `state_arrays` names the arrays with a value per weight that the optimizer keeps from step to

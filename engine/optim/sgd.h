@@ -1,42 +1,36 @@
 #pragma once
-// Sgd is SGD with momentum. One pass updates the whole parameter arena and applies the masks
-// (kernels/masked_sgd.h).
+// Sgd is SGD with momentum, and optionally Sign-In (kernels/masked_update.h).
+//
+// Sign-In (optim.sign_in = P; Gadhikar & Burkholz 2025) trains each prunable weight as a product of
+// two factors, w = f * u. The array "momentum" holds the momentum of u, "factor_momentum" that of
+// f, and "factor" holds f. The arena holds the product, and u is w / f. Weight decay is that of the
+// product: optim.weight_decay * w is added to the gradient of w, so that the loss is the same as
+// without Sign-In. After every P epochs of a cycle, and at its start, the factors are balanced: f^2
+// - u^2 = optim.sign_in_beta, with the same product and the same momenta. A factor of 0 says that
+// the next step balances, and so a weight that is kept again starts balanced.
 
-#include <cstdint>
-#include <vector>
-
-#include "engine/core/device_value.h"
-#include "engine/optim/optimizer.h"
-#include "kernels/masked_sgd.h"
+#include "engine/optim/fused_optimizer.h"
 
 namespace sculpt {
 
-class Sgd : public Optimizer {
+class Sgd : public FusedOptimizer {
  public:
   Sgd(ParameterArena& parameters, const OptimOptions& options);
 
-  void set_lr(double lr) override;
-  /// Makes one update. If the norm of all unmasked gradients together, before weight decay, exceeds
-  /// clip_norm, the gradients are scaled down to that norm.
-  void step() override;
-  using Optimizer::step;
+  void end_epoch() override;
+  void reset() override;
+  /// The value "epochs" is saved with Sign-In.
+  OptimizerValues save() const override;
+  void restore(const OptimizerValues& values) override;
 
-  /// Returns the factor by which the last step scaled the gradients: below 1 if they were clipped.
-  double clip_scale() const;
-  /// Returns the number of table rows of the last step. Neighbouring parameters with the same
-  /// weight decay are updated as one run of elements.
-  int64_t segments() const { return segment_count_; }
+ protected:
+  void add_arrays(kernels::UpdateArena& arena) override;
+  bool is_factored(const Parameter& parameter) const override;
 
  private:
-  std::vector<kernels::SgdSegment> make_segments() const;
-  void follow_layout();
+  bool factors() const { return options().sign_in > 0; }
 
-  OptimOptions options_;
-  SharedLayout layout_;  // the layout that segments_ describe
-  int64_t segment_count_ = 0;
-  MirroredBuffer segments_;  // elements are kernels::SgdSegment
-  DeviceValue<kernels::SgdScalars> scalars_;
-  Buffer workspace_;
+  int64_t epochs_ = 0;  // since the last reset()
 };
 
 }  // namespace sculpt

@@ -28,7 +28,7 @@ class ComputeCopy {
   void mark_stale() { stale_ = true; }
   bool stale() const { return stale_ && copy_.bytes() > 0; }
   /// Writes the whole copy. `arena` describes the weights.
-  void update(kernels::SgdArena arena);
+  void update(kernels::UpdateArena arena);
 
   std::byte* data() { return copy_.data(); }
   size_t bytes() const { return copy_.bytes(); }
@@ -36,7 +36,7 @@ class ComputeCopy {
  private:
   const kernels::Backend* backend_ = nullptr;
   std::vector<int64_t> offsets_;  // per parameter
-  MirroredBuffer segments_;       // kernels::SgdSegment of each weight that has a copy
+  MirroredBuffer segments_;       // kernels::UpdateSegment of each weight that has a copy
   int64_t segment_count_ = 0;
   Buffer copy_;
   bool stale_ = true;

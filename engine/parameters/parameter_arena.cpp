@@ -198,6 +198,12 @@ void ParameterArena::zero_optimizer_arrays() {
     array.values.zero();
 }
 
+void ParameterArena::swap_weights(OptimizerArrayId id) {
+  std::swap(weights_, optimizer_array(id));
+  weights_.values();  // allocates them now, because several threads may request them later
+  compute_copy_.mark_stale();
+}
+
 const uint8_t* ParameterArena::mask_array() const {
   return backend_->memory != nullptr ? device_masks_.as<uint8_t>() : masks().data();
 }
@@ -221,9 +227,9 @@ kernels::PrunableRuns ParameterArena::prunable_runs() const {
           prunable_count()};
 }
 
-kernels::SgdArena ParameterArena::sgd_arena(const kernels::SgdSegment* segments,
-                                            int64_t segment_count) {
-  kernels::SgdArena arena;
+kernels::UpdateArena ParameterArena::update_arena(const kernels::UpdateSegment* segments,
+                                                  int64_t segment_count) {
+  kernels::UpdateArena arena;
   arena.weight = weights_.edit_values().edit_device();
   arena.momentum = optimizer_array(kMomentum).edit_values().edit_device();
   arena.grad = gradients_.values().device();
@@ -248,7 +254,7 @@ void ParameterArena::zero_gradient(ParameterId id) {
 }
 
 void ParameterArena::update_compute_copy() {
-  if (compute_copy_.stale()) compute_copy_.update(sgd_arena(nullptr, 0));
+  if (compute_copy_.stale()) compute_copy_.update(update_arena(nullptr, 0));
 }
 
 void ParameterArena::hand_to_device() {

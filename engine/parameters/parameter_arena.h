@@ -166,6 +166,10 @@ class ParameterArena {
   }
   /// Sets the optimizer's arrays to zero: the optimizer forgets the steps that it has taken.
   void zero_optimizer_arrays();
+  void zero_optimizer_array(OptimizerArrayId id) { optimizer_array(id).zero(); }
+  /// Exchanges the weights and one array of the optimizer, without copying values. Pointers into
+  /// them are invalid until the same call has exchanged them back.
+  void swap_weights(OptimizerArrayId id);
   /// Returns the gradients that include those of masked weights, on request.
   FullGradients& full_gradients() { return full_gradients_; }
 
@@ -203,9 +207,13 @@ class ParameterArena {
   const uint8_t* mask_array() const;
   /// Returns the positions of the prunable parameters in the arrays.
   kernels::PrunableRuns prunable_runs() const;
-  /// Returns everything that the optimizer works on, in the current layout. `segments` lie in the
-  /// backend's memory.
-  kernels::SgdArena sgd_arena(const kernels::SgdSegment* segments, int64_t segment_count);
+  /// Returns an array of the optimizer in the current layout: stored_count() values.
+  void* edit_stored_optimizer_array(OptimizerArrayId id) {
+    return optimizer_array(id).edit_values().edit_device();
+  }
+  /// Returns what all optimizers work on, in the current layout: weights, gradients, masks and the
+  /// array "momentum". `segments` lie in the backend's memory.
+  kernels::UpdateArena update_arena(const kernels::UpdateSegment* segments, int64_t segment_count);
 
   // Call these functions before kernels run.
 

@@ -128,6 +128,10 @@ void InitialNetwork::require_tensors(const ParameterArena& parameters) const {
       const std::string norm = removed_suffix(t.name, kTracked);
       const bool belongs = t.name.starts_with(kOptimizer) || known.contains(masked) ||
                            known.contains(norm + ".running_mean");
+      const auto of_mask = known.find(masked);
+      if (takes_masks() && of_mask != known.end() && t.shape != of_mask->second->shape)
+        faults.push_back(fmt::format("{} is {} in the file and {} in the network", t.name,
+                                     shape_text(t.shape), shape_text(of_mask->second->shape)));
       if (!belongs)
         faults.push_back(fmt::format("{} {} is not in the network", t.name, shape_text(t.shape)));
       continue;

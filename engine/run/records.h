@@ -48,9 +48,9 @@ struct PruneMetrics {
 };
 std::string to_json_line(const PruneMetrics& metrics);
 
-/// The masks at the end of a cycle whose rule changed them.
+/// The masks at the end of a cycle whose rule changed them, or after an intervention that did.
 struct MaskReport {
-  std::string rule;
+  std::string rule;      ///< name of the rule, or of the intervention: "shuffle mask"
   int64_t prunable = 0;  ///< N
   int64_t kept = 0;
   std::vector<LayerKept> layers;

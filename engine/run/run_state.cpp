@@ -44,6 +44,8 @@ struct FromText {
 
 constexpr const char* kHooks = "hooks";
 
+constexpr const char* kOptimizer = "optimizer.";
+
 std::string prefix_of(const std::string& hook) {
   return "hook." + hook + ".";
 }
@@ -58,19 +60,24 @@ void add_hooks(const std::map<std::string, HookValues>& hooks, safetensors::Meta
   if (!names.empty()) metadata[kHooks] = names;
 }
 
+/// Returns the metadata whose keys begin with the prefix, without the prefix.
+std::map<std::string, std::string> values_from(const safetensors::Metadata& metadata,
+                                               const std::string& prefix) {
+  std::map<std::string, std::string> values;
+  for (auto i = metadata.lower_bound(prefix); i != metadata.end(); ++i) {
+    if (!i->first.starts_with(prefix)) break;
+    values[i->first.substr(prefix.size())] = i->second;
+  }
+  return values;
+}
+
 std::map<std::string, HookValues> hooks_from(const safetensors::Metadata& metadata) {
   std::map<std::string, HookValues> hooks;
   const auto found = metadata.find(kHooks);
   if (found == metadata.end()) return hooks;
   std::istringstream names(found->second);
-  for (std::string name; names >> name;) {
-    HookValues& values = hooks[name];
-    const std::string prefix = prefix_of(name);
-    for (auto i = metadata.lower_bound(prefix); i != metadata.end(); ++i) {
-      if (!i->first.starts_with(prefix)) break;
-      values[i->first.substr(prefix.size())] = i->second;
-    }
-  }
+  for (std::string name; names >> name;)
+    hooks[name] = values_from(metadata, prefix_of(name));
   return hooks;
 }
 
@@ -81,6 +88,8 @@ safetensors::Metadata to_metadata(RunState state) {
   state.visit(ToText{metadata});
   state.visit_new(ToText{metadata});
   add_hooks(state.hooks, metadata);
+  for (const auto& [key, value] : state.optimizer)
+    metadata[kOptimizer + key] = value;
   return metadata;
 }
 
@@ -94,6 +103,7 @@ RunState state_from(const safetensors::Metadata& metadata, const std::string& na
       value = NAN;
   });
   state.hooks = hooks_from(metadata);
+  state.optimizer = values_from(metadata, kOptimizer);
   return state;
 }
 

@@ -101,6 +101,9 @@ struct RunState {
   /// Maps the names of the hooks that RunParts::hooks adds to a run to the values that these hooks
   /// remember.
   std::map<std::string, HookValues> hooks;
+  /// Maps the names of the values that the optimizer remembers besides its arrays to the values.
+  /// Empty for SGD.
+  std::map<std::string, std::string> optimizer;
 
   void density_changes() {
     best_test_accuracy_at_density = NAN;
@@ -151,7 +154,8 @@ struct RunState {
 
 /// Converts a state to metadata; state_from() restores exactly the same state. A value that the
 /// hook "x" remembers under the key "y" has the key "hook.x.y". The key "hooks" has the names of
-/// all hooks, separated by spaces, and is missing if there are none.
+/// all hooks, separated by spaces, and is missing if there are none. A value that the optimizer
+/// remembers under the key "y" has the key "optimizer.y".
 safetensors::Metadata to_metadata(RunState state);
 /// Throws Error naming the file, or the source `name`, if a key is missing or is not a number.
 RunState state_from(const safetensors::File& file);

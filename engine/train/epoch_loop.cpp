@@ -43,7 +43,7 @@ void EpochLoop::run_step() {
 
 void EpochLoop::launch(int64_t images) {
   if (GpuRanks* const gpus = GpuRanks::of_process()) gpus->begin_step();
-  run_.optimizer->set_lr(run_.step.lr);
+  run_.optimizer->begin_step(run_.step.lr);
   const int parts = run_.parts.network.parts_of(images);
   const bool several_ranks = run_.parts.ranks.size() > 1;
   // A step with full gradients launches other work than the recorded steps if ranks exchange

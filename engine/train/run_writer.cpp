@@ -31,8 +31,13 @@ void RunWriter::save() {
   require_finite(run_.parameters());
   note_time();
   save_kernel_choices();
-  hooks_.save_states();
+  save_states();
   run_.parts.store.save(run_.parameters(), run_.state);
+}
+
+void RunWriter::save_states() {
+  hooks_.save_states();
+  run_.state.optimizer = run_.optimizer->save();
 }
 
 void RunWriter::save_kernel_choices() {
@@ -110,7 +115,7 @@ void RunWriter::end_diverged(const Divergence& divergence) {
 RunState RunWriter::end_state() {
   note_time();
   save_kernel_choices();
-  hooks_.save_states();
+  save_states();
   return run_.state;
 }
 

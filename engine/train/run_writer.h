@@ -39,6 +39,8 @@ class RunWriter {
 
  private:
   void note_time() { run_.state.seconds = seconds_before_ + elapsed_seconds(session_start_); }
+  /// Writes what hooks and optimizer remember into the state.
+  void save_states();
   EpochMetrics metrics(bool evaluated) const;
   void add_diverged_epoch();
   RunCost cost() const;

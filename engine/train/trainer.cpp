@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
+#include "engine/optim/averaged_weights.h"
 #include "engine/plan/verbs/verbs.h"
 #include "engine/sparse/allocation.h"
 #include "engine/sparse/kept_fan.h"
@@ -40,6 +41,7 @@ void Trainer::resume(std::vector<std::string>& warnings) {
   run_.parts.network.initialise(run_.settings.identity.seed);
   if (!restore(warnings)) return start();
   hooks_.restore_states();
+  run_.optimizer->restore(run_.state.optimizer);
   writer_.save_kernel_choices();
   writer_.resume();
   run_.count_masks();
@@ -146,7 +148,12 @@ RunOutcome Trainer::perform(const Intervention& step) {
     action.apply({run_.parts.network, run_.settings.identity.seed, run_.state.plan_step, stored});
   }
   share_parameters(run_.parts.ranks, run_.parameters());
-  if (find_action(step.action).changes_mask) hooks_.follow_prune();
+  if (find_action(step.action).changes_mask) {
+    hooks_.follow_prune();
+    const MaskReport report = run_.mask_report(step.action);
+    run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
+    run_.parts.observer.on_masks(report);
+  }
   run_.optimizer->reset();
   run_.state.density_changes();
   finish_plan_step();
@@ -177,13 +184,18 @@ RunOutcome Trainer::train_epoch(const Cycle& cycle) {
   const bool evaluated = evaluate_now(cycle);
   if (evaluated) {
     run_.parts.observer.on_evaluate();
-    const auto evaluation = evaluate(run_.parts.network, test_feed_, run_.parts.stop);
+    const auto evaluation = evaluate_in_training();
     if (!evaluation)
       return save_interrupted();  // all steps are done; a resumed run evaluates again
     note(*evaluation, run_.state.epochs + 1);
   }
   run_.parts.observer.on_epoch(writer_.add_epoch(evaluated, elapsed_seconds(evaluation_start)));
   return finish_epoch(cycle);
+}
+
+std::optional<Evaluation> Trainer::evaluate_in_training() {
+  const AveragedWeights average(*run_.optimizer);
+  return evaluate(run_.parts.network, test_feed_, run_.parts.stop);
 }
 
 RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
@@ -193,10 +205,12 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
   state.epoch_step = 0;
   ++state.cycle_epoch;
   ++state.epochs;
+  const bool cycle_ends = state.cycle_epoch == cycle.trained_epochs();
+  run_.optimizer->end_epoch();
+  if (cycle_ends) run_.optimizer->end_cycle();
   hooks_.after_epoch();
   writer_.save_rewind_if_needed();
   const int64_t every = run_.settings.train.checkpoint_every;
-  const bool cycle_ends = state.cycle_epoch == cycle.trained_epochs();
   const bool save_now = cycle_ends || (every > 0 && state.cycle_epoch % every == 0);
   if (cycle_ends) {
     if (!cycle.rule.empty()) finish_rule(cycle);
@@ -209,7 +223,7 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
 }
 
 void Trainer::finish_rule(const Cycle& cycle) {
-  const MaskReport report = run_.mask_report();
+  const MaskReport report = run_.mask_report(cycle.rule);
   if (cycle.density > 0) {
     const int64_t wanted = kept_for_density(cycle.density, report.prunable);
     SCULPT_CHECK(report.kept == wanted, "{} ended a cycle with {} kept weights instead of {}",

@@ -50,6 +50,8 @@ class Trainer {
   RunOutcome perform(const Intervention& step);
   RunOutcome perform(const Cycle& cycle);
   RunOutcome train_epoch(const Cycle& cycle);
+  /// Evaluates the network, or the average of its weights if the optimizer keeps one.
+  std::optional<Evaluation> evaluate_in_training();
   RunOutcome finish_epoch(const Cycle& cycle);
   /// Checks and records the masks at the end of a cycle with a rule.
   void finish_rule(const Cycle& cycle);

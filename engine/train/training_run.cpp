@@ -39,8 +39,8 @@ void TrainingRun::require_same_on_all_ranks(const std::string& when) {
   require_same_parameters(parts.ranks, parameters(), when);
 }
 
-MaskReport TrainingRun::mask_report() const {
-  MaskReport report{.rule = cycle().rule,
+MaskReport TrainingRun::mask_report(const std::string& changed_by) const {
+  MaskReport report{.rule = changed_by,
                     .prunable = parameters().prunable_count(),
                     .kept = kept,
                     .layers = {},

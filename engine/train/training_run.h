@@ -60,8 +60,8 @@ struct TrainingRun {
     return prunable > 0 ? static_cast<double>(kept) / static_cast<double>(prunable) : 1;
   }
 
-  /// Describes the present masks, which the rule of the present cycle has made.
-  MaskReport mask_report() const;
+  /// Describes the present masks, which a rule or an intervention of this name has made.
+  MaskReport mask_report(const std::string& changed_by) const;
 
   /// Counts the kept weights and the cost of the present masks.
   void count_masks();

@@ -27,7 +27,7 @@ const Backend& backend_table() {
       .pooling = pooling_kernels(),
       .loss = loss_kernels(),
       .input = input_kernels(),
-      .masked_sgd = masked_sgd_kernels(),
+      .masked_update = masked_update_kernels(),
       .gradients = host_gradient_kernels(),
       .pruning = host_pruning_kernels(),
       .ranking = host_ranking_kernels(),

@@ -24,7 +24,7 @@ InputKernels input_kernels();
 
 /// These kernels also copy the weights to type T, for convolutions and linear layers.
 template <class T>
-MaskedSgdKernels masked_sgd_kernels();
+MaskedUpdateKernels masked_update_kernels();
 
 GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();

@@ -15,7 +15,7 @@
 #include "kernels/input.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
-#include "kernels/masked_sgd.h"
+#include "kernels/masked_update.h"
 #include "kernels/pooling.h"
 #include "kernels/pruning.h"
 #include "kernels/ranking.h"
@@ -49,7 +49,7 @@ struct Backend {
   PoolingKernels pooling;
   LossKernels loss;
   InputKernels input;
-  MaskedSgdKernels masked_sgd;
+  MaskedUpdateKernels masked_update;
   GradientKernels gradients;
   PruningKernels pruning;
   RankingKernels ranking;

@@ -15,7 +15,7 @@ const Backend& reference_backend() {
       .pooling = reference::pooling_kernels(),
       .loss = reference::loss_kernels(),
       .input = reference::input_kernels(),
-      .masked_sgd = reference::masked_sgd_kernels(),
+      .masked_update = reference::masked_update_kernels(),
       .gradients = reference::gradient_kernels(),
       .pruning = reference::pruning_kernels(),
       .ranking = reference::ranking_kernels(),

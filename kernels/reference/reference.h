@@ -15,7 +15,7 @@ ElementwiseKernels elementwise_kernels();
 PoolingKernels pooling_kernels();
 LossKernels loss_kernels();
 InputKernels input_kernels();
-MaskedSgdKernels masked_sgd_kernels();
+MaskedUpdateKernels masked_update_kernels();
 GradientKernels gradient_kernels();
 PruningKernels pruning_kernels();
 RankingKernels ranking_kernels();

@@ -422,6 +422,15 @@ class Extension(ProgramTest):
                 self.assertEqual(json.loads((out / "earlier-1" / "summary.json").read_text())
                                  ["epochs"], 4)
 
+    def test_with_an_optimizer_that_keeps_more_than_the_momentum(self):
+        """The extension writes a state before the optimizer exists, and the state has its arrays."""
+        words = ["--set", 'optim.rule="adamw"', "--set", "optim.lr=0.01", "--set", "optim.ema=0.9"]
+        whole, out = self.folder / "whole", self.folder / "run"
+        self.finish(self.config, "--out", whole, *LONGER, *words)
+        self.finish(self.config, "--out", out, *words)
+        self.finish("--resume", out, *LONGER)
+        self.assertEqual(final(out), final(whole))
+
     def test_refusals(self):
         out = self.folder / "run"
         self.finish(self.config, "--out", out)

@@ -72,7 +72,7 @@ Trained train(BatchSource& source, const kernels::RecordingHooks& recording = {}
     feed.start_epoch(5 - first_step, first_step);
     for (int64_t count = feed.next(); count > 0; count = feed.next()) {
       network.begin_step(step++);
-      sgd.set_lr(0.1 / static_cast<double>(step));
+      sgd.begin_step(0.1 / static_cast<double>(step));
       recorder.run({count}, [&] {
         feed.load();
         network.forward_adding(Mode::train);

@@ -150,7 +150,7 @@ TEST_CASE("parameters: kept weights lie in order, the others as before") {
   CHECK(static_cast<const float*>(arena.weight(1))[8] == weights[bias + 8]);
   CHECK(static_cast<const float*>(arena.weight(2))[62] == weights[bias + 9 + 62]);
 
-  const kernels::SgdArena sgd = arena.sgd_arena(nullptr, 0);
+  const kernels::UpdateArena sgd = arena.update_arena(nullptr, 0);
   CHECK(sgd.count == arena.count() - 9 * 5 * 9 + kept);
   for (int64_t i = 0; i < sgd.count; ++i) {
     const bool is_kept = i < kept || mask[static_cast<size_t>(i - kept) + bias] != 0;
@@ -180,7 +180,7 @@ TEST_CASE("parameters: the layout changes where it is asked for, and where the m
   const std::vector<ParameterId> ids = {0, 2};
   arena.store_packed(ids);
   const SharedLayout packed = arena.layout();
-  CHECK(arena.sgd_arena(nullptr, 0).mask == nullptr);  // nothing that is stored is masked
+  CHECK(arena.update_arena(nullptr, 0).mask == nullptr);  // nothing that is stored is masked
   arena.masks();
   arena.edit_masks([](std::span<uint8_t>) {});  // the same mask
   arena.store_packed(ids);

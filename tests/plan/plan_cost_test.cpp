@@ -3,10 +3,12 @@
 
 #include "engine/plan/plan_cost.h"
 
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
 
 #include "engine/nn/cost.h"
+#include "tests/support/messages.h"
 #include "tests/support/tiny_run.h"
 
 using namespace sculpt;
@@ -47,4 +49,98 @@ TEST_CASE("plan cost: layer-wise allocations are exact before the run") {
     run.trainer().run();
     CHECK(run.trainer().state().flops == doctest::Approx(cost.flops).epsilon(1e-12));
   }
+}
+
+TEST_CASE(
+    "plan cost: rules that keep densities cost what the run counts, full gradients included") {
+  for (const char* rule : {"rigl", "set", "itop"}) {
+    CAPTURE(std::string(rule));
+    TemporaryFolder folder;
+    // 3 steps in an epoch, the last one with 6 of 8 images. The second cycle enters its schedule
+    // late, where an interval of 100 steps has passed.
+    const Plan plan = {PruneStep{"random", "erk", 0.3}, Cycle{120, 0, rule}, Cycle{110, 40, rule}};
+    TinyRun run(folder.path(), plan);
+    const CostSettings settings{.images = run.source().size(), .batch = 8};
+    const PlanCost cost = plan_cost(plan, run.network(), settings);
+    CHECK_FALSE(cost.estimated);
+    run.trainer().start();
+    REQUIRE(run.trainer().run() == RunOutcome::finished);
+    CHECK(run.trainer().state().flops == doctest::Approx(cost.flops).epsilon(1e-12));
+    CHECK(cost.mean_density == doctest::Approx(std::round(0.3 * 426) / 426).epsilon(1e-12));
+
+    const PlanCost fixed = plan_cost({PruneStep{"random", "erk", 0.3}, Cycle{120}, Cycle{110, 40}},
+                                     run.network(), settings);
+    if (std::string(rule) == "rigl") {
+      // The first cycle changes masks after steps 100 and 200, of 8 and of 8 images, and the second
+      // one after step 200; each of these steps has all weight gradients.
+      double more = 0;
+      const std::vector<LayerCost> layers = layer_costs(run.network());
+      REQUIRE(layers.size() == cost.steps[0].kept.size());
+      const std::vector<double> counts = {90, 315, 21};
+      for (size_t l = 0; l < layers.size(); ++l)
+        more += 2.0 * static_cast<double>(layers[l].macs) *
+                (1 - static_cast<double>(cost.steps[0].kept[l]) / counts[l]);
+      CHECK(cost.flops - fixed.flops == doctest::Approx(3 * 8 * more).epsilon(1e-9));
+    } else if (std::string(rule) == "set") {
+      CHECK(cost.flops == doctest::Approx(fixed.flops).epsilon(1e-12));  // reads no gradients
+    }
+  }
+}
+
+TEST_CASE("plan cost: rules that change the density have the mean density of the run") {
+  const struct {
+    const char* rule;
+    double start, target;
+  } cases[] = {{"gmp", 1, 0.2}, {"granet", 0.6, 0.2}, {"acdc", 1, 0.2}, {"acdc", 0.1, 0.3}};
+  for (const auto& c : cases) {
+    CAPTURE(std::string(c.rule));
+    CAPTURE(c.start);
+    TemporaryFolder folder;
+    const Plan plan = {PruneStep{"magnitude", "global", c.start}, Cycle{1},
+                       Cycle{150, 0, c.rule, c.target}, Cycle{2}};
+    TinyRun run(folder.path(), plan);
+    const PlanCost cost =
+        plan_cost(plan, run.network(), {.images = run.source().size(), .batch = 8});
+    CHECK(cost.estimated);
+    run.trainer().start();
+    REQUIRE(run.trainer().run() == RunOutcome::finished);
+    const RunState& state = run.trainer().state();
+    CHECK(state.density_sum / static_cast<double>(state.steps) ==
+          doctest::Approx(cost.mean_density).epsilon(1e-12));
+    CHECK(cost.steps[2].density == std::round(c.target * 426) / 426);
+    CHECK(cost.steps[2].mean_density > c.target);
+    CHECK(run.network().parameters().kept_count() == std::llround(c.target * 426));
+    // Which layers lose weights is an assumption, so the FLOPs are about those of the run.
+    CHECK(cost.flops == doctest::Approx(state.flops).epsilon(0.2));
+  }
+}
+
+TEST_CASE("plan cost: what cannot reach its density fails before the run, naming the step") {
+  Network network(tiny_spec(), kernels::cpu_backend(), 8);
+  const auto message = [&](const Plan& plan, const CostSettings& settings) {
+    return error_of([&] { plan_cost(plan, network, settings); });
+  };
+  const CostSettings settings{.images = 22, .batch = 8};
+  CHECK(contains(message({Cycle{1}, PruneStep{"magnitude", "global", 0.0001}, Cycle{1}}, settings),
+                 "step 2 of the plan"));
+  // gmp's last prune lies before the epoch in which the cycle begins.
+  CHECK(contains(message({Cycle{10, 9, "gmp", 0.1}}, settings), "step 1 of the plan"));
+
+  // A loaded mask decides what a later prune can keep.
+  StoredNetwork stored;
+  stored.masks.assign(static_cast<size_t>(network.parameters().count()), 1);
+  const Parameter& conv2 =
+      *std::ranges::find(network.parameters().parameters(), "conv2.weight", &Parameter::name);
+  std::fill_n(stored.masks.begin() + conv2.offset, conv2.count, uint8_t{0});
+  CostSettings with_file = settings;
+  with_file.stored = [&](const Intervention&) { return &stored; };
+  const Plan plan = {PruneStep{"random", "erk", 0.1}, Intervention{"load mask", "x"}, Cycle{1},
+                     PruneStep{"magnitude", "global", 0.5}, Cycle{1}};
+  CHECK(contains(message(plan, with_file), "step 4 of the plan"));
+  const Plan lower = {plan[0], plan[1], plan[2], PruneStep{"magnitude", "global", 0.2}, Cycle{1}};
+  const PlanCost cost = plan_cost(lower, network, with_file);
+  CHECK(cost.steps[1].kept == std::vector<int64_t>{90, 0, 21});
+  CHECK(cost.steps[2].mean_density == 111.0 / 426);
+  // If the step is done, the file is not read, and any density may follow.
+  CHECK(message(plan, settings).empty());
 }

@@ -1,5 +1,6 @@
 #include "engine/plan/plan.h"
 
+#include <cmath>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
@@ -108,6 +109,8 @@ TEST_CASE("plan: sculpt couples weights and mask once, by global magnitude") {
   CHECK(expand(s) == Texts{"prune synflow balanced 0.8", "train 10", "train 10",
                            "prune magnitude global 0.1", "train 10", "train 10"});
   CHECK(cycle_count(expand_method(s)) == 4);
+  s.prune.final_criterion = "snip";
+  CHECK(expand(s)[3] == "prune snip global 0.1");
   s.prune.initial_sparsity = 0.9;
   CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("prune.initial_sparsity"), Error);
 }
@@ -151,9 +154,69 @@ TEST_CASE("plan: what the trainer asks of a plan") {
 TEST_CASE("plan: steps read with any spacing, and densities keep every bit") {
   CHECK(parse_plan_step("  prune  snip\terk 5e-2 ") == PlanStep(PruneStep{"snip", "erk", 0.05}));
   for (const double density : {1.0 / 3, 0.1, 1 - 0.9, 1e-5}) {
-    const PlanStep step = PruneStep{"random", "global", density};
-    CHECK(parse_plan_step(describe(step)) == step);
+    for (const PlanStep& step : {PlanStep(PruneStep{"random", "global", density}),
+                                 PlanStep(Cycle{30, 10, "gmp", density})})
+      CHECK(parse_plan_step(describe(step)) == step);
   }
+}
+
+TEST_CASE("plan: cycles with rules and interventions read back as they are written") {
+  const Texts texts = {"train 30 with rigl",
+                       "train 30 from 10 with gmp to 0.1",
+                       "reinit all",
+                       "reinit keep signs",
+                       "reinit keep magnitudes",
+                       "shuffle mask",
+                       "load weights from runs/a b/c",
+                       "load mask from x.safetensors",
+                       "load signs from from",
+                       "load batch_norm from ../y"};
+  for (const std::string& text : texts)
+    CHECK(describe(parse_plan_step(text)) == text);
+  CHECK(parse_plan_step(texts[0]) == PlanStep(Cycle{30, 0, "rigl"}));
+  CHECK(parse_plan_step(texts[1]) == PlanStep(Cycle{30, 10, "gmp", 0.1}));
+  CHECK(parse_plan_step(texts[3]) == PlanStep(Intervention{"reinit keep signs"}));
+  CHECK(parse_plan_step("  load   weights\tfrom runs/a b/c  ") ==
+        PlanStep(Intervention{"load weights", "runs/a b/c"}));
+}
+
+TEST_CASE("plan: densities follow rules and loaded masks") {
+  const Plan plan = parse_plan(Texts{"train 5 with gmp to 0.5", "train 5 with set",
+                                     "train 5 with acdc to 0.2", "train 5 with acdc to 0.4",
+                                     "load mask from x", "prune magnitude global 0.9", "train 1"});
+  const std::vector<double> found = densities(plan);
+  CHECK(std::vector<double>(found.begin(), found.begin() + 4) ==
+        std::vector<double>{0.5, 0.5, 0.2, 0.4});
+  CHECK(std::isnan(found[4]));
+  CHECK(found[5] == 0.9);
+}
+
+TEST_CASE("plan: masks.rule is the rule of all cycles of a method, where masks are pruned") {
+  MethodSettings s = settings_for("lrr");
+  s.prune.sparsity = 0.3;
+  s.masks.rule = "rigl";
+  CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "train 30 with rigl",
+                           "prune magnitude global 0.7", "train 30 with rigl"});
+  s = settings_for("cyclic");
+  s.cycles.count = 2;
+  s.masks.rule = "set";
+  CHECK(expand(s) == Texts{"prune random global 0.1", "train 30 with set", "train 30 with set"});
+  s = settings_for("dense");
+  s.cycles.count = 2;
+  s.masks.rule = "acdc";
+  CHECK(expand(s) == Texts{"train 30 with acdc to 0.1", "train 30 with acdc to 0.1"});
+  s.masks.rule = "none";
+  CHECK(expand(s) == Texts{"train 30", "train 30"});
+
+  s.masks.rule = "rigl";
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("set a method that prunes"), Error);
+  s = settings_for("sculpt");
+  s.masks.rule = "gmp";
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("method = \"dense\""), Error);
+  s = settings_for("custom");
+  s.method.plan = {"train 3"};
+  s.masks.rule = "gmp";
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("remove masks.rule"), Error);
 }
 
 TEST_CASE("plan: a plan that cannot work is refused, naming step and fix") {
@@ -177,6 +240,27 @@ TEST_CASE("plan: a plan that cannot work is refused, naming step and fix") {
       {{"train 0"}, "at least 1 epoch"},
       {{"train 5 from 5"}, "cannot start"},
       {{"train 5 to 6"}, "is not understood"},
+      {{"train 5 with"}, "is not understood"},
+      {{"train 5 with gmp to"}, "is not understood"},
+      {{"train 5 with gmp from 2"}, "is not understood"},
+      {{"train 5 with gmp to half"}, "'half'"},
+      {{"train 5 with gmp to 0"}, "above 0"},
+      {{"train 5 with gmp to nan"}, "above 0"},
+      {{"train 5 with gmp"}, "\"with gmp to 0.1\""},
+      {{"train 5 with set to 0.5"}, "set keeps the density"},
+      {{"train 5 with rigle"}, "did you mean"},
+      {{"prune random global 0.2", "train 5 with gmp to 0.3"}, "gmp only lowers it"},
+      {{"prune random global 0.2", "train 5 with acdc to 0.1", "prune random global 0.2",
+        "train 1"},
+       "step 3"},
+      {{"reinit", "train 1"}, "\"reinit all\""},
+      {{"reinit keep", "train 1"}, "is not understood"},
+      {{"reinit all of it", "train 1"}, "is not understood"},
+      {{"shuffle", "train 1"}, "is not understood"},
+      {{"load weights", "train 1"}, "from PATH"},
+      {{"load weights from", "train 1"}, "from PATH"},
+      {{"lod weights from x", "train 1"}, "did you mean \"load\""},
+      {{"load mask from x"}, "trains nothing"},
       {{""}, "is not understood"},
       {{"prune random global 0.5"}, "trains nothing"},
       {{}, "trains nothing"},

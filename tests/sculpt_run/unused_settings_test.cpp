@@ -233,8 +233,26 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"method=custom", "plan=['train 9 with acdc to 0.1']", "masks.interval=5",
                      "masks.sparse_from=[0.1, 0.5]", "masks.dense_from=[0.3]"}) ==
         Texts{"masks.interval"});
+  CHECK(unused_keys({"method=dense", "prune.sparsity=0.5", "masks.rule=gmp"}).empty());
+  CHECK(unused_keys({"method=dense", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
+  CHECK(unused_keys({"method=lrr", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
+  CHECK(unused_keys({"method=pai", "prune.init_fan=kept"}).empty());
+  CHECK(unused_keys({"method=pai", "prune.final_criterion=snip"}) ==
+        Texts{"prune.final_criterion"});
+  CHECK(unused_keys({"data.label_noise_seed=3"}) == Texts{"data.label_noise_seed"});
+  CHECK(unused_keys({"data.label_noise_seed=3", "data.label_noise=0.1"}).empty());
+  CHECK(unused_keys({"data.crop_padding=0", "data.crop_fill=mean"}) == Texts{"data.crop_fill"});
   CHECK(unused_keys({"optim.weight_decay=0", "optim.decay_norm_and_bias=false"}) ==
         Texts{"optim.decay_norm_and_bias"});
+  CHECK(unused_keys({"optim.beta1=0.8", "optim.beta2=0.9", "optim.epsilon=1e-6"}) ==
+        Texts{"optim.beta1", "optim.beta2", "optim.epsilon"});
+  CHECK(unused_keys({"optim.rule=adamw", "optim.beta1=0.8", "optim.beta2=0.9", "optim.epsilon=1e-6",
+                     "optim.momentum=0.5", "optim.nesterov=true"}) ==
+        Texts{"optim.momentum", "optim.nesterov"});
+  CHECK(unused_keys({"optim.ham_alpha=3", "optim.ham_beta=2", "optim.sign_in_beta=2"}) ==
+        Texts{"optim.ham_alpha", "optim.ham_beta", "optim.sign_in_beta"});
+  CHECK(unused_keys({"optim.ham=true", "optim.ham_alpha=3", "optim.ham_beta=2"}).empty());
+  CHECK(unused_keys({"optim.sign_in=2", "optim.sign_in_beta=2"}).empty());
 }
 
 TEST_CASE("unused settings: the configs that come with the program have none") {

@@ -15,7 +15,7 @@ class PlainAdam : public Optimizer {
  public:
   explicit PlainAdam(ParameterArena& arena) : Optimizer(arena, {"first_moment", "second_moment"}) {}
 
-  void set_lr(double lr) override { lr_ = static_cast<float>(lr); }
+  void begin_step(double lr) override { lr_ = static_cast<float>(lr); }
   void step() override {
     ParameterArena& arena = parameters();
     arena.store_dense();

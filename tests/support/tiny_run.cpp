@@ -73,10 +73,13 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
       score_(12, 12, 3),
       statistics_(images, images, 1),
       store_(RunFolder(folder), config_hash) {
-  if (ranks.is_root())
+  if (ranks.is_root()) {
     RunFolder(folder).prepare("");
-  else
+    files_ = PlanFiles::read(plan, 0);
+    files_.fit_to(network_.parameters());
+  } else {
     store_.write_nothing();
+  }
   RunIdentity identity;
   identity.method = "custom";
   identity.seed = 5;
@@ -97,6 +100,9 @@ TinyRun::TinyRun(const std::filesystem::path& folder, Plan plan, TrainOptions tr
                .statistics_images = [this](int64_t first,
                                            int64_t count) { return statistics(first, count); },
                .load_initial = std::move(load_initial),
+               .stored_network = [this](const Intervention& step) -> const StoredNetwork& {
+                 return files_.of(step);
+               },
                .make_optimizer = std::move(optimizer),
                .hooks = std::move(hooks),
                .ranks = ranks},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/run/plan_files.h"
 #include "engine/train/trainer.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tested_backends.h"
@@ -77,6 +78,7 @@ class TinyRun {
   Network network_;
   TinySource source_, test_, score_, statistics_;
   RunStore store_;
+  PlanFiles files_;
   RunObserver observer_;
   int64_t stop_at_question_ = -1, questions_ = 0;
   std::function<bool(const RunState&)> stop_when_;

@@ -80,6 +80,10 @@ class Recipes(unittest.TestCase):
                                ({"data__crop_fill": "mean"}, "data.crop_fill"),
                                ({"data__label_noise": 0.1}, "data.label_noise"),
                                ({"train__accumulate": 2}, "train.accumulate = 2"),
+                               ({"optim__rule": "lion"}, "optim.rule = 'lion'"),
+                               ({"optim__ham": True}, "--set optim.ham=false"),
+                               ({"optim__sign_in": 3}, "--set optim.sign_in=0"),
+                               ({"optim__ema": 0.9}, "--set optim.ema=0.0"),
                                ({"optim__schedule": "polynomial"}, "optim.schedule = 'polynomial'"),
                                ({"train__optimizer": "adamw"}, "train.optimizer is not known"),
                                ({"datas__name": "mnist"}, "datas.name is not known")):

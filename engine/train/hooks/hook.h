@@ -13,7 +13,8 @@
 //   before_step of all hooks · batch, forward, backward, update · the call of stop() · after_step
 //   of all hooks · the observer's on_step · a checkpoint, if one is due or the run ends here
 // An epoch has this order:
-//   before_epoch · the steps · evaluation · the epoch's record · after_epoch · a checkpoint
+//   before_epoch · the steps · evaluation · the epoch's record · end_epoch() of the optimizer, and
+//   end_cycle() at the end of a cycle · after_epoch · a checkpoint
 //
 // Checkpoints are written between the calls for one step and those for the next. So a resumed run
 // goes on with the first call that is later than the checkpoint: before_step and after_step of a

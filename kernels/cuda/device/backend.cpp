@@ -110,7 +110,7 @@ Backend make_backend(const char* name, Precision precision, const Backend* full_
       .pooling = pooling_kernels<T>(),
       .loss = loss_kernels<T>(),
       .input = input_kernels<T>(),
-      .masked_sgd = masked_sgd_kernels<T>(),
+      .masked_update = masked_update_kernels<T>(),
       .gradients = gradient_kernels(),
       .pruning = pruning_kernels(),
       .ranking = ranking_kernels(),
