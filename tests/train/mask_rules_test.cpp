@@ -32,7 +32,7 @@ class ShowsGradients : public Optimizer {
         sgd_(make_optimizer(arena, options)),
         gradients_(gradients) {}
 
-  void set_lr(double lr) override { sgd_->set_lr(lr); }
+  void begin_step(double lr) override { sgd_->begin_step(lr); }
   void step() override {
     parameters().store_dense();
     const auto gradients = parameters().gradients<float>();
