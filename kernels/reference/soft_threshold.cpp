@@ -1,5 +1,3 @@
-#include "kernels/soft_threshold.h"
-
 #include <cmath>
 
 #include "kernels/reference/reference.h"
