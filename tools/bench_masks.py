@@ -6,8 +6,8 @@ usage: tools/bench_masks.py [--rules set,rigl,itop,gmp,granet,acdc] [--sparsitie
                             [--program FILE] [--out build/mask_rules]
 
 A round trains each rule and a dense network for the same number of steps on the built-in data set; every
-round starts with another run. The time of a run is that of its training steps (batch, forward, backward,
-update, and changes of masks), without evaluation. The ratio is the time of the dense run of the same round
+round starts with another run. The time of a run is that of the whole run with changes of masks, records and one
+evaluation of a batch. The ratio is the time of the dense run of the same round
 divided by the time of the rule's run: above 1, the rule is faster. gmp, granet and acdc are dense for a part of the run, so
 the table also has the mean density. Writes OUT.json and OUT.md after each round.
 """
@@ -31,7 +31,7 @@ def settings(arguments, rule, sparsity):
     common = {"model.name": arguments.model, "data.name": "synthetic", "train.batch": arguments.batch,
               "data.train_limit": STEPS_PER_EPOCH * arguments.batch, "data.test_limit": arguments.batch,
               "train.epochs": arguments.steps // STEPS_PER_EPOCH, "train.eval_every": 1000,
-              "train.checkpoint_every": 0, "optim.schedule": "triangular", "cycles.count": 1}
+              "train.checkpoint_every": 0, "execution.dense_timing": "false", "optim.schedule": "triangular", "cycles.count": 1}
     if rule == "dense":
         return {**common, "method": "dense"}
     own = {"prune.sparsity": sparsity}
@@ -57,7 +57,7 @@ def seconds_of_run(arguments, folder, run):
     if done.returncode != 0:
         sys.exit(f"error: {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     summary = json.loads((folder / "summary.json").read_text())
-    return summary["steps"] * arguments.batch / summary["images_per_second"], summary
+    return summary["seconds"], summary
 
 
 def measure_round(arguments, number, times, summaries):
@@ -80,7 +80,7 @@ def records(times, summaries):
     for (rule, sparsity), seconds in times.items():
         ratios = [base / own for base, own in zip(dense, seconds)]
         rows.append({"rule": rule, "sparsity": sparsity, "seconds": seconds, "ratios": ratios,
-                     "mean_density": summaries[rule, sparsity].get("mean_density"),
+                     "mean_density": summaries[rule, sparsity].get("density_mean"),
                      "final_density": 1 - summaries[rule, sparsity]["sparsity"]})
     return sorted(rows, key=lambda row: row["sparsity"])
 

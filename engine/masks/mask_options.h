@@ -12,8 +12,8 @@ namespace sculpt {
 /// The names in the table of mask_rule.cpp.
 std::vector<std::string> mask_rule_names();
 
-/// The first s of the rule str: its threshold is then sigmoid(-7) = 0.0009.
-inline constexpr double kStrInit = -7;
+/// The first s of the rule str. The first threshold is then sigmoid(-5) = 0.0067.
+inline constexpr double kStrInit = -5;
 
 /// Config section: masks. A number that is 0, and a list that is empty, stand for the rule's own
 /// constants. Fractions are fractions of the schedule of a cycle.

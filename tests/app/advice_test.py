@@ -20,6 +20,7 @@ def plan(*steps):
 
 # The last batch norm of this network sees a single pixel.
 ONE_PIXEL = sets("model.name=resnet18", "model.stem=imagenet", "model.width=0.05")
+STR = sets("method=dense", "prune.sparsity=0.8", "masks.rule=str")
 
 # Each entry has settings that fail, the advice in the message, and a list of settings for each way
 # to follow it.
@@ -81,6 +82,9 @@ SETTINGS = [
      [sets("optim.sign_in=2", "optim.rule=sgd"), sets("optim.sign_in=0", "optim.rule=adamw")]),
     (sets("optim.sign_in=2", "optim.ham=true"), r"set optim.ham = false or optim.sign_in = 0",
      [sets("optim.sign_in=2", "optim.ham=false"), sets("optim.sign_in=0", "optim.ham=true")]),
+    (STR + sets("optim.ham=true"), r"set optim.ham = false", [STR + sets("optim.ham=false")]),
+    (STR + sets("optim.sign_in=1"), r"set optim.sign_in = 0", [STR + sets("optim.sign_in=0")]),
+    (STR + sets("optim.ema=0.9"), r"set optim.ema = 0", [STR + sets("optim.ema=0")]),
     (sets("execution.precision=bf16") + ["--device", "cpu"], r"use (\w+) or (\w+)",
      [lambda m: sets(f"execution.precision={m[1]}"), lambda m: sets(f"execution.precision={m[2]}")]),
     (["--device", "cpu", "--conv", "cudnn"], r"use (\w+) or (\w+)",

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "engine/masks/mask_change.h"
 #include "engine/train/divergence.h"
@@ -9,21 +11,35 @@
 namespace sculpt {
 namespace {
 
-/// Returns the number of prunable weights that are kept and are 0.
-int64_t kept_zeros(const ParameterArena& parameters) {
+/// Returns the number of prunable weights that are not 0.
+int64_t nonzero_weights(const ParameterArena& parameters) {
   const auto count = [&]<class T>(std::span<const T> weights) {
-    int64_t zeros = 0;
-    for (const Parameter& p : parameters.parameters()) {
-      if (!p.prunable) continue;
-      const auto masks = ParameterArena::slice(parameters.masks(), p);
-      const auto values = ParameterArena::slice(weights, p);
-      for (size_t i = 0; i < masks.size(); ++i)
-        zeros += masks[i] != 0 && values[i] == 0;
-    }
-    return zeros;
+    int64_t nonzero = 0;
+    for (const Parameter& p : parameters.parameters())
+      if (p.prunable)
+        for (const T w : ParameterArena::slice(weights, p))
+          nonzero += w != 0;
+    return nonzero;
   };
   return parameters.element_bytes() == sizeof(double) ? count(parameters.weights<double>())
                                                       : count(parameters.weights<float>());
+}
+
+/// Returns a warning if the trained thresholds have left fewer weights than the prune keeps, or
+/// more than twice as many; "" otherwise.
+std::string threshold_warning(std::string_view rule, int64_t left, int64_t kept) {
+  if (left < kept)
+    return fmt::format(
+        "{} keeps {} weights to reach its density, but its thresholds have left only {} that are "
+        "not 0; the others are kept at 0, those with the lowest indices; lower masks.str_init, so "
+        "that the thresholds stay lower",
+        rule, kept, left);
+  if (left > 2 * kept)
+    return fmt::format(
+        "{} keeps {} weights to reach its density, and prunes {} at once, because its thresholds "
+        "have left {} that are not 0; raise masks.str_init, so that the thresholds become higher",
+        rule, kept, left - kept, left);
+  return "";
 }
 
 }  // namespace
@@ -64,21 +80,12 @@ void MaskHook::after_step(HookContext&) {
   } catch (const ScoreNotANumber& error) {
     throw Divergence(error.what());
   }
+  if (!rule->trains_thresholds) return change.apply();
+  const int64_t left = nonzero_weights(run_.parameters());
   change.apply();
-  if (rule->trains_thresholds) end_thresholds(*rule);
-}
-
-void MaskHook::end_thresholds(const MaskRule& rule) {
-  ParameterArena& parameters = run_.parameters();
   run_.optimizer->soft_thresholds()->end();
-  const int64_t zeros = kept_zeros(parameters);
-  if (zeros == 0) return;
-  const int64_t kept = parameters.kept_count();
-  run_.parts.observer.on_warning(fmt::format(
-      "{} keeps {} weights to reach its density, but its thresholds have left only {} that are not "
-      "0; the others are kept at 0, those with the lowest indices; lower masks.str_init or "
-      "optim.weight_decay, so that the thresholds stay lower",
-      rule.name, kept, kept - zeros));
+  const std::string warning = threshold_warning(rule->name, left, run_.parameters().kept_count());
+  if (!warning.empty()) run_.parts.observer.on_warning(warning);
 }
 
 }  // namespace sculpt

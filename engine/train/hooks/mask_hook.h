@@ -17,17 +17,15 @@ class MaskHook : public Hook {
   /// Requests the gradients of all weights if the masks change after the step and if the rule reads
   /// them.
   void before_step(HookContext&) override;
-  /// Changes the masks after the ordinary update of the step. Throws Divergence if a score is not a
-  /// number.
+  /// Changes the masks after the ordinary update of the step. If the rule trains thresholds, they
+  /// are off from then on; warns if they have left another number of weights than is kept. Throws
+  /// Divergence if a score is not a number.
   void after_step(HookContext&) override;
 
  private:
   /// Returns the position in the schedule after `epoch_step` steps of the present epoch.
   SchedulePosition position_after(int64_t epoch_step) const;
   bool changes_after(const MaskRule& rule, const SchedulePosition& position) const;
-  /// Switches the thresholds of the rule off, after the change of masks. Warns if it has kept
-  /// weights that were behind their thresholds.
-  void end_thresholds(const MaskRule& rule);
 
   TrainingRun& run_;
 };
