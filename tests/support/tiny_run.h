@@ -81,10 +81,11 @@ class TinyRun {
   TinySource source_, test_, score_, statistics_;
   RunStore store_;
   PlanFiles files_;
-  struct : RunObserver {
+  struct Observer : RunObserver {
     void on_warning(const std::string& warning) override { warnings.push_back(warning); }
     std::vector<std::string> warnings;
-  } observer_;
+  };
+  Observer observer_;
   int64_t stop_at_question_ = -1, questions_ = 0;
   std::function<bool(const RunState&)> stop_when_;
   std::unique_ptr<Trainer> trainer_;

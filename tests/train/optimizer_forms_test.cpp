@@ -91,7 +91,7 @@ TEST_CASE("optimizer forms: runs that are interrupted after any step end with th
 
 TEST_CASE("optimizer forms: an extended run ends with the bytes of the longer run") {
   const Plan longer = {Cycle{2}, Cycle{2}};
-  const auto& options = forms().at("adamw, ham, average");
+  const TrainOptions options = forms().at("adamw, ham, average");
   const auto run_of = [&](const std::filesystem::path& folder, const Plan& plan, const char* hash) {
     return TinyRun(folder, plan, options, kImages, TinyRun::tiny_pruning(), hash);
   };

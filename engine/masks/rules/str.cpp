@@ -3,6 +3,12 @@
 // learns are not known before. So, at the fraction `end` of the schedule, the weights are pruned to
 // the density, by magnitude over all layers together. The kept weights then train on without
 // thresholds, so that they recover from the prune within the cycle.
+//
+// The first s. As long as a threshold is far below the weights, s follows its weight decay alone:
+// s = str_init * exp(-weight_decay * sum of learning rates / (1 - momentum)). Thresholds matter
+// from about s = -5 on. A good str_init gets there after a third or half of the cycle, when the
+// network is trained well enough to resist. If s gets there too early, all weights of a layer may
+// end up behind its threshold, and they then stay there.
 
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
