@@ -91,7 +91,8 @@ TEST_CASE("plan cost: rules that change the density have the mean density of the
   const struct {
     const char* rule;
     double start, target;
-  } cases[] = {{"gmp", 1, 0.2}, {"granet", 0.6, 0.2}, {"acdc", 1, 0.2}, {"acdc", 0.1, 0.3}, {"str", 1, 0.2}};
+  } cases[] = {
+      {"gmp", 1, 0.2}, {"granet", 0.6, 0.2}, {"acdc", 1, 0.2}, {"acdc", 0.1, 0.3}, {"str", 1, 0.2}};
   for (const auto& c : cases) {
     CAPTURE(std::string(c.rule));
     CAPTURE(c.start);
