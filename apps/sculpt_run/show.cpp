@@ -71,44 +71,50 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                                  options.model.name, options.data.name,
                                  counted(images, "training image"), options.train.batch),
                      width));
-  Table table({{""},
-               {"step", false, Table::Fit::wrap},
-               {"density"},
-               {"mean"},
-               {"epochs"},
-               {"FLOPs"},
-               {"vs dense"},
-               {"time"}});
+  // The column "mean" is there only if it says more than the column "density".
+  const bool shows_mean = std::ranges::any_of(cost.steps, [](const PlanStepCost& step) {
+    return step.epochs > 0 && step.mean_density != step.density;
+  });
+  std::vector<Table::Column> columns = {{""}, {"step", false, Table::Fit::wrap}, {"density"}};
+  if (shows_mean) columns.push_back({"mean"});
+  for (const char* heading : {"epochs", "FLOPs", "vs dense", "time"})
+    columns.push_back({heading});
+  Table table(columns);
+  const auto add = [&](std::vector<std::string> cells, const std::string& mean) {
+    if (shows_mean) cells.insert(cells.begin() + 3, mean);
+    table.add(std::move(cells));
+  };
   double total_seconds = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlanStepCost& step = cost.steps[i];
     const std::string density = fmt::format("{:.4f} %", 100 * step.density);
     const std::string number = std::to_string(i + 1);
     if (step.epochs == 0)
-      table.add({number, describe(plan[i]), density, "", "", "", "", ""});
+      add({number, describe(plan[i]), density, "", "", "", ""}, "");
     else
-      table.add({number, describe(plan[i]), density,
-                 fmt::format("{:.4f} %", 100 * step.mean_density), std::to_string(step.epochs),
-                 count_text(step.flops), fmt::format("{:.3f}", step.flops / dense_cycle),
-                 duration_text(seconds(i))});
+      add({number, describe(plan[i]), density, std::to_string(step.epochs), count_text(step.flops),
+           fmt::format("{:.3f}", step.flops / dense_cycle), duration_text(seconds(i))},
+          fmt::format("{:.2f} %", 100 * step.mean_density));
     total_seconds += seconds(i);
   }
-  table.add({"", "total", "", fmt::format("{:.4f} %", 100 * cost.mean_density),
-             std::to_string(cost.epochs), count_text(cost.flops),
-             fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(total_seconds)});
+  add({"", "total", "", std::to_string(cost.epochs), count_text(cost.flops),
+       fmt::format("{:.3f}", cost.flops / dense_cycle), duration_text(total_seconds)},
+      fmt::format("{:.2f} %", 100 * cost.mean_density));
   print_table(table);
   say("\n{}\n",
-      wrap(
-          fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
-                      "kept weights, and all weight gradients in steps that grow masks by "
-                      "gradients.\n"
-                      "\"density\" is that after the step, \"mean\" that over its training steps.\n"
-                      "\"vs dense\" is the share of one dense cycle of {} ({} FLOPs).\n"
-                      "Times come from a few steps at each cycle's density on this machine ({}, "
-                      "{}).",
-                      counted(options.train.epochs, "epoch"), count_text(dense_cycle),
-                      experiment.backend().name, counted(experiment.identity().threads, "thread")),
-          width));
+      wrap(fmt::format("FLOPs count training steps: forward, input and weight gradients of the "
+                       "kept weights, and all weight gradients in steps that grow masks by "
+                       "gradients.\n"
+                       "\"density\" is that after the step{}. Over all training steps its mean is "
+                       "{:.2f} %.\n"
+                       "\"vs dense\" is the share of one dense cycle of {} ({} FLOPs).\n"
+                       "Times come from a few steps at each cycle's density on this machine ({}, "
+                       "{}).",
+                       shows_mean ? ", \"mean\" that over its training steps" : "",
+                       100 * cost.mean_density, counted(options.train.epochs, "epoch"),
+                       count_text(dense_cycle), experiment.backend().name,
+                       counted(experiment.identity().threads, "thread")),
+           width));
   const std::string exempt = exempt_text(experiment.network().parameters());
   const bool prunes = std::ranges::any_of(
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });

@@ -54,6 +54,10 @@ class Layers {
       layer.present = layer.count;
   }
 
+  /// Returns true if as many weights as the density needs are left. The density that an earlier
+  /// step has left may be below its nominal value, because counts are whole.
+  bool reaches(double density) const { return kept_for_density(density, total_) <= present(); }
+
   /// Takes over the mask of a file.
   void load(const std::vector<uint8_t>& masks) {
     for (PrunableLayer& layer : layers_) {
@@ -186,7 +190,7 @@ class Walk {
     const int64_t steps = cycle.epochs * per_epoch, first = cycle.first_epoch * per_epoch;
     const double start = layers_.density();
     const DensityRange range{start, rule.changes_density ? cycle.density : start};
-    if (!rule.starts_anywhere && range.target > start)
+    if (!rule.starts_anywhere && !layers_.reaches(range.target))
       fail("density {} is above {:.6g}, the density before this step, and {} only lowers it",
            range.target, start, rule.name);
     require_reachable(rule, {.steps = steps, .first = first, .range = range}, settings_.masks);

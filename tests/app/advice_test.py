@@ -64,8 +64,10 @@ SETTINGS = [
     (plan("prune magnitude global 0.5"), r'needs at least one step "train EPOCHS"',
      [plan("prune magnitude global 0.5", "train 2")]),
     (plan("trian 2"), r'a step is "prune CRITERION ALLOCATION DENSITY", "rewind EPOCH", '
-     r'"train EPOCHS" or "train EPOCHS from EPOCH"',
-     [plan("prune magnitude erk 0.5", "rewind 0", "train 2", "train 3 from 1")]),
+     r'"train EPOCHS \[from EPOCH\] \[with RULE \[to DENSITY\]\]", "reinit all", "reinit keep signs", '
+     r'"reinit keep magnitudes", "shuffle mask" or "load weights\|mask\|signs\|batch_norm from PATH"',
+     [plan("prune magnitude erk 0.5", "rewind 0", "train 2", "train 3 from 1", "train 2 with set", "reinit all",
+           "reinit keep signs", "reinit keep magnitudes", "shuffle mask", "train 3 from 1 with gmp to 0.1")]),
     (plan("rewind 1", "train 2"), r"train first, or rewind 0",
      [plan("rewind 0", "train 2"), plan("train 2", "rewind 1", "train 2")]),
     (sets("cycles.total_epochs=1", "cycles.count=2"),

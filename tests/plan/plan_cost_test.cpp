@@ -116,6 +116,22 @@ TEST_CASE("plan cost: rules that change the density have the mean density of the
   }
 }
 
+TEST_CASE("plan cost: a rule may end each of several cycles with the same density") {
+  // 0.2 of 426 weights are 85, and 85 / 426 is below 0.2.
+  for (const char* rule : {"gmp", "granet", "acdc", "str"}) {
+    CAPTURE(std::string(rule));
+    TemporaryFolder folder;
+    const Plan plan = {Cycle{40, 0, rule, 0.2}, Cycle{40, 0, rule, 0.2}};
+    TinyRun run(folder.path(), plan);
+    const PlanCost cost =
+        plan_cost(plan, run.network(), {.images = run.source().size(), .batch = 8});
+    CHECK(cost.steps[1].density == 85.0 / 426);
+    run.trainer().start();
+    REQUIRE(run.trainer().run() == RunOutcome::finished);
+    CHECK(run.network().parameters().kept_count() == 85);
+  }
+}
+
 TEST_CASE("plan cost: what cannot reach its density fails before the run, naming the step") {
   Network network(tiny_spec(), kernels::cpu_backend(), 8);
   const auto message = [&](const Plan& plan, const CostSettings& settings) {
