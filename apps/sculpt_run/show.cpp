@@ -71,10 +71,12 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                                  options.model.name, options.data.name,
                                  counted(images, "training image"), options.train.batch),
                      width));
-  // The column "mean" is there only if it says more than the column "density".
-  const bool shows_mean = std::ranges::any_of(cost.steps, [](const PlanStepCost& step) {
-    return step.epochs > 0 && step.mean_density != step.density;
-  });
+  // The column "mean" is there only if it says more than the column "density", and has room.
+  constexpr size_t kColumnsWithMean = 72;
+  const bool shows_mean =
+      width >= kColumnsWithMean && std::ranges::any_of(cost.steps, [](const PlanStepCost& step) {
+        return step.epochs > 0 && step.mean_density != step.density;
+      });
   std::vector<Table::Column> columns = {{""}, {"step", false, Table::Fit::wrap}, {"density"}};
   if (shows_mean) columns.push_back({"mean"});
   for (const char* heading : {"epochs", "FLOPs", "vs dense", "time"})

@@ -16,7 +16,12 @@ NO_EFFECT = {"data.root", "train.checkpoint_every", "train.checkpoint_steps", "t
 NEWER_THAN_VERSION_1 = {"optim.rule", "execution.device", "execution.threads", "prune.exempt",
                         "dist.liveness_seconds", "dist.collective_seconds", "dist.reduction",
                         "dist.logical_ranks", "dist.sync_batch_norm", "dist.exchange", "dist.bucket_mb",
-                        "train.accumulate"}
+                        "train.accumulate", "data.crop_fill", "data.label_noise",
+                        "data.label_noise_seed", "prune.final_criterion", "prune.init_fan"}
+NEWER_THAN_VERSION_1 |= {f"optim.{name}" for name in ("beta1", "beta2", "epsilon", "ham", "ham_alpha", "ham_beta",
+                                                       "sign_in", "sign_in_beta", "ema")}
+NEWER_THAN_VERSION_1 |= {f"masks.{name}" for name in ("rule", "interval", "drop", "begin", "end", "sparse_from",
+                                                       "dense_from", "str_init")}
 OLD_NAMES = {now: old for old, now in run_folder.RENAMED_KEYS.items()}
 # A run in which every section of version 1 says something.
 SETTINGS = ["--set", "train.checkpoint_steps=1", "--set", "optim.lr=0.05", "--set",
