@@ -195,6 +195,24 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
   return InitialNetwork::read(model.init_from, parts);
 }
 
+/// Throws Error if a step of the plan, from step `first` on, loads from the folder of the run. The
+/// files in this folder change with the run, so a resume would not find what the run has loaded.
+void require_loads_from_elsewhere(const Request& request, size_t first) {
+  std::error_code error;
+  const fs::path own = fs::weakly_canonical(request.folder.root(), error);
+  for (size_t i = first; i < request.plan.size(); ++i) {
+    const auto* step = std::get_if<Intervention>(&request.plan[i]);
+    if (step == nullptr || step->path.empty() || own.empty()) continue;
+    const fs::path from = fs::weakly_canonical(step->path, error);
+    if (std::mismatch(own.begin(), own.end(), from.begin(), from.end()).first != own.end())
+      continue;
+    fail(
+        "step {} of the plan, \"{}\", loads from the folder of the run itself, whose files the run "
+        "replaces; copy {} to another folder, and load the copy",
+        i + 1, describe(*step), file_to_load(step->path).string());
+  }
+}
+
 /// Reads the files that the steps of the plan that are not done yet load.
 std::unique_ptr<PlanFiles> read_plan_files(const Request& request) {
   size_t first = 0;
@@ -204,6 +222,7 @@ std::unique_ptr<PlanFiles> read_plan_files(const Request& request) {
   if (request.start == Start::go_on)
     if (const auto newest = RunStore(request.folder, request.config_hash).newest_good_state())
       first = static_cast<size_t>(newest->second.plan_step);
+  require_loads_from_elsewhere(request, first);
   return std::make_unique<PlanFiles>(PlanFiles::read(request.plan, first));
 }
 

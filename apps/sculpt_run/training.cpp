@@ -145,7 +145,8 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
     RunStore finished(folder, request.extended_hash, request.lock.get());
     restore_lost_summary(finished);
     // The state that is written must hold the arrays of the optimizer, which its constructor adds.
-    make_optimizer(network.parameters(), request.options.train.optim);
+    const auto optimizer = make_optimizer(network.parameters(), request.options.train.optim);
+    if (trains_thresholds(request.plan)) optimizer->add_soft_thresholds();
     say("extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
   }

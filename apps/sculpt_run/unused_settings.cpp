@@ -121,6 +121,14 @@ bool prunes(const RunOptions&, const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
 }
 
+/// Returns true if the plan removes weights, in steps of its own or by the rule of a cycle.
+bool removes_weights(const RunOptions& options, const Plan& plan) {
+  return prunes(options, plan) || std::ranges::any_of(plan, [](const PlanStep& step) {
+           const auto* cycle = std::get_if<Cycle>(&step);
+           return cycle != nullptr && cycle->density > 0;
+         });
+}
+
 bool prunes_first(const RunOptions&, const Plan& plan) {
   const auto trains = [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); };
   const auto first_cycle = std::ranges::find_if(plan, trains);
@@ -164,9 +172,9 @@ constexpr Rule kRules[] = {
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},
-    {"prune.first_conv", prunes, kNoPrune},
-    {"prune.classifier", prunes, kNoPrune},
-    {"prune.exempt", prunes, kNoPrune},
+    {"prune.first_conv", removes_weights, kNoPrune},
+    {"prune.classifier", removes_weights, kNoPrune},
+    {"prune.exempt", removes_weights, kNoPrune},
     {"execution.dense_timing",
      [](const RunOptions& o, const Plan&) { return o.train.execution.sparse != "off"; },
      "execution.sparse = \"off\""},

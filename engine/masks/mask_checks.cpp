@@ -48,9 +48,6 @@ int64_t interval_with_enough_changes(const MaskRule& rule, const RuleCycle& cycl
 }  // namespace
 
 void validate(const MaskOptions& options) {
-  const double end = options.end != 0 ? options.end : kGradualEnd;
-  if (options.begin >= end)
-    fail("masks.begin = {} is not below masks.end = {}; lower it", options.begin, end);
   require_turns(options.sparse_from, options.dense_from);
 }
 
@@ -63,16 +60,25 @@ int64_t count_changes(const MaskRule& rule, const RuleCycle& cycle, const MaskOp
 
 void require_reachable(const MaskRule& rule, const RuleCycle& cycle, const MaskOptions& options) {
   if (!rule.changes_density) return;
+  const double window_end = options.end != 0 ? options.end : kGradualEnd;
+  const bool reads_begin = rule.reads.find("masks.begin") != std::string_view::npos;
+  if (reads_begin && options.begin >= window_end)
+    fail("masks.begin = {} is not below masks.end = {}; lower it", options.begin, window_end);
   const double end = rule.density_after(position_in(cycle, cycle.steps), cycle.range, options);
   if (end == cycle.range.target) return;
-  const bool prunes = rule.name != "acdc";
+  // AC/DC also fails if its network has too few weights for the only prune that is left.
+  const bool late = cycle.range.start > cycle.range.target;
+  const bool has_window = rule.reads.find("masks.end") != std::string_view::npos;
   fail(
       "{} ends with density {} instead of {}: the cycle begins at step {} of {} of its schedule, "
       "and {}",
       rule.name, end, cycle.range.target, cycle.first, cycle.steps,
-      prunes ? "the last prune comes before that; raise masks.end, or begin the cycle earlier"
-             : "its network has too few weights for the only prune that is left; begin the cycle "
-               "earlier, or add a dense phase to masks.dense_from");
+      has_window ? "the last prune comes before that; raise masks.end, or begin the cycle earlier"
+      : late
+          ? "its last sparse phase begins before that; begin the cycle earlier, or raise the last "
+            "fraction of masks.sparse_from"
+          : "its network has too few weights for the only prune that is left; begin the cycle "
+            "earlier, or add a dense phase to masks.dense_from");
 }
 
 std::string few_changes_warning(const MaskRule& rule, const RuleCycle& cycle,

@@ -58,6 +58,9 @@ class Layers {
   /// step has left may be below its nominal value, because counts are whole.
   bool reaches(double density) const { return kept_for_density(density, total_) <= present(); }
 
+  /// Throws Error if the density keeps no weight, or if every layer is exempt.
+  void require_kept(double density) const { count_to_keep(density, total_, total_); }
+
   /// Takes over the mask of a file.
   void load(const std::vector<uint8_t>& masks) {
     for (PrunableLayer& layer : layers_) {
@@ -153,7 +156,12 @@ class Walk {
   void apply(const Intervention& step, PlanStepCost&) {
     if (find_action(step.action).reads != FilePart::masks) return;
     const StoredNetwork* const stored = settings_.stored ? settings_.stored(step) : nullptr;
-    if (stored != nullptr) return layers_.load(stored->masks);
+    if (stored != nullptr) {
+      layers_.load(stored->masks);
+      if (layers_.density() == 0)
+        fail("the mask of {} keeps none of the weights that can be pruned", step.path);
+      return;
+    }
     // A resumed run does not read the files of steps that are done. Any density may follow.
     layers_.keep_all();
     estimated_ = true;
@@ -188,9 +196,12 @@ class Walk {
   void train_with_rule(const Cycle& cycle, const MaskRule& rule, PlanStepCost& cost) {
     const int64_t per_epoch = settings_.steps_per_epoch();
     const int64_t steps = cycle.epochs * per_epoch, first = cycle.first_epoch * per_epoch;
-    const double start = layers_.density();
+    if (rule.changes_density) layers_.require_kept(cycle.density);
+    // A density that an earlier step was to leave counts as left, although counts are whole.
+    const bool reaches = rule.changes_density && layers_.reaches(cycle.density);
+    const double start = reaches ? std::max(layers_.density(), cycle.density) : layers_.density();
     const DensityRange range{start, rule.changes_density ? cycle.density : start};
-    if (!rule.starts_anywhere && !layers_.reaches(range.target))
+    if (rule.changes_density && !rule.starts_anywhere && !reaches)
       fail("density {} is above {:.6g}, the density before this step, and {} only lowers it",
            range.target, start, rule.name);
     require_reachable(rule, {.steps = steps, .first = first, .range = range}, settings_.masks);

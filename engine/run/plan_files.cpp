@@ -7,7 +7,14 @@ namespace sculpt {
 
 std::filesystem::path file_to_load(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) return path;
+  const std::filesystem::path place(path);
+  if (place.is_relative() && !std::filesystem::exists(place, error))
+    fail(
+        "cannot read {}: No such file or directory. A relative path counts from the folder in "
+        "which "
+        "the program is started, which is {} now",
+        path, std::filesystem::current_path(error).string());
+  if (!std::filesystem::is_directory(place, error)) return place;
   const std::filesystem::path file = RunFolder(path).final_checkpoint();
   if (!std::filesystem::exists(file, error))
     fail("there is no {}; give the folder of a finished run, or the path of a safetensors file",

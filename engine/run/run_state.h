@@ -88,7 +88,8 @@ struct RunState {
   double train_loss = NAN;
   double test_loss = NAN;
   double test_accuracy = NAN;
-  /// The best evaluation since the kept weights last changed, and its epoch.
+  /// The best evaluation since the number of kept weights last changed, or since an intervention,
+  /// and its epoch.
   double best_test_accuracy_at_density = NAN;
   int64_t best_epoch_at_density = 0;
 

@@ -431,6 +431,32 @@ class Extension(ProgramTest):
         self.finish("--resume", out, *LONGER)
         self.assertEqual(final(out), final(whole))
 
+    def test_by_a_cycle_that_trains_thresholds(self):
+        words = ["--set", "method=custom", "--set"]
+        short, long = 'plan=["train 2"]', 'plan=["train 2", "train 2 with str to 0.3", "shuffle mask"]'
+        whole, out = self.folder / "whole", self.folder / "run"
+        self.finish(self.config, "--out", whole, *words, long)
+        self.finish(self.config, "--out", out, *words, short)
+        self.finish("--resume", out, *words, long)
+        self.assertEqual(final(out), final(whole))
+        longer = long.replace(' mask"', ' mask", "train 1"')
+        self.finish("--resume", out, *words, longer)
+        self.finish(self.config, "--out", self.folder / "longer", *words, longer)
+        self.assertEqual(final(out), final(self.folder / "longer"))
+
+    def test_a_plan_does_not_load_from_its_own_folder(self):
+        words = ["--set", "method=custom", "--set"]
+        out = self.folder / "run"
+        self.finish(self.config, "--out", out, *words, 'plan=["train 1"]')
+        before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+        plan = f'plan=["train 1", "load weights from {out}", "train 1"]'
+        self.assert_fails(2, ["step 2 of the plan", "loads from the folder of the run itself", "copy"],
+                          "--resume", out, *words, plan)
+        self.assertEqual({p: p.read_bytes() for p in out.rglob("*") if p.is_file()}, before)
+        copy = self.folder / "copy.safetensors"
+        copy.write_bytes(final(out))
+        self.finish("--resume", out, *words, plan.replace(f"from {out}", f"from {copy}"))
+
     def test_refusals(self):
         out = self.folder / "run"
         self.finish(self.config, "--out", out)

@@ -82,9 +82,6 @@ TEST_CASE("mask checks: settings that no cycle can use") {
     return error_of([&] { validate(options); });
   };
   CHECK(error_with([](MaskOptions&) {}).empty());
-  CHECK(contains(error_with([](MaskOptions& o) { o.begin = 0.6, o.end = 0.5; }),
-                 "masks.begin = 0.6 is not below masks.end = 0.5"));
-  CHECK(contains(error_with([](MaskOptions& o) { o.begin = 0.8; }), "masks.begin = 0.8"));
   CHECK(contains(error_with([](MaskOptions& o) { o.dense_from = {0.3}; }), "masks.sparse_from"));
   CHECK(contains(error_with([](MaskOptions& o) { o.sparse_from = {0.1}, o.dense_from = {0.3}; }),
                  "one more than masks.dense_from"));
@@ -98,9 +95,20 @@ TEST_CASE("mask checks: settings that no cycle can use") {
 }
 
 TEST_CASE("mask checks: a rule that cannot reach its density is an error before the run") {
-  const auto error_in = [](const char* rule, const RuleCycle& cycle) {
-    return error_of([&] { require_reachable(find_mask_rule(rule), cycle, {}); });
+  const auto error_in = [](const char* rule, const RuleCycle& cycle, MaskOptions options = {}) {
+    return error_of([&] { require_reachable(find_mask_rule(rule), cycle, options); });
   };
+  const RuleCycle whole = {.steps = 200, .first = 0, .range = {1, 0.1}};
+  CHECK(contains(error_in("gmp", whole, {.begin = 0.6, .end = 0.5}),
+                 "masks.begin = 0.6 is not below masks.end = 0.5"));
+  CHECK(contains(error_in("granet", whole, {.begin = 0.8}), "masks.begin = 0.8"));
+  CHECK(error_in("acdc", whole, {.begin = 0.8}).empty());  // acdc has no such window
+  CHECK(contains(error_in("acdc", {.steps = 200, .first = 180, .range = {1, 0.1}}),
+                 "its last sparse phase begins before that"));
+  // The dense phase and the sparse phase after it begin after the same step, so no phase is dense.
+  CHECK(contains(error_in("acdc", {.steps = 10, .first = 0, .range = {0.05, 0.1}},
+                          {.sparse_from = {0.2, 0.9}, .dense_from = {0.899}}),
+                 "acdc ends with density 0.05 instead of 0.1"));
   CHECK(error_in("gmp", {.steps = 40, .first = 0, .range = {1, 0.1}}).empty());
   CHECK(error_in("gmp", {.steps = 40, .first = 29, .range = {1, 0.1}}).empty());
   CHECK(contains(error_in("gmp", {.steps = 40, .first = 30, .range = {1, 0.1}}),

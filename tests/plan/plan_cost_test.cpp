@@ -140,6 +140,17 @@ TEST_CASE("plan cost: what cannot reach its density fails before the run, naming
   const CostSettings settings{.images = 22, .batch = 8};
   CHECK(contains(message({Cycle{1}, PruneStep{"magnitude", "global", 0.0001}, Cycle{1}}, settings),
                  "step 2 of the plan"));
+  CHECK(contains(message({Cycle{10, 0, "gmp", 0.0001}}, settings), "keeps none of the 426"));
+  NetworkSpec exempt = tiny_spec();
+  exempt.exempt = {"*"};
+  const Network all_exempt(exempt, kernels::cpu_backend(), 8);
+  CHECK(contains(error_of([&] {
+                   plan_cost({Cycle{10, 0, "gmp", 0.1}}, all_exempt, settings);
+                 }),
+                 "every layer is exempt"));
+  // A prune to the same density leaves 85 of 426 weights, a little less than the density.
+  const Plan twice = {PruneStep{"random", "erk", 0.2}, Cycle{10, 0, "acdc", 0.2}};
+  CHECK(plan_cost(twice, network, settings).steps[1].density == 85.0 / 426);
   // gmp's last prune lies before the epoch in which the cycle begins.
   CHECK(contains(message({Cycle{10, 9, "gmp", 0.1}}, settings), "step 1 of the plan"));
 

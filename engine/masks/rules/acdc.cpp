@@ -51,6 +51,17 @@ Phases phases(const SchedulePosition& position, const MaskOptions& options) {
   return {last_of(sparse_from(options), position), last_of(dense_from(options), position)};
 }
 
+/// Returns true if a dense phase has begun in this cycle. A dense phase in a short schedule may
+/// have no step of its own before the next sparse phase. It never begins then.
+bool was_dense(const SchedulePosition& position, const MaskOptions& options) {
+  return std::ranges::any_of(dense_from(options), [&](double fraction) {
+    SchedulePosition beginning = position;
+    beginning.done = step_at(fraction, position.steps);
+    return position.first < beginning.done && beginning.done <= position.done &&
+           !phases(beginning, options).is_sparse();
+  });
+}
+
 }  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
@@ -64,7 +75,7 @@ double density_after(const SchedulePosition& position, const DensityRange& range
   if (now.none()) return range.start;
   if (!now.is_sparse()) return 1;
   // A prune keeps all weights of a network that has fewer than the target.
-  return now.dense > 0 ? range.target : std::min(range.start, range.target);
+  return was_dense(position, options) ? range.target : std::min(range.start, range.target);
 }
 
 void change(MaskChange& change) {
