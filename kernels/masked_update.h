@@ -25,7 +25,7 @@
 // Average of weights (Polyak & Juditsky 1992), if the arena has one, after everything above:
 //   average = average + average_rate * (w - average)
 //
-// Where mask == 0: w, m, v, f and average are +0 exactly.
+// The values w, m, v, f and average of an element are exactly +0 where its mask is 0.
 //
 // Memory traffic per weight of SGD: 4 reads, 2 writes and one mask byte, plus a write of the
 // compute copy where the backend has one (Backend::compute_weight_bytes). Each further array adds

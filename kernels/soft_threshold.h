@@ -4,7 +4,8 @@
 //   t = sigmoid(s) = 1 / (1 + exp(-s)).
 // The arena has a second array of weights, v, which the optimizer trains. The network computes with
 //   w = sign(v) * max(|v| - t, 0).
-// With the gradient g = dL/dw of the network, where 1[...] is 1 if the condition holds, and else 0:
+// The network has the gradient g = dL/dw. The gradients of v and s follow from it; 1[...] is 1 if
+// the condition holds, and 0 otherwise:
 //   dL/dv = g * 1[|v| > t]
 //   dL/ds = -t * (1 - t) * sum of sign(v) * g * 1[|v| > t] over the weights of the layer.
 //

@@ -13,7 +13,7 @@
 
 namespace sculpt {
 
-/// What the cost of a plan depends on besides the plan and the network.
+/// The settings on which the cost of a plan depends, besides the plan and the network.
 struct CostSettings {
   int64_t images = 0;  ///< training images of an epoch
   int64_t batch = 1;   ///< images of a step; the last step of an epoch may have fewer

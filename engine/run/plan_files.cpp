@@ -11,8 +11,7 @@ std::filesystem::path file_to_load(const std::string& path) {
   if (place.is_relative() && !std::filesystem::exists(place, error))
     fail(
         "cannot read {}: No such file or directory. A relative path counts from the folder in "
-        "which "
-        "the program is started, which is {} now",
+        "which the program is started, which is {} now",
         path, std::filesystem::current_path(error).string());
   if (!std::filesystem::is_directory(place, error)) return place;
   const std::filesystem::path file = RunFolder(path).final_checkpoint();

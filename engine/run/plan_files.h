@@ -44,7 +44,7 @@ class PlanFiles {
     StoredNetwork values;
     std::string fingerprint;
   };
-  // By path and part: one entry for all steps that load the same part of a file.
+  // The key is the path and the part. Steps that load the same part of a file share an entry.
   std::map<std::pair<std::string, FilePart>, Loaded> files_;
 };
 

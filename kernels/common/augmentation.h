@@ -8,7 +8,7 @@
 
 namespace sculpt::kernels {
 
-/// What lies around an image when it is padded for a random crop.
+/// The pixels with which an image is padded for a random crop.
 enum class CropFill : int32_t {
   black,   ///< 0 in every channel
   mean,    ///< the mean colour, as in erased squares

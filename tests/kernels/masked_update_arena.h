@@ -1,5 +1,5 @@
 #pragma once
-// What the tests of the masked update share: an arena, the forms of the update, and their
+// The tests of the masked update share this header: an arena, the forms of the update, and their
 // definition in double.
 
 #include <algorithm>

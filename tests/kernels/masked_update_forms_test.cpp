@@ -141,7 +141,8 @@ TEST_CASE("masked update: HAM keeps exact zeros and signs, and clips its exponen
     UpdateSegment segment{0, std::ssize(weights)};
     segment.ham = true;
     Arena arena(*backend, weights, Values(weights.size(), 0), {segment}, nullptr);
-    // With momentum 0 and this learning rate, the step before HAM changes no weight but the zero.
+    // The step before HAM changes no weight but the zero, because momentum is 0 and the learning
+    // rate is that small.
     UpdateOptions options;
     options.momentum = 0;
     options.any_ham = true;
@@ -161,7 +162,7 @@ TEST_CASE("masked update: HAM keeps exact zeros and signs, and clips its exponen
 }
 
 TEST_CASE("masked update: HAM's exponential is exact to 2 units in the last place") {
-  // With gradients of 0 and a weight of 1, HAM's step leaves exp(-lr * ham_beta) as the weight.
+  // HAM's step turns a weight of 1 into exp(-lr * ham_beta) if its gradient is 0.
   constexpr int kSteps = 20001;
   for (const Backend* backend : all_backends()) {
     CAPTURE(backend->name);

@@ -1,5 +1,5 @@
-// What optimizers do between steps: factors are balanced, averages shown, values saved. And which
-// settings are refused.
+// These tests check what optimizers do between steps (factors are balanced, averages shown, values
+// saved), and which settings are refused.
 #include <algorithm>
 #include <doctest/doctest.h>
 #include <string>

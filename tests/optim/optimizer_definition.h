@@ -1,6 +1,6 @@
 #pragma once
-// What the tests of optimizers share: parameters, masks and gradients, and the definitions of the
-// optimizers in plain loops.
+// The tests of optimizers share this header: parameters, masks and gradients, and the definitions
+// of the optimizers in plain loops.
 
 #include <algorithm>
 #include <cmath>

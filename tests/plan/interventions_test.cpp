@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kSeed = 12;
 
-/// What a network holds.
+/// The values that a network holds.
 struct Content {
   std::vector<double> weights, states;
   std::vector<uint8_t> masks;

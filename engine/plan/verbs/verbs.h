@@ -51,8 +51,9 @@ const Action& find_action(std::string_view name);
 /// Makes the network a fresh one under the present mask: all parameters and the statistics of batch
 /// norm.
 void reinit_all(const InterventionContext& context);
-/// As reinit_all(), but weights keep their signs: abs(fresh) * sign(old). A kept weight that is 0
-/// has no sign and becomes the fresh weight.
+/// Makes the network a fresh one, as reinit_all() does, but leaves each weight its sign: the weight
+/// becomes abs(fresh) * sign(old). A kept weight that is 0 has no sign and becomes the fresh
+/// weight.
 void reinit_keep_signs(const InterventionContext& context);
 /// Changes nothing but the signs of the weights: abs(old) * sign(fresh).
 void reinit_keep_magnitudes(const InterventionContext& context);
