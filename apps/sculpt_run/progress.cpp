@@ -83,7 +83,7 @@ void Progress::on_prune_measured(const PruneMetrics& m) {
 
 void Progress::on_masks(const MaskReport& report) {
   out().print(
-      wrap(fmt::format("{}: {} of {} weights kept (sparsity {})", report.rule, report.kept,
+      wrap(fmt::format("{}: {} of {} weights kept (sparsity {})", report.changed_by, report.kept,
                        report.prunable, percent(1 - double(report.kept) / double(report.prunable))),
            out().width(), 2) +
       "\n");

@@ -181,7 +181,7 @@ void choose_start(Request& request, const CommandLine& line, const ConfigValues&
 
 /// Reads the file model.init_from. A run that goes on does not need the file, so it may be missing
 /// then.
-std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, Start start) {
+std::optional<NetworkFile> read_initial(const models::ModelOptions& model, Start start) {
   if (model.init_from.empty()) return std::nullopt;
   std::error_code error;
   if (!fs::exists(model.init_from, error)) {
@@ -189,10 +189,10 @@ std::optional<InitialNetwork> read_initial(const models::ModelOptions& model, St
     fail("model.init_from: there is no file {}; give the path of a safetensors file",
          model.init_from);
   }
-  const InitialParts parts = model.init_parts == "weights" ? InitialParts::weights
-                             : model.init_parts == "masks" ? InitialParts::masks
-                                                           : InitialParts::both;
-  return InitialNetwork::read(model.init_from, parts);
+  const NetworkParts parts = model.init_parts == "weights" ? NetworkParts::weights
+                             : model.init_parts == "masks" ? NetworkParts::masks
+                                                           : NetworkParts::both;
+  return NetworkFile::read(model.init_from, parts);
 }
 
 /// Throws Error if a step of the plan, from step `first` on, loads from the folder of the run. The

@@ -10,7 +10,7 @@
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/run_options.h"
 #include "engine/core/error.h"
-#include "engine/run/initial_network.h"
+#include "engine/run/network_file.h"
 #include "engine/run/plan_files.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_lock.h"
@@ -53,7 +53,7 @@ struct Request {
   std::unique_ptr<RunLock> lock;
   /// The content of the file model.init_from. Empty if the key is not set, or if the file is
   /// missing when its run is resumed: a resumed run needs only the fingerprint in its checkpoints.
-  std::optional<InitialNetwork> initial;
+  std::optional<NetworkFile> initial;
   /// The files that the rest of the plan loads. Null on other ranks than rank 0, which loads them
   /// for all.
   std::unique_ptr<PlanFiles> files;

@@ -26,6 +26,7 @@
 #include "engine/run/run_store.h"
 #include "engine/run/stored_config.h"
 #include "engine/train/agreement.h"
+#include "engine/train/run_optimizer.h"
 #include "kernels/device/conv_library.h"
 
 namespace sculpt {
@@ -144,9 +145,9 @@ void prepare_folder(const Request& request, RunStore& store, Network& network) {
   if (request.start == Start::extend) {
     RunStore finished(folder, request.extended_hash, request.lock.get());
     restore_lost_summary(finished);
-    // The state that is written must hold the arrays of the optimizer, which its constructor adds.
-    const auto optimizer = make_optimizer(network.parameters(), request.options.train.optim);
-    if (trains_thresholds(request.plan)) optimizer->add_soft_thresholds();
+    // The state that is written must hold the arrays of the optimizer, which are added here.
+    make_run_optimizer(make_optimizer, network.parameters(), request.options.train.optim,
+                       request.plan);
     say("extending the finished run; its results are kept in {}\n",
         store.extend(network.parameters(), request.extended_hash, request.config_toml).string());
   }

@@ -168,7 +168,7 @@ constexpr Rule kRules[] = {
      [](const RunOptions& o, const Plan&) { return o.data.label_noise > 0; },
      "data.label_noise = 0"},
     {"prune.reestimate_batch_norm", prunes, kNoPrune},
-    {"prune.init_fan", prunes_first, "the plan prunes nothing before it trains"},
+    {"prune.rescale_to_kept_fan", prunes_first, "the plan prunes nothing before it trains"},
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},

@@ -156,6 +156,11 @@ void exchange(MaskChange& change, double fraction, const Scores& growth) {
   change.grow_highest(growth, counts);
 }
 
+void exchange_by_schedule(MaskChange& change, const RuleConstants& own, const Scores& growth) {
+  const MaskMoment& moment = change.moment();
+  exchange(change, exchanged_fraction(moment.position, in_effect(own, moment.options)), growth);
+}
+
 void prune_to(MaskChange& change, double density) {
   const int64_t count = kept_for_density(density, change.prunable());
   if (count < change.kept()) change.keep_highest(change.magnitudes(), count);

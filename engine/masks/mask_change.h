@@ -17,6 +17,7 @@
 
 #include "engine/core/error.h"
 #include "engine/masks/mask_rule.h"
+#include "engine/masks/rule_schedule.h"
 #include "engine/parameters/parameter_arena.h"
 #include "engine/sparse/kept_weights.h"
 
@@ -93,6 +94,10 @@ class MaskChange {
 /// the smallest magnitudes, and grows as many of the weights that are then not kept, those with the
 /// highest scores. The number of kept weights of each layer stays.
 void exchange(MaskChange& change, double fraction, const Scores& growth);
+
+/// Exchanges the fraction that the schedule of set, rigl and itop gives, with the rule's own
+/// constants where the config sets none.
+void exchange_by_schedule(MaskChange& change, const RuleConstants& own, const Scores& growth);
 
 /// Prunes by magnitude over all layers together, to round(density * N) kept weights. Keeps all
 /// weights if there are no more than that.

@@ -67,6 +67,10 @@ bool exchanges_after(const SchedulePosition& position, const RuleConstants& cons
   return position.fraction() < constants.end && position.done % constants.interval == 0;
 }
 
+double keeps_density(const SchedulePosition&, const DensityRange& range, const MaskOptions&) {
+  return range.start;
+}
+
 double exchanged_fraction(const SchedulePosition& position, const RuleConstants& constants) {
   return cosine_between(constants.drop, 0, position.fraction() / constants.end);
 }

@@ -44,6 +44,10 @@ double gradual_density_after(const SchedulePosition& position, const DensityRang
 /// the schedule, does so after this step.
 bool exchanges_after(const SchedulePosition& position, const RuleConstants& constants);
 
+/// Returns the density of a rule that keeps the density: that of the beginning of the cycle.
+double keeps_density(const SchedulePosition& position, const DensityRange& range,
+                     const MaskOptions& options);
+
 /// Returns the fraction of the kept weights of a layer that such a change drops: a cosine from
 /// `drop` at the beginning of the schedule to 0 at the fraction `end`.
 double exchanged_fraction(const SchedulePosition& position, const RuleConstants& constants);

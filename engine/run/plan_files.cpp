@@ -38,8 +38,8 @@ PlanFiles PlanFiles::read(const Plan& plan, size_t first) {
         fail("{}: {}", wanted_by, error.what());
       }
     }();
-    InitialNetwork file = InitialNetwork::read(
-        path, part == FilePart::masks ? InitialParts::masks : InitialParts::weights, wanted_by);
+    NetworkFile file = NetworkFile::read(
+        path, part == FilePart::masks ? NetworkParts::masks : NetworkParts::weights, wanted_by);
     std::string fingerprint = file.fingerprint();
     files.files_.emplace(key, Loaded{std::move(file), {}, std::move(fingerprint)});
   }

@@ -9,7 +9,7 @@
 
 #include "engine/plan/plan.h"
 #include "engine/plan/verbs/verbs.h"
-#include "engine/run/initial_network.h"
+#include "engine/run/network_file.h"
 
 namespace sculpt {
 
@@ -40,7 +40,7 @@ class PlanFiles {
 
  private:
   struct Loaded {
-    InitialNetwork file;
+    NetworkFile file;
     StoredNetwork values;
     std::string fingerprint;
   };

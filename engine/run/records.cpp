@@ -119,7 +119,7 @@ std::string layer_lines(const MaskReport& report, const LayerKernels& kernels, i
       {{"format", kLayers.text()},
        {"plan_step", plan_step},
        {"epoch", epoch},
-       {"rule", report.rule},
+       {"changed_by", report.changed_by},
        {"density", ratio(static_cast<double>(report.kept), static_cast<double>(report.prunable))}},
       report.layers, kernels);
 }

@@ -50,8 +50,8 @@ std::string to_json_line(const PruneMetrics& metrics);
 
 /// The masks at the end of a cycle whose rule changed them, or after an intervention that did.
 struct MaskReport {
-  std::string rule;      ///< name of the rule, or of the intervention: "shuffle mask"
-  int64_t prunable = 0;  ///< N
+  std::string changed_by;  ///< name of the rule, or of the intervention: "shuffle mask"
+  int64_t prunable = 0;    ///< N
   int64_t kept = 0;
   std::vector<LayerKept> layers;
   /// Messages for the user about layers without any weight left.
@@ -65,7 +65,7 @@ using LayerKernels = std::map<std::string, kernels::PassKernels>;
 /// Returns the lines of layers.jsonl that one prune adds: one line per prunable layer.
 std::string layer_lines(const PruneReport& report, const LayerKernels& kernels, int64_t plan_step,
                         int64_t epoch);
-/// Returns the lines of layers.jsonl that the end of a cycle with a rule adds.
+/// Returns the lines of layers.jsonl that the end of a cycle with a rule, or an intervention, adds.
 std::string layer_lines(const MaskReport& report, const LayerKernels& kernels, int64_t plan_step,
                         int64_t epoch);
 

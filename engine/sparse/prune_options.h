@@ -28,7 +28,7 @@ struct PruneOptions {
   std::string criterion = "random";
   std::string allocation = "global";
   std::string final_criterion = "magnitude";
-  std::string init_fan = "layer";
+  bool rescale_to_kept_fan = false;
   double sparsity = 0.9;
   double initial_sparsity = 0.5;
   double rate = 0.2;
@@ -48,11 +48,10 @@ struct PruneOptions {
              "with random, global is a uniform density in expectation");
     v.choice("final_criterion", final_criterion, criterion_names(),
              "score behind sculpt's second prune");
-    v.choice(
-        "init_fan", init_fan, {"layer", "kept"},
-        "kept: prunes before the first cycle multiply the weights that stay of each output "
-        "neuron by sqrt(kept before / kept after), so that their standard deviation is that of "
-        "a layer with as many inputs as are kept; layer: they stay as they are");
+    v.boolean("rescale_to_kept_fan", rescale_to_kept_fan,
+              "prunes before the first cycle multiply the weights that stay of each output neuron "
+              "by sqrt(kept before / kept after), so that their standard deviation is that of a "
+              "layer with as many inputs as are kept");
     v.real("sparsity", sparsity, {0, 1, false, true},
            "fraction of prunable weights (those of convolutions and linear layers that are not "
            "exempt) that is "

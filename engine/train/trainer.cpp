@@ -119,9 +119,9 @@ bool Trainer::prune_now(const PruneStep& step) {
     return false;  // prune() has changed nothing
   }
   const bool nothing_trained = run_.state.steps == 0;
-  if (nothing_trained && run_.settings.prune.init_fan == "kept")
+  if (nothing_trained && run_.settings.prune.rescale_to_kept_fan)
     rescale_to_kept_fan(run_.parameters(), *before);
-  hooks_.follow_prune();
+  hooks_.follow_plan_step();
   run_.require_same_on_all_ranks(fmt::format("after the prune of step {}", run_.state.plan_step));
   run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
   run_.parts.observer.on_prune(report);
@@ -149,7 +149,7 @@ RunOutcome Trainer::perform(const Intervention& step) {
   }
   share_parameters(run_.parts.ranks, run_.parameters());
   if (find_action(step.action).changes_mask) {
-    hooks_.follow_prune();
+    hooks_.follow_plan_step();
     const MaskReport report = run_.mask_report(step.action);
     run_.parts.store.add_layers(report, run_.parts.network.pass_kernels(), run_.state);
     run_.parts.observer.on_masks(report);

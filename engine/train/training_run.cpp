@@ -6,15 +6,15 @@
 #include "engine/optim/lr_schedule.h"
 #include "engine/sparse/allocation.h"
 #include "engine/train/agreement.h"
+#include "engine/train/run_optimizer.h"
 
 namespace sculpt {
 
 TrainingRun::TrainingRun(RunParts run_parts, RunSettings run_settings)
     : parts(std::move(run_parts)),
       settings(std::move(run_settings)),
-      optimizer(parts.make_optimizer(parts.network.parameters(), settings.train.optim)) {
-  if (trains_thresholds(settings.plan)) optimizer->add_soft_thresholds();
-}
+      optimizer(make_run_optimizer(parts.make_optimizer, parts.network.parameters(),
+                                   settings.train.optim, settings.plan)) {}
 
 const MaskRule* TrainingRun::mask_rule() const {
   const auto* const present = std::get_if<Cycle>(&plan_step());
@@ -42,7 +42,7 @@ void TrainingRun::require_same_on_all_ranks(const std::string& when) {
 }
 
 MaskReport TrainingRun::mask_report(const std::string& changed_by) const {
-  MaskReport report{.rule = changed_by,
+  MaskReport report{.changed_by = changed_by,
                     .prunable = parameters().prunable_count(),
                     .kept = kept,
                     .layers = {},
@@ -53,7 +53,7 @@ MaskReport TrainingRun::mask_report(const std::string& changed_by) const {
       report.warnings.push_back(fmt::format(
           "layer '{}' has no weight left after {}, and nothing flows through it; a higher density "
           "keeps some",
-          layer.name, report.rule));
+          layer.name, report.changed_by));
   }
   return report;
 }

@@ -17,7 +17,7 @@ NEWER_THAN_VERSION_1 = {"optim.rule", "execution.device", "execution.threads", "
                         "dist.liveness_seconds", "dist.collective_seconds", "dist.reduction",
                         "dist.logical_ranks", "dist.sync_batch_norm", "dist.exchange", "dist.bucket_mb",
                         "train.accumulate", "data.crop_fill", "data.label_noise",
-                        "data.label_noise_seed", "prune.final_criterion", "prune.init_fan"}
+                        "data.label_noise_seed", "prune.final_criterion", "prune.rescale_to_kept_fan"}
 NEWER_THAN_VERSION_1 |= {f"optim.{name}" for name in ("beta1", "beta2", "epsilon", "ham", "ham_alpha", "ham_beta",
                                                        "sign_in", "sign_in_beta", "ema")}
 NEWER_THAN_VERSION_1 |= {f"masks.{name}" for name in ("rule", "interval", "drop", "begin", "end", "sparse_from",

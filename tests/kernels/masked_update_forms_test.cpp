@@ -141,8 +141,8 @@ TEST_CASE("masked update: HAM keeps exact zeros and signs, and clips its exponen
     UpdateSegment segment{0, std::ssize(weights)};
     segment.ham = true;
     Arena arena(*backend, weights, Values(weights.size(), 0), {segment}, nullptr);
-    // The step before HAM changes no weight but the zero, because momentum is 0 and the learning
-    // rate is that small.
+    // The step before HAM changes no weight but the zero, because momentum is 0 and gradients
+    // are about 1e-10.
     UpdateOptions options;
     options.momentum = 0;
     options.any_ham = true;

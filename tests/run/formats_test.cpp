@@ -7,8 +7,8 @@
 
 #include "engine/core/file_format.h"
 #include "engine/core/files.h"
-#include "engine/run/initial_network.h"
 #include "engine/run/kernel_choices.h"
+#include "engine/run/network_file.h"
 #include "engine/run/record_file.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_store.h"
@@ -228,7 +228,7 @@ TEST_CASE("formats: model.init_from refuses a newer checkpoint, and reads other 
   const fs::path path = folder / "x.safetensors";
   const auto message = [&](const char* format) {
     safetensors::write(path, {}, {{"format", format}});
-    return error_of([&] { InitialNetwork::read(path, InitialParts::both); });
+    return error_of([&] { NetworkFile::read(path, NetworkParts::both); });
   };
   for (const char* format : {"pt", "sculpt-checkpoint-2", "sculpt-checkpoint-1", "sculpt-state-3"})
     CHECK(message(format).empty());

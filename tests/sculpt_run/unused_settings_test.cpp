@@ -232,9 +232,11 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"method=dense", "masks.rule=str", "masks.str_init=-6"}).empty());
   CHECK(unused_keys({"method=dense", "masks.rule=gmp", "masks.str_init=-6"}) ==
         Texts{"masks.str_init"});
-  CHECK(unused_keys({"method=dense", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
-  CHECK(unused_keys({"method=lrr", "prune.init_fan=kept"}) == Texts{"prune.init_fan"});
-  CHECK(unused_keys({"method=pai", "prune.init_fan=kept"}).empty());
+  CHECK(unused_keys({"method=dense", "prune.rescale_to_kept_fan=true"}) ==
+        Texts{"prune.rescale_to_kept_fan"});
+  CHECK(unused_keys({"method=lrr", "prune.rescale_to_kept_fan=true"}) ==
+        Texts{"prune.rescale_to_kept_fan"});
+  CHECK(unused_keys({"method=pai", "prune.rescale_to_kept_fan=true"}).empty());
   CHECK(unused_keys({"method=pai", "prune.final_criterion=snip"}) ==
         Texts{"prune.final_criterion"});
   CHECK(unused_keys({"data.label_noise_seed=3"}) == Texts{"data.label_noise_seed"});

@@ -183,7 +183,7 @@ TEST_CASE(
     "kept fan: prunes before the first cycle scale each neuron's weights, later ones do not") {
   const TemporaryFolder folder;
   PruneOptions options = TinyRun::tiny_pruning();
-  options.init_fan = "kept";
+  options.rescale_to_kept_fan = true;
   const Plan plan = plan_of({"prune random global 0.6", "prune random erk 0.3", "train 1",
                              "prune magnitude global 0.2", "reinit all", "train 1"});
   TinyRun run(folder.path(), plan, TinyRun::tiny_options(), 22, options);

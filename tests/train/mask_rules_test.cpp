@@ -232,7 +232,7 @@ TEST_CASE("mask rules: cycles with rules, without rules, entered late, and prune
     std::vector<std::string> makers;
     for (const Json& line : lines_of(RunFolder(whole.path()).layers())) {
       if (line["layer"] != "conv1.weight") continue;
-      makers.push_back(line.contains("rule") ? line["rule"] : line["criterion"]);
+      makers.push_back(line.contains("changed_by") ? line["changed_by"] : line["criterion"]);
     }
     CHECK(makers ==
           std::vector<std::string>{"random", "rigl", "set", "magnitude", "acdc", "granet", "gmp"});

@@ -8,7 +8,7 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::acdc {
+namespace sculpt {
 namespace {
 
 /// The phases of the paper's recipe for CIFAR, of 200 epochs.
@@ -62,8 +62,6 @@ bool was_dense(const SchedulePosition& position, const MaskOptions& options) {
   });
 }
 
-}  // namespace
-
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   const Phases now = phases(position, options);
   return !now.none() && now.step(position.steps) == position.done;
@@ -86,4 +84,19 @@ void change(MaskChange& change) {
   change.reset_optimizer();
 }
 
-}  // namespace sculpt::acdc
+}  // namespace
+
+MaskRule rules::acdc() {
+  return {.name = "acdc",
+          .changes_density = true,
+          .grows_back = true,
+          .starts_anywhere = true,
+          .changes_after = changes_after,
+          .density_after = density_after,
+          .change = change,
+          .help = "prunes to the density and makes all weights active again, in turn",
+          .source = "Peste et al. 2021",
+          .reads = "masks.sparse_from masks.dense_from"};
+}
+
+}  // namespace sculpt

@@ -5,12 +5,10 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::gmp {
+namespace sculpt {
 namespace {
 
 constexpr RuleConstants kOwn = {.interval = 100, .end = kGradualEnd};
-
-}  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   return prunes_gradually_after(position, in_effect(kOwn, options));
@@ -26,4 +24,19 @@ void change(MaskChange& change) {
   prune_to(change, density_after(moment.position, moment.range, moment.options));
 }
 
-}  // namespace sculpt::gmp
+}  // namespace
+
+MaskRule rules::gmp() {
+  return {
+      .name = "gmp",
+      .changes_density = true,
+      .changes_after = changes_after,
+      .density_after = density_after,
+      .change = change,
+      .help =
+          "gradual magnitude pruning: a cubic schedule to the density, over all layers together",
+      .source = "Zhu & Gupta 2017",
+      .reads = "masks.interval masks.begin masks.end"};
+}
+
+}  // namespace sculpt

@@ -6,12 +6,10 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::granet {
+namespace sculpt {
 namespace {
 
 constexpr RuleConstants kOwn = {.interval = 100, .drop = 0.5, .end = kGradualEnd};
-
-}  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   return prunes_gradually_after(position, in_effect(kOwn, options));
@@ -30,4 +28,19 @@ void change(MaskChange& change) {
            change.gradient_magnitudes());
 }
 
-}  // namespace sculpt::granet
+}  // namespace
+
+MaskRule rules::granet() {
+  return {.name = "granet",
+          .changes_density = true,
+          .grows_back = true,
+          .reads_gradients = true,
+          .changes_after = changes_after,
+          .density_after = density_after,
+          .change = change,
+          .help = "gmp that exchanges weights of each layer by gradient after each prune",
+          .source = "Liu et al. 2021",
+          .reads = "masks.interval masks.drop masks.begin masks.end"};
+}
+
+}  // namespace sculpt

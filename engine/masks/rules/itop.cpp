@@ -4,25 +4,33 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::itop {
+namespace sculpt {
 namespace {
 
 constexpr RuleConstants kOwn = {.interval = 4000, .drop = 0.5, .end = 1};
-
-}  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   return exchanges_after(position, in_effect(kOwn, options));
 }
 
-double density_after(const SchedulePosition&, const DensityRange& range, const MaskOptions&) {
-  return range.start;
-}
-
 void change(MaskChange& change) {
-  const MaskMoment& moment = change.moment();
-  exchange(change, exchanged_fraction(moment.position, in_effect(kOwn, moment.options)),
-           change.gradient_magnitudes());
+  exchange_by_schedule(change, kOwn, change.gradient_magnitudes());
 }
 
-}  // namespace sculpt::itop
+}  // namespace
+
+MaskRule rules::itop() {
+  return {.name = "itop",
+          .grows_back = true,
+          .reads_gradients = true,
+          .changes_after = changes_after,
+          .density_after = keeps_density,
+          .change = change,
+          .help =
+              "rigl with larger changes that never stop (with SET's growth: set, masks.drop 0.5, "
+              "masks.end 1)",
+          .source = "Liu et al. 2021",
+          .reads = "masks.interval masks.drop masks.end"};
+}
+
+}  // namespace sculpt

@@ -5,25 +5,31 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::rigl {
+namespace sculpt {
 namespace {
 
 constexpr RuleConstants kOwn = {.interval = 100, .drop = 0.3, .end = 0.75};
-
-}  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   return exchanges_after(position, in_effect(kOwn, options));
 }
 
-double density_after(const SchedulePosition&, const DensityRange& range, const MaskOptions&) {
-  return range.start;
-}
-
 void change(MaskChange& change) {
-  const MaskMoment& moment = change.moment();
-  exchange(change, exchanged_fraction(moment.position, in_effect(kOwn, moment.options)),
-           change.gradient_magnitudes());
+  exchange_by_schedule(change, kOwn, change.gradient_magnitudes());
 }
 
-}  // namespace sculpt::rigl
+}  // namespace
+
+MaskRule rules::rigl() {
+  return {.name = "rigl",
+          .grows_back = true,
+          .reads_gradients = true,
+          .changes_after = changes_after,
+          .density_after = keeps_density,
+          .change = change,
+          .help = "per layer, exchanges the smallest weights for those with the largest gradients",
+          .source = "Evci et al. 2020",
+          .reads = "masks.interval masks.drop masks.end"};
+}
+
+}  // namespace sculpt

@@ -13,7 +13,7 @@
 #include "engine/masks/rule_schedule.h"
 #include "engine/masks/rules/rules.h"
 
-namespace sculpt::str {
+namespace sculpt {
 namespace {
 
 constexpr RuleConstants kOwn = {.end = 0.9};
@@ -21,8 +21,6 @@ constexpr RuleConstants kOwn = {.end = 0.9};
 int64_t last_step(const SchedulePosition& position, const MaskOptions& options) {
   return step_at(in_effect(kOwn, options).end, position.steps);
 }
-
-}  // namespace
 
 bool changes_after(const SchedulePosition& position, const MaskOptions& options) {
   return position.done == last_step(position, options);
@@ -38,4 +36,19 @@ void change(MaskChange& change) {
   prune_to(change, change.moment().range.target);
 }
 
-}  // namespace sculpt::str
+}  // namespace
+
+MaskRule rules::str() {
+  return {
+      .name = "str",
+      .changes_density = true,
+      .trains_thresholds = true,
+      .changes_after = changes_after,
+      .density_after = density_after,
+      .change = change,
+      .help = "trains a soft threshold for each layer, then prunes to the density and trains on",
+      .source = "Kusupati et al. 2020",
+      .reads = "masks.end masks.str_init"};
+}
+
+}  // namespace sculpt

@@ -94,7 +94,7 @@ void HookList::at_end() {
     call_to_look(*hook, "at_end", [&](Hook& h) { h.at_end(context_); });
 }
 
-void HookList::follow_prune() {
+void HookList::follow_plan_step() {
   follow_masks();
   run_.parts.network.graph().follow_masks();
 }

@@ -28,9 +28,9 @@ class HookList {
   void after_epoch();
   void at_end();
 
-  /// Follows a change of masks by a prune: updates counts, tells the hooks, and chooses kernels,
-  /// which is a phase that may be interrupted.
-  void follow_prune();
+  /// Follows a change of masks by a prune or an intervention of the plan: updates counts, tells the
+  /// hooks, and chooses kernels, which is a phase that may be interrupted.
+  void follow_plan_step();
 
   /// Stores what the hooks must remember in the run's state.
   void save_states();

@@ -15,14 +15,14 @@
 namespace sculpt {
 
 /// Says what is taken from the file. `both` takes the weights, and the masks if the file has any.
-enum class InitialParts { both, weights, masks };
+enum class NetworkParts { both, weights, masks };
 
-class InitialNetwork {
+class NetworkFile {
  public:
   /// Reads the file. `wanted_by` is what wants it, in messages. Throws Error naming the file if it
   /// cannot be read or is damaged.
-  static InitialNetwork read(const std::filesystem::path& path, InitialParts parts,
-                             const std::string& wanted_by = kInitFrom);
+  static NetworkFile read(const std::filesystem::path& path, NetworkParts parts,
+                          const std::string& wanted_by = kInitFrom);
   static constexpr const char* kInitFrom = "model.init_from";
 
   /// The checksum of the whole file, as 16 hexadecimal digits.
@@ -42,22 +42,22 @@ class InitialNetwork {
   StoredNetwork stored(const ParameterArena& parameters) const;
 
  private:
-  InitialNetwork(safetensors::File file, InitialParts parts, std::string fingerprint,
-                 std::string wanted_by)
+  NetworkFile(safetensors::File file, NetworkParts parts, std::string fingerprint,
+              std::string wanted_by)
       : file_(std::move(file)),
         parts_(parts),
         fingerprint_(std::move(fingerprint)),
         wanted_by_(std::move(wanted_by)) {}
 
-  bool takes_weights() const { return parts_ != InitialParts::masks; }
-  bool takes_masks() const { return parts_ != InitialParts::weights; }
+  bool takes_weights() const { return parts_ != NetworkParts::masks; }
+  bool takes_masks() const { return parts_ != NetworkParts::weights; }
   void require_tensors(const ParameterArena& parameters) const;
   void require_masks(const ParameterArena& parameters) const;
   /// Returns the mask of a parameter, which must have the parameter's shape.
   const safetensors::Tensor& mask_of(const Parameter& parameter) const;
 
   safetensors::File file_;
-  InitialParts parts_;
+  NetworkParts parts_;
   std::string fingerprint_;
   std::string wanted_by_;
 };

@@ -1,6 +1,6 @@
 // A run can start from a file: the tests check what is read, what is refused, and whole runs.
 
-#include "engine/run/initial_network.h"
+#include "engine/run/network_file.h"
 
 #include <algorithm>
 #include <bit>
@@ -92,13 +92,13 @@ class Tensors {
   std::map<std::string, std::vector<std::byte>> data_;
 };
 
-std::string load_error(const std::filesystem::path& path, InitialParts parts,
+std::string load_error(const std::filesystem::path& path, NetworkParts parts,
                        std::optional<NetworkSpec> spec = std::nullopt) {
   Network network(spec ? *spec : tiny_spec(), backend(), 8);
   network.initialise(3);
   ParameterArena& arena = network.parameters();
   const std::vector<float> before(arena.weights<float>().begin(), arena.weights<float>().end());
-  const std::string message = error_of([&] { InitialNetwork::read(path, parts).load_into(arena); });
+  const std::string message = error_of([&] { NetworkFile::read(path, parts).load_into(arena); });
   if (!message.empty()) {  // then nothing has changed
     CHECK(std::ranges::equal(before, arena.weights<float>()));
     CHECK(arena.kept_count() == arena.prunable_count());
@@ -139,15 +139,15 @@ TEST_CASE("initial network: weights, masks or both, over an initialised network"
   Tensors plain(1), masked(2, true);
   masked.add_float("optimizer.momentum.fc.bias", {1}, 5.f);
   for (const auto& [tensors, parts, weights, masks] :
-       {std::tuple(&plain, InitialParts::both, true, false),
-        std::tuple(&plain, InitialParts::weights, true, false),
-        std::tuple(&masked, InitialParts::both, true, true),
-        std::tuple(&masked, InitialParts::weights, true, false),
-        std::tuple(&masked, InitialParts::masks, false, true)}) {
+       {std::tuple(&plain, NetworkParts::both, true, false),
+        std::tuple(&plain, NetworkParts::weights, true, false),
+        std::tuple(&masked, NetworkParts::both, true, true),
+        std::tuple(&masked, NetworkParts::weights, true, false),
+        std::tuple(&masked, NetworkParts::masks, false, true)}) {
     const auto path = tensors->write(folder / "x.safetensors");
     Network network(tiny_spec(), backend(), 8);
     network.initialise(9);
-    InitialNetwork::read(path, parts).load_into(network.parameters());
+    NetworkFile::read(path, parts).load_into(network.parameters());
     check_loaded(network.parameters(), *tensors, weights, masks, 9);
     for (const float m : network.parameters().momentum<float>())
       CHECK(m == 0);
@@ -156,7 +156,7 @@ TEST_CASE("initial network: weights, masks or both, over an initialised network"
   masked.remove("fc.weight.mask");
   Network network(tiny_spec(), backend(), 8);
   network.initialise(9);
-  InitialNetwork::read(masked.write(folder / "x.safetensors"), InitialParts::masks)
+  NetworkFile::read(masked.write(folder / "x.safetensors"), NetworkParts::masks)
       .load_into(network.parameters());
   const ParameterArena& arena = network.parameters();
   for (size_t id = 0; id < arena.parameters().size(); ++id)
@@ -173,7 +173,7 @@ TEST_CASE("initial network: F16 and BF16 are converted exactly") {
     for (int i = 0; i < 7 * 5 * 9; ++i)
       tensors.add("conv2.weight", dtype, {7, 5, 3, 3}, static_cast<uint16_t>(first + i));
     network.initialise(9);
-    InitialNetwork::read(tensors.write(folder / "x.safetensors"), InitialParts::both)
+    NetworkFile::read(tensors.write(folder / "x.safetensors"), NetworkParts::both)
         .load_into(network.parameters());
     for (const Parameter& p : network.parameters().parameters())
       if (p.name == "conv2.weight")
@@ -203,7 +203,7 @@ TEST_CASE("initial network: F16 and BF16 are converted exactly") {
 TEST_CASE("initial network: what does not fit is refused, by name") {
   TemporaryFolder folder;
   const auto path = folder / "x.safetensors";
-  const auto message_of = [&](const auto& change, InitialParts parts = InitialParts::both,
+  const auto message_of = [&](const auto& change, NetworkParts parts = NetworkParts::both,
                               std::optional<NetworkSpec> spec = std::nullopt) {
     Tensors tensors(1, true);
     change(tensors);
@@ -225,7 +225,7 @@ TEST_CASE("initial network: what does not fit is refused, by name") {
   CHECK(contains(message_of([](Tensors& t) { t.add_float("conv9.weight", {1}, 1); }),
                  "conv9.weight [1] is not in the network"));
   CHECK(contains(message_of([](Tensors& t) { t.add("conv9.weight.mask", Dtype::u8, {1}, 'a'); },
-                            InitialParts::masks),
+                            NetworkParts::masks),
                  "conv9.weight.mask [1] is not in the network"));
   CHECK(contains(message_of([](Tensors& t) {
                    t.remove("bn1.bias");
@@ -256,20 +256,20 @@ TEST_CASE("initial network: what does not fit is refused, by name") {
                  "fc.weight.mask has values that are neither 0 nor 1"));
   NetworkSpec exempt = tiny_spec();
   exempt.prune_classifier = false;
-  CHECK(contains(message_of([](Tensors&) {}, InitialParts::both, exempt),
+  CHECK(contains(message_of([](Tensors&) {}, NetworkParts::both, exempt),
                  "masks weights of fc.weight, which this config exempts from pruning"));
   CHECK(contains(message_of(
                      [](Tensors& t) {
                        for (const char* layer : {"conv1", "conv2", "fc"})
                          t.remove(std::string(layer) + ".weight.mask");
                      },
-                     InitialParts::masks),
+                     NetworkParts::masks),
                  "has no masks"));
   // Files.
-  CHECK(contains(error_of([&] { InitialNetwork::read(folder / "none", InitialParts::both); }),
+  CHECK(contains(error_of([&] { NetworkFile::read(folder / "none", NetworkParts::both); }),
                  "model.init_from: cannot read"));
   write_file(folder / "text", "not a network at all");
-  CHECK(contains(error_of([&] { InitialNetwork::read(folder / "text", InitialParts::both); }),
+  CHECK(contains(error_of([&] { NetworkFile::read(folder / "text", NetworkParts::both); }),
                  "model.init_from: "));
 }
 
@@ -277,7 +277,7 @@ TEST_CASE("initial network: the fingerprint is that of the file's content") {
   TemporaryFolder folder;
   Tensors tensors(1);
   const auto fingerprint = [](const std::filesystem::path& path) {
-    return InitialNetwork::read(path, InitialParts::both).fingerprint();
+    return NetworkFile::read(path, NetworkParts::both).fingerprint();
   };
   const std::string first = fingerprint(tensors.write(folder / "a.safetensors"));
   CHECK(first.size() == 16);
@@ -332,7 +332,7 @@ TEST_CASE("initial network: runs start there, rewind there, and resume to the sa
   Tensors tensors(4, true);
   const auto path = tensors.write(folder / "x.safetensors");
   const auto load = [&](ParameterArena& arena) {
-    InitialNetwork::read(path, InitialParts::both).load_into(arena);
+    NetworkFile::read(path, NetworkParts::both).load_into(arena);
   };
   const Plan plan = {Cycle{1}, PruneStep{"magnitude", "global", 0.25}, RewindStep{0}};
   TinyRun run(folder / "run", plan, TinyRun::tiny_options(), 22, TinyRun::tiny_pruning(),

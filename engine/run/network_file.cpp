@@ -1,4 +1,4 @@
-#include "engine/run/initial_network.h"
+#include "engine/run/network_file.h"
 
 #include <algorithm>
 #include <bit>
@@ -99,8 +99,8 @@ std::string removed_suffix(const std::string& name, std::string_view suffix) {
 
 }  // namespace
 
-InitialNetwork InitialNetwork::read(const std::filesystem::path& path, InitialParts parts,
-                                    const std::string& wanted_by) try {
+NetworkFile NetworkFile::read(const std::filesystem::path& path, NetworkParts parts,
+                              const std::string& wanted_by) try {
   std::vector<std::byte> content = read_file(path);
   Checksum checksum;
   checksum.add(content);
@@ -112,7 +112,7 @@ InitialNetwork InitialNetwork::read(const std::filesystem::path& path, InitialPa
   fail("{}: {}", wanted_by, error.what());
 }
 
-void InitialNetwork::require_tensors(const ParameterArena& parameters) const {
+void NetworkFile::require_tensors(const ParameterArena& parameters) const {
   std::vector<std::string> faults;
   std::map<std::string, const Wanted*, std::less<>> known;
   const std::vector<Wanted> wanted = wanted_tensors(parameters);
@@ -152,13 +152,13 @@ void InitialNetwork::require_tensors(const ParameterArena& parameters) const {
         wanted_by_, file_.name(), fault_list(faults));
 }
 
-const Tensor& InitialNetwork::mask_of(const Parameter& parameter) const {
+const Tensor& NetworkFile::mask_of(const Parameter& parameter) const {
   const std::string name = parameter.name + std::string(kMask);
   const bool is_bool = file_.get(name).dtype == Dtype::boolean;
   return file_.get(name, is_bool ? Dtype::boolean : Dtype::u8, parameter.shape);
 }
 
-void InitialNetwork::require_masks(const ParameterArena& parameters) const {
+void NetworkFile::require_masks(const ParameterArena& parameters) const {
   const bool starts = wanted_by_ == kInitFrom;
   bool any = false;
   for (const Parameter& p : parameters.parameters()) {
@@ -175,7 +175,7 @@ void InitialNetwork::require_masks(const ParameterArena& parameters) const {
           "prune.exempt, prune.first_conv and prune.classifier as they were{}",
           wanted_by_, file_.name(), p.name, starts ? ", or model.init_parts = \"weights\"" : "");
   }
-  if (!any && parts_ == InitialParts::masks)
+  if (!any && parts_ == NetworkParts::masks)
     fail("{}: {} has no masks; {}", wanted_by_, file_.name(),
          starts
              ? "set model.init_parts = \"weights\""
@@ -183,12 +183,12 @@ void InitialNetwork::require_masks(const ParameterArena& parameters) const {
                "run folder has them");
 }
 
-void InitialNetwork::require_fit(const ParameterArena& parameters) const {
+void NetworkFile::require_fit(const ParameterArena& parameters) const {
   require_tensors(parameters);
   if (takes_masks()) require_masks(parameters);
 }
 
-StoredNetwork InitialNetwork::stored(const ParameterArena& parameters) const {
+StoredNetwork NetworkFile::stored(const ParameterArena& parameters) const {
   StoredNetwork stored;
   if (takes_masks()) {
     stored.masks.assign(static_cast<size_t>(parameters.count()), 1);
@@ -212,7 +212,7 @@ StoredNetwork InitialNetwork::stored(const ParameterArena& parameters) const {
   return stored;
 }
 
-void InitialNetwork::load_into(ParameterArena& parameters) const {
+void NetworkFile::load_into(ParameterArena& parameters) const {
   require_fit(parameters);
   parameters.store_dense();
   StoredNetwork values = stored(parameters);
