@@ -118,9 +118,7 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                        counted(experiment.identity().threads, "thread")),
            width));
   const std::string exempt = exempt_text(experiment.network().parameters());
-  const bool prunes = std::ranges::any_of(
-      plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
-  if (prunes && !exempt.empty()) say("{}\n", wrap(exempt, width));
+  if (removes_weights(plan) && !exempt.empty()) say("{}\n", wrap(exempt, width));
   if (timing.timed < timing.densities)
     say("{}\n",
         wrap(fmt::format("{} of {} densities were timed; the times of the others are interpolated.",

@@ -87,11 +87,7 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
   const std::string& method = options.method.method;
   TableUse of_method = table_use(methods(), named(method), is("method", method));
   // masks.rule may take the cycles of a method that prunes nothing to a density.
-  if (method == "dense" && std::ranges::any_of(plan, [](const PlanStep& step) {
-        const auto* cycle = std::get_if<Cycle>(&step);
-        return cycle != nullptr && cycle->density > 0;
-      }))
-    of_method.by_used.insert("prune.sparsity");
+  if (method == "dense" && has_rule_with_density(plan)) of_method.by_used.insert("prune.sparsity");
   return {
       of_method,
       table_use(
@@ -121,12 +117,8 @@ bool prunes(const RunOptions&, const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<PruneStep>(step); });
 }
 
-/// Returns true if the plan removes weights, in steps of its own or by the rule of a cycle.
-bool removes_weights(const RunOptions& options, const Plan& plan) {
-  return prunes(options, plan) || std::ranges::any_of(plan, [](const PlanStep& step) {
-           const auto* cycle = std::get_if<Cycle>(&step);
-           return cycle != nullptr && cycle->density > 0;
-         });
+bool removes(const RunOptions&, const Plan& plan) {
+  return removes_weights(plan);
 }
 
 bool prunes_first(const RunOptions&, const Plan& plan) {
@@ -172,9 +164,9 @@ constexpr Rule kRules[] = {
     {"model.init_parts",
      [](const RunOptions& o, const Plan&) { return !o.model.init_from.empty(); },
      "model.init_from is not set"},
-    {"prune.first_conv", removes_weights, kNoPrune},
-    {"prune.classifier", removes_weights, kNoPrune},
-    {"prune.exempt", removes_weights, kNoPrune},
+    {"prune.first_conv", removes, kNoPrune},
+    {"prune.classifier", removes, kNoPrune},
+    {"prune.exempt", removes, kNoPrune},
     {"execution.dense_timing",
      [](const RunOptions& o, const Plan&) { return o.train.execution.sparse != "off"; },
      "execution.sparse = \"off\""},

@@ -111,8 +111,7 @@ void add_rule(Plan& plan, const MethodSettings& s) {
   if (method == "custom")
     fail(
         "masks.rule is \"{}\", but method = \"custom\" names the rule of each cycle in `plan`, as "
-        "in "
-        "\"train {} with {}\"; remove masks.rule",
+        "in \"train {} with {}\"; remove masks.rule",
         s.masks.rule, s.epochs, s.masks.rule);
   const MaskRule& rule = find_mask_rule(s.masks.rule);
   const bool prunes = std::ranges::any_of(

@@ -144,6 +144,19 @@ int64_t cycle_count(const Plan& plan) {
       plan, [](const PlanStep& step) { return std::holds_alternative<Cycle>(step); });
 }
 
+bool has_rule_with_density(const Plan& plan) {
+  return std::ranges::any_of(plan, [](const PlanStep& step) {
+    const auto* const cycle = std::get_if<Cycle>(&step);
+    return cycle != nullptr && cycle->density > 0;
+  });
+}
+
+bool removes_weights(const Plan& plan) {
+  return has_rule_with_density(plan) || std::ranges::any_of(plan, [](const PlanStep& step) {
+           return std::holds_alternative<PruneStep>(step);
+         });
+}
+
 bool trains_thresholds(const Plan& plan) {
   return std::ranges::any_of(plan, [](const PlanStep& step) {
     const auto* const cycle = std::get_if<Cycle>(&step);

@@ -73,6 +73,10 @@ bool may_keep_more(const PlanStep& step);
 int64_t total_epochs(const Plan& plan);
 /// The number of cycles.
 int64_t cycle_count(const Plan& plan);
+/// Returns true if a cycle has a rule that ends at a density.
+bool has_rule_with_density(const Plan& plan);
+/// Returns true if the plan removes weights, in prunes or by the rule of a cycle.
+bool removes_weights(const Plan& plan);
 /// Returns true if a cycle has a rule that trains soft thresholds.
 bool trains_thresholds(const Plan& plan);
 /// The density after each step; not a number between the load of a mask and the next prune.

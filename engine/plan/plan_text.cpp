@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::string_view kForms =
     "\"prune CRITERION ALLOCATION DENSITY\", \"rewind EPOCH\", \"train EPOCHS [from EPOCH] [with "
-    "RULE "
-    "[to DENSITY]]\", \"reinit all\", \"reinit keep signs\", \"reinit keep magnitudes\", \"shuffle "
+    "RULE [to DENSITY]]\", \"reinit all\", \"reinit keep signs\", \"reinit keep magnitudes\", "
+    "\"shuffle "
     "mask\" or \"load weights|mask|signs|batch_norm from PATH\"";
 
 std::vector<std::string_view> words_of(std::string_view text) {

@@ -227,6 +227,7 @@ TEST_CASE("unused settings: named where they were changed, and only there") {
   CHECK(unused_keys({"method=dense", "prune.classifier=false"}) == Texts{"prune.classifier"});
   CHECK(unused_keys({"method=dense", "prune.sparsity=0.5", "masks.rule=gmp"}).empty());
   CHECK(unused_keys({"method=dense", "masks.rule=gmp", "prune.classifier=false"}).empty());
+  CHECK(unused_keys({"method=dense", "prune.classifier=false"}) == Texts{"prune.classifier"});
   CHECK(unused_keys({"method=dense", "masks.rule=gmp", "prune.reestimate_batch_norm=100"}) ==
         Texts{"prune.reestimate_batch_norm"});
   CHECK(unused_keys({"method=dense", "masks.rule=str", "masks.str_init=-6"}).empty());
