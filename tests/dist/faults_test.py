@@ -36,10 +36,14 @@ class Job:
         self.hosts = [place[3] for place in places]
 
     def wait_for_the_fault(self):
+        """Waits for the line that announces the fault, and starts the clock.
+
+        The launcher can lose that line where the rank ends at once. The end of the output starts the clock then.
+        """
         for line in self.process.stdout:
             if line.startswith("fault"):
-                self.begin = time.monotonic()
-                return
+                break
+        self.begin = time.monotonic()
 
     def end(self):
         """Waits for the end. Returns exit code, seconds since the fault, standard output and error."""
