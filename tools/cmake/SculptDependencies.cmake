@@ -12,6 +12,9 @@ if(NOT MPI_C_FOUND)
   message(STATUS "MPI was not found (packages openmpi-bin and libopenmpi-dev): several ranks of a run use sockets")
 endif()
 
+# SQLite holds the index of runs (engine/study).
+find_package(SQLite3 REQUIRED)
+
 # On machines without packages, SCULPT_HEADERS names one folder with the headers of all dependencies.
 set(SCULPT_HEADERS "" CACHE PATH "Folder with fmt/, nlohmann/, CLI/, toml++/ and doctest/, used instead of packages")
 if(SCULPT_HEADERS)
