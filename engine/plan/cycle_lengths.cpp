@@ -74,7 +74,9 @@ std::vector<int64_t> spread_epochs(std::string_view name, int64_t total, int64_t
   if (total < cycles)
     fail(
         "a budget of {} epoch{} is too small for {} cycles of at least 1 epoch; raise "
-        "cycles.total_epochs or lower cycles.count",
+        "cycles.total_epochs or lower cycles.count; imp, wr and lrr have fewer cycles with a "
+        "higher "
+        "prune.rate",
         total, total == 1 ? "" : "s", cycles);
   std::vector<double> shares;
   for (int64_t k = 0; k < cycles; ++k)

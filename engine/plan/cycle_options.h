@@ -26,13 +26,17 @@ struct CycleOptions {
     v.integer("count", count, {1, 10000},
               "training cycles of dense and cyclic, and of sculpt before its prune");
     v.integer("final", final, {1, 10000}, "training cycles of sculpt after its prune");
-    v.choice("spread", spread, epoch_spread_names(),
-             "how the epochs are shared between the `count` cycles");
+    v.choice(
+        "spread", spread, epoch_spread_names(),
+        "how the epochs are shared between the `count` cycles, or between all cycles of imp, wr "
+        "and lrr");
     v.integer("total_epochs", total_epochs, {0, 100000000},
-              "epochs of the `count` cycles together; 0: train.epochs for each");
-    v.integer("rewind_epoch", rewind_epoch, {1, 1000000},
-              "wr rewinds to the state after this many epochs of the first cycle; below "
-              "train.epochs");
+              "epochs of the `count` cycles together, or of all cycles of imp, wr and lrr; 0: "
+              "train.epochs for each");
+    v.integer(
+        "rewind_epoch", rewind_epoch, {1, 1000000},
+        "wr rewinds to the state after this many epochs of the first cycle; below the epochs of "
+        "every cycle");
     v.choice("schedule_restart", schedule_restart, {"zero", "rewind_epoch"},
              "where wr's schedule restarts after a rewind: at 0, or at cycles.rewind_epoch (the "
              "cycle is then shorter by that much)");

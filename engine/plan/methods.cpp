@@ -23,20 +23,34 @@ double target_density(const MethodSettings& s) {
   return tidy(1 - s.prune.sparsity);
 }
 
-void add_cycles(Plan& plan, const MethodSettings& s) {
-  const int64_t count = s.cycles.count;
+/// Returns the epochs of each of `count` cycles that share a budget.
+std::vector<int64_t> lengths_of_cycles(const MethodSettings& s, int64_t count) {
   const int64_t total = s.cycles.total_epochs > 0 ? s.cycles.total_epochs : s.epochs * count;
-  for (const int64_t epochs : spread_epochs(s.cycles.spread, total, count))
+  return spread_epochs(s.cycles.spread, total, count);
+}
+
+void add_cycles(Plan& plan, const MethodSettings& s) {
+  for (const int64_t epochs : lengths_of_cycles(s, s.cycles.count))
     plan.push_back(Cycle{epochs});
 }
 
 /// Trains once. Then, for each level, prunes, rewinds if `rewind` is set, and trains again.
 Plan iterative(const MethodSettings& s, std::optional<RewindStep> rewind, int64_t first_epoch) {
-  Plan plan = {Cycle{s.epochs}};
-  for (const double density : density_ladder(s.prune.rate, target_density(s))) {
-    plan.push_back(PruneStep{"magnitude", s.prune.allocation, density});
+  const std::vector<double> ladder = density_ladder(s.prune.rate, target_density(s));
+  const std::vector<int64_t> lengths =
+      lengths_of_cycles(s, static_cast<int64_t>(ladder.size()) + 1);
+  if (rewind)
+    for (const int64_t epochs : lengths)
+      if (rewind->epoch >= epochs)
+        fail(
+            "cycles.rewind_epoch is {}, but a cycle has {} epoch{}; set cycles.rewind_epoch below "
+            "the epochs of every cycle",
+            rewind->epoch, epochs, epochs == 1 ? "" : "s");
+  Plan plan = {Cycle{lengths[0]}};
+  for (size_t level = 0; level < ladder.size(); ++level) {
+    plan.push_back(PruneStep{"magnitude", s.prune.allocation, ladder[level]});
     if (rewind) plan.push_back(*rewind);
-    plan.push_back(Cycle{s.epochs, first_epoch});
+    plan.push_back(Cycle{lengths[level + 1], first_epoch});
   }
   return plan;
 }
@@ -58,11 +72,6 @@ Plan imp(const MethodSettings& s) {
 
 Plan wr(const MethodSettings& s) {
   const int64_t r = s.cycles.rewind_epoch;
-  if (r >= s.epochs)
-    fail(
-        "cycles.rewind_epoch is {}, but a cycle has {} epoch{}; set cycles.rewind_epoch below "
-        "train.epochs",
-        r, s.epochs, s.epochs == 1 ? "" : "s");
   return iterative(s, RewindStep{r}, s.cycles.schedule_restart == "rewind_epoch" ? r : 0);
 }
 
@@ -136,7 +145,8 @@ void add_rule(Plan& plan, const MethodSettings& s) {
 }
 
 constexpr std::string_view kReadByCycles = "cycles.count cycles.spread cycles.total_epochs";
-constexpr std::string_view kReadByLadder = "prune.sparsity prune.allocation prune.rate";
+constexpr std::string_view kReadByLadder =
+    "prune.sparsity prune.allocation prune.rate cycles.spread cycles.total_epochs";
 
 constexpr auto kMethods = std::to_array<Method>({
     {"dense", dense, "train cycles.count cycles, no pruning", "", kReadByCycles},
@@ -146,7 +156,8 @@ constexpr auto kMethods = std::to_array<Method>({
      "Frankle & Carbin 2019", kReadByLadder},
     {"wr", wr, "as imp, but rewind to the state after cycles.rewind_epoch epochs",
      "Frankle et al. 2020; Renda et al. 2020",
-     "prune.sparsity prune.allocation prune.rate cycles.rewind_epoch cycles.schedule_restart"},
+     "prune.sparsity prune.allocation prune.rate cycles.spread cycles.total_epochs "
+     "cycles.rewind_epoch cycles.schedule_restart"},
     {"lrr", lrr, "as imp without rewinding: learning-rate rewinding", "Renda et al. 2020",
      kReadByLadder},
     {"pai", pai, "prune at initialisation, train once", "Lee et al. 2019 and others",

@@ -52,7 +52,7 @@ SETTINGS = [
      [lambda m: m[1].split()]),
     (["--set", "model.name=3.5"], r"it is one of (\w+)", [lambda m: sets(f"model.name={m[1]}")]),
     (sets("train.batch=many"), r"must be a whole number from 1", [sets("train.batch=16")]),
-    (sets("method=wr", "cycles.rewind_epoch=2"), r"set cycles.rewind_epoch below train.epochs",
+    (sets("method=wr", "cycles.rewind_epoch=2"), r"set cycles.rewind_epoch below the epochs of every cycle",
      [sets("method=wr", "cycles.rewind_epoch=1"),
       sets("method=wr", "cycles.rewind_epoch=2", "train.epochs=3")]),
     (sets("prune.sparsity=0.3"), r"the first must be lower",

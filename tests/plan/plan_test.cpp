@@ -78,6 +78,33 @@ TEST_CASE("plan: imp, wr and lrr descend the same ladder and land exactly on the
   CHECK(total_epochs(expand_method(s)) == 30 + 23 + 23);
 }
 
+TEST_CASE("plan: the cycles of imp, wr and lrr can share a budget of epochs") {
+  MethodSettings s = settings_for("lrr");
+  s.prune.sparsity = 0.36;
+  s.cycles.total_epochs = 20;
+  CHECK(expand(s) == Texts{"train 7", "prune magnitude global 0.8", "train 7",
+                           "prune magnitude global 0.64", "train 6"});
+  s.cycles.spread = "linear_increase";
+  s.cycles.total_epochs = 0;  // as many as without a budget
+  CHECK(expand(s) == Texts{"train 15", "prune magnitude global 0.8", "train 30",
+                           "prune magnitude global 0.64", "train 45"});
+  for (const char* method : {"imp", "wr", "lrr"})
+    for (const double sparsity : {0.5, 0.9, 0.98}) {
+      CAPTURE(method);
+      CAPTURE(sparsity);
+      s = settings_for(method);
+      s.prune.sparsity = sparsity;
+      s.cycles.total_epochs = 97;
+      s.cycles.rewind_epoch = 2;
+      CHECK(total_epochs(expand_method(s)) == 97);
+    }
+  s.cycles.total_epochs = 3;
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("cycles.total_epochs"), Error);
+  s = settings_for("wr");
+  s.cycles.spread = "linear_increase";
+  CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("cycles.rewind_epoch is 10"), Error);
+}
+
 TEST_CASE("plan: the ladder falls by the rate and ends once, exactly on the target") {
   for (const double rate : {0.05, 0.2, 0.5, 0.9})
     for (const double target : {0.9, 0.8, 0.64, 0.512, 0.25, 0.1, 0.05, 0.01, 0.001}) {
@@ -274,7 +301,8 @@ TEST_CASE("plan: a plan that cannot work is refused, naming step and fix") {
 TEST_CASE("plan: settings that contradict each other are refused") {
   MethodSettings s = settings_for("wr", 10);
   CHECK_THROWS_WITH_AS(expand_method(s),
-                       doctest::Contains("cycles.rewind_epoch below train.epochs"), Error);
+                       doctest::Contains("cycles.rewind_epoch below the epochs of every cycle"),
+                       Error);
   s = settings_for("cyclic");
   s.cycles.count = 5;
   s.cycles.total_epochs = 4;

@@ -33,7 +33,7 @@ const std::map<std::string, Texts>& other_values() {
       {"cycles.count", {"5"}},
       {"cycles.final", {"2"}},
       {"cycles.spread", {"linear_increase"}},
-      {"cycles.total_epochs", {"77"}},
+      {"cycles.total_epochs", {"277"}},
       {"optim.warmup", {"0.4"}},
       {"optim.warmup_start", {"0.6"}},
       {"optim.milestones", {"[0.3]"}},
@@ -170,7 +170,7 @@ TEST_CASE("unused settings: methods read the keys that change their plan, and no
       options.method.plan = {"train 20"};
     return options.plan();
   };
-  check_table(methods(), "method", {"train.epochs=20", "cycles.count=3"}, {"plan"}, plan_of);
+  check_table(methods(), "method", {"train.epochs=100", "cycles.count=3"}, {"plan"}, plan_of);
 }
 
 TEST_CASE("unused settings: schedules read the keys that change the learning rate") {
