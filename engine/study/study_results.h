@@ -43,11 +43,16 @@ struct StudyResults {
 /// Returns true if the folder has a study.toml that sculpt_study wrote.
 bool is_study_folder(const std::filesystem::path& folder);
 
-/// Reads the folder of a study. Nothing is locked or changed. Throws Error naming the folder and
-/// the fix if it is not the folder of a study, or if a newer program wrote it. What cannot be read
-/// of a run is in its `records.problems`.
+/// Reads the folder of a study. Nothing is locked or changed. The keys of older configs get the
+/// names that `renamed` gives them. Throws Error naming the folder and the fix if it is not the
+/// folder of a study, or if a newer program wrote it. What cannot be read of a run is in its
+/// `records.problems`.
 StudyResults read_study_results(const std::filesystem::path& folder,
-                                ReadRecords what = ReadRecords::all);
+                                ReadRecords what = ReadRecords::all, RenamedKeys renamed = {});
+
+/// Reads one run of the study in `study_folder`. Nothing is locked or changed.
+StudyRunResult read_study_run(const StudyRun& run, const std::filesystem::path& study_folder,
+                              ReadRecords what = ReadRecords::all, RenamedKeys renamed = {});
 
 /// Returns true if the run has one of the chosen values for every key of the selection. Values are
 /// those that the study gives, and for other keys those of the run's config. Numbers compare as

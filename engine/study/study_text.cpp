@@ -71,10 +71,9 @@ std::string to_toml(const Study& study, const std::map<std::string, std::string>
     const auto found = bases.find(base);
     return text_line("base", found == bases.end() ? base : found->second);
   };
-  std::string text = fmt::format(
-      "# Written by sculpt_study from {}, with the choices of the command. Programs read this "
-      "file.\n",
-      study.file);
+  std::string text =
+      "# Written by sculpt_study: the study with the choices of the command. Programs read this "
+      "file.\n";
   text += text_line("format", kStudyFormat.text()) + text_line("title", study.title) +
           base_line(study.base) + text_line("pool", study.pool) +
           text_line("chosen_size", study.size);
