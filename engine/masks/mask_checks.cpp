@@ -91,9 +91,10 @@ std::string few_changes_warning(const MaskRule& rule, const RuleCycle& cycle,
   const int64_t more = count_changes(rule, cycle, other);
   if (more <= changes) return "";
   return fmt::format(
-      "{} changes masks only {} time{} in {} steps; masks.interval = {} would give "
-      "{} changes",
-      rule.name, changes, changes == 1 ? "" : "s", cycle.steps - cycle.first, other.interval, more);
+      "{} {} in {} steps; masks.interval = {} would give {} changes", rule.name,
+      changes == 0 ? "never changes masks"
+                   : fmt::format("changes masks only {} time{}", changes, changes == 1 ? "" : "s"),
+      cycle.steps - cycle.first, other.interval, more);
 }
 
 }  // namespace sculpt

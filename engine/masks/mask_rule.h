@@ -48,7 +48,8 @@ struct MaskRule {
   /// True if the rule may begin below its target density, because it makes all weights active
   /// meanwhile.
   bool starts_anywhere = false;
-  /// True if a change needs the gradients of all weights, masked ones included.
+  /// True if a change needs the gradients of masked weights, too. Those of kept weights are always
+  /// there after a step.
   bool reads_gradients = false;
   /// True if the optimizer trains a soft threshold for each layer (optim/soft_thresholds.h) from
   /// the beginning of the cycle until the masks change.

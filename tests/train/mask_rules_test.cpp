@@ -67,8 +67,10 @@ class PlainTraining : public Hook {
     if (rule_.changes(step, steps_)) {
       ++changes;
       std::vector<double> full(plain_.weight.size());
-      if (rule_.name == "rigl" || rule_.name == "itop" || rule_.name == "granet")
+      if (find_mask_rule(rule_.name).reads_gradients)
         std::ranges::copy(arena.full_gradients().values<float>(), full.begin());
+      else
+        full = gradient;  // those of kept weights
       rule_.change(plain_, full, step, steps_, start_, target_, kSeed, step);
     }
     const PlainNetwork actual = PlainNetwork::of<float>(arena);
@@ -109,6 +111,26 @@ std::string all_results_of(const std::filesystem::path& folder) {
 }
 
 }  // namespace
+
+TEST_CASE("mask rules: every rule has a case in the tests of runs, and changes when it should") {
+  const std::vector<RuleCase> cases = rule_cases();
+  for (const MaskRule& rule : mask_rules()) {
+    CAPTURE(std::string(rule.name));
+    if (rule.trains_thresholds) continue;  // tests/train/str_test.cpp
+    const auto found = std::ranges::find_if(
+        cases, [&](const RuleCase& candidate) { return candidate.rule.name == rule.name; });
+    REQUIRE(found != cases.end());
+    const MaskOptions options = options_of(found->rule);
+    for (const int64_t steps : {20, 51}) {
+      const PlainRule plain = in_steps(found->rule, steps);
+      for (int64_t done = 1; done <= steps; ++done) {
+        CAPTURE(done);
+        CHECK(rule.changes_after({.done = done, .steps = steps}, options) ==
+              plain.changes(done, steps));
+      }
+    }
+  }
+}
 
 TEST_CASE(
     "mask rules: 51 steps of a run are those of plain loops, on sparse and on dense kernels") {
