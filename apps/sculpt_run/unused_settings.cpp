@@ -88,6 +88,9 @@ std::vector<TableUse> table_uses(const RunOptions& options, const Plan& plan) {
   TableUse of_method = table_use(methods(), named(method), is("method", method));
   // masks.rule may take the cycles of a method that prunes nothing to a density.
   if (method == "dense" && has_rule_with_density(plan)) of_method.by_used.insert("prune.sparsity");
+  // cycles.count = 0 takes the number of cycles from the levels of iterative methods.
+  if ((method == "cyclic" || method == "sculpt") && options.cycles.count == 0)
+    of_method.by_used.insert("prune.rate");
   return {
       of_method,
       table_use(

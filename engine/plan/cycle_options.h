@@ -23,8 +23,10 @@ struct CycleOptions {
   std::string schedule_restart = "zero";
 
   void visit(OptionVisitor& v) {
-    v.integer("count", count, {1, 10000},
-              "training cycles of dense and cyclic, and of sculpt before its prune");
+    v.integer("count", count, {0, 10000},
+              "training cycles of dense and cyclic, and of sculpt before its prune; 0: cyclic and "
+              "sculpt train as many cycles in all as imp, wr and lrr do with this prune.sparsity "
+              "and prune.rate");
     v.integer("final", final, {1, 10000}, "training cycles of sculpt after its prune");
     v.choice(
         "spread", spread, epoch_spread_names(),

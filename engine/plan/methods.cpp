@@ -29,9 +29,14 @@ std::vector<int64_t> lengths_of_cycles(const MethodSettings& s, int64_t count) {
   return spread_epochs(s.cycles.spread, total, count);
 }
 
-void add_cycles(Plan& plan, const MethodSettings& s) {
-  for (const int64_t epochs : lengths_of_cycles(s, s.cycles.count))
+void add_cycles(Plan& plan, const MethodSettings& s, int64_t count) {
+  for (const int64_t epochs : lengths_of_cycles(s, count))
     plan.push_back(Cycle{epochs});
+}
+
+/// Returns the number of cycles that imp, wr and lrr train.
+int64_t iterative_cycles(const MethodSettings& s) {
+  return static_cast<int64_t>(density_ladder(s.prune.rate, target_density(s)).size()) + 1;
 }
 
 /// Trains once. Then, for each level, prunes, rewinds if `rewind` is set, and trains again.
@@ -56,8 +61,12 @@ Plan iterative(const MethodSettings& s, std::optional<RewindStep> rewind, int64_
 }
 
 Plan dense(const MethodSettings& s) {
+  if (s.cycles.count == 0)
+    fail(
+        "cycles.count = 0 stands for as many cycles as imp, wr and lrr train, but method \"dense\" "
+        "has no sparsity to take them from; set cycles.count to 1 or more");
   Plan plan;
-  add_cycles(plan, s);
+  add_cycles(plan, s, s.cycles.count);
   return plan;
 }
 
@@ -85,7 +94,7 @@ Plan pai(const MethodSettings& s) {
 
 Plan cyclic(const MethodSettings& s) {
   Plan plan = {PruneStep{s.prune.criterion, s.prune.allocation, target_density(s)}};
-  add_cycles(plan, s);
+  add_cycles(plan, s, s.cycles.count > 0 ? s.cycles.count : iterative_cycles(s));
   return plan;
 }
 
@@ -97,7 +106,9 @@ Plan sculpt(const MethodSettings& s) {
         s.prune.initial_sparsity, s.prune.sparsity);
   Plan plan = {
       PruneStep{s.prune.criterion, s.prune.allocation, tidy(1 - s.prune.initial_sparsity)}};
-  add_cycles(plan, s);
+  add_cycles(plan, s,
+             s.cycles.count > 0 ? s.cycles.count
+                                : std::max<int64_t>(iterative_cycles(s) - s.cycles.final, 1));
   plan.push_back(PruneStep{s.prune.final_criterion, "global", target_density(s)});
   for (int64_t k = 0; k < s.cycles.final; ++k)
     plan.push_back(Cycle{s.epochs});

@@ -1,5 +1,6 @@
 #include "engine/plan/plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <string>
@@ -76,6 +77,31 @@ TEST_CASE("plan: imp, wr and lrr descend the same ladder and land exactly on the
   CHECK(expand(s) == Texts{"train 30", "prune magnitude global 0.8", "rewind 7", "train 30 from 7",
                            "prune magnitude global 0.7", "rewind 7", "train 30 from 7"});
   CHECK(total_epochs(expand_method(s)) == 30 + 23 + 23);
+}
+
+TEST_CASE("plan: cyclic and sculpt can train as many cycles as the iterative methods") {
+  const auto cycles = [](const MethodSettings& settings) {
+    return std::ranges::count_if(expand_method(settings), [](const PlanStep& step) {
+      return std::holds_alternative<Cycle>(step);
+    });
+  };
+  for (const double sparsity : {0.6, 0.9, 0.99}) {
+    CAPTURE(sparsity);
+    MethodSettings s = settings_for("lrr");
+    s.prune.sparsity = sparsity;
+    const auto expected = cycles(s);
+    CHECK(expected == 2 + static_cast<int>(std::log(1 - sparsity) / std::log(0.8)));
+    for (const char* method : {"cyclic", "sculpt"}) {
+      s.method.method = method;
+      s.cycles.count = 0;
+      for (const int64_t last : {1, 2}) {
+        s.cycles.final = last;
+        CHECK(cycles(s) == expected);
+      }
+    }
+    s.method.method = "dense";
+    CHECK_THROWS_WITH_AS(expand_method(s), doctest::Contains("cycles.count to 1 or more"), Error);
+  }
 }
 
 TEST_CASE("plan: the cycles of imp, wr and lrr can share a budget of epochs") {
