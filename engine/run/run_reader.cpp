@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr FileFormat kEnvironment{"sculpt-environment", 1};
+constexpr FileFormat kEnvironment{"sculpt-environment", 1}, kAnalysis{"sculpt-analysis", 1};
 
 /// Returns the number under a key; not a number if there is none.
 double number(const Json& object, const char* key) {
@@ -93,6 +93,7 @@ class Reader {
     read_config();
     read_environment();
     if (run_.finished()) read_summary();
+    read_analyses();
     if (what == ReadRecords::all) {
       read_lines(files_.metrics(), metrics_format(),
                  [&](const Json& line) { run_.epochs.push_back(epoch_of(line)); });
@@ -184,6 +185,20 @@ class Reader {
         run_.summary_texts[key] = value.get<std::string>();
       else if (value.is_number())
         run_.summary[key] = value.get<double>();
+    }
+  }
+
+  void read_analyses() {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(files_.root() / "analysis", error)) {
+      const fs::path& file = entry.path();
+      if (file.extension() != ".json") continue;
+      const Json analysis = read_object(file, kAnalysis);
+      const auto values = analysis.find("values");
+      if (values == analysis.end() || !values->is_object()) continue;
+      for (const auto& [name, value] : values->items())
+        if (value.is_number())
+          run_.analyses[file.stem().string() + "." + name] = value.get<double>();
     }
   }
 

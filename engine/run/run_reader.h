@@ -59,6 +59,8 @@ struct RunRecords {
   std::map<std::string, double> summary;
   /// All texts of summary.json by key.
   std::map<std::string, std::string> summary_texts;
+  /// The values of the analyses of the run (RUN_FOLDER/analysis/<name>.json), as "<name>.<value>".
+  std::map<std::string, double> analyses;
   /// One whole sentence for every record that could not be read, with the name of its file.
   std::vector<std::string> problems;
 

@@ -162,6 +162,20 @@ TEST_CASE("run reader: a finished run has its results") {
   CHECK(run.summary_texts.at("model") == "resnet20");
 }
 
+TEST_CASE("run reader: the values of analyses have the names of their files") {
+  TemporaryFolder folder;
+  write_run(folder.path());
+  fs::create_directories(folder / "analysis");
+  write_file(
+      folder / "analysis/flips.json",
+      "{\"format\": \"sculpt-analysis-1\", \"values\": {\"flipped.1-2\": 0.25, \"x\": null}}");
+  write_file(folder / "analysis/broken.json", "{");
+  const RunRecords run = read_run(folder.path());
+  CHECK(run.analyses == std::map<std::string, double>{{"flips.flipped.1-2", 0.25}});
+  REQUIRE(run.problems.size() == 1);
+  CHECK(run.problems[0].find("broken.json is damaged") != std::string::npos);
+}
+
 TEST_CASE("run reader: damaged records are named, and the others are read") {
   TemporaryFolder folder;
   write_run(folder.path());
