@@ -49,6 +49,8 @@ def make_runs(programs, folder, count):
         (run / "config.toml").write_text(re.sub(r"(?m)^sparsity = .*", f"sparsity = {sparsity:.6f}", other))
         for name, content in records.items():
             (run / name).write_bytes(content)
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "final.safetensors").touch()  # a finished run has one
     return runs
 
 

@@ -150,17 +150,24 @@ class StudyFileReader {
   }
 
   void read_variants() {
-    const toml::table* variants = table_of(root_, kVariantKey, path_);
-    if (variants == nullptr) return;
-    for (const std::string& name : keys_in_order(*variants)) {
-      require_folder_name(name, *variants->get(name));
-      const toml::table* table = table_of(*variants, name, path_);
+    if (const toml::table* variants = table_of(root_, kVariantKey, path_))
+      read_variants_of(*variants);
+    change_variants_of_size();
+  }
+
+  void read_variants_of(const toml::table& variants) {
+    for (const std::string& name : keys_in_order(variants)) {
+      require_folder_name(name, *variants.get(name));
+      const toml::table* table = table_of(variants, name, path_);
       StudyVariant variant{name, text_in(*table, "label", path_), base_path(*table), {}};
       if (variant.label.empty()) variant.label = name;
       read_settings_of(*table, {"label", "base"}, variant.settings);
       names_.variants.push_back(name);
       study_.variants.push_back(std::move(variant));
     }
+  }
+
+  void change_variants_of_size() {
     const toml::table* changed = size_ == nullptr ? nullptr : table_of(*size_, kVariantKey, path_);
     if (changed == nullptr) return;
     for (const std::string& name : keys_in_order(*changed)) {
