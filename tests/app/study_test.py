@@ -134,9 +134,9 @@ class Study(ProgramTest):
 
     def test_mistakes_are_named_before_anything_runs(self):
         self.file = self.write("typo.toml", STUDY + "optim.larning_rate = 1\n")
-        self.refuse("typo.toml:14: there is no key 'optim.larning_rate'")
+        self.refuse("typo.toml:13: there is no key 'optim.larning_rate'")
         self.file = self.write("value.toml", STUDY + "prune.sparsity = 1.5\n")
-        self.refuse("value.toml:14")
+        self.refuse("value.toml:13")
         self.file = self.write("method.toml", STUDY.replace('"cyclic"', '"ciclyc"'))
         self.refuse('did you mean "cyclic"?')
         # The network is built before the first run: an epoch would have no step.
@@ -185,7 +185,8 @@ exec {PROGRAM} "$@"
             words = [self.file, "--out", self.out, "--set", "train.epochs=40",
                      "--set", "train.checkpoint_steps=1", "--jobs", "2"]
             process = start_study(*words)
-            wait_for(lambda: len(list(self.out.glob("*/metrics.jsonl"))) >= 2, process)
+            wait_for(lambda: len(children_of(self.out)) == 2 and len(list(self.out.glob("*/metrics.jsonl"))) >= 2,
+                     process)
             process.send_signal(sent)
             text, errors = process.communicate(timeout=TIMEOUT)
             self.assertEqual(process.returncode, 75, text + errors)
