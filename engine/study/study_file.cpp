@@ -15,9 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kTopKeys = {"format",      "title", "base",  "out",     "pool",
-                                           "chosen_size", "set",   "vary",  "variant", "size",
-                                           "exclude",     "claim", "figure"};
+const std::vector<std::string> kTopKeys = {"format", "title",       "source", "base",  "out",
+                                           "pool",   "chosen_size", "set",    "vary",  "variant",
+                                           "size",   "exclude",     "claim",  "figure"};
 
 /// The keys that a table of `[size]` may have besides keys of configs.
 constexpr const char* kVary = "vary";
@@ -52,6 +52,8 @@ class StudyFileReader {
     study_.name = file.stem().string();
     study_.title = text_in(root_, "title", path_);
     if (study_.title.empty()) study_.title = study_.name;
+    study_.source = text_in(root_, "source", path_);
+    if (study_.source.empty()) study_.source = path_;
     study_.base = base_path(root_);
     choose_size();
     read_settings();

@@ -207,7 +207,7 @@ exec {PROGRAM} "$@"
         out = self.folder / "killed-0"
         while killed < KILLS:
             process = start_study(self.file, "--out", out, *map(str, settings))
-            time.sleep(draw.uniform(0.05, 0.7) * duration)
+            time.sleep(draw.uniform(0.05, 0.95) * duration)
             process.kill()
             process.communicate(timeout=TIMEOUT)
             hit = process.returncode == -signal.SIGKILL
