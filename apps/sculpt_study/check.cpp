@@ -88,6 +88,7 @@ std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
   Json checked = Json::object();
   checked["gpus"] = 0;
   std::map<std::string, Json> kinds;
+  std::map<std::string, std::vector<std::string>> warned;  // text -> names of runs
   for (const ResolvedRun& run : runs) {
     if (waits_for_files(run, runs)) continue;
     const std::string kind = kind_of(run);
@@ -99,16 +100,19 @@ std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
       } catch (const Error& error) {
         fail("run {}: {}", run.run.name, error.what());
       }
-      for (const auto& text : found->second["warnings"])
-        checked["warnings"].push_back(
-            fmt::format("run {}: {}", run.run.name, text.get<std::string>()));
       if (found->second["gpu"].get<bool>()) checked["gpus"] = kernels::count_gpus();
     }
+    for (const auto& text : found->second["warnings"])
+      warned[text.get<std::string>()].push_back(run.run.name);
     checked["runs"].push_back({{"number", run.run.number},
                                {"flops", found->second["flops"]},
                                {"seconds", found->second["seconds"]},
                                {"images", found->second["images"]}});
   }
+  for (const auto& [text, names] : warned)
+    checked["warnings"].push_back(
+        fmt::format("run {}{}: {}", names.front(),
+                    names.size() == 1 ? "" : fmt::format(" and {} more", names.size() - 1), text));
   return checked.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -19,7 +19,8 @@ struct RunCheck {
 
 struct StudyCheck {
   std::vector<RunCheck> runs;
-  /// Each text begins with the name of the first run that it concerns.
+  /// Each text begins with the name of the first run that it concerns, and says how many others it
+  /// concerns.
   std::vector<std::string> warnings;
   int gpus = 0;  ///< GPUs of this machine, if a run uses one
 };

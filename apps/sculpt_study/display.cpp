@@ -31,7 +31,7 @@ std::string summary_line(const ShownStudy& study) {
   if (study.elsewhere > 0) text += fmt::format(", {} elsewhere", study.elsewhere);
   if (study.failed > 0) text += fmt::format(", {} failed", study.failed);
   if (images_per_second > 0) text += fmt::format(", {} images/s", count_text(images_per_second));
-  if (std::isfinite(study.seconds_left))
+  if (std::isfinite(study.seconds_left) && study.epochs < study.total_epochs)
     text += fmt::format(", about {} left", duration_text(study.seconds_left));
   return text;
 }
@@ -59,12 +59,12 @@ void StudyDisplay::show(const ShownStudy& study) {
   std::vector<std::string> lines = {summary_line(study)};
   for (const ShownRun& run : study.running)
     if (lines.size() <= kMostRuns) lines.push_back(run_line(run));
-  std::string text;
+  // One write replaces the old lines, so that nothing flickers.
+  std::string text = lines_ > 0 ? fmt::format("\033[{}A", lines_) : "";
   const size_t width = out().width();
   for (const std::string& line : lines)
-    text += line.substr(0, width - 1) + "\n";
-  clear();
-  out().print(text);
+    text += line.substr(0, width - 1) + "\033[K\n";
+  out().print(text + "\033[J");
   lines_ = lines.size();
 }
 

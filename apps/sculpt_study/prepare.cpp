@@ -5,6 +5,8 @@
 
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/request.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
 #include "engine/core/files.h"
 #include "engine/run/stored_config.h"
 #include "engine/study/study_folder.h"
@@ -58,17 +60,20 @@ std::map<std::string, std::string> write_bases(const Study& study) {
 /// The hash of a config that lies in a file; "" if there is no such file.
 std::string hash_in(const fs::path& file) {
   const std::string text = text_of_file(file);
-  return text.empty() ? "" : config_hash(flatten_config(text, file.string(), renamed_keys()));
+  return text.empty() ? "" : bits_hash(flatten_config(text, file.string(), renamed_keys()));
 }
 
 /// Throws UsageError if the folder holds a run with other settings.
 void require_same_run(const ResolvedRun& run) {
   if (!is_run_folder(run.folder)) return;
   const ConfigValues stored = stored_config(RunFolder(run.folder), renamed_keys());
-  if (config_hash(stored) == run.hash) return;
+  if (bits_hash(stored) == run.hash) return;
   std::string keys;
-  for (const auto& [key, line] : config_differences(stored, run.values, keys_without_effect()))
-    if (stored.contains(key)) keys += (keys.empty() ? "" : ", ") + key;
+  for (const auto& [key, value] : stored) {
+    const auto now = run.values.find(key);
+    const bool differs = now == run.values.end() || now->second != value;
+    if (differs && key != "data.root") keys += (keys.empty() ? "" : ", ") + key;
+  }
   throw UsageError(fmt::format(
       "{} holds a run with other settings ({}), so run {} of the study cannot go on in it; choose "
       "another folder with --out, or move that run away",
@@ -98,7 +103,12 @@ void rename_folders(const Study& study, const std::vector<ResolvedRun>& runs) {
     // Another process may do the same at this moment. Then this run is found under its new name.
     fs::rename(found->second, run.folder, error);
     fs::remove(configs / (found->second.filename().string() + ".toml"), error);
+    old_folders.erase(found);
   }
+  if (old_folders.empty()) return;
+  warn(fmt::format("{} has {} that no run of the study has now, such as {}", study.folder.string(),
+                   counted(static_cast<int64_t>(old_folders.size()), "run folder"),
+                   old_folders.begin()->second.filename().string()));
 }
 
 /// Removes links into the pool that the study no longer has.

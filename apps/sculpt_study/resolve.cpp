@@ -55,14 +55,10 @@ class Resolver {
     resolved.threads = options.train.execution.threads;
     resolved.config_toml = write_config(options.sections());
     resolved.values = flatten_config(resolved.config_toml, "config");
-    resolved.hash = config_hash(resolved.values);
-    ConfigValues bits = {{"config", resolved.hash}};
-    for (const char* key : {"execution.threads", "execution.device", "execution.conv"})
-      bits[key] = resolved.values.at(key);
-    resolved.bits_hash = hash_config(bits, {});
+    resolved.hash = bits_hash(resolved.values);
     resolved.folder = study_.pool.empty() ? resolved.run.folder
                                           : std::filesystem::path(study_.pool) /
-                                                pool_name(resolved.values, resolved.bits_hash);
+                                                pool_name(resolved.values, resolved.hash);
   }
 
   const Study& study_;
@@ -71,6 +67,13 @@ class Resolver {
 };
 
 }  // namespace
+
+std::string bits_hash(const ConfigValues& values) {
+  ConfigValues bits = {{"config", config_hash(values)}};
+  for (const char* key : {"execution.threads", "execution.device", "execution.conv"})
+    if (const auto found = values.find(key); found != values.end()) bits[key] = found->second;
+  return hash_config(bits, {});
+}
 
 ConfigKeys config_keys_of_studies() {
   RunOptions defaults;

@@ -17,13 +17,15 @@ struct ResolvedRun {
   std::filesystem::path folder;
   std::string config_toml;                    ///< every key of the config
   std::map<std::string, std::string> values;  ///< the same: key -> TOML
-  std::string hash;                           ///< see config_hash() in key_names.h
-  /// The hash that the name in a pool ends in. Threads, device and convolutions decide the last
-  /// bits of a result, so they count, too.
-  std::string bits_hash;
-  int64_t epochs = 0;   ///< of the whole plan
-  int64_t threads = 1;  ///< execution.threads
+  std::string hash;                           ///< see bits_hash()
+  int64_t epochs = 0;                         ///< of the whole plan
+  int64_t threads = 1;                        ///< execution.threads
 };
+
+/// Returns the hash of everything in a config (key -> TOML) that decides the bits of a result: of
+/// the settings that change the result (config_hash() in key_names.h), and of threads, device and
+/// convolutions, which decide its last bits.
+std::string bits_hash(const std::map<std::string, std::string>& values);
 
 /// Returns the keys that study files may use.
 ConfigKeys config_keys_of_studies();

@@ -37,6 +37,8 @@ constexpr auto kLook = std::chrono::milliseconds(50);
 // A run that another process holds is looked at again after this time.
 constexpr auto kLookElsewhere = std::chrono::seconds(1);
 constexpr size_t kShownLogLines = 12;
+// A part of the message of sculpt_run about a folder that another process works in.
+constexpr const char* kInUse = " is in use by ";
 
 /// A run at work.
 struct Worker {
@@ -193,7 +195,9 @@ class Runner {
   void ended(size_t run, const ProcessEnd& end) {
     const ResolvedRun& resolved = runs_[run];
     const StudyRunResult result = status_of(study_, resolved);
-    if (end.exit_code == kExitOk && result.finished()) {
+    // Another process may have been faster, and have finished the run.
+    const bool ended_well = end.exit_code == kExitOk || end.exit_code == kExitUsage;
+    if (ended_well && result.finished()) {
       schedule_.set(run, JobState::finished);
       epochs_[run] = resolved.epochs;
       say_finished(run, result.records);
@@ -208,8 +212,11 @@ class Runner {
             fmt::format("{}: interrupted by a signal; its state is saved", resolved.run.name));
       return;
     }
-    // Another process was faster, and has taken the lock.
-    if (end.exit_code == kExitUsage && result.status == StudyRunStatus::running) {
+    // Another process has taken the lock, and perhaps released it since.
+    const bool was_locked =
+        result.status == StudyRunStatus::running ||
+        last_lines(files_.log(resolved.run), kShownLogLines).find(kInUse) != std::string::npos;
+    if (end.exit_code == kExitUsage && was_locked) {
       schedule_.set(run, JobState::elsewhere);
       return;
     }

@@ -92,9 +92,12 @@ struct StudyRun {
 };
 
 struct Study {
-  std::string name;              ///< name of the file without .toml
-  std::string title;             ///< the name if the file gives none
-  std::string file;              ///< path of the study file, for messages
+  std::string name;   ///< name of the file without .toml
+  std::string title;  ///< the name if the file gives none
+  std::string file;   ///< path of the study file, for messages
+  /// Path of the file that a person wrote. In the folder of a study, `file` is the study.toml
+  /// there.
+  std::string source;
   std::filesystem::path folder;  ///< where the study keeps its runs
   std::string pool;  ///< folder that several studies keep their runs in; "" if there is none
   std::string size;  ///< the chosen size; "" if the file has no sizes

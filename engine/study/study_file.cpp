@@ -15,9 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kTopKeys = {"format",      "title", "base",  "out",     "pool",
-                                           "chosen_size", "set",   "vary",  "variant", "size",
-                                           "exclude",     "claim", "figure"};
+const std::vector<std::string> kTopKeys = {"format", "title",       "source", "base",  "out",
+                                           "pool",   "chosen_size", "set",    "vary",  "variant",
+                                           "size",   "exclude",     "claim",  "figure"};
 
 /// The keys that a table of `[size]` may have besides keys of configs.
 constexpr const char* kVary = "vary";
@@ -52,6 +52,8 @@ class StudyFileReader {
     study_.name = file.stem().string();
     study_.title = text_in(root_, "title", path_);
     if (study_.title.empty()) study_.title = study_.name;
+    study_.source = text_in(root_, "source", path_);
+    if (study_.source.empty()) study_.source = path_;
     study_.base = base_path(root_);
     choose_size();
     read_settings();
@@ -150,17 +152,24 @@ class StudyFileReader {
   }
 
   void read_variants() {
-    const toml::table* variants = table_of(root_, kVariantKey, path_);
-    if (variants == nullptr) return;
-    for (const std::string& name : keys_in_order(*variants)) {
-      require_folder_name(name, *variants->get(name));
-      const toml::table* table = table_of(*variants, name, path_);
+    if (const toml::table* variants = table_of(root_, kVariantKey, path_))
+      read_variants_of(*variants);
+    change_variants_of_size();
+  }
+
+  void read_variants_of(const toml::table& variants) {
+    for (const std::string& name : keys_in_order(variants)) {
+      require_folder_name(name, *variants.get(name));
+      const toml::table* table = table_of(variants, name, path_);
       StudyVariant variant{name, text_in(*table, "label", path_), base_path(*table), {}};
       if (variant.label.empty()) variant.label = name;
       read_settings_of(*table, {"label", "base"}, variant.settings);
       names_.variants.push_back(name);
       study_.variants.push_back(std::move(variant));
     }
+  }
+
+  void change_variants_of_size() {
     const toml::table* changed = size_ == nullptr ? nullptr : table_of(*size_, kVariantKey, path_);
     if (changed == nullptr) return;
     for (const std::string& name : keys_in_order(*changed)) {

@@ -50,6 +50,9 @@ StudyRunResult read_study_run(const StudyRun& run, const fs::path& study_folder,
                     : status == RunStatus::running ? StudyRunStatus::running
                                                    : StudyRunStatus::stopped;
   }
+  // A process that has just been started has the lock before it has written a record.
+  if (result.status == StudyRunStatus::waiting && is_locked(run.folder))
+    result.status = StudyRunStatus::running;
   const fs::path failure = StudyFolder(study_folder).failure(run);
   std::error_code error;
   const bool may_have_failed =

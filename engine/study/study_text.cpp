@@ -75,8 +75,8 @@ std::string to_toml(const Study& study, const std::map<std::string, std::string>
       "# Written by sculpt_study: the study with the choices of the command. Programs read this "
       "file.\n";
   text += text_line("format", kStudyFormat.text()) + text_line("title", study.title) +
-          base_line(study.base) + text_line("pool", study.pool) +
-          text_line("chosen_size", study.size);
+          text_line("source", study.source) + base_line(study.base) +
+          text_line("pool", study.pool) + text_line("chosen_size", study.size);
   text += "\n[set]\n" + settings_text(study.settings);
   text += "\n[vary]\n";
   for (const StudyAxis& axis : study.axes) {

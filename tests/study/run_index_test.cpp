@@ -23,9 +23,11 @@ void write_run(const fs::path& folder, int seed, double accuracy, bool finished 
   write_file(folder / "config.toml", "format = \"sculpt-config-2\"\nmethod = \"lrr\"\nseed = " +
                                          std::to_string(seed) + "\n[prune]\nsparsity = 0.9\n");
   write_file(folder / "environment.json", "{\"format\": \"sculpt-environment-1\"}");
-  if (finished)
-    write_file(folder / "summary.json", "{\"format\": \"sculpt-summary-1\", \"test_accuracy\": " +
-                                            std::to_string(accuracy) + "}");
+  if (!finished) return;
+  fs::create_directories(folder / "checkpoints");
+  write_file(folder / "checkpoints" / "final.safetensors", "");
+  write_file(folder / "summary.json", "{\"format\": \"sculpt-summary-1\", \"test_accuracy\": " +
+                                          std::to_string(accuracy) + "}");
 }
 
 /// Some run folders, the last of them not finished.

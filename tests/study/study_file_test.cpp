@@ -280,6 +280,7 @@ TEST_CASE("study file: the written file expands to the same runs") {
     const Study again = read_study_folder(out.path());
     CHECK(again.title == study.title);
     CHECK(again.size == size);
+    CHECK(again.source == study.file);
     CHECK(again.pool == study.pool);
     const std::vector<StudyRun> a = expand(study), b = expand(again);
     REQUIRE(a.size() == b.size());

@@ -33,7 +33,10 @@ void write_run(const fs::path& folder, const std::string& summary) {
   write_file(folder / "config.toml",
              "format = \"sculpt-config-2\"\nmethod = \"lrr\"\n[prune]\nsparsity = 0.9\n");
   write_file(folder / "environment.json", "{\"format\": \"sculpt-environment-1\"}");
-  if (!summary.empty()) write_file(folder / "summary.json", summary);
+  if (summary.empty()) return;
+  fs::create_directories(folder / "checkpoints");
+  write_file(folder / "checkpoints" / "final.safetensors", "");
+  write_file(folder / "summary.json", summary);
 }
 
 }  // namespace
