@@ -30,6 +30,10 @@ class RunFolder {
   /// Holds the position and totals of a finished run, without tensors.
   std::filesystem::path end_state() const { return checkpoints() / "end.safetensors"; }
   std::filesystem::path rewind_checkpoint(int64_t epoch) const;
+  /// The network at the end of training cycle `cycle`, counted from 1 (train.keep).
+  std::filesystem::path cycle_checkpoint(int64_t cycle) const;
+  /// Returns (cycle, path) of the checkpoints of cycles, in ascending order.
+  std::vector<std::pair<int64_t, std::filesystem::path>> cycle_checkpoints() const;
   std::filesystem::path state(int64_t number) const;
   /// Returns (number, path) of the resumable states, newest first.
   std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
