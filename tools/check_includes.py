@@ -46,6 +46,7 @@ ALLOWED = {
                    "engine/config", "engine/core", "kernels/common", "kernels/tuning"],
     "engine/train": ["engine/run", "engine/plan", "engine/masks", "engine/sparse", "engine/optim", "engine/nn",
                      "engine/parameters", "engine/dist", "engine/core"],
+    "engine/report": [],
     "models": ["engine/nn", "engine/core"],
     "data": ["engine/core", "kernels/common"],
     "apps": ["models", "data", "engine/train", "engine/run", "engine/plan", "engine/masks",
