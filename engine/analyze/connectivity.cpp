@@ -7,8 +7,8 @@
 
 namespace sculpt {
 
-Line evaluate_line(Network& network, const StoredNetwork& a, const StoredNetwork& b,
-                   int64_t points, const AnalysisImages& images) {
+Line evaluate_line(Network& network, const StoredNetwork& a, const StoredNetwork& b, int64_t points,
+                   const AnalysisImages& images) {
   SCULPT_CHECK(points >= 2, "a line of {} points", points);
   const bool has_statistics = !a.states.empty();
   Line line;

@@ -27,8 +27,8 @@ struct Line {
 
 /// Measures `points` (at least 2) evenly spaced values of alpha, 0 and 1 included. Weights are
 /// masked by the union of both masks. The network has other values afterwards.
-Line evaluate_line(Network& network, const StoredNetwork& a, const StoredNetwork& b,
-                   int64_t points, const AnalysisImages& images);
+Line evaluate_line(Network& network, const StoredNetwork& a, const StoredNetwork& b, int64_t points,
+                   const AnalysisImages& images);
 
 /// Returns the largest of the values minus the mean of the first and the last one. It is negative
 /// if no value exceeds that mean.

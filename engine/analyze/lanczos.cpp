@@ -47,8 +47,8 @@ class Convergence {
   /// `values` and `bounds` are those of the wanted eigenvalues; `size` is the largest absolute
   /// value of all.
   bool reached(const std::vector<double>& values, const std::vector<double>& bounds, double size) {
-    bool settled = before_.size() == values.size() &&
-                   values.size() == static_cast<size_t>(options_.count);
+    bool settled =
+        before_.size() == values.size() && values.size() == static_cast<size_t>(options_.count);
     for (size_t i = 0; i < values.size() && settled; ++i)
       settled = std::abs(values[i] - before_[i]) <= options_.tolerance * size &&
                 bounds[i] <= LanczosOptions::kBoundFactor * options_.tolerance * size;

@@ -35,8 +35,8 @@ std::vector<double> filter_normalised_direction(const ParameterArena& parameters
   return direction;
 }
 
-Surface measure_surface(Network& network, const StoredNetwork& values,
-                        const AnalysisImages& images, const SurfaceOptions& options) {
+Surface measure_surface(Network& network, const StoredNetwork& values, const AnalysisImages& images,
+                        const SurfaceOptions& options) {
   SCULPT_CHECK(options.points >= 2, "a surface of {} points per side", options.points);
   const ParameterArena& parameters = network.parameters();
   const std::vector<double> first =
@@ -45,9 +45,9 @@ Surface measure_surface(Network& network, const StoredNetwork& values,
       filter_normalised_direction(parameters, values, options.seed, 1);
   Surface surface;
   for (int64_t i = 0; i < options.points; ++i)
-    surface.steps.push_back(options.extent *
-                            (2 * static_cast<double>(i) / static_cast<double>(options.points - 1) -
-                             1));
+    surface.steps.push_back(
+        options.extent *
+        (2 * static_cast<double>(i) / static_cast<double>(options.points - 1) - 1));
   Phase phase("points of the loss surface", options.points * options.points);
   StoredNetwork moved = values;
   for (const double y : surface.steps)

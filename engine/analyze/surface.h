@@ -35,7 +35,7 @@ std::vector<double> filter_normalised_direction(const ParameterArena& parameters
 
 /// Measures loss and accuracy on the training images, in evaluation mode. The network has other
 /// values afterwards.
-Surface measure_surface(Network& network, const StoredNetwork& values,
-                        const AnalysisImages& images, const SurfaceOptions& options);
+Surface measure_surface(Network& network, const StoredNetwork& values, const AnalysisImages& images,
+                        const SurfaceOptions& options);
 
 }  // namespace sculpt

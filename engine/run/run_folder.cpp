@@ -88,8 +88,8 @@ std::vector<fs::path> our_files(const RunFolder& run) {
   });
   const auto checkpoints = our_entries(run.checkpoints(), [&](const std::string& name) {
     return name == run.final_checkpoint().filename() || name == run.end_state().filename() ||
-           number_in(name, kRewind, rewind_name) >= 0 ||
-           number_in(name, kCycle, cycle_name) >= 0 || number_in(name, kState, state_name) >= 0;
+           number_in(name, kRewind, rewind_name) >= 0 || number_in(name, kCycle, cycle_name) >= 0 ||
+           number_in(name, kState, state_name) >= 0;
   });
   found.insert(found.end(), checkpoints.begin(), checkpoints.end());
   return found;

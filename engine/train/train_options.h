@@ -55,10 +55,11 @@ struct TrainOptions {
               "epochs between resumable checkpoints; 0: only after prunes and cycles");
     v.integer("checkpoint_steps", checkpoint_steps, {0, 1000000000},
               "steps between resumable checkpoints inside an epoch; 0: none");
-    v.choice_or_count("keep", keep, {"none", "cycles"},
-                      "checkpoints of the ends of cycles that stay in the run folder, for analyses: "
-                      "none, those of all cycles, or those of the last cycles, as many as the number "
-                      "says");
+    v.choice_or_count(
+        "keep", keep, {"none", "cycles"},
+        "checkpoints of the ends of cycles that stay in the run folder, for analyses: "
+        "none, those of all cycles, or those of the last cycles, as many as the number "
+        "says");
   }
 };
 
