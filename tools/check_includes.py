@@ -51,7 +51,7 @@ ALLOWED = {
                      "engine/parameters", "engine/dist", "engine/core"],
     "models": ["engine/nn", "engine/core"],
     "data": ["engine/core", "kernels/common"],
-    "apps": ["models", "data", "engine/train", "engine/run", "engine/plan", "engine/masks",
+    "apps": ["models", "data", "engine/analyze", "engine/report", "engine/train", "engine/run", "engine/plan", "engine/masks",
              "engine/sparse",
              "engine/optim", "engine/nn", "engine/ops", "engine/autograd", "engine/config",
              "engine/dist",
