@@ -205,7 +205,7 @@ Command export_command(CLI::App& app, const SharedOptions& shared) {
       "export", "write a network without masks, with the names of PyTorch, to a safetensors file");
   const auto target = add_target(*parser, "CKPT", "checkpoint, or run folder (its final network)");
   auto file = std::make_shared<std::string>();
-  parser->add_option("--to", *file, "the file to write")->required()->type_name("FILE");
+  parser->add_option("--out", *file, "the file to write")->required()->type_name("FILE");
   auto compact = std::make_shared<bool>(false);
   auto* dense = parser->add_flag("--dense", "every weight, masked ones as 0 (the default)");
   parser->add_flag("--compact", *compact, "kept weights and their places only (docs/analyses.md)")
