@@ -4,10 +4,12 @@
 
 #include "apps/sculpt_analyze/analyses.h"
 #include "apps/sculpt_analyze/presentation.h"
+#include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/analyze/exported_network.h"
+#include "engine/run/run_reader.h"
 
 namespace sculpt::analyze {
 namespace {
@@ -59,7 +61,9 @@ Command connectivity_command(CLI::App& app, const SharedOptions& shared) {
                                    "checkpoints of any run with the same network")
                       ->expected(2)
                       ->type_name("A B");
-  parser->add_flag("--cycles", "all consecutive cycles, which is the default")->excludes(between);
+  parser->add_flag("--cycles")
+      ->description("all consecutive cycles, which is the default")
+      ->excludes(between);
   add_count(*parser, "--points", options->points, 2, "values of alpha");
   add_count(*parser, "--images", options->images, 2, "training images");
   return {parser, [&shared, run, options] {
@@ -147,7 +151,7 @@ Command all_command(CLI::App& app, const SharedOptions& shared) {
   return {parser, [&shared, run, images, hessian_options] {
             Session session = session_of_run(*run, shared);
             const auto networks = session.networks_of_run(1);
-            if (!read_run(*session.target().run).prunes.empty())
+            if (!read_run(*session.target().run, ReadRecords::all, renamed_keys()).prunes.empty())
               show(prunes(*session.target().run), session, shared);
             show(flips(session), session, shared);
             if (networks.size() > 1) {
@@ -207,7 +211,8 @@ Command export_command(CLI::App& app, const SharedOptions& shared) {
   auto file = std::make_shared<std::string>();
   parser->add_option("--out", *file, "the file to write")->required()->type_name("FILE");
   auto compact = std::make_shared<bool>(false);
-  auto* dense = parser->add_flag("--dense", "every weight, masked ones as 0 (the default)");
+  auto* dense =
+      parser->add_flag("--dense")->description("every weight, masked ones as 0 (the default)");
   parser->add_flag("--compact", *compact, "kept weights and their places only (docs/analyses.md)")
       ->excludes(dense);
   return {parser, [&shared, target, file, compact] {
