@@ -15,7 +15,7 @@ namespace sculpt::analyze {
 struct ConnectivityOptions {
   std::vector<std::string> between;  ///< two names of networks; empty: all consecutive cycles
   int64_t points = 30;
-  int64_t images = 4096;  ///< training images for the curve and for batch norm's statistics
+  int64_t images = 2048;  ///< training images for the curve and for batch norm's statistics
 };
 Analysis connectivity(Session& session, const ConnectivityOptions& options);
 
@@ -34,7 +34,7 @@ Analysis flips(Session& session);
 struct SurfaceCommandOptions {
   int64_t points = 25;
   double extent = 1;
-  int64_t images = 1024;
+  int64_t images = 512;
 };
 /// Measures the surfaces around these networks, with the same random directions.
 Analysis surfaces(Session& session, const std::vector<NamedNetwork>& networks,

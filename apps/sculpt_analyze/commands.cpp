@@ -140,32 +140,46 @@ Command prunes_command(CLI::App& app, const SharedOptions& shared) {
           }};
 }
 
+struct AllOptions {
+  int64_t images = 0;  ///< 0: the number of images that each analysis uses by itself
+  HessianOptions hessian;
+};
+
+void show_all(Session& session, const AllOptions& options, const SharedOptions& shared) {
+  const std::filesystem::path run = *session.target().run;
+  const auto networks = session.networks_of_run(1);
+  ConnectivityOptions of_lines;
+  HessianOptions of_hessian = options.hessian;
+  SurfaceCommandOptions of_surface;
+  if (options.images > 0) of_lines.images = of_hessian.images = of_surface.images = options.images;
+  if (!read_run(run, ReadRecords::all, renamed_keys()).prunes.empty())
+    show(prunes(run), session, shared);
+  show(flips(session), session, shared);
+  if (networks.size() > 1)
+    show(connectivity(session, of_lines), session, shared);
+  else
+    note(
+        fmt::format("{} has the checkpoint of one cycle only, so there is no line between two; run "
+                    "it with --set train.keep=cycles",
+                    run.string()));
+  show(hessian(session, of_hessian), session, shared);
+  show(surfaces(session, {networks.back()}, of_surface), session, shared);
+}
+
 Command all_command(CLI::App& app, const SharedOptions& shared) {
   auto* parser = app.add_subcommand(
       "all", "prunes, flips, connectivity, hessian and surface, as far as the run allows");
   const auto run = add_target(*parser, "RUN", "run folder");
-  auto images = std::make_shared<int64_t>(4096);
-  auto hessian_options = std::make_shared<HessianOptions>();
-  add_hessian_options(*parser, *hessian_options);
-  add_count(*parser, "--images", *images, 2, "training images of connectivity and hessian");
-  return {parser, [&shared, run, images, hessian_options] {
+  auto options = std::make_shared<AllOptions>();
+  add_hessian_options(*parser, options->hessian);
+  parser
+      ->add_option("--images", options->images,
+                   "training images of every analysis (default: those of each analysis)")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
+      ->type_name("N");
+  return {parser, [&shared, run, options] {
             Session session = session_of_run(*run, shared);
-            const auto networks = session.networks_of_run(1);
-            if (!read_run(*session.target().run, ReadRecords::all, renamed_keys()).prunes.empty())
-              show(prunes(*session.target().run), session, shared);
-            show(flips(session), session, shared);
-            if (networks.size() > 1) {
-              ConnectivityOptions options;
-              options.images = *images;
-              show(connectivity(session, options), session, shared);
-            } else {
-              note(
-                  "the run has the checkpoint of one cycle only, so nothing is connected; "
-                  "run it with --set train.keep=cycles");
-            }
-            hessian_options->images = *images;
-            show(hessian(session, *hessian_options), session, shared);
-            show(surfaces(session, {networks.back()}, {}), session, shared);
+            show_all(session, *options, shared);
           }};
 }
 
@@ -190,8 +204,9 @@ Command evaluate_command(CLI::App& app, SharedOptions& shared) {
 Command compare_command(CLI::App& app, const SharedOptions& shared) {
   auto* parser = app.add_subcommand(
       "compare", "sign flips, overlap of masks, distance and cosine of two networks, by layer");
-  const auto first = add_target(*parser, "A", "checkpoint, or run folder (its final network)");
-  const auto second = add_target(*parser, "B", "checkpoint, or run folder (its final network)");
+  const auto first = add_target(*parser, "CKPT_A", "checkpoint, or run folder (its final network)");
+  const auto second =
+      add_target(*parser, "CKPT_B", "checkpoint, or run folder (its final network)");
   return {parser, [&shared, first, second] {
             const Target a = find_target(*first, shared);
             const Target b = find_target(*second, shared);

@@ -37,7 +37,7 @@ void present(const Analysis& analysis, const std::optional<std::filesystem::path
     say("{}\n", wrap("- " + note, out().width(), 2));
   if (!folder) return;
   write_analysis(*folder, analysis);
-  say("written to {}\n", (*folder / "analysis" / (analysis.name + ".json")).string());
+  say("written to {}\n", (RunFolder(*folder).analysis() / (analysis.name + ".json")).string());
 }
 
 }  // namespace sculpt::analyze

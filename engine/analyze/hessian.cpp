@@ -96,8 +96,8 @@ TopEigenvalues largest_eigenvalues(const KeptHessian& hessian, uint64_t seed,
   for (size_t i = 0; i < start.size(); ++i)
     start[i] = double{random.normal(i)};
 
-  // How many products the iteration takes is not known before its end.
-  Phase phase("products with the Hessian, for its largest eigenvalues");
+  // The iteration mostly ends long before the most products that it may take.
+  Phase phase("products with the Hessian, at most", options.most_products);
   const LanczosResult found = largest_by_lanczos(
       [&](const Vector& vector) {
         phase.advance();

@@ -92,6 +92,7 @@ std::vector<fs::path> our_files(const RunFolder& run) {
            number_in(name, kState, state_name) >= 0;
   });
   found.insert(found.end(), checkpoints.begin(), checkpoints.end());
+  if (fs::is_directory(run.analysis())) found.push_back(run.analysis());
   return found;
 }
 

@@ -25,6 +25,8 @@ class RunFolder {
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
   std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
+  /// The folder of the files that analyses of the run have written.
+  std::filesystem::path analysis() const { return root_ / "analysis"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
   /// Holds the position and totals of a finished run, without tensors.

@@ -441,6 +441,7 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   save(parameters, state);
 
   EarlierRun earlier(folder_);
+  if (fs::exists(folder_.analysis())) earlier.move(folder_.analysis());  // of the shorter run
   earlier.move(folder_.summary());
   earlier.move(folder_.end_state());
   earlier.copy(folder_.final_checkpoint());

@@ -159,7 +159,8 @@ TEST_CASE("hessian: eigenvalues, residuals and trace are those of the full Hessi
   const bool print = std::getenv("SCULPT_HESSIAN_TABLE") != nullptr;
   if (print)
     fmt::print(
-        "| network | kept weights | quantity | full Hessian | in double | in float |\n"
+        "| network | kept weights | quantity | full Hessian | in double (residual) | in float "
+        "(residual) |\n"
         "|---|---:|---|---:|---:|---:|\n");
   uint64_t seed = 40;
   for (const Case& c : cases()) {
@@ -226,7 +227,8 @@ TEST_CASE("hessian: eigenvalues, residuals and trace are those of the full Hessi
       CHECK(trace.standard_error < 1.6 * standard_error);
       if (b > 1) continue;
       for (size_t i = 0; i < 3; ++i)
-        note(i, top.largest[i].value);
+        rows[i].push_back(
+            fmt::format("{:.6g} ({:.1e})", top.largest[i].value, top.largest[i].residual));
       note(3, top.smallest_ritz);
       rows[4].push_back(fmt::format("{:.4g} ± {:.2g}", trace.trace, trace.standard_error));
     }

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -231,6 +232,14 @@ class Analyze(unittest.TestCase):
             self.assertEqual(tensors[f"{name}.values"][1], [kept])
             self.assertEqual(tensors[f"{name}.indices"][1], [kept])
             self.assertNotIn(name, tensors)
+        for name in metadata["masked"].split():
+            shape = struct.unpack(f"<{len(tensors[f'{name}.shape'][2]) // 8}q", tensors[f"{name}.shape"][2])
+            self.assertEqual(list(shape), final[name][1])
+            values = memoryview(tensors[f"{name}.values"][2]).cast("f")
+            whole = [0.0] * (len(final[name][2]) // 4)
+            for place, value in zip(memoryview(tensors[f"{name}.indices"][2]).cast("i"), values):
+                whole[place] = value
+            self.assertEqual(struct.pack(f"<{len(whole)}f", *whole), final[name][2])
         try:
             import compact_checkpoint
         except ImportError:

@@ -156,8 +156,12 @@ TEST_CASE("keep cycles: the files belong to the run folder and may be switched o
   const RunFolder run(folder.path());
   const auto files = run.files();
   CHECK(std::ranges::find(files, run.cycle_checkpoint(2)) != files.end());
-  // After --restart, they lie with the earlier run.
+  // After --restart, they lie with the earlier run, and so do the analyses of it.
+  fs::create_directory(run.analysis());
+  write_file(run.analysis() / "flips.json", "{}");
   const fs::path earlier = restart(run, "");
   CHECK(run.cycle_checkpoints().empty());
   CHECK(fs::exists(RunFolder(earlier).cycle_checkpoint(3)));
+  CHECK_FALSE(fs::exists(run.analysis()));
+  CHECK(fs::exists(RunFolder(earlier).analysis() / "flips.json"));
 }
