@@ -11,7 +11,7 @@ WITHOUT_EFFECT = {
     "method", "plan", "model.init_parts", "optim.ham_alpha", "optim.ham_beta", "optim.sign_in_beta", "execution.device", "execution.threads", "execution.conv",
     "execution.sparse", "execution.dense_timing", "execution.winograd", "execution.step_graph",
     "train.eval_every",
-    "train.checkpoint_every", "train.checkpoint_steps", "data.synthetic_train",
+    "train.checkpoint_every", "train.checkpoint_steps", "train.keep", "data.synthetic_train",
     "data.synthetic_test", "data.synthetic_seed"}
 SECTIONS_WITHOUT_EFFECT = {"prune", "masks", "cycles", "dist"}
 SCHEDULES = ("step_warmup", "triangular", "cosine", "one_cycle", "trapezoidal", "constant", "linear")

@@ -9,6 +9,7 @@
 #include "apps/sculpt_bench/choices.h"
 #include "apps/sculpt_bench/conv_layers.h"
 #include "apps/sculpt_bench/floors.h"
+#include "apps/sculpt_bench/hessian_step.h"
 #include "apps/sculpt_bench/kernel_times.h"
 #include "apps/sculpt_bench/profile.h"
 #include "apps/sculpt_bench/serve.h"
@@ -193,6 +194,19 @@ Command rule_command(CLI::App& app, SharedOptions& shared) {
   return {parser, [&shared, options] { print_break_even(shared.step, *options); }};
 }
 
+Command hessian_command(CLI::App& app, SharedOptions& shared) {
+  auto* parser = app.add_subcommand(
+      "hessian", "products with the Hessian, in training steps on as many images");
+  auto options = std::make_shared<HessianStepOptions>();
+  add_block_options(*parser, options->rounds, options->least_seconds);
+  parser->add_option("--batches", options->batches, "batches of a product")
+      ->check(above_zero())
+      ->capture_default_str();
+  return {parser, [&shared, options] {
+            print_hessian_steps(masks_or(shared, {0, 0.9}), *options);
+          }};
+}
+
 Command serve_command(CLI::App& app, SharedOptions& shared) {
   auto* parser = app.add_subcommand("serve", "run steps on request, for alternating benchmarks");
   return {parser, [&shared] {
@@ -214,7 +228,7 @@ void add_shared_options(CLI::App& app, SharedOptions& shared) {
 std::vector<Command> add_commands(CLI::App& app, SharedOptions& shared) {
   return {profile_command(app, shared), kernels_command(app, shared), sparse_command(app, shared),
           conv_command(app, shared),    floors_command(app, shared),  choices_command(app, shared),
-          rule_command(app, shared),    serve_command(app, shared)};
+          rule_command(app, shared),    hessian_command(app, shared), serve_command(app, shared)};
 }
 
 }  // namespace sculpt::bench

@@ -2,9 +2,9 @@
 // `kernels` times each kernel separately, on any device; `floors` prints what the kernels of a GPU
 // must move and compute; `sparse` compares steps of masked networks on kernels that skip masked
 // weights and on dense kernels; `choices` compares kernels chosen by timing and by the rule; `rule`
-// measures the densities behind the rule; `conv` compares Winograd convolutions with direct ones;
-// `serve` runs steps on request, so that tools/bench_pytorch.py and tools/bench_sparse.py can
-// alternate them with steps of other engines.
+// measures the densities behind the rule; `hessian` compares products with the Hessian with steps;
+// `conv` compares Winograd convolutions with direct ones; `serve` runs steps on request, so that
+// tools/bench_pytorch.py and tools/bench_sparse.py can alternate them with steps of other engines.
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -51,7 +51,7 @@ std::string help_text(const CLI::App& app, size_t width) {
   std::string footer;
   for (std::string line; std::getline(lines, line);)
     footer += wrap(line, width, line.starts_with(" ") ? 4 : 0) + "\n";
-  Table table({{"", false}, {"", false, Table::Fit::wrap}});
+  TextTable table({{"", false}, {"", false, TextTable::Fit::wrap}});
   for (const CLI::Option* option : app.get_options()) {
     if (!option->nonpositional()) continue;
     const std::string type = value_name(*option);

@@ -86,13 +86,13 @@ ReadOptions read_stored_options(const std::string& config_path,
 }
 
 const std::set<std::string>& keys_without_effect() {
-  static const std::set<std::string> keys = {"data.root", "execution.device", "execution.threads",
-                                             "train.checkpoint_every", "train.checkpoint_steps",
-                                             "execution.step_graph", "execution.dense_timing",
-                                             "dist.liveness_seconds", "dist.collective_seconds",
-                                             // Changes only the last bits, as the device does
-                                             // (environment.h).
-                                             "execution.conv"};
+  static const std::set<std::string> keys = {
+      "data.root", "execution.device", "execution.threads", "train.checkpoint_every",
+      "train.checkpoint_steps", "train.keep", "execution.step_graph", "execution.dense_timing",
+      "dist.liveness_seconds", "dist.collective_seconds",
+      // Changes only the last bits, as the device does
+      // (environment.h).
+      "execution.conv"};
   return keys;
 }
 

@@ -279,6 +279,7 @@ const std::vector<std::string_view>& keys_always_read() {
       "train.eval_every",
       "train.checkpoint_every",
       "train.checkpoint_steps",
+      "train.keep",
   };
   return keys;
 }

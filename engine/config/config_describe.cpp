@@ -30,6 +30,11 @@ class Describer : public OptionVisitor {
               std::string_view help) override {
     row(name, "choice", toml_text(value), "one of " + list_text(allowed), help);
   }
+  void choice_or_count(std::string_view name, std::string& value,
+                       const std::vector<std::string>& allowed, std::string_view help) override {
+    row(name, "choice or integer", choice_or_count_toml(value),
+        "one of " + list_text(allowed) + ", or at least 1", help);
+  }
   void reals(std::string_view name, std::vector<double>& values, RealRange range,
              std::string_view help) override {
     const std::string each = range_text(range);

@@ -76,6 +76,24 @@ class Reader : public OptionVisitor {
          did_you_mean(word, allowed), list_text(allowed));
   }
 
+  void choice_or_count(std::string_view name, std::string& value,
+                       const std::vector<std::string>& allowed, std::string_view) override {
+    const ConfigValue* given = find(name);
+    if (!given) return;
+    if (const auto* count = std::get_if<int64_t>(&given->value)) {
+      if (*count < 1) out_of_range(name, *given, "at least 1, or one of " + list_text(allowed));
+      value = fmt::format("{}", *count);
+      return;
+    }
+    const auto* word = std::get_if<std::string>(&given->value);
+    if (!word) wrong(name, *given, "a whole number or one of " + list_text(allowed), "");
+    if (std::ranges::find(allowed, *word) == allowed.end())
+      fail("{}: {} = \"{}\" is not known{}; it is one of {}, or a whole number of at least 1{}",
+           given->source, key(name, *given), *word, did_you_mean(*word, allowed),
+           list_text(allowed), whole_number(*given));
+    value = *word;
+  }
+
   void reals(std::string_view name, std::vector<double>& values, RealRange range,
              std::string_view) override {
     const ConfigValue* given = find(name);

@@ -20,6 +20,8 @@ std::string toml_text(double value);
 std::string toml_text(const std::string& value);
 std::string toml_text(const std::vector<double>& values);
 std::string toml_text(const std::vector<std::string>& values);
+/// Formats a value of OptionVisitor::choice_or_count(): a number as it is, a word in quotes.
+std::string choice_or_count_toml(const std::string& value);
 
 /// Returns all keys of all sections, "section.key", in order.
 std::vector<std::string> config_keys(const ConfigSections& sections);

@@ -29,6 +29,10 @@ class Writer : public OptionVisitor {
               std::string_view) override {
     line(name, toml_text(value));
   }
+  void choice_or_count(std::string_view name, std::string& value, const std::vector<std::string>&,
+                       std::string_view) override {
+    line(name, choice_or_count_toml(value));
+  }
   void reals(std::string_view name, std::vector<double>& values, RealRange,
              std::string_view) override {
     line(name, toml_text(values));
@@ -96,6 +100,11 @@ std::string toml_text(const std::vector<double>& values) {
 
 std::string toml_text(const std::vector<std::string>& values) {
   return array_text(values);
+}
+
+std::string choice_or_count_toml(const std::string& value) {
+  const bool count = value.find_first_not_of("0123456789") == std::string::npos;
+  return count && !value.empty() ? value : toml_text(value);
 }
 
 std::string write_config(const ConfigSections& sections, const std::set<std::string>& omitted) {

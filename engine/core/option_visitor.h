@@ -39,6 +39,10 @@ class OptionVisitor {
   /// The value is one of a fixed list of words.
   virtual void choice(std::string_view name, std::string& value,
                       const std::vector<std::string>& allowed, std::string_view help) = 0;
+  /// The value is one of a fixed list of words, or a whole number of at least 1 without quotes,
+  /// which `value` then holds as text.
+  virtual void choice_or_count(std::string_view name, std::string& value,
+                               const std::vector<std::string>& allowed, std::string_view help) = 0;
   virtual void reals(std::string_view name, std::vector<double>& values, RealRange range,
                      std::string_view help) = 0;
   virtual void texts(std::string_view name, std::vector<std::string>& values,

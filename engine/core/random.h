@@ -25,6 +25,9 @@ enum class Purpose : uint32_t {
   label_noise = 11,
   reinitialise = 12,
   shuffle_mask = 13,
+  hessian_start = 14,
+  hessian_probe = 15,
+  surface_direction = 16,
   test = 100,
 };
 

@@ -1,8 +1,10 @@
 #include "engine/nn/hessian_product.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "engine/core/error.h"
@@ -154,53 +156,97 @@ class Quotients {
   const Buffer& direction_;
 };
 
+/// The product with one direction, which grows piece by piece.
+class Product {
+ public:
+  Product(const MeanLoss& loss, WeightLine& line, const Buffer& direction)
+      : masked_(checked(loss, line, direction)),
+        sum_(zeroed_scores(loss.network.parameters())),
+        quotients_(std::make_unique<Quotients>(loss, line, *masked_)) {
+    const ParameterArena& parameters = loss.network.parameters();
+    const kernels::Backend& backend = parameters.backend();
+    const double weight_norm = norm(line.origin(), backend);
+    const double length = norm(*masked_, backend);
+    if (length == 0) return;
+    if (!(weight_norm > 0) || !std::isfinite(weight_norm) || !std::isfinite(length))
+      fail(
+          "cannot multiply by the Hessian: the norm of the weights is {} and that of the direction "
+          "{}; start from other weights, or use another criterion",
+          weight_norm, length);
+    step_ = longest_step(parameters) * weight_norm / length;
+  }
+
+  bool is_zero() const { return step_ == 0; }
+
+  /// Adds the part of the piece that is loaded and whose patterns are held. The first piece finds
+  /// the step.
+  void add_piece(double share) {
+    if (is_zero()) return;
+    if (std::exchange(first_, false))
+      sum_ = quotients_->find_step(step_, share);
+    else
+      quotients_->add(step_, {{share, sum_}});
+  }
+
+  /// Returns the sum over all pieces.
+  Buffer take(const ParameterArena& parameters) {
+    const kernels::Backend& backend = parameters.backend();
+    Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
+    if (backend.pruning.first_not_finite(sum_.as<double>(), parameters.prunable_count(),
+                                         workspace.data(), backend.stream) >= 0)
+      fail(
+          "cannot multiply by the Hessian: a gradient is not finite; start from other weights, or "
+          "use another criterion");
+    return std::move(sum_);
+  }
+
+ private:
+  static std::unique_ptr<Buffer> checked(const MeanLoss& loss, WeightLine& line,
+                                         const Buffer& direction) {
+    const int64_t count = loss.network.parameters().prunable_count();
+    SCULPT_CHECK(direction.bytes() == static_cast<size_t>(count) * sizeof(double),
+                 "a direction of {} bytes for {} prunable weights", direction.bytes(), count);
+    return std::make_unique<Buffer>(line.masked(direction));
+  }
+
+  std::unique_ptr<Buffer> masked_;  // its address does not change
+  Buffer sum_;
+  std::unique_ptr<Quotients> quotients_;
+  double step_ = 0;
+  bool first_ = true;
+};
+
 }  // namespace
 
-Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
+std::vector<Buffer> hessian_products(const MeanLoss& loss, std::span<const Buffer> directions) {
   if (const auto copy = in_full_precision(loss.network))
-    return hessian_product({*copy, loss.batches, loss.batch, loss.normalization, loss.mode},
-                           direction);
+    return hessian_products({*copy, loss.batches, loss.batch, loss.normalization, loss.mode},
+                            directions);
   Network& network = loss.network;
   ParameterArena& parameters = network.parameters();
-  const kernels::Backend& backend = parameters.backend();
-  SCULPT_CHECK(
-      direction.bytes() == static_cast<size_t>(parameters.prunable_count()) * sizeof(double),
-      "a direction of {} bytes for {} prunable weights", direction.bytes(),
-      parameters.prunable_count());
-
-  Buffer product = zeroed_scores(parameters);
   WeightLine line(parameters);
-  const Buffer masked = line.masked(direction);
-  const double weight_norm = norm(line.origin(), backend);
-  const double length = norm(masked, backend);
-  if (length == 0) return product;
-  if (!(weight_norm > 0) || !std::isfinite(weight_norm) || !std::isfinite(length))
-    fail(
-        "cannot multiply by the Hessian: the norm of the weights is {} and that of the direction "
-        "{}; start "
-        "from other weights, or use another criterion",
-        weight_norm, length);
+  std::vector<Product> products;
+  for (const Buffer& direction : directions)
+    products.emplace_back(loss, line, direction);
+  const auto is_zero = [](const Product& product) { return product.is_zero(); };
+  if (!std::ranges::all_of(products, is_zero)) {
+    HeldPatterns patterns(network.graph());
+    for_each_piece(loss, [&](double share) {
+      patterns.record();
+      network.forward(loss.mode);
+      patterns.hold();
+      for (Product& product : products)
+        product.add_piece(share);
+    });
+  }
+  std::vector<Buffer> results;
+  for (Product& product : products)
+    results.push_back(product.take(parameters));
+  return results;
+}
 
-  double h = longest_step(parameters) * weight_norm / length;
-  Quotients quotients(loss, line, masked);
-  HeldPatterns patterns(network.graph());
-  bool first = true;
-  for_each_piece(loss, [&](double share) {
-    patterns.record();
-    network.forward(loss.mode);
-    patterns.hold();
-    if (std::exchange(first, false))
-      product = quotients.find_step(h, share);
-    else
-      quotients.add(h, {{share, product}});
-  });
-  Buffer workspace(backend.pruning.workspace_bytes(), "pruning scores", backend.memory);
-  if (backend.pruning.first_not_finite(product.as<double>(), parameters.prunable_count(),
-                                       workspace.data(), backend.stream) >= 0)
-    fail(
-        "cannot multiply by the Hessian: a gradient is not finite; start from other weights, or "
-        "use another criterion");
-  return product;
+Buffer hessian_product(const MeanLoss& loss, const Buffer& direction) {
+  return std::move(hessian_products(loss, std::span(&direction, 1)).front());
 }
 
 }  // namespace sculpt

@@ -13,6 +13,9 @@
 // quotient lets patterns change between its two gradients: ReLUs that change sides then count as
 // curvature, although the second derivative of a ReLU network has no such term.
 
+#include <span>
+#include <vector>
+
 #include "engine/nn/mean_loss.h"
 
 namespace sculpt {
@@ -33,5 +36,11 @@ namespace sculpt {
 ///
 /// Throws Error if the weights are all zero, or if the direction or a gradient is not finite.
 Buffer hessian_product(const MeanLoss& loss, const Buffer& direction);
+
+/// Returns H v for each of several directions, with the same bits as hessian_product(). All
+/// directions share the loaded images and the recorded patterns of a piece, so each direction costs
+/// two forward and two backward passes, and the pass that records is run once for all of them. The
+/// call holds two arrays of zeroed_scores() for each direction.
+std::vector<Buffer> hessian_products(const MeanLoss& loss, std::span<const Buffer> directions);
 
 }  // namespace sculpt

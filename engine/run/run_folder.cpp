@@ -19,10 +19,15 @@ namespace {
 
 constexpr std::string_view kRewind = "rewind-epoch-";
 constexpr std::string_view kState = "state-";
+constexpr std::string_view kCycle = "cycle-";
 constexpr std::string_view kExtension = ".safetensors";
 
 std::string rewind_name(int64_t epoch) {
   return fmt::format("{}{}{}", kRewind, epoch, kExtension);
+}
+
+std::string cycle_name(int64_t cycle) {
+  return fmt::format("{}{}{}", kCycle, cycle, kExtension);
 }
 
 std::string state_name(int64_t number) {
@@ -60,6 +65,19 @@ std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours)
   return found;
 }
 
+/// Returns (number, path) of the files in a folder whose names `name_of` produces.
+template <class NameOf>
+std::vector<std::pair<int64_t, fs::path>> numbered_files(const fs::path& folder,
+                                                         std::string_view prefix,
+                                                         const NameOf& name_of) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  for (const fs::path& path : our_entries(folder, [](const auto&) { return true; })) {
+    const int64_t number = number_in(path.filename().string(), prefix, name_of);
+    if (number >= 0) found.emplace_back(number, path);
+  }
+  return found;
+}
+
 /// Returns the files in a run folder that Sculpt has written, including temporary files.
 std::vector<fs::path> our_files(const RunFolder& run) {
   const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
@@ -70,9 +88,11 @@ std::vector<fs::path> our_files(const RunFolder& run) {
   });
   const auto checkpoints = our_entries(run.checkpoints(), [&](const std::string& name) {
     return name == run.final_checkpoint().filename() || name == run.end_state().filename() ||
-           number_in(name, kRewind, rewind_name) >= 0 || number_in(name, kState, state_name) >= 0;
+           number_in(name, kRewind, rewind_name) >= 0 || number_in(name, kCycle, cycle_name) >= 0 ||
+           number_in(name, kState, state_name) >= 0;
   });
   found.insert(found.end(), checkpoints.begin(), checkpoints.end());
+  if (fs::is_directory(run.analysis())) found.push_back(run.analysis());
   return found;
 }
 
@@ -86,12 +106,18 @@ fs::path RunFolder::state(int64_t number) const {
   return checkpoints() / state_name(number);
 }
 
+fs::path RunFolder::cycle_checkpoint(int64_t cycle) const {
+  return checkpoints() / cycle_name(cycle);
+}
+
+std::vector<std::pair<int64_t, fs::path>> RunFolder::cycle_checkpoints() const {
+  auto found = numbered_files(checkpoints(), kCycle, cycle_name);
+  std::ranges::sort(found);
+  return found;
+}
+
 std::vector<std::pair<int64_t, fs::path>> RunFolder::states() const {
-  std::vector<std::pair<int64_t, fs::path>> found;
-  for (const fs::path& path : our_entries(checkpoints(), [](const auto&) { return true; })) {
-    const int64_t number = number_in(path.filename().string(), kState, state_name);
-    if (number >= 0) found.emplace_back(number, path);
-  }
+  auto found = numbered_files(checkpoints(), kState, state_name);
   std::sort(found.rbegin(), found.rend());
   return found;
 }

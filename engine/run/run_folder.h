@@ -25,11 +25,17 @@ class RunFolder {
   std::filesystem::path layers() const { return root_ / "layers.jsonl"; }
   std::filesystem::path prunes() const { return root_ / "prunes.jsonl"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
+  /// The folder of the files that analyses of the run have written.
+  std::filesystem::path analysis() const { return root_ / "analysis"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
   /// Holds the position and totals of a finished run, without tensors.
   std::filesystem::path end_state() const { return checkpoints() / "end.safetensors"; }
   std::filesystem::path rewind_checkpoint(int64_t epoch) const;
+  /// The network at the end of training cycle `cycle`, counted from 1 (train.keep).
+  std::filesystem::path cycle_checkpoint(int64_t cycle) const;
+  /// Returns (cycle, path) of the checkpoints of cycles, in ascending order.
+  std::vector<std::pair<int64_t, std::filesystem::path>> cycle_checkpoints() const;
   std::filesystem::path state(int64_t number) const;
   /// Returns (number, path) of the resumable states, newest first.
   std::vector<std::pair<int64_t, std::filesystem::path>> states() const;

@@ -223,6 +223,19 @@ void RunStore::save_rewind(ParameterArena& parameters, int64_t epoch) {
   write_checkpoint(folder_.rewind_checkpoint(epoch), parameters, kRewind, metadata);
 }
 
+void RunStore::save_cycle(ParameterArena& parameters, const RunState& state, int64_t kept) {
+  require_held();
+  if (!writes_) return;
+  safetensors::Metadata metadata = base_metadata(kCheckpointFormat);
+  metadata["cycle"] = fmt::format("{}", state.cycle);
+  metadata["epochs"] = fmt::format("{}", state.epochs);
+  metadata["steps"] = fmt::format("{}", state.steps);
+  write_checkpoint(folder_.cycle_checkpoint(state.cycle), parameters, kFinal, metadata);
+  std::error_code ignored;  // an old file that stays behind does no harm
+  for (const auto& [cycle, path] : folder_.cycle_checkpoints())
+    if (cycle <= state.cycle - kept) fs::remove(path, ignored);
+}
+
 safetensors::File RunStore::read_rewind(int64_t epoch,
                                         const std::vector<std::string>& extended) const {
   std::vector<std::string> hashes = extended;
@@ -428,6 +441,7 @@ fs::path RunStore::extend(ParameterArena& parameters, const std::string& done_ha
   save(parameters, state);
 
   EarlierRun earlier(folder_);
+  if (fs::exists(folder_.analysis())) earlier.move(folder_.analysis());  // of the shorter run
   earlier.move(folder_.summary());
   earlier.move(folder_.end_state());
   earlier.copy(folder_.final_checkpoint());

@@ -55,6 +55,10 @@ class RunStore {
   /// removed.
   void save(ParameterArena& parameters, RunState& state);
   void save_rewind(ParameterArena& parameters, int64_t epoch);
+  /// Writes the checkpoint of the cycle that has just ended, state.cycle, and removes those of all
+  /// but the last `kept` cycles. It contains no wall-clock time, so that a resumed run writes the
+  /// same bytes again.
+  void save_cycle(ParameterArena& parameters, const RunState& state, int64_t kept);
   /// Sets weights and batch-norm state from a rewind checkpoint. Masks stay and are applied.
   void load_rewind(ParameterArena& parameters, int64_t epoch);
 

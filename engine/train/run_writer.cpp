@@ -52,6 +52,14 @@ void RunWriter::save_rewind_if_needed() {
   if (rewind_epochs_.count(epoch)) run_.parts.store.save_rewind(run_.parameters(), epoch);
 }
 
+void RunWriter::keep_cycle_if_wanted() {
+  const int64_t kept = run_.settings.train.kept_cycles();
+  if (kept == 0) return;
+  run_.agree_on_statistics();
+  require_finite(run_.parameters());
+  run_.parts.store.save_cycle(run_.parameters(), run_.state, kept);
+}
+
 PruneMetrics RunWriter::add_prune(const PruneStep& step, const AfterPrune& measured) {
   const ParameterArena& parameters = run_.parameters();
   const RunState& state = run_.state;

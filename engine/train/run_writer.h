@@ -23,6 +23,9 @@ class RunWriter {
   void save_kernel_choices();
   /// Writes the file that later steps rewind to, if a later step rewinds to the present epoch.
   void save_rewind_if_needed();
+  /// Writes the checkpoint of the cycle that has just ended, if train.keep asks for it. The file is
+  /// complete before the state after the cycle is. Throws Divergence as save() does.
+  void keep_cycle_if_wanted();
 
   PruneMetrics add_prune(const PruneStep& step, const AfterPrune& measured);
   /// Writes the line of the epoch whose steps are done. `evaluation_seconds` is added to the time

@@ -3,6 +3,7 @@
 // config.
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "engine/core/option_visitor.h"
@@ -21,11 +22,18 @@ struct TrainOptions {
   int64_t eval_every = 1;
   int64_t checkpoint_every = 1;
   int64_t checkpoint_steps = 0;
+  std::string keep = "none";
   OptimOptions optim;
   ExecutionOptions execution;
 
   /// Returns the most images that are computed at a time.
   int64_t images_at_a_time() const { return (batch + accumulate - 1) / accumulate; }
+
+  /// Returns how many of the last cycles keep a checkpoint of their end; 0 if none does.
+  int64_t kept_cycles() const {
+    if (keep == "none") return 0;
+    return keep == "cycles" ? std::numeric_limits<int64_t>::max() : std::stoll(keep);
+  }
 
   /// Visits the settings of the section train only.
   void visit(OptionVisitor& v) {
@@ -47,6 +55,11 @@ struct TrainOptions {
               "epochs between resumable checkpoints; 0: only after prunes and cycles");
     v.integer("checkpoint_steps", checkpoint_steps, {0, 1000000000},
               "steps between resumable checkpoints inside an epoch; 0: none");
+    v.choice_or_count(
+        "keep", keep, {"none", "cycles"},
+        "checkpoints of the ends of cycles that stay in the run folder, for analyses: "
+        "none, those of all cycles, or those of the last cycles, as many as the number "
+        "says");
   }
 };
 

@@ -218,6 +218,7 @@ RunOutcome Trainer::finish_epoch(const Cycle& cycle) {
   if (cycle_ends) {
     if (!cycle.rule.empty()) finish_rule(cycle);
     ++state.cycle;
+    writer_.keep_cycle_if_wanted();
     finish_plan_step();
   }
   if (run_.stop_requested) return save_interrupted();

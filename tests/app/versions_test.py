@@ -16,7 +16,7 @@ NO_EFFECT = {"data.root", "train.checkpoint_every", "train.checkpoint_steps", "t
 NEWER_THAN_VERSION_1 = {"optim.rule", "execution.device", "execution.threads", "prune.exempt",
                         "dist.liveness_seconds", "dist.collective_seconds", "dist.reduction",
                         "dist.logical_ranks", "dist.sync_batch_norm", "dist.exchange", "dist.bucket_mb",
-                        "train.accumulate", "data.crop_fill", "data.label_noise",
+                        "train.accumulate", "train.keep", "data.crop_fill", "data.label_noise",
                         "data.label_noise_seed", "prune.final_criterion", "prune.rescale_to_kept_fan"}
 NEWER_THAN_VERSION_1 |= {f"optim.{name}" for name in ("beta1", "beta2", "epsilon", "ham", "ham_alpha", "ham_beta",
                                                        "sign_in", "sign_in_beta", "ema")}

@@ -59,6 +59,20 @@ TEST_CASE("config: values of every type, from file and --set") {
   CHECK(read("", {"data.root="}).root == "");
 }
 
+TEST_CASE("config: a word or a count, from file and --set, written as it was meant") {
+  CHECK(read("").keep == "none");
+  CHECK(read("[data]\nkeep = 'cycles'\n").keep == "cycles");
+  CHECK(read("[data]\nkeep = 3\n").keep == "3");
+  CHECK(read("", {"data.keep=12"}).keep == "12");
+  CHECK(read("", {"data.keep=cycles"}).keep == "cycles");
+  Sample three;
+  three.keep = "3";
+  const std::string toml = write_config(three.sections());
+  CHECK(toml.find("keep = 3\n") != std::string::npos);
+  CHECK(read(toml).keep == "3");
+  CHECK(read(write_config(Sample().sections())).keep == "none");
+}
+
 TEST_CASE("config: each mistake gets a message with place, key and fix") {
   struct Case {
     const char* toml;
@@ -71,6 +85,10 @@ TEST_CASE("config: each mistake gets a message with place, key and fix") {
       {"[trian]\nepochs = 3\n", {}, {"x.toml:2", "trian.epochs", "did you mean train.epochs?"}},
       {"epochs = 3\n", {}, {"x.toml:1", "unknown key epochs", "did you mean train.epochs?"}},
       {"[data]\nlr = 3\n", {}, {"x.toml:2", "did you mean train.lr?"}},
+      {"[data]\nkeep = 0\n", {}, {"x.toml:2", "data.keep = 0", "at least 1", "none, cycles"}},
+      {"[data]\nkeep = 'cycle'\n", {}, {"did you mean cycles?", "at least 1"}},
+      {"[data]\nkeep = '3'\n", {}, {"data.keep", "write 3"}},
+      {"[data]\nkeep = 1.5\n", {}, {"data.keep must be a whole number or one of none, cycles"}},
       {"train = 3\n", {}, {"x.toml:1", "[train] is a section"}},
       {"quux = 3\n", {}, {"x.toml:1", "unknown key quux (", "--help-config"}},
       {"method = 'sclupt'\n",

@@ -16,6 +16,7 @@ struct Sample {
   double rate = 0.5;
   bool flip = true;
   std::string root;
+  std::string keep = "none";
   std::vector<double> milestones = {0.25, 0.5};
 
   ConfigSections sections() {
@@ -34,6 +35,7 @@ struct Sample {
             {"data", "Data.", [this](OptionVisitor& v) {
                v.boolean("flip", flip, "mirror");
                v.text("root", root, "folder");
+               v.choice_or_count("keep", keep, {"none", "cycles"}, "what stays");
              }}};
   }
 };

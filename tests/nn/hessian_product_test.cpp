@@ -222,6 +222,29 @@ TEST_CASE("hessian product: leaves the network as it was, after an exception too
   }
 }
 
+TEST_CASE("hessian product: several directions together give the bits of each alone") {
+  for (const Mode mode : {Mode::train, Mode::frozen}) {
+    Network network(kinked_spec(), *test::tested_backends().front(), kMaxBatch);
+    network.initialise(34);
+    mask_some(network.parameters(), 34);
+    RandomBatches batches(network.spec(), 6, 34);
+    const MeanLoss loss = loss_of(network, batches, mode);
+    const int64_t count = network.parameters().prunable_count();
+    std::vector<Buffer> directions;
+    for (const uint64_t seed : {1, 2, 3})
+      directions.push_back(on_backend(random_direction(count, seed), network.parameters()));
+    directions.push_back(zeroed_scores(network.parameters()));
+    const std::vector<Buffer> together = hessian_products(loss, directions);
+    REQUIRE(together.size() == 4);
+    for (size_t i = 0; i < 4; ++i) {
+      const kernels::Backend& backend = network.parameters().backend();
+      CHECK(on_host(together[i], backend) ==
+            on_host(hessian_product(loss, directions[i]), backend));
+    }
+    CHECK(hessian_products(loss, {}).empty());
+  }
+}
+
 namespace {
 
 /// A copy of its input that throws in the forward pass in which `left` becomes 0.

@@ -1,0 +1,43 @@
+#include "apps/sculpt_analyze/presentation.h"
+
+#include <cmath>
+
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
+
+namespace sculpt::analyze {
+
+std::string percent(double fraction, int decimals) {
+  return std::isfinite(fraction) ? fmt::format("{:.{}f}", 100 * fraction, decimals) : "-";
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.4g}", value) : "-";
+}
+
+void print(const Table& table) {
+  std::vector<TextTable::Column> columns;
+  for (const std::string& heading : table.columns)
+    columns.push_back({heading, !columns.empty(), TextTable::Fit::keep});
+  if (!columns.empty()) columns.front().fit = TextTable::Fit::shorten;
+  TextTable text(columns);
+  for (const auto& row : table.rows)
+    text.add(row);
+  if (!table.title.empty()) say("\n{}\n", table.title);
+  out().print(out().paint(Style::heading, text.heading(out().width())));
+  out().print(text.body(out().width()));
+}
+
+void present(const Analysis& analysis, const std::optional<std::filesystem::path>& folder) {
+  say("\n{}\n", out().paint(Style::heading, analysis.title));
+  for (const Table& table : analysis.tables)
+    print(table);
+  say("\n");
+  for (const std::string& note : analysis.notes)
+    say("{}\n", wrap("- " + note, out().width(), 2));
+  if (!folder) return;
+  write_analysis(*folder, analysis);
+  say("written to {}\n", (RunFolder(*folder).analysis() / (analysis.name + ".json")).string());
+}
+
+}  // namespace sculpt::analyze
