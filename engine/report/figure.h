@@ -43,9 +43,10 @@ struct Boundary {
 };
 
 struct Figure {
-  std::string name;     ///< part of file names: lower case, digits and hyphens
-  std::string title;    ///< above the figure
-  std::string caption;  ///< whole sentences under the figure: what is shown, and how it was computed
+  std::string name;   ///< part of file names: lower case, digits and hyphens
+  std::string title;  ///< above the figure
+  std::string
+      caption;  ///< whole sentences under the figure: what is shown, and how it was computed
   Axis x, y;
   std::vector<Series> series;
   std::vector<Boundary> boundaries = {};

@@ -175,6 +175,10 @@ FileFormat layers_format() {
   return kLayers;
 }
 
+FileFormat summary_format() {
+  return kSummary;
+}
+
 RunSummary parse_summary(const std::string& json, const std::string& name) {
   const auto values = Json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!values.is_object()) fail("{} is damaged: it is not a JSON object", name);

@@ -18,6 +18,8 @@ namespace sculpt {
 FileFormat metrics_format();
 FileFormat prunes_format();
 FileFormat layers_format();
+/// The format of summary.json.
+FileFormat summary_format();
 
 /// One epoch, which is a line of metrics.jsonl. Accuracies are fractions; values that were not
 /// evaluated are not a number.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/config/config_document.h"
 #include "engine/run/records.h"
 
 namespace sculpt {
@@ -78,14 +79,16 @@ enum class ReadRecords { all, results };
 /// environment.json or a record.
 bool is_run_folder(const std::filesystem::path& folder);
 
-/// Reads a run folder. Lines that a process is just writing are left out. Damaged lines and files
-/// are left out and named in `problems`. Throws Error naming the folder and the fix if it is not a
-/// run folder, or if a newer program wrote it.
-RunRecords read_run(const std::filesystem::path& folder, ReadRecords what = ReadRecords::all);
+/// Reads a run folder. The keys of an older config get the names that `renamed` gives them. A line
+/// that a process is just writing is left out. Damaged lines and files are left out, too, and named
+/// in `problems`. Throws Error naming the folder and the fix if it is not a run folder, and
+/// NewerFormat naming the file if a newer program wrote it.
+RunRecords read_run(const std::filesystem::path& folder, ReadRecords what = ReadRecords::all,
+                    RenamedKeys renamed = {});
 
 /// Returns the run folders in `folder` and in its subfolders, sorted by path. Folders of earlier
 /// runs (earlier-<n>) and folders inside run folders are left out. Symbolic links to folders are
-/// followed.
+/// followed, and a run that two paths lead to is returned once.
 std::vector<std::filesystem::path> find_runs(const std::filesystem::path& folder);
 
 }  // namespace sculpt

@@ -1,0 +1,304 @@
+#include "engine/run/run_reader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "engine/config/config.h"
+#include "engine/core/error.h"
+#include "engine/core/files.h"
+#include "engine/run/json_format.h"
+#include "engine/run/lock_holder.h"
+#include "engine/run/run_folder.h"
+#include "engine/run/run_lock.h"
+
+namespace sculpt {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr FileFormat kEnvironment{"sculpt-environment", 1};
+
+/// Returns the number under a key; not a number if there is none.
+double number(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<double>() : NAN;
+}
+
+int64_t whole(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<int64_t>() : 0;
+}
+
+std::string text(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+EpochMetrics epoch_of(const Json& line) {
+  EpochMetrics epoch;
+  epoch.cycle = whole(line, "cycle");
+  epoch.cycle_epoch = whole(line, "cycle_epoch");
+  epoch.epoch = whole(line, "epoch");
+  epoch.lr = number(line, "lr");
+  epoch.train_loss = number(line, "train_loss");
+  epoch.train_accuracy = number(line, "train_accuracy");
+  epoch.test_loss = number(line, "test_loss");
+  epoch.test_accuracy = number(line, "test_accuracy");
+  epoch.density = number(line, "density");
+  epoch.images_per_second = number(line, "images_per_second");
+  epoch.seconds = number(line, "seconds");
+  epoch.diverged = line.value("diverged", Json(false)) == Json(true);
+  return epoch;
+}
+
+LayerRecord layer_of(const Json& line) {
+  LayerRecord layer;
+  layer.plan_step = whole(line, "plan_step");
+  layer.epoch = whole(line, "epoch");
+  layer.is_prune = line.contains("criterion");
+  layer.changed_by = text(line, layer.is_prune ? "criterion" : "changed_by");
+  layer.layer = text(line, "layer");
+  layer.count = whole(line, "count");
+  layer.kept = whole(line, "kept");
+  return layer;
+}
+
+PruneRecord prune_of(const Json& line) {
+  PruneRecord prune;
+  prune.plan_step = whole(line, "plan_step");
+  prune.epoch = whole(line, "epoch");
+  prune.criterion = text(line, "criterion");
+  prune.allocation = text(line, "allocation");
+  prune.density = number(line, "density");
+  prune.prunable = whole(line, "prunable");
+  prune.kept = whole(line, "kept");
+  prune.test_loss = number(line, "test_loss");
+  prune.test_accuracy = number(line, "test_accuracy");
+  return prune;
+}
+
+/// Reads one run folder into its records.
+class Reader {
+ public:
+  Reader(const fs::path& folder, RenamedKeys renamed) : files_(folder), renamed_(renamed) {
+    run_.folder = folder;
+  }
+
+  RunRecords read(ReadRecords what) {
+    run_.status = status();
+    read_config();
+    read_environment();
+    if (run_.finished()) read_summary();
+    if (what == ReadRecords::all) {
+      read_lines(files_.metrics(), metrics_format(),
+                 [&](const Json& line) { run_.epochs.push_back(epoch_of(line)); });
+      read_lines(files_.layers(), layers_format(),
+                 [&](const Json& line) { run_.layers.push_back(layer_of(line)); });
+      read_lines(files_.prunes(), prunes_format(),
+                 [&](const Json& line) { run_.prunes.push_back(prune_of(line)); });
+    }
+    return std::move(run_);
+  }
+
+ private:
+  void problem(const fs::path& file, const std::string& what) {
+    run_.problems.push_back(fmt::format("{} {}.", file.string(), what));
+  }
+
+  RunStatus status() const {
+    if (files_.finished()) return RunStatus::finished;
+    return is_locked() ? RunStatus::running : RunStatus::stopped;
+  }
+
+  bool is_locked() const {
+    const fs::path lock = files_.root() / RunLock::kName;
+    std::error_code error;
+    const fs::file_time_type touched = fs::last_write_time(lock, error);
+    if (error) return false;
+    std::optional<LockHolder> holder;
+    try {
+      holder = parse_holder(read_text(lock));
+    } catch (const Error&) {
+      return false;  // the run has just released the lock
+    }
+    if (!holder) return false;
+    const Life life = life_of(*holder);
+    if (life != Life::unknown) return life == Life::alive;
+    // A process on another machine touches the lock every few seconds. Clocks of two machines may
+    // differ by a little, which only affects the word that people read.
+    return fs::file_time_type::clock::now() - touched < LockTiming{}.stale;
+  }
+
+  void read_config() {
+    try {
+      run_.config = flatten_config(read_text(files_.config()), files_.config().string(), renamed_);
+    } catch (const NewerFormat&) {
+      throw;
+    } catch (const Error& error) {
+      problem(files_.config(), fmt::format("cannot be read: {}", error.what()));
+    }
+    for (auto& [key, value] : run_.config) {
+      if (value.empty() || value.front() != '"') continue;
+      const Json plain = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+      value = plain.is_string() ? plain.get<std::string>() : value.substr(1, value.size() - 2);
+    }
+  }
+
+  /// Returns the object in a JSON file. Returns an empty object, and notes the problem, if the file
+  /// is missing or damaged.
+  Json read_object(const fs::path& file, const FileFormat& format) {
+    Json object = Json::object();
+    try {
+      object = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+    } catch (const Error& error) {
+      problem(file, fmt::format("cannot be read: {}", error.what()));
+      return Json::object();
+    }
+    if (!object.is_object()) {
+      problem(file, "is damaged: it is not a JSON object");
+      return Json::object();
+    }
+    const std::string written = format_of(object);
+    if (age_of(written, format) == FormatAge::newer) require_known(written, format, file.string());
+    return object;
+  }
+
+  void read_environment() {
+    const Json values = read_object(files_.environment(), kEnvironment);
+    for (const auto& [key, value] : values.items()) {
+      if (value.is_string())
+        run_.environment[key] = value.get<std::string>();
+      else if (value.is_number())
+        run_.environment[key] = value.dump();
+    }
+  }
+
+  void read_summary() {
+    const Json values = read_object(files_.summary(), summary_format());
+    for (const auto& [key, value] : values.items()) {
+      if (value.is_string())
+        run_.summary_texts[key] = value.get<std::string>();
+      else if (value.is_number())
+        run_.summary[key] = value.get<double>();
+    }
+  }
+
+  /// Calls `add` for every line of a record file that can be read.
+  template <class Add>
+  void read_lines(const fs::path& file, const FileFormat& format, const Add& add) {
+    std::error_code error;
+    if (!fs::exists(file, error)) return;
+    std::string all;
+    try {
+      all = read_text(file);
+    } catch (const Error& failure) {
+      problem(file, fmt::format("cannot be read: {}", failure.what()));
+      return;
+    }
+    size_t begin = 0;
+    for (int64_t number = 1; begin < all.size(); ++number) {
+      const size_t end = all.find('\n', begin);
+      // A line without its end is just being written, or was cut off by a kill.
+      const bool whole_line = end != std::string::npos;
+      const size_t length = (whole_line ? end : all.size()) - begin;
+      const char* const first = all.data() + begin;
+      begin += length + 1;
+      if (!whole_line) return;
+      const Json line = Json::parse(first, first + length, nullptr, /*allow_exceptions=*/false);
+      const std::string written = line.is_object() ? format_of(line) : "";
+      const std::string place = fmt::format("{}, line {}", file.string(), number);
+      if (!line.is_object() || age_of(written, format) == FormatAge::unknown)
+        problem(place, "is damaged and is left out");
+      else if (age_of(written, format) == FormatAge::newer)
+        require_known(written, format, place);
+      else
+        add(line);
+    }
+  }
+
+  RunFolder files_;
+  RenamedKeys renamed_;
+  RunRecords run_;
+};
+
+/// Adds the run folders in `folder` to `found`. `seen` has the folders that were visited, because
+/// symbolic links may lead back to one of them.
+void add_runs(const fs::path& folder, std::set<fs::path>& seen, std::vector<fs::path>& found) {
+  std::error_code error;
+  if (!seen.insert(fs::canonical(folder, error)).second) return;
+  if (is_run_folder(folder)) {
+    found.push_back(folder);
+    return;
+  }
+  std::vector<fs::path> inner;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.is_directory(error)) inner.push_back(entry.path());
+  // The order of a folder's entries differs between file systems.
+  std::sort(inner.begin(), inner.end());
+  for (const fs::path& path : inner)
+    add_runs(path, seen, found);
+}
+
+}  // namespace
+
+const char* name_of(RunStatus status) {
+  switch (status) {
+    case RunStatus::finished:
+      return "finished";
+    case RunStatus::running:
+      return "running";
+    case RunStatus::stopped:
+      return "stopped";
+  }
+  return "";
+}
+
+const std::string& RunRecords::setting(const std::string& key) const {
+  static const std::string none;
+  const auto found = config.find(key);
+  return found == config.end() ? none : found->second;
+}
+
+double RunRecords::result(const std::string& key) const {
+  const auto found = summary.find(key);
+  return found == summary.end() ? NAN : found->second;
+}
+
+bool is_run_folder(const fs::path& folder) {
+  const RunFolder files(folder);
+  std::error_code error;
+  if (!fs::is_regular_file(files.config(), error)) return false;
+  const fs::path others[] = {files.environment(), files.metrics(), files.prunes(),
+                             files.layers(),      files.summary(), files.checkpoints()};
+  return std::any_of(std::begin(others), std::end(others),
+                     [&](const fs::path& file) { return fs::exists(file, error); });
+}
+
+RunRecords read_run(const fs::path& folder, ReadRecords what, RenamedKeys renamed) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error))
+    fail("there is no folder {}; give the folder of a run, which sculpt_run names at its end",
+         folder.string());
+  if (!is_run_folder(folder))
+    fail(
+        "{} is not a run folder: it has no config.toml with an environment.json or records "
+        "beside it; give the folder of a run, which sculpt_run names at its end",
+        folder.string());
+  return Reader(folder, renamed).read(what);
+}
+
+std::vector<fs::path> find_runs(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) fail("there is no folder {}", folder.string());
+  std::vector<fs::path> found;
+  std::set<fs::path> seen;
+  add_runs(folder, seen, found);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace sculpt
