@@ -53,18 +53,27 @@ double spread_at(const Series& series, size_t i) {
   return series.spread.empty() || !std::isfinite(series.spread[i]) ? 0 : series.spread[i];
 }
 
+/// Returns true if the y axis names categories, so that spreads lie along x.
+bool has_categories(const Figure& figure) {
+  return !figure.y.categories.empty();
+}
+
 Range range_of(const Figure& figure, bool of_x) {
   const bool log = of_x ? figure.x.log : figure.y.log;
+  const bool spreads = of_x == has_categories(figure);
   Range range;
+  if (!of_x && has_categories(figure))
+    return {0.4, static_cast<double>(figure.y.categories.size()) + 0.6, false};
   const auto add = [&](double value) {
     if (!log || value > 0) range.add(value);
   };
   for (const Series& series : figure.series)
     for (size_t i = 0; i < series.x.size(); ++i) {
       if (!std::isfinite(series.x[i]) || !std::isfinite(series.y[i])) continue;
-      add(of_x ? series.x[i] : series.y[i] - spread_at(series, i));
-      add(of_x ? series.x[i] : series.y[i] + spread_at(series, i));
-      if (!of_x) add(series.y[i]);
+      const double value = of_x ? series.x[i] : series.y[i];
+      const double spread = spreads ? spread_at(series, i) : 0;
+      for (const double shown : {value - spread, value, value + spread})
+        add(shown);
     }
   return range;
 }
@@ -78,7 +87,7 @@ class FigureDrawing {
         area_(make_area()),
         x_(figure.x, range_of(figure, true), has_lines_only() ? 0.01 : 0.04, area_.left,
            area_.right),
-        y_(figure.y, range_of(figure, false), 0.06, area_.bottom, area_.top) {}
+        y_(y_scale(area_)) {}
 
   std::string svg() {
     const std::string legend = this->legend();
@@ -99,12 +108,18 @@ class FigureDrawing {
   PlotArea make_area() const {
     PlotArea area;
     area.top = kTop + (figure_.boundaries.empty() ? 0 : kRoomForBoundaries);
-    area.bottom = area.top + kPlotHeight;
+    area.bottom =
+        area.top + (has_categories(figure_) ? 26.0 * figure_.y.categories.size() + 8 : kPlotHeight);
     area.right = kSvgWidth - kRight;
     // The ticks of y do not depend on the left end.
-    const Scale y(figure_.y, range_of(figure_, false), 0.06, area.bottom, area.top);
-    area.left = room_for_y_labels(figure_.y, y);
+    area.left = room_for_y_labels(figure_.y, y_scale(area));
     return area;
+  }
+
+  Scale y_scale(const PlotArea& area) const {
+    const Range range = range_of(figure_, false);
+    if (has_categories(figure_)) return {{}, range, 0, area.top, area.bottom};
+    return {figure_.y, range, 0.06, area.bottom, area.top};
   }
 
   bool has_lines_only() const { return std::ranges::none_of(figure_.series, has_markers); }
@@ -176,7 +191,26 @@ class FigureDrawing {
                                       series_fill(target_, one.style));
   }
 
+  /// Returns bars along x, where the y axis names categories.
+  std::string level_bars(const Styled& one) const {
+    constexpr double kCap = 4;
+    std::string path;
+    for (size_t i = 0; i < one.series->x.size(); ++i) {
+      const double half = spread_at(*one.series, i), x = one.series->x[i];
+      const auto point = place(*one.series, i);
+      if (half <= 0 || !point) continue;
+      const double left = x_(figure_.x.log && x - half <= 0 ? x_.low() : x - half);
+      const std::string top = coordinate(point->y - kCap);
+      path += fmt::format("M{0} {1}v{2}M{0} {3}H{4}M{4} {1}v{2}", coordinate(left), top, 2 * kCap,
+                          coordinate(point->y), coordinate(x_(x + half)));
+    }
+    return path.empty() ? ""
+                        : fmt::format("<path d=\"{}\"{} stroke-width=\"1.4\"/>\n", path,
+                                      series_stroke(target_, one.style));
+  }
+
   std::string bars(const Styled& one) const {
+    if (has_categories(figure_)) return level_bars(one);
     constexpr double kCap = 3;
     std::string path;
     for (size_t i = 0; i < one.series->x.size(); ++i) {

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kTick = 4, kMinorTick = 2.5;
 constexpr size_t kWantedY = 5;
+constexpr double kWidestCategory = 170;
 
 /// Returns the ticks of the x axis. There are fewer of them if their labels would touch.
 Ticks fitting_x_ticks(const Scale& scale, double width) {
@@ -25,6 +26,17 @@ Ticks fitting_x_ticks(const Scale& scale, double width) {
         nearest = std::min(nearest, std::abs(scale(ticks.values[i]) - scale(ticks.values[i - 1])));
     }
     if (widest + 8 <= nearest) break;
+  }
+  return ticks;
+}
+
+/// Returns the ticks of the y axis: round numbers, or the names of categories.
+Ticks y_ticks(const Axis& axis, const Scale& scale) {
+  if (axis.categories.empty()) return scale.ticks(kWantedY);
+  Ticks ticks;
+  for (const std::string& name : axis.categories) {
+    ticks.values.push_back(static_cast<double>(ticks.values.size() + 1));
+    ticks.labels.push_back(fitted(name, kNumberSize, kWidestCategory));
   }
   return ticks;
 }
@@ -54,7 +66,7 @@ std::string svg_head(SvgTarget target, double height, const std::string& title) 
 
 double room_for_y_labels(const Axis& axis, const Scale& scale) {
   double widest = 0;
-  for (const std::string& label : scale.ticks(kWantedY).labels)
+  for (const std::string& label : y_ticks(axis, scale).labels)
     widest = std::max(widest, text_width(label, kNumberSize));
   return widest + kTick + 8 + (axis.label.empty() ? 0 : 18);
 }
@@ -62,7 +74,7 @@ double room_for_y_labels(const Axis& axis, const Scale& scale) {
 std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
                      const Scale& x_scale, const Axis& y_axis, const Scale& y_scale, bool grid) {
   const auto c = coordinate;
-  const Ticks xs = fitting_x_ticks(x_scale, area.width()), ys = y_scale.ticks(kWantedY);
+  const Ticks xs = fitting_x_ticks(x_scale, area.width()), ys = y_ticks(y_axis, y_scale);
   std::string lines, grid_lines, text;
   for (size_t i = 0; i < ys.values.size(); ++i) {
     const double y = y_scale(ys.values[i]);
