@@ -51,7 +51,7 @@ std::string help_text(const CLI::App& app, size_t width) {
   std::string footer;
   for (std::string line; std::getline(lines, line);)
     footer += wrap(line, width, line.starts_with(" ") ? 4 : 0) + "\n";
-  Table table({{"", false}, {"", false, Table::Fit::wrap}});
+  TextTable table({{"", false}, {"", false, TextTable::Fit::wrap}});
   for (const CLI::Option* option : app.get_options()) {
     if (!option->nonpositional()) continue;
     const std::string type = value_name(*option);
@@ -105,6 +105,8 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->type_name("NAME")
       ->needs(ranks)
       ->check(CLI::IsMember({"mpi", "sockets"}));
+  app.add_flag("--no-report", line.no_report,
+               "do not write the page report.html into the run folder");
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
   const auto add_setting = [&](const char* option, const char* key, const char* value,

@@ -23,7 +23,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text;
 }
 
-void print_table(const Table& table) {
+void print_table(const TextTable& table) {
   const size_t width = out().width();
   out().print(out().paint(Style::heading, table.heading(width)));
   out().print(table.body(width));
@@ -77,11 +77,12 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
       width >= kColumnsWithMean && std::ranges::any_of(cost.steps, [](const PlanStepCost& step) {
         return step.epochs > 0 && step.mean_density != step.density;
       });
-  std::vector<Table::Column> columns = {{""}, {"step", false, Table::Fit::wrap}, {"density"}};
+  std::vector<TextTable::Column> columns = {
+      {""}, {"step", false, TextTable::Fit::wrap}, {"density"}};
   if (shows_mean) columns.push_back({"mean"});
   for (const char* heading : {"epochs", "FLOPs", "vs dense", "time"})
     columns.push_back({heading});
-  Table table(columns);
+  TextTable table(columns);
   const auto add = [&](std::vector<std::string> cells, const std::string& mean) {
     if (shows_mean) cells.insert(cells.begin() + 3, mean);
     table.add(std::move(cells));
@@ -142,11 +143,11 @@ void show_network(Experiment& experiment, const RunOptions& options) {
   const ImageShape image = experiment.train().image_shape();
   say("{} (width {}) for {}x{}x{} images, {} classes\n\n", options.model.name, options.model.width,
       image.channels, image.height, image.width, experiment.train().classes());
-  Table table({{"parameter", false, Table::Fit::shorten},
-               {"shape"},
-               {"count"},
-               {"MACs"},
-               {"prunable", false}});
+  TextTable table({{"parameter", false, TextTable::Fit::shorten},
+                   {"shape"},
+                   {"count"},
+                   {"MACs"},
+                   {"prunable", false}});
   for (const Parameter& p : arena.parameters()) {
     const auto found = macs.find(p.name);
     table.add({p.name, shape_text(p.shape), grouped(p.count),

@@ -101,7 +101,7 @@ std::string counted(long long n, std::string_view noun) {
   return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
 }
 
-std::vector<size_t> Table::widths(size_t width) const {
+std::vector<size_t> TextTable::widths(size_t width) const {
   std::vector<size_t> widths;
   for (size_t c = 0; c < columns_.size(); ++c) {
     size_t widest = columns_[c].heading.size();
@@ -120,8 +120,8 @@ std::vector<size_t> Table::widths(size_t width) const {
   return widths;
 }
 
-std::string Table::line(const std::vector<std::string>& cells,
-                        const std::vector<size_t>& widths) const {
+std::string TextTable::line(const std::vector<std::string>& cells,
+                            const std::vector<size_t>& widths) const {
   std::vector<std::vector<std::string>> parts;
   size_t height = 1;
   for (size_t c = 0; c < cells.size(); ++c) {
@@ -144,14 +144,14 @@ std::string Table::line(const std::vector<std::string>& cells,
   return text;
 }
 
-std::string Table::heading(size_t width) const {
+std::string TextTable::heading(size_t width) const {
   std::vector<std::string> cells;
   for (const Column& column : columns_)
     cells.push_back(column.heading);
   return line(cells, widths(width));
 }
 
-std::string Table::body(size_t width) const {
+std::string TextTable::body(size_t width) const {
   const std::vector<size_t> fitted = widths(width);
   std::string text;
   for (const auto& row : rows_)

@@ -26,7 +26,7 @@ std::string counted(long long n, std::string_view noun);
 std::string grouped(long long n);
 
 /// Rows of cells in columns two spaces apart.
-class Table {
+class TextTable {
  public:
   /// Says what happens to cells if the table is too wide.
   enum class Fit { keep, shorten, wrap };
@@ -36,7 +36,7 @@ class Table {
     Fit fit = Fit::keep;
   };
 
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
   /// Adds a row with one cell for each column.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }

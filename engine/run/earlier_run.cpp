@@ -42,8 +42,7 @@ void put_back(const fs::path& partial, const fs::path& root) {
   }
   flush_folder(root);
   // Only folders are left now.
-  fs::remove(partial / "checkpoints", error);
-  fs::remove(partial, error);
+  fs::remove_all(partial, error);
 }
 
 }  // namespace

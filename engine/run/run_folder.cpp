@@ -62,9 +62,9 @@ std::vector<fs::path> our_entries(const fs::path& folder, const IsOurs& is_ours)
 
 /// Returns the files in a run folder that Sculpt has written, including temporary files.
 std::vector<fs::path> our_files(const RunFolder& run) {
-  const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
-                                       run.layers(),        run.prunes(),      run.summary(),
-                                       run.kernel_choices()};
+  const std::vector<fs::path> names = {run.config(),         run.environment(), run.metrics(),
+                                       run.layers(),         run.prunes(),      run.summary(),
+                                       run.kernel_choices(), run.report(),      run.report_data()};
   auto found = our_entries(run.root(), [&](const std::string& name) {
     return std::ranges::any_of(names, [&](const fs::path& p) { return p.filename() == name; });
   });
