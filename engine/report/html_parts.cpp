@@ -37,9 +37,9 @@ border:1px solid currentColor;font-size:13px;font-weight:600}
 .warnings{background:var(--warn);border:1px solid var(--warnline);border-radius:10px;
 padding:12px 16px;margin:0 0 20px}
 .warnings ul{margin:0;padding-left:20px}.warnings li{overflow-wrap:anywhere}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;margin:0;
+.facts{display:flex;flex-wrap:wrap;gap:1px;margin:0;
 background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
-.facts>div{background:var(--card);padding:12px 16px}
+.facts>div{flex:1 1 155px;background:var(--card);padding:12px 16px}
 dt{font-size:13px;color:var(--soft)}
 dd{margin:0;font-size:23px;font-weight:600;line-height:1.3;font-variant-numeric:tabular-nums}
 dd.note{font-size:13px;font-weight:400;color:var(--soft)}
@@ -64,16 +64,18 @@ th{color:var(--soft);font-weight:600;border-bottom:1px solid var(--line);white-s
 td{border-bottom:1px solid var(--line);overflow-wrap:break-word}
 tbody tr:last-child td{border-bottom:0}
 .n{text-align:right;white-space:nowrap}
+td:first-child{min-width:9em}
 th:last-child,td:last-child{padding-right:0}
 details.section>summary h2{display:inline}
 details.section{margin-top:44px}details.section>summary{margin-bottom:12px}
 footer{padding-top:40px;padding-bottom:40px;color:var(--soft);font-size:13px}
 @media (max-width:560px){header,main,footer{padding-left:14px;padding-right:14px}
 header{padding-top:22px}h1{font-size:24px}h2{margin-top:34px}.lead{font-size:16.5px}
-figure,.table{padding:12px 12px}.facts{grid-template-columns:1fr 1fr}dd{font-size:20px}}
+figure,.table{padding:12px 12px}.facts>div{flex-basis:130px}dd{font-size:20px}}
 @media print{@page{margin:16mm}body{background:#fff;font-size:10.5pt}
 header,main,footer{max-width:none;padding:0}h2{break-after:avoid;margin-top:22pt}
-.figures{grid-template-columns:1fr 1fr;gap:10pt}
+.figures{grid-template-columns:1fr 1fr;gap:10pt}dd{font-size:15pt}
+.facts>div{flex-basis:100px;padding:6pt 9pt}figure,.table{padding:8pt 9pt}
 figure{break-inside:avoid}figure,.table,.facts{border-color:#ccc}
 tr,.facts>div,.warnings{break-inside:avoid}thead{display:table-header-group}
 .scroll{overflow:visible}table{font-size:9pt}details.data,p.data{display:none}

@@ -118,13 +118,13 @@ double text_width(std::string_view text, double font_size) {
     const auto byte = static_cast<unsigned char>(letter);
     if ((byte & 0xC0) == 0x80) continue;  // the rest of a character of several bytes
     if (std::string_view("iljtf.,:;'|!()[]I ").find(letter) != std::string_view::npos)
-      em += 0.3;
+      em += 0.35;
     else if (std::string_view("mwMW%@").find(letter) != std::string_view::npos)
-      em += 0.86;
+      em += 0.95;
     else if (letter >= 'A' && letter <= 'Z')
-      em += 0.68;
+      em += 0.72;
     else
-      em += 0.56;
+      em += 0.62;
   }
   return em * font_size;
 }

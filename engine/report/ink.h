@@ -54,7 +54,8 @@ std::string marker_path(size_t i, double x, double y, double radius);
 /// Returns true if the marker is made of lines that are not closed, so that it is not filled.
 bool marker_is_open(size_t i);
 
-/// Returns about how wide a text is in a sans-serif font of this size.
+/// Returns about how wide a text is in a wide sans-serif font of this size. It is a little less in
+/// most fonts, so texts that fit by this measure fit.
 double text_width(std::string_view text, double font_size);
 /// Returns the text, cut and with "…" at its end if it is wider than `width`.
 std::string fitted(std::string_view text, double font_size, double width);

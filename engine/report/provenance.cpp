@@ -26,6 +26,14 @@ std::map<std::string, size_t> values_of(const std::vector<const RunRecords*>& ru
   return values;
 }
 
+/// Shortens hashes, of which the first digits say enough.
+std::string shortened(const std::string& value) {
+  constexpr size_t kHash = 40, kShown = 12;
+  const bool is_hash =
+      value.size() >= kHash && value.find_first_not_of("0123456789abcdef") == std::string::npos;
+  return is_hash ? value.substr(0, kShown) : value;
+}
+
 std::string values_text(const std::map<std::string, size_t>& values, const char* separator) {
   std::vector<std::string> parts;
   for (const auto& [value, count] : values) {
@@ -33,9 +41,9 @@ std::string values_text(const std::map<std::string, size_t>& values, const char*
       parts.push_back(fmt::format("and {} more", values.size() - kMostValues));
       break;
     }
-    parts.push_back(values.size() == 1
-                        ? value
-                        : fmt::format("{} ({} run{})", value, count, count == 1 ? "" : "s"));
+    parts.push_back(values.size() == 1 ? value
+                                       : fmt::format("{} ({} run{})", shortened(value), count,
+                                                     count == 1 ? "" : "s"));
   }
   return fmt::format("{}", fmt::join(parts, separator));
 }

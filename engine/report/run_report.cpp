@@ -16,12 +16,6 @@ std::string percent(double fraction, int decimals = 2) {
   return fixed_text(100 * fraction, decimals) + " %";
 }
 
-std::string text_or(const std::map<std::string, std::string>& texts, const std::string& key,
-                    const std::string& otherwise) {
-  const auto found = texts.find(key);
-  return found == texts.end() ? otherwise : found->second;
-}
-
 /// Returns the last measured accuracy; not a number if there is none.
 double last_accuracy(const RunRecords& run) {
   for (auto epoch = run.epochs.rbegin(); epoch != run.epochs.rend(); ++epoch)
@@ -63,9 +57,9 @@ std::vector<Fact> facts_of_finished(const RunRecords& run) {
       {"sparsity", percent(run.result("sparsity")),
        fmt::format("{} of {} weights kept", grouped_text(std::llround(run.result("kept"))),
                    grouped_text(std::llround(run.result("prunable"))))});
-  facts.push_back({"training FLOPs", number_text(run.result("train_flops_vs_dense"), 3) + " \u00d7",
-                   fmt::format("one dense cycle; {} in all",
-                               fmt::format("{:.2e}", run.result("train_flops")))});
+  facts.push_back(
+      {"training FLOPs", number_text(run.result("train_flops_vs_dense"), 3) + " \u00d7",
+       fmt::format("those of one dense cycle ({:.3g} in all)", run.result("train_flops"))});
   const double dense = run.result("seconds_dense");
   facts.push_back({"time", seconds_text(run.result("seconds")),
                    dense > 0 ? fmt::format("{} with dense kernels", seconds_text(dense)) : ""});
@@ -112,8 +106,12 @@ ReportState state_of(const RunRecords& run) {
   return run.status == RunStatus::running ? ReportState::running : ReportState::stopped;
 }
 
-Section masks_section(const RunRecords& run) {
-  Section section{.heading = "Masks"};
+Section training_section(const RunRecords& run) {
+  Section section{.heading = "Training"};
+  if (run.epochs.empty())
+    section.paragraphs.push_back("No epoch has been recorded yet.");
+  else
+    section.figures = epoch_figures(run);
   if (const auto figure = layer_figure(run)) section.figures.push_back(*figure);
   if (const auto figure = prune_figure(run)) section.figures.push_back(*figure);
   if (!run.prunes.empty()) section.tables.push_back(prune_table(run));
@@ -165,14 +163,7 @@ Report run_report(const RunRecords& run, const std::vector<Analysis>& analyses,
     report.warnings.insert(report.warnings.begin(),
                            fmt::format("Training diverged in epoch {}, which ended the run.",
                                        run.epochs.back().epoch));
-  Section training{.heading = "Training"};
-  if (run.epochs.empty())
-    training.paragraphs.push_back("No epoch has been recorded yet.");
-  else
-    training.figures = epoch_figures(run);
-  report.sections.push_back(std::move(training));
-  if (Section masks = masks_section(run); !masks.figures.empty() || !masks.tables.empty())
-    report.sections.push_back(std::move(masks));
+  report.sections.push_back(training_section(run));
   for (const Analysis& analysis : analyses)
     report.sections.push_back(section_of(analysis));
   Section settings{.heading = "Settings"};

@@ -31,6 +31,12 @@ std::vector<double> values_of(const RunGroup& group, const ValueOf& value_of) {
   return values;
 }
 
+/// Returns what a caption says of means and single runs.
+std::string spread_caption(const std::vector<RunGroup>& groups) {
+  const bool any = std::ranges::any_of(groups, [](const RunGroup& g) { return g.runs.size() > 1; });
+  return any ? kSpread : "One run each, so there are no error bars.";
+}
+
 std::string images_of(const std::vector<RunGroup>& groups) {
   return groups.empty() ? "test" : measured_on(groups[0].runs[0]->records);
 }
@@ -43,7 +49,7 @@ std::string label_of(const ReportedRun& run) {
 Figure accuracy_figure(const std::vector<RunGroup>& groups, const ValueOf& x_of) {
   Figure figure;
   figure.y.label = images_of(groups) + " accuracy (%)";
-  figure.caption = kSpread;
+  figure.caption = spread_caption(groups);
   std::map<size_t, std::pair<Series, Series>> found;  // means, single runs
   for (const RunGroup& group : groups) {
     auto& [means, singles] = found[group.series_index];
@@ -95,7 +101,7 @@ Figure rows_figure(const std::vector<RunGroup>& groups) {
   Figure figure;
   figure.name = "accuracy";
   figure.title = fmt::format("Accuracy at {} sparsity", sparsity_text(groups[0].density));
-  figure.caption = kSpread;
+  figure.caption = spread_caption(groups);
   figure.x.label = images_of(groups) + " accuracy (%)";
   for (size_t i = 0; i < groups.size(); ++i) {
     const RunGroup& group = groups[i];

@@ -48,8 +48,13 @@ std::vector<std::string> differing_keys(const std::vector<RunRecords>& runs,
   return keys;
 }
 
-/// Returns how a label names a value: "lrr", "ham", "no ham", "lr 0.1".
-std::string label_of(const std::string& key, const std::string& value) {
+/// Returns how a label names a value: "lrr", "ham", "no ham", "lr 0.1". Returns "" for something
+/// that is off by default and off in this run.
+std::string label_of(const std::string& key, const std::string& value,
+                     const ReportContext& context) {
+  static const std::set<std::string> off = {"false", "none", "0", ""};
+  const auto normal = context.defaults.find(key);
+  if (normal != context.defaults.end() && normal->second == value && off.contains(value)) return "";
   static const std::set<std::string> plain = {
       "method",           "plan",       "masks.rule", "prune.criterion",
       "prune.allocation", "model.name", "data.name"};
@@ -65,8 +70,10 @@ std::string label_of(const std::string& key, const std::string& value) {
 std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context) {
   std::vector<std::string> labels(runs.size());
   const auto append = [&](const std::string& key) {
-    for (size_t i = 0; i < runs.size(); ++i)
-      labels[i] += (labels[i].empty() ? "" : ", ") + label_of(key, runs[i].setting(key));
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const std::string part = label_of(key, runs[i].setting(key), context);
+      if (!part.empty()) labels[i] += (labels[i].empty() ? "" : ", ") + part;
+    }
   };
   for (const std::string& key : differing_keys(runs, context)) {
     // A key is named only if it tells apart what the label so far does not.

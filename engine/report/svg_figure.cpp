@@ -278,7 +278,8 @@ class FigureDrawing {
 
   std::string legend_sample(const Styled& one, double x, double y) const {
     std::string text;
-    if (has_line(*one.series))
+    // A line of one point is not to be seen.
+    if (has_line(*one.series) && !(has_markers(*one.series) && one.series->x.size() < 2))
       text += fmt::format("<path d=\"M{} {}h{}\"{}{} stroke-width=\"1.9\"/>\n", coordinate(x),
                           coordinate(y), kSample, series_stroke(target_, one.style),
                           one.series->pale ? std::string(" opacity=\".4\"") : dashes(one.style));
