@@ -17,7 +17,7 @@ struct Limits {
   size_t table_rows;
 };
 // From the fullest page to the barest.
-constexpr Limits kLimits[] = {{400, 400}, {120, 200}, {0, 100}, {0, 25}};
+constexpr Limits kLimits[] = {{5000, 400}, {400, 400}, {120, 200}, {0, 100}, {0, 25}};
 
 std::string plural(size_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");

@@ -85,8 +85,9 @@ pre{white-space:pre-wrap}a{color:inherit;text-decoration:none}}
 bool is_number(const std::string& text) {
   const bool digit = std::ranges::any_of(
       text, [](char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; });
-  // Everything that numbers of reports are made of: signs, units of time, percent, "± 0.31 (3)".
-  static constexpr std::string_view kAllowed = "0123456789.,+-%() ehms\u2212\u00b1\u00d7\u00b7";
+  // Everything that numbers of reports are made of: signs, units of time, percent, "± 0.31", "3 of
+  // 9".
+  static constexpr std::string_view kAllowed = "0123456789.,+-%() ehmsof\u2212\u00b1\u00d7\u00b7";
   return digit && text.find_first_not_of(kAllowed) == std::string::npos;
 }
 

@@ -11,18 +11,17 @@
 namespace sculpt {
 namespace {
 
-/// The value of an epoch is drawn at its number, so the time between two epochs is a half more.
-constexpr double kBetween = 0.5;
+// On the x axes of epochs, a number is that of the epochs trained before: the values of epoch 3 are
+// drawn at 3, and a prune after it, too.
 
 std::vector<Boundary> boundaries_of(const RunRecords& run) {
   std::vector<Boundary> found;
   for (const EpochMetrics& epoch : run.epochs)
     if (epoch.cycle_epoch == 1 && epoch.cycle > 1)
-      found.push_back(
-          {static_cast<double>(epoch.epoch) - kBetween, fmt::format("cycle {}", epoch.cycle)});
+      found.push_back({static_cast<double>(epoch.epoch - 1), fmt::format("cycle {}", epoch.cycle)});
   for (const PruneRecord& prune : run.prunes) {
     if (prune.epoch == 0) continue;
-    const double x = static_cast<double>(prune.epoch) + kBetween;
+    const double x = static_cast<double>(prune.epoch);
     const auto same = std::ranges::find(found, x, &Boundary::x);
     if (same == found.end())
       found.push_back({x, "prune"});
@@ -58,6 +57,29 @@ Figure epoch_figure(const RunRecords& run, const char* name, const char* title, 
   figure.series = std::move(series);
   figure.boundaries = boundaries_of(run);
   return figure;
+}
+
+/// Returns the share of kept weights in percent. A prune is a vertical line, because it takes no
+/// epoch.
+Series kept_weights(const RunRecords& run) {
+  Series series;
+  const auto add = [&](int64_t epochs, double density) {
+    if (!std::isfinite(density)) return;
+    series.x.push_back(static_cast<double>(epochs));
+    series.y.push_back(100 * density);
+  };
+  auto prune = run.prunes.begin();
+  const auto add_prunes_before = [&](int64_t epoch) {
+    for (; prune != run.prunes.end() && prune->epoch < epoch; ++prune)
+      add(prune->epoch, static_cast<double>(prune->kept) /
+                            static_cast<double>(std::max<int64_t>(prune->prunable, 1)));
+  };
+  if (!run.epochs.empty() && run.epochs[0].density == 1) add(0, 1);
+  for (const EpochMetrics& epoch : run.epochs) {
+    add_prunes_before(epoch.epoch);
+    add(epoch.epoch, epoch.density);
+  }
+  return series;
 }
 
 double log_span(const Series& series) {
@@ -121,8 +143,7 @@ std::vector<Figure> epoch_figures(const RunRecords& run) {
   figures.push_back(epoch_figure(run, "learning-rate", "Learning rate", {"learning rate"},
                                  {over_epochs(run, "", [](const auto& e) { return e.lr; })}));
   figures.back().caption = "The rate of the last step of each epoch.";
-  Series kept = over_epochs(run, "", [&](const auto& e) { return percent(e.density); });
-  kept.mark = Mark::steps;
+  Series kept = kept_weights(run);
   const bool log = log_span(kept) > 8;
   figures.push_back(epoch_figure(run, "kept-weights", "Kept weights", {"kept weights (%)", log},
                                  {std::move(kept)}));

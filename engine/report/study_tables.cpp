@@ -26,7 +26,9 @@ std::string spread_text(const RunGroup& group, const char* key, double factor, i
   for (const ReportedRun* run : group.runs)
     values.push_back(factor * run->records.result(key));
   const Spread spread = spread_of(values);
-  if (spread.count < 2) return or_none(fixed_text(spread.mean, decimals));
+  // Costs that are counted and not measured are the same for all seeds.
+  if (spread.count < 2 || spread.deviation < 1e-9 * std::abs(spread.mean))
+    return or_none(fixed_text(spread.mean, decimals));
   return fixed_text(spread.mean, decimals) + " \u00b1 " + fixed_text(spread.deviation, decimals);
 }
 

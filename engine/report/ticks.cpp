@@ -78,8 +78,10 @@ Ticks log_ticks(double low, double high, size_t wanted) {
   };
   const auto decades = static_cast<size_t>(last - first + 1);
   const bool plain = low >= kSmall * (1 - kSlack) && high <= kLarge;
-  // From the densest to the sparsest: 1-2-5, then 1-3, then 1, then every second decade and so on.
-  for (const std::vector<int>& digits : std::vector<std::vector<int>>{{1, 2, 5}, {1, 3}, {1}}) {
+  // From the densest to the sparsest: all digits, 1-2-5, 1-3, 1, then every second decade and so
+  // on.
+  const std::vector<int> choices[] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 2, 5}, {1, 3}, {1}};
+  for (const std::vector<int>& digits : choices) {
     size_t stride = 1;
     if (digits.size() == 1) stride = std::max<size_t>(1, (decades + wanted - 1) / wanted);
     Ticks ticks;

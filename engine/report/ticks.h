@@ -17,9 +17,10 @@ struct Ticks {
 /// `low` < `high`, both finite.
 Ticks linear_ticks(double low, double high, size_t wanted);
 
-/// Returns at most about `wanted` ticks in [low, high] for a logarithmic axis: 1, 2 and 5 times the
-/// powers of ten where few decades are shown, powers of ten otherwise. A range that holds fewer
-/// than two such numbers has linear ticks. 0 < low < high, both finite.
+/// Returns at most `wanted` + 1 ticks in [low, high] for a logarithmic axis: whole multiples of
+/// powers of ten where less than a decade is shown, then 1, 2 and 5 times the powers of ten, then
+/// powers of ten. A range that holds fewer than two such numbers has linear ticks. 0 < low < high,
+/// both finite.
 Ticks log_ticks(double low, double high, size_t wanted);
 
 /// Returns a number with at most `digits` significant digits and without trailing zeros. It is
