@@ -53,7 +53,7 @@ ALLOWED = {
     "models": ["engine/nn", "engine/core"],
     "data": ["engine/core", "kernels/common"],
     "apps": ["models", "data", "engine/train", "engine/analyze", "engine/report", "engine/study", "engine/run",
-             "engine/plan", "engine/masks",
+             "engine/plan", "engine/masks", "engine/formats",
              "engine/sparse",
              "engine/optim", "engine/nn", "engine/ops", "engine/autograd", "engine/config",
              "engine/dist",

@@ -105,6 +105,8 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       ->type_name("NAME")
       ->needs(ranks)
       ->check(CLI::IsMember({"mpi", "sockets"}));
+  app.add_flag("--no-report", line.no_report,
+               "do not write the page report.html into the run folder");
   app.add_flag("--plan", line.plan, "print the plan with its cost, and run nothing");
   app.add_flag("--describe", line.describe, "print the network's layers, and run nothing");
   const auto add_setting = [&](const char* option, const char* key, const char* value,

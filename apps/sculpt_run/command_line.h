@@ -23,8 +23,9 @@ struct CommandLine {
   std::string out;
   bool resume = false;
   bool restart = false;
-  int ranks = 0;         ///< 0: as many as the launcher has started, or one
-  std::string ranks_by;  ///< "mpi", "sockets", or "": whatever is there
+  int ranks = 0;           ///< 0: as many as the launcher has started, or one
+  std::string ranks_by;    ///< "mpi", "sockets", or "": whatever is there
+  bool no_report = false;  ///< the run folder gets no report.html
   bool plan = false;
   bool describe = false;
   std::string profile;      ///< "FIRST:LAST" or empty

@@ -258,6 +258,7 @@ Request make_request(const CommandLine& line, const Decided* decided) try {
                   .kernel_choices = {},
                   .kernel_choices_file = {}};
   request.profiled_steps = steps_of(line.profile);
+  request.report = !line.no_report;
   const auto take = [&](ReadOptions read) {
     request.options = std::move(read.options);
     request.places = std::move(read.places);

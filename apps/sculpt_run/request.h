@@ -47,6 +47,7 @@ struct Request {
   std::string old_names_note;  ///< what a person should know about old names of keys; may be empty
   RunFolder folder;
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
+  bool report = true;  ///< the run folder gets a report.html
   Start start = Start::fresh;
   std::string extended_hash;  ///< hash of the config of the run that is extended
   /// The lock of the run folder. --plan and --describe change no folder and take no lock.

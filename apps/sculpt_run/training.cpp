@@ -11,6 +11,7 @@
 #include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/interrupt.h"
 #include "apps/sculpt_run/key_names.h"
+#include "apps/sculpt_run/live_report.h"
 #include "apps/sculpt_run/phase_display.h"
 #include "apps/sculpt_run/preflight.h"
 #include "apps/sculpt_run/progress.h"
@@ -253,6 +254,45 @@ RunOutcome run_trainer(Trainer& trainer, bool resume) try {
   throw;
 }
 
+/// Shows the progress of a run on the terminal and in the page of its folder.
+class ShownProgress : public Progress {
+ public:
+  ShownProgress(const Request& request, int64_t steps_per_epoch, const std::string& measured_on)
+      : Progress(request.plan, steps_per_epoch, measured_on) {
+    if (request.report) report_.emplace(request.folder, total_epochs(request.plan));
+  }
+
+  void on_epoch(const EpochMetrics& metrics) override {
+    Progress::on_epoch(metrics);
+    if (report_) report_->refresh();
+  }
+
+  void end() {
+    close();
+    page_is_written_ = report_ && report_->finish();
+  }
+  void end_after_failure() {
+    close();
+    if (report_) report_->finish(/*warns=*/false);
+  }
+  bool page_is_written() const { return page_is_written_; }
+
+ private:
+  std::optional<LiveReport> report_;
+  bool page_is_written_ = false;
+};
+
+/// Trains, and leaves the page of the run as the run has ended. `progress` is null on other ranks
+/// than rank 0.
+RunOutcome train_and_report(Trainer& trainer, bool resume, ShownProgress* progress) try {
+  const RunOutcome outcome = run_trainer(trainer, resume);
+  if (progress != nullptr) progress->end();
+  return outcome;
+} catch (const std::exception&) {
+  if (progress != nullptr) progress->end_after_failure();
+  throw;
+}
+
 /// Runs a request on this rank.
 int run(const Request& request, const kernels::Device& device, SharedData& data,
         Communicator& ranks) {
@@ -283,9 +323,8 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
   if (root) begin_in_folder(request, store, experiment, device, identity);
 
   RunObserver silent;
-  std::optional<Progress> progress;
-  if (root)
-    progress.emplace(request.plan, experiment.train().steps_per_epoch(), identity.evaluated_on);
+  std::optional<ShownProgress> progress;
+  if (root) progress.emplace(request, experiment.train().steps_per_epoch(), identity.evaluated_on);
   Trainer trainer(
       {.network = experiment.network(),
        .backend = experiment.backend(),
@@ -313,9 +352,12 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
        .masks = request.options.masks,
        .identity = identity,
        .profiled_steps = request.profiled_steps});
-  const RunOutcome outcome = run_trainer(trainer, resumes(request.start));
-  if (progress) progress->close();
-  return root ? show_outcome(request, store, trainer, outcome) : kExitOk;
+  const RunOutcome outcome =
+      train_and_report(trainer, resumes(request.start), progress ? &*progress : nullptr);
+  if (!root) return kExitOk;
+  const int code = show_outcome(request, store, trainer, outcome);
+  if (progress->page_is_written()) say("report {}\n", request.folder.report().string());
+  return code;
 }
 
 /// Makes the request of this rank. Rank 0 decides how the folder is used before the others read

@@ -30,7 +30,9 @@ Json numbers(const std::vector<double>& values) {
 }
 
 Json to_json(const Axis& axis) {
-  return {{"label", axis.label}, {"log", axis.log}, {"reversed", axis.reversed}};
+  Json json = {{"label", axis.label}, {"log", axis.log}, {"reversed", axis.reversed}};
+  if (!axis.categories.empty()) json["categories"] = axis.categories;
+  return json;
 }
 
 constexpr std::pair<Mark, std::string_view> kMarks[] = {{Mark::line, "line"},
@@ -94,7 +96,10 @@ std::vector<double> numbers_in(const Json& array) {
 }
 
 Axis axis_in(const Json& json) {
-  return {json.at("label"), json.at("log"), json.at("reversed")};
+  Axis axis{json.at("label"), json.at("log"), json.at("reversed")};
+  if (json.contains("categories"))
+    axis.categories = json.at("categories").get<std::vector<std::string>>();
+  return axis;
 }
 
 Mark mark_in(const Json& json) {

@@ -13,6 +13,9 @@ struct Axis {
   std::string label;      ///< with its unit: "test accuracy (%)"
   bool log = false;       ///< logarithmic scale; values must be positive
   bool reversed = false;  ///< small values on the right
+  /// Names at the places 1, 2, ... of a y axis, from the top; empty for an axis of numbers. In a
+  /// figure with such an axis, a spread is one of x.
+  std::vector<std::string> categories = {};
 };
 
 /// How a series is drawn.

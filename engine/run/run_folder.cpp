@@ -80,9 +80,9 @@ std::vector<std::pair<int64_t, fs::path>> numbered_files(const fs::path& folder,
 
 /// Returns the files in a run folder that Sculpt has written, including temporary files.
 std::vector<fs::path> our_files(const RunFolder& run) {
-  const std::vector<fs::path> names = {run.config(),        run.environment(), run.metrics(),
-                                       run.layers(),        run.prunes(),      run.summary(),
-                                       run.kernel_choices()};
+  const std::vector<fs::path> names = {run.config(),         run.environment(), run.metrics(),
+                                       run.layers(),         run.prunes(),      run.summary(),
+                                       run.kernel_choices(), run.report(),      run.report_data()};
   auto found = our_entries(run.root(), [&](const std::string& name) {
     return std::ranges::any_of(names, [&](const fs::path& p) { return p.filename() == name; });
   });

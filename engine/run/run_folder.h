@@ -27,6 +27,9 @@ class RunFolder {
   std::filesystem::path summary() const { return root_ / "summary.json"; }
   /// The folder of the files that analyses of the run have written.
   std::filesystem::path analysis() const { return root_ / "analysis"; }
+  /// The page that shows the run to people, and the folder of its numbers beside it.
+  std::filesystem::path report() const { return root_ / "report.html"; }
+  std::filesystem::path report_data() const { return root_ / "report-data"; }
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   std::filesystem::path final_checkpoint() const { return checkpoints() / "final.safetensors"; }
   /// Holds the position and totals of a finished run, without tensors.
@@ -40,7 +43,8 @@ class RunFolder {
   /// Returns (number, path) of the resumable states, newest first.
   std::vector<std::pair<int64_t, std::filesystem::path>> states() const;
 
-  /// Returns those of the files above that exist, in no particular order.
+  /// Returns those of the files above that exist, in no particular order. The folder of the
+  /// report's numbers counts as one file.
   std::vector<std::filesystem::path> files() const;
   /// Returns true if the folder is missing or holds nothing. The lock, and a file that a killed
   /// process never completed, count as nothing. Throws Error if the path is something other than a

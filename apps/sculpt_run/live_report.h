@@ -1,0 +1,38 @@
+#pragma once
+// Keeps the page report.html of a run folder up to date while the run trains.
+
+#include <chrono>
+#include <string>
+
+#include "engine/report/run_report.h"
+#include "engine/run/run_folder.h"
+
+namespace sculpt {
+
+/// Reads the records of the run as any other program would, so the page says what the folder says.
+/// Rank 0 alone has a report. A page that cannot be written causes one warning and never ends the
+/// run; nothing in the run depends on the page.
+class LiveReport {
+ public:
+  LiveReport(const RunFolder& folder, int64_t planned_epochs);
+
+  /// Writes the page, unless it was written in the last two seconds.
+  void refresh();
+  /// Writes the page and its CSV files at the end of this process' work, whether the run has
+  /// finished, was interrupted or has failed. Returns true if the page has been written. `warns` is
+  /// false if another message already says that the run has failed.
+  bool finish(bool warns = true);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  /// Calls `write`, and warns if it throws and no warning has been given.
+  template <class Write>
+  bool write_or_warn(const Write& write);
+
+  const RunFolder folder_;
+  ReportContext context_;
+  Clock::time_point last_{};
+  bool warned_ = false;
+};
+
+}  // namespace sculpt

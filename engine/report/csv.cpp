@@ -1,0 +1,90 @@
+#include "engine/report/csv.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "engine/report/markup.h"
+
+namespace sculpt {
+namespace {
+
+std::string number_field(double value) {
+  return std::isnan(value) ? "" : fmt::format("{}", value);
+}
+
+std::string label_or(const Axis& axis, const char* otherwise) {
+  return csv_field(axis.label.empty() ? otherwise : axis.label);
+}
+
+}  // namespace
+
+std::string csv_field(std::string_view text) {
+  const std::string valid = valid_text(text);
+  if (valid.find_first_of(",\"\n\r") == std::string::npos) return valid;
+  std::string quoted = "\"";
+  for (const char c : valid) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string csv_of(const Figure& figure) {
+  const auto any = [&](auto member) {
+    return std::ranges::any_of(figure.series,
+                               [&](const Series& s) { return !(s.*member).empty(); });
+  };
+  const bool spread = any(&Series::spread), labels = any(&Series::labels);
+  std::string text = fmt::format("series,{},{}", label_or(figure.x, "x"), label_or(figure.y, "y"));
+  text += spread ? ",spread" : "";
+  text += labels ? ",label\n" : "\n";
+  for (const Series& series : figure.series) {
+    const std::string name = csv_field(series.name);
+    for (size_t i = 0; i < series.x.size(); ++i) {
+      text += name + "," + number_field(series.x[i]) + "," + number_field(series.y[i]);
+      if (spread) text += "," + (series.spread.empty() ? "" : number_field(series.spread[i]));
+      if (labels) text += "," + (series.labels.empty() ? "" : csv_field(series.labels[i]));
+      text += "\n";
+    }
+  }
+  return text;
+}
+
+std::string csv_of(const HeatMap& map) {
+  std::string text = fmt::format("{},{},{}\n", label_or(map.x, "x"), label_or(map.y, "y"),
+                                 csv_field(map.value_label.empty() ? "value" : map.value_label));
+  for (size_t y = 0; y < map.ys.size(); ++y)
+    for (size_t x = 0; x < map.xs.size(); ++x)
+      text += number_field(map.xs[x]) + "," + number_field(map.ys[y]) + "," +
+              number_field(map.values[y * map.xs.size() + x]) + "\n";
+  return text;
+}
+
+std::string csv_of(const Table& table) {
+  std::string text;
+  const auto add = [&](const std::vector<std::string>& row) {
+    for (size_t i = 0; i < row.size(); ++i)
+      text += (i > 0 ? "," : "") + csv_field(row[i]);
+    text += "\n";
+  };
+  add(table.columns);
+  for (const auto& row : table.rows)
+    add(row);
+  return text;
+}
+
+std::vector<ReportFile> csv_files(const Report& report) {
+  std::vector<ReportFile> files;
+  const auto add = [&](const auto& shown) {
+    files.push_back({shown.name + ".csv", csv_of(shown)});
+  };
+  for (const Section& section : report.sections) {
+    std::ranges::for_each(section.figures, add);
+    std::ranges::for_each(section.heat_maps, add);
+    std::ranges::for_each(section.tables, add);
+  }
+  return files;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,186 @@
+#include "engine/report/latex.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <map>
+
+#include "engine/report/ink.h"
+#include "engine/report/markup.h"
+
+namespace sculpt {
+namespace {
+
+constexpr const char* kPackages = R"(\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{booktabs}
+\usepackage{xcolor}
+\usepackage{pgfplots}
+\pgfplotsset{compat=1.16}
+\usepgfplotslibrary{fillbetween}
+\pgfplotsset{sculpt/.style={
+  width=\columnwidth, height=0.68\columnwidth, unbounded coords=jump,
+  grid=major, grid style={black!10}, axis lines=left, tick align=outside,
+  legend columns=2, legend cell align=left,
+  legend style={draw=none, font=\small, at={(0.5,-0.24)}, anchor=north},
+  label style={font=\small}, tick label style={font=\small}}}
+)";
+
+constexpr std::array<std::string_view, 8> kMarkers = {
+    "*",           "square*", "triangle*", "diamond*", "triangle*,mark options={solid,rotate=180}",
+    "halfcircle*", "x",       "+"};
+constexpr std::array<std::string_view, 6> kDashes = {
+    "solid", "dashed", "densely dotted", "dashdotted", "densely dashed", "dashdotdotted"};
+// TeX has little memory. Lines keep at most this many points here; the CSV files have all.
+constexpr size_t kMostPoints = 300;
+
+std::string colours() {
+  std::string text;
+  for (size_t i = 0; i < kSeriesColours.size(); ++i) {
+    std::string digits(kSeriesColours[i].light.substr(1));
+    std::ranges::transform(digits, digits.begin(), [](unsigned char c) { return std::toupper(c); });
+    text += fmt::format("\\definecolor{{sculpt{}}}{{HTML}}{{{}}}\n", i, digits);
+  }
+  return text;
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.6g}", value) : "nan";
+}
+
+std::string caption_of(const std::string& title, const std::string& caption,
+                       const std::string& name) {
+  return fmt::format("\\caption{{{}.{}{}}}\n\\label{{{}}}\n", escape_latex(title),
+                     caption.empty() ? "" : " ", escape_latex(caption), name);
+}
+
+std::string axis_options(const Figure& figure) {
+  const auto of = [](const char* letter, const Axis& axis) {
+    std::string text = fmt::format("  {}label={{{}}}", letter, escape_latex(axis.label));
+    if (axis.log) text += fmt::format(", {}mode=log, log ticks with fixed point", letter);
+    if (axis.reversed || !axis.categories.empty()) text += fmt::format(", {} dir=reverse", letter);
+    if (axis.categories.empty()) return text;
+    std::string places, names;
+    for (size_t i = 0; i < axis.categories.size(); ++i) {
+      places += (i > 0 ? "," : "") + std::to_string(i + 1);
+      names += fmt::format("{}{{{}}}", i > 0 ? "," : "", escape_latex(axis.categories[i]));
+    }
+    return text + fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6",
+                              letter, places, names, axis.categories.size());
+  };
+  return of("x", figure.x) + ",\n" + of("y", figure.y);
+}
+
+std::string plot_options(const Series& series, size_t style, bool level) {
+  const size_t colour = style % kSeriesColours.size();
+  std::string text = fmt::format("sculpt{}", colour);
+  const bool marks = series.mark == Mark::points ||
+                     (series.mark == Mark::line_and_points && series.x.size() <= 40);
+  text += series.mark == Mark::points ? ", only marks"
+                                      : fmt::format(", {}", kDashes[style % kDashes.size()]);
+  text += marks ? fmt::format(", mark={}", kMarkers[style % kMarkers.size()]) : ", no marks";
+  if (series.mark == Mark::steps) text += ", const plot";
+  if (series.pale) text += ", opacity=0.3, mark size=1pt, line width=0.4pt";
+  if (!series.spread.empty())
+    text += fmt::format(", error bars/.cd, {0} dir=both, {0} explicit", level ? "x" : "y");
+  if (series.name.empty()) text = "forget plot, " + text;
+  return text;
+}
+
+std::string plot_of(const Series& series, size_t style, bool level) {
+  std::string text =
+      fmt::format("\\addplot[{}] coordinates {{\n", plot_options(series, style, level));
+  const size_t stride = (series.x.size() + kMostPoints - 1) / kMostPoints;
+  for (size_t i = 0; i < series.x.size(); ++i) {
+    if (stride > 1 && i % stride != 0 && i + 1 != series.x.size()) continue;
+    text += fmt::format("  ({},{})", number(series.x[i]), number(series.y[i]));
+    if (!series.spread.empty()) {
+      const std::string spread = number(std::isfinite(series.spread[i]) ? series.spread[i] : 0);
+      text += level ? fmt::format(" +- ({},0)", spread) : fmt::format(" +- (0,{})", spread);
+    }
+    text += "\n";
+  }
+  text += "};\n";
+  if (!series.name.empty())
+    text += fmt::format("\\addlegendentry{{{}}}\n", escape_latex(series.name));
+  return text;
+}
+
+}  // namespace
+
+std::string latex_of(const Figure& figure) {
+  std::string text = fmt::format(
+      "\\begin{{figure}}\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[sculpt,\n{}]\n",
+      axis_options(figure));
+  std::map<int64_t, size_t> of_group;
+  size_t next = 0;
+  for (const Series& series : figure.series) {
+    size_t style = next;
+    if (series.group >= 0) style = of_group.try_emplace(series.group, next).first->second;
+    if (style == next) ++next;
+    text += plot_of(series, style, !figure.y.categories.empty());
+  }
+  for (const Boundary& boundary : figure.boundaries)
+    if (std::isfinite(boundary.x))
+      text += fmt::format(
+          "\\draw[black!40, dashed] ({{axis cs:{0},0}}|-{{rel axis cs:0,0}}) -- "
+          "({{axis cs:{0},0}}|-{{rel axis cs:0,1}});\n",
+          number(boundary.x));
+  return text + "\\end{axis}\n\\end{tikzpicture}\n" +
+         caption_of(figure.title, figure.caption, "fig:" + figure.name) + "\\end{figure}\n";
+}
+
+std::string latex_of(const HeatMap& map) {
+  std::string text = fmt::format(
+      "\\begin{{figure}}\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[\n"
+      "  width=0.8\\columnwidth, height=0.8\\columnwidth, enlargelimits=false, axis on top,\n"
+      "  xlabel={{{}}}, ylabel={{{}}}, colorbar, colormap name=viridis,\n"
+      "  colorbar style={{ylabel={{{}{}}}}}]\n"
+      "\\addplot[matrix plot*, point meta=explicit, mesh/cols={}] table[meta=z] {{\nx y z\n",
+      escape_latex(map.x.label), escape_latex(map.y.label), map.log ? "log10 of " : "",
+      escape_latex(map.value_label), map.xs.size());
+  for (size_t y = 0; y < map.ys.size(); ++y)
+    for (size_t x = 0; x < map.xs.size(); ++x) {
+      const double value = map.values[y * map.xs.size() + x];
+      text += fmt::format("{} {} {}\n", number(map.xs[x]), number(map.ys[y]),
+                          number(map.log ? std::log10(value) : value));
+    }
+  return text + "};\n\\end{axis}\n\\end{tikzpicture}\n" +
+         caption_of(map.title, map.caption, "fig:" + map.name) + "\\end{figure}\n";
+}
+
+std::string latex_of(const Table& table) {
+  const auto row = [](const std::vector<std::string>& cells) {
+    std::string text;
+    for (size_t i = 0; i < cells.size(); ++i)
+      text += (i > 0 ? " & " : "") + escape_latex(cells[i]);
+    return text + " \\\\\n";
+  };
+  std::string text =
+      fmt::format("\\begin{{table}}\n\\centering\\small\n{}\\begin{{tabular}}{{{}}}\n\\toprule\n",
+                  caption_of(table.title, table.caption, "tab:" + table.name),
+                  std::string(table.columns.size(), 'l'));
+  text += row(table.columns) + "\\midrule\n";
+  for (const auto& cells : table.rows)
+    text += row(cells);
+  return text + "\\bottomrule\n\\end{tabular}\n\\end{table}\n";
+}
+
+std::string latex_document(const Report& report) {
+  std::string text = kPackages + colours() + "\\begin{document}\n";
+  for (const Section& section : report.sections) {
+    if (section.closed) continue;  // long tables, which are there to be looked up
+    text += fmt::format("\n\\section*{{{}}}\n", escape_latex(section.heading));
+    for (const Figure& figure : section.figures)
+      text += "\n" + latex_of(figure);
+    for (const HeatMap& map : section.heat_maps)
+      text += "\n" + latex_of(map);
+    for (const Table& table : section.tables)
+      if (!table.rows.empty()) text += "\n" + latex_of(table);
+    text += "\\clearpage\n";
+  }
+  return text + "\n\\end{document}\n";
+}
+
+}  // namespace sculpt

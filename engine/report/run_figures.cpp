@@ -1,0 +1,294 @@
+#include "engine/report/run_figures.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "engine/report/choice.h"
+#include "engine/report/scale.h"
+#include "engine/report/ticks.h"
+
+namespace sculpt {
+namespace {
+
+// On the x axes of epochs, a number is that of the epochs trained before: the values of epoch 3 are
+// drawn at 3, and a prune after it, too.
+
+std::vector<Boundary> boundaries_of(const RunRecords& run) {
+  std::vector<Boundary> found;
+  for (const EpochMetrics& epoch : run.epochs)
+    if (epoch.cycle_epoch == 1 && epoch.cycle > 1)
+      found.push_back({static_cast<double>(epoch.epoch - 1), fmt::format("cycle {}", epoch.cycle)});
+  for (const PruneRecord& prune : run.prunes) {
+    if (prune.epoch == 0) continue;
+    const double x = static_cast<double>(prune.epoch);
+    const auto same = std::ranges::find(found, x, &Boundary::x);
+    if (same == found.end())
+      found.push_back({x, "prune"});
+    else if (run.prunes.size() < 3)
+      same->label += ", prune";
+  }
+  std::ranges::sort(found, {}, &Boundary::x);
+  return found;
+}
+
+/// Returns the finite values of the epochs.
+template <class ValueOf>
+Series over_epochs(const RunRecords& run, std::string name, const ValueOf& value_of) {
+  Series series;
+  series.name = std::move(name);
+  for (const EpochMetrics& epoch : run.epochs) {
+    const double value = value_of(epoch);
+    if (!std::isfinite(value)) continue;
+    series.x.push_back(static_cast<double>(epoch.epoch));
+    series.y.push_back(value);
+  }
+  if (series.x.size() <= 20) series.mark = Mark::line_and_points;
+  return series;
+}
+
+Figure epoch_figure(const RunRecords& run, const char* name, const char* title, Axis y,
+                    std::vector<Series> series) {
+  Figure figure;
+  figure.name = name;
+  figure.title = title;
+  figure.x.label = "epoch";
+  figure.y = std::move(y);
+  figure.series = std::move(series);
+  figure.boundaries = boundaries_of(run);
+  return figure;
+}
+
+/// Returns the share of kept weights in percent. A prune is a vertical line, because it takes no
+/// epoch.
+Series kept_weights(const RunRecords& run) {
+  Series series;
+  const auto add = [&](int64_t epochs, double density) {
+    if (!std::isfinite(density)) return;
+    series.x.push_back(static_cast<double>(epochs));
+    series.y.push_back(100 * density);
+  };
+  auto prune = run.prunes.begin();
+  const auto add_prunes_before = [&](int64_t epoch) {
+    for (; prune != run.prunes.end() && prune->epoch < epoch; ++prune)
+      add(prune->epoch, static_cast<double>(prune->kept) /
+                            static_cast<double>(std::max<int64_t>(prune->prunable, 1)));
+  };
+  if (!run.epochs.empty() && run.epochs[0].density == 1) add(0, 1);
+  for (const EpochMetrics& epoch : run.epochs) {
+    add_prunes_before(epoch.epoch);
+    add(epoch.epoch, epoch.density);
+  }
+  return series;
+}
+
+double log_span(const Series& series) {
+  Range range;
+  for (const double y : series.y)
+    range.add(y);
+  return range.low > 0 ? range.high / range.low : 1;
+}
+
+/// A change of the masks: the records of all layers with one plan step and epoch.
+struct MaskChange {
+  std::string name;
+  std::vector<const LayerRecord*> layers;
+};
+
+std::vector<MaskChange> mask_changes(const RunRecords& run) {
+  std::vector<MaskChange> found;
+  const LayerRecord* last = nullptr;
+  for (const LayerRecord& layer : run.layers) {
+    const bool same = last != nullptr && last->plan_step == layer.plan_step &&
+                      last->epoch == layer.epoch && last->is_prune == layer.is_prune;
+    if (!same)
+      found.push_back(
+          {layer.is_prune
+               ? fmt::format("pruned by {} after epoch {}", layer.changed_by, layer.epoch)
+               : fmt::format("{} until epoch {}", layer.changed_by, layer.epoch),
+           {}});
+    found.back().layers.push_back(&layer);
+    last = &layer;
+  }
+  return found;
+}
+
+double share(const LayerRecord& layer) {
+  return layer.count > 0 ? static_cast<double>(layer.kept) / static_cast<double>(layer.count) : NAN;
+}
+
+}  // namespace
+
+std::string measured_on(const RunRecords& run) {
+  const auto found = run.summary_texts.find("evaluated_on");
+  if (found != run.summary_texts.end()) return found->second;
+  const std::string& split = run.setting("data.val_split");
+  return split.empty() || std::strtod(split.c_str(), nullptr) == 0 ? "test" : "validation";
+}
+
+std::vector<Figure> epoch_figures(const RunRecords& run) {
+  const std::string test = measured_on(run);
+  std::vector<Figure> figures;
+  const auto percent = [](double fraction) { return 100 * fraction; };
+  figures.push_back(
+      epoch_figure(run, "loss", "Loss", {"cross-entropy"},
+                   {over_epochs(run, "training", [](const auto& e) { return e.train_loss; }),
+                    over_epochs(run, test, [](const auto& e) { return e.test_loss; })}));
+  figures.back().caption =
+      "Training loss is the mean over the epoch, on augmented images and with moving weights.";
+  figures.push_back(epoch_figure(
+      run, "accuracy", "Accuracy", {"accuracy (%)"},
+      {over_epochs(run, "training", [&](const auto& e) { return percent(e.train_accuracy); }),
+       over_epochs(run, test, [&](const auto& e) { return percent(e.test_accuracy); })}));
+  figures.push_back(epoch_figure(run, "learning-rate", "Learning rate", {"learning rate"},
+                                 {over_epochs(run, "", [](const auto& e) { return e.lr; })}));
+  figures.back().caption = "The rate of the last step of each epoch.";
+  Series kept = kept_weights(run);
+  const bool log = log_span(kept) > 8;
+  figures.push_back(epoch_figure(run, "kept-weights", "Kept weights", {"kept weights (%)", log},
+                                 {std::move(kept)}));
+  figures.back().caption = "The share of prunable weights that the masks keep.";
+  figures.push_back(
+      epoch_figure(run, "speed", "Training speed", {"images per second"},
+                   {over_epochs(run, "", [](const auto& e) { return e.images_per_second; })}));
+  figures.back().caption = "Training steps alone, without evaluation.";
+  if (!figures[0].boundaries.empty())
+    figures[0].caption += " Dashed lines mark the beginnings of cycles, and prunes.";
+  return figures;
+}
+
+std::vector<PruneEffect> prune_effects(const RunRecords& run) {
+  std::vector<PruneEffect> effects;
+  for (const PruneRecord& prune : run.prunes) {
+    PruneEffect effect;
+    effect.prune = &prune;
+    int64_t next_cycle = -1;
+    for (const EpochMetrics& epoch : run.epochs) {
+      if (epoch.epoch == prune.epoch) {
+        effect.accuracy_before = epoch.test_accuracy;
+        effect.loss_before = epoch.test_loss;
+      }
+      if (epoch.epoch == prune.epoch + 1) next_cycle = epoch.cycle;
+      if (epoch.cycle == next_cycle && std::isfinite(epoch.test_accuracy))
+        effect.accuracy_retrained = epoch.test_accuracy;
+    }
+    effects.push_back(effect);
+  }
+  return effects;
+}
+
+Table prune_table(const RunRecords& run) {
+  Table table;
+  table.name = "prunes";
+  table.title = "Effect of each prune";
+  table.caption = fmt::format(
+      "Accuracy and loss on the {} images: at the end of the epoch before the prune, right after "
+      "the prune, and at the end of the training that follows.",
+      measured_on(run));
+  table.columns = {"after epoch", "criterion",   "allocation",      "asked for",
+                   "kept",        "before",      "right after",     "change",
+                   "retrained",   "loss before", "loss right after"};
+  const auto percent = [](double fraction) { return fixed_text(100 * fraction, 2) + " %"; };
+  const auto or_none = [&](double value, const std::string& text) {
+    return std::isfinite(value) ? text : std::string("\u2013");
+  };
+  for (const PruneEffect& effect : prune_effects(run)) {
+    const PruneRecord& prune = *effect.prune;
+    const double change = prune.test_accuracy - effect.accuracy_before;
+    table.rows.push_back(
+        {std::to_string(prune.epoch), prune.criterion, prune.allocation,
+         or_none(prune.density, number_text(100 * prune.density) + " %"),
+         fmt::format("{} of {}", grouped_text(prune.kept), grouped_text(prune.prunable)),
+         or_none(effect.accuracy_before, percent(effect.accuracy_before)),
+         or_none(prune.test_accuracy, percent(prune.test_accuracy)),
+         or_none(change, percent(change)),
+         or_none(effect.accuracy_retrained, percent(effect.accuracy_retrained)),
+         or_none(effect.loss_before, fixed_text(effect.loss_before, 4)),
+         or_none(prune.test_loss, fixed_text(prune.test_loss, 4))});
+  }
+  return table;
+}
+
+std::optional<Figure> prune_figure(const RunRecords& run) {
+  const std::vector<PruneEffect> effects = prune_effects(run);
+  if (effects.size() < 2) return {};
+  Figure figure;
+  figure.name = "prune-effect";
+  figure.title = "Accuracy around each prune";
+  figure.caption = "Each prune at the share of weights that it keeps.";
+  figure.x = {"kept weights after the prune (%)", true, true};
+  figure.y.label = measured_on(run) + " accuracy (%)";
+  const auto add = [&](const char* name, const auto& value_of) {
+    Series series;
+    series.name = name;
+    series.mark = Mark::line_and_points;
+    for (const PruneEffect& effect : effects) {
+      const double value = 100 * value_of(effect);
+      if (!std::isfinite(value)) continue;
+      series.x.push_back(100 * static_cast<double>(effect.prune->kept) /
+                         static_cast<double>(std::max<int64_t>(effect.prune->prunable, 1)));
+      series.y.push_back(value);
+    }
+    figure.series.push_back(std::move(series));
+  };
+  add("before", [](const PruneEffect& e) { return e.accuracy_before; });
+  add("right after", [](const PruneEffect& e) { return e.prune->test_accuracy; });
+  add("after retraining", [](const PruneEffect& e) { return e.accuracy_retrained; });
+  return figure;
+}
+
+std::optional<Figure> layer_figure(const RunRecords& run) {
+  constexpr size_t kMostChanges = 6;
+  const std::vector<MaskChange> changes = mask_changes(run);
+  if (changes.empty()) return {};
+  Figure figure;
+  figure.name = "kept-per-layer";
+  figure.title = "Kept weights per layer";
+  figure.x.label = "prunable layer, from the input to the output";
+  figure.y.label = "kept weights (%)";
+  Range range;
+  for (const size_t i : evenly_chosen(changes.size(), kMostChanges)) {
+    Series series;
+    series.name = changes[i].name;
+    series.mark = Mark::line_and_points;
+    for (const LayerRecord* layer : changes[i].layers) {
+      series.x.push_back(static_cast<double>(series.x.size() + 1));
+      series.y.push_back(100 * share(*layer));
+      series.labels.push_back(fmt::format("{}: {} of {}", layer->layer, grouped_text(layer->kept),
+                                          grouped_text(layer->count)));
+      range.add(series.y.back());
+    }
+    figure.series.push_back(std::move(series));
+  }
+  figure.y.log = range.low > 0 && range.high / range.low > 8;
+  if (changes.size() > kMostChanges)
+    figure.caption =
+        fmt::format("{} of {} changes of the masks are shown.", kMostChanges, changes.size());
+  return figure;
+}
+
+std::optional<Table> layer_table(const RunRecords& run) {
+  constexpr size_t kMostChanges = 4;
+  const std::vector<MaskChange> changes = mask_changes(run);
+  if (changes.empty()) return {};
+  Table table;
+  table.name = "layers";
+  table.title = "Kept weights of each layer";
+  table.columns = {"layer", "weights"};
+  std::vector<std::vector<std::string>>& rows = table.rows;
+  for (const LayerRecord* layer : changes.back().layers)
+    rows.push_back({layer->layer, grouped_text(layer->count)});
+  for (const size_t i : evenly_chosen(changes.size(), kMostChanges)) {
+    table.columns.push_back(changes[i].name);
+    for (std::vector<std::string>& row : rows) {
+      const auto found = std::ranges::find(changes[i].layers, row[0], &LayerRecord::layer);
+      row.push_back(found == changes[i].layers.end()
+                        ? "\u2013"
+                        : fmt::format("{} ({} %)", grouped_text((*found)->kept),
+                                      fixed_text(100 * share(**found), 2)));
+    }
+  }
+  return table;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,31 @@
+#pragma once
+// Figures and tables of several runs. Only the files of engine/report include this header.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/report/figure.h"
+#include "engine/report/study_report.h"
+
+namespace sculpt {
+
+/// Returns accuracy against kept weights, against training FLOPs and against training time. Where
+/// all runs have one density, the first one has a row for each series instead.
+std::vector<Figure> comparison_figures(const std::vector<ReportedRun>& runs,
+                                       const std::vector<RunGroup>& groups);
+
+/// Returns test accuracy and training loss over the epochs, at up to four densities: the mean of
+/// each group with its standard deviation, and the single runs behind it.
+std::vector<Figure> curve_figures(const std::vector<RunGroup>& groups);
+
+/// Returns one row for each group.
+Table group_table(const std::vector<RunGroup>& groups);
+/// Returns one row for each run.
+Table run_table(const std::vector<ReportedRun>& runs);
+/// Returns the keys in which runs differ, with their values.
+Table differing_settings(const std::vector<ReportedRun>& runs);
+/// Returns the settings that all runs share and that are not the defaults.
+Table common_settings(const std::vector<ReportedRun>& runs, const ReportContext& context);
+
+}  // namespace sculpt

@@ -1,0 +1,219 @@
+#include "engine/report/study_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "engine/core/shell_word.h"
+#include "engine/report/provenance.h"
+#include "engine/report/run_figures.h"
+#include "engine/report/study_figures.h"
+#include "engine/report/ticks.h"
+
+namespace sculpt {
+namespace {
+
+constexpr size_t kMostNames = 12, kMostProblems = 12;
+
+std::string runs_text(size_t count) {
+  return fmt::format("{} run{}", count, count == 1 ? "" : "s");
+}
+
+/// Returns "a, b and 3 more".
+std::string names_text(const std::vector<std::string>& names) {
+  std::vector<std::string> shown(
+      names.begin(), names.begin() + static_cast<int64_t>(std::min(names.size(), kMostNames)));
+  std::string text = fmt::format("{}", fmt::join(shown, ", "));
+  if (shown.size() < names.size()) text += fmt::format(" and {} more", names.size() - shown.size());
+  return text;
+}
+
+void add_names(std::vector<std::string>& warnings, const std::vector<std::string>& names,
+               const char* one, const char* several) {
+  if (names.empty()) return;
+  warnings.push_back(names.size() == 1
+                         ? fmt::format("{}: {}.", one, names[0])
+                         : fmt::format("{} {}: {}.", names.size(), several, names_text(names)));
+}
+
+std::vector<std::string> warnings_of(const StudyPage& page) {
+  std::vector<std::string> warnings, failed, stopped, running, problems;
+  std::vector<const RunRecords*> compared;
+  for (const ReportedRun& run : page.runs) {
+    const RunRecords& records = run.records;
+    const auto why = [&] {
+      if (records.diverged())
+        return fmt::format(" (training diverged in epoch {})", records.epochs.back().epoch);
+      return run.failure.empty() ? std::string() : " (" + run.failure + ")";
+    };
+    if (run.failed)
+      failed.push_back(run.name + why());
+    else if (records.status == RunStatus::stopped)
+      stopped.push_back(run.name);
+    else if (records.status == RunStatus::running)
+      running.push_back(run.name);
+    problems.insert(problems.end(), records.problems.begin(), records.problems.end());
+    if (records.finished()) compared.push_back(&records);
+  }
+  add_names(warnings, failed, "One run has failed", "runs have failed");
+  add_names(warnings, stopped, "One run has stopped before its end",
+            "runs have stopped before their ends");
+  add_names(warnings, running, "One run is still training", "runs are still training");
+  add_names(warnings, page.waiting, "One run has not been started", "runs have not been started");
+  for (const std::string& warning : environment_warnings(compared))
+    warnings.push_back(warning);
+  for (size_t i = 0; i < std::min(problems.size(), kMostProblems); ++i)
+    warnings.push_back(problems[i]);
+  if (problems.size() > kMostProblems)
+    warnings.push_back(
+        fmt::format("{} more records could not be read.", problems.size() - kMostProblems));
+  return warnings;
+}
+
+size_t finished_runs(const StudyPage& page) {
+  return static_cast<size_t>(std::ranges::count_if(
+      page.runs, [](const ReportedRun& run) { return run.records.finished(); }));
+}
+
+ReportState state_of(const StudyPage& page, size_t total) {
+  const auto any = [&](const auto& holds) { return std::ranges::any_of(page.runs, holds); };
+  if (finished_runs(page) == total) return ReportState::finished;
+  if (any([](const ReportedRun& run) { return run.records.status == RunStatus::running; }))
+    return ReportState::running;
+  if (any([](const ReportedRun& run) { return run.failed; })) return ReportState::failed;
+  return ReportState::stopped;
+}
+
+std::string accuracy_text(const RunGroup& group) {
+  std::vector<double> values;
+  for (const ReportedRun* run : group.runs)
+    values.push_back(100 * run->records.result("test_accuracy"));
+  const Spread spread = spread_of(values);
+  std::string text = fixed_text(spread.mean, 2);
+  if (spread.count > 1) text += " \u00b1 " + fixed_text(spread.deviation, 2);
+  return text + " %";
+}
+
+double mean_accuracy(const RunGroup& group) {
+  std::vector<double> values;
+  for (const ReportedRun* run : group.runs)
+    values.push_back(run->records.result("test_accuracy"));
+  return spread_of(values).mean;
+}
+
+/// Returns the best series at the sparsest density that more than one series has.
+std::string sentence_of(const std::vector<RunGroup>& groups) {
+  std::vector<const RunGroup*> sparsest;
+  for (const RunGroup& group : groups) {
+    std::vector<const RunGroup*> same;
+    for (const RunGroup& other : groups)
+      if (fmt::format("{:.4g}", other.density) == fmt::format("{:.4g}", group.density))
+        same.push_back(&other);
+    if (same.size() > 1 && (sparsest.empty() || group.density < sparsest[0]->density))
+      sparsest = same;
+  }
+  if (sparsest.empty()) return "";
+  std::ranges::stable_sort(sparsest, [](const RunGroup* a, const RunGroup* b) {
+    return mean_accuracy(*a) > mean_accuracy(*b);
+  });
+  return fmt::format(
+      "At {} % sparsity, the highest mean accuracy is that of {} ({}); {} follows with {}.",
+      number_text(100 * (1 - sparsest[0]->density), 4), sparsest[0]->series,
+      accuracy_text(*sparsest[0]), sparsest[1]->series, accuracy_text(*sparsest[1]));
+}
+
+std::vector<Fact> facts_of(const StudyPage& page, const std::vector<RunGroup>& groups,
+                           size_t total) {
+  std::vector<Fact> facts;
+  facts.push_back({"finished runs",
+                   finished_runs(page) == total
+                       ? std::to_string(total)
+                       : fmt::format("{} of {}", finished_runs(page), total),
+                   ""});
+  if (groups.empty()) return facts;
+  std::set<std::string> series, densities, seeds;
+  double seconds = 0;
+  for (const RunGroup& group : groups) {
+    series.insert(group.series);
+    densities.insert(fmt::format("{:.4g}", group.density));
+    for (const ReportedRun* run : group.runs) {
+      seeds.insert(run->records.setting("seed"));
+      seconds += run->records.result("seconds");
+    }
+  }
+  facts.push_back({"series", std::to_string(series.size()), ""});
+  facts.push_back({densities.size() == 1 ? "sparsity" : "sparsities",
+                   densities.size() == 1 ? number_text(100 * (1 - groups[0].density), 4) + " %"
+                                         : std::to_string(densities.size()),
+                   ""});
+  facts.push_back({"seeds", std::to_string(seeds.size()), ""});
+  facts.push_back({"time of all runs", seconds_text(seconds), ""});
+  return facts;
+}
+
+Section repeat_section(const StudyPage& page) {
+  Section section{.heading = "How to repeat it"};
+  section.commands = page.commands;
+  std::vector<const RunRecords*> runs;
+  for (const ReportedRun& run : page.runs)
+    runs.push_back(&run.records);
+  section.tables = {environment_table(runs)};
+  if (!page.runs.empty()) {
+    ShownCommand one = commands_of(page.runs[0].records)[0];
+    one.purpose =
+        fmt::format("Repeats {} in another folder, and so for each run", page.runs[0].name);
+    section.commands.push_back(std::move(one));
+  }
+  return section;
+}
+
+}  // namespace
+
+Report study_report(const StudyPage& page, const ReportContext& context) {
+  const std::vector<RunGroup> groups = group_runs(page.runs);
+  const size_t total = page.runs.size() + page.waiting.size();
+  Report report;
+  report.title = page.title;
+  report.kind = "Sculpt study";
+  report.state = state_of(page, total);
+  report.state_text = report.state == ReportState::finished
+                          ? "finished"
+                          : fmt::format("{} of {} finished", finished_runs(page), runs_text(total));
+  report.sentence = sentence_of(groups);
+  report.facts = facts_of(page, groups, total);
+  report.warnings = warnings_of(page);
+  report.foot = context.written_by;
+
+  Section claims{.heading = "Claims"};
+  claims.tables = page.verdicts;
+  Section results{.heading = "Results"};
+  results.paragraphs = page.paragraphs;
+  results.figures = page.figures;
+  for (Figure& figure : comparison_figures(page.runs, groups))
+    results.figures.push_back(std::move(figure));
+  if (groups.empty())
+    results.paragraphs.push_back("No run has finished yet.");
+  else
+    results.tables = {group_table(groups)};
+  Section curves{.heading = "Training"};
+  curves.figures = curve_figures(groups);
+  Section settings{.heading = "Settings"};
+  settings.tables = {differing_settings(page.runs)};
+  if (Table common = common_settings(page.runs, context); !common.rows.empty())
+    settings.tables.push_back(std::move(common));
+  Section runs{.heading = "All runs"};
+  runs.tables = {run_table(page.runs)};
+  runs.closed = true;
+
+  if (!claims.tables.empty()) report.sections.push_back(std::move(claims));
+  report.sections.push_back(std::move(results));
+  if (!curves.figures.empty()) report.sections.push_back(std::move(curves));
+  report.sections.push_back(std::move(settings));
+  report.sections.push_back(repeat_section(page));
+  report.sections.push_back(std::move(runs));
+  make_names_unique(report);
+  return report;
+}
+
+}  // namespace sculpt

@@ -1,0 +1,64 @@
+#pragma once
+// Makes the report of several runs: which settings lead to which accuracy, at which cost, with
+// means and standard deviations over the runs that differ in nothing but their seed.
+
+#include <cmath>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/report/report.h"
+#include "engine/report/run_report.h"
+#include "engine/run/run_reader.h"
+
+namespace sculpt {
+
+/// A run within a comparison.
+struct ReportedRun {
+  std::string name;    ///< of its folder
+  std::string series;  ///< label of what it belongs to, such as its method: "LRR"
+  RunRecords records;
+  bool failed = false;
+  std::string failure;  ///< the last lines of the log of a failed run; may be empty
+};
+
+/// What a report of several runs is made from.
+struct StudyPage {
+  std::string title;
+  std::vector<std::string> paragraphs;  ///< below the title: what the study asks
+  std::vector<ReportedRun> runs;        ///< in the order of the study
+  std::vector<std::string> waiting;     ///< names of runs that have not been started
+  std::vector<Table> verdicts;          ///< a row for each claim
+  /// Figures of the study's own, which stand before those that every report has.
+  std::vector<Figure> figures;
+  std::vector<ShownCommand> commands;  ///< such as the one that repeats the study
+};
+
+/// Labels runs by what distinguishes them: the method, and other settings in which runs of one
+/// method and one sparsity differ. Seeds and sparsities are no part of labels, and neither are keys
+/// that have no effect. Runs keep their order.
+std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context);
+
+/// The finished runs of one series and one density.
+struct RunGroup {
+  std::string series;
+  size_t series_index = 0;
+  double density = NAN;  ///< kept / prunable weights
+  std::vector<const ReportedRun*> runs;
+};
+/// Returns the groups by series, in the order of the first run of each, and from the densest to the
+/// sparsest. Densities that agree to four digits are one density.
+std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs);
+
+/// A mean with the standard deviation of the values (divided by n - 1; 0 for one value). Values
+/// that are not finite are left out.
+struct Spread {
+  double mean = NAN, deviation = 0;
+  size_t count = 0;
+};
+Spread spread_of(const std::vector<double>& values);
+
+/// Makes the report. Runs have all of their records; those without epochs have no curves.
+Report study_report(const StudyPage& page, const ReportContext& context);
+
+}  // namespace sculpt

@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <map>
+#include <set>
+
+#include "engine/report/provenance.h"
+#include "engine/report/run_figures.h"
+#include "engine/report/study_figures.h"
+#include "engine/report/ticks.h"
+
+namespace sculpt {
+namespace {
+
+constexpr size_t kMostValues = 12;
+constexpr const char* kNone = "\u2013";
+
+std::string or_none(const std::string& text) {
+  return text.empty() ? kNone : text;
+}
+
+/// Returns "61.64 ± 0.31", or "61.64" for a single run.
+std::string spread_text(const RunGroup& group, const char* key, double factor, int decimals) {
+  std::vector<double> values;
+  for (const ReportedRun* run : group.runs)
+    values.push_back(factor * run->records.result(key));
+  const Spread spread = spread_of(values);
+  // Costs that are counted and not measured are the same for all seeds.
+  if (spread.count < 2 || spread.deviation < 1e-9 * std::abs(spread.mean))
+    return or_none(fixed_text(spread.mean, decimals));
+  return fixed_text(spread.mean, decimals) + " \u00b1 " + fixed_text(spread.deviation, decimals);
+}
+
+std::string state_of(const ReportedRun& run) {
+  if (run.failed) return run.records.diverged() ? "diverged" : "failed";
+  if (run.records.finished() || run.records.epochs.empty()) return name_of(run.records.status);
+  return fmt::format("{}, epoch {}", name_of(run.records.status), run.records.epochs.back().epoch);
+}
+
+/// Compares numbers as numbers, and other texts by their letters.
+bool comes_before(const std::string& a, const std::string& b) {
+  char *end_a = nullptr, *end_b = nullptr;
+  const double x = std::strtod(a.c_str(), &end_a), y = std::strtod(b.c_str(), &end_b);
+  const bool numbers = !a.empty() && !b.empty() && *end_a == '\0' && *end_b == '\0';
+  return numbers && x != y ? x < y : a < b;
+}
+
+/// Maps each key to its values and to the number of runs that have each.
+std::map<std::string, std::map<std::string, size_t>> values_of(
+    const std::vector<ReportedRun>& runs) {
+  std::map<std::string, std::map<std::string, size_t>> values;
+  for (const ReportedRun& run : runs)
+    for (const auto& [key, value] : run.records.config)
+      if (key != "format") ++values[key][value];
+  return values;
+}
+
+}  // namespace
+
+Table group_table(const std::vector<RunGroup>& groups) {
+  Table table;
+  table.name = "results";
+  table.title = "Results";
+  table.columns = {
+      "",
+      "sparsity (%)",
+      "runs",
+      groups.empty() ? "accuracy (%)" : measured_on(groups[0].runs[0]->records) + " accuracy (%)",
+      "training loss",
+      "training FLOPs",
+      "seconds"};
+  table.caption =
+      "Means \u00b1 standard deviations (n \u2212 1) over the runs. Training FLOPs are multiples "
+      "of one dense cycle.";
+  for (const RunGroup& group : groups)
+    table.rows.push_back(
+        {group.series, number_text(100 * (1 - group.density), 4), std::to_string(group.runs.size()),
+         spread_text(group, "test_accuracy", 100, 2), spread_text(group, "train_loss", 1, 4),
+         spread_text(group, "train_flops_vs_dense", 1, 3), spread_text(group, "seconds", 1, 0)});
+  return table;
+}
+
+Table run_table(const std::vector<ReportedRun>& runs) {
+  Table table;
+  table.name = "runs";
+  table.columns = {"run",           "series",         "seed",    "sparsity (%)", "accuracy (%)",
+                   "training loss", "training FLOPs", "seconds", "state"};
+  for (const ReportedRun& run : runs) {
+    const RunRecords& records = run.records;
+    table.rows.push_back({run.name, run.series, records.setting("seed"),
+                          or_none(number_text(100 * records.result("sparsity"), 4)),
+                          or_none(fixed_text(100 * records.result("test_accuracy"), 2)),
+                          or_none(fixed_text(records.result("train_loss"), 4)),
+                          or_none(fixed_text(records.result("train_flops_vs_dense"), 3)),
+                          or_none(fixed_text(records.result("seconds"), 1)), state_of(run)});
+  }
+  return table;
+}
+
+Table differing_settings(const std::vector<ReportedRun>& runs) {
+  Table table;
+  table.name = "differing-settings";
+  table.title = "Settings that differ";
+  table.columns = {"key", "values (number of runs)"};
+  for (const auto& [key, values] : values_of(runs)) {
+    size_t count = 0;
+    for (const auto& [value, of_value] : values)
+      count += of_value;
+    if (values.size() < 2 && count == runs.size()) continue;
+    std::vector<std::string> texts;
+    for (const auto& [value, of_value] : values)
+      texts.push_back(value);
+    std::ranges::sort(texts, comes_before);
+    std::vector<std::string> parts;
+    for (const std::string& text : texts) {
+      if (parts.size() == kMostValues) {
+        parts.push_back(fmt::format("and {} more", texts.size() - kMostValues));
+        break;
+      }
+      parts.push_back(fmt::format("{} ({})", text.empty() ? "\"\"" : text, values.at(text)));
+    }
+    if (count < runs.size()) parts.push_back(fmt::format("not recorded ({})", runs.size() - count));
+    table.rows.push_back({key, fmt::format("{}", fmt::join(parts, ", "))});
+  }
+  if (table.rows.empty()) table.caption = "All runs have the same settings.";
+  return table;
+}
+
+Table common_settings(const std::vector<ReportedRun>& runs, const ReportContext& context) {
+  Table table;
+  table.name = "common-settings";
+  table.title = "Settings that all runs share and that are not the defaults";
+  table.columns = {"key", "value", "default"};
+  for (const auto& [key, values] : values_of(runs)) {
+    const auto normal = context.defaults.find(key);
+    const std::string text = normal == context.defaults.end() ? "" : normal->second;
+    if (values.size() != 1 || values.begin()->second != runs.size()) continue;
+    if (normal != context.defaults.end() && values.begin()->first == text) continue;
+    table.rows.push_back({key, values.begin()->first, text});
+  }
+  return table;
+}
+
+}  // namespace sculpt
