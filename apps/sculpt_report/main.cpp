@@ -10,13 +10,16 @@
 #include "apps/sculpt_report/outputs.h"
 #include "apps/sculpt_report/watch.h"
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/report_context.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
 #include "engine/core/shell_word.h"
+#include "engine/report/study_page.h"
 #include "engine/report/study_report.h"
+#include "engine/study/study_results.h"
 
 namespace sculpt {
 namespace {
@@ -51,6 +54,17 @@ Report report_of(const ReportCommand& command, ReadRuns read, const std::string&
   return report;
 }
 
+/// Makes the report of a study that sculpt_study has run.
+Report report_of_study(const std::string& folder) {
+  StudyResults results;
+  try {
+    results = read_study_results(folder, ReadRecords::all, renamed_keys());
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return study_report(study_page(results), report_context("sculpt_report"));
+}
+
 /// Reads the runs. Whatever is wrong with them is an error of the arguments.
 ReadRuns read_inputs(const ReportCommand& command) try {
   return read_runs(run_folders(command.inputs));
@@ -62,6 +76,14 @@ int run(int argc, char** argv) {
   ReportCommand command;
   if (const auto code = parse_report_command(argc, argv, command)) return *code;
   if (command.watch) return watch(command.inputs);
+  const bool is_study = command.inputs.size() == 1 && is_study_folder(command.inputs[0]);
+  if (is_study && command.tensorboard.empty()) {
+    const Report report = report_of_study(command.inputs[0]);
+    write_report(command, report);
+    for (const std::string& warning : report.warnings)
+      warn(warning);
+    return kExitOk;
+  }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {
     for (const std::string& problem : read.problems)

@@ -14,6 +14,9 @@ namespace sculpt {
 
 namespace fs = std::filesystem;
 
+/// A metric that begins with this is a value of an analysis file.
+static constexpr std::string_view kAnalysis = "analysis.";
+
 const char* name_of(StudyRunStatus status) {
   switch (status) {
     case StudyRunStatus::waiting:
@@ -85,6 +88,10 @@ bool matches(const Selection& selection, const StudyRunResult& result) {
 }
 
 double number_of(const StudyRunResult& result, const std::string& name) {
+  if (name.starts_with(kAnalysis)) {
+    const auto found = result.records.analyses.find(name.substr(kAnalysis.size()));
+    return found == result.records.analyses.end() ? NAN : found->second;
+  }
   const double measured =
       name == "density" ? 1 - result.records.result("sparsity") : result.records.result(name);
   return std::isnan(measured) ? number_in(value_of(result, name)) : measured;
