@@ -107,7 +107,7 @@ class Study(ProgramTest):
         self.assertIn(NAMES[3], one)
         for name in NAMES[:3]:
             self.assertNotIn(name, one)
-        by_seed = study("ls", self.out, "--by", "seed", "--columns", "train_flops").stdout
+        by_seed = study("ls", "--by", "seed", "--columns", "train_flops", self.out).stdout
         self.assertRegex(by_seed, r"(?m)^1 +2 ")
         wrong = study("ls", self.out, "--sort", "test_acuracy")
         self.assertEqual(wrong.returncode, 2)
