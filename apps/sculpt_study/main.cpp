@@ -19,6 +19,7 @@
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/runner.h"
 #include "apps/sculpt_study/tables.h"
+#include "engine/core/nearest_name.h"
 #include "engine/core/shell_word.h"
 
 namespace sculpt {
@@ -39,6 +40,9 @@ std::string program_of(const StudyCommand& command) {
 
 Study study_of(const StudyCommand& command) try {
   std::error_code error;
+  const std::string near = nearest(command.study, {"ls", "diff", "index"});
+  if (!near.empty() && !fs::exists(command.study, error))
+    fail("there is no study file {}; did you mean sculpt_study {}?", command.study, near);
   if (!fs::is_directory(command.study, error))
     return read_study_file(command.study, command.choices, config_keys_of_studies());
   const StudyChoices& choices = command.choices;

@@ -18,6 +18,7 @@
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "apps/sculpt_study/display.h"
+#include "apps/sculpt_study/end_report.h"
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/run_process.h"
 #include "apps/sculpt_study/run_progress.h"
@@ -36,7 +37,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLook = std::chrono::milliseconds(50);
 // A run that another process holds is looked at again after this time.
 constexpr auto kLookElsewhere = std::chrono::seconds(1);
-constexpr size_t kShownLogLines = 12;
 // A part of the message of sculpt_run about a folder that another process works in.
 constexpr const char* kInUse = " is in use by ";
 
@@ -73,7 +73,7 @@ class Runner {
       std::this_thread::sleep_for(kLook);
     }
     display_.clear();
-    return report();
+    return report_end(study_, runs_, schedule_, options_.only, options_.go_on);
   }
 
  private:
@@ -295,46 +295,6 @@ class Runner {
                                runs_[worker.run].epochs, worker.progress.images_per_second(),
                                worker.progress.test_accuracy()});
     return shown;
-  }
-
-  /// Says how the study stands, with the failures last.
-  int report() {
-    int64_t failed = 0, open = 0;
-    for (size_t run = 0; run < runs_.size(); ++run) {
-      if (!wanted(run)) continue;
-      const JobState state = schedule_[run].state;
-      failed += state == JobState::failed || state == JobState::blocked ? 1 : 0;
-      open += state != JobState::finished ? 1 : 0;
-    }
-    say("{} of {} finished in {}\n", schedule_.count(JobState::finished),
-        counted(static_cast<int64_t>(runs_.size()), "run"), study_.folder.string());
-    for (size_t run = 0; run < runs_.size(); ++run)
-      if (wanted(run)) report_failure(run);
-    if (open > failed) {
-      say("{} not finished; go on with {}\n",
-          open - failed == 1 ? "1 run has" : fmt::format("{} runs have", open - failed),
-          options_.go_on);
-      return kExitInterrupted;
-    }
-    if (failed > 0) {
-      say_error(fmt::format("{} of {} failed; the same command tries again: {}", failed,
-                            counted(static_cast<int64_t>(runs_.size()), "run"), options_.go_on));
-      return kExitFailed;
-    }
-    return kExitOk;
-  }
-
-  void report_failure(size_t run) const {
-    const StudyRun& one = runs_[run].run;
-    if (schedule_[run].state == JobState::blocked)
-      say_error(fmt::format("run {} was not started, because a run that it needs has not finished",
-                            one.name));
-    if (schedule_[run].state != JobState::failed) return;
-    say_error(fmt::format("run {} has failed; the end of {}:", one.name, files_.log(one).string()));
-    std::string text = last_lines(files_.failure(one), kShownLogLines + 1);
-    for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 3)
-      text.replace(at, 1, "\n  ");
-    err().print("  " + text + "\n");
   }
 
   const Study& study_;

@@ -170,7 +170,9 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
     headings.push_back({name});
   Table table(headings);
   for (const RunGroup& group : groups) {
-    std::vector<std::string> cells = group.values;
+    std::vector<std::string> cells;
+    for (const std::string& key : keys)
+      cells.push_back(cell(group.rows.front(), key));
     const auto finished =
         std::ranges::count(group.rows, name_of(RunStatus::finished), &RunRow::status);
     const auto all = static_cast<int64_t>(group.rows.size());

@@ -15,11 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kTopKeys = {"format", "title",       "source", "base",  "out",
-                                           "pool",   "chosen_size", "set",    "vary",  "variant",
-                                           "size",   "exclude",     "claim",  "figure"};
-
-/// The keys that a table of `[size]` may have besides keys of configs.
+/// The table of lists of values, at the top of the file and in a size.
 constexpr const char* kVary = "vary";
 
 const toml::table* table_of(const toml::table& parent, const std::string& key,
@@ -45,7 +41,7 @@ class StudyFileReader {
   }
 
   Study read() {
-    require_top_keys();
+    require_top_keys(root_, names_);
     require_known(text_in(root_, "format", path_), kStudyFormat, path_ + ": the study file");
     const fs::path file(path_);
     study_.file = path_;
@@ -69,19 +65,6 @@ class StudyFileReader {
   }
 
  private:
-  void require_top_keys() const {
-    for (const std::string& key : keys_in_order(root_)) {
-      if (std::ranges::find(kTopKeys, key) != kTopKeys.end()) continue;
-      const bool of_config = names_.keys != nullptr &&
-                             std::ranges::any_of(names_.keys->names, [&](const std::string& name) {
-                               return name == key || name.starts_with(key + ".");
-                             });
-      fail("{}: a study file has no key '{}'{}", place_of(*root_.get(key), path_), key,
-           of_config ? fmt::format("; keys of the config stand in the table [set]")
-                     : did_you_mean(key, kTopKeys));
-    }
-  }
-
   /// Returns the path of the base that a table names, as seen from the present folder.
   std::string base_path(const toml::table& table) const {
     const std::string base = text_in(table, "base", path_);
@@ -308,24 +291,6 @@ class StudyFileReader {
 };
 
 }  // namespace
-
-std::string StudyNames::key_of(const TomlEntry& entry) const {
-  if (keys == nullptr) return entry.key;
-  for (const RenamedKey& renamed : keys->renamed)
-    if (renamed.before == entry.key) return std::string(renamed.now);
-  if (std::ranges::find(keys->names, entry.key) == keys->names.end())
-    fail("{}: there is no key '{}'{}; sculpt_run --help-config lists all keys", entry.source,
-         entry.key, did_you_mean(entry.key, keys->names));
-  return entry.key;
-}
-
-void require_keys(const toml::table& table, const std::string& file, const std::string& what,
-                  const std::vector<std::string>& allowed) {
-  for (const std::string& key : keys_in_order(table))
-    if (std::ranges::find(allowed, key) == allowed.end())
-      fail("{}: {} has no key '{}'{}; it has: {}", place_of(*table.get(key), file), what, key,
-           did_you_mean(key, allowed), fmt::join(allowed, ", "));
-}
 
 Study read_study_file(const std::string& path, const StudyChoices& choices,
                       const ConfigKeys& keys) {

@@ -23,6 +23,10 @@ struct StudyNames {
   std::string key_of(const TomlEntry& entry) const;
 };
 
+/// Throws Error with the nearest name, or the table that the key belongs to, if the file has a key
+/// at its top that study files do not have.
+void require_top_keys(const toml::table& root, const StudyNames& names);
+
 /// Throws Error with the nearest name if a table has another key than `allowed`. `what` describes
 /// the table: "[[claim]]".
 void require_keys(const toml::table& table, const std::string& file, const std::string& what,

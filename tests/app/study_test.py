@@ -1,4 +1,5 @@
 """sculpt_study: a study is run, killed, resumed, shared out and compared."""
+import contextlib
 import os
 import random
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from common import PROGRAM, TIMEOUT, TINY, ProgramTest, final, main, records, wait_for
+from common import PROGRAM, ROOT, TIMEOUT, TINY, ProgramTest, final, main, records, wait_for
 
 STUDY_PROGRAM = str(Path(PROGRAM).with_name("sculpt_study"))
 SEED = 20261129
@@ -106,7 +107,7 @@ class Study(ProgramTest):
         self.assertIn(NAMES[3], one)
         for name in NAMES[:3]:
             self.assertNotIn(name, one)
-        by_seed = study("ls", self.out, "--by", "seed", "--columns", "train_flops").stdout
+        by_seed = study("ls", "--by", "seed", "--columns", "train_flops", self.out).stdout
         self.assertRegex(by_seed, r"(?m)^1 +2 ")
         wrong = study("ls", self.out, "--sort", "test_acuracy")
         self.assertEqual(wrong.returncode, 2)
@@ -208,12 +209,17 @@ exec {PROGRAM} "$@"
         while killed < KILLS:
             process = start_study(self.file, "--out", out, *map(str, settings))
             time.sleep(draw.uniform(0.05, 0.95) * duration)
-            process.kill()
+            # In every second kill the runs are killed, too. Otherwise they are told to save.
+            runs = children_of(out) if draw.random() < 0.5 else []
+            for victim in (process.pid, *runs):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
             process.communicate(timeout=TIMEOUT)
             hit = process.returncode == -signal.SIGKILL
             killed += hit
             done = len(list(out.glob("*/summary.json")))
-            print(f"kill {killed}: {done} of {len(NAMES)} runs had finished" if hit else "too late")
+            print(f"kill {killed}: {done} of {len(NAMES)} runs had finished, {len(runs)} runs were killed, too"
+                  if hit else "too late")
             if hit and draw.random() < 0.5 and killed < KILLS:
                 continue  # the next kill hits the resumed study
             self.run_study(*settings, out=out)
@@ -309,6 +315,18 @@ plan = ["load mask from {run:sculpt}", "train 2"]
             self.assertTrue((self.out / name / "summary.json").exists())
         self.assertIn("003-sculpt-s1", (self.out / "001-transplant-s1" / "config.toml").read_text())
 
+    def test_the_example_of_the_documentation(self):
+        page = (ROOT / "docs" / "studies.md").read_text()
+        text = page.split("```toml\n")[1].split("```")[0]
+        for name in ("cpu", "studies"):
+            (self.folder / name).mkdir()
+        (self.folder / "cpu" / "lrr.toml").write_text((ROOT / "configs" / "cpu" / "lrr.toml").read_text())
+        self.file = self.write("studies/C1.toml", text)
+        listed = self.run_study("--list").stdout
+        self.assertIn("12  012-cyclic-sparsity0.95-s3", listed)
+        self.assertIn("1  001-lrr-sparsity0.9-s1", listed)
+        self.assertFalse(self.out.exists())
+
     def test_help_and_wrong_arguments(self):
         for words in ([], ["ls"], ["diff"], ["index"]):
             done = study(*words, "--help")
@@ -317,6 +335,9 @@ plan = ["load mask from {run:sculpt}", "train 2"]
         done = study(self.file, "--lsit")
         self.assertEqual(done.returncode, 2)
         self.assertIn("did you mean --list?", done.stderr)
+        done = study("lss")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean sculpt_study ls?", done.stderr)
 
 
 if __name__ == "__main__":
