@@ -202,6 +202,9 @@ Command hessian_command(CLI::App& app, SharedOptions& shared) {
   parser->add_option("--batches", options->batches, "batches of a product")
       ->check(above_zero())
       ->capture_default_str();
+  parser->add_option("--directions", options->directions, "products that are computed together")
+      ->check(above_zero())
+      ->capture_default_str();
   return {parser, [&shared, options] {
             print_hessian_steps(masks_or(shared, {0, 0.9}), *options);
           }};

@@ -86,7 +86,7 @@ TEST_CASE("config: each mistake gets a message with place, key and fix") {
       {"epochs = 3\n", {}, {"x.toml:1", "unknown key epochs", "did you mean train.epochs?"}},
       {"[data]\nlr = 3\n", {}, {"x.toml:2", "did you mean train.lr?"}},
       {"[data]\nkeep = 0\n", {}, {"x.toml:2", "data.keep = 0", "at least 1", "none, cycles"}},
-      {"[data]\nkeep = 'cycle'\n", {}, {"did you mean cycles?", "at least 1"}},
+      {"[data]\nkeep = 'cycle'\n", {}, {"did you mean \"cycles\"?", "at least 1"}},
       {"[data]\nkeep = '3'\n", {}, {"data.keep", "write 3"}},
       {"[data]\nkeep = 1.5\n", {}, {"data.keep must be a whole number or one of none, cycles"}},
       {"train = 3\n", {}, {"x.toml:1", "[train] is a section"}},
