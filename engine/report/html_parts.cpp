@@ -64,7 +64,7 @@ th{color:var(--soft);font-weight:600;border-bottom:1px solid var(--line);white-s
 td{border-bottom:1px solid var(--line);overflow-wrap:break-word}
 tbody tr:last-child td{border-bottom:0}
 .n{text-align:right;white-space:nowrap}
-td:first-child{min-width:9em}
+td:first-child:not(.n){min-width:9em}
 th:last-child,td:last-child{padding-right:0}
 details.section>summary h2{display:inline}
 details.section{margin-top:44px}details.section>summary{margin-bottom:12px}

@@ -185,9 +185,8 @@ Table prune_table(const RunRecords& run) {
       "Accuracy and loss on the {} images: at the end of the epoch before the prune, right after "
       "the prune, and at the end of the training that follows.",
       measured_on(run));
-  table.columns = {"after epoch", "criterion",   "allocation",      "asked for",
-                   "kept",        "before",      "right after",     "change",
-                   "retrained",   "loss before", "loss right after"};
+  table.columns = {"after epoch", "criterion", "allocation", "kept",        "before",
+                   "right after", "change",    "retrained",  "loss before", "loss right after"};
   const auto percent = [](double fraction) { return fixed_text(100 * fraction, 2) + " %"; };
   const auto or_none = [&](double value, const std::string& text) {
     return std::isfinite(value) ? text : std::string("\u2013");
@@ -197,8 +196,10 @@ Table prune_table(const RunRecords& run) {
     const double change = prune.test_accuracy - effect.accuracy_before;
     table.rows.push_back(
         {std::to_string(prune.epoch), prune.criterion, prune.allocation,
-         or_none(prune.density, number_text(100 * prune.density) + " %"),
-         fmt::format("{} of {}", grouped_text(prune.kept), grouped_text(prune.prunable)),
+         fmt::format("{} ({} %)", grouped_text(prune.kept),
+                     fixed_text(100 * static_cast<double>(prune.kept) /
+                                    static_cast<double>(std::max<int64_t>(prune.prunable, 1)),
+                                2)),
          or_none(effect.accuracy_before, percent(effect.accuracy_before)),
          or_none(prune.test_accuracy, percent(prune.test_accuracy)),
          or_none(change, percent(change)),

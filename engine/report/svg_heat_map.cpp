@@ -102,7 +102,9 @@ std::string cells(const HeatMap& map, const Scale& x, const Scale& y, const Scal
     }
   std::string text = "<g shape-rendering=\"crispEdges\">\n";
   for (const auto& [of_path, path] : paths)
-    text += fmt::format("<path d=\"{}\" fill=\"{}\"/>\n", path, colour(of_path));
+    // The stroke closes the seams that printers leave between neighbours.
+    text += fmt::format("<path d=\"{0}\" fill=\"{1}\" stroke=\"{1}\" stroke-width=\".4\"/>\n", path,
+                        colour(of_path));
   return text + "</g>\n";
 }
 

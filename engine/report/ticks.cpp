@@ -58,7 +58,8 @@ std::string tick_label(double value, double step, double largest) {
 }  // namespace
 
 Ticks linear_ticks(double low, double high, size_t wanted) {
-  const double step = round_step((high - low) / static_cast<double>(std::max<size_t>(wanted, 1)));
+  // Round steps are up to 2.5 times the wanted ones, so that this aims at a few ticks more.
+  const double step = round_step((high - low) / static_cast<double>(wanted + 2));
   const double largest = std::max(std::abs(low), std::abs(high));
   Ticks ticks;
   const double first = std::ceil(low / step - kSlack), last = std::floor(high / step + kSlack);

@@ -13,8 +13,8 @@ struct Ticks {
   std::vector<double> minor;        ///< marks without a label, on a logarithmic axis
 };
 
-/// Returns about `wanted` ticks in [low, high], at multiples of 1, 2 or 5 times a power of ten.
-/// `low` < `high`, both finite.
+/// Returns about `wanted` ticks in [low, high], at multiples of 1, 2 or 5 times a power of ten: at
+/// most three more, and at least a third of them. `low` < `high`, both finite.
 Ticks linear_ticks(double low, double high, size_t wanted);
 
 /// Returns at most `wanted` + 1 ticks in [low, high] for a logarithmic axis: whole multiples of

@@ -198,7 +198,7 @@ class ReportTest(ProgramTest):
         self.assertIn("\\begin{tikzpicture}", tex.read_text())
 
     def test_names_that_look_like_markup(self):
-        out = self.make_run("<b>&'x'\"y\"</b>")
+        out = self.make_run("<b>&'x'\"y\"")
         page = self.check_page(out / "report.html")
         self.assertNotIn("<b>", page)
         self.assertIn("&lt;b&gt;&amp;&#39;x&#39;&quot;y&quot;", page.replace("<wbr>", ""))

@@ -55,7 +55,7 @@ TEST_CASE("ticks: linear ticks are round, inside the range, and neither few nor 
     const Ticks ticks = linear_ticks(low, high, wanted);
     REQUIRE(ticks.values.size() == ticks.labels.size());
     CHECK(ticks.values.size() >= wanted / 3);
-    CHECK(ticks.values.size() <= wanted + 1);
+    CHECK(ticks.values.size() <= wanted + 3);
     for (size_t k = 0; k < ticks.values.size(); ++k) {
       CHECK(ticks.values[k] >= low - 1e-6 * width);
       CHECK(ticks.values[k] <= high + 1e-6 * width);
@@ -92,7 +92,7 @@ TEST_CASE("ticks: logarithmic ticks lie inside the range and ascend") {
     const double low = std::pow(10, exponent(random)), high = low * std::pow(10, width(random));
     const size_t wanted = 2 + static_cast<size_t>(i % 7);
     const Ticks ticks = log_ticks(low, high, wanted);
-    CHECK(ticks.values.size() <= wanted + 1);
+    CHECK(ticks.values.size() <= wanted + 3);
     CHECK(std::ranges::is_sorted(ticks.values));
     for (const double value : ticks.values) {
       CHECK(value >= low * (1 - 1e-6));
@@ -121,7 +121,7 @@ TEST_CASE("ticks: numbers as texts") {
 
 TEST_CASE("scale: ends and middles of linear, logarithmic and reversed axes") {
   Range range;
-  for (const double value : {10.0, NAN, 1000.0, INFINITY})
+  for (const double value : std::vector<double>{10, NAN, 1000, INFINITY})
     range.add(value);
   const Scale linear({}, range, 0, 100, 200);
   CHECK(linear(10) == doctest::Approx(100));
@@ -286,7 +286,8 @@ TEST_CASE("drawing: a heat map has a cell for every finite value") {
   map.ys = {0, 1};
   map.values = {1, 2, 3, 4, NAN, 6};
   const std::string svg = heat_map_svg(map, SvgTarget::file);
-  const std::string cells = svg.substr(0, svg.find("</g>"));
+  const size_t begin = svg.find("<g ");
+  const std::string cells = svg.substr(begin, svg.find("</g>") - begin);
   CHECK(count_of(cells, "z") == 5);  // every cell is a closed path
   CHECK(contains(svg, "#440154"));   // the ends of viridis
   CHECK(contains(svg, "#fde725"));
