@@ -38,6 +38,18 @@ std::string program_of(const StudyCommand& command) {
   return path.string();
 }
 
+/// Returns the sculpt_analyze beside the sculpt_run, if the study analyses its runs.
+std::string analyzer_of(const Study& study, const std::string& program) {
+  if (study.analyses.empty()) return "";
+  const fs::path path = fs::path(program).parent_path() / "sculpt_analyze";
+  if (access(path.c_str(), X_OK) != 0)
+    throw UsageError(fmt::format(
+        "there is no program {}, with which the study analyses its runs; build it, or take "
+        "`analyze` out of the study",
+        path.string()));
+  return path.string();
+}
+
 Study study_of(const StudyCommand& command) try {
   std::error_code error;
   const std::string near = nearest(command.study, {"ls", "diff", "index"});
@@ -140,6 +152,7 @@ int run(const StudyCommand& command, const std::string& words) {
   require_index(command, study, runs);
   RunnerOptions options;
   options.program = program_of(command);
+  options.analyzer = analyzer_of(study, options.program);
   options.only = command.index;
   options.go_on = words;
   const StudyCheck check = checked(unfinished(study, runs, command.index), /*timing=*/false);

@@ -17,6 +17,7 @@
 #include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_study/analyses.h"
 #include "apps/sculpt_study/display.h"
 #include "apps/sculpt_study/end_report.h"
 #include "apps/sculpt_study/prepare.h"
@@ -46,6 +47,7 @@ struct Worker {
   std::unique_ptr<RunProcess> process;
   RunProgress progress;
   std::string gpu;
+  std::string analysis;  ///< the analysis that the process makes; "" while the run trains
 };
 
 class Runner {
@@ -104,7 +106,8 @@ class Runner {
   void look_at(size_t run) {
     const StudyRunResult result = status_of(study_, runs_[run]);
     if (result.finished()) {
-      schedule_.set(run, JobState::finished);
+      const bool analysed = missing_analyses(runs_[run].folder, study_.analyses).empty();
+      schedule_.set(run, analysed ? JobState::finished : JobState::waiting);
       epochs_[run] = runs_[run].epochs;
     } else if (result.status == StudyRunStatus::running) {
       schedule_.set(run, JobState::elsewhere);
@@ -155,10 +158,18 @@ class Runner {
                                   counted(schedule_.count(JobState::elsewhere), "run")));
   }
 
+  /// Starts the training of a run, or goes on with it. A run that has finished training gets the
+  /// next analysis that the study asks for.
   void start(size_t run) {
     const ResolvedRun& resolved = runs_[run];
-    const std::vector<std::string> words = {options_.program, files_.config(resolved.run).string(),
-                                            "--out", resolved.folder.string(), "--resume"};
+    std::string analysis;
+    if (status_of(study_, resolved).finished())
+      analysis = missing_analyses(resolved.folder, study_.analyses).front();
+    const std::vector<std::string> words =
+        analysis.empty()
+            ? std::vector<std::string>{options_.program, files_.config(resolved.run).string(),
+                                       "--out", resolved.folder.string(), "--resume"}
+            : analysis_command(options_.analyzer, analysis, resolved.folder, resolved.threads);
     std::string command;
     for (const std::string& word : words)
       command += " " + shell_word(word);
@@ -168,11 +179,14 @@ class Runner {
     std::error_code error;
     fs::remove(files_.failure(resolved.run), error);
     const std::string gpu = free_gpu();
-    workers_.push_back(
-        {run, std::make_unique<RunProcess>(words, log, gpu), RunProgress(resolved.folder), gpu});
+    workers_.push_back({run, std::make_unique<RunProcess>(words, log, gpu),
+                        RunProgress(resolved.folder), gpu, analysis});
     started_[run] = Clock::now();
     schedule_.set(run, JobState::at_work);
-    if (!out().redraws()) display_.say_line(fmt::format("{}: started", resolved.run.name));
+    if (!out().redraws())
+      display_.say_line(
+          analysis.empty() ? fmt::format("{}: started", resolved.run.name)
+                           : fmt::format("{}: analysis `{}` started", resolved.run.name, analysis));
   }
 
   /// Takes the runs whose processes have ended.
@@ -187,17 +201,26 @@ class Runner {
         continue;
       }
       const size_t run = worker.run;
+      const std::string analysis = worker.analysis;
       workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
-      ended(run, *end);
+      if (!analysis.empty() && end->exit_code == kExitOk)
+        note_analysis(runs_[run].folder, analysis);
+      ended(run, *end, analysis);
     }
   }
 
-  void ended(size_t run, const ProcessEnd& end) {
+  /// `analysis` is the analysis that the process was to make; "" if it trained the run.
+  void ended(size_t run, const ProcessEnd& end, const std::string& analysis) {
     const ResolvedRun& resolved = runs_[run];
     const StudyRunResult result = status_of(study_, resolved);
     // Another process may have been faster, and have finished the run.
-    const bool ended_well = end.exit_code == kExitOk || end.exit_code == kExitUsage;
+    const bool ended_well =
+        end.exit_code == kExitOk || (analysis.empty() && end.exit_code == kExitUsage);
     if (ended_well && result.finished()) {
+      if (!missing_analyses(resolved.folder, study_.analyses).empty()) {
+        schedule_.set(run, JobState::waiting);
+        return;
+      }
       schedule_.set(run, JobState::finished);
       epochs_[run] = resolved.epochs;
       say_finished(run, result.records);

@@ -11,6 +11,7 @@ namespace sculpt {
 struct RunnerOptions {
   int jobs = 1;
   std::string program;            ///< path of sculpt_run
+  std::string analyzer;           ///< path of sculpt_analyze, if the study analyses its runs
   std::vector<std::string> gpus;  ///< names of GPUs that runs get in turn; empty: all runs see all
   int64_t only = 0;               ///< number of the only run to run; 0: all
   std::string go_on;              ///< the command that goes on, for messages

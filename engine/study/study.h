@@ -107,6 +107,9 @@ struct Study {
   std::vector<StudyVariant> variants;  ///< in the order of the file
   std::vector<StudyAxis> axes;         ///< the first changes slowest
   std::vector<Selection> excluded;
+  /// The analyses of each finished run, as arguments of sculpt_analyze without the run: "hessian
+  /// --top 3".
+  std::vector<std::string> analyses;
   std::vector<StudyClaim> claims;
   std::vector<StudyFigure> figures;
 

@@ -15,6 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// The analyses of sculpt_analyze that need nothing but a run.
+const std::vector<std::string> kAnalyses = {"all",     "connectivity", "flips",
+                                            "hessian", "prunes",       "surface"};
+
 /// The table of lists of values, at the top of the file and in a size.
 constexpr const char* kVary = "vary";
 
@@ -60,6 +64,7 @@ class StudyFileReader {
     require_bases();
     require_set_or_varied();
     name_folders();
+    read_analyses();
     read_questions(root_, names_, study_);
     return std::move(study_);
   }
@@ -268,6 +273,20 @@ class StudyFileReader {
       if (found != study_.settings.end() && axis.key != "execution.threads")
         fail("{}: {} has a list of values in [vary], too; take one of the two out",
              found->second.source, axis.key);
+    }
+  }
+
+  void read_analyses() {
+    const toml::node* node = root_.get("analyze");
+    if (node == nullptr) return;
+    const TomlEntry entry{"analyze", node, place_of(*node, path_)};
+    for (const toml::node& item : array_of(entry)) {
+      const std::string words = text_of({"analyze", &item, entry.source});
+      const std::string name = words.substr(0, words.find(' '));
+      if (std::ranges::find(kAnalyses, name) == kAnalyses.end())
+        fail("{}: sculpt_analyze has no analysis of runs '{}'{}; it has: {}", entry.source, name,
+             did_you_mean(name, kAnalyses), fmt::join(kAnalyses, ", "));
+      study_.analyses.push_back(words);
     }
   }
 

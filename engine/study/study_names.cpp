@@ -10,9 +10,9 @@
 namespace sculpt {
 namespace {
 
-const std::vector<std::string> kTopKeys = {"format", "title",       "source", "base",  "out",
-                                           "pool",   "chosen_size", "set",    "vary",  "variant",
-                                           "size",   "exclude",     "claim",  "figure"};
+const std::vector<std::string> kTopKeys = {"format",  "title",       "source",  "base",  "out",
+                                           "pool",    "chosen_size", "analyze", "set",   "vary",
+                                           "variant", "size",        "exclude", "claim", "figure"};
 
 }  // namespace
 

@@ -77,6 +77,7 @@ std::string to_toml(const Study& study, const std::map<std::string, std::string>
   text += text_line("format", kStudyFormat.text()) + text_line("title", study.title) +
           text_line("source", study.source) + base_line(study.base) +
           text_line("pool", study.pool) + text_line("chosen_size", study.size);
+  if (!study.analyses.empty()) text += line("analyze", toml_text(study.analyses));
   text += "\n[set]\n" + settings_text(study.settings);
   text += "\n[vary]\n";
   for (const StudyAxis& axis : study.axes) {

@@ -1,5 +1,6 @@
 """sculpt_study: a study is run, killed, resumed, shared out and compared."""
 import contextlib
+import json
 import os
 import random
 import signal
@@ -297,6 +298,41 @@ seed = [3, 2, 1]
         # A run with other settings under the same name is refused.
         done = self.run_study("--set", "optim.lr=0.05", code=2)
         self.assertIn("holds a run with other settings (optim.lr)", done.stderr)
+
+    def test_finished_runs_are_analysed_once(self):
+        self.file = self.write("analysed.toml", 'analyze = ["flips", "prunes"]\n' + STUDY + '[set]\ntrain.keep = "cycles"\n')
+        self.run_study()
+        for name in NAMES:
+            analyses = self.out / name / "analysis"
+            self.assertEqual((analyses / "commands.txt").read_text(), "flips\nprunes\n")
+            self.assertIn("flipped.mean", json.loads((analyses / "flips.json").read_text())["values"])
+        before = starts(self.out)
+        self.run_study()
+        self.assertEqual(starts(self.out), before)
+        # A study that asks for one more analysis trains nothing again.
+        self.file.write_text(self.file.read_text().replace('"prunes"', '"prunes", "hessian --images 64 --top 1"'))
+        weights = final(self.out / NAMES[0]).read_bytes()
+        self.run_study()
+        self.assertEqual(final(self.out / NAMES[0]).read_bytes(), weights)
+        self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
+
+    def test_an_analysis_that_fails_is_reported_last(self):
+        # Without train.keep there is no line between two cycles.
+        self.file = self.write("analysed.toml", 'analyze = ["connectivity"]\n' + STUDY)
+        done = self.run_study(code=1)
+        self.assertIn("train.keep=cycles", done.stderr)
+        for name in NAMES:
+            self.assertTrue((self.out / name / "summary.json").exists(), name)
+
+    def test_every_study_of_the_project_can_be_planned(self):
+        for path in sorted((ROOT / "configs" / "studies").glob("*.toml")):
+            if path.name == "common.toml":
+                continue
+            text = path.read_text()
+            for size in [line[6:-1] for line in text.splitlines() if line.startswith("[size.") and line.count(".") == 1]:
+                with self.subTest(study=path.name, size=size):
+                    done = study(path, "--size", size, "--list", "--out", self.folder / "listed")
+                    self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_run_may_load_from_another_run(self):
         self.file = self.write("masks.toml", """

@@ -303,6 +303,20 @@ TEST_CASE("study file: the written file expands to the same runs") {
   }
 }
 
+TEST_CASE("study file: analyses are read, written, and checked by name") {
+  const StudyText file;
+  const std::string text = "base = \"base.toml\"\nanalyze = [\"flips\", \"hessian --top 3\"]\n";
+  const Study study = file.read(text);
+  CHECK(study.analyses == std::vector<std::string>{"flips", "hessian --top 3"});
+  TemporaryFolder out;
+  write_file(out / "base.toml", "method = \"dense\"\n");
+  write_file(out / "study.toml", to_toml(study, {{file.path("base.toml"), "base.toml"}}));
+  CHECK(read_study_folder(out.path()).analyses == study.analyses);
+  CHECK(contains(file.error("base = \"base.toml\"\nanalyze = [\"hesian\"]\n"),
+                 "no analysis of runs 'hesian', did you mean 'hessian'"));
+  CHECK(contains(file.error("base = \"base.toml\"\nanalyze = \"flips\"\n"), "must be a list"));
+}
+
 TEST_CASE("study file: a folder without one is refused") {
   TemporaryFolder folder;
   CHECK(contains(error_of([&] { read_study_folder(folder.path()); }), "not the folder of a study"));
