@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -300,7 +301,8 @@ seed = [3, 2, 1]
         self.assertIn("holds a run with other settings (optim.lr)", done.stderr)
 
     def test_finished_runs_are_analysed_once(self):
-        self.file = self.write("analysed.toml", 'analyze = ["flips", "prunes"]\n' + STUDY + '[set]\ntrain.keep = "cycles"\n')
+        analyses = 'analyze = ["flips", "prunes"]\n'
+        self.file = self.write("analysed.toml", analyses + STUDY + '[set]\ntrain.keep = "cycles"\n')
         self.run_study()
         for name in NAMES:
             analyses = self.out / name / "analysis"
@@ -311,9 +313,9 @@ seed = [3, 2, 1]
         self.assertEqual(starts(self.out), before)
         # A study that asks for one more analysis trains nothing again.
         self.file.write_text(self.file.read_text().replace('"prunes"', '"prunes", "hessian --images 64 --top 1"'))
-        weights = final(self.out / NAMES[0]).read_bytes()
+        weights = final(self.out / NAMES[0])
         self.run_study()
-        self.assertEqual(final(self.out / NAMES[0]).read_bytes(), weights)
+        self.assertEqual(final(self.out / NAMES[0]), weights)
         self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
 
     def test_an_analysis_that_fails_is_reported_last(self):
@@ -329,7 +331,7 @@ seed = [3, 2, 1]
             if path.name == "common.toml":
                 continue
             text = path.read_text()
-            for size in [line[6:-1] for line in text.splitlines() if line.startswith("[size.") and line.count(".") == 1]:
+            for size in re.findall(r"^\[size\.([\w-]+)\]$", text, re.M):
                 with self.subTest(study=path.name, size=size):
                     done = study(path, "--size", size, "--list", "--out", self.folder / "listed")
                     self.assertEqual(done.returncode, 0, done.stderr)
