@@ -304,6 +304,8 @@ TEST_CASE("markup: texts for HTML and LaTeX") {
   CHECK(escape_latex("50 % of a_b & {x}") == "50 \\% of a\\_b \\& \\{x\\}");
   CHECK(escape_latex("\\input{x}") == "\\textbackslash{}input\\{x\\}");
   CHECK(escape_latex("1 \u00b1 2") == "1 \\ensuremath{\\pm} 2");
+  CHECK(escape_latex("\u03bb\u2081 \u00e4 \u4e2d") ==
+        "\\ensuremath{\\lambda}\\textsubscript{1} \u00e4 ?");
   CHECK(file_name_of("../Loss & Accuracy!") == "loss-accuracy");
   CHECK(file_name_of("\u00e4") == "figure");
 }
