@@ -18,6 +18,7 @@
 #include "apps/sculpt_study/overview.h"
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/runner.h"
+#include "apps/sculpt_study/study_report.h"
 #include "apps/sculpt_study/tables.h"
 #include "engine/core/nearest_name.h"
 #include "engine/core/shell_word.h"
@@ -160,7 +161,10 @@ int run(const StudyCommand& command, const std::string& words) {
   options.jobs = jobs_of(command, runs, check.gpus);
   if (check.gpus > 1 && options.jobs > 1) options.gpus = gpu_names(check.gpus);
   catch_interrupts(/*silent=*/true);
-  return run_study(study, runs, options);
+  const int code = run_study(study, runs, options);
+  // The elements of a job array would write the page at the same time.
+  if (code != kExitInterrupted && command.index == 0) write_study_report(study, options.program);
+  return code;
 }
 
 int main_checked(int argc, char** argv) {
