@@ -11,7 +11,7 @@
 readonly SCULPT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly SCULPT_TOOL_PACKAGES=(g++ cmake ninja-build python3 git)
 readonly SCULPT_LIBRARY_PACKAGES=(libfmt-dev doctest-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev)
+  nlohmann-json3-dev libsqlite3-dev)
 
 say() { printf '%s\n' "== $*"; }
 
@@ -55,6 +55,7 @@ header_of() {
     libcli11-dev) echo CLI/CLI.hpp ;;
     libtomlplusplus-dev) echo toml++/toml.h ;;
     nlohmann-json3-dev) echo nlohmann/json.hpp ;;
+    libsqlite3-dev) echo sqlite3.h ;;
     *) die "no header known for package $1" ;;
   esac
 }

@@ -155,4 +155,12 @@ PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const Pl
   return timing;
 }
 
+double step_seconds(const PlanStepCost& cost, const ImageSeconds& timing, int64_t images,
+                    int64_t test_images, int64_t eval_every) {
+  const auto epochs = static_cast<double>(cost.epochs);
+  const double evaluations = epochs / static_cast<double>(eval_every);
+  return epochs * static_cast<double>(images) * timing.train +
+         evaluations * static_cast<double>(test_images) * timing.test;
+}
+
 }  // namespace sculpt

@@ -25,4 +25,9 @@ struct PlanTiming {
 /// and the rest are interpolated. Overwrites the network's weights and masks.
 PlanTiming time_plan(Experiment& experiment, const OptimOptions& optim, const PlanCost& cost);
 
+/// Returns the estimated seconds of a step of a plan: its epochs of `images` training images, and
+/// an evaluation on `test_images` every `eval_every` epochs.
+double step_seconds(const PlanStepCost& cost, const ImageSeconds& timing, int64_t images,
+                    int64_t test_images, int64_t eval_every);
+
 }  // namespace sculpt

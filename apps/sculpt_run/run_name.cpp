@@ -7,34 +7,13 @@
 #include <set>
 
 #include "apps/sculpt_run/key_names.h"
+#include "engine/config/setting_name.h"
 #include "engine/core/error.h"
 
 namespace sculpt {
 namespace {
 
-constexpr size_t kLongestItem = 28;
 constexpr size_t kLongestChanges = 100;
-
-std::string short_hash(const std::string& text) {
-  return hash_config({{"text", text}}, {}).substr(0, 8);
-}
-
-/// Keeps letters, digits, points, signs and underscores. Replaces each run of other characters by
-/// one '-'.
-std::string safe(const std::string& text) {
-  std::string name;
-  for (const char c : text) {
-    const bool kept = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      c == '.' || c == '+' || c == '_' || c == '-';
-    if (kept)
-      name += c;
-    else if (!name.empty() && name.back() != '-')
-      name += '-';
-  }
-  while (!name.empty() && name.back() == '-')
-    name.pop_back();
-  return name;
-}
 
 std::string last_part(const std::string& key) {
   return key.substr(key.rfind('.') + 1);  // npos + 1 is 0
@@ -43,21 +22,10 @@ std::string last_part(const std::string& key) {
 /// Turns "model.width" and "0.3" into "width0.3". The text includes the section if another section
 /// has a key of the same name.
 std::string item(const std::string& key, const std::string& toml, const ConfigValues& all_keys) {
-  const bool quoted = toml.size() >= 2 && toml.front() == '"';
-  const std::string value = quoted ? toml.substr(1, toml.size() - 2) : toml;
   const std::string last = last_part(key);
   const auto alike = std::ranges::count_if(
       all_keys, [&](const auto& entry) { return last_part(entry.first) == last; });
-  std::string label = alike > 1 ? safe(key) : last;
-  std::string text = safe(value);
-  if (key == "model.name" || key == "data.name")
-    label.clear();  // such a value is clear without its key
-  else if (quoted || toml == "true" || toml == "false")
-    label += '-';
-  // A value that is too long, or that safe() has changed, gets a hash that distinguishes it.
-  if (text != value || label.size() + text.size() > kLongestItem)
-    text = text.substr(0, 8) + "-" + short_hash(toml);
-  return label + text;
+  return setting_name(key, toml, alike > 1);
 }
 
 /// Returns all settings under the first names of their keys.
@@ -117,9 +85,9 @@ std::string config_and_method(const std::string& stem, const std::string& of_fil
 std::string machine_changes(const ExecutionOptions& before, const ExecutionOptions& now) {
   std::string text;
   if (now.threads != before.threads) text += fmt::format("-threads{}", now.threads);
-  if (now.device != before.device) text += "-" + safe(now.device);
+  if (now.device != before.device) text += "-" + file_name_text(now.device);
   if (const char* isa = std::getenv("SCULPT_CPU_ISA"); isa != nullptr && *isa != '\0')
-    text += "-" + safe(isa);
+    text += "-" + file_name_text(isa);
   return text;
 }
 

@@ -60,10 +60,8 @@ void show_plan(Experiment& experiment, const RunOptions& options, const Plan& pl
                              static_cast<double>(options.train.epochs);
   const PlanTiming timing = time_plan(experiment, options.train.optim, cost);
   const auto seconds = [&](size_t step) {
-    const auto epochs = static_cast<double>(cost.steps[step].epochs);
-    const double evaluations = epochs / static_cast<double>(options.train.eval_every);
-    return epochs * static_cast<double>(images) * timing.steps[step].train +
-           evaluations * static_cast<double>(experiment.test().size()) * timing.steps[step].test;
+    return step_seconds(cost.steps[step], timing.steps[step], images, experiment.test().size(),
+                        options.train.eval_every);
   };
 
   const size_t width = out().width();

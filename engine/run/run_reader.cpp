@@ -111,26 +111,7 @@ class Reader {
 
   RunStatus status() const {
     if (files_.finished()) return RunStatus::finished;
-    return is_locked() ? RunStatus::running : RunStatus::stopped;
-  }
-
-  bool is_locked() const {
-    const fs::path lock = files_.root() / RunLock::kName;
-    std::error_code error;
-    const fs::file_time_type touched = fs::last_write_time(lock, error);
-    if (error) return false;
-    std::optional<LockHolder> holder;
-    try {
-      holder = parse_holder(read_text(lock));
-    } catch (const Error&) {
-      return false;  // the run has just released the lock
-    }
-    if (!holder) return false;
-    const Life life = life_of(*holder);
-    if (life != Life::unknown) return life == Life::alive;
-    // A process on another machine touches the lock every few seconds. Clocks of two machines may
-    // differ by a little, which only affects the word that people read.
-    return fs::file_time_type::clock::now() - touched < LockTiming{}.stale;
+    return is_locked(files_.root()) ? RunStatus::running : RunStatus::stopped;
   }
 
   void read_config() {
@@ -276,6 +257,25 @@ bool is_run_folder(const fs::path& folder) {
                              files.layers(),      files.summary(), files.checkpoints()};
   return std::any_of(std::begin(others), std::end(others),
                      [&](const fs::path& file) { return fs::exists(file, error); });
+}
+
+bool is_locked(const fs::path& folder) {
+  const fs::path lock = folder / RunLock::kName;
+  std::error_code error;
+  const fs::file_time_type touched = fs::last_write_time(lock, error);
+  if (error) return false;
+  std::optional<LockHolder> holder;
+  try {
+    holder = parse_holder(read_text(lock));
+  } catch (const Error&) {
+    return false;  // the run has just released the lock
+  }
+  if (!holder) return false;
+  const Life life = life_of(*holder);
+  if (life != Life::unknown) return life == Life::alive;
+  // A process on another machine touches the lock every few seconds. Clocks of two machines may
+  // differ by a little, which moves this moment by as much.
+  return fs::file_time_type::clock::now() - touched < LockTiming{}.stale;
 }
 
 RunRecords read_run(const fs::path& folder, ReadRecords what, RenamedKeys renamed) {

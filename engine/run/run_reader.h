@@ -79,6 +79,10 @@ enum class ReadRecords { all, results };
 /// environment.json or a record.
 bool is_run_folder(const std::filesystem::path& folder);
 
+/// Returns true if a process is at work in the folder, which may not have records yet. A lock on
+/// another machine counts until it has not been touched for some minutes.
+bool is_locked(const std::filesystem::path& folder);
+
 /// Reads a run folder. The keys of an older config get the names that `renamed` gives them. A line
 /// that a process is just writing is left out. Damaged lines and files are left out, too, and named
 /// in `problems`. Throws Error naming the folder and the fix if it is not a run folder, and

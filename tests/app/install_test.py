@@ -28,9 +28,9 @@ class Install(ProgramTest):
 
     def test_programs_and_modules(self):
         built = {path.name for path in (BUILD / "bin").iterdir() if path.name.startswith(("sculpt_", "libsculpt_"))}
-        self.assertGreaterEqual(built, {"sculpt_run", "sculpt_bench"})
+        self.assertGreaterEqual(built, {"sculpt_run", "sculpt_bench", "sculpt_study"})
         self.assertEqual({path.name for path in (self.prefix / "bin").iterdir()}, built)
-        for name in ("sculpt_run", "sculpt_bench"):
+        for name in ("sculpt_run", "sculpt_bench", "sculpt_study"):
             done = run(self.prefix / "bin" / name, "--help")
             self.assertEqual(done.returncode, 0, done.stderr)
 
@@ -56,7 +56,7 @@ class Install(ProgramTest):
             done = run(self.prefix / "bin" / "sculpt_run", self.share / "configs" / config, "--plan")
             self.assertEqual(done.returncode, 0, done.stderr)
         scripts = sorted((self.share / "tools" / "slurm").glob("*.sbatch"))
-        self.assertEqual(len(scripts), 4)
+        self.assertEqual(len(scripts), 5)
         for script in scripts:
             self.assertTrue(os.access(script, os.X_OK))
             names = re.findall(r'"\$sculpt/([^"]+)"', script.read_text())

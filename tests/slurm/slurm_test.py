@@ -152,12 +152,12 @@ class SlurmTest(unittest.TestCase):
         (self.work / "sculpt" / "bin").symlink_to(PROGRAM.parent)
         (self.work / "sculpt" / "share" / "sculpt" / "tools").symlink_to(ROOT / "tools")
 
-    def submit(self, script, options, out, *words, **more):
+    def submit(self, script, options, out, *words, config="tiny.toml", **more):
         variables = dict(os.environ, SCULPT_PREFIX=str(self.work / "sculpt"), **more)
         # More ranks than processors must not wait busily.
         variables.update(on_ranks.ENVIRONMENT)
         done = subprocess.run(["sbatch", "--parsable", "--cpus-per-task=1", *map(str, options),
-                               str(ROOT / "tools" / "slurm" / script), "tiny.toml", out, *map(str, words)],
+                               str(ROOT / "tools" / "slurm" / script), config, out, *map(str, words)],
                               cwd=self.work, env=variables, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.strip()
@@ -254,6 +254,24 @@ class Array(SlurmTest):
         command("scancel", job.name)
 
 
+class Study(SlurmTest):
+    def test_elements_run_the_runs_of_a_study(self):
+        text = 'base = "tiny.toml"\n[set]\ntrain.epochs = 12\ntrain.checkpoint_steps = 1\n[vary]\nseed = [1, 2]\n'
+        (self.work / "study.toml").write_text(text)
+        array = self.submit("array_over_study.sbatch", ["--array=1-2"], "runs", config="study.toml")
+        free, asked = [Job(f"{array}_{n}", self.work, f"sculpt-study-{array}_{n}.log", f"runs/00{n}-s{n}")
+                       for n in (1, 2)]
+        in_the_middle([asked], lambda job: job.signal(signal.SIGSTOP))
+        command("scancel", "--signal=USR2", asked.name)
+        asked.signal(signal.SIGCONT)
+        asked.wait_for_requeue(1)
+        self.assertIn("the step has ended with exit code 75; the job goes back into the queue", asked.log())
+        self.assertFalse((asked.folder / "summary.json").exists())
+        asked.start_again()
+        for number, job in ((1, free), (2, asked)):
+            self.finish(job, self.alone(f"alone-{number}", *SHORT, "--set", f"seed={number}")())
+
+
 class Ranks(SlurmTest):
     def test_without_mpi(self):
         """Ranks find each other by a file that is named after the job."""
@@ -294,7 +312,7 @@ def main():
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     try:
         command(HERE / "start_slurm.sh", folder, 16)
-        return on_ranks.run_in_parallel([Array, Ranks])
+        return on_ranks.run_in_parallel([Array, Study, Ranks])
     finally:
         subprocess.run([str(HERE / "stop_slurm.sh"), str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)

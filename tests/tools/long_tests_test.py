@@ -68,7 +68,7 @@ class LongTests(unittest.TestCase):
             test = load_tool().TESTS[name]
             text = (ROOT / test.script).read_text()
             for case in test.cases:
-                self.assertIn(f"def {case}(", text)
+                self.assertIn(f"def {case.rpartition('.')[2]}(", text)
             for key in test.settings:
                 self.assertIn(f'"{key}"', text)
 

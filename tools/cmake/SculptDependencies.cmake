@@ -12,6 +12,12 @@ if(NOT MPI_C_FOUND)
   message(STATUS "MPI was not found (packages openmpi-bin and libopenmpi-dev): several ranks of a run use sockets")
 endif()
 
+# SQLite holds the index of runs. Without it, sculpt_study reads all run folders each time.
+find_package(SQLite3 QUIET)
+if(NOT TARGET SQLite::SQLite3)
+  message(STATUS "SQLite was not found (package libsqlite3-dev): sculpt_study keeps no index of runs")
+endif()
+
 # On machines without packages, SCULPT_HEADERS names one folder with the headers of all dependencies.
 set(SCULPT_HEADERS "" CACHE PATH "Folder with fmt/, nlohmann/, CLI/, toml++/ and doctest/, used instead of packages")
 if(SCULPT_HEADERS)

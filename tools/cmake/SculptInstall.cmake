@@ -2,7 +2,7 @@
 #   bin/            the programs, and beside them the modules that they load on demand
 #   share/sculpt/   configs, tools and documents in the order of the repository, so that links between them hold
 include(GNUInstallDirs)
-install(TARGETS sculpt_run sculpt_report sculpt_bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS sculpt_run sculpt_report sculpt_bench sculpt_study RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(module sculpt_mpi sculpt_cuda sculpt_cudnn sculpt_nccl)
   if(TARGET ${module})
     install(TARGETS ${module} LIBRARY DESTINATION ${CMAKE_INSTALL_BINDIR})

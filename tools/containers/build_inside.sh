@@ -18,7 +18,7 @@ case "${1:-}" in
   build)
     preset=${2:?the preset is missing} prefix=${3:?the prefix is missing}
     packages g++ cmake ninja-build python3 git libfmt-dev doctest-dev libcli11-dev libtomlplusplus-dev \
-      nlohmann-json3-dev openmpi-bin libopenmpi-dev
+      nlohmann-json3-dev libsqlite3-dev openmpi-bin libopenmpi-dev
     cd "$(dirname "${BASH_SOURCE[0]}")/../.."
     # The files belong to the user who has copied them, and git refuses to read the commit of other users' trees.
     git config --global --add safe.directory "$PWD"
@@ -33,7 +33,7 @@ case "${1:-}" in
     ;;
   runtime)
     # The package of toml++ is libtomlplusplus3 in Debian 12, and libtomlplusplus3t64 in Ubuntu 24.04.
-    packages libfmt9 '^libtomlplusplus3(t64)?$' openmpi-bin
+    packages libfmt9 '^libtomlplusplus3(t64)?$' libsqlite3-0 openmpi-bin
     ;;
   *)
     sed -n '2,/^set /{/^#/p}' "${BASH_SOURCE[0]}" >&2

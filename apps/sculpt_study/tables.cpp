@@ -1,0 +1,289 @@
+#include "apps/sculpt_study/tables.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/sculpt_run/key_names.h"
+#include "apps/sculpt_run/paths.h"
+#include "apps/sculpt_run/progress.h"
+#include "apps/sculpt_run/request.h"
+#include "apps/sculpt_run/table.h"
+#include "apps/sculpt_run/terminal.h"
+#include "engine/run/run_reader.h"
+#include "engine/study/expand.h"
+#include "engine/study/run_index.h"
+#include "engine/study/run_rows.h"
+#include "engine/study/study_file.h"
+#include "engine/study/study_folder.h"
+#include "engine/study/study_results.h"
+
+namespace sculpt {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kShownProblems = 5;
+
+void print_table(const Table& table) {
+  const size_t width = out().redraws() ? out().width() : std::string::npos / 2;
+  out().print(out().paint(Style::heading, table.heading(width)));
+  out().print(table.body(width));
+}
+
+/// Returns the index of a folder, brought up to date.
+IndexedRuns indexed(const fs::path& folder) {
+  const fs::path file = folder / "index.sqlite";
+  if (!is_study_folder(folder)) {
+    if (is_run_folder(folder)) {
+      IndexedRuns one;
+      one.rows.push_back(row_of(read_run(folder, ReadRecords::results, renamed_keys())));
+      return one;
+    }
+    return indexed_runs(file, find_runs(folder), renamed_keys());
+  }
+  const std::vector<StudyRun> study = expand(read_study_folder(folder));
+  std::vector<fs::path> folders;
+  std::map<fs::path, const StudyRun*> by_folder;
+  for (const StudyRun& run : study) {
+    by_folder[run.folder] = &run;
+    if (is_run_folder(run.folder)) folders.push_back(run.folder);
+  }
+  IndexedRuns runs = indexed_runs(file, folders, renamed_keys());
+  std::error_code error;
+  for (RunRow& row : runs.rows) {
+    const StudyRun& run = *by_folder.at(row.folder);
+    row.variant = run.variant;
+    const bool stopped = row.status == name_of(RunStatus::stopped);
+    if (stopped && fs::exists(StudyFolder(folder).failure(run), error))
+      row.status = name_of(StudyRunStatus::failed);
+  }
+  return runs;
+}
+
+fs::path require_folder(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return path;
+  throw UsageError(
+      fmt::format("there is no folder {}; give the folder of a study, which sculpt_study names at "
+                  "its end, or a "
+                  "folder of runs",
+                  path));
+}
+
+std::string number_text(double value) {
+  return std::isnan(value) ? "" : fmt::format("{:.6g}", value);
+}
+
+/// Says how the values of a column are shown.
+struct Unit {
+  double factor = 1;
+  int digits = -1;  ///< after the point; -1: as many as the value needs
+  const char* suffix = "";
+};
+
+Unit unit_of(const std::string& name) {
+  if (name.ends_with("accuracy") || name.ends_with("accuracy_at_final_density"))
+    return {100, 2, " %"};
+  if (name == "sparsity" || name == "density_mean") return {100, 2, " %"};
+  if (name.ends_with("_vs_dense") || name.ends_with("_loss")) return {1, 4, ""};
+  return {};
+}
+
+std::string value_text(double value, const std::string& name) {
+  if (std::isnan(value)) return "";
+  const Unit unit = unit_of(name);
+  if (name == "seconds" || name.ends_with("_seconds")) return duration_text(value);
+  if (unit.digits < 0) return std::fabs(value) >= 1e6 ? count_text(value) : number_text(value);
+  return fmt::format("{:.{}f}{}", unit.factor * value, unit.digits, unit.suffix);
+}
+
+/// Returns "91.23 ± 0.45 %" for a statistic.
+std::string statistic_text(const Statistic& statistic, const std::string& name) {
+  if (statistic.count == 0) return "";
+  const Unit unit = unit_of(name);
+  if (std::isnan(statistic.deviation)) return value_text(statistic.mean, name);
+  if (name == "seconds" || name.ends_with("_seconds"))
+    return fmt::format("{} ± {}", duration_text(statistic.mean),
+                       duration_text(statistic.deviation));
+  if (unit.digits < 0)
+    return std::fabs(statistic.mean) >= 1e6
+               ? fmt::format("{} ± {}", count_text(statistic.mean), count_text(statistic.deviation))
+               : fmt::format("{:.6g} ± {:.2g}", statistic.mean, statistic.deviation);
+  return fmt::format("{:.{}f} ± {:.{}f}{}", unit.factor * statistic.mean, unit.digits,
+                     unit.factor * statistic.deviation, unit.digits, unit.suffix);
+}
+
+std::vector<std::string> full_names(const std::vector<std::string>& names,
+                                    const std::vector<RunRow>& rows) {
+  std::vector<std::string> full;
+  for (const std::string& name : names)
+    full.push_back(full_name(name, rows));
+  return full;
+}
+
+/// Returns the keys that do not make a group of their own.
+std::set<std::string> ignored_keys() {
+  std::set<std::string> ignored = keys_without_effect();
+  ignored.insert("seed");
+  return ignored;
+}
+
+std::string cell(const RunRow& row, const std::string& name) {
+  const auto found = row.results.find(name);
+  return found == row.results.end() ? value_of(row, name) : value_text(found->second, name);
+}
+
+void print_runs(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
+                const std::vector<std::string>& columns) {
+  std::vector<Table::Column> headings = {{"folder", false}, {"state", false}};
+  std::vector<std::string> names = keys;
+  names.insert(names.end(), columns.begin(), columns.end());
+  for (const std::string& name : names)
+    headings.push_back({name});
+  Table table(headings);
+  for (const RunRow& row : rows) {
+    std::vector<std::string> cells = {row.folder, row.status};
+    for (const std::string& name : names)
+      cells.push_back(cell(row, name));
+    table.add(std::move(cells));
+  }
+  print_table(table);
+}
+
+void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
+                  const std::vector<std::string>& columns, const LsCommand& command) {
+  std::vector<RunGroup> groups = group_rows(rows, keys);
+  if (!command.sort.empty()) {
+    const std::string name = full_name(command.sort, rows);
+    // Groups stand in the order of their means.
+    std::ranges::stable_sort(groups, [&](const RunGroup& a, const RunGroup& b) {
+      const double x = statistic_of(a.rows, name).mean, y = statistic_of(b.rows, name).mean;
+      if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
+      return command.descending ? x > y : x < y;
+    });
+  }
+  std::vector<Table::Column> headings;
+  for (const std::string& key : keys)
+    headings.push_back({key, false});
+  headings.push_back({"n"});
+  for (const std::string& name : columns)
+    headings.push_back({name});
+  Table table(headings);
+  for (const RunGroup& group : groups) {
+    std::vector<std::string> cells;
+    for (const std::string& key : keys)
+      cells.push_back(cell(group.rows.front(), key));
+    const auto finished =
+        std::ranges::count(group.rows, name_of(RunStatus::finished), &RunRow::status);
+    const auto all = static_cast<int64_t>(group.rows.size());
+    cells.push_back(finished == all ? std::to_string(all) : fmt::format("{} of {}", finished, all));
+    for (const std::string& name : columns)
+      cells.push_back(statistic_text(statistic_of(group.rows, name), name));
+    table.add(std::move(cells));
+  }
+  print_table(table);
+}
+
+void warn_of(const std::vector<std::string>& problems) {
+  for (size_t i = 0; i < std::min(problems.size(), kShownProblems); ++i)
+    warn(problems[i]);
+  if (problems.size() > kShownProblems)
+    warn(fmt::format("{} more",
+                     counted(static_cast<int64_t>(problems.size() - kShownProblems), "problem")));
+}
+
+}  // namespace
+
+void list_runs(const LsCommand& command) try {
+  std::vector<RunRow> rows;
+  std::set<fs::path> seen;
+  std::vector<std::string> places = command.places;
+  if (places.empty()) places.push_back("runs");
+  for (const std::string& place : places) {
+    IndexedRuns runs = indexed(require_folder(expand_home(place)));
+    warn_of(runs.problems);
+    std::error_code error;
+    for (RunRow& row : runs.rows)
+      if (seen.insert(fs::canonical(row.folder, error)).second) rows.push_back(std::move(row));
+  }
+  if (rows.empty()) return say("there are no runs\n");
+  const std::vector<RunRow> all = rows;
+  for (const std::string& text : command.where) {
+    Condition condition = parse_condition(text);
+    condition.name = full_name(condition.name, all);
+    std::erase_if(rows, [&](const RunRow& row) { return !fulfils(row, condition); });
+  }
+  if (rows.empty())
+    return say("none of {} fulfils the conditions\n",
+               counted(static_cast<int64_t>(all.size()), "run"));
+  std::vector<std::string> columns = command.columns;
+  if (columns.empty())
+    for (const char* name : {"test_accuracy", "sparsity", "train_flops_vs_dense", "seconds"})
+      if (std::ranges::any_of(rows, [&](const RunRow& row) { return row.results.contains(name); }))
+        columns.push_back(name);
+  columns = full_names(columns, all);
+  if (command.runs) {
+    if (!command.sort.empty()) sort_rows(rows, full_name(command.sort, all), command.descending);
+    std::set<std::string> ignored = keys_without_effect();
+    return print_runs(rows, varying_keys(rows, ignored), columns);
+  }
+  const std::vector<std::string> keys =
+      command.by.empty() ? varying_keys(rows, ignored_keys()) : full_names(command.by, all);
+  print_groups(rows, keys, columns, command);
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void print_difference(const DiffCommand& command) try {
+  const auto read = [](const std::string& path) {
+    return read_run(require_folder(expand_home(path)), ReadRecords::results, renamed_keys());
+  };
+  const RunRecords first = read(command.first), second = read(command.second);
+  const auto results = [](const RunRecords& run) {
+    std::map<std::string, std::string> texts = run.summary_texts;
+    for (const auto& [key, value] : run.summary)
+      texts[key] = number_text(value);
+    texts["status"] = name_of(run.status);
+    // These are settings, and stand with the settings.
+    for (const char* key : {"method", "seed", "model", "data", "batch", "format"})
+      texts.erase(key);
+    return texts;
+  };
+  int64_t count = 0;
+  const auto print = [&](const std::string& title, const std::map<std::string, std::string>& a,
+                         const std::map<std::string, std::string>& b) {
+    const std::vector<Difference> all = differences(a, b);
+    if (all.empty()) return;
+    Table table({{title, false, Table::Fit::keep},
+                 {command.first, false, Table::Fit::wrap},
+                 {command.second, false, Table::Fit::wrap}});
+    for (const Difference& one : all)
+      table.add({one.name, one.first, one.second});
+    if (count > 0) say("\n");
+    print_table(table);
+    count += static_cast<int64_t>(all.size());
+  };
+  print("setting", first.config, second.config);
+  print("version", first.environment, second.environment);
+  print("result", results(first), results(second));
+  if (count == 0) say("the two runs do not differ in settings, versions and results\n");
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+void make_index(const IndexCommand& command) try {
+  const fs::path folder = require_folder(expand_home(command.folder));
+  if (!has_sqlite())
+    throw UsageError(
+        "this program was built without SQLite; install libsqlite3-dev and build again");
+  std::error_code error;
+  fs::remove(folder / "index.sqlite", error);
+  const IndexedRuns runs = indexed(folder);
+  warn_of(runs.problems);
+  say("{} in {}\n", counted(static_cast<int64_t>(runs.rows.size()), "run"),
+      (folder / "index.sqlite").string());
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+}  // namespace sculpt

@@ -1,0 +1,38 @@
+#pragma once
+// The parts of reading a study file. Only the study_*.cpp files include this header.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/study/study_file.h"
+#include "engine/study/toml_nodes.h"
+
+namespace sculpt {
+
+/// What the parts of the file are checked against.
+struct StudyNames {
+  std::string file;
+  const ConfigKeys* keys = nullptr;  ///< null: any key is allowed, for a file of sculpt_study
+  /// All values that an axis has in any size. They are texts (StudyValue::text).
+  std::map<std::string, std::vector<std::string>> values;
+  std::vector<std::string> variants;
+
+  /// Returns the key under its name of today. Throws Error with the nearest name if configs have no
+  /// such key.
+  std::string key_of(const TomlEntry& entry) const;
+};
+
+/// Throws Error with the nearest name, or the table that the key belongs to, if the file has a key
+/// at its top that study files do not have.
+void require_top_keys(const toml::table& root, const StudyNames& names);
+
+/// Throws Error with the nearest name if a table has another key than `allowed`. `what` describes
+/// the table: "[[claim]]".
+void require_keys(const toml::table& table, const std::string& file, const std::string& what,
+                  const std::vector<std::string>& allowed);
+
+/// Reads `[[exclude]]`, `[[claim]]` and `[[figure]]` of the file.
+void read_questions(const toml::table& root, const StudyNames& names, Study& study);
+
+}  // namespace sculpt

@@ -1,0 +1,346 @@
+"""sculpt_study: a study is run, killed, resumed, shared out and compared."""
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from common import PROGRAM, ROOT, TIMEOUT, TINY, ProgramTest, final, main, records, wait_for
+
+STUDY_PROGRAM = str(Path(PROGRAM).with_name("sculpt_study"))
+SEED = 20261129
+# CI runs a sample. tools/long_tests study-kills runs more.
+KILLS = int(os.environ.get("SCULPT_STUDY_KILLS", "3"))
+
+STUDY = """
+title = "Two methods"
+base = "tiny.toml"
+
+[vary]
+seed = [1, 2]
+
+[variant.sculpt]
+label = "SCULPT"
+
+[variant.cyclic]
+method = "cyclic"
+"""
+NAMES = ["001-sculpt-s1", "002-sculpt-s2", "003-cyclic-s1", "004-cyclic-s2"]
+
+
+def study(*words, **options):
+    """Runs sculpt_study and returns the finished process with its output as text."""
+    return subprocess.run([STUDY_PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT,
+                          check=False, stdin=subprocess.DEVNULL, **options)
+
+
+def start_study(*words):
+    return subprocess.Popen([STUDY_PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            stdin=subprocess.DEVNULL, text=True)
+
+
+def children_of(folder):
+    """Returns the ids of the processes of sculpt_run that work in a folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"sculpt_run") and any(str(folder).encode() in word for word in words):
+            found.append(int(process.name))
+    return found
+
+
+def starts(folder):
+    """Returns how often each run of a study was started."""
+    return {log.stem: log.read_text().count("\n== ") + log.read_text().startswith("== ")
+            for log in (folder / "logs").glob("*.log")}
+
+
+class Study(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.file = self.write("two.toml", STUDY)
+        self.out = self.folder / "out"
+
+    def run_study(self, *words, code=0, out=None):
+        done = study(self.file, "--out", out or self.out, *words)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def refuse(self, part, *words):
+        """Checks that the study is refused with one message that has `part`, and that nothing was made."""
+        done = self.run_study(*words, code=2)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        self.assertEqual(len(errors), 1, done.stderr)
+        self.assertIn(part, errors[0])
+        self.assertFalse(self.out.exists())
+
+    def test_a_study_is_run_listed_and_compared(self):
+        done = self.run_study()
+        self.assertIn("4 of 4 runs", done.stdout.replace("finished", "").replace("  ", " "))
+        for name in NAMES:
+            self.assertTrue((self.out / name / "summary.json").exists())
+            self.assertIn("threads = 1\n", (self.out / name / "config.toml").read_text())
+        before = starts(self.out)
+        self.assertEqual(before, dict.fromkeys(NAMES, 1))
+        self.run_study()
+        self.assertEqual(starts(self.out), before, "finished runs are not run again")
+        # The folder is enough to go on.
+        self.assertEqual(study(self.out).returncode, 0)
+        self.assertEqual(starts(self.out), before)
+
+        listed = self.run_study("--list").stdout
+        for number, name in enumerate(NAMES, 1):
+            self.assertRegex(listed, rf"(?m)^ *{number}  {name} +finished")
+
+        groups = study("ls", self.out).stdout
+        self.assertRegex(groups, r"(?m)^sculpt +sculpt +2 .* ± .* %")
+        self.assertRegex(groups, r"(?m)^cyclic +cyclic +2 ")
+        one = study("ls", self.out, "--where", "method=cyclic", "--where", "seed>1", "--runs").stdout
+        self.assertIn(NAMES[3], one)
+        for name in NAMES[:3]:
+            self.assertNotIn(name, one)
+        by_seed = study("ls", self.out, "--by", "seed", "--columns", "train_flops").stdout
+        self.assertRegex(by_seed, r"(?m)^1 +2 ")
+        wrong = study("ls", self.out, "--sort", "test_acuracy")
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn('did you mean "test_accuracy"?', wrong.stderr)
+
+        differs = study("diff", self.out / NAMES[0], self.out / NAMES[2]).stdout
+        self.assertRegex(differs, r"(?m)^method +sculpt +cyclic$")
+        self.assertNotIn("optim.lr", differs)
+        self.assertIn("train_flops", differs)
+
+    def test_the_index_is_made_from_the_folders(self):
+        self.run_study("--set", "vary.seed=[1]", "--set", "method=cyclic", "--set", "vary.variant=[\"sculpt\"]")
+        name = "001-sculpt-s1"
+        done = study("index", self.out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with sqlite3.connect(self.out / "index.sqlite") as index:
+            rows = index.execute("SELECT folder, status, method, seed FROM runs").fetchall()
+            self.assertEqual(rows, [(name, "finished", "cyclic", 1)])
+            flops = index.execute("SELECT value FROM results WHERE key = 'train_flops'").fetchone()[0]
+        self.assertGreater(flops, 1e6)
+        (self.out / "index.sqlite").write_bytes(b"noise")
+        self.assertIn("cyclic", study("ls", self.out, "--runs", "--columns", "method").stdout)
+        with sqlite3.connect(self.out / "index.sqlite") as index:
+            self.assertEqual(len(index.execute("SELECT * FROM runs").fetchall()), 1)
+
+    def test_mistakes_are_named_before_anything_runs(self):
+        self.file = self.write("typo.toml", STUDY + "optim.larning_rate = 1\n")
+        self.refuse("typo.toml:13: there is no key 'optim.larning_rate'")
+        self.file = self.write("value.toml", STUDY + "prune.sparsity = 1.5\n")
+        self.refuse("value.toml:13")
+        self.file = self.write("method.toml", STUDY.replace('"cyclic"', '"ciclyc"'))
+        self.refuse('did you mean "cyclic"?')
+        # The network is built before the first run: an epoch would have no step.
+        self.file = self.write("batch.toml", STUDY + "train.batch = 128\ntrain.drop_last = true\n")
+        self.refuse("run 003-cyclic-s1: an epoch has no step")
+        self.file = self.write("two.toml", STUDY)
+        self.refuse("there is no program", "--program", self.folder / "none")
+        self.refuse("--index 5: the study has runs 1 to 4", "--index", 5)
+        self.refuse("has no sizes", "--size", "laptop")
+        done = study(self.folder / "none.toml")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("there is no study file", done.stderr)
+
+    def test_a_dry_run_prints_the_cost_and_makes_nothing(self):
+        text = self.run_study("--dry-run", "--jobs", 2).stdout
+        for name in NAMES:
+            self.assertIn(name, text)
+        self.assertRegex(text, r"(?m)^ +total +\d+ +[\d.]+ [MGT] ")
+        self.assertIn("With 2 runs at a time", text)
+        self.assertFalse(self.out.exists())
+
+    def test_one_run_by_its_number(self):
+        self.run_study("--index", 3)
+        self.assertEqual(list(starts(self.out)), [NAMES[2]])
+        listed = self.run_study("--list").stdout
+        self.assertIn(f"{NAMES[2]}  finished", listed)
+        self.assertIn(f"{NAMES[0]}  waiting", listed)
+
+    def test_a_failed_run_is_reported_last_and_the_others_go_on(self):
+        program = self.write("failing", f"""#!/bin/sh
+case "$*" in *{NAMES[1]}*) echo "error: the disk is gone" >&2; exit 1;; esac
+exec {PROGRAM} "$@"
+""")
+        program.chmod(0o755)
+        done = self.run_study("--program", program, "--jobs", 1, code=1)
+        self.assertIn("error: the disk is gone", done.stderr)
+        self.assertRegex(done.stderr.strip().splitlines()[-1], "1 of 4 runs failed")
+        for name in NAMES:
+            self.assertEqual((self.out / name / "summary.json").exists(), name != NAMES[1])
+        self.assertIn(f"{NAMES[1]}  failed", self.run_study("--list").stdout)
+        self.run_study()
+        self.assertIn(f"{NAMES[1]}  finished", self.run_study("--list").stdout)
+
+    def test_a_signal_saves_and_the_same_command_goes_on(self):
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            words = [self.file, "--out", self.out, "--set", "train.epochs=40",
+                     "--set", "train.checkpoint_steps=1", "--jobs", "2"]
+            process = start_study(*words)
+            wait_for(lambda: len(children_of(self.out)) == 2 and len(list(self.out.glob("*/metrics.jsonl"))) >= 2,
+                     process)
+            process.send_signal(sent)
+            text, errors = process.communicate(timeout=TIMEOUT)
+            self.assertEqual(process.returncode, 75, text + errors)
+            self.assertIn("go on with", text)
+            self.assertEqual(children_of(self.out), [])
+            states = list(self.out.glob("*/checkpoints/state-*.safetensors"))
+            self.assertTrue(states)
+
+    def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(self):
+        print(f"seed {SEED}")
+        draw = random.Random(SEED)
+        whole = self.folder / "whole"
+        settings = ["--set", "train.epochs=6", "--set", "train.checkpoint_steps=2", "--jobs", 2]
+        begin = time.monotonic()
+        self.run_study(*settings, out=whole)
+        duration = time.monotonic() - begin
+        killed, moment = 0, 0
+        out = self.folder / "killed-0"
+        while killed < KILLS:
+            process = start_study(self.file, "--out", out, *map(str, settings))
+            time.sleep(draw.uniform(0.05, 0.95) * duration)
+            # In every second kill the runs are killed, too. Otherwise they are told to save.
+            runs = children_of(out) if draw.random() < 0.5 else []
+            for victim in (process.pid, *runs):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+            process.communicate(timeout=TIMEOUT)
+            hit = process.returncode == -signal.SIGKILL
+            killed += hit
+            done = len(list(out.glob("*/summary.json")))
+            print(f"kill {killed}: {done} of {len(NAMES)} runs had finished, {len(runs)} runs were killed, too"
+                  if hit else "too late")
+            if hit and draw.random() < 0.5 and killed < KILLS:
+                continue  # the next kill hits the resumed study
+            self.run_study(*settings, out=out)
+            for name in NAMES:
+                with self.subTest(kill=killed, run=name):
+                    self.assertTrue(final(out / name) == final(whole / name), "final.safetensors differs")
+                    self.assertEqual(records(out / name / "metrics.jsonl"),
+                                     records(whole / name / "metrics.jsonl"))
+            self.assertEqual(children_of(out), [])
+            moment += 1
+            out = self.folder / f"killed-{moment}"
+
+    def test_runs_of_a_killed_study_end(self):
+        process = start_study(self.file, "--out", self.out, "--set", "train.epochs=2000", "--jobs", "2")
+        wait_for(lambda: len(list(self.out.glob("*/metrics.jsonl"))) >= 2, process)
+        self.assertEqual(len(children_of(self.out)), 2)
+        process.kill()
+        process.communicate(timeout=TIMEOUT)
+        end = time.monotonic() + 60
+        while children_of(self.out) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(children_of(self.out), [])
+
+    def test_two_studies_at_work_in_one_folder_share_the_runs(self):
+        alone = self.folder / "alone"
+        self.run_study(out=alone)
+        words = [self.file, "--out", self.out, "--jobs", "1"]
+        both = [start_study(*words), start_study(*words)]
+        for process in both:
+            text, errors = process.communicate(timeout=TIMEOUT)
+            self.assertEqual(process.returncode, 0, text + errors)
+        for name in NAMES:
+            self.assertTrue(final(self.out / name) == final(alone / name))
+
+    def test_studies_share_a_pool(self):
+        pool = self.folder / "pool"
+        self.run_study("--pool", pool)
+        folders = sorted(pool.iterdir())
+        self.assertEqual(len(folders), 4)
+        for name in NAMES:
+            link = self.out / name
+            self.assertTrue(link.is_symlink())
+            self.assertFalse(Path(os.readlink(link)).is_absolute())
+        # Another study wants two of these runs, in another order, and a new one.
+        self.file = self.write("more.toml", """
+base = "tiny.toml"
+[set]
+method = "cyclic"
+[vary]
+seed = [3, 2, 1]
+""")
+        other = self.folder / "other"
+        before = {folder: (folder / "summary.json").stat().st_mtime_ns for folder in folders}
+        self.run_study("--pool", pool, out=other)
+        self.assertEqual(len(list(pool.iterdir())), 5)
+        self.assertEqual(list(starts(other)), ["001-s3"])
+        for folder in folders:
+            self.assertEqual((folder / "summary.json").stat().st_mtime_ns, before[folder])
+        self.assertTrue((other / "002-s2").samefile(self.out / "004-cyclic-s2"))
+        # Another number of threads makes other bits, so it is another run.
+        self.run_study("--pool", pool, "--set", "execution.threads=2", "--set", "vary.seed=[3]",
+                       out=self.folder / "threads")
+        self.assertEqual(len(list(pool.iterdir())), 6)
+        # Both names lead to one run in a table of the pool and the studies.
+        self.assertRegex(study("ls", pool, self.out, other, "--by", "method").stdout, r"(?m)^cyclic +4 ")
+
+    def test_a_changed_study_keeps_its_runs(self):
+        self.run_study()
+        kept = final(self.out / NAMES[2])
+        self.write("two.toml", STUDY.replace("[1, 2]", "[1, 2, 3]"))
+        self.run_study()
+        self.assertFalse((self.out / NAMES[2]).exists())
+        self.assertTrue(final(self.out / "004-cyclic-s1") == kept)
+        self.assertNotIn("004-cyclic-s1", starts(self.out))
+        # A run with other settings under the same name is refused.
+        done = self.run_study("--set", "optim.lr=0.05", code=2)
+        self.assertIn("holds a run with other settings (optim.lr)", done.stderr)
+
+    def test_a_run_may_load_from_another_run(self):
+        self.file = self.write("masks.toml", """
+base = "tiny.toml"
+[vary]
+seed = [1, 2]
+[variant.transplant]
+method = "custom"
+plan = ["load mask from {run:sculpt}", "train 2"]
+[variant.sculpt]
+""")
+        done = self.run_study("--index", 1, code=2)
+        self.assertIn("run 1 loads from run 003-sculpt-s1, which has not finished; run 3 first", done.stderr)
+        self.run_study("--jobs", 2)
+        for name in ("001-transplant-s1", "002-transplant-s2", "003-sculpt-s1", "004-sculpt-s2"):
+            self.assertTrue((self.out / name / "summary.json").exists())
+        self.assertIn("003-sculpt-s1", (self.out / "001-transplant-s1" / "config.toml").read_text())
+
+    def test_the_example_of_the_documentation(self):
+        page = (ROOT / "docs" / "studies.md").read_text()
+        text = page.split("```toml\n")[1].split("```")[0]
+        for name in ("cpu", "studies"):
+            (self.folder / name).mkdir()
+        (self.folder / "cpu" / "lrr.toml").write_text((ROOT / "configs" / "cpu" / "lrr.toml").read_text())
+        self.file = self.write("studies/C1.toml", text)
+        listed = self.run_study("--list").stdout
+        self.assertIn("12  012-cyclic-sparsity0.95-s3", listed)
+        self.assertIn("1  001-lrr-sparsity0.9-s1", listed)
+        self.assertFalse(self.out.exists())
+
+    def test_help_and_wrong_arguments(self):
+        for words in ([], ["ls"], ["diff"], ["index"]):
+            done = study(*words, "--help")
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("--help", done.stdout)
+        done = study(self.file, "--lsit")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean --list?", done.stderr)
+        done = study("lss")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean sculpt_study ls?", done.stderr)
+
+
+if __name__ == "__main__":
+    if not Path(STUDY_PROGRAM).exists():
+        raise SystemExit(f"error: {STUDY_PROGRAM} is not built")
+    main()
