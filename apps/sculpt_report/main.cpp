@@ -8,6 +8,7 @@
 #include "apps/sculpt_report/command_line.h"
 #include "apps/sculpt_report/input.h"
 #include "apps/sculpt_report/outputs.h"
+#include "apps/sculpt_report/study_input.h"
 #include "apps/sculpt_report/watch.h"
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/report_context.h"
@@ -58,10 +59,34 @@ ReadRuns read_inputs(const ReportCommand& command) try {
   throw UsageError(error.what());
 }
 
+/// Returns true if the command names the folder of a study and nothing else.
+bool is_study(const ReportCommand& command) {
+  return command.inputs.size() == 1 && is_study_folder(command.inputs[0]);
+}
+
+StudyResults study_results(const std::string& folder) try {
+  return read_study_results(folder);
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+/// Writes the report, and repeats its warnings on the terminal.
+int finish(const ReportCommand& command, const Report& report) {
+  write_report(command, report);
+  for (const std::string& warning : report.warnings)
+    warn(warning);
+  return kExitOk;
+}
+
 int run(int argc, char** argv) {
   ReportCommand command;
   if (const auto code = parse_report_command(argc, argv, command)) return *code;
   if (command.watch) return watch(command.inputs);
+  if (is_study(command) && command.tensorboard.empty()) {
+    const ReportContext context = report_context("sculpt_report");
+    return finish(command,
+                  study_report(study_page(study_results(command.inputs[0]), context), context));
+  }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {
     for (const std::string& problem : read.problems)
@@ -69,11 +94,7 @@ int run(int argc, char** argv) {
     write_event_files(command.tensorboard, read.runs);
     return kExitOk;
   }
-  const Report report = report_of(command, std::move(read), command_text(argc, argv));
-  write_report(command, report);
-  for (const std::string& warning : report.warnings)
-    warn(warning);
-  return kExitOk;
+  return finish(command, report_of(command, std::move(read), command_text(argc, argv)));
 }
 
 }  // namespace
