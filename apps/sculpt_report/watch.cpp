@@ -159,11 +159,13 @@ std::vector<std::string> watch_screen(const RunRecords& run, size_t width, size_
       cut(fmt::format("{}: {} with {} on {}, {}", name, run.setting("method"),
                       run.setting("model.name"), run.setting("data.name"), name_of(run.status)),
           width));
-  lines.push_back(cut(run.epochs.empty()
-                          ? "no epoch has been recorded yet"
-                          : epoch_line(run.epochs.back()) +
-                                fmt::format("  (last test {})", percent(last_accuracy(run))),
-                      width));
+  std::string now = "no epoch has been recorded yet";
+  if (!run.epochs.empty()) {
+    now = epoch_line(run.epochs.back());
+    if (!std::isfinite(run.epochs.back().test_accuracy))
+      now += fmt::format("  (last test {})", percent(last_accuracy(run)));
+  }
+  lines.push_back(cut(now, width));
   const std::string foot = cut("Ctrl-C ends the watching and not the run", width);
   const size_t room = height - std::min(height, lines.size() + 2);
   const std::vector<Chart> charts = charts_of(run);

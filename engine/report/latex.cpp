@@ -7,6 +7,7 @@
 
 #include "engine/report/ink.h"
 #include "engine/report/markup.h"
+#include "engine/report/scale.h"
 
 namespace sculpt {
 namespace {
@@ -21,7 +22,8 @@ constexpr const char* kPackages = R"(\documentclass{article}
 \usepgfplotslibrary{fillbetween}
 \pgfplotsset{sculpt/.style={
   width=\columnwidth, height=0.68\columnwidth, unbounded coords=jump,
-  grid=major, grid style={black!10}, axis lines=left, tick align=outside,
+  grid=major, grid style={black!10}, axis lines*=left, tick align=outside, enlargelimits=0.05,
+  every axis plot/.append style={thick},
   legend columns=2, legend cell align=left,
   legend style={draw=none, font=\small, at={(0.5,-0.24)}, anchor=north},
   label style={font=\small}, tick label style={font=\small}}}
@@ -55,10 +57,28 @@ std::string caption_of(const std::string& title, const std::string& caption,
                      caption.empty() ? "" : " ", escape_latex(caption), name);
 }
 
+/// Returns the options of a logarithmic axis. Its ticks stand at round numbers; pgfplots would set
+/// them at powers of ten to fractions.
+std::string log_options(const char* letter, const Figure& figure, const Axis& axis,
+                        std::vector<double> Series::*values) {
+  Range range;
+  for (const Series& series : figure.series)
+    for (const double value : series.*values)
+      if (value > 0) range.add(value);
+  const Scale scale(axis, range, 0.03, 0, 1);
+  std::string text = fmt::format(", {}mode=log", letter);
+  if (range.empty || range.low < 1e-3 || range.high > 1e5) return text;
+  std::string ticks;
+  for (const double value : scale.ticks(6).values)
+    ticks += fmt::format("{}{:.6g}", ticks.empty() ? "" : ",", value);
+  return text + fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{1}}}", letter, ticks);
+}
+
 std::string axis_options(const Figure& figure) {
-  const auto of = [](const char* letter, const Axis& axis) {
+  const auto of = [&](const char* letter, const Axis& axis) {
     std::string text = fmt::format("  {}label={{{}}}", letter, escape_latex(axis.label));
-    if (axis.log) text += fmt::format(", {}mode=log, log ticks with fixed point", letter);
+    if (axis.log)
+      text += log_options(letter, figure, axis, letter[0] == 'x' ? &Series::x : &Series::y);
     if (axis.reversed || !axis.categories.empty()) text += fmt::format(", {} dir=reverse", letter);
     if (axis.categories.empty()) return text;
     std::string places, names;

@@ -79,7 +79,7 @@ std::string escape_markup(std::string_view text) {
 }
 
 std::string escape_latex(std::string_view text) {
-  static constexpr std::array<Words, 26> kWords = {{{"\\", "\\textbackslash{}"},
+  static constexpr std::array<Words, 32> kWords = {{{"\\", "\\textbackslash{}"},
                                                     {"{", "\\{"},
                                                     {"}", "\\}"},
                                                     {"$", "\\$"},
@@ -102,10 +102,21 @@ std::string escape_latex(std::string_view text) {
                                                     {"\u2265", "\\ensuremath{\\geq}"},
                                                     {"\u03b1", "\\ensuremath{\\alpha}"},
                                                     {"\u03bb", "\\ensuremath{\\lambda}"},
+                                                    {"\u2080", "\\textsubscript{0}"},
+                                                    {"\u2081", "\\textsubscript{1}"},
+                                                    {"\u2082", "\\textsubscript{2}"},
+                                                    {"\u2083", "\\textsubscript{3}"},
+                                                    {"\u2026", "\\ldots{}"},
+                                                    {"\u2225", "\\ensuremath{\\|}"},
                                                     {"\u2013", "--"},
                                                     {"\u2192", "\\ensuremath{\\rightarrow}"},
                                                     {"\uFFFD", "?"}}};
-  return replaced(text, [](std::string_view c) { return find_word(kWords, c); });
+  return replaced(text, [](std::string_view c) -> std::string_view {
+    const std::string_view word = find_word(kWords, c);
+    // Fonts of LaTeX have the letters of Western languages, which are below U+0250.
+    const bool rare = c.size() > 2 || (c.size() == 2 && static_cast<unsigned char>(c[0]) > 0xC8);
+    return word.empty() && rare ? "?" : word;
+  });
 }
 
 std::string file_name_of(std::string_view text) {

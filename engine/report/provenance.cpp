@@ -72,6 +72,7 @@ constexpr std::pair<const char*, const char*> kNames[] = {
 }  // namespace
 
 std::string folder_name(const std::filesystem::path& folder) {
+  if (folder.empty()) return "";
   const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }

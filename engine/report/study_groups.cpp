@@ -88,11 +88,16 @@ std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const Repor
         std::ranges::any_of(values, [](const auto& of) { return of.second.size() > 1; }))
       append(key);
   }
+  // A label that says only what is off by default would be empty: the method begins all labels
+  // then.
+  if (std::ranges::any_of(labels, [](const std::string& label) { return label.empty(); }))
+    for (size_t i = 0; i < runs.size(); ++i)
+      labels[i] = runs[i].setting("method") + (labels[i].empty() ? "" : ", ") + labels[i];
   std::vector<ReportedRun> found;
   for (size_t i = 0; i < runs.size(); ++i) {
     ReportedRun run;
     run.name = folder_name(runs[i].folder);
-    run.series = labels[i].empty() ? runs[i].setting("method") : labels[i];
+    run.series = labels[i];
     run.failed = runs[i].diverged();
     run.records = std::move(runs[i]);
     found.push_back(std::move(run));

@@ -286,7 +286,8 @@ TEST_CASE("drawing: a heat map has a cell for every finite value") {
   map.ys = {0, 1};
   map.values = {1, 2, 3, 4, NAN, 6};
   const std::string svg = heat_map_svg(map, SvgTarget::file);
-  const std::string cells = svg.substr(0, svg.find("</g>"));
+  const size_t begin = svg.find("<g ");
+  const std::string cells = svg.substr(begin, svg.find("</g>") - begin);
   CHECK(count_of(cells, "z") == 5);  // every cell is a closed path
   CHECK(contains(svg, "#440154"));   // the ends of viridis
   CHECK(contains(svg, "#fde725"));
@@ -303,6 +304,8 @@ TEST_CASE("markup: texts for HTML and LaTeX") {
   CHECK(escape_latex("50 % of a_b & {x}") == "50 \\% of a\\_b \\& \\{x\\}");
   CHECK(escape_latex("\\input{x}") == "\\textbackslash{}input\\{x\\}");
   CHECK(escape_latex("1 \u00b1 2") == "1 \\ensuremath{\\pm} 2");
+  CHECK(escape_latex("\u03bb\u2081 \u00e4 \u4e2d") ==
+        "\\ensuremath{\\lambda}\\textsubscript{1} \u00e4 ?");
   CHECK(file_name_of("../Loss & Accuracy!") == "loss-accuracy");
   CHECK(file_name_of("\u00e4") == "figure");
 }

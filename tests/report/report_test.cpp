@@ -253,8 +253,8 @@ TEST_CASE("page: names are escaped, nothing is loaded, and no script runs") {
   const Report report = run_report(run, {analysis}, context());
   const std::string page = html_page(report, {"report-data", 0});
   for (const char* bad : {"<script", "<img", "<b>", "<c>", "<d>", "</section> ",
-                          "http:", "https:", "src=", "@import", "url("})
-    CHECK_MESSAGE(!contains(page, bad), bad);
+                          "http:", "https:", " src=\"", "@import", "url("})
+    CHECK_MESSAGE(!contains(page, bad), std::string(bad));
   CHECK(contains(page, "Surface &lt;/section&gt;"));
   CHECK(contains(page, "href=\"report-data/surface-t.csv\""));
   CHECK(contains(page, "prefers-color-scheme:dark"));
