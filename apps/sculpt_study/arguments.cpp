@@ -17,10 +17,10 @@ Other commands (each has --help):
   sculpt_study index DIR           make the index of runs again
 
 Examples:
-  sculpt_study configs/studies/quickstart.toml --dry-run
-  sculpt_study configs/studies/quickstart.toml
-  sculpt_study runs/quickstart                 (goes on with the study in this folder)
-  sculpt_study ls runs/quickstart --sort test_accuracy
+  sculpt_study STUDY.toml --dry-run      (every run with its cost; runs nothing)
+  sculpt_study STUDY.toml
+  sculpt_study runs/STUDY                (goes on with the study in this folder)
+  sculpt_study ls runs/STUDY --sort test_accuracy --where 'prune.sparsity>=0.9'
 
 How to write a study file: docs/studies.md.
 
@@ -46,17 +46,6 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv,
     return kExitUsage;
   }
   return std::nullopt;
-}
-
-/// Adds the words of an option that may be repeated.
-void add_repeated(CLI::App& app, const std::string& name, Texts& texts, const std::string& type,
-                  const std::string& help) {
-  app.add_option_function<Texts>(
-         name,
-         [&texts](const Texts& given) { texts.insert(texts.end(), given.begin(), given.end()); },
-         help)
-      ->type_name(type)
-      ->allow_extra_args(false);
 }
 
 std::optional<int> parse_study(int argc, const char* const* argv, StudyCommand& command) {
@@ -124,20 +113,24 @@ std::optional<int> parse_ls(int argc, const char* const* argv, LsCommand& comman
   app.add_option("places", command.places,
                  "folders of studies, of runs, or of folders of runs (default: runs)")
       ->type_name("DIR");
-  add_repeated(app, "--where", command.where, "CONDITION",
-               "only runs with KEY=VALUE, or with !=, <, <=, >, >= in the place of =; may be "
-               "repeated. KEY is a key of the config, a result, status, variant or folder");
+  app.add_option("--where", command.where,
+                 "only runs with KEY=VALUE, or with !=, <, <=, >, >= in the place of =; may be "
+                 "repeated. KEY is a key of the config, a result, status, variant or folder")
+      ->type_name("CONDITION")
+      ->allow_extra_args(false);
   app.add_option("--sort", command.sort, "sort by this key or result")->type_name("KEY");
   app.add_flag("--descending", command.descending, "sort from the highest to the lowest");
   app.add_option("--by", command.by,
                  "the keys that make a group (default: every key that differs, except the seed)")
       ->type_name("KEY,...")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--columns", command.columns,
                  "the results and keys to show (default: test_accuracy, sparsity, "
                  "train_flops_vs_dense, seconds)")
       ->type_name("KEY,...")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_flag("--runs", command.runs, "one line per run");
   return parse(app, argc, argv, "sculpt_study ls");
 }

@@ -39,6 +39,15 @@ constexpr auto kLook = std::chrono::milliseconds(50);
 constexpr auto kLookElsewhere = std::chrono::seconds(1);
 // A part of the message of sculpt_run about a folder that another process works in.
 constexpr const char* kInUse = " is in use by ";
+// Begins the line of a log with the command of an attempt.
+constexpr const char* kAttempt = "== ";
+
+/// Returns true if the last attempt in a log ended because another process works in the folder.
+bool says_in_use(const fs::path& log) {
+  const std::string text = last_lines(log, kShownLogLines);
+  const size_t attempt = text.rfind(kAttempt);
+  return text.find(kInUse, attempt == std::string::npos ? 0 : attempt) != std::string::npos;
+}
 
 /// A run at work.
 struct Worker {
@@ -163,7 +172,7 @@ class Runner {
     for (const std::string& word : words)
       command += " " + shell_word(word);
     const fs::path log = files_.log(resolved.run);
-    append_to_file(log, fmt::format("== {:%Y-%m-%d %H:%M:%S}{}\n",
+    append_to_file(log, fmt::format("{}{:%Y-%m-%d %H:%M:%S}{}\n", kAttempt,
                                     fmt::localtime(std::time(nullptr)), command));
     std::error_code error;
     fs::remove(files_.failure(resolved.run), error);
@@ -214,8 +223,7 @@ class Runner {
     }
     // Another process has taken the lock, and perhaps released it since.
     const bool was_locked =
-        result.status == StudyRunStatus::running ||
-        last_lines(files_.log(resolved.run), kShownLogLines).find(kInUse) != std::string::npos;
+        result.status == StudyRunStatus::running || says_in_use(files_.log(resolved.run));
     if (end.exit_code == kExitUsage && was_locked) {
       schedule_.set(run, JobState::elsewhere);
       return;

@@ -107,7 +107,7 @@ class Study(ProgramTest):
         self.assertIn(NAMES[3], one)
         for name in NAMES[:3]:
             self.assertNotIn(name, one)
-        by_seed = study("ls", self.out, "--by", "seed", "--columns", "train_flops").stdout
+        by_seed = study("ls", "--by", "seed", "--columns", "train_flops", self.out).stdout
         self.assertRegex(by_seed, r"(?m)^1 +2 ")
         wrong = study("ls", self.out, "--sort", "test_acuracy")
         self.assertEqual(wrong.returncode, 2)
@@ -180,6 +180,14 @@ exec {PROGRAM} "$@"
         self.assertIn(f"{NAMES[1]}  failed", self.run_study("--list").stdout)
         self.run_study()
         self.assertIn(f"{NAMES[1]}  finished", self.run_study("--list").stdout)
+
+    def test_a_run_that_is_refused_has_failed_although_it_was_locked_once(self):
+        program = self.write("refusing", "#!/bin/sh\necho 'error: no such device' >&2\nexit 2\n")
+        program.chmod(0o755)
+        (self.out / "logs").mkdir(parents=True)
+        (self.out / "logs" / "001-sculpt-s1.log").write_text("== 1\nerror: x is in use by process 1 on vm\n")
+        done = self.run_study("--program", program, "--index", 1, code=1)
+        self.assertIn("error: no such device", done.stderr)
 
     def test_a_signal_saves_and_the_same_command_goes_on(self):
         for sent in (signal.SIGTERM, signal.SIGINT):

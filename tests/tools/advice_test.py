@@ -163,7 +163,7 @@ class SetUp(unittest.TestCase):
         self.program("id", "#!/usr/bin/env bash\necho 1000\n")
         self.include = self.folder / "include"
         for header in ("fmt/core.h", "doctest/doctest.h", "CLI/CLI.hpp", "nlohmann/json.hpp",
-                       "toml++/toml.h"):
+                       "toml++/toml.h", "sqlite3.h"):
             (self.include / header).parent.mkdir(parents=True, exist_ok=True)
             (self.include / header).touch()
 
