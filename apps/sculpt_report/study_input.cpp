@@ -27,6 +27,7 @@ const std::map<std::string, Metric>& metrics() {
       {"train_flops", {"training FLOPs"}},
       {"seconds", {"training time (s)"}},
       {"sparsity", {"sparsity (%)", 100}},
+      {"prune.sparsity", {"sparsity (%)", 100}},
       {"density", {"kept weights (%)", 100}},
       {"density_mean", {"kept weights, mean over training (%)", 100}},
       {"images_per_second", {"images per second"}}};
