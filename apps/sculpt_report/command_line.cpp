@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kFooter = R"(
 Examples:
   sculpt_report runs/first                         (one run: runs/first/report.html)
-  sculpt_report runs                               (all runs in a folder, compared: runs/report.html)
+  sculpt_report runs                               (all runs in a folder: runs/report.html)
   sculpt_report runs/lrr-s1 runs/sculpt-s1 --out comparison.html
   sculpt_report runs --format svg --out figures    (each figure as a file of its own)
   sculpt_report runs --format latex --out results.tex
