@@ -11,7 +11,7 @@
 namespace sculpt {
 namespace {
 
-void print_table(const Table& table) {
+void print_table(const TextTable& table) {
   const size_t width = out().width();
   out().print(out().paint(Style::heading, table.heading(width)));
   out().print(table.body(width));
@@ -46,7 +46,8 @@ double makespan(const std::vector<double>& seconds, int jobs) {
 }
 
 void print_list(const Study& study, const std::vector<ResolvedRun>& runs) {
-  Table table({{""}, {"run", false}, {"state", false}, {"settings", false, Table::Fit::wrap}});
+  TextTable table(
+      {{""}, {"run", false}, {"state", false}, {"settings", false, TextTable::Fit::wrap}});
   for (const ResolvedRun& run : runs)
     table.add({std::to_string(run.run.number), run.run.name, name_of(status_of(study, run).status),
                axes_text(run.run)});
@@ -55,7 +56,7 @@ void print_list(const Study& study, const std::vector<ResolvedRun>& runs) {
 
 void print_costs(const Study& study, const std::vector<ResolvedRun>& runs, const StudyCheck& check,
                  int jobs) {
-  Table table({{""}, {"run", false}, {"state", false}, {"epochs"}, {"FLOPs"}, {"time"}});
+  TextTable table({{""}, {"run", false}, {"state", false}, {"epochs"}, {"FLOPs"}, {"time"}});
   int64_t epochs = 0, unknown = 0, estimated = 0, finished = 0;
   double flops = 0, seconds = 0;
   std::vector<double> left;

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kShownProblems = 5;
 
-void print_table(const Table& table) {
+void print_table(const TextTable& table) {
   const size_t width = out().redraws() ? out().width() : std::string::npos / 2;
   out().print(out().paint(Style::heading, table.heading(width)));
   out().print(table.body(width));
@@ -135,12 +135,12 @@ std::string cell(const RunRow& row, const std::string& name) {
 
 void print_runs(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
                 const std::vector<std::string>& columns) {
-  std::vector<Table::Column> headings = {{"folder", false}, {"state", false}};
+  std::vector<TextTable::Column> headings = {{"folder", false}, {"state", false}};
   std::vector<std::string> names = keys;
   names.insert(names.end(), columns.begin(), columns.end());
   for (const std::string& name : names)
     headings.push_back({name});
-  Table table(headings);
+  TextTable table(headings);
   for (const RunRow& row : rows) {
     std::vector<std::string> cells = {row.folder, row.status};
     for (const std::string& name : names)
@@ -162,13 +162,13 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
       return command.descending ? x > y : x < y;
     });
   }
-  std::vector<Table::Column> headings;
+  std::vector<TextTable::Column> headings;
   for (const std::string& key : keys)
     headings.push_back({key, false});
   headings.push_back({"n"});
   for (const std::string& name : columns)
     headings.push_back({name});
-  Table table(headings);
+  TextTable table(headings);
   for (const RunGroup& group : groups) {
     std::vector<std::string> cells;
     for (const std::string& key : keys)
@@ -254,9 +254,9 @@ void print_difference(const DiffCommand& command) try {
                          const std::map<std::string, std::string>& b) {
     const std::vector<Difference> all = differences(a, b);
     if (all.empty()) return;
-    Table table({{title, false, Table::Fit::keep},
-                 {command.first, false, Table::Fit::wrap},
-                 {command.second, false, Table::Fit::wrap}});
+    TextTable table({{title, false, TextTable::Fit::keep},
+                     {command.first, false, TextTable::Fit::wrap},
+                     {command.second, false, TextTable::Fit::wrap}});
     for (const Difference& one : all)
       table.add({one.name, one.first, one.second});
     if (count > 0) say("\n");
