@@ -1,11 +1,10 @@
 #include "apps/sculpt_run/command_line.h"
 
 #include <CLI/CLI.hpp>
-#include <sstream>
 
 #include "apps/common/option_errors.h"
+#include "apps/sculpt_run/help_text.h"
 #include "apps/sculpt_run/paths.h"
-#include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 
 namespace sculpt {
@@ -43,24 +42,6 @@ std::string missing_config(const CommandLine& line) {
                                        : "the config";
   return fmt::format("{} is missing; write {}, or {}; run sculpt_run --help", missing, kUsage[0],
                      kUsage[1]);
-}
-
-/// Returns what --help prints, for `width` columns.
-std::string help_text(const CLI::App& app, size_t width) {
-  std::istringstream lines(app.get_footer());
-  std::string footer;
-  for (std::string line; std::getline(lines, line);)
-    footer += wrap(line, width, line.starts_with(" ") ? 4 : 0) + "\n";
-  TextTable table({{"", false}, {"", false, TextTable::Fit::wrap}});
-  for (const CLI::Option* option : app.get_options()) {
-    if (!option->nonpositional()) continue;
-    const std::string type = value_name(*option);
-    table.add({"  " + option->get_name(false, true) + (type.empty() ? "" : " " + type),
-               option->get_description()});
-  }
-  return wrap(app.get_description(), width) + "\n\n" +
-         wrap(fmt::format("Usage: {}\n       {}", kUsage[0], kUsage[1]), width) + "\n\n" +
-         table.body(width) + footer;
 }
 
 }  // namespace
@@ -144,7 +125,7 @@ std::optional<int> parse_command_line(int argc, const char* const* argv, Command
       return kExitUsage;
     }
   } catch (const CLI::CallForHelp&) {
-    out().print(help_text(app, out().width()));
+    out().print(help_text(app, {kUsage[0], kUsage[1]}, out().width()));
     return kExitOk;
   } catch (const CLI::ParseError& error) {
     say_error(option_error_line(app, error, "sculpt_run"));

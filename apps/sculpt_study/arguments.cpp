@@ -4,6 +4,7 @@
 
 #include "apps/common/option_errors.h"
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/help_text.h"
 #include "apps/sculpt_run/paths.h"
 #include "apps/sculpt_run/terminal.h"
 
@@ -34,15 +35,14 @@ Exit codes:
 using Texts = std::vector<std::string>;
 
 /// Parses with one CLI::App. Returns an exit code after --help or an error.
-std::optional<int> parse(CLI::App& app, int argc, const char* const* argv,
-                         const std::string& program) {
+std::optional<int> parse(CLI::App& app, int argc, const char* const* argv, const Texts& usages) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    out().print(app.help());
+    out().print(help_text(app, usages, out().width()));
     return kExitOk;
   } catch (const CLI::ParseError& error) {
-    say_error(option_error_line(app, error, program));
+    say_error(option_error_line(app, error, app.get_name()));
     return kExitUsage;
   }
   return std::nullopt;
@@ -99,7 +99,9 @@ std::optional<int> parse_study(int argc, const char* const* argv, StudyCommand& 
   app.add_option("--program", command.program,
                  "the sculpt_run to start (default: the one beside this program)")
       ->type_name("PATH");
-  if (const auto code = parse(app, argc, argv, "sculpt_study")) return code;
+  if (const auto code = parse(
+          app, argc, argv, {"sculpt_study STUDY.toml [OPTIONS]", "sculpt_study FOLDER [OPTIONS]"}))
+    return code;
   for (std::string* path :
        {&command.study, &command.choices.out, &command.choices.pool, &command.program})
     *path = expand_home(*path);
@@ -132,7 +134,7 @@ std::optional<int> parse_ls(int argc, const char* const* argv, LsCommand& comman
       ->delimiter(',')
       ->allow_extra_args(false);
   app.add_flag("--runs", command.runs, "one line per run");
-  return parse(app, argc, argv, "sculpt_study ls");
+  return parse(app, argc, argv, {"sculpt_study ls [DIR]... [OPTIONS]"});
 }
 
 std::optional<int> parse_diff(int argc, const char* const* argv, DiffCommand& command) {
@@ -141,7 +143,7 @@ std::optional<int> parse_diff(int argc, const char* const* argv, DiffCommand& co
   app.set_help_flag("-h,--help", "print this text");
   app.add_option("first", command.first, "a run folder")->type_name("RUN")->required();
   app.add_option("second", command.second, "another run folder")->type_name("RUN")->required();
-  return parse(app, argc, argv, "sculpt_study diff");
+  return parse(app, argc, argv, {"sculpt_study diff RUN RUN"});
 }
 
 std::optional<int> parse_index(int argc, const char* const* argv, IndexCommand& command) {
@@ -151,7 +153,7 @@ std::optional<int> parse_index(int argc, const char* const* argv, IndexCommand& 
   app.add_option("folder", command.folder, "the folder of a study, or a folder of runs")
       ->type_name("DIR")
       ->required();
-  return parse(app, argc, argv, "sculpt_study index");
+  return parse(app, argc, argv, {"sculpt_study index DIR"});
 }
 
 }  // namespace
