@@ -1,12 +1,11 @@
 #include "apps/sculpt_report/command_line.h"
 
 #include <CLI/CLI.hpp>
-#include <sstream>
 
 #include "apps/common/option_errors.h"
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/help_text.h"
 #include "apps/sculpt_run/paths.h"
-#include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 
 namespace sculpt {
@@ -15,7 +14,7 @@ namespace {
 constexpr const char* kFooter = R"(
 Examples:
   sculpt_report runs/first                         (one run: runs/first/report.html)
-  sculpt_report runs                               (all runs in a folder, compared: runs/report.html)
+  sculpt_report runs                               (all runs in a folder: runs/report.html)
   sculpt_report runs/lrr-s1 runs/sculpt-s1 --out comparison.html
   sculpt_report runs --format svg --out figures    (each figure as a file of its own)
   sculpt_report runs --format latex --out results.tex
@@ -29,22 +28,6 @@ Exit codes:
   1  something could not be written
   2  wrong arguments, or no run could be read
 )";
-
-std::string help_text(const CLI::App& app, size_t width) {
-  std::istringstream lines(app.get_footer());
-  std::string footer;
-  for (std::string line; std::getline(lines, line);)
-    footer += wrap(line, width, line.starts_with(" ") ? 4 : 0) + "\n";
-  TextTable table({{"", false}, {"", false, TextTable::Fit::wrap}});
-  for (const CLI::Option* option : app.get_options()) {
-    if (!option->nonpositional()) continue;
-    const std::string type = value_name(*option);
-    table.add({"  " + option->get_name(false, true) + (type.empty() ? "" : " " + type),
-               option->get_description()});
-  }
-  return wrap(app.get_description(), width) + "\n\nUsage: sculpt_report FOLDER... [OPTIONS]\n\n" +
-         table.body(width) + footer;
-}
 
 }  // namespace
 
@@ -76,7 +59,7 @@ std::optional<int> parse_report_command(int argc, const char* const* argv, Repor
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    out().print(help_text(app, out().width()));
+    out().print(help_text(app, {"sculpt_report FOLDER... [OPTIONS]"}, out().width()));
     return kExitOk;
   } catch (const CLI::ParseError& error) {
     say_error(option_error_line(app, error, "sculpt_report"));

@@ -8,6 +8,7 @@
 #include "apps/sculpt_report/command_line.h"
 #include "apps/sculpt_report/input.h"
 #include "apps/sculpt_report/outputs.h"
+#include "apps/sculpt_report/study_input.h"
 #include "apps/sculpt_report/watch.h"
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/key_names.h"
@@ -17,9 +18,7 @@
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
 #include "engine/core/shell_word.h"
-#include "engine/report/study_page.h"
 #include "engine/report/study_report.h"
-#include "engine/study/study_results.h"
 
 namespace sculpt {
 namespace {
@@ -54,17 +53,6 @@ Report report_of(const ReportCommand& command, ReadRuns read, const std::string&
   return report;
 }
 
-/// Makes the report of a study that sculpt_study has run.
-Report report_of_study(const std::string& folder) {
-  StudyResults results;
-  try {
-    results = read_study_results(folder, ReadRecords::all, renamed_keys());
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-  return study_report(study_page(results), report_context("sculpt_report"));
-}
-
 /// Reads the runs. Whatever is wrong with them is an error of the arguments.
 ReadRuns read_inputs(const ReportCommand& command) try {
   return read_runs(run_folders(command.inputs));
@@ -72,17 +60,33 @@ ReadRuns read_inputs(const ReportCommand& command) try {
   throw UsageError(error.what());
 }
 
+/// Returns true if the command names the folder of a study and nothing else.
+bool is_study(const ReportCommand& command) {
+  return command.inputs.size() == 1 && is_study_folder(command.inputs[0]);
+}
+
+StudyResults study_results(const std::string& folder) try {
+  return read_study_results(folder, ReadRecords::all, renamed_keys());
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+/// Writes the report, and repeats its warnings on the terminal.
+int finish(const ReportCommand& command, const Report& report) {
+  write_report(command, report);
+  for (const std::string& warning : report.warnings)
+    warn(warning);
+  return kExitOk;
+}
+
 int run(int argc, char** argv) {
   ReportCommand command;
   if (const auto code = parse_report_command(argc, argv, command)) return *code;
   if (command.watch) return watch(command.inputs);
-  const bool is_study = command.inputs.size() == 1 && is_study_folder(command.inputs[0]);
-  if (is_study && command.tensorboard.empty()) {
-    const Report report = report_of_study(command.inputs[0]);
-    write_report(command, report);
-    for (const std::string& warning : report.warnings)
-      warn(warning);
-    return kExitOk;
+  if (is_study(command) && command.tensorboard.empty()) {
+    const ReportContext context = report_context("sculpt_report");
+    return finish(command,
+                  study_report(study_page(study_results(command.inputs[0]), context), context));
   }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {
@@ -91,11 +95,7 @@ int run(int argc, char** argv) {
     write_event_files(command.tensorboard, read.runs);
     return kExitOk;
   }
-  const Report report = report_of(command, std::move(read), command_text(argc, argv));
-  write_report(command, report);
-  for (const std::string& warning : report.warnings)
-    warn(warning);
-  return kExitOk;
+  return finish(command, report_of(command, std::move(read), command_text(argc, argv)));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "apps/sculpt_run/live_report.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "apps/sculpt_run/key_names.h"
@@ -11,7 +12,9 @@
 namespace sculpt {
 namespace {
 
-constexpr auto kBetweenPages = std::chrono::seconds(2);
+constexpr std::chrono::steady_clock::duration kBetweenPages = std::chrono::seconds(2);
+// The time between two pages is at least this many times the time that a page takes.
+constexpr int kTimesOfPage = 50;
 // A page in a browser follows the run without being called again.
 constexpr int kReloadSeconds = 15;
 
@@ -44,13 +47,14 @@ bool LiveReport::write_or_warn(const Write& write) {
 }
 
 void LiveReport::refresh() {
-  const auto now = Clock::now();
-  if (last_ != Clock::time_point{} && now - last_ < kBetweenPages) return;
-  last_ = now;
+  const auto start = Clock::now();
+  if (start < next_) return;
   write_or_warn([&] {
     const RunRecords run = read_run(folder_.root(), ReadRecords::all, renamed_keys());
     write_page_alone(folder_.report(), report_of(run, context_), kReloadSeconds);
   });
+  const auto end = Clock::now();
+  next_ = end + std::max(kBetweenPages, kTimesOfPage * (end - start));
 }
 
 bool LiveReport::finish(bool warns) {

@@ -16,7 +16,9 @@ class LiveReport {
  public:
   LiveReport(const RunFolder& folder, int64_t planned_epochs);
 
-  /// Writes the page, unless it was written in the last two seconds.
+  /// Writes the page, unless it was written in the last two seconds. A page that takes long,
+  /// because the run has thousands of epochs or the disk is slow, is written less often: it takes
+  /// at most 2 % of the time.
   void refresh();
   /// Writes the page and its CSV files at the end of this process' work, whether the run has
   /// finished, was interrupted or has failed. Returns true if the page has been written. `warns` is
@@ -31,7 +33,7 @@ class LiveReport {
 
   const RunFolder folder_;
   ReportContext context_;
-  Clock::time_point last_{};
+  Clock::time_point next_{};
   bool warned_ = false;
 };
 

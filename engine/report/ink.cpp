@@ -80,14 +80,18 @@ constexpr size_t kMarkers = 8;
 
 }  // namespace
 
+size_t marker_of(size_t i) {
+  return (i + i / kSeriesColours.size()) % kMarkers;
+}
+
 bool marker_is_open(size_t i) {
-  return i % kMarkers >= 6;
+  return marker_of(i) >= 6;
 }
 
 std::string marker_path(size_t i, double x, double y, double r) {
   const auto c = coordinate;
   const auto moved = [&](double dx, double dy) { return "M" + c(x + dx) + " " + c(y + dy); };
-  switch (i % kMarkers) {
+  switch (marker_of(i)) {
     case 0:  // circle
       return fmt::format("{}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0z", moved(-r, 0),
                          fmt::arg("r", c(r)), fmt::arg("d", c(2 * r)));

@@ -49,6 +49,9 @@ std::string ink_style_sheet();
 /// Returns the attribute for the dashes of series `i`, with a leading space; "" for a whole line.
 std::string dashes(size_t i);
 
+/// Returns the number, in [0, 8), of the marker of series `i`. Series that share a colour have
+/// different markers.
+size_t marker_of(size_t i);
 /// Returns a path of the marker of series `i` around a point: "M10 10m-3 0a...".
 std::string marker_path(size_t i, double x, double y, double radius);
 /// Returns true if the marker is made of lines that are not closed, so that it is not filled.

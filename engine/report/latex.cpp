@@ -99,7 +99,7 @@ std::string plot_options(const Series& series, size_t style, bool level) {
                      (series.mark == Mark::line_and_points && series.x.size() <= 40);
   text += series.mark == Mark::points ? ", only marks"
                                       : fmt::format(", {}", kDashes[style % kDashes.size()]);
-  text += marks ? fmt::format(", mark={}", kMarkers[style % kMarkers.size()]) : ", no marks";
+  text += marks ? fmt::format(", mark={}", kMarkers[marker_of(style)]) : ", no marks";
   if (series.mark == Mark::steps) text += ", const plot";
   if (series.pale) text += ", opacity=0.3, mark size=1pt, line width=0.4pt";
   if (!series.spread.empty())

@@ -190,6 +190,12 @@ double train_loss_at(const EpochMetrics& epoch) {
 
 }  // namespace
 
+FlopsUnit flops_unit(double largest) {
+  if (largest >= 1e19) return {1e-18, "training FLOPs (10\u00b9\u2078)"};
+  if (largest >= 1e16) return {1e-15, "training FLOPs (10\u00b9\u2075)"};
+  return {};
+}
+
 std::vector<Figure> comparison_figures(const std::vector<ReportedRun>& runs,
                                        const std::vector<RunGroup>& groups) {
   if (groups.empty()) return {};
@@ -207,11 +213,17 @@ std::vector<Figure> comparison_figures(const std::vector<ReportedRun>& runs,
     figure.caption += " Sparsity is 100 % minus the kept weights.";
     figures.push_back(std::move(figure));
   }
-  Figure flops = accuracy_figure(
-      groups, [](const RunRecords& run) { return run.result("train_flops_vs_dense"); });
+  double most = 0;
+  for (const RunGroup& group : groups)
+    for (const ReportedRun* run : group.runs)
+      most = std::max(most, run->records.result("train_flops"));
+  const FlopsUnit unit_of_flops = flops_unit(most);
+  Figure flops = accuracy_figure(groups, [&](const RunRecords& run) {
+    return unit_of_flops.factor * run.result("train_flops");
+  });
   flops.name = "accuracy-flops";
   flops.title = "Accuracy against training FLOPs";
-  flops.x.label = "training FLOPs (one dense cycle = 1)";
+  flops.x.label = unit_of_flops.label;
   choose_scale(flops);
   figures.push_back(std::move(flops));
   double longest = 0;

@@ -10,6 +10,15 @@
 
 namespace sculpt {
 
+/// The unit in which training FLOPs are shown. A multiple of one dense cycle would compare nothing
+/// where the cycles of runs have different lengths.
+struct FlopsUnit {
+  double factor = 1e-12;
+  std::string label = "training FLOPs (10\u00b9\u00b2)";
+};
+/// Returns the unit in which the largest of these numbers of FLOPs has few digits.
+FlopsUnit flops_unit(double largest);
+
 /// Returns accuracy against kept weights, against training FLOPs and against training time. Where
 /// all runs have one density, the first one has a row for each series instead.
 std::vector<Figure> comparison_figures(const std::vector<ReportedRun>& runs,

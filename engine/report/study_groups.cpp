@@ -67,8 +67,11 @@ std::string label_of(const std::string& key, const std::string& value,
 
 }  // namespace
 
-std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context) {
-  std::vector<std::string> labels(runs.size());
+std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context,
+                                       std::vector<std::string> first) {
+  const bool named = std::ranges::any_of(first, [](const auto& text) { return !text.empty(); });
+  std::vector<std::string> labels = std::move(first);
+  labels.resize(runs.size());
   const auto append = [&](const std::string& key) {
     for (size_t i = 0; i < runs.size(); ++i) {
       const std::string part = label_of(key, runs[i].setting(key), context);
@@ -81,7 +84,7 @@ std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const Repor
     for (size_t i = 0; i < runs.size(); ++i)
       values[{labels[i], runs[i].finished() ? density_key(runs[i]) : ""}].insert(
           runs[i].setting(key));
-    if (key == "method" ||
+    if ((key == "method" && !named) ||
         std::ranges::any_of(values, [](const auto& of) { return of.second.size() > 1; }))
       append(key);
   }

@@ -36,8 +36,10 @@ struct StudyPage {
 
 /// Labels runs by what distinguishes them: the method, and other settings in which runs of one
 /// method and one sparsity differ. Seeds and sparsities are no part of labels, and neither are keys
-/// that have no effect. Runs keep their order.
-std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context);
+/// that have no effect. Runs keep their order. `first` has the beginning of each run's label, such
+/// as the variant of a study, or is empty.
+std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context,
+                                       std::vector<std::string> first = {});
 
 /// The finished runs of one series and one density.
 struct RunGroup {

@@ -70,14 +70,18 @@ Table group_table(const std::vector<RunGroup>& groups) {
       "training loss",
       "training FLOPs",
       "seconds"};
-  table.caption =
-      "Means \u00b1 standard deviations (n \u2212 1) over the runs. Training FLOPs are multiples "
-      "of one dense cycle.";
+  table.caption = "Means \u00b1 standard deviations (n \u2212 1) over the runs.";
+  double most = 0;
+  for (const RunGroup& group : groups)
+    for (const ReportedRun* run : group.runs)
+      most = std::max(most, run->records.result("train_flops"));
+  const FlopsUnit unit = flops_unit(most);
+  table.columns[5] = unit.label;
   for (const RunGroup& group : groups)
     table.rows.push_back(
         {group.series, number_text(100 * (1 - group.density), 4), std::to_string(group.runs.size()),
          spread_text(group, "test_accuracy", 100, 2), spread_text(group, "train_loss", 1, 4),
-         spread_text(group, "train_flops_vs_dense", 1, 3), spread_text(group, "seconds", 1, 0)});
+         spread_text(group, "train_flops", unit.factor, 3), spread_text(group, "seconds", 1, 0)});
   return table;
 }
 
@@ -86,13 +90,18 @@ Table run_table(const std::vector<ReportedRun>& runs) {
   table.name = "runs";
   table.columns = {"run",           "series",         "seed",    "sparsity (%)", "accuracy (%)",
                    "training loss", "training FLOPs", "seconds", "state"};
+  double most = 0;
+  for (const ReportedRun& run : runs)
+    if (run.records.finished()) most = std::max(most, run.records.result("train_flops"));
+  const FlopsUnit unit = flops_unit(most);
+  table.columns[6] = unit.label;
   for (const ReportedRun& run : runs) {
     const RunRecords& records = run.records;
     table.rows.push_back({run.name, run.series, records.setting("seed"),
                           or_none(number_text(100 * records.result("sparsity"), 4)),
                           or_none(fixed_text(100 * records.result("test_accuracy"), 2)),
                           or_none(fixed_text(records.result("train_loss"), 4)),
-                          or_none(fixed_text(records.result("train_flops_vs_dense"), 3)),
+                          or_none(fixed_text(unit.factor * records.result("train_flops"), 3)),
                           or_none(fixed_text(records.result("seconds"), 1)), state_of(run)});
   }
   return table;

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <map>
 #include <optional>
 
 #include "engine/report/markup.h"
+#include "engine/report/series_style.h"
 #include "engine/report/svg.h"
 #include "engine/report/svg_parts.h"
 #include "engine/report/thinning.h"
@@ -13,45 +13,9 @@ namespace sculpt {
 namespace {
 
 constexpr double kPlotHeight = 205, kRight = 14, kTop = 10, kRoomForBoundaries = 16;
-constexpr double kBelowAxis = 46, kLegendRow = 19, kSample = 26;
-constexpr double kMarker = 3.4, kSmallMarker = 2.2;
-// A line with more points than this has no markers: they would hide it.
-constexpr size_t kMostMarkers = 40;
+constexpr double kBelowAxis = 46, kSmallMarker = 2.2;
 // What all pale series of a figure may have together.
 constexpr size_t kPalePoints = 4000;
-
-/// A series with the number of its colour, dashes and marker.
-struct Styled {
-  const Series* series;
-  size_t style;
-};
-
-bool has_line(const Series& series) {
-  return series.mark != Mark::points;
-}
-
-bool has_markers(const Series& series) {
-  return series.mark == Mark::points ||
-         (series.mark == Mark::line_and_points && series.x.size() <= kMostMarkers);
-}
-
-/// Gives each series a style. Series of one group share the style of its first one.
-std::vector<Styled> styled(const Figure& figure) {
-  std::vector<Styled> found;
-  std::map<int64_t, size_t> of_group;
-  size_t next = 0;
-  for (const Series& series : figure.series) {
-    size_t style = next;
-    if (series.group >= 0) style = of_group.try_emplace(series.group, next).first->second;
-    if (style == next) ++next;
-    found.push_back({&series, style});
-  }
-  return found;
-}
-
-double spread_at(const Series& series, size_t i) {
-  return series.spread.empty() || !std::isfinite(series.spread[i]) ? 0 : series.spread[i];
-}
 
 /// Returns true if the y axis names categories, so that spreads lie along x.
 bool has_categories(const Figure& figure) {
@@ -90,8 +54,9 @@ class FigureDrawing {
         y_(y_scale(area_)) {}
 
   std::string svg() {
-    const std::string legend = this->legend();
-    std::string text = svg_head(target_, area_.bottom + kBelowAxis + legend_height_, figure_.title);
+    const Legend legend =
+        legend_of(target_, styled_, std::min(area_.left, 46.0), area_.bottom + kBelowAxis);
+    std::string text = svg_head(target_, area_.bottom + kBelowAxis + legend.height, figure_.title);
     text += svg_axes(target_, area_, figure_.x, x_, figure_.y, y_, true);
     text += boundaries();
     const size_t pale = pale_points_each();
@@ -101,7 +66,7 @@ class FigureDrawing {
       if (!one.series->pale) text += spread(one);
     for (const Styled& one : styled_)
       if (!one.series->pale) text += line(one, 0) + markers(one);
-    return text + legend + "</svg>\n";
+    return text + legend.svg + "</svg>\n";
   }
 
  private:
@@ -227,11 +192,6 @@ class FigureDrawing {
                                       series_stroke(target_, one.style));
   }
 
-  std::string marker_ink(size_t style) const {
-    return marker_is_open(style) ? series_stroke(target_, style) + " stroke-width=\"1.6\""
-                                 : series_fill(target_, style);
-  }
-
   std::string markers(const Styled& one) const {
     const Series& series = *one.series;
     if (!has_markers(series)) return "";
@@ -249,10 +209,10 @@ class FigureDrawing {
                               escape_markup(series.labels[i]));
     }
     if (series.labels.empty())
-      return together.empty()
-                 ? ""
-                 : fmt::format("<path d=\"{}\"{}{}/>\n", together, marker_ink(one.style), pale);
-    return fmt::format("<g{}{}>\n{}</g>\n", marker_ink(one.style), pale, single);
+      return together.empty() ? ""
+                              : fmt::format("<path d=\"{}\"{}{}/>\n", together,
+                                            marker_ink(target_, one.style), pale);
+    return fmt::format("<g{}{}>\n{}</g>\n", marker_ink(target_, one.style), pale, single);
   }
 
   std::string boundaries() const {
@@ -276,55 +236,11 @@ class FigureDrawing {
            labels;
   }
 
-  std::string legend_sample(const Styled& one, double x, double y) const {
-    std::string text;
-    // A line of one point is not to be seen.
-    if (has_line(*one.series) && !(has_markers(*one.series) && one.series->x.size() < 2))
-      text += fmt::format("<path d=\"M{} {}h{}\"{}{} stroke-width=\"1.9\"/>\n", coordinate(x),
-                          coordinate(y), kSample, series_stroke(target_, one.style),
-                          one.series->pale ? std::string(" opacity=\".4\"") : dashes(one.style));
-    if (has_markers(*one.series))
-      text +=
-          fmt::format("<path d=\"{}\"{}/>\n", marker_path(one.style, x + kSample / 2, y, kMarker),
-                      marker_ink(one.style));
-    return text;
-  }
-
-  /// Draws the legend in rows below the x axis, and sets its height.
-  std::string legend() {
-    legend_height_ = 0;
-    std::vector<std::pair<Styled, std::string>> entries;
-    double widest = 0;
-    for (const Styled& one : styled_) {
-      if (one.series->name.empty()) continue;
-      const std::string name =
-          fitted(one.series->name, kNumberSize, kSvgWidth - kSample - 2 * kRight);
-      entries.emplace_back(one, name);
-      widest = std::max(widest, kSample + 6 + text_width(name, kNumberSize) + 14);
-    }
-    if (entries.empty()) return "";
-    const double left = std::min(area_.left, 46.0), room = kSvgWidth - left;
-    const auto columns = std::clamp<size_t>(static_cast<size_t>(room / widest), 1, entries.size());
-    const size_t rows = (entries.size() + columns - 1) / columns;
-    const double column = std::min(room / static_cast<double>(columns), widest + 24);
-    std::string text;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      // Down the columns, so that neighbours in the order of the series stay neighbours.
-      const double x = left + column * static_cast<double>(i / rows);
-      const double y = area_.bottom + kBelowAxis + 8 + kLegendRow * static_cast<double>(i % rows);
-      text += legend_sample(entries[i].first, x, y);
-      text += svg_text(target_, Part::text, {x + kSample + 6, y + 4.2}, entries[i].second);
-    }
-    legend_height_ = kLegendRow * static_cast<double>(rows) + 4;
-    return text;
-  }
-
   const Figure& figure_;
   const SvgTarget target_;
   const std::vector<Styled> styled_;
   const PlotArea area_;
   const Scale x_, y_;
-  double legend_height_ = 0;
 };
 
 }  // namespace

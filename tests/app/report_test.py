@@ -323,6 +323,49 @@ class ReportTest(ProgramTest):
             for (_, value), (_, wanted) in zip(scalars[tag], expected):
                 self.assertLessEqual(abs(value - wanted), 1e-6 * abs(wanted))  # 32-bit floats
 
+    def test_page_of_a_study(self):
+        program = Path(common.PROGRAM).with_name("sculpt_study")
+        if not program.exists():
+            self.skipTest("sculpt_study is not built")
+        file = self.write("two.toml", """
+title = "Two <methods>"
+base = "tiny.toml"
+[set]
+train.epochs = 1
+[vary]
+seed = [1, 2]
+[variant.sculpt]
+label = "SCULPT"
+[variant.cyclic]
+method = "cyclic"
+[[figure]]
+name = "cost"
+title = "Cost by sparsity"
+x = "prune.sparsity"
+y = "train_flops_vs_dense"
+""")
+        out = self.folder / "study"
+        done = subprocess.run([program, file, "--out", out], capture_output=True, text=True, check=False,
+                              timeout=common.TIMEOUT, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(sculpt_report(out).returncode, 0)
+        page = self.check_page(out / "report.html")
+        for word in ("Two &lt;methods&gt;", "SCULPT", "cyclic", "Cost by sparsity", "001-sculpt-s1",
+                     f"sculpt_study {file}"):
+            self.assertIn(word, page)
+        with (out / "report-data" / "cost.csv").open(newline="", encoding="utf-8") as rows:
+            means = {row["series"]: row for row in csv.DictReader(rows) if row["spread"]}
+        self.assertEqual(set(means), {"SCULPT", "cyclic"})
+        for name, folder in (("SCULPT", "001-sculpt-s1"), ("cyclic", "003-cyclic-s1")):
+            summary = json.loads((out / folder / "summary.json").read_text())
+            self.assertAlmostEqual(float(means[name]["training FLOPs (one dense cycle = 1)"]),
+                                   summary["train_flops_vs_dense"], places=9)
+        # Runs that have not been started, and those that have failed, are named.
+        shutil.rmtree(out / "004-cyclic-s2")
+        done = sculpt_report(out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("One run has not been started: 004-cyclic-s2.", done.stderr)
+
 
 if __name__ == "__main__":
     if not Path(REPORT).exists():

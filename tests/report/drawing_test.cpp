@@ -261,6 +261,10 @@ TEST_CASE("drawing: series of one group share colour, and neighbours differ in m
   for (size_t i = 0; i < 7; ++i) {
     CHECK(marker_path(i, 0, 0, 3) != marker_path(i + 1, 0, 0, 3));
     CHECK(dashes(i) != dashes(i + 1));
+    // Series that share a colour, because there are more of them than colours.
+    CHECK(series_fill(SvgTarget::file, i) == series_fill(SvgTarget::file, i + 8));
+    CHECK(marker_path(i, 0, 0, 3) != marker_path(i + 8, 0, 0, 3));
+    CHECK(dashes(i) != dashes(i + 8));
   }
 }
 

@@ -72,7 +72,8 @@ class Names(unittest.TestCase):
     def test_options(self):
         known = {"--preset", "--build", "--target",  # of CMake
                  "--mpi", "--bind-to", "--oversubscribe", "--allow-run-as-root",  # of srun and mpirun
-                 "--shm-size", "--ipc"}  # of docker
+                 "--shm-size", "--ipc",  # of docker
+                 "--logdir"}  # of tensorboard
         for path in (*(ROOT / "apps").rglob("*.cpp"), *SCRIPTS):
             known |= set(re.findall(r'add_(?:option|flag|argument)\(\s*"(?:-\w,? *"?)?.*?(--[a-z-]+)',
                                     path.read_text(encoding="utf-8")))

@@ -1,0 +1,168 @@
+// Reports of several runs.
+#include "engine/report/study_report.h"
+
+#include <cmath>
+#include <doctest/doctest.h>
+#include <random>
+
+#include "engine/report/html_page.h"
+#include "engine/report/mean_figure.h"
+#include "tests/report/reported_runs.h"
+#include "tests/support/messages.h"
+
+using namespace sculpt;
+using namespace sculpt::testing;
+
+TEST_CASE("page: stays under 2 MB however much there is") {
+  std::mt19937 random(9);
+  const Report one = run_report(random_run(random, 200000), {}, context());
+  CHECK(html_page(one, {"", 0}).size() < kMostPageBytes);
+  StudyPage page;
+  for (int i = 0; i < 3000; ++i) {
+    ReportedRun run = finished_run("method " + std::to_string(i % 9), 0.1 * (i % 7), i, 0.5);
+    for (int64_t epoch = 1; epoch <= 30; ++epoch) {
+      EpochMetrics metrics;
+      metrics.epoch = epoch;
+      metrics.train_loss = 1.0 / static_cast<double>(epoch + i);
+      metrics.test_accuracy = 0.5;
+      run.records.epochs.push_back(metrics);
+    }
+    page.runs.push_back(std::move(run));
+  }
+  const std::string text = html_page(study_report(page, context()), {"", 0});
+  CHECK(text.size() < kMostPageBytes);
+  CHECK(contains(text, "of 3000 rows are shown"));
+}
+
+TEST_CASE("study: means and standard deviations agree with a plain computation") {
+  std::mt19937 random(10);
+  std::uniform_real_distribution<double> share(0.2, 0.9);
+  std::vector<ReportedRun> runs;
+  std::vector<double> values;
+  for (int seed = 1; seed <= 7; ++seed) {
+    values.push_back(share(random));
+    runs.push_back(finished_run("lrr", 0.9, seed, values.back()));
+    runs.push_back(finished_run("pai", 0.9, seed, 0.5));
+    runs.push_back(finished_run("lrr", 0.5, seed, 0.75));
+  }
+  runs.push_back(finished_run("lrr", 0.9, 8, 0.1));
+  runs.back().records.status = RunStatus::stopped;  // does not count
+  const std::vector<RunGroup> groups = group_runs(runs);
+  REQUIRE(groups.size() == 3);
+  CHECK(groups[0].series == "lrr");
+  CHECK(groups[0].density == doctest::Approx(0.5));
+  CHECK(groups[1].density == doctest::Approx(0.1));
+  CHECK(groups[2].series == "pai");
+  REQUIRE(groups[1].runs.size() == 7);
+  double sum = 0, squares = 0;
+  for (const double value : values)
+    sum += value;
+  for (const double value : values)
+    squares += (value - sum / 7) * (value - sum / 7);
+  const Spread spread = spread_of(values);
+  CHECK(spread.count == 7);
+  CHECK(spread.mean == doctest::Approx(sum / 7));
+  CHECK(spread.deviation == doctest::Approx(std::sqrt(squares / 6)));
+  CHECK(spread_of({NAN, 3}).deviation == 0);
+  CHECK(spread_of({NAN, 3}).mean == 3);
+  CHECK(std::isnan(spread_of({}).mean));
+
+  StudyPage page;
+  page.title = "study";
+  page.runs = std::move(runs);
+  page.waiting = {"not-yet"};
+  const Report report = study_report(page, context());
+  const Figure& figure = figure_named(report, "accuracy-sparsity");
+  const Series& means = figure.series.at(0);
+  CHECK(means.name == "lrr");
+  CHECK(means.y.at(1) == doctest::Approx(100 * sum / 7));
+  CHECK(means.spread.at(1) == doctest::Approx(100 * spread.deviation));
+  CHECK(figure.series.at(1).x.size() == 14);  // the points themselves
+  CHECK(figure.series.at(1).group == means.group);
+  CHECK(figure.x.reversed);
+  CHECK(report.state_text == "21 of 23 runs finished");
+  CHECK(contains(report.warnings.at(0), "One run has stopped before its end: lrr-s8."));
+  CHECK(contains(report.warnings.at(1), "One run has not been started: not-yet."));
+  CHECK(table_named(report, "results").rows.at(0).at(3) == "75.00");
+}
+
+TEST_CASE("study: labels name the method and what else tells runs apart") {
+  std::vector<RunRecords> runs;
+  const auto add = [&](const char* method, const char* ham, const char* lr, const char* seed) {
+    RunRecords run;
+    run.status = RunStatus::finished;
+    run.summary = {{"sparsity", 0.9}};
+    run.config = {{"method", method},
+                  {"optim.ham", ham},
+                  {"optim.lr", lr},
+                  {"seed", seed},
+                  {"execution.threads", seed}};
+    runs.push_back(run);
+  };
+  const auto labels = [&] {
+    std::vector<std::string> found;
+    for (const ReportedRun& run : labelled_runs(runs, context()))
+      found.push_back(run.series);
+    return found;
+  };
+  add("pai", "false", "0.1", "1");
+  add("pai", "false", "0.1", "2");
+  CHECK(labels() == std::vector<std::string>{"pai", "pai"});
+  add("pai", "true", "0.1", "1");
+  CHECK(labels() == std::vector<std::string>{"pai", "pai", "pai, ham"});
+  // The rate differs only together with the method, so the method says enough.
+  add("lrr", "false", "0.2", "1");
+  CHECK(labels() == std::vector<std::string>{"pai", "pai", "pai, ham", "lrr"});
+  add("lrr", "false", "0.3", "1");
+  CHECK(labels() == std::vector<std::string>{"pai, lr 0.1", "pai, lr 0.1", "pai, ham, lr 0.1",
+                                             "lrr, lr 0.2", "lrr, lr 0.3"});
+}
+
+TEST_CASE("study: differences between programs and data are warned of") {
+  std::vector<ReportedRun> runs = {finished_run("a", 0.9, 1, 0.5), finished_run("b", 0.9, 1, 0.6)};
+  runs[0].records.environment = {{"commit", "1"}, {"threads", "2"}, {"data_fingerprint", "x"}};
+  runs[1].records.environment = {{"commit", "1"}, {"threads", "4"}, {"data_fingerprint", "y"}};
+  StudyPage page;
+  page.runs = runs;
+  const Report report = study_report(page, context());
+  REQUIRE(report.warnings.size() == 2);
+  CHECK(contains(report.warnings[0], "different data, and their accuracies cannot be compared"));
+  CHECK(contains(report.warnings[1], "numbers of threads"));
+  CHECK(contains(report.sentence, "the highest mean accuracy is that of b (60.00 %)"));
+  // One density: a row for each series, along which the spread lies.
+  CHECK(figure_named(report, "accuracy").y.categories ==
+        std::vector<std::string>{"a (1)", "b (1)"});
+}
+
+TEST_CASE("report: names of figures and tables are unique and may be file names") {
+  Report report;
+  Section section;
+  section.heading = "s";
+  Table table;
+  table.name = "Loss";
+  Figure figure;
+  figure.name = "loss";
+  section.figures = {figure, figure};
+  section.tables = {table};
+  report.sections = {section};
+  make_names_unique(report);
+  CHECK(report.sections[0].figures[0].name == "loss");
+  CHECK(report.sections[0].figures[1].name == "loss-2");
+  CHECK(report.sections[0].tables[0].name == "loss-3");
+}
+
+TEST_CASE("mean figure: means over equal x, single points where there are several, no others") {
+  const std::vector<MeasuredPoint> points = {{"b", 2, 10, "b1"},    {"a", 1, 1, "a1"},
+                                             {"b", 2, 14, "b2"},    {"b", 1, 3, "b3"},
+                                             {"a", NAN, 5, "none"}, {"a", 2, INFINITY, "none"}};
+  const Figure figure = mean_figure(points);
+  REQUIRE(figure.series.size() == 3);
+  CHECK(figure.series[0].name == "b");
+  CHECK(figure.series[0].x == std::vector<double>{1, 2});
+  CHECK(figure.series[0].y == std::vector<double>{3, 12});
+  CHECK(figure.series[0].spread.at(1) == doctest::Approx(std::sqrt(8.0)));
+  CHECK(figure.series[1].labels == std::vector<std::string>{"b1", "b2", "b3"});
+  CHECK(figure.series[1].pale);
+  CHECK(figure.series[2].name == "a");
+  CHECK(figure.series[2].y == std::vector<double>{1});
+}
