@@ -67,8 +67,8 @@ struct BatchNormBackward {
   void* dbeta = nullptr;   ///< [channels]
   const void* dy = nullptr;
   const void* x = nullptr;
-  /// The output of the forward pass, given if and only if a residual took part in it. If y is null,
-  /// the kernel recomputes the gate of the ReLU from x.
+  /// The activation whose sign is the gate of the ReLU: given if a residual took part in the
+  /// forward pass, or if the gate is held. If y is null, the kernel recomputes the gate from x.
   const void* y = nullptr;
   const void* gamma = nullptr;          ///< [channels]
   const void* beta = nullptr;           ///< [channels]

@@ -106,9 +106,11 @@ Analysis connectivity(Session& session, const ConnectivityOptions& options) {
   const std::string on = session.measured_on();
   Table table{"barriers",
               "Barriers",
-              "A barrier is the largest value on the line minus the mean of its two ends.",
+              "A barrier is the largest value on the line minus the mean of its two ends. "
+              "\"Interpolated\" is the barrier of the " +
+                  on + " error with interpolated batch norm statistics.",
               {"networks", on + " error (%)", "train error (%)", on + " loss", "train loss",
-               on + " error, interpolated statistics (%)", "connected"},
+               "interpolated (%)", "connected"},
               {}};
   Series barrier_series;
   barrier_series.mark = Mark::line_and_points;

@@ -43,15 +43,16 @@ std::vector<std::string> row_of(const std::string& name, const WeightComparison&
           percent(c.density_b())};
 }
 
-const std::vector<std::string> kColumns = {"networks",     "sign flips (%)",   "zeros",
-                                           "kept in both", "mask overlap (%)", "distance",
-                                           "cosine",       "density a (%)",    "density b (%)"};
+const std::vector<std::string> kColumns = {"networks",     "flips (%)",   "zeros",
+                                           "kept in both", "overlap (%)", "distance",
+                                           "cosine",       "a (%)",       "b (%)"};
 
 constexpr const char* kFlipNote =
     "Sign flips are a fraction of the prunable weights that both masks keep. Kept weights that are "
     "exactly 0 have no sign: they are no flips, and are counted apart as zeros.";
 constexpr const char* kDistanceNote =
-    "Mask overlap is the Jaccard index. Distance (Euclidean) and cosine are those of all prunable "
+    "Overlap is the Jaccard index of the masks; a and b are the densities of the two networks. "
+    "Distance (Euclidean) and cosine are those of all prunable "
     "weights, a masked weight counting as 0.";
 
 void add_values(Analysis& analysis, const std::string& key, const WeightComparison& c) {
@@ -104,11 +105,17 @@ Figure per_layer(const std::vector<Pair>& pairs, const char* name, const std::st
   return figure;
 }
 
+/// Returns the name of a layer, which is that of its weight without ".weight".
+std::string layer_name(const std::string& weight) {
+  constexpr std::string_view kSuffix = ".weight";
+  return weight.ends_with(kSuffix) ? weight.substr(0, weight.size() - kSuffix.size()) : weight;
+}
+
 Table layer_table(const Pair& pair) {
   Table table{"layers-" + pair.name, "Layers, " + pair.name, "", kColumns, {}};
   table.columns.front() = "layer";
   for (const WeightComparison& layer : pair.layers)
-    table.rows.push_back(row_of(layer.layer, layer));
+    table.rows.push_back(row_of(layer_name(layer.layer), layer));
   table.rows.push_back(row_of("all", pair.all));
   return table;
 }

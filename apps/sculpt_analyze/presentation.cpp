@@ -19,7 +19,6 @@ void print(const Table& table) {
   std::vector<TextTable::Column> columns;
   for (const std::string& heading : table.columns)
     columns.push_back({heading, !columns.empty(), TextTable::Fit::keep});
-  if (!columns.empty()) columns.front().fit = TextTable::Fit::shorten;
   TextTable text(columns);
   for (const auto& row : table.rows)
     text.add(row);

@@ -51,10 +51,10 @@ Analysis prunes(const std::filesystem::path& run_folder) {
   analysis.name = "prunes";
   analysis.title = "Effect of each prune";
   Table table{"prunes",
-              "Prunes",
+              "Accuracy and loss around each prune",
               "",
-              {"step", "epoch", "criterion", "sparsity (%)", "accuracy before (%)", "after (%)",
-               "change", "after training (%)", "loss before", "after"},
+              {"step", "epoch", "criterion", "sparsity (%)", "before (%)", "after (%)", "change",
+               "trained (%)", "loss before", "after"},
               {}};
   for (const PruneEffect& effect : effects) {
     const std::string step = fmt::format("{}", effect.plan_step + 1);
@@ -71,7 +71,10 @@ Analysis prunes(const std::filesystem::path& run_folder) {
   analysis.tables.push_back(table);
   analysis.figures.push_back(figure_of(effects));
   analysis.notes = {
-      "From the records of the run. Steps are numbered from 1, as --plan numbers them. A prune "
+      "From the records of the run: accuracy and loss before and right after each prune, and "
+      "accuracy "
+      "at the end of the cycle that follows (trained). Steps are numbered from 1, as --plan "
+      "numbers them. A prune "
       "before any training has no accuracy before it."};
   for (const std::string& problem : run.problems)
     analysis.notes.push_back(problem);

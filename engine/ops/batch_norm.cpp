@@ -46,9 +46,8 @@ class BatchNorm final : public Node, private BlockPasses {
     kernels::BatchNormBackward args = backward_arguments(r);
     request_parameter_gradients(args);
     if (const void* held = r.held(output)) {
-      elementwise_->relu_backward(r.gate_scratch(), args.dy, held, shape_,
-                                  kernels::GradWrite::overwrite, r.launch);
-      args.dy = r.gate_scratch();
+      args.y = held;
+      args.options.relu = options_.relu;
     }
     (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
     leave_totals_to_one_process(r);
@@ -191,7 +190,7 @@ class BatchNorm final : public Node, private BlockPasses {
   }
 
   /// Returns the layer's options. While the pattern of the ReLU is held, the ReLU is left out,
-  /// because the gate is then applied separately.
+  /// because forward() then applies the gate separately.
   kernels::BatchNormOptions options_of(const Replay& r) const {
     kernels::BatchNormOptions options = options_;
     options.momentum = r.statistics_momentum.value_or(options_.momentum);

@@ -200,6 +200,10 @@ TEST_CASE("hessian: eigenvalues, residuals and trace are those of the full Hessi
     for (size_t b = 0; b < backends.size(); ++b) {
       CAPTURE(backends[b]->name);
       const bool is_double = b == 0;
+      // The CUDA backend's host layer is slow: one network and few probes have to do there.
+      const bool on_device = backends[b]->memory != nullptr;
+      if (on_device && exact.network.parameters().states().empty()) continue;
+      const int probes = on_device ? 10 : kProbes;
       const auto network = exact.network.rebuild(*backends[b], kMaxBatch);
       const KeptHessian hessian(MeanLoss{*network, 1,
                                          [&](int64_t index) { return exact.batches(index); },
@@ -220,12 +224,12 @@ TEST_CASE("hessian: eigenvalues, residuals and trace are those of the full Hessi
       }
       CHECK(top.smallest_ritz > expected.front() - within);
 
-      const TraceEstimate trace = estimate_trace(hessian, 7, kProbes);
+      const TraceEstimate trace = estimate_trace(hessian, 7, probes);
       CHECK(std::abs(trace.trace - trace_of(full)) < 4 * trace.standard_error + within);
-      const double standard_error = std::sqrt(variance / kProbes);
-      CHECK(trace.standard_error > 0.6 * standard_error);
-      CHECK(trace.standard_error < 1.6 * standard_error);
-      if (b > 1) continue;
+      const double standard_error = std::sqrt(variance / probes);
+      CHECK(trace.standard_error > (on_device ? 0.3 : 0.6) * standard_error);
+      CHECK(trace.standard_error < (on_device ? 2.5 : 1.6) * standard_error);
+      if (b > 1 || on_device) continue;
       for (size_t i = 0; i < 3; ++i)
         rows[i].push_back(
             fmt::format("{:.6g} ({:.1e})", top.largest[i].value, top.largest[i].residual));
