@@ -148,6 +148,18 @@ class ReportTest(ProgramTest):
         self.assertEqual(done.stderr.count("warning: the report of this run is not up to date"), 1, done.stderr)
         self.assertTrue((out / "summary.json").exists())
 
+    def test_a_kill_before_the_last_page(self):
+        out = self.make_run()
+        before = common.content_of(out)
+        self.finish("--resume", out)  # nothing is to be done
+        self.assertEqual(common.content_of(out), before)
+        # A kill after the result and before the page leaves the page of an earlier epoch, and no numbers.
+        shutil.rmtree(out / "report-data")
+        (out / "report.html").write_text("an earlier epoch")
+        os.utime(out / "report.html", (0, 0))
+        self.finish("--resume", out)
+        self.assertEqual(common.content_of(out), before)
+
     def test_restart_keeps_the_old_page(self):
         out = self.make_run()
         old = (out / "report.html").read_bytes()
