@@ -57,6 +57,13 @@ void LiveReport::refresh() {
   next_ = end + std::max(kBetweenPages, kTimesOfPage * (end - start));
 }
 
+bool LiveReport::is_behind_result() const {
+  std::error_code no_page, no_result;
+  const auto page = std::filesystem::last_write_time(folder_.report(), no_page);
+  const auto result = std::filesystem::last_write_time(folder_.summary(), no_result);
+  return !no_page && !no_result && page < result;
+}
+
 bool LiveReport::finish(bool warns) {
   warned_ = warned_ || !warns;
   return write_or_warn([&] {

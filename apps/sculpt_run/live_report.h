@@ -24,6 +24,9 @@ class LiveReport {
   /// finished, was interrupted or has failed. Returns true if the page has been written. `warns` is
   /// false if another message already says that the run has failed.
   bool finish(bool warns = true);
+  /// Returns true if the folder has a page that is older than the result of the run: the process
+  /// that finished the run was killed before it could write the page.
+  bool is_behind_result() const;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -124,7 +124,7 @@ RunSummary checked_result(const RunStore& store) try {
 }
 
 /// Prints the result of a finished run after checking that it is complete.
-int show_finished(RunStore& store, RunLock& lock) {
+int show_finished(const Request& request, RunStore& store, RunLock& lock) {
   restore_lost_summary(store);
   lock.require_held();
   const std::string problem = problem_of_environment(recorded_environment(store.folder()));
@@ -134,6 +134,8 @@ int show_finished(RunStore& store, RunLock& lock) {
   const RunSummary summary = checked_result(store);
   say("the run has finished\n");
   show_result(store.folder(), summary);
+  LiveReport report(store.folder(), summary.epochs);
+  if (request.report && report.is_behind_result()) report.finish();
   return kExitOk;
 }
 
@@ -300,7 +302,8 @@ int run(const Request& request, const kernels::Device& device, SharedData& data,
   RunLock* const lock = request.lock.get();  // null on other ranks
   RunStore store(request.folder, request.config_hash, lock);
   if (!root) store.write_nothing();
-  if (request.start == Start::show_result) return root ? show_finished(store, *lock) : kExitOk;
+  if (request.start == Start::show_result)
+    return root ? show_finished(request, store, *lock) : kExitOk;
   if (root)
     if (const auto& dead = lock->previous_holder())
       say("process {} on {} has died without releasing the run folder; this process takes the "
