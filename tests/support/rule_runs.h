@@ -18,7 +18,8 @@ struct RuleCase {
   double target = 0;  // 0: the rule keeps the density
 };
 
-/// A case for each rule, except for str, whose masks follow trained thresholds. The changes come so often that short cycles have several of them.
+/// A case for each rule, except for str, whose masks follow trained thresholds. The changes come so
+/// often that short cycles have several of them.
 inline std::vector<RuleCase> rule_cases() {
   return {{{.name = "gmp", .interval = 2, .begin = 0.1, .end = 0.7}, 1, 0.15},
           {{.name = "granet", .interval = 2, .drop = 0.5, .begin = 0, .end = 0.8}, 0.8, 0.2},
