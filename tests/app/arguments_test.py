@@ -169,7 +169,9 @@ class Arguments(ProgramTest):
         self.assertIn("100 classes", self.finish(self.config, "--describe", *settings))
 
     def test_every_preset_loads_and_prints_its_plan(self):
-        presets = sorted((ROOT / "configs").rglob("*.toml"))
+        # study_test.py plans the studies.
+        presets = [path for path in sorted((ROOT / "configs").rglob("*.toml"))
+                   if path.parent.name != "studies" or path.name == "common.toml"]
         names = [str(p.relative_to(ROOT / "configs")) for p in presets]
         self.assertIn("quickstart.toml", names)
         for method in METHODS:

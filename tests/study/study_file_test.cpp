@@ -313,7 +313,7 @@ TEST_CASE("study file: analyses are read, written, and checked by name") {
   write_file(out / "study.toml", to_toml(study, {{file.path("base.toml"), "base.toml"}}));
   CHECK(read_study_folder(out.path()).analyses == study.analyses);
   CHECK(contains(file.error("base = \"base.toml\"\nanalyze = [\"hesian\"]\n"),
-                 "no analysis of runs 'hesian', did you mean 'hessian'"));
+                 "no analysis of runs 'hesian', did you mean \"hessian\"?"));
   CHECK(contains(file.error("base = \"base.toml\"\nanalyze = \"flips\"\n"), "must be a list"));
 }
 
