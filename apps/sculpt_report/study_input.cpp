@@ -108,7 +108,7 @@ StudyPage study_page(StudyResults results, const ReportContext& context) {
   const std::vector<ClaimResult> claims = judge_claims(results);
   if (!claims.empty()) page.verdicts.push_back(verdict_table(claims));
   for (const ClaimResult& claim : claims)
-    page.paragraphs.push_back(verdict_sentence(claim));
+    page.verdict_sentences.push_back(verdict_sentence(claim));
   std::vector<RunRecords> records;
   std::vector<const StudyRunResult*> shown;
   std::vector<std::string> labels;

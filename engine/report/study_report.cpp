@@ -186,6 +186,7 @@ Report study_report(const StudyPage& page, const ReportContext& context) {
   report.foot = context.written_by;
 
   Section claims{.heading = "Claims"};
+  claims.paragraphs = page.verdict_sentences;
   claims.tables = page.verdicts;
   Section results{.heading = "Results"};
   results.paragraphs = page.paragraphs;

@@ -25,10 +25,11 @@ struct ReportedRun {
 /// What a report of several runs is made from.
 struct StudyPage {
   std::string title;
-  std::vector<std::string> paragraphs;  ///< below the title: what the study asks
-  std::vector<ReportedRun> runs;        ///< in the order of the study
-  std::vector<std::string> waiting;     ///< names of runs that have not been started
-  std::vector<Table> verdicts;          ///< a row for each claim
+  std::vector<std::string> paragraphs;         ///< below the title: what the study asks
+  std::vector<ReportedRun> runs;               ///< in the order of the study
+  std::vector<std::string> waiting;            ///< names of runs that have not been started
+  std::vector<Table> verdicts;                 ///< a row for each claim
+  std::vector<std::string> verdict_sentences;  ///< one for each claim
   /// Figures of the study's own, which stand before those that every report has.
   std::vector<Figure> figures;
   std::vector<ShownCommand> commands;  ///< such as the one that repeats the study

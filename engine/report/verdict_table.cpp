@@ -87,17 +87,19 @@ Table verdict_table(const std::vector<ClaimResult>& claims) {
 
 std::string verdict_sentence(const ClaimResult& claim) {
   const std::string& id = claim.claim.id;
-  if (!claim.problem.empty()) return fmt::format("{} cannot be judged: {}.", id, claim.problem);
+  if (!claim.problem.empty())
+    return fmt::format("Claim {} cannot be judged: {}.", id, claim.problem);
   const Form form = form_of(claim);
   const PairedDifference& difference = claim.overall.difference;
   if (claim.verdict() == Verdict::not_enough)
     return fmt::format(
-        "{}: there is no verdict yet, because {} finished pair{} of runs {} not enough; a verdict "
+        "Claim {} has no verdict yet, because {} finished pair{} of runs {} not enough; a verdict "
         "needs at least two seeds.",
         id, difference.sample.n, difference.sample.n == 1 ? "" : "s",
         difference.sample.n == 1 ? "is" : "are");
   return fmt::format(
-      "{} is {}: the mean difference of {} is {}{}, with a 95 % interval from {} to {} over {} "
+      "Claim {} is {}: the mean difference of {} is {}{}, with a 95 % interval from {} to {} over "
+      "{} "
       "seeds.",
       id, name_of(claim.verdict()), claim.claim.metric, form.difference(difference.sample.mean),
       form.percent ? " percentage points" : "", form.difference(difference.low),
