@@ -39,10 +39,10 @@ std::string program_of(const StudyCommand& command) {
   return path.string();
 }
 
-/// Returns the sculpt_analyze beside the sculpt_run, if the study analyses its runs.
-std::string analyzer_of(const Study& study, const std::string& program) {
+/// Returns the sculpt_analyze beside this program, if the study analyses its runs.
+std::string analyzer_of(const Study& study) {
   if (study.analyses.empty()) return "";
-  const fs::path path = fs::path(program).parent_path() / "sculpt_analyze";
+  const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / "sculpt_analyze";
   if (access(path.c_str(), X_OK) != 0)
     throw UsageError(fmt::format(
         "there is no program {}, with which the study analyses its runs; build it, or take "
@@ -153,7 +153,7 @@ int run(const StudyCommand& command, const std::string& words) {
   require_index(command, study, runs);
   RunnerOptions options;
   options.program = program_of(command);
-  options.analyzer = analyzer_of(study, options.program);
+  options.analyzer = analyzer_of(study);
   options.only = command.index;
   options.go_on = words;
   const StudyCheck check = checked(unfinished(study, runs, command.index), /*timing=*/false);
@@ -163,7 +163,7 @@ int run(const StudyCommand& command, const std::string& words) {
   catch_interrupts(/*silent=*/true);
   const int code = run_study(study, runs, options);
   // The elements of a job array would write the page at the same time.
-  if (code != kExitInterrupted && command.index == 0) write_study_report(study, options.program);
+  if (code != kExitInterrupted && command.index == 0) write_study_report(study);
   return code;
 }
 

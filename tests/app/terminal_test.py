@@ -61,8 +61,8 @@ class Width(ProgramTest):
                     code, shown = on_a_terminal(words, columns)
                     self.assertEqual(code, 0, shown)
                     width, line = columns_of(shown)
-                    # The name of a folder is not cut, so that it can be copied.
-                    if not line.startswith("run folder "):
+                    # The names of a folder and of a page are not cut, so that they can be copied.
+                    if not line.startswith(("run folder ", "report ")):
                         self.assertLessEqual(width, columns, line)
 
     def test_the_width_of_a_pipe(self):

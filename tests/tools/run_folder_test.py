@@ -41,7 +41,9 @@ class Config(unittest.TestCase):
     def test_agrees_with_the_standard_reader(self):
         if run_folder.tomllib is not None:
             self.assertEqual(run_folder.tomllib.loads(TEXT), EXPECTED)
-        for path in sorted((common.ROOT / "configs").rglob("*.toml")):
+        # Studies are no configs.
+        for path in sorted(path for path in (common.ROOT / "configs").rglob("*.toml")
+                           if path.parent.name != "studies" or path.name == "common.toml"):
             with self.subTest(path.name):
                 text = path.read_text(encoding="utf-8")
                 self.assertEqual(run_folder.parse_toml_subset(text), run_folder._read_one(path))
