@@ -75,7 +75,7 @@ class Names(unittest.TestCase):
                  "--shm-size", "--ipc",  # of docker
                  "--logdir"}  # of tensorboard
         for path in (*(ROOT / "apps").rglob("*.cpp"), *SCRIPTS):
-            known |= set(re.findall(r'add_(?:option|flag|argument|count)\((?:\*parser, )?\s*"(?:-\w,? *"?)?.*?(--[a-z-]+)',
+            known |= set(re.findall(r'add_(?:option|flag|argument|count|option_function<[^(]*>)\((?:\*?parser, )?\s*"(?:-\w,? *"?)?.*?(--[a-z-]+)',
                                     path.read_text(encoding="utf-8")))
         for path in SHELL:
             known |= set(re.findall(r"^ +(--[a-z-]+)(?: [A-Z]+)?  ", path.read_text(), re.M))
