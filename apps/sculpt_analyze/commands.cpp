@@ -9,6 +9,10 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/analyze/exported_network.h"
+#include "engine/core/error.h"
+#include "engine/core/file_format.h"
+#include "engine/formats/safetensors.h"
+#include "engine/run/checkpoint.h"
 #include "engine/run/run_reader.h"
 
 namespace sculpt::analyze {
@@ -219,6 +223,23 @@ Command compare_command(CLI::App& app, const SharedOptions& shared) {
           }};
 }
 
+/// Throws UsageError if a checkpoint of a run would be overwritten.
+void require_no_checkpoint(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return;
+  std::string format;
+  try {
+    format = safetensors::File::read(path, /*require_checksum=*/false).metadata("format");
+  } catch (const Error&) {
+    return;  // The file is something else, or lacks the key.
+  }
+  if (age_of(format, kCheckpointFormat) != FormatAge::unknown ||
+      age_of(format, kStateFormat) != FormatAge::unknown)
+    throw UsageError(fmt::format(
+        "{} is a checkpoint of a run and would lose its masks; choose another file with --out",
+        path.string()));
+}
+
 Command export_command(CLI::App& app, const SharedOptions& shared) {
   auto* parser = app.add_subcommand(
       "export", "write a network without masks, with the names of PyTorch, to a safetensors file");
@@ -234,6 +255,7 @@ Command export_command(CLI::App& app, const SharedOptions& shared) {
             Session session(find_target(*target, shared), shared);
             const NamedNetwork network = network_of(session);
             const std::filesystem::path path = expand_home(*file);
+            require_no_checkpoint(path);
             write_exported(path, session.network().parameters(), network.values,
                            *compact ? ExportForm::compact : ExportForm::dense,
                            {{"model", session.options().model.name}});

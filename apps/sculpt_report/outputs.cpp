@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/error.h"
@@ -27,6 +28,14 @@ fs::path place_of(const ReportCommand& command, const char* name) {
                                                     : fs::path(command.out);
   }
   return command.inputs.size() == 1 ? fs::path(command.inputs[0]) / name : fs::path(name);
+}
+
+/// Throws UsageError if a file that is no report would be replaced.
+void require_report_name(const fs::path& file, const std::string& extension) {
+  std::error_code error;
+  if (!fs::is_regular_file(file, error) || file.extension() == extension) return;
+  throw UsageError(fmt::format("{} exists and is not a report; choose a name that ends in {}",
+                               file.string(), extension));
 }
 
 /// Returns the time at which a run was started, in seconds since 1970. Records have no times of
@@ -63,10 +72,12 @@ std::vector<tensorboard::Scalar> scalars_of(const RunRecords& run, double start)
 void write_report(const ReportCommand& command, const Report& report) {
   if (command.format == "html") {
     const fs::path page = place_of(command, "report.html");
+    require_report_name(page, ".html");
     write_page(page, report);
     say("{} (its numbers are in {})\n", page.string(), data_folder_of(page).string());
   } else if (command.format == "latex") {
     const fs::path file = place_of(command, "report.tex");
+    require_report_name(file, ".tex");
     if (file.has_parent_path()) fs::create_directories(file.parent_path());
     write_file(file, latex_document(report));
     say("{}\n", file.string());

@@ -86,6 +86,17 @@ std::string command_of(const Study& study) {
   return text;
 }
 
+/// Returns the label of a run: its variant, and the other keys that the study varies. Runs that
+/// differ in their seed belong together, and the sparsity is an axis of the figures.
+std::string label_of(const StudyRunResult& result) {
+  std::string label = result.run.label;
+  for (const auto& [key, value] : result.run.axes)
+    if (key != kVariantKey && key != "seed" && key != "prune.sparsity")
+      label +=
+          fmt::format("{}{} {}", label.empty() ? "" : ", ", key.substr(key.rfind('.') + 1), value);
+  return label.empty() ? result.records.setting("method") : label;
+}
+
 /// Returns the last line of a log that says something.
 std::string last_line(const std::string& log) {
   std::string line;
@@ -125,6 +136,7 @@ StudyPage study_page(StudyResults results, const ReportContext& context) {
   for (size_t i = 0; i < shown.size(); ++i) {
     ReportedRun& run = page.runs[i];
     run.name = shown[i]->run.name;
+    if (!shown[i]->run.axes.empty()) run.series = label_of(*shown[i]);
     run.failed = run.failed || shown[i]->status == StudyRunStatus::failed;
     run.failure = last_line(shown[i]->failure);
   }

@@ -22,6 +22,7 @@
 #include "apps/sculpt_study/tables.h"
 #include "engine/core/nearest_name.h"
 #include "engine/core/shell_word.h"
+#include "engine/study/claims.h"
 
 namespace sculpt {
 namespace {
@@ -138,9 +139,39 @@ void require_index(const StudyCommand& command, const Study& study,
   }
 }
 
+/// Throws UsageError if a claim cannot be judged whatever its runs will find.
+void require_claims_can_be_judged(const Study& study, const std::vector<ResolvedRun>& runs) {
+  StudyResults results;
+  results.study = study;
+  for (const ResolvedRun& run : runs) {
+    StudyRunResult result;
+    result.run = run.run;
+    results.runs.push_back(std::move(result));
+  }
+  for (const ClaimResult& claim : judge_claims(results))
+    if (!claim.problem.empty())
+      throw UsageError(fmt::format("claim {} cannot be judged: {}", claim.claim.id, claim.problem));
+}
+
+/// Throws UsageError if an analysis needs checkpoints that a run will not keep.
+void require_kept_cycles(const Study& study, const std::vector<ResolvedRun>& runs) {
+  const bool needed = std::ranges::any_of(
+      study.analyses, [](const std::string& words) { return words.starts_with("connectivity"); });
+  if (!needed) return;
+  for (const ResolvedRun& run : runs)
+    if (const auto keep = run.values.find("train.keep");
+        keep != run.values.end() && keep->second == "\"none\"")
+      throw UsageError(fmt::format(
+          "run {} keeps no checkpoints of its cycles, which the analysis `connectivity` needs; set "
+          "train.keep = \"cycles\"",
+          run.run.name));
+}
+
 int run(const StudyCommand& command, const std::string& words) {
   const Study study = study_of(command);
   const std::vector<ResolvedRun> runs = resolved_runs(study);
+  require_claims_can_be_judged(study, runs);
+  require_kept_cycles(study, runs);
   if (command.list) {
     print_list(study, runs);
     return kExitOk;

@@ -124,9 +124,22 @@ void remove_old_links(const Study& study, const std::vector<ResolvedRun>& runs) 
   }
 }
 
+/// Throws UsageError if the folder belongs to another study, whose results would be mixed with
+/// those of this one. A study file may have moved to another folder meanwhile.
+void require_same_study(const Study& study) {
+  if (!is_study_folder(study.folder)) return;
+  const Study before = read_study_folder(study.folder);
+  const fs::path now = study.source.empty() ? study.file : study.source;
+  if (before.source.empty() || fs::path(before.source).filename() == now.filename()) return;
+  throw UsageError(
+      fmt::format("{} is the folder of another study, {}; choose another folder with --out",
+                  study.folder.string(), before.source));
+}
+
 }  // namespace
 
 void prepare_folder(const Study& study, const std::vector<ResolvedRun>& runs) {
+  require_same_study(study);
   const StudyFolder files(study.folder);
   for (const fs::path& folder :
        {study.folder, study.folder / "configs", study.folder / "logs", fs::path(study.pool)})

@@ -1,5 +1,7 @@
 #include "apps/sculpt_study/resolve.h"
 
+#include <filesystem>
+
 #include "apps/sculpt_run/key_names.h"
 #include "engine/config/config_text.h"
 #include "engine/core/error.h"
@@ -39,7 +41,9 @@ class Resolver {
     resolved.run = run;
     for (const int64_t number : run.needs) {
       const ResolvedRun& other = resolve(runs_[static_cast<size_t>(number - 1)]);
-      replace_in(resolved.run.settings, other.run.folder.string(), other.folder.string());
+      // The path is a part of the run's config, so it must not depend on the present folder.
+      const auto folder = std::filesystem::absolute(other.folder).lexically_normal();
+      replace_in(resolved.run.settings, other.run.folder.string(), folder.string());
     }
     try {
       read(resolved);

@@ -105,14 +105,26 @@ std::optional<std::array<double, 2>> values_of(const Pair& pair, const std::stri
   return values;
 }
 
-Verdict verdict_of(const PairedDifference& difference, bool higher) {
+/// Returns true if runs with different seeds may well have the same value of the metric.
+bool counts_exactly(const std::string& metric) {
+  static const std::vector<std::string> words = {"flops", "epochs",  "steps",   "sparsity",
+                                                 "kept",  "density", "prunable"};
+  return std::ranges::any_of(
+      words, [&](const std::string& word) { return metric.find(word) != std::string::npos; });
+}
+
+/// Equal differences of measured values are a coincidence of few seeds, and say nothing about the
+/// spread. Equal differences of counts, such as FLOPs, are exact.
+Verdict verdict_of(const PairedDifference& difference, const std::string& metric, bool higher) {
   if (difference.sample.n < 2) return Verdict::not_enough;
+  if (difference.sample.deviation == 0 && !counts_exactly(metric)) return Verdict::inconclusive;
   if (difference.low > 0) return higher ? Verdict::supported : Verdict::not_supported;
   if (difference.high < 0) return higher ? Verdict::not_supported : Verdict::supported;
   return Verdict::inconclusive;
 }
 
-ClaimComparison compare(const std::vector<std::array<double, 2>>& pairs, bool higher) {
+ClaimComparison compare(const std::vector<std::array<double, 2>>& pairs, const std::string& metric,
+                        bool higher) {
   std::array<std::vector<double>, 2> sides;
   std::vector<double> differences;
   for (const auto& pair : pairs) {
@@ -124,7 +136,7 @@ ClaimComparison compare(const std::vector<std::array<double, 2>>& pairs, bool hi
   comparison.better = describe(sides[0]);
   comparison.than = describe(sides[1]);
   comparison.difference = paired_difference(std::move(differences));
-  comparison.verdict = verdict_of(comparison.difference, higher);
+  comparison.verdict = verdict_of(comparison.difference, metric, higher);
   return comparison;
 }
 
@@ -178,7 +190,7 @@ ClaimResult judge(const StudyClaim& claim, const StudyResults& results) {
         total.sum[side] += (*values)[side];
       ++total.cells;
     }
-    ClaimComparison comparison = compare(pairs, result.higher_is_better);
+    ClaimComparison comparison = compare(pairs, claim.metric, result.higher_is_better);
     for (size_t i = 0; i < claim.over.size(); ++i)
       comparison.at[claim.over[i]] = cell.place[i];
     result.comparisons.push_back(std::move(comparison));
@@ -189,7 +201,7 @@ ClaimResult judge(const StudyClaim& claim, const StudyResults& results) {
     const double count = static_cast<double>(total.cells);
     means.push_back({total.sum[0] / count, total.sum[1] / count});
   }
-  result.overall = compare(means, result.higher_is_better);
+  result.overall = compare(means, claim.metric, result.higher_is_better);
   return result;
 }
 

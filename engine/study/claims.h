@@ -15,7 +15,7 @@ namespace sculpt {
 enum class Verdict {
   supported,      ///< the interval excludes 0 in the claimed direction
   not_supported,  ///< the interval excludes 0 in the other direction
-  inconclusive,   ///< the interval holds 0
+  inconclusive,   ///< the interval holds 0, or all differences of a measured value are equal
   not_enough,     ///< fewer than two pairs of runs have finished
 };
 /// Returns "supported", "not supported", "inconclusive" or "not enough runs".

@@ -12,6 +12,15 @@
 namespace sculpt {
 namespace {
 
+/// Returns true if everybody agrees which values of the metric are better.
+bool has_direction(const std::string& metric) {
+  static const std::vector<std::string> words = {"accuracy", "loss",       "flops",
+                                                 "seconds",  "per_second", "memory"};
+  return !metric.starts_with("analysis.") && std::ranges::any_of(words, [&](const std::string& w) {
+    return metric.find(w) != std::string::npos;
+  });
+}
+
 class QuestionReader {
  public:
   QuestionReader(const StudyNames& names, Study& study) : names_(names), study_(study) {}
@@ -37,12 +46,39 @@ class QuestionReader {
       if (table.contains("metric")) claim.metric = metric_in(table, "metric", false);
       claim.direction = optional_text(table, "direction");
       require_one_of(table, "direction", claim.direction, {"", "higher", "lower"});
+      if (claim.direction.empty() && !has_direction(claim.metric))
+        fail(
+            "{}: claim {} must say which values of {} are better: direction = \"higher\", or "
+            "\"lower\"",
+            place_of(table, names_.file), claim.id, claim.metric);
       if (const toml::node* over = table.get("over")) claim.over = keys_in(entry_of("over", *over));
+      if (std::ranges::find(claim.over, "seed") != claim.over.end())
+        fail("{}: claim {} names the seed in `over`; runs are paired by their seeds without that",
+             place_of(table, names_.file), claim.id);
+      if (claim.better.values == claim.than.values)
+        fail("{}: claim {} compares the same runs with themselves: `better` and `than` are equal",
+             place_of(table, names_.file), claim.id);
+      require_analysis(table, claim);
       if (const toml::node* where = table.get("where")) claim.where = selection_of(*where, "where");
       if (std::ranges::find(study_.claims, claim.id, &StudyClaim::id) != study_.claims.end())
         fail("{}: there are two claims with the id '{}'", place_of(table, names_.file), claim.id);
       study_.claims.push_back(std::move(claim));
     });
+  }
+
+  /// Throws Error if the claim compares values of an analysis that the study does not make.
+  void require_analysis(const toml::table& table, const StudyClaim& claim) const {
+    constexpr std::string_view kAnalysis = "analysis.";
+    if (!claim.metric.starts_with(kAnalysis)) return;
+    const std::string file = claim.metric.substr(kAnalysis.size());
+    const bool made = std::ranges::any_of(study_.analyses, [&](const std::string& words) {
+      return words.starts_with("all") || file.starts_with(words.substr(0, words.find(' ')));
+    });
+    if (!made)
+      fail(
+          "{}: claim {} compares {}, but the study does not make this analysis; add it to the list "
+          "`analyze`",
+          place_of(table, names_.file), claim.id, claim.metric);
   }
 
   void read_figures(const toml::table& root) {

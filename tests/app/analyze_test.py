@@ -216,6 +216,10 @@ class Analyze(unittest.TestCase):
         self.assertEqual(metadata["format"], "sculpt-dense-1")
         self.assertEqual(tensors, {name: value for name, value in final.items() if not name.endswith(".mask")})
         self.assertLess(compact.stat().st_size, dense.stat().st_size)
+        # An export never replaces a checkpoint, whose masks it lacks.
+        before = self.final().read_bytes()
+        self.assert_fails(2, ["is a checkpoint of a run", "--out"], "export", self.final(), "--out", self.final())
+        self.assertEqual(self.final().read_bytes(), before)
         # All three files are the same network.
         config = ("--config", self.kept / "config.toml", "--out", self.folder)
         for path in (dense, compact):

@@ -256,6 +256,7 @@ class ReportTest(ProgramTest):
         self.assert_report_fails(2, ["--watch"], self.folder, "--watch", "--tensorboard", "x")
         self.assertIn("Usage: sculpt_report", sculpt_report("--help").stdout)
         out = self.make_run()
+        self.assert_report_fails(2, ["config.toml exists and is not a report"], out, "--out", out / "config.toml")
         (self.folder / "file").write_text("")
         self.assert_report_fails(1, [self.folder / "file"], out, "--out", self.folder / "file" / "page.html")
 

@@ -327,12 +327,30 @@ seed = [3, 2, 1]
         self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
 
     def test_an_analysis_that_fails_is_reported_last(self):
-        # Without train.keep there is no line between two cycles.
-        self.file = self.write("analysed.toml", 'analyze = ["connectivity"]\n' + STUDY)
+        self.file = self.write("analysed.toml", 'analyze = ["hessian --tip 3"]\n' + STUDY)
         done = self.run_study(code=1)
-        self.assertIn("train.keep=cycles", done.stderr)
+        self.assertIn("--tip", done.stderr)
         for name in NAMES:
             self.assertTrue((self.out / name / "summary.json").exists(), name)
+
+    def test_what_cannot_be_compared_or_analysed_is_named_before_anything_runs(self):
+        claim = '[[claim]]\nid = "C"\ntext = "t"\nbetter = "sculpt"\nthan = "cyclic"\n'
+        for part, text in (
+                ("set train.keep", 'analyze = ["connectivity"]\n' + STUDY),
+                ('direction = "higher"', STUDY + claim + 'metric = "sparsity"\n'),
+                ("does not make this analysis", STUDY + claim + 'metric = "analysis.flips.x"\ndirection = "lower"\n'),
+                ("paired by their seeds", STUDY + claim + 'over = ["seed"]\n'),
+                ("the same runs with themselves", STUDY + claim.replace('"cyclic"', '"sculpt"')),
+                ("both belong to the side", STUDY.replace("seed = [1, 2]", "optim.lr = [0.1, 0.2]") + claim)):
+            with self.subTest(part):
+                self.file.write_text(text)
+                self.refuse(part)
+
+    def test_the_folder_of_another_study_is_refused(self):
+        self.run_study()
+        self.file = self.write("three.toml", STUDY)
+        done = self.run_study(code=2)
+        self.assertIn("is the folder of another study", done.stderr)
 
     def test_every_study_of_the_project_can_be_planned(self):
         for path in sorted((ROOT / "configs" / "studies").glob("*.toml")):

@@ -74,8 +74,9 @@ train.epochs = 9
   CHECK(runs[0].epochs == 2);
   CHECK(runs[2].values.at("train.epochs") == "9");
   CHECK(runs[3].values.at("seed") == "5");
-  CHECK(runs[1].values.at("plan") ==
-        "[\"load mask from " + runs[3].folder.string() + "\", \"train 2\"]");
+  CHECK(runs[1].values.at("plan") == "[\"load mask from " +
+                                         std::filesystem::absolute(runs[3].folder).string() +
+                                         "\", \"train 2\"]");
 }
 
 TEST_CASE("resolve: an error names the run and the place of the setting") {
