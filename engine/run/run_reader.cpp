@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -167,6 +168,10 @@ class Reader {
       else if (value.is_number())
         run_.summary[key] = value.get<double>();
     }
+    // Without its result, the run does not count as finished. sculpt_run --resume knows what to do.
+    if (std::isfinite(run_.result("test_accuracy"))) return;
+    run_.status = RunStatus::stopped;
+    if (run_.problems.empty()) problem(files_.summary(), "is damaged: it has no test_accuracy");
   }
 
   void read_analyses() {

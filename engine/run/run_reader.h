@@ -39,7 +39,8 @@ struct PruneRecord {
   double test_accuracy = NAN;
 };
 
-/// A run that has not finished is either at work (a process holds its lock) or stopped.
+/// A run that has not finished is either at work (a process holds its lock) or stopped. A run whose
+/// summary.json is damaged counts as stopped.
 enum class RunStatus { finished, running, stopped };
 /// Returns "finished", "running" or "stopped".
 const char* name_of(RunStatus status);

@@ -160,6 +160,15 @@ TEST_CASE("run reader: a finished run has its results") {
   CHECK(std::isnan(run.result("seconds_dense")));
   CHECK(std::isnan(run.result("no such result")));
   CHECK(run.summary_texts.at("model") == "resnet20");
+  // A damaged result is no result.
+  for (const char* damaged :
+       {"{\"format\": \"sculpt-summary-1\", \"test_accuracy\": \"NaN\"}", "{\"test_acc"}) {
+    write_file(folder / "summary.json", damaged);
+    const RunRecords other = read_run(folder.path());
+    CHECK(other.status == RunStatus::stopped);
+    REQUIRE(other.problems.size() == 1);
+    CHECK(other.problems[0].find("summary.json is damaged") != std::string::npos);
+  }
 }
 
 TEST_CASE("run reader: the values of analyses have the names of their files") {
