@@ -78,6 +78,20 @@ bool fill(const Study& study, const Combination& at, StudyRun& run) {
   return true;
 }
 
+/// Throws Error before a study is expanded to more combinations than anybody can train.
+void require_countable(const Study& study) {
+  constexpr double kMost = 100'000;
+  double combinations = 1;
+  for (const StudyAxis& axis : study.axes)
+    combinations *= static_cast<double>(axis.values.size());
+  if (combinations > kMost)
+    fail(
+        "{}: the lists of values have {:.3g} combinations, and a study may have {:.0f}; take "
+        "values "
+        "out of [vary], or make several studies",
+        study.file, combinations, kMost);
+}
+
 constexpr std::string_view kReference = "{run:";
 
 class References {
@@ -147,6 +161,7 @@ class References {
 }  // namespace
 
 std::vector<StudyRun> expand(const Study& study) {
+  require_countable(study);
   std::vector<StudyRun> runs;
   Combination at(study.axes.size(), 0);
   do {

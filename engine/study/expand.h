@@ -17,7 +17,7 @@ namespace sculpt {
 ///
 /// A text in a setting may name the folder of another run: `{run:lrr}` is the run of variant lrr
 /// with the same values of all other axes. Throws Error if there is no such run, if runs need each
-/// other in a circle, or if no run is left.
+/// other in a circle, if no run is left, or if there are more than 100,000 combinations.
 std::vector<StudyRun> expand(const Study& study);
 
 }  // namespace sculpt

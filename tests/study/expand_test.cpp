@@ -128,6 +128,17 @@ TEST_CASE("expand: long names are cut, and stay different") {
   CHECK(runs.front().name.starts_with("0001-"));
 }
 
+TEST_CASE("expand: a study with more runs than anybody can train is refused at once") {
+  std::vector<StudyAxis> axes;
+  for (const char* key : {"a", "b", "c"}) {
+    StudyAxis many{key, {}};
+    for (int i = 0; i < 3000; ++i)
+      many.values.push_back({std::to_string(i), "study.toml:1"});
+    axes.push_back(std::move(many));
+  }
+  CHECK(contains(error_of([&] { expand(study_with(axes)); }), "2.7e+10 combinations"));
+}
+
 TEST_CASE("expand: values of axes come over variants, variants over the study") {
   Study study = study_with({axis("variant", {"\"a\"", "\"b\""}), axis("x", {"1", "2"})});
   study.settings = {{"x", {"0", ""}}, {"y", {"0", ""}}, {"z", {"0", ""}}};
