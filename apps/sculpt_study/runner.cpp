@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/interrupt.h"
@@ -172,8 +173,7 @@ class Runner {
   void start(size_t run) {
     const ResolvedRun& resolved = runs_[run];
     std::string analysis;
-    if (status_of(study_, resolved).finished())
-      analysis = missing_analyses(resolved.folder, study_.analyses).front();
+    if (status_of(study_, resolved).finished()) analysis = open_analyses(run).front();
     const std::vector<std::string> words =
         analysis.empty()
             ? std::vector<std::string>{options_.program, files_.config(resolved.run).string(),
@@ -186,7 +186,9 @@ class Runner {
     append_to_file(log, fmt::format("{}{:%Y-%m-%d %H:%M:%S}{}\n", kAttempt,
                                     fmt::localtime(std::time(nullptr)), command));
     std::error_code error;
-    fs::remove(files_.failure(resolved.run), error);
+    const bool analysis_failed =
+        std::ranges::any_of(failed_analyses_, [&](const auto& one) { return one.first == run; });
+    if (!analysis_failed) fs::remove(files_.failure(resolved.run), error);
     const std::string gpu = free_gpu();
     workers_.push_back({run, std::make_unique<RunProcess>(words, log, gpu),
                         RunProgress(resolved.folder), gpu, analysis});
@@ -218,6 +220,24 @@ class Runner {
     }
   }
 
+  /// Returns the analyses that a finished run lacks and that have not failed here.
+  std::vector<std::string> open_analyses(size_t run) const {
+    std::vector<std::string> open = missing_analyses(runs_[run].folder, study_.analyses);
+    std::erase_if(open, [&](const std::string& analysis) {
+      return failed_analyses_.contains({run, analysis});
+    });
+    return open;
+  }
+
+  /// Goes on after an analysis that has failed. The run counts as failed when the others are made.
+  void fail_analysis(size_t run, const std::string& analysis, const ProcessEnd& end) {
+    failed_analyses_.insert({run, analysis});
+    write_failure(run, fmt::format("the analysis `{}`", analysis), end);
+    display_.say_line(fmt::format("{}: analysis `{}` {}", runs_[run].run.name, analysis,
+                                  out().paint(Style::error, "failed")));
+    schedule_.set(run, open_analyses(run).empty() ? JobState::failed : JobState::waiting);
+  }
+
   /// `analysis` is the analysis that the process was to make; "" if it trained the run.
   void ended(size_t run, const ProcessEnd& end, const std::string& analysis) {
     const ResolvedRun& resolved = runs_[run];
@@ -226,8 +246,12 @@ class Runner {
     const bool ended_well =
         end.exit_code == kExitOk || (analysis.empty() && end.exit_code == kExitUsage);
     if (ended_well && result.finished()) {
-      if (!missing_analyses(resolved.folder, study_.analyses).empty()) {
+      if (!open_analyses(run).empty()) {
         schedule_.set(run, JobState::waiting);
+        return;
+      }
+      if (!missing_analyses(resolved.folder, study_.analyses).empty()) {
+        schedule_.set(run, JobState::failed);
         return;
       }
       schedule_.set(run, JobState::finished);
@@ -251,6 +275,7 @@ class Runner {
       schedule_.set(run, JobState::elsewhere);
       return;
     }
+    if (!analysis.empty()) return fail_analysis(run, analysis, end);
     fail_run(run, end);
   }
 
@@ -267,17 +292,22 @@ class Runner {
     display_.say_line(text + ")");
   }
 
-  void fail_run(size_t run, const ProcessEnd& end) {
+  /// Keeps the end of the log of a run that has failed. `what` has ended.
+  void write_failure(size_t run, const std::string& what, const ProcessEnd& end) {
     const ResolvedRun& resolved = runs_[run];
     const std::string reason =
         end.signal != 0
             ? fmt::format("was ended by signal {} ({})", end.signal, strsignal(end.signal))
             : fmt::format("ended with exit code {}", end.exit_code);
     const std::string text = fmt::format(
-        "{}\nthe process {}\n", last_lines(files_.log(resolved.run), kShownLogLines), reason);
+        "{}\n{} {}\n", last_lines(files_.log(resolved.run), kShownLogLines), what, reason);
     write_file(files_.failure(resolved.run), text);
+  }
+
+  void fail_run(size_t run, const ProcessEnd& end) {
+    write_failure(run, "the process", end);
     schedule_.set(run, JobState::failed);
-    display_.say_line(fmt::format("{}: {}; the others go on", resolved.run.name,
+    display_.say_line(fmt::format("{}: {}; the others go on", runs_[run].run.name,
                                   out().paint(Style::error, "failed")));
   }
 
@@ -336,6 +366,7 @@ class Runner {
   std::vector<int64_t> epochs_;  // that each run has trained
   std::vector<Worker> workers_;
   std::map<size_t, Clock::time_point> started_;
+  std::set<std::pair<size_t, std::string>> failed_analyses_;  // in this process
   std::unique_ptr<EpochClock> clock_;
   StudyDisplay display_;
   Clock::time_point last_look_;

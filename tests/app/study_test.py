@@ -327,11 +327,14 @@ seed = [3, 2, 1]
         self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
 
     def test_an_analysis_that_fails_is_reported_last(self):
-        self.file = self.write("analysed.toml", 'analyze = ["hessian --tip 3"]\n' + STUDY)
+        self.file = self.write("analysed.toml", 'analyze = ["hessian --tip 3", "prunes"]\n' + STUDY)
         done = self.run_study(code=1)
         self.assertIn("--tip", done.stderr)
+        self.assertIn("the analysis `hessian --tip 3` ended with exit code 2", done.stderr)
         for name in NAMES:
             self.assertTrue((self.out / name / "summary.json").exists(), name)
+            # The analyses behind the failed one are made.
+            self.assertEqual((self.out / name / "analysis" / "commands.txt").read_text(), "prunes\n")
 
     def test_what_cannot_be_compared_or_analysed_is_named_before_anything_runs(self):
         claim = '[[claim]]\nid = "C"\ntext = "t"\nbetter = "sculpt"\nthan = "cyclic"\n'
