@@ -46,7 +46,7 @@ ALLOWED = {
                    "engine/config", "engine/core", "kernels/common", "kernels/tuning"],
     "engine/study": ["engine/run", "engine/config", "engine/core"],
     "engine/report": ["engine/study", "engine/run", "engine/core"],
-    "engine/analyze": ["engine/run", "engine/plan", "engine/sparse", "engine/nn", "engine/parameters",
+    "engine/analyze": ["engine/plan", "engine/sparse", "engine/nn", "engine/parameters",
                        "engine/formats", "engine/core", "kernels/common"],
     "engine/train": ["engine/run", "engine/plan", "engine/masks", "engine/sparse", "engine/optim", "engine/nn",
                      "engine/parameters", "engine/dist", "engine/core"],

@@ -4,7 +4,7 @@
 #include "apps/sculpt_analyze/presentation.h"
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/request.h"
-#include "engine/analyze/prune_effects.h"
+#include "engine/run/prune_effects.h"
 
 namespace sculpt::analyze {
 namespace {

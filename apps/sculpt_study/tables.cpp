@@ -152,11 +152,11 @@ void print_runs(const std::vector<RunRow>& rows, const std::vector<std::string>&
 
 void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
                   const std::vector<std::string>& columns, const LsCommand& command) {
-  std::vector<RunGroup> groups = group_rows(rows, keys);
+  std::vector<RowGroup> groups = group_rows(rows, keys);
   if (!command.sort.empty()) {
     const std::string name = full_name(command.sort, rows);
     // Groups stand in the order of their means.
-    std::ranges::stable_sort(groups, [&](const RunGroup& a, const RunGroup& b) {
+    std::ranges::stable_sort(groups, [&](const RowGroup& a, const RowGroup& b) {
       const double x = statistic_of(a.rows, name).mean, y = statistic_of(b.rows, name).mean;
       if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
       return command.descending ? x > y : x < y;
@@ -169,7 +169,7 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
   for (const std::string& name : columns)
     headings.push_back({name});
   TextTable table(headings);
-  for (const RunGroup& group : groups) {
+  for (const RowGroup& group : groups) {
     std::vector<std::string> cells;
     for (const std::string& key : keys)
       cells.push_back(cell(group.rows.front(), key));

@@ -7,6 +7,7 @@
 #include "engine/report/choice.h"
 #include "engine/report/scale.h"
 #include "engine/report/ticks.h"
+#include "engine/run/prune_effects.h"
 
 namespace sculpt {
 namespace {
@@ -157,26 +158,6 @@ std::vector<Figure> epoch_figures(const RunRecords& run) {
   return figures;
 }
 
-std::vector<PruneEffect> prune_effects(const RunRecords& run) {
-  std::vector<PruneEffect> effects;
-  for (const PruneRecord& prune : run.prunes) {
-    PruneEffect effect;
-    effect.prune = &prune;
-    int64_t next_cycle = -1;
-    for (const EpochMetrics& epoch : run.epochs) {
-      if (epoch.epoch == prune.epoch) {
-        effect.accuracy_before = epoch.test_accuracy;
-        effect.loss_before = epoch.test_loss;
-      }
-      if (epoch.epoch == prune.epoch + 1) next_cycle = epoch.cycle;
-      if (epoch.cycle == next_cycle && std::isfinite(epoch.test_accuracy))
-        effect.accuracy_retrained = epoch.test_accuracy;
-    }
-    effects.push_back(effect);
-  }
-  return effects;
-}
-
 Table prune_table(const RunRecords& run) {
   Table table;
   table.name = "prunes";
@@ -192,20 +173,19 @@ Table prune_table(const RunRecords& run) {
     return std::isfinite(value) ? text : std::string("\u2013");
   };
   for (const PruneEffect& effect : prune_effects(run)) {
-    const PruneRecord& prune = *effect.prune;
-    const double change = prune.test_accuracy - effect.accuracy_before;
+    const double change = effect.accuracy_after - effect.accuracy_before;
     table.rows.push_back(
-        {std::to_string(prune.epoch), prune.criterion, prune.allocation,
-         fmt::format("{} ({} %)", grouped_text(prune.kept),
-                     fixed_text(100 * static_cast<double>(prune.kept) /
-                                    static_cast<double>(std::max<int64_t>(prune.prunable, 1)),
+        {std::to_string(effect.epoch), effect.criterion, effect.allocation,
+         fmt::format("{} ({} %)", grouped_text(effect.kept_after),
+                     fixed_text(100 * static_cast<double>(effect.kept_after) /
+                                    static_cast<double>(std::max<int64_t>(effect.prunable, 1)),
                                 2)),
          or_none(effect.accuracy_before, percent(effect.accuracy_before)),
-         or_none(prune.test_accuracy, percent(prune.test_accuracy)),
+         or_none(effect.accuracy_after, percent(effect.accuracy_after)),
          or_none(change, percent(change)),
-         or_none(effect.accuracy_retrained, percent(effect.accuracy_retrained)),
+         or_none(effect.accuracy_later, percent(effect.accuracy_later)),
          or_none(effect.loss_before, fixed_text(effect.loss_before, 4)),
-         or_none(prune.test_loss, fixed_text(prune.test_loss, 4))});
+         or_none(effect.loss_after, fixed_text(effect.loss_after, 4))});
   }
   return table;
 }
@@ -226,15 +206,15 @@ std::optional<Figure> prune_figure(const RunRecords& run) {
     for (const PruneEffect& effect : effects) {
       const double value = 100 * value_of(effect);
       if (!std::isfinite(value)) continue;
-      series.x.push_back(100 * static_cast<double>(effect.prune->kept) /
-                         static_cast<double>(std::max<int64_t>(effect.prune->prunable, 1)));
+      series.x.push_back(100 * static_cast<double>(effect.kept_after) /
+                         static_cast<double>(std::max<int64_t>(effect.prunable, 1)));
       series.y.push_back(value);
     }
     figure.series.push_back(std::move(series));
   };
   add("before", [](const PruneEffect& e) { return e.accuracy_before; });
-  add("right after", [](const PruneEffect& e) { return e.prune->test_accuracy; });
-  add("after retraining", [](const PruneEffect& e) { return e.accuracy_retrained; });
+  add("right after", [](const PruneEffect& e) { return e.accuracy_after; });
+  add("after retraining", [](const PruneEffect& e) { return e.accuracy_later; });
   return figure;
 }
 

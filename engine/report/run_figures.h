@@ -16,15 +16,6 @@ std::string measured_on(const RunRecords& run);
 /// cycles and the prunes are marked.
 std::vector<Figure> epoch_figures(const RunRecords& run);
 
-/// What a prune did to the accuracy. Values that were not measured are not a number.
-struct PruneEffect {
-  const PruneRecord* prune = nullptr;
-  double accuracy_before = NAN;  ///< at the end of the epoch before the prune
-  double loss_before = NAN;
-  double accuracy_retrained = NAN;  ///< the last one of the cycle that follows
-};
-std::vector<PruneEffect> prune_effects(const RunRecords& run);
-
 Table prune_table(const RunRecords& run);
 /// Returns accuracies before and after each prune; nothing if there are fewer than two.
 std::optional<Figure> prune_figure(const RunRecords& run);

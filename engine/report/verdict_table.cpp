@@ -91,7 +91,7 @@ std::string verdict_sentence(const ClaimResult& claim) {
     return fmt::format("Claim {} cannot be judged: {}.", id, claim.problem);
   const Form form = form_of(claim);
   const PairedDifference& difference = claim.overall.difference;
-  if (claim.verdict() == Verdict::not_enough)
+  if (claim.verdict() == ClaimVerdict::not_enough)
     return fmt::format(
         "Claim {} has no verdict yet, because {} finished pair{} of runs {} not enough; a verdict "
         "needs at least two seeds.",

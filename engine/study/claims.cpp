@@ -115,12 +115,14 @@ bool counts_exactly(const std::string& metric) {
 
 /// Equal differences of measured values are a coincidence of few seeds, and say nothing about the
 /// spread. Equal differences of counts, such as FLOPs, are exact.
-Verdict verdict_of(const PairedDifference& difference, const std::string& metric, bool higher) {
-  if (difference.sample.n < 2) return Verdict::not_enough;
-  if (difference.sample.deviation == 0 && !counts_exactly(metric)) return Verdict::inconclusive;
-  if (difference.low > 0) return higher ? Verdict::supported : Verdict::not_supported;
-  if (difference.high < 0) return higher ? Verdict::not_supported : Verdict::supported;
-  return Verdict::inconclusive;
+ClaimVerdict verdict_of(const PairedDifference& difference, const std::string& metric,
+                        bool higher) {
+  if (difference.sample.n < 2) return ClaimVerdict::not_enough;
+  if (difference.sample.deviation == 0 && !counts_exactly(metric))
+    return ClaimVerdict::inconclusive;
+  if (difference.low > 0) return higher ? ClaimVerdict::supported : ClaimVerdict::not_supported;
+  if (difference.high < 0) return higher ? ClaimVerdict::not_supported : ClaimVerdict::supported;
+  return ClaimVerdict::inconclusive;
 }
 
 ClaimComparison compare(const std::vector<std::array<double, 2>>& pairs, const std::string& metric,
@@ -142,15 +144,15 @@ ClaimComparison compare(const std::vector<std::array<double, 2>>& pairs, const s
 
 }  // namespace
 
-const char* name_of(Verdict verdict) {
+const char* name_of(ClaimVerdict verdict) {
   switch (verdict) {
-    case Verdict::supported:
+    case ClaimVerdict::supported:
       return "supported";
-    case Verdict::not_supported:
+    case ClaimVerdict::not_supported:
       return "not supported";
-    case Verdict::inconclusive:
+    case ClaimVerdict::inconclusive:
       return "inconclusive";
-    case Verdict::not_enough:
+    case ClaimVerdict::not_enough:
       return "not enough runs";
   }
   return "";

@@ -12,14 +12,14 @@
 
 namespace sculpt {
 
-enum class Verdict {
+enum class ClaimVerdict {
   supported,      ///< the interval excludes 0 in the claimed direction
   not_supported,  ///< the interval excludes 0 in the other direction
   inconclusive,   ///< the interval holds 0, or all differences of a measured value are equal
   not_enough,     ///< fewer than two pairs of runs have finished
 };
 /// Returns "supported", "not supported", "inconclusive" or "not enough runs".
-const char* name_of(Verdict verdict);
+const char* name_of(ClaimVerdict verdict);
 
 /// A comparison of the two selections of a claim.
 struct ClaimComparison {
@@ -30,7 +30,7 @@ struct ClaimComparison {
   Sample better, than;
   /// The metric of `better` minus that of `than`, one difference for each seed.
   PairedDifference difference;
-  Verdict verdict = Verdict::not_enough;
+  ClaimVerdict verdict = ClaimVerdict::not_enough;
 };
 
 struct ClaimResult {
@@ -47,7 +47,7 @@ struct ClaimResult {
   /// same pair, or a side has no runs. Empty if it can.
   std::string problem;
 
-  Verdict verdict() const { return overall.verdict; }
+  ClaimVerdict verdict() const { return overall.verdict; }
 };
 
 /// Returns true if greater values of the metric are better, which holds for accuracies and speeds.

@@ -152,9 +152,9 @@ Statistic statistic(const std::vector<double>& values) {
   return result;
 }
 
-std::vector<RunGroup> group_rows(const std::vector<RunRow>& rows,
+std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names) {
-  std::vector<RunGroup> groups;
+  std::vector<RowGroup> groups;
   std::map<std::vector<std::string>, size_t> place;
   for (const RunRow& row : rows) {
     std::vector<std::string> values;

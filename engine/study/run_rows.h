@@ -66,12 +66,12 @@ struct Statistic {
 Statistic statistic(const std::vector<double>& values);
 
 /// Rows that have the same values for some names.
-struct RunGroup {
+struct RowGroup {
   std::vector<std::string> values;  ///< one for each name
   std::vector<RunRow> rows;
 };
 /// Returns the groups in the order in which their first rows stand.
-std::vector<RunGroup> group_rows(const std::vector<RunRow>& rows,
+std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names);
 
 /// Returns the statistic of a number of the rows: a result, or a setting that is a number.

@@ -16,7 +16,7 @@ ClaimResult result_of(const std::string& metric, std::vector<double> differences
   result.overall.better = {3, 0.625, 0.01};
   result.overall.than = {3, 0.6, 0.02};
   result.overall.difference = paired_difference(std::move(differences));
-  result.overall.verdict = Verdict::supported;
+  result.overall.verdict = ClaimVerdict::supported;
   return result;
 }
 
@@ -45,7 +45,7 @@ TEST_CASE("verdict table: other metrics keep their units, and what is missing is
   ClaimResult claim = result_of("train_flops", {-2e12, -4e12});
   CHECK(verdict_table({claim}).rows[0][5] == "-3e+12");
   claim = result_of("train_loss", {0.5});
-  claim.overall.verdict = Verdict::not_enough;
+  claim.overall.verdict = ClaimVerdict::not_enough;
   CHECK(verdict_table({claim}).rows[0][6] == "–");
   CHECK(verdict_sentence(claim) ==
         "Claim C1 has no verdict yet, because 1 finished pair of runs is not enough; a verdict "

@@ -85,7 +85,7 @@ TEST_CASE("claims: differences are paired by seed and averaged over the other ke
   for (size_t i = 0; i < 5; ++i)
     CHECK(judged.overall.difference.differences[i] ==
           doctest::Approx(mean_differences[i]).epsilon(1e-12));
-  CHECK(judged.verdict() == Verdict::supported);
+  CHECK(judged.verdict() == ClaimVerdict::supported);
 }
 
 TEST_CASE("claims: verdicts follow the interval and the direction of the metric") {
@@ -102,20 +102,20 @@ TEST_CASE("claims: verdicts follow the interval and the direction of the metric"
     claim.direction = direction;
     return judge(claim, results).verdict();
   };
-  CHECK(verdict({0.61, 0.62, 0.63}, {0.51, 0.53, 0.52}) == Verdict::supported);
-  CHECK(verdict({0.51, 0.53, 0.52}, {0.61, 0.62, 0.63}) == Verdict::not_supported);
-  CHECK(verdict({0.51, 0.63, 0.52}, {0.61, 0.52, 0.53}) == Verdict::inconclusive);
+  CHECK(verdict({0.61, 0.62, 0.63}, {0.51, 0.53, 0.52}) == ClaimVerdict::supported);
+  CHECK(verdict({0.51, 0.53, 0.52}, {0.61, 0.62, 0.63}) == ClaimVerdict::not_supported);
+  CHECK(verdict({0.51, 0.63, 0.52}, {0.61, 0.52, 0.53}) == ClaimVerdict::inconclusive);
   // The losses of these results are the accuracies with the other sign.
-  CHECK(verdict({0.61, 0.62, 0.63}, {0.51, 0.53, 0.52}, "train_loss") == Verdict::supported);
+  CHECK(verdict({0.61, 0.62, 0.63}, {0.51, 0.53, 0.52}, "train_loss") == ClaimVerdict::supported);
   CHECK(verdict({0.61, 0.62, 0.63}, {0.51, 0.53, 0.52}, "train_loss", "higher") ==
-        Verdict::not_supported);
-  CHECK(verdict({0.61}, {0.51}) == Verdict::not_enough);
-  CHECK(verdict({0.61, NAN}, {0.51, 0.53}) == Verdict::not_enough);
-  CHECK(verdict({0.5, 0.5}, {0.5, 0.5}) == Verdict::inconclusive);
+        ClaimVerdict::not_supported);
+  CHECK(verdict({0.61}, {0.51}) == ClaimVerdict::not_enough);
+  CHECK(verdict({0.61, NAN}, {0.51, 0.53}) == ClaimVerdict::not_enough);
+  CHECK(verdict({0.5, 0.5}, {0.5, 0.5}) == ClaimVerdict::inconclusive);
   // Measured values differ from seed to seed, and counts need not.
-  CHECK(verdict({0.5, 0.5}, {0.4, 0.4}) == Verdict::inconclusive);
-  CHECK(verdict({0.5, 0.5}, {0.4, 0.4}, "train_flops", "higher") == Verdict::supported);
-  CHECK(verdict({0.5, 0.6}, {0.4, 0.5}, "no_such_metric") == Verdict::not_enough);
+  CHECK(verdict({0.5, 0.5}, {0.4, 0.4}) == ClaimVerdict::inconclusive);
+  CHECK(verdict({0.5, 0.5}, {0.4, 0.4}, "train_flops", "higher") == ClaimVerdict::supported);
+  CHECK(verdict({0.5, 0.6}, {0.4, 0.5}, "no_such_metric") == ClaimVerdict::not_enough);
 }
 
 TEST_CASE("claims: a seed counts overall if it has all its pairs") {
@@ -148,7 +148,7 @@ TEST_CASE("claims: an ambiguous claim and a side without runs are named") {
   ClaimResult judged = judge(claim, results);
   CHECK(judged.problem.find("the runs 1 and 3 both belong to the side `better` at seed 1") !=
         std::string::npos);
-  CHECK(judged.verdict() == Verdict::not_enough);
+  CHECK(judged.verdict() == ClaimVerdict::not_enough);
 
   claim.where = selection({{"prune.sparsity", {"0.950"}}});  // numbers compare as numbers
   judged = judge(claim, results);

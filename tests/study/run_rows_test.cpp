@@ -125,7 +125,7 @@ TEST_CASE("run rows: groups and their statistics, against sums in long double") 
   const std::vector<RunRow> rows = random_rows(random, 150);
   const std::vector<std::string> names = {"method", "prune.sparsity"};
   size_t members = 0;
-  for (const RunGroup& group : group_rows(rows, names)) {
+  for (const RowGroup& group : group_rows(rows, names)) {
     long double sum = 0, squares = 0;
     int64_t count = 0, all = 0;
     for (const RunRow& row : rows) {

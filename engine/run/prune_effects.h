@@ -1,5 +1,6 @@
 #pragma once
-// What each prune of a run did to the network, from the records of the run.
+// Computes what each prune of a run did to loss and accuracy, from the records of the run. Reports
+// and sculpt_analyze show it.
 
 #include <cmath>
 #include <cstdint>
@@ -15,12 +16,13 @@ namespace sculpt {
 struct PruneEffect {
   int64_t plan_step = 0;  ///< index in the plan, from 0
   int64_t epoch = 0;      ///< epochs trained before
-  std::string criterion;
+  std::string criterion, allocation;
   int64_t prunable = 0;
   int64_t kept_before = 0, kept_after = 0;
   double loss_before = NAN, accuracy_before = NAN;  ///< after the last epoch before the prune
   double loss_after = NAN, accuracy_after = NAN;    ///< right after the prune
-  double loss_later = NAN, accuracy_later = NAN;    ///< at the end of the cycle that follows
+  /// The last ones that were measured in the cycle that follows.
+  double loss_later = NAN, accuracy_later = NAN;
 };
 
 /// Returns the effects in the order of the prunes. If two prunes follow each other without training

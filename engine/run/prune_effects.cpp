@@ -1,16 +1,17 @@
-#include "engine/analyze/prune_effects.h"
+#include "engine/run/prune_effects.h"
 
 namespace sculpt {
 namespace {
 
-/// Returns the line of the last epoch of the first cycle that trains after `epoch` epochs; null if
-/// no cycle does.
+/// Returns the line of the last evaluated epoch of the first cycle that trains after `epoch`
+/// epochs; null if there is none.
 const EpochMetrics* end_of_next_cycle(const RunRecords& run, int64_t epoch) {
-  const EpochMetrics* end = nullptr;
+  const EpochMetrics *first = nullptr, *end = nullptr;
   for (const EpochMetrics& line : run.epochs) {
     if (line.epoch <= epoch) continue;
-    if (end != nullptr && line.cycle != end->cycle) break;
-    end = &line;
+    if (first == nullptr) first = &line;
+    if (line.cycle != first->cycle) break;
+    if (std::isfinite(line.test_accuracy)) end = &line;
   }
   return end;
 }
@@ -30,6 +31,7 @@ std::vector<PruneEffect> prune_effects(const RunRecords& run) {
     effect.plan_step = prune.plan_step;
     effect.epoch = prune.epoch;
     effect.criterion = prune.criterion;
+    effect.allocation = prune.allocation;
     effect.prunable = prune.prunable;
     effect.kept_after = prune.kept;
     effect.loss_after = prune.test_loss;

@@ -1,6 +1,6 @@
 // Effects of prunes, from records that are written by hand.
 
-#include "engine/analyze/prune_effects.h"
+#include "engine/run/prune_effects.h"
 
 #include <cmath>
 #include <doctest/doctest.h>
