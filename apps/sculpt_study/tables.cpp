@@ -97,20 +97,19 @@ std::string value_text(double value, const std::string& name) {
   return fmt::format("{:.{}f}{}", unit.factor * value, unit.digits, unit.suffix);
 }
 
-/// Returns "91.23 ± 0.45 %" for a statistic.
-std::string statistic_text(const Statistic& statistic, const std::string& name) {
-  if (statistic.count == 0) return "";
+/// Returns "91.23 ± 0.45 %" for a sample.
+std::string sample_text(const Sample& sample, const std::string& name) {
+  if (sample.n == 0) return "";
   const Unit unit = unit_of(name);
-  if (std::isnan(statistic.deviation)) return value_text(statistic.mean, name);
+  if (std::isnan(sample.deviation)) return value_text(sample.mean, name);
   if (name == "seconds" || name.ends_with("_seconds"))
-    return fmt::format("{} ± {}", duration_text(statistic.mean),
-                       duration_text(statistic.deviation));
+    return fmt::format("{} ± {}", duration_text(sample.mean), duration_text(sample.deviation));
   if (unit.digits < 0)
-    return std::fabs(statistic.mean) >= 1e6
-               ? fmt::format("{} ± {}", count_text(statistic.mean), count_text(statistic.deviation))
-               : fmt::format("{:.6g} ± {:.2g}", statistic.mean, statistic.deviation);
-  return fmt::format("{:.{}f} ± {:.{}f}{}", unit.factor * statistic.mean, unit.digits,
-                     unit.factor * statistic.deviation, unit.digits, unit.suffix);
+    return std::fabs(sample.mean) >= 1e6
+               ? fmt::format("{} ± {}", count_text(sample.mean), count_text(sample.deviation))
+               : fmt::format("{:.6g} ± {:.2g}", sample.mean, sample.deviation);
+  return fmt::format("{:.{}f} ± {:.{}f}{}", unit.factor * sample.mean, unit.digits,
+                     unit.factor * sample.deviation, unit.digits, unit.suffix);
 }
 
 std::vector<std::string> full_names(const std::vector<std::string>& names,
@@ -157,7 +156,7 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
     const std::string name = full_name(command.sort, rows);
     // Groups stand in the order of their means.
     std::ranges::stable_sort(groups, [&](const RowGroup& a, const RowGroup& b) {
-      const double x = statistic_of(a.rows, name).mean, y = statistic_of(b.rows, name).mean;
+      const double x = sample_of(a.rows, name).mean, y = sample_of(b.rows, name).mean;
       if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
       return command.descending ? x > y : x < y;
     });
@@ -178,7 +177,7 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
     const auto all = static_cast<int64_t>(group.rows.size());
     cells.push_back(finished == all ? std::to_string(all) : fmt::format("{} of {}", finished, all));
     for (const std::string& name : columns)
-      cells.push_back(statistic_text(statistic_of(group.rows, name), name));
+      cells.push_back(sample_text(sample_of(group.rows, name), name));
     table.add(std::move(cells));
   }
   print_table(table);

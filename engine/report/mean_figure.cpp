@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/report/study_report.h"
+#include "engine/study/statistics.h"
 
 namespace sculpt {
 namespace {
@@ -22,14 +23,14 @@ void add_means(const std::vector<const MeasuredPoint*>& points, Series& means) {
     values.xs.push_back(point->x);
     values.ys.push_back(point->y);
   }
-  std::vector<std::pair<double, Spread>> found;
+  std::vector<std::pair<double, Sample>> found;
   for (const auto& [name, values] : groups)
-    found.emplace_back(spread_of(values.xs).mean, spread_of(values.ys));
-  std::ranges::sort(found, {}, &std::pair<double, Spread>::first);
+    found.emplace_back(describe(values.xs).mean, describe(values.ys));
+  std::ranges::sort(found, {}, &std::pair<double, Sample>::first);
   for (const auto& [x, y] : found) {
     means.x.push_back(x);
     means.y.push_back(y.mean);
-    means.spread.push_back(y.deviation);
+    means.spread.push_back(y.error_bar());
   }
 }
 

@@ -10,6 +10,7 @@
 #include "engine/report/run_figures.h"
 #include "engine/report/scale.h"
 #include "engine/report/ticks.h"
+#include "engine/study/statistics.h"
 
 namespace sculpt {
 namespace {
@@ -59,10 +60,10 @@ Figure accuracy_figure(const std::vector<RunGroup>& groups, const ValueOf& x_of)
     means.mark = Mark::line_and_points;
     singles.mark = Mark::points;
     singles.pale = true;
-    const Spread accuracy = spread_of(values_of(group, accuracy_of));
-    means.x.push_back(spread_of(values_of(group, x_of)).mean);
+    const Sample accuracy = describe(values_of(group, accuracy_of));
+    means.x.push_back(describe(values_of(group, x_of)).mean);
     means.y.push_back(accuracy.mean);
-    means.spread.push_back(accuracy.deviation);
+    means.spread.push_back(accuracy.error_bar());
     if (group.runs.size() < 2) continue;
     for (const ReportedRun* run : group.runs) {
       singles.x.push_back(x_of(run->records));
@@ -110,10 +111,10 @@ Figure rows_figure(const std::vector<RunGroup>& groups) {
     means.group = singles.group = static_cast<int64_t>(group.series_index);
     means.mark = singles.mark = Mark::points;
     singles.pale = true;
-    const Spread accuracy = spread_of(values_of(group, accuracy_of));
+    const Sample accuracy = describe(values_of(group, accuracy_of));
     means.x = {accuracy.mean};
     means.y = {static_cast<double>(i + 1)};
-    means.spread = {accuracy.deviation};
+    means.spread = {accuracy.error_bar()};
     means.labels = {fmt::format("{}: {} %", group.series, fixed_text(accuracy.mean, 2))};
     if (group.runs.size() > 1)
       for (const ReportedRun* run : group.runs) {
@@ -138,10 +139,10 @@ Series mean_curve(const RunGroup& group, double (*value_of)(const EpochMetrics&)
   Series series;
   for (const auto& [epoch, of_epoch] : values) {
     if (of_epoch.size() < group.runs.size()) continue;
-    const Spread spread = spread_of(of_epoch);
+    const Sample spread = describe(of_epoch);
     series.x.push_back(static_cast<double>(epoch));
     series.y.push_back(spread.mean);
-    series.spread.push_back(spread.deviation);
+    series.spread.push_back(spread.error_bar());
   }
   if (group.runs.size() < 2) series.spread.clear();
   return series;

@@ -127,18 +127,4 @@ std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs) {
   return sorted;
 }
 
-Spread spread_of(const std::vector<double>& values) {
-  Spread spread;
-  double sum = 0, squares = 0;
-  for (const double value : values)
-    if (std::isfinite(value)) sum += value, ++spread.count;
-  if (spread.count == 0) return spread;
-  spread.mean = sum / static_cast<double>(spread.count);
-  if (spread.count == 1) return spread;
-  for (const double value : values)
-    if (std::isfinite(value)) squares += (value - spread.mean) * (value - spread.mean);
-  spread.deviation = std::sqrt(squares / static_cast<double>(spread.count - 1));
-  return spread;
-}
-
 }  // namespace sculpt

@@ -10,6 +10,7 @@
 #include "engine/report/run_figures.h"
 #include "engine/report/study_figures.h"
 #include "engine/report/ticks.h"
+#include "engine/study/statistics.h"
 
 namespace sculpt {
 namespace {
@@ -89,9 +90,9 @@ std::string accuracy_text(const RunGroup& group) {
   std::vector<double> values;
   for (const ReportedRun* run : group.runs)
     values.push_back(100 * run->records.result("test_accuracy"));
-  const Spread spread = spread_of(values);
+  const Sample spread = describe(values);
   std::string text = fixed_text(spread.mean, 2);
-  if (spread.count > 1) text += " \u00b1 " + fixed_text(spread.deviation, 2);
+  if (spread.n > 1) text += " \u00b1 " + fixed_text(spread.error_bar(), 2);
   return text + " %";
 }
 
@@ -99,7 +100,7 @@ double mean_accuracy(const RunGroup& group) {
   std::vector<double> values;
   for (const ReportedRun* run : group.runs)
     values.push_back(run->records.result("test_accuracy"));
-  return spread_of(values).mean;
+  return describe(values).mean;
 }
 
 /// Returns the best series at the sparsest density that more than one series has.

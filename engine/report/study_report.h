@@ -53,14 +53,6 @@ struct RunGroup {
 /// sparsest. Densities that agree to four digits are one density.
 std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs);
 
-/// A mean with the standard deviation of the values (divided by n - 1; 0 for one value). Values
-/// that are not finite are left out.
-struct Spread {
-  double mean = NAN, deviation = 0;
-  size_t count = 0;
-};
-Spread spread_of(const std::vector<double>& values);
-
 /// Makes the report. Runs have all of their records; those without epochs have no curves.
 Report study_report(const StudyPage& page, const ReportContext& context);
 

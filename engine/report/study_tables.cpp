@@ -9,6 +9,7 @@
 #include "engine/report/run_figures.h"
 #include "engine/report/study_figures.h"
 #include "engine/report/ticks.h"
+#include "engine/study/statistics.h"
 
 namespace sculpt {
 namespace {
@@ -25,11 +26,11 @@ std::string spread_text(const RunGroup& group, const char* key, double factor, i
   std::vector<double> values;
   for (const ReportedRun* run : group.runs)
     values.push_back(factor * run->records.result(key));
-  const Spread spread = spread_of(values);
+  const Sample spread = describe(values);
   // Costs that are counted and not measured are the same for all seeds.
-  if (spread.count < 2 || spread.deviation < 1e-9 * std::abs(spread.mean))
+  if (spread.n < 2 || spread.error_bar() < 1e-9 * std::abs(spread.mean))
     return or_none(fixed_text(spread.mean, decimals));
-  return fixed_text(spread.mean, decimals) + " \u00b1 " + fixed_text(spread.deviation, decimals);
+  return fixed_text(spread.mean, decimals) + " \u00b1 " + fixed_text(spread.error_bar(), decimals);
 }
 
 std::string state_of(const ReportedRun& run) {

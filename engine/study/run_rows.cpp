@@ -137,21 +137,6 @@ std::vector<std::string> varying_keys(const std::vector<RunRow>& rows,
   return varying;
 }
 
-Statistic statistic(const std::vector<double>& values) {
-  Statistic result{0, NAN, NAN};
-  double sum = 0;
-  for (const double value : values)
-    if (std::isfinite(value)) sum += value, ++result.count;
-  if (result.count == 0) return result;
-  result.mean = sum / static_cast<double>(result.count);
-  if (result.count < 2) return result;
-  double squares = 0;
-  for (const double value : values)
-    if (std::isfinite(value)) squares += (value - result.mean) * (value - result.mean);
-  result.deviation = std::sqrt(squares / static_cast<double>(result.count - 1));
-  return result;
-}
-
 std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names) {
   std::vector<RowGroup> groups;
@@ -167,11 +152,11 @@ std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
   return groups;
 }
 
-Statistic statistic_of(const std::vector<RunRow>& rows, const std::string& name) {
+Sample sample_of(const std::vector<RunRow>& rows, const std::string& name) {
   std::vector<double> values;
   for (const RunRow& row : rows)
     values.push_back(number_in(value_of(row, name)));
-  return statistic(values);
+  return describe(values);
 }
 
 std::vector<Difference> differences(const std::map<std::string, std::string>& first,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/run/run_reader.h"
+#include "engine/study/statistics.h"
 
 namespace sculpt {
 
@@ -56,15 +57,6 @@ void sort_rows(std::vector<RunRow>& rows, const std::string& name, bool descendi
 std::vector<std::string> varying_keys(const std::vector<RunRow>& rows,
                                       const std::set<std::string>& ignored);
 
-/// Mean and sample standard deviation (divisor n - 1) of the finite values among some numbers. A
-/// mean of no value and a standard deviation of fewer than two are not a number.
-struct Statistic {
-  int64_t count = 0;
-  double mean = 0;
-  double deviation = 0;
-};
-Statistic statistic(const std::vector<double>& values);
-
 /// Rows that have the same values for some names.
 struct RowGroup {
   std::vector<std::string> values;  ///< one for each name
@@ -75,7 +67,7 @@ std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names);
 
 /// Returns the statistic of a number of the rows: a result, or a setting that is a number.
-Statistic statistic_of(const std::vector<RunRow>& rows, const std::string& name);
+Sample sample_of(const std::vector<RunRow>& rows, const std::string& name);
 
 /// One line of `sculpt_study diff`.
 struct Difference {

@@ -53,7 +53,7 @@ Sample describe(std::span<const double> values) {
   Sample sample;
   double sum = 0;
   for (const double value : values) {
-    if (std::isnan(value)) continue;
+    if (!std::isfinite(value)) continue;
     sum += value;
     ++sample.n;
   }
@@ -62,7 +62,7 @@ Sample describe(std::span<const double> values) {
   if (sample.n == 1) return sample;
   double squares = 0;
   for (const double value : values)
-    if (!std::isnan(value)) squares += (value - sample.mean) * (value - sample.mean);
+    if (std::isfinite(value)) squares += (value - sample.mean) * (value - sample.mean);
   sample.deviation = std::sqrt(squares / static_cast<double>(sample.n - 1));
   return sample;
 }

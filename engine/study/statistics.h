@@ -16,9 +16,12 @@ struct Sample {
   /// The sample standard deviation, with n - 1 in the denominator. Not a number for fewer than two
   /// values.
   double deviation = NAN;
+
+  /// The length of an error bar, which a single value has none of.
+  double error_bar() const { return n == 1 ? 0 : deviation; }
 };
 
-/// Describes the values that are numbers.
+/// Describes the values that are finite.
 Sample describe(std::span<const double> values);
 
 /// Returns the value t for which a variable with Student's t distribution lies in [-t, t] with the

@@ -7,6 +7,7 @@
 
 #include "engine/report/html_page.h"
 #include "engine/report/mean_figure.h"
+#include "engine/study/statistics.h"
 #include "tests/report/reported_runs.h"
 #include "tests/support/messages.h"
 
@@ -59,13 +60,13 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
     sum += value;
   for (const double value : values)
     squares += (value - sum / 7) * (value - sum / 7);
-  const Spread spread = spread_of(values);
-  CHECK(spread.count == 7);
+  const Sample spread = describe(values);
+  CHECK(spread.n == 7);
   CHECK(spread.mean == doctest::Approx(sum / 7));
-  CHECK(spread.deviation == doctest::Approx(std::sqrt(squares / 6)));
-  CHECK(spread_of({NAN, 3}).deviation == 0);
-  CHECK(spread_of({NAN, 3}).mean == 3);
-  CHECK(std::isnan(spread_of({}).mean));
+  CHECK(spread.error_bar() == doctest::Approx(std::sqrt(squares / 6)));
+  CHECK(describe(std::vector<double>{NAN, 3}).error_bar() == 0);
+  CHECK(describe(std::vector<double>{NAN, 3}).mean == 3);
+  CHECK(std::isnan(describe({}).mean));
 
   StudyPage page;
   page.title = "study";
@@ -76,7 +77,7 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
   const Series& means = figure.series.at(0);
   CHECK(means.name == "lrr");
   CHECK(means.y.at(1) == doctest::Approx(100 * sum / 7));
-  CHECK(means.spread.at(1) == doctest::Approx(100 * spread.deviation));
+  CHECK(means.spread.at(1) == doctest::Approx(100 * spread.error_bar()));
   CHECK(figure.series.at(1).x.size() == 14);  // the points themselves
   CHECK(figure.series.at(1).group == means.group);
   CHECK(figure.x.reversed);

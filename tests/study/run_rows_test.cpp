@@ -143,8 +143,8 @@ TEST_CASE("run rows: groups and their statistics, against sums in long double") 
                    (row.results.at("test_accuracy") - sum / count);
     CHECK(static_cast<int64_t>(group.rows.size()) == all);
     members += group.rows.size();
-    const Statistic found = statistic_of(group.rows, "test_accuracy");
-    REQUIRE(found.count == count);
+    const Sample found = sample_of(group.rows, "test_accuracy");
+    REQUIRE(found.n == count);
     REQUIRE(count > 2);
     CHECK(found.mean == doctest::Approx(static_cast<double>(sum / count)).epsilon(1e-12));
     CHECK(found.deviation ==
@@ -154,10 +154,10 @@ TEST_CASE("run rows: groups and their statistics, against sums in long double") 
 }
 
 TEST_CASE("run rows: a statistic of few or missing values") {
-  CHECK(statistic({}).count == 0);
-  CHECK(std::isnan(statistic({}).mean));
-  const Statistic one = statistic({NAN, 3, INFINITY});
-  CHECK(one.count == 1);
+  CHECK(describe({}).n == 0);
+  CHECK(std::isnan(describe({}).mean));
+  const Sample one = describe(std::vector<double>{NAN, 3, INFINITY});
+  CHECK(one.n == 1);
   CHECK(one.mean == 3);
   CHECK(std::isnan(one.deviation));
   CHECK(statistic({1, 3}).deviation == doctest::Approx(std::sqrt(2)));
