@@ -24,7 +24,8 @@ struct SharedOptions {
   std::string command;            ///< what the person wrote, for the files of results
 };
 
-/// What a person names: a run folder, or a checkpoint with the config that belongs to it.
+/// The thing that a person names in a command: a run folder, or a checkpoint with the config that
+/// belongs to it.
 struct Target {
   std::filesystem::path path;
   std::filesystem::path config;

@@ -7,7 +7,7 @@
 
 namespace sculpt {
 
-/// What the terminal can show.
+/// The characters and colours that the terminal can show.
 struct CurveStyle {
   bool utf8 = true;     ///< false: only ASCII characters
   bool colours = true;  ///< false: curves differ in their characters alone

@@ -9,37 +9,10 @@
 #include "engine/report/ticks.h"
 #include "engine/report/verdict_table.h"
 #include "engine/study/claims.h"
+#include "engine/study/metrics.h"
 
 namespace sculpt {
 namespace {
-
-/// How people write a metric on an axis.
-struct Metric {
-  std::string label;
-  double factor = 1;
-};
-
-const std::map<std::string, Metric>& metrics() {
-  static const std::map<std::string, Metric> known = {
-      {"test_accuracy", {"test accuracy (%)", 100}},
-      {"best_test_accuracy_at_final_density", {"best test accuracy (%)", 100}},
-      {"test_loss", {"test loss"}},
-      {"train_loss", {"training loss"}},
-      {"train_flops_vs_dense", {"training FLOPs (one dense cycle = 1)"}},
-      {"train_flops", {"training FLOPs (10¹²)", 1e-12}},
-      {"seconds", {"training time (minutes)", 1.0 / 60}},
-      {"sparsity", {"sparsity (%)", 100}},
-      {"prune.sparsity", {"sparsity (%)", 100}},
-      {"density", {"kept weights (%)", 100}},
-      {"density_mean", {"kept weights, mean over training (%)", 100}},
-      {"images_per_second", {"images per second"}}};
-  return known;
-}
-
-Metric metric_of(const std::string& name) {
-  const auto found = metrics().find(name);
-  return found == metrics().end() ? Metric{name} : found->second;
-}
 
 /// Returns the name of the series that a run belongs to in a figure.
 std::string series_of(const StudyRunResult& result, const std::string& key) {
@@ -58,8 +31,15 @@ std::string axes_without_seed(const StudyRunResult& result) {
   return text;
 }
 
+/// Returns the metric that a key of the config stands for on an axis.
+std::string axis_of(const std::string& name) {
+  return name == "prune.sparsity" ? "sparsity" : name;
+}
+
 Figure figure_of(const StudyFigure& wanted, const StudyResults& results) {
-  const Metric x = metric_of(wanted.x), y = metric_of(wanted.y);
+  // A metric that is not in the table borrows its label from the name.
+  const std::string x_name = axis_of(wanted.x);
+  const Metric x = metric_of(x_name), y = metric_of(wanted.y);
   std::vector<MeasuredPoint> points;
   for (const StudyRunResult& result : results.runs) {
     if (!result.finished() || !matches(wanted.where, result)) continue;
@@ -74,8 +54,8 @@ Figure figure_of(const StudyFigure& wanted, const StudyResults& results) {
                        ? "Means with standard deviations over runs that differ only in their seed; "
                          "small marks are single runs."
                        : wanted.caption;
-  figure.x = {x.label, wanted.log_x};
-  figure.y = {y.label, wanted.log_y};
+  figure.x = {std::string(x.label), wanted.log_x};
+  figure.y = {std::string(y.label), wanted.log_y};
   figure.x.reversed = wanted.x == "density";
   return figure;
 }

@@ -8,7 +8,7 @@
 
 namespace sculpt {
 
-/// What is known about a run before it starts.
+/// The cost of a run, as it is known before the run starts.
 struct RunCheck {
   int64_t number = 0;
   double flops = 0;    ///< training FLOPs of the plan

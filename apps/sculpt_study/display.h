@@ -9,7 +9,7 @@
 
 namespace sculpt {
 
-/// What is shown of a run at work.
+/// The state of a run at work, as the display shows it.
 struct ShownRun {
   std::string name;
   int64_t epochs = 0, total_epochs = 0;
@@ -17,7 +17,7 @@ struct ShownRun {
   double test_accuracy = 0;  ///< not a number if it was not measured yet
 };
 
-/// What is shown of the whole study.
+/// The state of the whole study, as the display shows it.
 struct ShownStudy {
   std::string name;
   int64_t runs = 0, finished = 0, failed = 0;

@@ -13,7 +13,7 @@ namespace sculpt {
 /// A run with its whole config.
 struct ResolvedRun {
   StudyRun run;
-  /// Where the run really is: `run.folder`, or a folder of the pool that `run.folder` links to.
+  /// The real folder of the run: `run.folder`, or a folder of the pool that `run.folder` links to.
   std::filesystem::path folder;
   std::string config_toml;                    ///< every key of the config
   std::map<std::string, std::string> values;  ///< the same: key -> TOML

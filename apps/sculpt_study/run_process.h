@@ -10,7 +10,7 @@
 
 namespace sculpt {
 
-/// How a process has ended.
+/// The way in which a process has ended.
 struct ProcessEnd {
   int exit_code = 0;  ///< 128 + signal if a signal has ended it
   int signal = 0;     ///< 0 if no signal has ended it

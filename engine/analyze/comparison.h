@@ -1,5 +1,5 @@
 #pragma once
-// What two networks of the same shapes have in common: signs, masks, distance and angle.
+// Compares two networks of the same shapes: signs, masks, distance and angle.
 
 #include <cstdint>
 #include <string>

@@ -18,14 +18,14 @@ struct Axis {
   std::vector<std::string> categories = {};
 };
 
-/// How a series is drawn.
+/// The way in which a series is drawn.
 enum class Mark { line, points, line_and_points, steps };
 
 struct Series {
   std::string name;  ///< in the legend; "" keeps the series out of the legend
   Mark mark = Mark::line;
   std::vector<double> x;
-  /// As long as x. A value that is not a number leaves a gap.
+  /// The values at x, one for each. A value that is not a number leaves a gap.
   std::vector<double> y;
   /// Half of the length of an error bar, or of the height of a band where the series is a line;
   /// empty, or as long as x.

@@ -11,7 +11,7 @@
 namespace sculpt {
 namespace {
 
-/// How much a page holds.
+/// The amount of numbers that a page holds.
 struct Limits {
   size_t number_rows;  ///< rows of the numbers under a figure
   size_t table_rows;

@@ -28,7 +28,7 @@ inline constexpr std::array<SeriesColour, 8> kSeriesColours = {{{"#0072b2", "#4d
                                                                 {"#4a4a4a", "#c9c9c9"},
                                                                 {"#8a6a33", "#c2a66c"}}};
 
-/// What a part of a drawing is, apart from series.
+/// The parts of a drawing apart from series, which have colours of their own.
 enum class Part {
   axis,    ///< axis lines and tick marks
   grid,    ///< lines behind the data

@@ -48,7 +48,7 @@ std::string values_text(const std::map<std::string, size_t>& values, const char*
   return fmt::format("{}", fmt::join(parts, separator));
 }
 
-/// What people call the values of environment.json, in the order of a table.
+/// The names that people have for the values of environment.json, in the order of a table.
 constexpr std::pair<const char*, const char*> kNames[] = {
     {"version", "Sculpt"},
     {"commit", "commit"},

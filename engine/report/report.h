@@ -33,7 +33,7 @@ struct Section {
   bool closed = false;
 };
 
-/// How far the work that a report is about has come.
+/// The progress of the work that a report is about.
 enum class ReportState { finished, running, stopped, failed };
 
 struct Report {

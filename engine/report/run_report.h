@@ -12,7 +12,7 @@
 
 namespace sculpt {
 
-/// What a report needs besides records.
+/// The things that a report needs besides records.
 struct ReportContext {
   /// The config without any change: "section.key" -> value, as in RunRecords::config.
   std::map<std::string, std::string> defaults;

@@ -1,6 +1,6 @@
 #pragma once
-// How the series of a figure are told apart, and the legend that says so. Only the files of
-// engine/report include this header.
+// Chooses the styles that tell the series of a figure apart, and draws the legend that says so.
+// Only the files of engine/report include this header.
 
 #include <string>
 #include <vector>

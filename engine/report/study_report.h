@@ -22,7 +22,7 @@ struct ReportedRun {
   std::string failure;  ///< the last lines of the log of a failed run; may be empty
 };
 
-/// What a report of several runs is made from.
+/// The input of a report of several runs.
 struct StudyPage {
   std::string title;
   std::vector<std::string> paragraphs;         ///< below the title: what the study asks

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kPlotHeight = 205, kRight = 14, kTop = 10, kRoomForBoundaries = 16;
 constexpr double kBelowAxis = 46, kSmallMarker = 2.2;
-// What all pale series of a figure may have together.
+// The number of points that all pale series of a figure may have together.
 constexpr size_t kPalePoints = 4000;
 
 /// Returns true if the y axis names categories, so that spreads lie along x.

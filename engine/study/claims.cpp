@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/core/error.h"
+#include "engine/study/metrics.h"
 
 namespace sculpt {
 namespace {
@@ -105,20 +106,12 @@ std::optional<std::array<double, 2>> values_of(const Pair& pair, const std::stri
   return values;
 }
 
-/// Returns true if runs with different seeds may well have the same value of the metric.
-bool counts_exactly(const std::string& metric) {
-  static const std::vector<std::string> words = {"flops", "epochs",  "steps",   "sparsity",
-                                                 "kept",  "density", "prunable"};
-  return std::ranges::any_of(
-      words, [&](const std::string& word) { return metric.find(word) != std::string::npos; });
-}
-
 /// Equal differences of measured values are a coincidence of few seeds, and say nothing about the
 /// spread. Equal differences of counts, such as FLOPs, are exact.
 ClaimVerdict verdict_of(const PairedDifference& difference, const std::string& metric,
                         bool higher) {
   if (difference.sample.n < 2) return ClaimVerdict::not_enough;
-  if (difference.sample.deviation == 0 && !counts_exactly(metric))
+  if (difference.sample.deviation == 0 && !metric_of(metric).counted)
     return ClaimVerdict::inconclusive;
   if (difference.low > 0) return higher ? ClaimVerdict::supported : ClaimVerdict::not_supported;
   if (difference.high < 0) return higher ? ClaimVerdict::not_supported : ClaimVerdict::supported;
@@ -158,16 +151,12 @@ const char* name_of(ClaimVerdict verdict) {
   return "";
 }
 
-bool higher_is_better(const std::string& metric) {
-  return metric.find("accuracy") != std::string::npos ||
-         metric.find("images_per_second") != std::string::npos;
-}
-
 ClaimResult judge(const StudyClaim& claim, const StudyResults& results) {
   ClaimResult result;
   result.claim = claim;
-  result.higher_is_better =
-      claim.direction.empty() ? higher_is_better(claim.metric) : claim.direction == "higher";
+  result.higher_is_better = claim.direction.empty()
+                                ? metric_of(claim.metric).better == Better::higher
+                                : claim.direction == "higher";
   const Pairing pairing(claim, results);
   result.problem = pairing.problem;
   if (!result.problem.empty()) return result;

@@ -50,10 +50,6 @@ struct ClaimResult {
   ClaimVerdict verdict() const { return overall.verdict; }
 };
 
-/// Returns true if greater values of the metric are better, which holds for accuracies and speeds.
-/// Lower values of losses, costs, times and sizes are better.
-bool higher_is_better(const std::string& metric);
-
 /// Judges a claim by the finished runs.
 ClaimResult judge(const StudyClaim& claim, const StudyResults& results);
 /// Judges all claims of the study.

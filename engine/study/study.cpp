@@ -21,30 +21,4 @@ const StudyVariant* Study::find_variant(const std::string& variant_name) const {
   return found == variants.end() ? nullptr : &*found;
 }
 
-const std::vector<std::string>& study_metrics() {
-  static const std::vector<std::string> metrics = {
-      "test_accuracy",
-      "test_loss",
-      "best_test_accuracy_at_final_density",
-      "train_loss",
-      "train_flops",
-      "train_flops_vs_dense",
-      "seconds",
-      "seconds_dense",
-      "train_seconds",
-      "train_seconds_dense",
-      "images_per_second",
-      "sparsity",
-      "density",
-      "density_mean",
-      "epochs",
-      "steps",
-      "prunable",
-      "kept",
-      "peak_memory_bytes",
-      "peak_device_memory_bytes",
-  };
-  return metrics;
-}
-
 }  // namespace sculpt

@@ -51,7 +51,7 @@ struct StudyClaim {
   std::string id;    ///< "C4"
   std::string text;  ///< the claim as a sentence
   Selection better, than;
-  std::string metric = "test_accuracy";  ///< see study_metrics()
+  std::string metric = "test_accuracy";  ///< a name of metrics.h, or "analysis.FILE.VALUE"
   /// "higher" or "lower": which values of the metric are better. "" leaves it to the metric.
   std::string direction;
   /// Keys besides the seed over which runs of the two selections are paired.
@@ -116,9 +116,5 @@ struct Study {
   /// Returns the variant of that name; null if there is none.
   const StudyVariant* find_variant(const std::string& variant_name) const;
 };
-
-/// Returns the names that a claim or figure may compare: numbers of summary.json. A metric that
-/// begins with "analysis." names a value of an analysis file: "analysis.FILE.VALUE".
-const std::vector<std::string>& study_metrics();
 
 }  // namespace sculpt

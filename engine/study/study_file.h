@@ -24,7 +24,7 @@ struct ConfigKeys {
   RenamedKeys renamed;
 };
 
-/// What a command chooses. Empty members leave the choice to the file.
+/// The choices of a command. Empty members leave the choice to the file.
 struct StudyChoices {
   std::string size;
   /// "KEY=VALUE" for all runs, or "vary.KEY=[VALUE, ...]" for the values of an axis.

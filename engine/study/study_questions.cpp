@@ -6,20 +6,12 @@
 
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
+#include "engine/study/metrics.h"
 #include "engine/study/selection.h"
 #include "engine/study/study_reader.h"
 
 namespace sculpt {
 namespace {
-
-/// Returns true if everybody agrees which values of the metric are better.
-bool has_direction(const std::string& metric) {
-  static const std::vector<std::string> words = {"accuracy", "loss",       "flops",
-                                                 "seconds",  "per_second", "memory"};
-  return !metric.starts_with("analysis.") && std::ranges::any_of(words, [&](const std::string& w) {
-    return metric.find(w) != std::string::npos;
-  });
-}
 
 class QuestionReader {
  public:
@@ -46,7 +38,7 @@ class QuestionReader {
       if (table.contains("metric")) claim.metric = metric_in(table, "metric", false);
       claim.direction = optional_text(table, "direction");
       require_one_of(table, "direction", claim.direction, {"", "higher", "lower"});
-      if (claim.direction.empty() && !has_direction(claim.metric))
+      if (claim.direction.empty() && metric_of(claim.metric).better == Better::unclear)
         fail(
             "{}: claim {} must say which values of {} are better: direction = \"higher\", or "
             "\"lower\"",
@@ -160,7 +152,9 @@ class QuestionReader {
   std::string metric_in(const toml::table& table, const std::string& key, bool or_key) const {
     const TomlEntry entry = entry_of(key, *table.get(key));
     const std::string name = text_of(entry);
-    const std::vector<std::string>& metrics = study_metrics();
+    std::vector<std::string> metrics;
+    for (const Metric& metric : study_metrics())
+      metrics.emplace_back(metric.name);
     if (std::ranges::find(metrics, name) != metrics.end() || name.starts_with("analysis."))
       return name;
     std::vector<std::string> known = metrics;

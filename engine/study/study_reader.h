@@ -10,7 +10,7 @@
 
 namespace sculpt {
 
-/// What the parts of the file are checked against.
+/// The names that the parts of the file are checked against.
 struct StudyNames {
   std::string file;
   const ConfigKeys* keys = nullptr;  ///< null: any key is allowed, for a file of sculpt_study

@@ -24,7 +24,7 @@ const char* name_of(StudyRunStatus status);
 struct StudyRunResult {
   StudyRun run;
   StudyRunStatus status = StudyRunStatus::waiting;
-  /// What the run has recorded. All members are empty while the run waits.
+  /// The records of the run. All members are empty while the run waits.
   RunRecords records;
   /// The last lines of the log of a failed run; "" otherwise.
   std::string failure;

@@ -160,7 +160,7 @@ TEST_CASE("run rows: a statistic of few or missing values") {
   CHECK(one.n == 1);
   CHECK(one.mean == 3);
   CHECK(std::isnan(one.deviation));
-  CHECK(statistic({1, 3}).deviation == doctest::Approx(std::sqrt(2)));
+  CHECK(describe(std::vector<double>{1, 3}).deviation == doctest::Approx(std::sqrt(2)));
 }
 
 TEST_CASE("run rows: varying keys, and differences of two runs") {
