@@ -42,20 +42,11 @@ std::optional<fs::path> run_of(const fs::path& checkpoint) {
 
 Request request_for(const RunOptions& options, const fs::path& folder,
                     std::map<std::string, std::string> places) {
-  return {.options = options,
-          .plan = {},
-          .config_toml = "",
-          .config_hash = "",
-          .places = std::move(places),
-          .old_names_note = "",
-          .folder = RunFolder(folder),
-          .profiled_steps = {},
-          .extended_hash = "",
-          .lock = nullptr,
-          .initial = {},
-          .files = nullptr,
-          .kernel_choices = {},
-          .kernel_choices_file = {}};
+  Request request;
+  request.options = options;
+  request.places = std::move(places);
+  request.folder = RunFolder(folder);
+  return request;
 }
 
 /// Masked weights of a file of another program may have values.

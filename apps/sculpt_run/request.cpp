@@ -243,20 +243,7 @@ void find_kernel_choices(const CommandLine& line, Request& request) {
 
 Request make_request(const CommandLine& line, const Decided* decided) try {
   const bool runs = !line.plan && !line.describe && decided == nullptr;
-  Request request{.options = {},
-                  .plan = {},
-                  .config_toml = "",
-                  .config_hash = "",
-                  .places = {},
-                  .old_names_note = "",
-                  .folder = RunFolder(""),
-                  .profiled_steps = {},
-                  .extended_hash = "",
-                  .lock = nullptr,
-                  .initial = {},
-                  .files = nullptr,
-                  .kernel_choices = {},
-                  .kernel_choices_file = {}};
+  Request request;
   request.profiled_steps = steps_of(line.profile);
   request.report = !line.no_report;
   const auto take = [&](ReadOptions read) {

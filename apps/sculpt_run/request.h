@@ -45,7 +45,7 @@ struct Request {
   std::string config_hash;
   std::map<std::string, std::string> places;  ///< see ReadOptions::places
   std::string old_names_note;  ///< what a person should know about old names of keys; may be empty
-  RunFolder folder;
+  RunFolder folder{""};
   std::optional<std::pair<int64_t, int64_t>> profiled_steps;
   bool report = true;  ///< the run folder gets a report.html
   Start start = Start::fresh;

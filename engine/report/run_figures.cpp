@@ -91,13 +91,13 @@ double log_span(const Series& series) {
 }
 
 /// A change of the masks: the records of all layers with one plan step and epoch.
-struct MaskChange {
+struct RecordedMasks {
   std::string name;
   std::vector<const LayerRecord*> layers;
 };
 
-std::vector<MaskChange> mask_changes(const RunRecords& run) {
-  std::vector<MaskChange> found;
+std::vector<RecordedMasks> mask_changes(const RunRecords& run) {
+  std::vector<RecordedMasks> found;
   const LayerRecord* last = nullptr;
   for (const LayerRecord& layer : run.layers) {
     const bool same = last != nullptr && last->plan_step == layer.plan_step &&
@@ -220,7 +220,7 @@ std::optional<Figure> prune_figure(const RunRecords& run) {
 
 std::optional<Figure> layer_figure(const RunRecords& run) {
   constexpr size_t kMostChanges = 6;
-  const std::vector<MaskChange> changes = mask_changes(run);
+  const std::vector<RecordedMasks> changes = mask_changes(run);
   if (changes.empty()) return {};
   Figure figure;
   figure.name = "kept-per-layer";
@@ -250,7 +250,7 @@ std::optional<Figure> layer_figure(const RunRecords& run) {
 
 std::optional<Table> layer_table(const RunRecords& run) {
   constexpr size_t kMostChanges = 4;
-  const std::vector<MaskChange> changes = mask_changes(run);
+  const std::vector<RecordedMasks> changes = mask_changes(run);
   if (changes.empty()) return {};
   Table table;
   table.name = "layers";
