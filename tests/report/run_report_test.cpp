@@ -9,6 +9,7 @@
 #include "engine/report/html_page.h"
 #include "engine/report/latex.h"
 #include "engine/report/run_figures.h"
+#include "engine/run/prune_effects.h"
 #include "tests/report/reported_runs.h"
 #include "tests/support/messages.h"
 
@@ -107,7 +108,7 @@ TEST_CASE("run report: cycles, prunes, settings and the command that repeats the
   const auto effects = prune_effects(run);
   REQUIRE(effects.size() == 1);
   CHECK(effects[0].accuracy_before == run.epochs[4].test_accuracy);
-  CHECK(effects[0].accuracy_retrained == run.epochs[9].test_accuracy);
+  CHECK(effects[0].accuracy_later == run.epochs[9].test_accuracy);
   std::string commands;
   for (const Section& section : report.sections)
     for (const ShownCommand& command : section.commands)
