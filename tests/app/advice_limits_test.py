@@ -45,17 +45,26 @@ class Limits(ProgramTest):
         self.assert_helps(self.limited(300_000, *words, *sets("data.synthetic_train=96")))
 
     def test_threads(self):
+        """Under a growing limit, a program with 12 threads first cannot start a thread.
+
+        What fails at a given limit depends on the machine: its libraries and its allocator. So each
+        failure may be one of two, and where a thread failed, fewer threads must help.
+        """
         words = [*SMALL, "--threads=12"]
-        for kibibytes, thread in ((100_000, "computes"), (130_000, None)):
+        helped = 0
+        for kibibytes in (100_000, 115_000, 130_000):
             done = self.limited(kibibytes, *words, "--out", self.folder / f"run{kibibytes}")
-            if thread is None and done.returncode == 0:
-                continue  # where the second limit lies depends on the system's libraries
+            if done.returncode == 0:
+                continue
             self.assertIn(done.returncode, (1, 2), done.stderr)
-            self.assertRegex(done.stderr, r"error: cannot start a thread that "
-                             + (thread or r"\w+") + r".*; use fewer threads \(--threads\), or allow "
-                             r"this program more processes and memory \(ulimit -u, ulimit -v\)")
-        self.assert_helps(self.limited(100_000, *SMALL, "--threads=1", "--out",
-                                       self.folder / "fewer"))
+            self.assertRegex(done.stderr, r"error: (cannot start a thread that \w+.*; use fewer "
+                             r"threads \(--threads\), or allow this program more processes and "
+                             r"memory \(ulimit -u, ulimit -v\)|out of memory: .*; use a smaller )")
+            if "cannot start a thread" in done.stderr:
+                self.assert_helps(self.limited(kibibytes, *SMALL, "--threads=1", "--out",
+                                               self.folder / f"fewer{kibibytes}"))
+                helped += 1
+        self.assertGreater(helped, 0, "no limit kept a thread from starting")
         self.assert_helps(self.limited("unlimited", *words, "--out", self.folder / "more"))
 
 
