@@ -13,6 +13,10 @@
 namespace sculpt {
 namespace {
 
+/// The names of the tables of a study's report. A figure has its data in NAME.csv, as a table has.
+constexpr std::string_view kTables[] = {"results",         "runs",     "differing-settings",
+                                        "common-settings", "versions", "verdicts"};
+
 class QuestionReader {
  public:
   QuestionReader(const StudyNames& names, Study& study) : names_(names), study_(study) {}
@@ -22,7 +26,8 @@ class QuestionReader {
       Selection selection = selection_of(table, place_of(table, names_.file));
       if (selection.values.empty())
         fail("{}: [[exclude]] names no key, and would leave all runs out", selection.source);
-      study_.excluded.push_back(std::move(selection));
+      require_given(selection);
+      if (!is_of_other_choice(selection)) study_.excluded.push_back(std::move(selection));
     });
   }
 
@@ -85,6 +90,11 @@ class QuestionReader {
             "{}: the name '{}' becomes part of file names; write it with lower-case letters, "
             "digits and hyphens",
             place_of(*table.get("name"), names_.file), figure.name);
+      if (names_.keys != nullptr && std::ranges::find(kTables, figure.name) != std::end(kTables))
+        fail(
+            "{}: a figure cannot have the name '{}', because the report has a table of this name; "
+            "choose another name",
+            place_of(*table.get("name"), names_.file), figure.name);
       figure.title = optional_text(table, "title");
       figure.caption = optional_text(table, "caption");
       required_text(table, "x", "[[figure]]");
@@ -121,6 +131,56 @@ class QuestionReader {
            key, key);
     for (const toml::node& item : *array)
       body(*item.as_table());
+  }
+
+  /// Throws Error if the study gives no value to a key of the exclusion. The values of base configs
+  /// are not compared, so such an exclusion would leave out no run.
+  void require_given(const Selection& excluded) const {
+    if (names_.keys == nullptr) return;
+    for (const auto& [key, values] : excluded.values)
+      if (!names_.given.contains(key))
+        fail(
+            "{}: [[exclude]] names {}, to which the study itself gives no value, so no run would "
+            "be left out; give it its values in [set], [vary] or a variant, or take it out here",
+            excluded.source, key == kVariantKey ? "a variant" : key);
+  }
+
+  /// Returns true if runs of this study can have the value for the key.
+  bool is_given_now(const std::string& key, const std::string& value) const {
+    const auto same = [&](const StudyValue& one) { return same_value(one.text(), value); };
+    const auto axis = std::ranges::find(study_.axes, key, &StudyAxis::key);
+    if (axis != study_.axes.end() && std::ranges::any_of(axis->values, same)) return true;
+    const auto has = [&](const StudySettings& settings) {
+      const auto found = settings.find(key);
+      return found != settings.end() && same(found->second);
+    };
+    return has(study_.settings) ||
+           std::ranges::any_of(study_.variants, [&](const StudyVariant& variant) {
+             return is_run(variant.name) && has(variant.settings);
+           });
+  }
+
+  /// Returns true if the variant is among those that the study runs.
+  bool is_run(const std::string& variant) const {
+    const auto axis = std::ranges::find(study_.axes, kVariantKey, &StudyAxis::key);
+    return axis != study_.axes.end() &&
+           std::ranges::any_of(axis->values,
+                               [&](const StudyValue& value) { return value.text() == variant; });
+  }
+
+  /// Returns true if the exclusion belongs to other choices: all values that it has for some key
+  /// are values of another size, or the command has replaced them.
+  bool is_of_other_choice(const Selection& excluded) const {
+    return std::ranges::any_of(excluded.values, [&](const auto& chosen) {
+      const auto given = names_.given.find(chosen.first);
+      if (given == names_.given.end()) return false;
+      const auto now = [&](const std::string& value) { return is_given_now(chosen.first, value); };
+      const auto ever = [&](const std::string& value) {
+        return std::ranges::any_of(given->second,
+                                   [&](const std::string& one) { return same_value(one, value); });
+      };
+      return std::ranges::none_of(chosen.second, now) && std::ranges::any_of(chosen.second, ever);
+    });
   }
 
   std::string optional_text(const toml::table& table, const std::string& key) const {

@@ -76,6 +76,15 @@ std::vector<std::string> keys_in_order(const toml::table& table) {
   return keys;
 }
 
+const toml::table* table_of(const toml::table& parent, const std::string& key,
+                            const std::string& file) {
+  const toml::node* node = parent.get(key);
+  if (node == nullptr) return nullptr;
+  if (!node->is_table())
+    fail("{}: {} must be a table, written [{}]", place_of(*node, file), key, key);
+  return node->as_table();
+}
+
 std::string toml_of(const TomlEntry& entry) {
   return toml_of_node(*entry.node, entry);
 }
@@ -98,6 +107,11 @@ const toml::array& array_of(const TomlEntry& entry) {
   if (array == nullptr)
     fail("{}: {} must be a list, such as [{}]", entry.source, entry.key, toml_of(entry));
   return *array;
+}
+
+std::string text_in(const toml::table& table, const std::string& key, const std::string& file) {
+  const toml::node* node = table.get(key);
+  return node == nullptr ? "" : text_of({key, node, place_of(*node, file)});
 }
 
 }  // namespace sculpt
