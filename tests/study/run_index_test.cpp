@@ -63,6 +63,7 @@ TEST_CASE("run index: only folders that have changed are read again" * needs_sql
   Runs runs(6);
   const IndexedRuns first = indexed_runs(runs.index, runs.folders);
   CHECK(first.read == 6);
+  CHECK(first.not_written == "");
   CHECK(first.problems.empty());
   require_same(first.rows, runs.folders);
   const IndexedRuns second = indexed_runs(runs.index, runs.folders);
@@ -126,6 +127,7 @@ TEST_CASE("run index: a folder that cannot be written still lists its runs") {
   if (has_sqlite()) {
     REQUIRE(found.problems.size() == 1);
     CHECK(contains(found.problems[0], "index.sqlite"));
+    CHECK(contains(found.not_written, "cannot be written"));
   }
 }
 
