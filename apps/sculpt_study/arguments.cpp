@@ -31,7 +31,8 @@ Exit codes:
   0   all runs have finished
   1   runs have failed; the others have gone on, and the messages come last
   2   wrong arguments, study or config; nothing was run
-  75  interrupted (Ctrl-C, SIGTERM, SIGHUP): the runs have saved their states, and the same command goes on
+  75  interrupted (Ctrl-C, SIGTERM, SIGHUP, a closed standard output): the runs have saved their states, and
+      the same command goes on
 )";
 
 using Texts = std::vector<std::string>;
