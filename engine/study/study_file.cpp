@@ -41,6 +41,7 @@ class StudyFileReader {
     require_bases();
     name_folders();
     read_analyses();
+    read_exclusions(root_, names_, study_);
     read_questions(root_, names_, study_);
     return std::move(study_);
   }

@@ -23,6 +23,10 @@ struct StudyNames {
   /// Returns the key under its name of today. Throws Error with the nearest name if configs have no
   /// such key.
   std::string key_of(const TomlEntry& entry) const;
+  /// Returns the same, but also allows kVariantKey.
+  std::string axis_of(const TomlEntry& entry) const {
+    return entry.key == kVariantKey ? entry.key : key_of(entry);
+  }
 };
 
 /// Throws Error with the nearest name, or the table that the key belongs to, if the file has a key
@@ -47,7 +51,18 @@ std::string base_in(const toml::table& table, const std::string& file);
 void read_values(const toml::table& root, const std::vector<Setting>& command, StudyNames& names,
                  Study& study);
 
-/// Reads `[[exclude]]`, `[[claim]]` and `[[figure]]` of the file.
+/// Reads a table of settings, or the name of a variant, or a list of such names. `key` is the key
+/// that the node has in the file, for messages. Throws Error if no size of the study has such a
+/// value.
+Selection read_selection(const toml::node& node, const std::string& key, const StudyNames& names,
+                         const Study& study);
+
+/// Reads `[[exclude]]` of the file. Exclusions of values that only another size has, or that the
+/// command has replaced, are dropped. Throws Error if one names a key to which the study gives no
+/// value.
+void read_exclusions(const toml::table& root, const StudyNames& names, Study& study);
+
+/// Reads `[[claim]]` and `[[figure]]` of the file.
 void read_questions(const toml::table& root, const StudyNames& names, Study& study);
 
 }  // namespace sculpt

@@ -53,7 +53,7 @@ class ValueReader {
         read_settings_of(*table_of(*variants, name, names_.file), {"base"}, unused);
     if (const toml::table* vary = table_of(size, kVary, names_.file))
       for (const TomlEntry& entry : entries_of(*vary, names_.file))
-        remember(axis_key(entry), values_of(entry));
+        remember(names_.axis_of(entry), values_of(entry));
   }
 
   /// Adds the settings of a table. Skips the entries of tables and keys that are not settings.
@@ -112,10 +112,6 @@ class ValueReader {
     }
   }
 
-  std::string axis_key(const TomlEntry& entry) const {
-    return entry.key == kVariantKey ? entry.key : names_.key_of(entry);
-  }
-
   /// Returns the values of an axis, which differ from each other.
   std::vector<StudyValue> values_of(const TomlEntry& entry) const {
     std::vector<StudyValue> values;
@@ -132,7 +128,7 @@ class ValueReader {
   }
 
   void set_axis(const TomlEntry& entry) {
-    StudyAxis axis{axis_key(entry), values_of(entry)};
+    StudyAxis axis{names_.axis_of(entry), values_of(entry)};
     if (axis.key == kVariantKey)
       for (const StudyValue& value : axis.values)
         if (study_.find_variant(value.text()) == nullptr)

@@ -85,6 +85,20 @@ const toml::table* table_of(const toml::table& parent, const std::string& key,
   return node->as_table();
 }
 
+std::vector<const toml::table*> tables_of(const toml::table& parent, const std::string& key,
+                                          const std::string& file) {
+  const toml::node* node = parent.get(key);
+  if (node == nullptr) return {};
+  const toml::array* array = node->as_array();
+  if (array == nullptr || !array->is_homogeneous(toml::node_type::table))
+    fail("{}: write [[{}]] with double brackets, once for each {}", place_of(*node, file), key,
+         key);
+  std::vector<const toml::table*> tables;
+  for (const toml::node& item : *array)
+    tables.push_back(item.as_table());
+  return tables;
+}
+
 std::string toml_of(const TomlEntry& entry) {
   return toml_of_node(*entry.node, entry);
 }

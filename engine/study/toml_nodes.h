@@ -34,6 +34,11 @@ std::vector<std::string> keys_in_order(const toml::table& table);
 const toml::table* table_of(const toml::table& parent, const std::string& key,
                             const std::string& file);
 
+/// Returns the tables that a file writes as [[key]], in their order. Throws Error if the key has
+/// another value.
+std::vector<const toml::table*> tables_of(const toml::table& parent, const std::string& key,
+                                          const std::string& file);
+
 /// Returns a number, text, bool or list of these as TOML on one line. Throws Error for dates and
 /// tables.
 std::string toml_of(const TomlEntry& entry);
