@@ -20,8 +20,10 @@ namespace {
 
 void write_run(const fs::path& folder, int seed, double accuracy, bool finished = true) {
   fs::create_directories(folder);
-  write_file(folder / "config.toml", "format = \"sculpt-config-2\"\nmethod = \"lrr\"\nseed = " +
-                                         std::to_string(seed) + "\n[prune]\nsparsity = 0.9\n");
+  write_file(folder / "config.toml",
+             "format = \"sculpt-config-2\"\nmethod = \"lrr\"\nseed = " + std::to_string(seed) +
+                 "\n[model]\nname = \"mlp\"\n[data]\nname = \"cifar10\"\n"
+                 "[train]\nepochs = 2\n[optim]\nlr = 0.1\n[prune]\nsparsity = 0.9\n");
   write_file(folder / "environment.json", "{\"format\": \"sculpt-environment-1\"}");
   if (!finished) return;
   fs::create_directories(folder / "checkpoints");
