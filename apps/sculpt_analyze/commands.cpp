@@ -267,6 +267,8 @@ Command export_command(CLI::App& app, const SharedOptions& shared) {
 }  // namespace
 
 void add_shared_options(CLI::App& app, SharedOptions& shared) {
+  app.require_subcommand(1);
+  app.fallthrough();  // lets the shared options stand after the subcommand's name, too
   app.add_option("--config", shared.config,
                  "config of a checkpoint that does not lie in a run folder")
       ->type_name("CONFIG.toml");

@@ -14,7 +14,9 @@ struct Command {
   std::function<void()> run;  ///< to be called after parsing
 };
 
-/// Adds the options that all subcommands share. Parsing writes their values to `shared`.
+/// Adds the options that all subcommands share, and lets them stand after the subcommand's name,
+/// too. From now on the command line must name one subcommand. Parsing writes their values to
+/// `shared`.
 void add_shared_options(CLI::App& app, SharedOptions& shared);
 
 /// Adds every subcommand with its own options to `app`. The commands read `shared` when they run.

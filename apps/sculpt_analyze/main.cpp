@@ -27,8 +27,6 @@ std::string command_text(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   CLI::App app{"Analyses networks that sculpt_run has trained.", "sculpt_analyze"};
-  app.require_subcommand(1);
-  app.fallthrough();  // lets the shared options stand after the subcommand's name, too
   SharedOptions shared;
   shared.command = command_text(argc, argv);
   add_shared_options(app, shared);

@@ -1,12 +1,14 @@
 #include "apps/sculpt_study/arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
 #include "apps/common/option_errors.h"
 #include "apps/sculpt_run/command_line.h"
 #include "apps/sculpt_run/help_text.h"
 #include "apps/sculpt_run/paths.h"
 #include "apps/sculpt_run/terminal.h"
+#include "engine/core/nearest_name.h"
 
 namespace sculpt {
 namespace {
@@ -29,7 +31,8 @@ Exit codes:
   0   all runs have finished
   1   runs have failed; the others have gone on, and the messages come last
   2   wrong arguments, study or config; nothing was run
-  75  interrupted (Ctrl-C, SIGTERM, SIGHUP): the runs have saved their states, and the same command goes on
+  75  interrupted (Ctrl-C, SIGTERM, SIGHUP, a closed standard output): the runs have saved their states, and
+      the same command goes on
 )";
 
 using Texts = std::vector<std::string>;
@@ -129,7 +132,7 @@ std::optional<int> parse_ls(int argc, const char* const* argv, LsCommand& comman
       ->allow_extra_args(false);
   app.add_option("--columns", command.columns,
                  "the results and keys to show (default: test_accuracy, sparsity, "
-                 "train_flops_vs_dense, seconds)")
+                 "train_flops, seconds)")
       ->type_name("KEY,...")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -163,6 +166,13 @@ std::optional<int> parse_arguments(int argc, const char* const* argv, StudyArgum
   if (first == "ls") return parse_ls(argc - 1, argv + 1, arguments.ls.emplace());
   if (first == "diff") return parse_diff(argc - 1, argv + 1, arguments.diff.emplace());
   if (first == "index") return parse_index(argc - 1, argv + 1, arguments.index.emplace());
+  std::error_code error;
+  const std::string near = first.starts_with("-") ? "" : nearest(first, {"ls", "diff", "index"});
+  if (!near.empty() && !std::filesystem::exists(first, error)) {
+    say_error(fmt::format("there is no command and no study file {}; did you mean sculpt_study {}?",
+                          first, near));
+    return kExitUsage;
+  }
   return parse_study(argc, argv, arguments.study.emplace());
 }
 

@@ -46,6 +46,7 @@ CommandLine plan_command(const ResolvedRun& run) {
 
 /// Checks one run, and times it if `timing` is true.
 Json check_run(const ResolvedRun& run, bool timing) {
+  const auto start = Clock::now();
   const Request request = make_request(plan_command(run));
   require_ranks_fit(request.options, 1);
   prepare_process(request);
@@ -56,6 +57,7 @@ Json check_run(const ResolvedRun& run, bool timing) {
   require_plan_files(request, experiment.network());
   const std::vector<std::string> warnings =
       check_before_run(request, experiment, planned.labels_known);
+  const double setup = seconds_since(start);
   const CostSettings settings = cost_settings(request, experiment);
   const PlanCost cost = plan_cost(request.plan, experiment.network(), settings);
   double seconds = 0;
@@ -65,11 +67,9 @@ Json check_run(const ResolvedRun& run, bool timing) {
       seconds += step_seconds(cost.steps[step], times.steps[step], settings.images,
                               experiment.test().size(), request.options.train.eval_every);
   }
-  return {{"flops", cost.flops},
-          {"seconds", seconds},
-          {"images", settings.images},
-          {"warnings", warnings},
-          {"gpu", device.name.starts_with("cuda")}};
+  return {{"flops", cost.flops},  {"seconds", seconds},
+          {"setup", setup},       {"images", settings.images},
+          {"warnings", warnings}, {"gpu", device.name.starts_with("cuda")}};
 }
 
 /// Returns true if a run that `run` needs has not left its result yet, so that its files cannot be
@@ -104,10 +104,12 @@ std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
     }
     for (const auto& text : found->second["warnings"])
       warned[text.get<std::string>()].push_back(run.run.name);
-    checked["runs"].push_back({{"number", run.run.number},
-                               {"flops", found->second["flops"]},
-                               {"seconds", found->second["seconds"]},
-                               {"images", found->second["images"]}});
+    checked["runs"].push_back(
+        {{"number", run.run.number},
+         {"flops", found->second["flops"]},
+         {"seconds", found->second["seconds"]},
+         {"besides", seconds_besides_steps(found->second["setup"], run.epochs)},
+         {"images", found->second["images"]}});
   }
   for (const auto& [text, names] : warned)
     checked["warnings"].push_back(
@@ -127,6 +129,11 @@ void estimate_other_times(std::vector<RunCheck>& runs) {
 
 }  // namespace
 
+double seconds_besides_steps(double setup, int64_t epochs) {
+  constexpr double kSecondsOfRun = 0.1, kSecondsOfEpoch = 0.04;
+  return setup + kSecondsOfRun + kSecondsOfEpoch * static_cast<double>(epochs);
+}
+
 StudyCheck check_runs(const std::vector<ResolvedRun>& runs, bool timing) {
   const Json checked = Json::parse(in_other_process([&] { return check_all(runs, timing); }));
   StudyCheck check;
@@ -138,6 +145,9 @@ StudyCheck check_runs(const std::vector<ResolvedRun>& runs, bool timing) {
       check.runs.push_back({run.at("number"), run.at("flops"), run.at("seconds"),
                             run.at("seconds").get<double>() > 0, run.at("images")});
   estimate_other_times(check.runs);
+  if (timing)
+    for (size_t run = 0; run < check.runs.size(); ++run)
+      check.runs[run].seconds += checked["runs"][run].at("besides").get<double>();
   return check;
 }
 

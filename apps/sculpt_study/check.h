@@ -12,7 +12,7 @@ namespace sculpt {
 struct RunCheck {
   int64_t number = 0;
   double flops = 0;    ///< training FLOPs of the plan
-  double seconds = 0;  ///< estimated time of the run; 0 without timing
+  double seconds = 0;  ///< estimated time of the run with its start and end; 0 without timing
   bool timed = false;  ///< true if steps of this run were timed; false: estimated from other runs
   int64_t images = 0;  ///< training images of an epoch
 };
@@ -24,6 +24,11 @@ struct StudyCheck {
   std::vector<std::string> warnings;
   int gpus = 0;  ///< GPUs of this machine, if a run uses one
 };
+
+/// Returns the time that a run takes besides training and evaluation steps: its process starts, and
+/// writes records, checkpoints and a page. The two constants were measured with runs of a tiny
+/// network, of 1 to 16 epochs, on a disk. `setup` is the time that data and network took here.
+double seconds_besides_steps(double setup, int64_t epochs);
 
 /// Builds the network of each run, and checks the run as sculpt_run would. Runs that differ only in
 /// the seed are checked once. With `timing`, also times a few steps of each, until a minute is

@@ -2,7 +2,9 @@
 // resumes and compares.
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <sstream>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_study/analyses.h"
 #include "apps/sculpt_study/arguments.h"
 #include "apps/sculpt_study/check.h"
 #include "apps/sculpt_study/overview.h"
@@ -20,9 +23,9 @@
 #include "apps/sculpt_study/runner.h"
 #include "apps/sculpt_study/study_report.h"
 #include "apps/sculpt_study/tables.h"
-#include "engine/core/nearest_name.h"
 #include "engine/core/shell_word.h"
 #include "engine/study/claims.h"
+#include "engine/study/expand.h"
 
 namespace sculpt {
 namespace {
@@ -54,9 +57,6 @@ std::string analyzer_of(const Study& study) {
 
 Study study_of(const StudyCommand& command) try {
   std::error_code error;
-  const std::string near = nearest(command.study, {"ls", "diff", "index"});
-  if (!near.empty() && !fs::exists(command.study, error))
-    fail("there is no study file {}; did you mean sculpt_study {}?", command.study, near);
   if (!fs::is_directory(command.study, error))
     return read_study_file(command.study, command.choices, config_keys_of_studies());
   const StudyChoices& choices = command.choices;
@@ -153,25 +153,21 @@ void require_claims_can_be_judged(const Study& study, const std::vector<Resolved
       throw UsageError(fmt::format("claim {} cannot be judged: {}", claim.claim.id, claim.problem));
 }
 
-/// Throws UsageError if an analysis needs checkpoints that a run will not keep.
-void require_kept_cycles(const Study& study, const std::vector<ResolvedRun>& runs) {
-  const bool needed = std::ranges::any_of(
-      study.analyses, [](const std::string& words) { return words.starts_with("connectivity"); });
-  if (!needed) return;
-  for (const ResolvedRun& run : runs)
-    if (const auto keep = run.values.find("train.keep");
-        keep != run.values.end() && keep->second == "\"none\"")
-      throw UsageError(fmt::format(
-          "run {} keeps no checkpoints of its cycles, which the analysis `connectivity` needs; set "
-          "train.keep = \"cycles\"",
-          run.run.name));
+/// Warns of exclusions that leave out no run.
+void warn_of_idle_exclusions(const Study& study) {
+  for (const Selection& excluded : idle_exclusions(study))
+    warn(fmt::format(
+        "{}: this [[exclude]] leaves out no run, because no run has its values together; the "
+        "values of a base config are not compared",
+        excluded.source));
 }
 
 int run(const StudyCommand& command, const std::string& words) {
   const Study study = study_of(command);
   const std::vector<ResolvedRun> runs = resolved_runs(study);
   require_claims_can_be_judged(study, runs);
-  require_kept_cycles(study, runs);
+  require_analyses(study, runs);
+  warn_of_idle_exclusions(study);
   if (command.list) {
     print_list(study, runs);
     return kExitOk;
@@ -198,19 +194,35 @@ int run(const StudyCommand& command, const std::string& words) {
   return code;
 }
 
+/// Returns the exit code after everything was printed. A study whose reader has closed the pipe has
+/// stopped as after a signal, with 75 if it can go on. A command that only prints fails.
+int exit_code(int code, bool only_prints) {
+  const int problem = out().error();
+  if (problem == 0 || (!only_prints && problem == EPIPE)) return code;
+  const std::string text =
+      fmt::format("cannot write to standard output: {}", std::strerror(problem));
+  if (!only_prints) {
+    warn(text + "; the records of the runs are in their folders");
+    return code;
+  }
+  say_error(text);
+  return kExitFailed;
+}
+
 int main_checked(int argc, char** argv) {
   StudyArguments arguments;
-  if (const auto code = parse_arguments(argc, argv, arguments)) return *code;
+  if (const auto code = parse_arguments(argc, argv, arguments)) return exit_code(*code, true);
   if (arguments.study) {
     std::string words;
     for (int i = 0; i < argc; ++i)
       words += (i == 0 ? "" : " ") + shell_word(argv[i]);
-    return run(*arguments.study, words);
+    const bool only_prints = arguments.study->list || arguments.study->dry_run;
+    return exit_code(run(*arguments.study, words), only_prints);
   }
   if (arguments.ls) list_runs(*arguments.ls);
   if (arguments.diff) print_difference(*arguments.diff);
   if (arguments.index) make_index(*arguments.index);
-  return kExitOk;
+  return exit_code(kExitOk, true);
 }
 
 }  // namespace
@@ -218,8 +230,7 @@ int main_checked(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    const int code = sculpt::main_checked(argc, argv);
-    return sculpt::out().error() == 0 ? code : sculpt::kExitFailed;
+    return sculpt::main_checked(argc, argv);
   } catch (const std::exception& error) {
     sculpt::say_error(sculpt::failure_text(error));
     const bool usage = dynamic_cast<const sculpt::UsageError*>(&error) != nullptr;

@@ -83,10 +83,12 @@ void print_costs(const Study& study, const std::vector<ResolvedRun>& runs, const
   say("\n{}\n",
       wrap(fmt::format(
                "{}, {} of them finished. With {} at a time, the rest takes about {}. Times "
-               "come from a few steps on this machine with nothing else at work; runs at the "
-               "same time share its memory bandwidth.",
+               "come from a few steps on this machine with nothing else at work, and a constant "
+               "for the start of a run and the files of each epoch; runs at the same time share "
+               "the memory bandwidth.{}",
                counted(static_cast<int64_t>(runs.size()), "run"), finished, counted(jobs, "run"),
-               duration_text(makespan(left, jobs))),
+               duration_text(makespan(left, jobs)),
+               study.analyses.empty() ? "" : " The analyses of the runs take further time."),
            width));
   if (estimated > 0)
     say("{}\n",

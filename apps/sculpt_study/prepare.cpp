@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/request.h"
@@ -80,6 +81,19 @@ void require_same_run(const ResolvedRun& run) {
       run.folder.string(), keys, run.run.number));
 }
 
+/// Says which runs an earlier state of the study had. `place` says where they are now.
+void say_left_out(const std::set<std::string>& names, const std::string& place) {
+  constexpr size_t kMost = 3;
+  if (names.empty()) return;
+  std::string text;
+  size_t shown = 0;
+  for (const std::string& name : names)
+    if (shown++ < kMost) text += (text.empty() ? "" : ", ") + name;
+  if (names.size() > kMost) text += fmt::format(" and {} more", names.size() - kMost);
+  note(fmt::format("the study has changed, and leaves out {} that it had before: {}; {}",
+                   counted(static_cast<int64_t>(names.size()), "run"), text, place));
+}
+
 /// Gives the folders of runs the names that the study has for them now.
 void rename_folders(const Study& study, const std::vector<ResolvedRun>& runs) {
   const fs::path configs = study.folder / "configs";
@@ -105,23 +119,35 @@ void rename_folders(const Study& study, const std::vector<ResolvedRun>& runs) {
     fs::remove(configs / (found->second.filename().string() + ".toml"), error);
     old_folders.erase(found);
   }
-  if (old_folders.empty()) return;
-  warn(fmt::format("{} has {} that no run of the study has now, such as {}", study.folder.string(),
-                   counted(static_cast<int64_t>(old_folders.size()), "run folder"),
-                   old_folders.begin()->second.filename().string()));
+  std::set<std::string> left_out;
+  for (const auto& [hash, folder] : old_folders)
+    left_out.insert(folder.filename().string());
+  say_left_out(left_out, fmt::format("they stay in {}", study.folder.string()));
 }
 
 /// Removes links into the pool that the study no longer has.
 void remove_old_links(const Study& study, const std::vector<ResolvedRun>& runs) {
   if (study.pool.empty()) return;
+  std::set<fs::path> used;  // run folders of the study as it is now
+  std::set<std::string> names, left_out;
+  for (const ResolvedRun& run : runs) {
+    used.insert(fs::weakly_canonical(run.folder));
+    names.insert(run.run.name);
+  }
   std::error_code error;
+  std::vector<fs::path> links;
   for (const auto& entry : fs::directory_iterator(study.folder, error)) {
     const std::string name = entry.path().filename().string();
     const bool numbered = name.find_first_not_of("0123456789") >= 3;
-    if (!numbered || !entry.is_symlink(error)) continue;
-    if (std::ranges::none_of(runs, [&](const ResolvedRun& run) { return run.run.name == name; }))
-      fs::remove(entry.path(), error);
+    if (numbered && entry.is_symlink(error)) links.push_back(entry.path());
   }
+  for (const fs::path& link : links) {
+    // A link may have been made before its run was started.
+    if (is_run_folder(link) && !used.contains(fs::weakly_canonical(link)))
+      left_out.insert(link.filename().string());
+    if (!names.contains(link.filename().string())) fs::remove(link, error);
+  }
+  say_left_out(left_out, fmt::format("their results stay in {}", study.pool));
 }
 
 /// Throws UsageError if the folder belongs to another study, whose results would be mixed with

@@ -5,60 +5,18 @@
 
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
-#include "apps/sculpt_run/progress.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_study/indexed_runs.h"
+#include "apps/sculpt_study/value_text.h"
 #include "engine/run/run_reader.h"
-#include "engine/study/expand.h"
-#include "engine/study/run_index.h"
 #include "engine/study/run_rows.h"
-#include "engine/study/study_file.h"
-#include "engine/study/study_folder.h"
-#include "engine/study/study_results.h"
 
 namespace sculpt {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr size_t kShownProblems = 5;
-
-void print_table(const TextTable& table) {
-  const size_t width = out().redraws() ? out().width() : std::string::npos / 2;
-  out().print(out().paint(Style::heading, table.heading(width)));
-  out().print(table.body(width));
-}
-
-/// Returns the index of a folder, brought up to date.
-IndexedRuns indexed(const fs::path& folder) {
-  const fs::path file = folder / "index.sqlite";
-  if (!is_study_folder(folder)) {
-    if (is_run_folder(folder)) {
-      IndexedRuns one;
-      one.rows.push_back(row_of(read_run(folder, ReadRecords::results, renamed_keys())));
-      return one;
-    }
-    return indexed_runs(file, find_runs(folder), renamed_keys());
-  }
-  const std::vector<StudyRun> study = expand(read_study_folder(folder));
-  std::vector<fs::path> folders;
-  std::map<fs::path, const StudyRun*> by_folder;
-  for (const StudyRun& run : study) {
-    by_folder[run.folder] = &run;
-    if (is_run_folder(run.folder)) folders.push_back(run.folder);
-  }
-  IndexedRuns runs = indexed_runs(file, folders, renamed_keys());
-  std::error_code error;
-  for (RunRow& row : runs.rows) {
-    const StudyRun& run = *by_folder.at(row.folder);
-    row.variant = run.variant;
-    const bool stopped = row.status == name_of(RunStatus::stopped);
-    if (stopped && fs::exists(StudyFolder(folder).failure(run), error))
-      row.status = name_of(StudyRunStatus::failed);
-  }
-  return runs;
-}
 
 fs::path require_folder(const std::string& path) {
   std::error_code error;
@@ -68,48 +26,6 @@ fs::path require_folder(const std::string& path) {
                   "its end, or a "
                   "folder of runs",
                   path));
-}
-
-std::string number_text(double value) {
-  return std::isnan(value) ? "" : fmt::format("{:.6g}", value);
-}
-
-/// Says how the values of a column are shown.
-struct Unit {
-  double factor = 1;
-  int digits = -1;  ///< after the point; -1: as many as the value needs
-  const char* suffix = "";
-};
-
-Unit unit_of(const std::string& name) {
-  if (name.ends_with("accuracy") || name.ends_with("accuracy_at_final_density"))
-    return {100, 2, " %"};
-  if (name == "sparsity" || name == "density_mean") return {100, 2, " %"};
-  if (name.ends_with("_vs_dense") || name.ends_with("_loss")) return {1, 4, ""};
-  return {};
-}
-
-std::string value_text(double value, const std::string& name) {
-  if (std::isnan(value)) return "";
-  const Unit unit = unit_of(name);
-  if (name == "seconds" || name.ends_with("_seconds")) return duration_text(value);
-  if (unit.digits < 0) return std::fabs(value) >= 1e6 ? count_text(value) : number_text(value);
-  return fmt::format("{:.{}f}{}", unit.factor * value, unit.digits, unit.suffix);
-}
-
-/// Returns "91.23 ± 0.45 %" for a sample.
-std::string sample_text(const Sample& sample, const std::string& name) {
-  if (sample.n == 0) return "";
-  const Unit unit = unit_of(name);
-  if (std::isnan(sample.deviation)) return value_text(sample.mean, name);
-  if (name == "seconds" || name.ends_with("_seconds"))
-    return fmt::format("{} ± {}", duration_text(sample.mean), duration_text(sample.deviation));
-  if (unit.digits < 0)
-    return std::fabs(sample.mean) >= 1e6
-               ? fmt::format("{} ± {}", count_text(sample.mean), count_text(sample.deviation))
-               : fmt::format("{:.6g} ± {:.2g}", sample.mean, sample.deviation);
-  return fmt::format("{:.{}f} ± {:.{}f}{}", unit.factor * sample.mean, unit.digits,
-                     unit.factor * sample.deviation, unit.digits, unit.suffix);
 }
 
 std::vector<std::string> full_names(const std::vector<std::string>& names,
@@ -137,16 +53,19 @@ void print_runs(const std::vector<RunRow>& rows, const std::vector<std::string>&
   std::vector<TextTable::Column> headings = {{"folder", false}, {"state", false}};
   std::vector<std::string> names = keys;
   names.insert(names.end(), columns.begin(), columns.end());
-  for (const std::string& name : names)
+  for (const std::string& name : keys)
+    headings.push_back({name, false});
+  for (const std::string& name : columns)
     headings.push_back({name});
-  TextTable table(headings);
+  std::vector<std::vector<std::string>> lines;
   for (const RunRow& row : rows) {
     std::vector<std::string> cells = {row.folder, row.status};
     for (const std::string& name : names)
       cells.push_back(cell(row, name));
-    table.add(std::move(cells));
+    lines.push_back(std::move(cells));
   }
-  print_table(table);
+  // A whole name of a folder can be given to other commands.
+  print_fitted(headings, lines, {"folder"});
 }
 
 void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
@@ -167,7 +86,7 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
   headings.push_back({"n"});
   for (const std::string& name : columns)
     headings.push_back({name});
-  TextTable table(headings);
+  std::vector<std::vector<std::string>> lines;
   for (const RowGroup& group : groups) {
     std::vector<std::string> cells;
     for (const std::string& key : keys)
@@ -178,10 +97,12 @@ void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string
     cells.push_back(finished == all ? std::to_string(all) : fmt::format("{} of {}", finished, all));
     for (const std::string& name : columns)
       cells.push_back(sample_text(sample_of(group.rows, name), name));
-    table.add(std::move(cells));
+    lines.push_back(std::move(cells));
   }
-  print_table(table);
+  print_fitted(headings, lines, {"variant"});
 }
+
+constexpr size_t kShownProblems = 5;
 
 void warn_of(const std::vector<std::string>& problems) {
   for (size_t i = 0; i < std::min(problems.size(), kShownProblems); ++i)
@@ -195,16 +116,14 @@ void warn_of(const std::vector<std::string>& problems) {
 
 void list_runs(const LsCommand& command) try {
   std::vector<RunRow> rows;
-  std::set<fs::path> seen;
   std::vector<std::string> places = command.places;
   if (places.empty()) places.push_back("runs");
   for (const std::string& place : places) {
     IndexedRuns runs = indexed(require_folder(expand_home(place)));
     warn_of(runs.problems);
-    std::error_code error;
-    for (RunRow& row : runs.rows)
-      if (seen.insert(fs::canonical(row.folder, error)).second) rows.push_back(std::move(row));
+    rows.insert(rows.end(), runs.rows.begin(), runs.rows.end());
   }
+  rows = without_repeats(rows);
   if (rows.empty()) return say("there are no runs\n");
   const std::vector<RunRow> all = rows;
   for (const std::string& text : command.where) {
@@ -217,7 +136,7 @@ void list_runs(const LsCommand& command) try {
                counted(static_cast<int64_t>(all.size()), "run"));
   std::vector<std::string> columns = command.columns;
   if (columns.empty())
-    for (const char* name : {"test_accuracy", "sparsity", "train_flops_vs_dense", "seconds"})
+    for (const char* name : {"test_accuracy", "sparsity", "train_flops", "seconds"})
       if (std::ranges::any_of(rows, [&](const RunRow& row) { return row.results.contains(name); }))
         columns.push_back(name);
   columns = full_names(columns, all);
@@ -272,15 +191,22 @@ void print_difference(const DiffCommand& command) try {
 
 void make_index(const IndexCommand& command) try {
   const fs::path folder = require_folder(expand_home(command.folder));
+  if (is_run_folder(folder))
+    fail("{} is one run, which needs no index; give the folder of a study, or a folder of runs",
+         folder.string());
   if (!has_sqlite())
     throw UsageError(
         "this program was built without SQLite; install libsqlite3-dev and build again");
   std::error_code error;
-  fs::remove(folder / "index.sqlite", error);
+  const fs::path index = index_of(folder);
+  fs::remove(index, error);
+  if (error)
+    fail("the index {} cannot be made again: {}; make its folder writable", index.string(),
+         error.message());
   const IndexedRuns runs = indexed(folder);
+  if (!runs.not_written.empty()) fail("{}", runs.not_written);
   warn_of(runs.problems);
-  say("{} in {}\n", counted(static_cast<int64_t>(runs.rows.size()), "run"),
-      (folder / "index.sqlite").string());
+  say("{} in {}\n", counted(static_cast<int64_t>(runs.rows.size()), "run"), index.string());
 } catch (const Error& error) {
   throw UsageError(error.what());
 }

@@ -92,6 +92,17 @@ void require_countable(const Study& study) {
         study.file, combinations, kMost);
 }
 
+/// Calls `body` with a run for each combination, excluded ones too. The runs have no numbers yet.
+template <class Body>
+void for_each_combination(const Study& study, const Body& body) {
+  require_countable(study);
+  Combination at(study.axes.size(), 0);
+  do {
+    StudyRun run;
+    if (fill(study, at, run)) body(run);
+  } while (advance(at, study.axes));
+}
+
 constexpr std::string_view kReference = "{run:";
 
 class References {
@@ -161,18 +172,14 @@ class References {
 }  // namespace
 
 std::vector<StudyRun> expand(const Study& study) {
-  require_countable(study);
   std::vector<StudyRun> runs;
-  Combination at(study.axes.size(), 0);
-  do {
-    StudyRun run;
-    if (!fill(study, at, run)) continue;
+  for_each_combination(study, [&](StudyRun& run) {
     const bool excluded = std::ranges::any_of(
         study.excluded, [&](const Selection& selection) { return matches(selection, run); });
-    if (excluded) continue;
+    if (excluded) return;
     run.number = static_cast<int64_t>(runs.size()) + 1;
     runs.push_back(std::move(run));
-  } while (advance(at, study.axes));
+  });
   if (runs.empty())
     fail("{}: [[exclude]] leaves no run of the study; take one of these tables out", study.file);
   const size_t digits = std::max<size_t>(3, std::to_string(runs.size()).size());
@@ -182,6 +189,14 @@ std::vector<StudyRun> expand(const Study& study) {
   }
   References(study, runs).resolve();
   return runs;
+}
+
+std::vector<Selection> idle_exclusions(const Study& study) {
+  std::vector<Selection> idle = study.excluded;
+  for_each_combination(study, [&](const StudyRun& run) {
+    std::erase_if(idle, [&](const Selection& selection) { return matches(selection, run); });
+  });
+  return idle;
 }
 
 }  // namespace sculpt

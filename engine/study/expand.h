@@ -20,4 +20,8 @@ namespace sculpt {
 /// other in a circle, if no run is left, or if there are more than 100,000 combinations.
 std::vector<StudyRun> expand(const Study& study);
 
+/// Returns the exclusions of the study that leave out no combination. Throws Error if there are
+/// more than 100,000 combinations.
+std::vector<Selection> idle_exclusions(const Study& study);
+
 }  // namespace sculpt

@@ -36,7 +36,9 @@ struct FinishStatement {
 
 class Database {
  public:
-  Database(const fs::path& file, int flags) : file_(file) {
+  /// Errors begin with `failure`, and end with the reason and `fix`.
+  Database(const fs::path& file, int flags, std::string failure, std::string fix)
+      : failure_(std::move(failure)), fix_(std::move(fix)) {
     sqlite3* opened = nullptr;
     const int code = sqlite3_open_v2(file.c_str(), &opened, flags, nullptr);
     database_.reset(opened);
@@ -45,8 +47,7 @@ class Database {
 
   void require(bool good) const {
     if (good) return;
-    fail("the index {} cannot be used: {}; remove it, and it is made again", file_.string(),
-         sqlite3_errmsg(database_.get()));
+    fail("{}: {}; {}", failure_, sqlite3_errmsg(database_.get()), fix_);
   }
 
   void run(const char* sql) const {
@@ -56,7 +57,7 @@ class Database {
   sqlite3* get() const { return database_.get(); }
 
  private:
-  const fs::path file_;
+  const std::string failure_, fix_;
   std::unique_ptr<sqlite3, CloseDatabase> database_;
 };
 
@@ -140,7 +141,9 @@ bool has_sqlite() {
 IndexEntries read_index(const fs::path& file) {
   std::error_code error;
   if (!fs::exists(file, error)) return {};
-  const Database database(file, SQLITE_OPEN_READONLY);
+  const Database database(file, SQLITE_OPEN_READONLY,
+                          fmt::format("the index {} cannot be used", file.string()),
+                          "remove it, and it is made again");
   Statement version(database, "PRAGMA user_version");
   if (!version.step() || version.integer(0) != kVersion) return {};
   std::map<int64_t, IndexEntry*> by_id;
@@ -169,10 +172,12 @@ IndexEntries read_index(const fs::path& file) {
 // second.
 void write_index(const fs::path& file, const IndexEntries& entries) {
   const fs::path temporary = fmt::format("{}.{}.tmp", file.string(), getpid());
+  const std::string failure = fmt::format("the index {} cannot be written", file.string());
+  const std::string fix = "make its folder writable, and free space on its disk";
   std::error_code error;
   fs::remove(temporary, error);
   try {
-    const Database database(temporary, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    const Database database(temporary, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, failure, fix);
     database.run("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF");
     database.run("BEGIN");
     database.run(kTables);
@@ -187,7 +192,7 @@ void write_index(const fs::path& file, const IndexEntries& entries) {
   if (!error) return;
   const std::string reason = error.message();
   fs::remove(temporary, error);
-  fail("the index {} cannot be written: {}", file.string(), reason);
+  fail("{}: {}; {}", failure, reason, fix);
 }
 
 }  // namespace sculpt

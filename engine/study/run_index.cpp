@@ -57,6 +57,7 @@ IndexedRuns indexed_runs(const fs::path& index, const std::vector<fs::path>& fol
         found->second.row.status == name_of(RunStatus::finished)) {
       entry.row = found->second.row;
       entry.row.folder = folder.string();
+      entry.row.real_folder = real_path(entry.row.folder);
     } else {
       try {
         const RunRecords records = read_run(folder, ReadRecords::results, renamed);
@@ -77,6 +78,7 @@ IndexedRuns indexed_runs(const fs::path& index, const std::vector<fs::path>& fol
   try {
     write_index(index, now);
   } catch (const Error& error) {
+    runs.not_written = error.what();
     runs.problems.push_back(fmt::format("{}.", error.what()));
   }
   return runs;

@@ -21,6 +21,7 @@ struct IndexedRuns {
   int64_t read = 0;          ///< run folders that were read, because the index had no newer entry
   /// One whole sentence for everything that could not be read or written.
   std::vector<std::string> problems;
+  std::string not_written;  ///< why the index could not be written; "" if it is up to date
 };
 
 /// Returns the rows of these run folders. Reads only folders that have changed since the index was

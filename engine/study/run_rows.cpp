@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -28,9 +29,16 @@ bool ends_with_key(const std::string& name, const std::string& part) {
 
 }  // namespace
 
+std::string real_path(const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::canonical(folder, error);
+  return error ? "" : path.string();
+}
+
 RunRow row_of(const RunRecords& records) {
   RunRow row;
   row.folder = records.folder.string();
+  row.real_folder = real_path(row.folder);
   row.status = name_of(records.status);
   row.settings = records.config;
   row.results = records.summary;
@@ -137,6 +145,22 @@ std::vector<std::string> varying_keys(const std::vector<RunRow>& rows,
   return varying;
 }
 
+std::vector<RunRow> without_repeats(const std::vector<RunRow>& rows) {
+  std::set<std::string> with_variant;
+  for (const RunRow& row : rows)
+    if (!row.variant.empty()) with_variant.insert(row.real_folder);
+  std::set<std::pair<std::string, std::string>> seen;
+  std::vector<RunRow> kept;
+  for (const RunRow& row : rows) {
+    if (!row.real_folder.empty()) {
+      if (row.variant.empty() && with_variant.contains(row.real_folder)) continue;
+      if (!seen.emplace(row.real_folder, row.variant).second) continue;
+    }
+    kept.push_back(row);
+  }
+  return kept;
+}
+
 std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names) {
   std::vector<RowGroup> groups;
@@ -147,7 +171,11 @@ std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
       values.push_back(value_of(row, name));
     const auto [found, first] = place.emplace(values, groups.size());
     if (first) groups.push_back({values, {}});
-    groups[found->second].rows.push_back(row);
+    std::vector<RunRow>& members = groups[found->second].rows;
+    const bool repeated =
+        !row.real_folder.empty() &&
+        std::ranges::find(members, row.real_folder, &RunRow::real_folder) != members.end();
+    if (!repeated) members.push_back(row);
   }
   return groups;
 }

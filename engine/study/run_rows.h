@@ -14,11 +14,17 @@ namespace sculpt {
 
 struct RunRow {
   std::string folder;
+  /// The folder without links. Rows with the same one are one run, which several variants or
+  /// studies share. "" is no folder.
+  std::string real_folder;
   std::string status;                           ///< name of a RunStatus or of a StudyRunStatus
   std::string variant;                          ///< name of the variant in a study; "" elsewhere
   std::map<std::string, std::string> settings;  ///< the config: key -> text
   std::map<std::string, double> results;        ///< numbers of summary.json
 };
+
+/// Returns the path of a folder without links; "" if there is no such folder.
+std::string real_path(const std::string& folder);
 
 /// Returns the row of a run.
 RunRow row_of(const RunRecords& records);
@@ -57,12 +63,18 @@ void sort_rows(std::vector<RunRow>& rows, const std::string& name, bool descendi
 std::vector<std::string> varying_keys(const std::vector<RunRow>& rows,
                                       const std::set<std::string>& ignored);
 
+/// Removes rows that say nothing new about a run: of rows with the same real folder and the same
+/// variant the first one stays, and a row without a variant goes if another one has a variant. So a
+/// run that two variants share has a row for each of them.
+std::vector<RunRow> without_repeats(const std::vector<RunRow>& rows);
+
 /// Rows that have the same values for some names.
 struct RowGroup {
   std::vector<std::string> values;  ///< one for each name
   std::vector<RunRow> rows;
 };
-/// Returns the groups in the order in which their first rows stand.
+/// Returns the groups in the order in which their first rows stand. A group has each real folder
+/// once.
 std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names);
 

@@ -110,6 +110,7 @@ struct Study {
   /// The analyses of each finished run, as arguments of sculpt_analyze without the run: "hessian
   /// --top 3".
   std::vector<std::string> analyses;
+  std::string analyses_source;  ///< the place of `analyze` in the study file, for messages
   std::vector<StudyClaim> claims;
   std::vector<StudyFigure> figures;
 

@@ -1,8 +1,10 @@
-// Checks the keys of a study file.
+// Checks the names in a study file: keys, names of variants and sizes, and paths of base configs.
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/ranges.h>
 
+#include "engine/config/setting_name.h"
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
 #include "engine/study/study_reader.h"
@@ -44,6 +46,25 @@ void require_top_keys(const toml::table& root, const StudyNames& names) {
     fail("{}: a study file has no key '{}'{}", place_of(*root.get(key), names.file), key,
          of_config ? "; keys of the config stand in the table [set]" : did_you_mean(key, kTopKeys));
   }
+}
+
+void require_folder_name(const std::string& name, const toml::node& node, const std::string& file) {
+  if (name.empty() || name.find('.') != std::string::npos || file_name_text(name) != name)
+    fail(
+        "{}: the name '{}' becomes part of folder names; write it with letters, digits, hyphens "
+        "and underscores",
+        place_of(node, file), name);
+}
+
+std::string base_in(const toml::table& table, const std::string& file) {
+  namespace fs = std::filesystem;
+  const std::string base = text_in(table, "base", file);
+  if (base.empty()) return "";
+  const fs::path path = (fs::path(file).parent_path() / base).lexically_normal();
+  if (!fs::is_regular_file(path))
+    fail("{}: there is no config {}; base is a path from the folder of the study file",
+         place_of(*table.get("base"), file), path.string());
+  return path.string();
 }
 
 }  // namespace sculpt

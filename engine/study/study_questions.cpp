@@ -1,5 +1,4 @@
-// Reads what the runs of a study are compared for: claims and figures, and the combinations that
-// are left out.
+// Reads what the runs of a study are compared for: claims and figures.
 
 #include <algorithm>
 #include <fmt/ranges.h>
@@ -7,27 +6,22 @@
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
 #include "engine/study/metrics.h"
-#include "engine/study/selection.h"
 #include "engine/study/study_reader.h"
 
 namespace sculpt {
 namespace {
 
+/// The names of the tables of a study's report. A figure has its data in NAME.csv, as a table has.
+constexpr std::string_view kTables[] = {"results",         "runs",     "differing-settings",
+                                        "common-settings", "versions", "verdicts"};
+
 class QuestionReader {
  public:
   QuestionReader(const StudyNames& names, Study& study) : names_(names), study_(study) {}
 
-  void read_exclusions(const toml::table& root) {
-    for_each(root, "exclude", [&](const toml::table& table) {
-      Selection selection = selection_of(table, place_of(table, names_.file));
-      if (selection.values.empty())
-        fail("{}: [[exclude]] names no key, and would leave all runs out", selection.source);
-      study_.excluded.push_back(std::move(selection));
-    });
-  }
-
   void read_claims(const toml::table& root) {
-    for_each(root, "claim", [&](const toml::table& table) {
+    for (const toml::table* claim_table : tables_of(root, "claim", names_.file)) {
+      const toml::table& table = *claim_table;
       require_keys(table, names_.file, "[[claim]]",
                    {"id", "text", "better", "than", "metric", "direction", "over", "where"});
       StudyClaim claim;
@@ -51,11 +45,12 @@ class QuestionReader {
         fail("{}: claim {} compares the same runs with themselves: `better` and `than` are equal",
              place_of(table, names_.file), claim.id);
       require_analysis(table, claim);
-      if (const toml::node* where = table.get("where")) claim.where = selection_of(*where, "where");
+      if (const toml::node* where = table.get("where"))
+        claim.where = read_selection(*where, "where", names_, study_);
       if (std::ranges::find(study_.claims, claim.id, &StudyClaim::id) != study_.claims.end())
         fail("{}: there are two claims with the id '{}'", place_of(table, names_.file), claim.id);
       study_.claims.push_back(std::move(claim));
-    });
+    }
   }
 
   /// Throws Error if the claim compares values of an analysis that the study does not make.
@@ -74,7 +69,8 @@ class QuestionReader {
   }
 
   void read_figures(const toml::table& root) {
-    for_each(root, "figure", [&](const toml::table& table) {
+    for (const toml::table* figure_table : tables_of(root, "figure", names_.file)) {
+      const toml::table& table = *figure_table;
       require_keys(table, names_.file, "[[figure]]",
                    {"name", "title", "caption", "x", "y", "series", "log_x", "log_y", "where"});
       StudyFigure figure;
@@ -85,42 +81,37 @@ class QuestionReader {
             "{}: the name '{}' becomes part of file names; write it with lower-case letters, "
             "digits and hyphens",
             place_of(*table.get("name"), names_.file), figure.name);
+      if (names_.keys != nullptr && std::ranges::find(kTables, figure.name) != std::end(kTables))
+        fail(
+            "{}: a figure cannot have the name '{}', because the report has a table of this name; "
+            "choose another name",
+            place_of(*table.get("name"), names_.file), figure.name);
       figure.title = optional_text(table, "title");
       figure.caption = optional_text(table, "caption");
       required_text(table, "x", "[[figure]]");
       figure.x = metric_in(table, "x", true);
       if (table.contains("y")) figure.y = metric_in(table, "y", false);
-      if (const toml::node* series = table.get("series"))
-        figure.series = key_in(text_of(entry_of("series", *series)), entry_of("series", *series));
+      if (const toml::node* series = table.get("series")) {
+        const TomlEntry entry = entry_of("series", *series);
+        figure.series = names_.axis_of({text_of(entry), series, entry.source});
+      }
       if (const toml::node* log = table.get("log_x"))
         figure.log_x = bool_of(entry_of("log_x", *log));
       if (const toml::node* log = table.get("log_y"))
         figure.log_y = bool_of(entry_of("log_y", *log));
       if (const toml::node* where = table.get("where"))
-        figure.where = selection_of(*where, "where");
+        figure.where = read_selection(*where, "where", names_, study_);
       if (std::ranges::find(study_.figures, figure.name, &StudyFigure::name) !=
           study_.figures.end())
         fail("{}: there are two figures with the name '{}'", place_of(table, names_.file),
              figure.name);
       study_.figures.push_back(std::move(figure));
-    });
+    }
   }
 
  private:
   TomlEntry entry_of(const std::string& key, const toml::node& node) const {
     return {key, &node, place_of(node, names_.file)};
-  }
-
-  template <class Body>
-  void for_each(const toml::table& root, const std::string& key, const Body& body) const {
-    const toml::node* node = root.get(key);
-    if (node == nullptr) return;
-    const toml::array* array = node->as_array();
-    if (array == nullptr || !array->is_homogeneous(toml::node_type::table))
-      fail("{}: write [[{}]] with double brackets, once for each {}", place_of(*node, names_.file),
-           key, key);
-    for (const toml::node& item : *array)
-      body(*item.as_table());
   }
 
   std::string optional_text(const toml::table& table, const std::string& key) const {
@@ -145,7 +136,7 @@ class QuestionReader {
   Selection required_selection(const toml::table& table, const std::string& key) const {
     const toml::node* node = table.get(key);
     if (node == nullptr) fail("{}: [[claim]] needs the key {}", place_of(table, names_.file), key);
-    return selection_of(*node, key);
+    return read_selection(*node, key, names_, study_);
   }
 
   /// Returns the name of a metric; with `or_key`, a key of the config is allowed, too.
@@ -167,71 +158,14 @@ class QuestionReader {
          did_you_mean(name, known), fmt::join(metrics, ", "));
   }
 
-  std::string key_in(const std::string& name, const TomlEntry& entry) const {
-    return name == kVariantKey ? name : names_.key_of({name, entry.node, entry.source});
-  }
-
   /// Reads a list of keys.
   std::vector<std::string> keys_in(const TomlEntry& entry) const {
     std::vector<std::string> keys;
     for (const toml::node& item : array_of(entry)) {
       const TomlEntry inner = entry_of(entry.key, item);
-      keys.push_back(key_in(text_of(inner), inner));
+      keys.push_back(names_.axis_of({text_of(inner), &item, inner.source}));
     }
     return keys;
-  }
-
-  /// Reads a table of settings, or the name of a variant, or a list of such names.
-  Selection selection_of(const toml::node& node, const std::string& key) const {
-    Selection selection;
-    selection.source = place_of(node, names_.file);
-    if (const toml::table* table = node.as_table()) {
-      for (const TomlEntry& entry : entries_of(*table, names_.file))
-        add(selection, key_in(entry.key, entry), entry);
-    } else if (node.is_string() || node.is_array()) {
-      add(selection, kVariantKey, {key, &node, selection.source});
-    } else {
-      fail("{}: {} must be the name of a variant, a list of such names, or a table of settings",
-           selection.source, key);
-    }
-    return selection;
-  }
-
-  void add(Selection& selection, const std::string& key, const TomlEntry& entry) const {
-    std::vector<std::string>& chosen = selection.values[key];
-    const auto add_value = [&](const toml::node& node) {
-      const StudyValue value{toml_of({entry.key, &node, entry.source}), entry.source};
-      require_value(key, value);
-      chosen.push_back(value.text());
-    };
-    const toml::array* list = entry.node->as_array();
-    if (list == nullptr) {
-      add_value(*entry.node);
-    } else {
-      for (const toml::node& item : *list)
-        add_value(item);
-    }
-    if (chosen.empty()) fail("{}: {} has no value", entry.source, entry.key);
-  }
-
-  /// Throws Error if no size of the study has such a value. A key that is no axis may have any.
-  void require_value(const std::string& key, const StudyValue& value) const {
-    if (names_.keys == nullptr) return;
-    std::vector<std::string> known = names_.variants;
-    if (key != kVariantKey) {
-      const auto found = names_.values.find(key);
-      if (found == names_.values.end()) return;
-      known = found->second;
-      // A variant may have a value of its own for the key of an axis.
-      for (const StudyVariant& variant : study_.variants)
-        if (const auto own = variant.settings.find(key); own != variant.settings.end())
-          known.push_back(own->second.text());
-    }
-    for (const std::string& one : known)
-      if (same_value(one, value.text())) return;
-    fail("{}: there is no {} {} in the study{}; there are: {}", value.source,
-         key == kVariantKey ? "variant" : key, value.toml, did_you_mean(value.text(), known),
-         fmt::join(known, ", "));
   }
 
   const StudyNames& names_;
@@ -242,7 +176,6 @@ class QuestionReader {
 
 void read_questions(const toml::table& root, const StudyNames& names, Study& study) {
   QuestionReader reader(names, study);
-  reader.read_exclusions(root);
   reader.read_claims(root);
   reader.read_figures(root);
 }

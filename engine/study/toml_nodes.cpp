@@ -76,6 +76,29 @@ std::vector<std::string> keys_in_order(const toml::table& table) {
   return keys;
 }
 
+const toml::table* table_of(const toml::table& parent, const std::string& key,
+                            const std::string& file) {
+  const toml::node* node = parent.get(key);
+  if (node == nullptr) return nullptr;
+  if (!node->is_table())
+    fail("{}: {} must be a table, written [{}]", place_of(*node, file), key, key);
+  return node->as_table();
+}
+
+std::vector<const toml::table*> tables_of(const toml::table& parent, const std::string& key,
+                                          const std::string& file) {
+  const toml::node* node = parent.get(key);
+  if (node == nullptr) return {};
+  const toml::array* array = node->as_array();
+  if (array == nullptr || !array->is_homogeneous(toml::node_type::table))
+    fail("{}: write [[{}]] with double brackets, once for each {}", place_of(*node, file), key,
+         key);
+  std::vector<const toml::table*> tables;
+  for (const toml::node& item : *array)
+    tables.push_back(item.as_table());
+  return tables;
+}
+
 std::string toml_of(const TomlEntry& entry) {
   return toml_of_node(*entry.node, entry);
 }
@@ -98,6 +121,11 @@ const toml::array& array_of(const TomlEntry& entry) {
   if (array == nullptr)
     fail("{}: {} must be a list, such as [{}]", entry.source, entry.key, toml_of(entry));
   return *array;
+}
+
+std::string text_in(const toml::table& table, const std::string& key, const std::string& file) {
+  const toml::node* node = table.get(key);
+  return node == nullptr ? "" : text_of({key, node, place_of(*node, file)});
 }
 
 }  // namespace sculpt

@@ -1,6 +1,6 @@
 #pragma once
-// Reads the nodes of a TOML file for study_file.cpp: values as text, tables in the order of the
-// file, and errors that name file, line and key.
+// Reads the nodes of a TOML file for the study_*.cpp files: values as text, tables in the order of
+// the file, and errors that name file, line and key.
 
 #include <string>
 #include <toml++/toml.h>
@@ -29,6 +29,16 @@ std::vector<TomlEntry> entries_of(const toml::table& table, const std::string& f
 /// Returns the keys of a table itself, in the order of the file.
 std::vector<std::string> keys_in_order(const toml::table& table);
 
+/// Returns the table that `parent` has under the key; null if it has none. Throws Error if the
+/// value is no table.
+const toml::table* table_of(const toml::table& parent, const std::string& key,
+                            const std::string& file);
+
+/// Returns the tables that a file writes as [[key]], in their order. Throws Error if the key has
+/// another value.
+std::vector<const toml::table*> tables_of(const toml::table& parent, const std::string& key,
+                                          const std::string& file);
+
 /// Returns a number, text, bool or list of these as TOML on one line. Throws Error for dates and
 /// tables.
 std::string toml_of(const TomlEntry& entry);
@@ -38,5 +48,9 @@ std::string toml_of(const TomlEntry& entry);
 std::string text_of(const TomlEntry& entry);
 bool bool_of(const TomlEntry& entry);
 const toml::array& array_of(const TomlEntry& entry);
+
+/// Returns the text that a table has under the key; "" if it has none. Throws Error if the value is
+/// no text, or an empty one.
+std::string text_in(const toml::table& table, const std::string& key, const std::string& file);
 
 }  // namespace sculpt

@@ -159,6 +159,10 @@ class Study(ProgramTest):
             self.assertIn(name, text)
         self.assertRegex(text, r"(?m)^ +total +\d+ +[\d.]+ [MGT] ")
         self.assertIn("With 2 runs at a time", text)
+        # The steps of this network take milliseconds. 20 epochs in 4 runs take a second and more besides them.
+        text = self.run_study("--dry-run", "--set", "model.name=mlp").stdout
+        seconds = float(re.search(r"(?m)^ +total .* ([\d.]+)s$", text).group(1))
+        self.assertGreater(seconds, 1.1)
         self.assertFalse(self.out.exists())
 
     def test_one_run_by_its_number(self):
@@ -296,6 +300,68 @@ seed = [3, 2, 1]
         # Both names lead to one run in a table of the pool and the studies.
         self.assertRegex(study("ls", pool, self.out, other, "--by", "method").stdout, r"(?m)^cyclic +4 ")
 
+    def test_runs_of_a_pool_that_a_changed_study_leaves_out_are_named(self):
+        pool = self.folder / "pool"
+        self.run_study("--pool", pool)
+        more = self.run_study("--pool", pool, "--set", "vary.seed=[2, 1]")
+        self.assertNotIn("leaves out", more.stderr)
+        fewer = self.run_study("--pool", pool, "--set", "vary.seed=[2]")
+        self.assertRegex(fewer.stderr, r"leaves out 2 runs that it had before: \S+-s1, \S+-s1; their results stay in")
+        self.assertEqual(len(list(pool.iterdir())), 4)
+        self.assertNotIn("leaves out", self.run_study("--pool", pool, "--set", "vary.seed=[2]").stderr)
+
+    def test_a_run_that_two_variants_share_is_listed_under_both(self):
+        self.file = self.write("shared.toml", STUDY + '[variant.again]\nmethod = "cyclic"\n')
+        pool = self.folder / "pool"
+        self.run_study("--pool", pool)
+        self.assertEqual(len(list(pool.iterdir())), 4)
+        groups = study("ls", self.out).stdout
+        for variant in ("sculpt", "cyclic", "again"):
+            self.assertRegex(groups, rf"(?m)^{variant} +\w+ +2 ")
+        self.assertRegex(study("ls", self.out, "--by", "method").stdout, r"(?m)^cyclic +2 ")
+        self.assertEqual(len(study("ls", self.out, "--runs").stdout.splitlines()), 1 + 6)
+
+    def test_tables_keep_to_a_width_that_somebody_asks_for(self):
+        self.run_study("--set", "vary.seed=[1]")
+        whole = study("ls", self.out, "--runs").stdout
+        self.assertIn(str(self.out / "001-sculpt-s1"), whole)
+        self.assertIn("train_flops ", whole)
+        widest = max(map(len, whole.splitlines()))
+        for columns in (widest - 5, widest):
+            text = study("ls", self.out, "--runs", env=dict(os.environ, COLUMNS=str(columns))).stdout
+            self.assertLessEqual(max(map(len, text.splitlines())), columns)
+            self.assertEqual(text == whole, columns == widest)
+
+    def test_an_index_that_cannot_be_written_is_an_error(self):
+        self.run_study("--set", "vary.seed=[1]")
+        (self.out / "index.sqlite" / "folder").mkdir(parents=True)
+        done = study("index", self.out)
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertEqual(done.stdout, "")
+        self.assertRegex(done.stderr, r"\Aerror: the index \S+ cannot be made again: .*\n\Z")
+        self.assertIn("is one run", study("index", self.out / "001-sculpt-s1").stderr)
+
+    def test_a_closed_pipe_stops_a_study_like_a_signal(self):
+        process = start_study(self.file, "--out", self.out, "--set", "train.epochs=2000", "--jobs", "1")
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=TIMEOUT)
+        errors = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.returncode, 75, errors)
+        self.assertNotIn("error: ", errors)
+        self.assertEqual(children_of(self.out), [])
+
+    def test_exclusions_that_leave_out_nothing_are_named(self):
+        excluded = '[[exclude]]\nvariant = "cyclic"\nseed = 2\n'
+        self.file.write_text(STUDY + excluded + "[[exclude]]\nprune.sparsity = 0.8\n")
+        self.refuse("two.toml:16: [[exclude]] names prune.sparsity", "--list")
+        self.file.write_text(STUDY + excluded + '[[exclude]]\nmethod = "imp"\n')
+        done = self.run_study("--list")
+        self.assertIn("two.toml:16: this [[exclude]] leaves out no run", done.stderr)
+        self.assertNotIn("two.toml:13", done.stderr)
+        self.assertNotIn(NAMES[3], done.stdout)
+
     def test_a_changed_study_keeps_its_runs(self):
         self.run_study()
         kept = final(self.out / NAMES[2])
@@ -304,6 +370,10 @@ seed = [3, 2, 1]
         self.assertFalse((self.out / NAMES[2]).exists())
         self.assertTrue(final(self.out / "004-cyclic-s1") == kept)
         self.assertNotIn("004-cyclic-s1", starts(self.out))
+        # Fewer seeds leave runs out, and a line names them.
+        self.write("two.toml", STUDY.replace("[1, 2]", "[1]"))
+        narrowed = self.run_study()
+        self.assertRegex(narrowed.stderr, r"leaves out 4 runs that it had before: 00\d-.* and 1 more; they stay in")
         # A run with other settings under the same name is refused.
         done = self.run_study("--set", "optim.lr=0.05", code=2)
         self.assertIn("holds a run with other settings (optim.lr)", done.stderr)
@@ -327,18 +397,26 @@ seed = [3, 2, 1]
         self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
 
     def test_an_analysis_that_fails_is_reported_last(self):
-        self.file = self.write("analysed.toml", 'analyze = ["hessian --tip 3", "prunes"]\n' + STUDY)
+        wrong = "connectivity --between 1 77"
+        self.file = self.write("analysed.toml", f'analyze = ["{wrong}", "prunes"]\n' + STUDY
+                               + '[set]\ntrain.keep = "cycles"\n')
         done = self.run_study(code=1)
-        self.assertIn("--tip", done.stderr)
-        self.assertIn("the analysis `hessian --tip 3` ended with exit code 2", done.stderr)
+        self.assertIn("77", done.stderr)
+        self.assertIn(f"the analysis `{wrong}` ended with exit code 2", done.stderr)
         for name in NAMES:
             self.assertTrue((self.out / name / "summary.json").exists(), name)
             # The analyses behind the failed one are made.
             self.assertEqual((self.out / name / "analysis" / "commands.txt").read_text(), "prunes\n")
+        listed = study("ls", self.out)
+        self.assertEqual(listed.returncode, 0)
+        self.assertIn(f"the analysis `{wrong}` has failed in {NAMES[0]} and 3 more", listed.stderr)
+        self.assertNotIn("prunes", listed.stderr)
 
     def test_what_cannot_be_compared_or_analysed_is_named_before_anything_runs(self):
         claim = '[[claim]]\nid = "C"\ntext = "t"\nbetter = "sculpt"\nthan = "cyclic"\n'
         for part, text in (
+                ("the analysis `hessian --tip 3`: there is no option --tip; did you mean --top?",
+                 'analyze = ["hessian --tip 3"]\n' + STUDY),
                 ("set train.keep", 'analyze = ["connectivity"]\n' + STUDY),
                 ('direction = "higher"', STUDY + claim + 'metric = "sparsity"\n'),
                 ("does not make this analysis", STUDY + claim + 'metric = "analysis.flips.x"\ndirection = "lower"\n'),
@@ -403,6 +481,9 @@ plan = ["load mask from {run:sculpt}", "train 2"]
         self.assertEqual(done.returncode, 2)
         self.assertIn("did you mean --list?", done.stderr)
         done = study("lss")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean sculpt_study ls?", done.stderr)
+        done = study("lss", self.folder, "--runs")
         self.assertEqual(done.returncode, 2)
         self.assertIn("did you mean sculpt_study ls?", done.stderr)
 

@@ -184,6 +184,40 @@ TEST_CASE("expand: a run may name the folder of another run") {
   CHECK(contains(error_of([&] { expand(study); }), "needs a run of variant lrr"));
 }
 
+TEST_CASE("expand: exclusions that leave out no combination are found, against all combinations") {
+  std::mt19937 random(12);
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    Study study = study_with({axis("a", {"1", "2", "3"}), axis("b", {"1", "2"})});
+    // Variant y has its own b, so it is not combined with the values of the axis.
+    study.variants = {variant("x", {}), variant("y", {{"b", {"7", ""}}})};
+    study.axes.insert(study.axes.begin(), axis("variant", {"\"x\"", "\"y\""}));
+    for (int i = 0; i < 6; ++i) {
+      Selection one;
+      one.source = std::to_string(i);
+      one.values["a"] = {std::to_string(1 + random() % 4)};
+      if (random() % 2 == 0) one.values["b"] = {random() % 2 == 0 ? "7" : "2"};
+      if (random() % 2 == 0) one.values["variant"] = {random() % 2 == 0 ? "x" : "y"};
+      study.excluded.push_back(std::move(one));
+    }
+    std::vector<std::string> expected, found;
+    for (const Selection& one : study.excluded) {
+      Study alone = study;
+      alone.excluded.clear();
+      bool used = false;
+      for (const StudyRun& run : expand(alone)) {
+        bool all = true;
+        for (const auto& [key, values] : one.values)
+          all = all && run.value(key) == values.front();
+        used = used || all;
+      }
+      if (!used) expected.push_back(one.source);
+    }
+    for (const Selection& one : idle_exclusions(study))
+      found.push_back(one.source);
+    CHECK(found == expected);
+  }
+}
+
 TEST_CASE("selection: numbers compare as numbers, texts as texts") {
   CHECK(same_value("0.9", "0.90"));
   CHECK(same_value("1", "1.0"));

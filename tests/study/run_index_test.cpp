@@ -20,8 +20,10 @@ namespace {
 
 void write_run(const fs::path& folder, int seed, double accuracy, bool finished = true) {
   fs::create_directories(folder);
-  write_file(folder / "config.toml", "format = \"sculpt-config-2\"\nmethod = \"lrr\"\nseed = " +
-                                         std::to_string(seed) + "\n[prune]\nsparsity = 0.9\n");
+  write_file(folder / "config.toml",
+             "format = \"sculpt-config-2\"\nmethod = \"lrr\"\nseed = " + std::to_string(seed) +
+                 "\n[model]\nname = \"mlp\"\n[data]\nname = \"cifar10\"\n"
+                 "[train]\nepochs = 2\n[optim]\nlr = 0.1\n[prune]\nsparsity = 0.9\n");
   write_file(folder / "environment.json", "{\"format\": \"sculpt-environment-1\"}");
   if (!finished) return;
   fs::create_directories(folder / "checkpoints");
@@ -63,6 +65,7 @@ TEST_CASE("run index: only folders that have changed are read again" * needs_sql
   Runs runs(6);
   const IndexedRuns first = indexed_runs(runs.index, runs.folders);
   CHECK(first.read == 6);
+  CHECK(first.not_written == "");
   CHECK(first.problems.empty());
   require_same(first.rows, runs.folders);
   const IndexedRuns second = indexed_runs(runs.index, runs.folders);
@@ -126,6 +129,7 @@ TEST_CASE("run index: a folder that cannot be written still lists its runs") {
   if (has_sqlite()) {
     REQUIRE(found.problems.size() == 1);
     CHECK(contains(found.problems[0], "index.sqlite"));
+    CHECK(contains(found.not_written, "cannot be written"));
   }
 }
 

@@ -153,6 +153,40 @@ TEST_CASE("run rows: groups and their statistics, against sums in long double") 
   CHECK(members == rows.size());
 }
 
+TEST_CASE("run rows: a shared run has a row for each variant, and counts once in a group") {
+  std::mt19937 random(8);
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    std::vector<RunRow> rows = random_rows(random, 30);
+    for (RunRow& row : rows) {
+      const auto folder = random() % 6;
+      row.real_folder = folder == 5 ? "" : "/pool/" + std::to_string(folder);
+      row.variant = random() % 3 == 0 ? "" : random() % 2 == 0 ? "a" : "b";
+      row.settings["method"] = folder % 2 == 0 ? "lrr" : "imp";
+    }
+    // A row stays unless a plain search over all rows finds why not.
+    std::vector<std::string> expected, found;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      bool stays = true;
+      for (size_t j = 0; j < rows.size(); ++j) {
+        if (rows[i].real_folder.empty() || rows[j].real_folder != rows[i].real_folder) continue;
+        if (j < i && rows[j].variant == rows[i].variant) stays = false;
+        if (rows[i].variant.empty() && !rows[j].variant.empty()) stays = false;
+      }
+      if (stays) expected.push_back(rows[i].folder);
+    }
+    const std::vector<RunRow> kept = without_repeats(rows);
+    for (const RunRow& row : kept)
+      found.push_back(row.folder);
+    CHECK(found == expected);
+    for (const RowGroup& group : group_rows(kept, {"method"})) {
+      std::multiset<std::string> members;
+      for (const RunRow& row : group.rows)
+        if (!row.real_folder.empty()) members.insert(row.real_folder);
+      CHECK(std::set<std::string>(members.begin(), members.end()).size() == members.size());
+    }
+  }
+}
+
 TEST_CASE("run rows: a statistic of few or missing values") {
   CHECK(describe({}).n == 0);
   CHECK(std::isnan(describe({}).mean));

@@ -6,7 +6,9 @@
 #include <doctest/doctest.h>
 
 #include "engine/core/files.h"
+#include "engine/report/verdict_table.h"
 #include "engine/study/expand.h"
+#include "tests/report/reported_runs.h"
 #include "tests/support/messages.h"
 #include "tests/support/temporary_folder.h"
 
@@ -249,6 +251,7 @@ TEST_CASE("study file: a value that only another size has may be named") {
 base = "base.toml"
 [vary]
 prune.sparsity = [0.5, 0.6]
+[variant.pruned]
 [variant.dense]
 prune.sparsity = 0.1
 [size.a]
@@ -264,6 +267,73 @@ prune.sparsity = VALUE
   std::string other = text;
   CHECK(contains(file.error(other.replace(other.find("VALUE"), 5, "0.8")),
                  "there is no prune.sparsity 0.8 in the study"));
+}
+
+TEST_CASE("study file: an exclusion names only keys to which the study gives a value") {
+  const StudyText file;
+  const std::string text = R"(
+base = "base.toml"
+[vary]
+seed = [1, 2]
+[variant.a]
+optim.lr = 0.1
+[variant.b]
+[size.small]
+train.epochs = 2
+[size.large]
+train.epochs = 9
+vary.seed = [3]
+)";
+  const auto excluded = [&](const std::string& exclusion, const StudyChoices& choices = {}) {
+    return file.read(text + "[[exclude]]\n" + exclusion, choices).excluded.size();
+  };
+  // The base config sets the method, and its value is not compared.
+  CHECK(contains(file.error(text + "[[exclude]]\nmethod = \"dense\"\n"),
+                 "study.toml:13: [[exclude]] names method, to which the study itself gives no"));
+  CHECK(excluded("optim.lr = 0.1\n") == 1);
+  CHECK(excluded("train.epochs = 2\nseed = 2\n") == 1);
+  // These belong to the other size, or to a value that the command has replaced.
+  CHECK(excluded("seed = 3\n") == 0);
+  CHECK(excluded("train.epochs = 9\n") == 0);
+  StudyChoices choices;
+  choices.settings = {"vary.seed=[1]"};
+  CHECK(excluded("seed = 2\n", choices) == 0);
+  CHECK(excluded("seed = 1\n", choices) == 1);
+  choices.settings = {"optim.lr=0.5"};
+  CHECK(excluded("optim.lr = 0.1\n", choices) == 0);
+  // A value that the study has nowhere stays, so that somebody warns of it.
+  CHECK(excluded("optim.lr = 0.7\n") == 1);
+  choices.settings = {"vary.variant=[\"b\"]"};
+  CHECK(excluded("variant = \"a\"\n", choices) == 1);
+}
+
+TEST_CASE("study file: a misspelt key of a size that is not chosen is named") {
+  const StudyText file;
+  const std::string base = "base = \"base.toml\"\n[variant.a]\n[size.small]\n[size.large]\n";
+  CHECK(contains(file.error(base + "train.epoch = 3\n"), "study.toml:5: there is no key"));
+  CHECK(
+      contains(file.error(base + "variant.a.train.epoch = 3\n"), "study.toml:5: there is no key"));
+}
+
+TEST_CASE("study file: a figure cannot have the name of a table of the report") {
+  const StudyText file;
+  StudyPage page;
+  for (int seed = 1; seed <= 2; ++seed) {
+    page.runs.push_back(finished_run("lrr", 0.9, seed, 0.5));
+    page.runs.push_back(finished_run("imp", 0.5, seed, 0.5));
+    page.runs.back().records.config["optim.lr"] = "0.3";
+  }
+  page.verdicts.push_back(verdict_table({}));
+  size_t tables = 0;
+  for (const Section& section : study_report(page, context()).sections)
+    for (const Table& table : section.tables) {
+      CAPTURE(table.name);
+      ++tables;
+      CHECK(contains(file.error("base = \"base.toml\"\n[[figure]]\nname = \"" + table.name +
+                                "\"\nx = \"sparsity\"\n"),
+                     "study.toml:3: a figure cannot have the name '" + table.name + "'"));
+    }
+  CHECK(tables >= 5);
 }
 
 TEST_CASE("study file: the written file expands to the same runs") {

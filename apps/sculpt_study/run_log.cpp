@@ -1,0 +1,46 @@
+#include "apps/sculpt_study/run_log.h"
+
+#include <cstring>
+#include <ctime>
+#include <fmt/chrono.h>
+
+#include "apps/sculpt_study/end_report.h"
+#include "engine/core/files.h"
+#include "engine/core/shell_word.h"
+#include "engine/study/study_folder.h"
+
+namespace sculpt {
+namespace {
+
+// A part of the message of sculpt_run about a folder that another process works in.
+constexpr const char* kInUse = " is in use by ";
+// Begins the line of a log with the command of an attempt.
+constexpr const char* kAttempt = "== ";
+
+}  // namespace
+
+void log_attempt(const std::filesystem::path& log, const std::vector<std::string>& words) {
+  std::string command;
+  for (const std::string& word : words)
+    command += " " + shell_word(word);
+  append_to_file(log, fmt::format("{}{:%Y-%m-%d %H:%M:%S}{}\n", kAttempt,
+                                  fmt::localtime(std::time(nullptr)), command));
+}
+
+bool says_in_use(const std::filesystem::path& log) {
+  const std::string text = last_lines(log, kShownLogLines);
+  const size_t attempt = text.rfind(kAttempt);
+  return text.find(kInUse, attempt == std::string::npos ? 0 : attempt) != std::string::npos;
+}
+
+void keep_failure(const std::filesystem::path& failure, const std::filesystem::path& log,
+                  const std::string& what, const ProcessEnd& end) {
+  const std::string reason =
+      end.signal != 0
+          ? fmt::format("was ended by signal {} ({})", end.signal, strsignal(end.signal))
+          : fmt::format("ended with exit code {}", end.exit_code);
+  append_to_file(failure,
+                 fmt::format("{}\n{} {}\n", last_lines(log, kShownLogLines), what, reason));
+}
+
+}  // namespace sculpt
