@@ -87,10 +87,9 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
         std::ranges::find_if(words, [](const std::string& w) { return !w.starts_with("-"); });
     if (!commands.empty() && word != words.end()) {
       const std::string near = nearest(*word, commands);
-      return near.empty()
-                 ? fmt::format("there is no subcommand {}; the subcommands are {}", *word,
-                               fmt::join(commands, ", "))
-                 : fmt::format("there is no subcommand {}; did you mean {}?", *word, near);
+      return near.empty() ? fmt::format("there is no subcommand {}; the subcommands are {}", *word,
+                                        fmt::join(commands, ", "))
+                          : fmt::format("there is no subcommand {}; did you mean {}?", *word, near);
     }
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {

@@ -131,10 +131,10 @@ Analysis connectivity(Session& session, const ConnectivityOptions& options) {
     }
     const bool connected = barriers.test_error < kConnectedBelow;
     analysis.values["connected." + measured.name] = connected ? 1 : 0;
-    add_row(table, {measured.name, percent_cell(barriers.test_error),
-                    percent_cell(barriers.train_error), number_cell(barriers.test_loss),
-                    number_cell(barriers.train_loss), percent_cell(interpolated),
-                    connected ? "yes" : "no"});
+    add_row(table,
+            {measured.name, percent_cell(barriers.test_error), percent_cell(barriers.train_error),
+             number_cell(barriers.test_loss), number_cell(barriers.train_loss),
+             percent_cell(interpolated), connected ? "yes" : "no"});
     barrier_series.x.push_back(static_cast<double>(barrier_series.x.size() + 1));
     barrier_series.y.push_back(100 * barriers.test_error);
     barrier_series.labels.push_back(measured.name);

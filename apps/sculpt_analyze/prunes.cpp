@@ -50,11 +50,7 @@ Analysis prunes(const std::filesystem::path& run_folder) {
   Analysis analysis;
   analysis.name = "prunes";
   analysis.title = "Effect of each prune";
-  Table table{"prunes",
-              "Accuracy and loss around each prune",
-              "",
-              {},
-              {}};
+  Table table{"prunes", "Accuracy and loss around each prune", "", {}, {}};
   set_columns(table, {{"step"},
                       {"epoch"},
                       {"criterion"},

@@ -14,11 +14,7 @@ Analysis surfaces(Session& session, const std::vector<NamedNetwork>& networks,
   Analysis analysis;
   analysis.name = networks.size() == 1 ? "surface-" + networks[0].key : "surface";
   analysis.title = "Loss surface";
-  Table table{"surface",
-              "Loss on the plane",
-              "",
-              {},
-              {}};
+  Table table{"surface", "Loss on the plane", "", {}, {}};
   set_columns(table, {{"network"}, {"at the network"}, {"lowest"}, {"highest"}, {"mean"}});
   for (const NamedNetwork& network : networks) {
     say("{} ...\n", network.name);

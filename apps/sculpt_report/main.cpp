@@ -85,8 +85,7 @@ int run(int argc, char** argv) {
   if (command.watch) return watch(command.inputs);
   if (is_study(command) && command.tensorboard.empty()) {
     const ReportContext context = report_context("sculpt_report");
-    return finish(command,
-                  study_report(study_page(study_of(command.inputs[0]), context), context));
+    return finish(command, study_report(study_page(study_of(command.inputs[0]), context), context));
   }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {

@@ -161,9 +161,8 @@ std::vector<std::string> missing_of(const StudyResults& results) {
       names += ", " + lacking[i];
     if (lacking.size() > kMostNames)
       names += fmt::format(" and {} more", lacking.size() - kMostNames);
-    const std::string of = lacking.size() == 1
-                               ? fmt::format("the run {}", names)
-                               : fmt::format("{} runs ({})", lacking.size(), names);
+    const std::string of = lacking.size() == 1 ? fmt::format("the run {}", names)
+                                               : fmt::format("{} runs ({})", lacking.size(), names);
     sentences.push_back(
         reason.empty()
             ? fmt::format("The analysis `{}` of {} is missing, because it has not been made yet or "

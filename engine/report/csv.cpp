@@ -49,8 +49,8 @@ std::string csv_of(const Figure& figure) {
   for (const Series& series : figure.series) {
     const std::string name = csv_field(series.name);
     for (size_t i = 0; i < series.x.size(); ++i) {
-      text +=
-          name + "," + place_field(figure.x, series.x[i]) + "," + place_field(figure.y, series.y[i]);
+      text += name + "," + place_field(figure.x, series.x[i]) + "," +
+              place_field(figure.y, series.y[i]);
       if (spread) text += "," + (series.spread.empty() ? "" : number_field(series.spread[i]));
       if (labels) text += "," + (series.labels.empty() ? "" : csv_field(series.labels[i]));
       text += "\n";

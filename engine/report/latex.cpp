@@ -87,8 +87,9 @@ std::string axis_options(const Figure& figure) {
       places += (i > 0 ? "," : "") + std::to_string(i + 1);
       names += fmt::format("{}{{{}}}", i > 0 ? "," : "", escape_latex(axis.categories[i]));
     }
-    return text + fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6",
-                              letter, places, names, axis.categories.size()) +
+    return text +
+           fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6", letter,
+                       places, names, axis.categories.size()) +
            (letter[0] == 'x' ? ", x tick label style={rotate=35, anchor=east}" : "");
   };
   return of("x", figure.x) + ",\n" + of("y", figure.y);

@@ -79,8 +79,8 @@ Figure category_figure(const std::vector<NamedPoint>& points) {
   for (const NamedPoint& point : points)
     if (std::isfinite(point.y))
       at_place[index_in(places, point.place)].insert(index_in(series, point.series));
-  const bool side_by_side = std::ranges::any_of(
-      at_place, [](const auto& place) { return place.second.size() > 1; });
+  const bool side_by_side =
+      std::ranges::any_of(at_place, [](const auto& place) { return place.second.size() > 1; });
   // All series of a place together take this part of the room between two places.
   constexpr double kWidth = 0.5;
   const auto offset = [&](size_t index) {
@@ -93,8 +93,8 @@ Figure category_figure(const std::vector<NamedPoint>& points) {
     if (!std::isfinite(point.y)) continue;
     const size_t place = index_in(places, point.place);
     const double x = static_cast<double>(place + 1) + offset(index_in(series, point.series));
-    measured.push_back({point.series, x, point.y, point.label,
-                        fmt::format("{} {}", place, point.group)});
+    measured.push_back(
+        {point.series, x, point.y, point.label, fmt::format("{} {}", place, point.group)});
   }
   Figure figure = mean_figure(measured);
   figure.x.categories = std::move(places);

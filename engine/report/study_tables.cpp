@@ -76,26 +76,24 @@ Table group_table(const std::vector<RunGroup>& groups) {
     for (const ReportedRun* run : group.runs)
       most = std::max(most, run->records.result("train_flops"));
   const FlopsUnit unit = flops_unit(most);
-  set_columns(table,
-              {{""},
-               {"sparsity (%)"},
-               {"runs"},
-               spread_column(groups.empty()
-                                 ? "accuracy (%)"
-                                 : measured_on(groups[0].runs[0]->records) + " accuracy (%)"),
-               spread_column("training loss"),
-               spread_column(unit.label),
-               spread_column("seconds")});
+  set_columns(table, {{""},
+                      {"sparsity (%)"},
+                      {"runs"},
+                      spread_column(groups.empty() ? "accuracy (%)"
+                                                   : measured_on(groups[0].runs[0]->records) +
+                                                         " accuracy (%)"),
+                      spread_column("training loss"),
+                      spread_column(unit.label),
+                      spread_column("seconds")});
   for (const RunGroup& group : groups) {
     const double sparsity = 100 * (1 - group.density);
-    add_row(table,
-            {group.series,
-             {number_text(sparsity, 4), sparsity},
-             static_cast<int64_t>(group.runs.size()),
-             spread_cell(group, "test_accuracy", 100, 2),
-             spread_cell(group, "train_loss", 1, 4),
-             spread_cell(group, "train_flops", unit.factor, 3),
-             spread_cell(group, "seconds", 1, 0)});
+    add_row(table, {group.series,
+                    {number_text(sparsity, 4), sparsity},
+                    static_cast<int64_t>(group.runs.size()),
+                    spread_cell(group, "test_accuracy", 100, 2),
+                    spread_cell(group, "train_loss", 1, 4),
+                    spread_cell(group, "train_flops", unit.factor, 3),
+                    spread_cell(group, "seconds", 1, 0)});
   }
   return table;
 }

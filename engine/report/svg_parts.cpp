@@ -98,8 +98,8 @@ double room_for_y_labels(const Axis& axis, const Scale& scale) {
 std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
                      const Scale& x_scale, const Axis& y_axis, const Scale& y_scale, bool grid) {
   const auto c = coordinate;
-  const Ticks xs = x_axis.categories.empty() ? fitting_x_ticks(x_scale, area.width())
-                                             : category_ticks(x_axis);
+  const Ticks xs =
+      x_axis.categories.empty() ? fitting_x_ticks(x_scale, area.width()) : category_ticks(x_axis);
   const Ticks ys = y_ticks(y_axis, y_scale);
   const bool turned_xs = turns_labels(x_axis, area.width());
   const double below_xs = extra_room_for_x_labels(x_axis, area.width());
@@ -118,7 +118,8 @@ std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
     lines += fmt::format("M{} {}v{}", c(x), c(area.bottom), kTick);
     const double y = area.bottom + kTick + 13;
     const std::string turn =
-        turned_xs ? fmt::format(" transform=\"rotate(-{} {} {})\"", kTurnedDegrees, c(x), c(y)) : "";
+        turned_xs ? fmt::format(" transform=\"rotate(-{} {} {})\"", kTurnedDegrees, c(x), c(y))
+                  : "";
     text += svg_text(target, Part::number, {x, y, turned_xs ? "end" : "middle", kNumberSize, turn},
                      xs.labels[i]);
   }
@@ -127,10 +128,10 @@ std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
   lines +=
       fmt::format("M{0} {1}V{2}H{3}", c(area.left), c(area.top), c(area.bottom), c(area.right));
   if (!x_axis.label.empty())
-    text += svg_text(target, Part::text,
-                     {(area.left + area.right) / 2, area.bottom + kTick + 33 + below_xs, "middle",
-                      kLabelSize},
-                     x_axis.label);
+    text += svg_text(
+        target, Part::text,
+        {(area.left + area.right) / 2, area.bottom + kTick + 33 + below_xs, "middle", kLabelSize},
+        x_axis.label);
   if (!y_axis.label.empty()) {
     const double x = 12.5, y = (area.top + area.bottom) / 2;
     const std::string turned = fmt::format(" transform=\"rotate(-90 {} {})\"", c(x), c(y));

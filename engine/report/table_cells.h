@@ -23,10 +23,10 @@ struct TableColumn {
 /// The text of a person, and a text for each CSV column.
 struct TableCell {
   /// A text that is the same for both.
-  TableCell(std::string text);                   // NOLINT(google-explicit-constructor)
-  TableCell(const char* text);                   // NOLINT(google-explicit-constructor)
-  TableCell(int64_t count);                      // NOLINT(google-explicit-constructor)
-  TableCell(std::string text, double exact);     ///< a rounded number, and the number
+  TableCell(std::string text);                // NOLINT(google-explicit-constructor)
+  TableCell(const char* text);                // NOLINT(google-explicit-constructor)
+  TableCell(int64_t count);                   // NOLINT(google-explicit-constructor)
+  TableCell(std::string text, double exact);  ///< a rounded number, and the number
   TableCell(std::string text, std::vector<double> exact_values);
   TableCell(std::string text, std::vector<std::string> exact_texts);
 

@@ -90,7 +90,11 @@ Table verdict_table(const std::vector<ClaimResult>& claims) {
       add_row(table,
               {id,
                {claim.claim.text, std::vector<std::string>{claim.claim.text, claim.claim.metric}},
-               "0", two_nones, two_nones, none, two_nones,
+               "0",
+               two_nones,
+               two_nones,
+               none,
+               two_nones,
                "cannot be judged: " + claim.problem});
       continue;
     }

@@ -85,7 +85,8 @@ PruneRecord prune_of(const Json& line) {
   return prune;
 }
 
-/// What a line of a record file must have so that it is not damaged, and what is missing without it.
+/// What a line of a record file must have so that it is not damaged, and what is missing without
+/// it.
 struct LineRules {
   std::vector<std::string_view> needed;   ///< keys whose values must be numbers
   std::vector<std::string_view> numbers;  ///< keys whose values are numbers or null, if they exist
@@ -284,7 +285,8 @@ class Reader {
     // Without its result, the run does not count as finished. sculpt_run --resume knows what to do.
     if (std::isfinite(run_.result("test_accuracy"))) return;
     run_.status = RunStatus::stopped;
-    if (run_.problems.size() == problems) problem(files_.summary(),
+    if (run_.problems.size() == problems)
+      problem(files_.summary(),
               "is damaged, so the run does not count as finished: it has no test_accuracy");
   }
 

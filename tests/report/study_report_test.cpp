@@ -93,8 +93,8 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
   std::vector<double> percents;
   for (const double value : values)
     percents.push_back(100 * value);
-  CHECK(contains(results, fmt::format(",{},{},", describe(percents).mean,
-                                      describe(percents).deviation)));
+  CHECK(contains(results,
+                 fmt::format(",{},{},", describe(percents).mean, describe(percents).deviation)));
   CHECK(contains(results, "lrr,50,7,75,0,0.25,0,,,"));
   CHECK(contains(csv_of(table_named(report, "runs")), fmt::format(",{},", 100 * values[3])));
 }
@@ -106,8 +106,7 @@ TEST_CASE("study: runs that cannot be read and analyses that are missing are nam
   page.analyses = {"The analysis `flips` of the run 001-a is missing."};
   const Report report = study_report(page, context());
   CHECK(report.state_text == "1 of 2 runs finished");
-  CHECK(report.warnings ==
-        std::vector<std::string>{page.left_out[0], page.analyses[0]});
+  CHECK(report.warnings == std::vector<std::string>{page.left_out[0], page.analyses[0]});
 }
 
 TEST_CASE("study: labels name the method and what else tells runs apart") {
@@ -176,8 +175,10 @@ TEST_CASE("report: names of figures and tables are unique and may be file names"
 }
 
 TEST_CASE("category figure: names stand at even places, with means and single points") {
-  const std::vector<NamedPoint> points = {{"s", "lrr", 10, "a"},  {"s", "lrr", 14, "b"},
-                                          {"s", "pai", 3, "c"},   {"s", "none", NAN, "d"},
+  const std::vector<NamedPoint> points = {{"s", "lrr", 10, "a"},
+                                          {"s", "lrr", 14, "b"},
+                                          {"s", "pai", 3, "c"},
+                                          {"s", "none", NAN, "d"},
                                           {"s", "dense", 20, "e"}};
   const Figure figure = category_figure(points);
   CHECK(figure.x.categories == std::vector<std::string>{"lrr", "pai", "dense"});
@@ -188,7 +189,8 @@ TEST_CASE("category figure: names stand at even places, with means and single po
   CHECK(figure.series[0].mark == Mark::points);
   CHECK(figure.series[1].x == std::vector<double>{1, 1, 2, 3});
   // Two series of one place stand side by side, nearer to it than to the next one.
-  const Figure two = category_figure({{"s", "lrr", 1, ""}, {"t", "lrr", 2, ""}, {"t", "pai", 2, ""}});
+  const Figure two =
+      category_figure({{"s", "lrr", 1, ""}, {"t", "lrr", 2, ""}, {"t", "pai", 2, ""}});
   REQUIRE(two.series.size() == 2);
   CHECK(two.series[0].x[0] < two.series[1].x[0]);
   CHECK(std::abs(two.series[0].x[0] - 1) < 0.3);

@@ -233,14 +233,15 @@ TEST_CASE("run reader: damage of a finished run is named with its line and with 
     return read_run(folder.path()).problems;
   };
   const auto has = [](const std::vector<std::string>& problems, const std::string& text) {
-    return std::ranges::any_of(
-        problems, [&](const auto& p) { return p.find(text) != std::string::npos; });
+    return std::ranges::any_of(problems,
+                               [&](const auto& p) { return p.find(text) != std::string::npos; });
   };
   const std::vector<std::string> none = problems_of(lines[0] + lines[1] + lines[2] + lines[3]);
   CHECK_FALSE(has(none, "metrics.jsonl"));
   const auto two = problems_of(lines[0] + "{\n" + lines[2] + lines[3]);
-  CHECK(has(two, "metrics.jsonl, line 2 is damaged and is left out, so the values of one epoch are "
-                 "missing"));
+  CHECK(has(two,
+            "metrics.jsonl, line 2 is damaged and is left out, so the values of one epoch are "
+            "missing"));
   CHECK(two.size() == none.size() + 1);
   // A value of another type, and a record of something else.
   std::string text = lines[1];
