@@ -42,6 +42,9 @@ struct BatchNormForward {
   void* saved_inv_std = nullptr;   ///< [channels]: the batch's inv_std, for the backward pass
   void* running_mean = nullptr;    ///< [channels]
   void* running_var = nullptr;     ///< [channels]: the unbiased variance
+  /// If it is not null, z passes where the gate is positive, and y is 0 elsewhere, in the place of
+  /// the ReLU. Read by forward_train and forward_eval only.
+  const void* gate = nullptr;
   /// The channel sums that the producer of x left. If they are null or empty, the kernel reads x to
   /// compute them. Backends whose convolutions offer no sums ignore this member.
   const ChannelSums* sums = nullptr;
@@ -141,7 +144,9 @@ struct BatchNormKernels {
   /// running_*.
   void (*backward_train)(const BatchNormBackward& args);
 
-  /// Gradient of forward_eval, in which the running statistics are constants. Ignores saved_*.
+  /// Gradient of forward_eval, in which the running statistics are constants. Ignores saved_*. If
+  /// dgamma and dbeta are null, only dx and dresidual are written, which saves a pass over dy and
+  /// x.
   void (*backward_eval)(const BatchNormBackward& args);
 
   BatchNormBlockKernels on_blocks = {};  ///< null pointers if the backend has none

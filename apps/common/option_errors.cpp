@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <vector>
 
 #include "engine/core/nearest_name.h"
@@ -27,6 +28,13 @@ void collect(const CLI::App& app, std::vector<const CLI::Option*>& options,
     if (!part->get_name().empty()) names.push_back(part->get_name());
     collect(*part, options, names);
   }
+}
+
+std::vector<std::string> subcommands_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* part : app.get_subcommands({}))
+    if (!part->get_name().empty()) names.push_back(part->get_name());
+  return names;
 }
 
 /// Turns "--out=x" into "--out".
@@ -71,6 +79,18 @@ std::string option_error_text(const CLI::App& app, const CLI::ParseError& error)
       return fmt::format("there is no option {}{}", without_value(word),
                          near.empty() ? "" : fmt::format("; did you mean {}?", near));
     return fmt::format("'{}' is one argument too many", word);
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && app.get_subcommands().empty()) {
+    // A subcommand that is mistyped is a word that remains.
+    const std::vector<std::string> commands = subcommands_of(app), words = app.remaining(true);
+    const auto word =
+        std::ranges::find_if(words, [](const std::string& w) { return !w.starts_with("-"); });
+    if (!commands.empty() && word != words.end()) {
+      const std::string near = nearest(*word, commands);
+      return near.empty() ? fmt::format("there is no subcommand {}; the subcommands are {}", *word,
+                                        fmt::join(commands, ", "))
+                          : fmt::format("there is no subcommand {}; did you mean {}?", *word, near);
+    }
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     // The message is, for example, "Could not convert: --threads = many".

@@ -1,5 +1,6 @@
 #include "apps/sculpt_analyze/commands.h"
 
+#include <cmath>
 #include <memory>
 
 #include "apps/sculpt_analyze/analyses.h"
@@ -11,6 +12,7 @@
 #include "engine/analyze/exported_network.h"
 #include "engine/core/error.h"
 #include "engine/core/file_format.h"
+#include "engine/core/files.h"
 #include "engine/formats/safetensors.h"
 #include "engine/run/checkpoint.h"
 #include "engine/run/run_reader.h"
@@ -25,12 +27,40 @@ std::shared_ptr<std::string> add_target(CLI::App& parser, const char* name, cons
   return target;
 }
 
-CLI::Option* add_count(CLI::App& parser, const char* name, int64_t& value, int64_t least,
+struct CountRange {
+  int64_t least = 1, most = 1;
+};
+// Lanczos ends after 100 products, which settle at most half as many values. A surface of 1,000 x
+// 1,000 points takes days.
+constexpr int64_t kMostImages = int64_t{1} << 40;
+constexpr CountRange kEigenvalues{1, 50}, kProbes{2, 100000}, kLinePoints{2, 10000},
+    kSurfacePoints{2, 1000};
+
+CLI::Option* add_count(CLI::App& parser, const char* name, int64_t& value, CountRange range,
                        const char* help) {
   return parser.add_option(name, value, help)
-      ->check(CLI::Range(least, int64_t{1} << 40))
+      ->check(CLI::Range(range.least, range.most))
       ->type_name("N")
       ->capture_default_str();
+}
+
+/// Returns a check that a number lies in a range. CLI::Range() lets nan pass.
+CLI::Validator in_range(double least, double most) {
+  return {[=](std::string& text) {
+            double value = NAN;
+            if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most)
+              return std::string();
+            return fmt::format("Value {} not in range {:g} to {:g}", text, least, most);
+          },
+          fmt::format("FLOAT in [{:g} - {:g}]", least, most)};
+}
+
+/// Returns a session on a target. Throws CannotWrite if the results of an analysis could not be
+/// written, before anything is computed.
+Session session_on(const Target& target, const SharedOptions& shared) {
+  if (const auto folder = results_folder_of(target, shared))
+    require_writable(RunFolder(*folder).analysis());
+  return {target, shared};
 }
 
 void show(Analysis analysis, const Session& session, const SharedOptions& shared) {
@@ -43,7 +73,7 @@ Session session_of_run(const std::string& path, const SharedOptions& shared) {
   const Target target = find_target(path, shared);
   if (target.checkpoint)
     throw UsageError(fmt::format("{} is a file, but this analysis needs a run folder", path));
-  return {target, shared};
+  return session_on(target, shared);
 }
 
 /// Returns the network that a target names: its checkpoint, or the final one of a run folder.
@@ -68,8 +98,8 @@ Command connectivity_command(CLI::App& app, const SharedOptions& shared) {
   parser->add_flag("--cycles")
       ->description("all consecutive cycles, which is the default")
       ->excludes(between);
-  add_count(*parser, "--points", options->points, 2, "values of alpha");
-  add_count(*parser, "--images", options->images, 2, "training images");
+  add_count(*parser, "--points", options->points, kLinePoints, "values of alpha");
+  add_count(*parser, "--images", options->images, {2, kMostImages}, "training images");
   return {parser, [&shared, run, options] {
             Session session = session_of_run(*run, shared);
             show(connectivity(session, *options), session, shared);
@@ -77,9 +107,9 @@ Command connectivity_command(CLI::App& app, const SharedOptions& shared) {
 }
 
 void add_hessian_options(CLI::App& parser, HessianOptions& options) {
-  add_count(parser, "--top", options.top, 1, "largest eigenvalues");
+  add_count(parser, "--top", options.top, kEigenvalues, "largest eigenvalues");
   parser.add_flag("--trace", options.trace, "also estimate the trace");
-  add_count(parser, "--probes", options.probes, 2, "random vectors for the trace");
+  add_count(parser, "--probes", options.probes, kProbes, "random vectors for the trace");
 }
 
 Command hessian_command(CLI::App& app, const SharedOptions& shared) {
@@ -88,9 +118,9 @@ Command hessian_command(CLI::App& app, const SharedOptions& shared) {
   const auto target = add_target(*parser, "RUN|CKPT", "run folder (all kept cycles) or checkpoint");
   auto options = std::make_shared<HessianOptions>();
   add_hessian_options(*parser, *options);
-  add_count(*parser, "--images", options->images, 1, "training images");
+  add_count(*parser, "--images", options->images, {1, kMostImages}, "training images");
   return {parser, [&shared, target, options] {
-            Session session(find_target(*target, shared), shared);
+            Session session = session_on(find_target(*target, shared), shared);
             show(hessian(session, *options), session, shared);
           }};
 }
@@ -113,14 +143,14 @@ Command surface_command(CLI::App& app, const SharedOptions& shared) {
       ->required()
       ->type_name("RUN|CKPT...");
   auto options = std::make_shared<SurfaceCommandOptions>();
-  add_count(*parser, "--points", options->points, 2, "points per side");
+  add_count(*parser, "--points", options->points, kSurfacePoints, "points per side");
   parser->add_option("--extent", options->extent, "half of the side of the plane")
-      ->check(CLI::Range(1e-6, 1e6))
+      ->check(in_range(1e-6, 1e6))
       ->type_name("X")
       ->capture_default_str();
-  add_count(*parser, "--images", options->images, 1, "training images");
+  add_count(*parser, "--images", options->images, {1, kMostImages}, "training images");
   return {parser, [&shared, targets, options] {
-            Session session(find_target(targets->front(), shared), shared);
+            Session session = session_on(find_target(targets->front(), shared), shared);
             std::vector<NamedNetwork> networks = {network_of(session)};
             for (size_t i = 1; i < targets->size(); ++i) {
               const Target target = find_target((*targets)[i], shared);
@@ -179,7 +209,7 @@ Command all_command(CLI::App& app, const SharedOptions& shared) {
   parser
       ->add_option("--images", options->images,
                    "training images of every analysis (default: those of each analysis)")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
+      ->check(CLI::Range(int64_t{2}, kMostImages))
       ->type_name("N");
   return {parser, [&shared, run, options] {
             Session session = session_of_run(*run, shared);
@@ -200,7 +230,7 @@ Command evaluate_command(CLI::App& app, SharedOptions& shared) {
           "the same as --set data.root=DIR")
       ->type_name("DIR");
   return {parser, [&shared, target] {
-            Session session(find_target(*target, shared), shared);
+            Session session = session_on(find_target(*target, shared), shared);
             show(evaluation(session, network_of(session)), session, shared);
           }};
 }
@@ -214,7 +244,7 @@ Command compare_command(CLI::App& app, const SharedOptions& shared) {
   return {parser, [&shared, first, second] {
             const Target a = find_target(*first, shared);
             const Target b = find_target(*second, shared);
-            Session session(a, shared);
+            Session session = session_on(a, shared);
             const NamedNetwork network = network_of(session);
             const NamedNetwork other =
                 session.named(b.checkpoint ? b.checkpoint->string()
@@ -252,10 +282,11 @@ Command export_command(CLI::App& app, const SharedOptions& shared) {
   parser->add_flag("--compact", *compact, "kept weights and their places only (docs/analyses.md)")
       ->excludes(dense);
   return {parser, [&shared, target, file, compact] {
-            Session session(find_target(*target, shared), shared);
-            const NamedNetwork network = network_of(session);
             const std::filesystem::path path = expand_home(*file);
             require_no_checkpoint(path);
+            require_writable(std::filesystem::absolute(path).parent_path());
+            Session session(find_target(*target, shared), shared);
+            const NamedNetwork network = network_of(session);
             write_exported(path, session.network().parameters(), network.values,
                            *compact ? ExportForm::compact : ExportForm::dense,
                            {{"model", session.options().model.name}});

@@ -109,9 +109,15 @@ Analysis connectivity(Session& session, const ConnectivityOptions& options) {
               "A barrier is the largest value on the line minus the mean of its two ends. "
               "\"Interpolated\" is the barrier of the " +
                   on + " error with interpolated batch norm statistics.",
-              {"networks", on + " error (%)", "train error (%)", on + " loss", "train loss",
-               "interpolated (%)", "connected"},
+              {},
               {}};
+  set_columns(table, {{"networks"},
+                      {on + " error (%)"},
+                      {"train error (%)"},
+                      {on + " loss"},
+                      {"train loss"},
+                      {"interpolated (%)"},
+                      {"connected"}});
   Series barrier_series;
   barrier_series.mark = Mark::line_and_points;
   for (const MeasuredLine& measured : lines) {
@@ -125,10 +131,10 @@ Analysis connectivity(Session& session, const ConnectivityOptions& options) {
     }
     const bool connected = barriers.test_error < kConnectedBelow;
     analysis.values["connected." + measured.name] = connected ? 1 : 0;
-    table.rows.push_back({measured.name, percent(barriers.test_error),
-                          percent(barriers.train_error), number(barriers.test_loss),
-                          number(barriers.train_loss), percent(interpolated),
-                          connected ? "yes" : "no"});
+    add_row(table,
+            {measured.name, percent_cell(barriers.test_error), percent_cell(barriers.train_error),
+             number_cell(barriers.test_loss), number_cell(barriers.train_loss),
+             percent_cell(interpolated), connected ? "yes" : "no"});
     barrier_series.x.push_back(static_cast<double>(barrier_series.x.size() + 1));
     barrier_series.y.push_back(100 * barriers.test_error);
     barrier_series.labels.push_back(measured.name);

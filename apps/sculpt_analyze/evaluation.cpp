@@ -41,14 +41,14 @@ Analysis evaluation(Session& session, const NamedNetwork& network) {
                   percent(results.all.accuracy), results.all.loss);
   analysis.values["accuracy"] = results.all.accuracy;
   analysis.values["loss"] = results.all.loss;
-  Table table{"classes", "Classes", "", {"class", "images", "correct", "accuracy (%)"}, {}};
+  Table table{"classes", "Classes", "", {}, {}};
+  set_columns(table, {{"class"}, {"images"}, {"correct"}, {"accuracy (%)"}});
   for (int64_t label = 0; label < results.classes; ++label) {
     const int64_t images = results.images_of(label), correct = results.count(label, label);
     const double accuracy =
         images > 0 ? static_cast<double>(correct) / static_cast<double>(images) : NAN;
-    table.rows.push_back({fmt::format("{} {}", label, class_name(session, label)),
-                          fmt::format("{}", images), fmt::format("{}", correct),
-                          percent(accuracy)});
+    add_row(table, {fmt::format("{} {}", label, class_name(session, label)), images, correct,
+                    percent_cell(accuracy)});
     analysis.values[fmt::format("accuracy.{}", label)] = accuracy;
   }
   analysis.tables.push_back(table);

@@ -31,21 +31,26 @@ NamedNetwork under_mask_of(const NamedNetwork& initial, const NamedNetwork& netw
   return masked;
 }
 
-std::vector<std::string> row_of(const std::string& name, const WeightComparison& c) {
-  return {name,
-          percent(c.flipped()),
-          fmt::format("{}", c.zeros),
-          fmt::format("{}", c.kept_both),
-          percent(c.overlap()),
-          number(c.distance()),
-          number(c.cosine()),
-          percent(c.density_a()),
-          percent(c.density_b())};
+void add_row_of(Table& table, const std::string& name, const WeightComparison& c) {
+  add_row(table, {name, percent_cell(c.flipped()), c.zeros, c.kept_both, percent_cell(c.overlap()),
+                  number_cell(c.distance()), number_cell(c.cosine()), percent_cell(c.density_a()),
+                  percent_cell(c.density_b())});
 }
 
-const std::vector<std::string> kColumns = {"networks",     "flips (%)",   "zeros",
-                                           "kept in both", "overlap (%)", "distance",
-                                           "cosine",       "a (%)",       "b (%)"};
+/// Returns a table without rows. Its first column names networks or layers.
+Table table_of(const std::string& name, const std::string& title, const char* first) {
+  Table table{name, title, "", {}, {}};
+  set_columns(table, {{first},
+                      {"flips (%)"},
+                      {"zeros"},
+                      {"kept in both"},
+                      {"overlap (%)"},
+                      {"distance"},
+                      {"cosine"},
+                      {"a (%)"},
+                      {"b (%)"}});
+  return table;
+}
 
 constexpr const char* kFlipNote =
     "Sign flips are a fraction of the prunable weights that both masks keep. Kept weights that are "
@@ -112,11 +117,10 @@ std::string layer_name(const std::string& weight) {
 }
 
 Table layer_table(const Pair& pair) {
-  Table table{"layers-" + pair.name, "Layers, " + pair.name, "", kColumns, {}};
-  table.columns.front() = "layer";
+  Table table = table_of("layers-" + pair.name, "Layers, " + pair.name, "layer");
   for (const WeightComparison& layer : pair.layers)
-    table.rows.push_back(row_of(layer_name(layer.layer), layer));
-  table.rows.push_back(row_of("all", pair.all));
+    add_row_of(table, layer_name(layer.layer), layer);
+  add_row_of(table, "all", pair.all);
   return table;
 }
 
@@ -134,11 +138,11 @@ Analysis flips(Session& session) {
   Analysis analysis;
   analysis.name = "flips";
   analysis.title = "Signs, masks and distances along the run";
-  Table table{"pairs", "Consecutive cycles, and the initialisation", "", kColumns, {}};
+  Table table = table_of("pairs", "Consecutive cycles, and the initialisation", "networks");
   double sum = 0;
   for (const std::vector<Pair>* pairs : {&consecutive, &from_start})
     for (const Pair& pair : *pairs) {
-      table.rows.push_back(row_of(pair.name, pair.all));
+      add_row_of(table, pair.name, pair.all);
       add_values(analysis, pair.name, pair.all);
     }
   for (const Pair& pair : consecutive)

@@ -1,5 +1,7 @@
 #include "engine/analyze/hessian.h"
 
+#include <cmath>
+
 #include "apps/sculpt_analyze/analyses.h"
 #include "apps/sculpt_analyze/presentation.h"
 #include "apps/sculpt_run/terminal.h"
@@ -44,29 +46,38 @@ Table table_of(const std::vector<Curvature>& curvatures, const HessianOptions& o
               "Curvature",
               "Each eigenvalue is a Rayleigh quotient v'Hv, followed by the norm of the residual "
               "Hv - value * v.",
-              {"network", "kept weights"},
+              {},
               {}};
+  std::vector<TableColumn> columns = {{"network"}, {"kept weights"}};
   for (int64_t i = 1; i <= options.top; ++i) {
-    table.columns.push_back(fmt::format("eigenvalue {}", i));
-    table.columns.push_back("residual");
+    columns.push_back({fmt::format("eigenvalue {}", i)});
+    columns.push_back({"residual", {fmt::format("residual {}", i)}});
   }
-  table.columns.insert(table.columns.end(), {"smallest Ritz value", "products"});
-  if (options.trace) table.columns.insert(table.columns.end(), {"trace", "standard error"});
+  columns.push_back({"smallest Ritz value"});
+  columns.push_back({"products", {"products", "converged"}});
+  if (options.trace) {
+    columns.push_back({"trace"});
+    columns.push_back({"standard error"});
+  }
+  set_columns(table, columns);
   for (const Curvature& curvature : curvatures) {
-    std::vector<std::string> row = {curvature.name, fmt::format("{}", curvature.size)};
+    std::vector<TableCell> row = {curvature.name, curvature.size};
     for (size_t i = 0; i < static_cast<size_t>(options.top); ++i) {
       const bool has = i < curvature.top.largest.size();
-      row.push_back(has ? number(curvature.top.largest[i].value) : "-");
-      row.push_back(has ? number(curvature.top.largest[i].residual) : "-");
+      row.push_back(number_cell(has ? curvature.top.largest[i].value : NAN));
+      row.push_back(number_cell(has ? curvature.top.largest[i].residual : NAN));
     }
-    row.push_back(number(curvature.top.smallest_ritz));
-    row.push_back(fmt::format("{}{}", curvature.top.iterations,
-                              curvature.top.converged ? "" : " (not converged)"));
+    row.push_back(number_cell(curvature.top.smallest_ritz));
+    const bool converged = curvature.top.converged;
+    row.emplace_back(
+        fmt::format("{}{}", curvature.top.iterations, converged ? "" : " (not converged)"),
+        std::vector<std::string>{std::to_string(curvature.top.iterations),
+                                 converged ? "yes" : "no"});
     if (options.trace) {
-      row.push_back(number(curvature.trace.trace));
-      row.push_back(number(curvature.trace.standard_error));
+      row.push_back(number_cell(curvature.trace.trace));
+      row.push_back(number_cell(curvature.trace.standard_error));
     }
-    table.rows.push_back(row);
+    add_row(table, row);
   }
   return table;
 }

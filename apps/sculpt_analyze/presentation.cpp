@@ -15,6 +15,14 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.4g}", value) : "-";
 }
 
+TableCell percent_cell(double fraction) {
+  return {percent(fraction), 100 * fraction};
+}
+
+TableCell number_cell(double value) {
+  return {number(value), value};
+}
+
 void print(const Table& table) {
   std::vector<TextTable::Column> columns;
   for (const std::string& heading : table.columns)

@@ -50,20 +50,25 @@ Analysis prunes(const std::filesystem::path& run_folder) {
   Analysis analysis;
   analysis.name = "prunes";
   analysis.title = "Effect of each prune";
-  Table table{"prunes",
-              "Accuracy and loss around each prune",
-              "",
-              {"step", "epoch", "criterion", "sparsity (%)", "before (%)", "after (%)", "change",
-               "trained (%)", "loss before", "after"},
-              {}};
+  Table table{"prunes", "Accuracy and loss around each prune", "", {}, {}};
+  set_columns(table, {{"step"},
+                      {"epoch"},
+                      {"criterion"},
+                      {"sparsity (%)"},
+                      {"before (%)"},
+                      {"after (%)"},
+                      {"change", {"change (percentage points)"}},
+                      {"trained (%)"},
+                      {"loss before"},
+                      {"after", {"loss after"}}});
   for (const PruneEffect& effect : effects) {
     const std::string step = fmt::format("{}", effect.plan_step + 1);
     const double change = effect.accuracy_after - effect.accuracy_before;
-    table.rows.push_back({step, fmt::format("{}", effect.epoch), effect.criterion,
-                          percent(sparsity(effect.kept_after, effect.prunable)),
-                          percent(effect.accuracy_before), percent(effect.accuracy_after),
-                          percent(change), percent(effect.accuracy_later),
-                          number(effect.loss_before), number(effect.loss_after)});
+    add_row(table, {step, effect.epoch, effect.criterion,
+                    percent_cell(sparsity(effect.kept_after, effect.prunable)),
+                    percent_cell(effect.accuracy_before), percent_cell(effect.accuracy_after),
+                    percent_cell(change), percent_cell(effect.accuracy_later),
+                    number_cell(effect.loss_before), number_cell(effect.loss_after)});
     analysis.values["accuracy_change." + step] = change;
     analysis.values["loss_change." + step] = effect.loss_after - effect.loss_before;
     analysis.values["accuracy_after_training." + step] = effect.accuracy_later;

@@ -99,8 +99,13 @@ Target find_target(const std::string& given, const SharedOptions& shared) {
   return target;
 }
 
+std::optional<fs::path> results_folder_of(const Target& target, const SharedOptions& shared) {
+  if (!shared.out.empty()) return expand_home(shared.out);
+  return target.run;
+}
+
 Session::Session(const Target& target, const SharedOptions& shared)
-    : target_(target), out_(expand_home(shared.out)) {
+    : target_(target), results_(results_folder_of(target, shared)) {
   as_usage([&] {
     ReadOptions read = read_stored_options(target.config.string(), shared.settings);
     options_ = std::move(read.options);
@@ -116,11 +121,6 @@ Session::Session(const Target& target, const SharedOptions& shared)
     experiment_ = std::make_unique<Experiment>(options_, device, std::move(data));
     network().initialise(seed());
   });
-}
-
-std::optional<fs::path> Session::results_folder() const {
-  if (!out_.empty()) return out_;
-  return target_.run;
 }
 
 AnalysisImages Session::images(int64_t count) {

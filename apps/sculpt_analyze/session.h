@@ -37,6 +37,10 @@ struct Target {
 /// config that belongs to it.
 Target find_target(const std::string& path, const SharedOptions& shared);
 
+/// Returns the folder that results are written to; none if a lone file is analysed without --out.
+std::optional<std::filesystem::path> results_folder_of(const Target& target,
+                                                       const SharedOptions& shared);
+
 struct NamedNetwork {
   std::string name;  ///< "cycle 2", "final", "initialisation"
   std::string key;   ///< the name in keys and names of files: "2", "final", "initialisation"
@@ -56,9 +60,8 @@ class Session {
   /// Returns "test" or "validation": the images that accuracies are measured on.
   std::string measured_on() const { return experiment_->identity().evaluated_on; }
   uint64_t seed() const { return static_cast<uint64_t>(options_.seed); }
-  /// Returns the folder that results are written to; none if a lone file is analysed without
-  /// --out.
-  std::optional<std::filesystem::path> results_folder() const;
+  /// Returns the folder that results are written to, as results_folder_of() does.
+  const std::optional<std::filesystem::path>& results_folder() const { return results_; }
 
   /// Returns the images of an analysis: at most `count` training images.
   AnalysisImages images(int64_t count);
@@ -76,7 +79,7 @@ class Session {
 
  private:
   const Target target_;
-  const std::string out_;
+  const std::optional<std::filesystem::path> results_;
   RunOptions options_;
   std::unique_ptr<Experiment> experiment_;
   std::vector<std::string> class_names_;

@@ -14,11 +14,8 @@ Analysis surfaces(Session& session, const std::vector<NamedNetwork>& networks,
   Analysis analysis;
   analysis.name = networks.size() == 1 ? "surface-" + networks[0].key : "surface";
   analysis.title = "Loss surface";
-  Table table{"surface",
-              "Loss on the plane",
-              "",
-              {"network", "at the network", "lowest", "highest", "mean"},
-              {}};
+  Table table{"surface", "Loss on the plane", "", {}, {}};
+  set_columns(table, {{"network"}, {"at the network"}, {"lowest"}, {"highest"}, {"mean"}});
   for (const NamedNetwork& network : networks) {
     say("{} ...\n", network.name);
     const Surface surface = measure_surface(
@@ -31,8 +28,8 @@ Analysis surfaces(Session& session, const std::vector<NamedNetwork>& networks,
     const double lowest = std::ranges::min(surface.loss), highest = std::ranges::max(surface.loss);
     const bool has_centre = options.points % 2 == 1;
     const double centre = has_centre ? surface.loss[surface.loss.size() / 2] : NAN;
-    table.rows.push_back(
-        {network.name, number(centre), number(lowest), number(highest), number(mean)});
+    add_row(table, {network.name, number_cell(centre), number_cell(lowest), number_cell(highest),
+                    number_cell(mean)});
     analysis.values["loss_mean." + network.key] = mean;
     analysis.values["loss_lowest." + network.key] = lowest;
     analysis.values["loss_highest." + network.key] = highest;

@@ -65,8 +65,8 @@ bool is_study(const ReportCommand& command) {
   return command.inputs.size() == 1 && is_study_folder(command.inputs[0]);
 }
 
-StudyResults study_results(const std::string& folder) try {
-  return read_study_results(folder, ReadRecords::all, renamed_keys());
+ReadStudy study_of(const std::string& folder) try {
+  return read_study(folder, renamed_keys());
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
@@ -85,8 +85,7 @@ int run(int argc, char** argv) {
   if (command.watch) return watch(command.inputs);
   if (is_study(command) && command.tensorboard.empty()) {
     const ReportContext context = report_context("sculpt_report");
-    return finish(command,
-                  study_report(study_page(study_results(command.inputs[0]), context), context));
+    return finish(command, study_report(study_page(study_of(command.inputs[0]), context), context));
   }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {

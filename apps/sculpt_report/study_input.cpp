@@ -4,12 +4,18 @@
 #include <cmath>
 #include <map>
 
+#include "apps/sculpt_study/analyses.h"
+#include "engine/core/error.h"
 #include "engine/core/shell_word.h"
+#include "engine/report/analysis_file.h"
 #include "engine/report/mean_figure.h"
 #include "engine/report/ticks.h"
 #include "engine/report/verdict_table.h"
 #include "engine/study/claims.h"
+#include "engine/study/expand.h"
 #include "engine/study/metrics.h"
+#include "engine/study/study_file.h"
+#include "engine/study/study_folder.h"
 
 namespace sculpt {
 namespace {
@@ -36,25 +42,47 @@ std::string axis_of(const std::string& name) {
   return name == "prune.sparsity" ? "sparsity" : name;
 }
 
+/// Returns the text of a run at an axis whose values are no numbers.
+std::string name_at(const StudyRunResult& result, const std::string& key) {
+  if (key == kVariantKey && !result.run.label.empty()) return result.run.label;
+  return value_of(result, key);
+}
+
+/// Returns true if a run has a text at the x axis of a figure, such as the name of a method.
+bool has_names(const std::vector<const StudyRunResult*>& runs, const std::string& x) {
+  return std::ranges::any_of(runs, [&](const StudyRunResult* run) {
+    return std::isnan(number_of(*run, x)) && !name_at(*run, x).empty();
+  });
+}
+
 Figure figure_of(const StudyFigure& wanted, const StudyResults& results) {
   // A metric that is not in the table borrows its label from the name.
   const std::string x_name = axis_of(wanted.x);
   const Metric x = metric_of(x_name), y = metric_of(wanted.y);
+  std::vector<const StudyRunResult*> runs;
+  for (const StudyRunResult& result : results.runs)
+    if (result.finished() && matches(wanted.where, result)) runs.push_back(&result);
+  const bool names = has_names(runs, wanted.x);
   std::vector<MeasuredPoint> points;
-  for (const StudyRunResult& result : results.runs) {
-    if (!result.finished() || !matches(wanted.where, result)) continue;
-    points.push_back({series_of(result, wanted.series), x.factor * number_of(result, wanted.x),
-                      y.factor * number_of(result, wanted.y), result.run.name,
-                      axes_without_seed(result)});
+  std::vector<NamedPoint> named;
+  for (const StudyRunResult* result : runs) {
+    const std::string series = series_of(*result, wanted.series);
+    const double value = y.factor * number_of(*result, wanted.y);
+    if (names)
+      named.push_back({series, name_at(*result, wanted.x), value, result->run.name,
+                       axes_without_seed(*result)});
+    else
+      points.push_back({series, x.factor * number_of(*result, wanted.x), value, result->run.name,
+                        axes_without_seed(*result)});
   }
-  Figure figure = mean_figure(points);
+  Figure figure = names ? category_figure(named) : mean_figure(points);
   figure.name = wanted.name;
   figure.title = wanted.title.empty() ? wanted.name : wanted.title;
   figure.caption = wanted.caption.empty()
                        ? "Means with standard deviations over runs that differ only in their seed; "
                          "small marks are single runs."
                        : wanted.caption;
-  figure.x = {std::string(x.label), wanted.log_x};
+  figure.x = {std::string(x.label), wanted.log_x && !names, false, figure.x.categories};
   figure.y = {std::string(y.label), wanted.log_y};
   figure.x.reversed = wanted.x == "density";
   return figure;
@@ -89,10 +117,89 @@ std::string last_line(const std::string& log) {
   return line;
 }
 
+/// Returns the last line of the log of an analysis that has failed; "" if the study has kept none.
+std::string failure_of_analysis(const StudyFolder& files, const StudyRun& run,
+                                const std::string& analysis) {
+  const std::string text = last_lines(files.failure(run), 20);
+  const std::string end = fmt::format("the analysis `{}`", analysis);
+  const size_t at = text.rfind(end);
+  if (at == std::string::npos) return "";
+  const std::string said = last_line(text.substr(0, at)), how = text.substr(at + end.size() + 1);
+  return said.empty() ? how : fmt::format("{}: {}", how, said);
+}
+
+/// Returns true if a person has made the analysis, so that the run has a file of it that the study
+/// does not know of.
+bool has_file_of(const StudyRun& run, const std::string& analysis) {
+  const std::string name = analysis.substr(0, analysis.find(' '));
+  return std::ranges::any_of(analysis_files(run.folder), [&](const std::filesystem::path& file) {
+    return file.stem().string() == name || file.stem().string().starts_with(name + "-");
+  });
+}
+
+/// Returns a sentence for each analysis that the study asks for and that finished runs lack. The
+/// study keeps the reason of the last failure of a run only.
+std::vector<std::string> missing_of(const StudyResults& results) {
+  const Study& study = results.study;
+  const StudyFolder files(study.folder);
+  std::vector<std::string> sentences;
+  for (const std::string& analysis : study.analyses) {
+    std::vector<std::string> lacking;
+    std::string reason;
+    for (const StudyRunResult& result : results.runs) {
+      if (!result.finished()) continue;
+      const std::vector<std::string> missing = missing_analyses(result.run.folder, {analysis});
+      const std::string failure = failure_of_analysis(files, result.run, analysis);
+      if (missing.empty() || (failure.empty() && has_file_of(result.run, analysis))) continue;
+      lacking.push_back(result.run.name);
+      if (reason.empty()) reason = failure;
+    }
+    if (lacking.empty()) continue;
+    constexpr size_t kMostNames = 12;
+    std::string names = lacking[0];
+    for (size_t i = 1; i < std::min(lacking.size(), kMostNames); ++i)
+      names += ", " + lacking[i];
+    if (lacking.size() > kMostNames)
+      names += fmt::format(" and {} more", lacking.size() - kMostNames);
+    const std::string of = lacking.size() == 1 ? fmt::format("the run {}", names)
+                                               : fmt::format("{} runs ({})", lacking.size(), names);
+    sentences.push_back(
+        reason.empty()
+            ? fmt::format("The analysis `{}` of {} is missing, because it has not been made yet or "
+                          "has failed.",
+                          analysis, of)
+            : fmt::format("The analysis `{}` of {} is missing, because it has failed ({}).",
+                          analysis, of, reason));
+  }
+  return sentences;
+}
+
 }  // namespace
 
-StudyPage study_page(StudyResults results, const ReportContext& context) {
+ReadStudy read_study(const std::filesystem::path& folder, RenamedKeys renamed) {
+  ReadStudy read;
+  read.results.study = read_study_folder(folder);
+  for (const StudyRun& run : expand(read.results.study)) {
+    StudyRunResult result;
+    result.run = run;
+    try {
+      result = read_study_run(run, folder, ReadRecords::all, renamed);
+    } catch (const Error& error) {
+      result.status = StudyRunStatus::stopped;
+      read.left_out[run.name] = error.what();
+    }
+    read.results.runs.push_back(std::move(result));
+  }
+  read.missing_analyses = missing_of(read.results);
+  return read;
+}
+
+StudyPage study_page(ReadStudy read, const ReportContext& context) {
+  StudyResults& results = read.results;
   StudyPage page;
+  for (const auto& [name, reason] : read.left_out)
+    page.left_out.push_back(fmt::format("The run {} is left out: {}.", name, reason));
+  page.analyses = std::move(read.missing_analyses);
   page.title = results.study.title;
   for (const StudyFigure& figure : results.study.figures)
     page.figures.push_back(figure_of(figure, results));
@@ -104,6 +211,7 @@ StudyPage study_page(StudyResults results, const ReportContext& context) {
   std::vector<const StudyRunResult*> shown;
   std::vector<std::string> labels;
   for (StudyRunResult& result : results.runs) {
+    if (read.left_out.contains(result.run.name)) continue;
     if (result.status == StudyRunStatus::waiting) {
       page.waiting.push_back(result.run.name);
       continue;

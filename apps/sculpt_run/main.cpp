@@ -93,11 +93,13 @@ int run_on_one_rank(const CommandLine& line) {
   }
 }
 
+constexpr const char* kGoOn = "go on with --resume";
+
 /// The exit code and the message of a program that `error` ends.
 std::pair<int, std::string> failure(const std::exception& error) {
   const bool usage = dynamic_cast<const UsageError*>(&error) != nullptr ||
                      dynamic_cast<const OtherInputs*>(&error) != nullptr;
-  return {usage ? kExitUsage : kExitFailed, failure_text(error)};
+  return {usage ? kExitUsage : kExitFailed, failure_text(error, kGoOn)};
 }
 
 std::unique_ptr<Communicator> open_ranks(const CommandLine& line, const Launch& launch) try {

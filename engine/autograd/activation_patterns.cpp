@@ -1,7 +1,5 @@
 #include "engine/autograd/activation_patterns.h"
 
-#include <algorithm>
-
 #include "engine/autograd/graph.h"
 #include "engine/autograd/memory_plan.h"
 
@@ -18,14 +16,9 @@ ActivationPatterns::ActivationPatterns(const Graph& graph) : kernels_(graph.back
 
   // All copies exist at the same time, so they cannot share memory.
   MemoryPlanner planner;
-  int64_t largest = 0;  // size of the largest activation, in cells of one block
   const int64_t blocks = graph.backend().blocks(graph.max_batch());
-  for (const Gate& gate : gates_) {
-    if (gate.node == nullptr) continue;
-    planner.request(gate.shape, Lifetime::at(0));
-    largest = std::max(largest, gate.shape.block_stride());
-  }
-  const int scratch = planner.request({largest, 1, 1, 0}, Lifetime::at(0));
+  for (const Gate& gate : gates_)
+    if (gate.node != nullptr) planner.request(gate.shape, Lifetime::at(0));
   const size_t cell_bytes =
       static_cast<size_t>(graph.backend().lanes) * graph.backend().activation_bytes;
   const auto offsets = planner.place(blocks, cell_bytes);
@@ -38,7 +31,6 @@ ActivationPatterns::ActivationPatterns(const Graph& graph) : kernels_(graph.back
     const auto guard = static_cast<size_t>(gates_[v].shape.guard_cells());
     values_[v] = memory_.data() + *offset++ + guard * cell_bytes;
   }
-  scratch_ = memory_.data() + offsets[static_cast<size_t>(scratch)];
 }
 
 void ActivationPatterns::record(const Node& node, const Replay& replay) {

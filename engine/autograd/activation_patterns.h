@@ -28,8 +28,6 @@ class ActivationPatterns {
 
   /// Returns the copies, indexed by value; null where the value is not a gate.
   std::span<void* const> values() const { return values_; }
-  /// Returns memory that fits any activation of the graph.
-  void* scratch() const { return scratch_; }
 
  private:
   struct Gate {
@@ -40,7 +38,6 @@ class ActivationPatterns {
   std::vector<Gate> gates_;    // indexed by value
   std::vector<void*> values_;  // indexed by value
   Buffer memory_;
-  void* scratch_ = nullptr;
 };
 
 }  // namespace sculpt

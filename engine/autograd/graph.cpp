@@ -320,12 +320,10 @@ void Graph::record_patterns() {
 void Graph::hold_patterns() {
   SCULPT_CHECK(patterns_ && images_recorded_, "patterns are recorded before they are held");
   replay_.memory.held = patterns_->values();
-  replay_.memory.gate_scratch = patterns_->scratch();
 }
 
 void Graph::release_patterns() {
   replay_.memory.held = {};
-  replay_.memory.gate_scratch = nullptr;
   patterns_.reset();
   images_recorded_.reset();
 }

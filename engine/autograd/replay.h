@@ -25,6 +25,9 @@ struct PassSettings {
   /// If true, batch norm uses the statistics of the whole batch that several processes share. If
   /// false, it uses those of the process's own images.
   bool sync_batch_norm = true;
+  /// If false, backward passes with running statistics (Mode::frozen) leave the gradients of batch
+  /// norm's gamma and beta as they are, which saves a pass over its activations.
+  bool norm_gradients = true;
 };
 
 /// The images that this process computes in a pass: a whole batch, or its share of a batch or of a
@@ -48,7 +51,6 @@ struct ActivationViews {
   std::span<const int64_t> block_bytes;  ///< bytes between neighbouring blocks of images
   std::span<const int64_t> row_bytes;    ///< bytes between neighbouring rows
   std::span<void* const> held;           ///< empty: patterns are not held
-  void* gate_scratch = nullptr;
   void* workspace = nullptr;
 };
 
@@ -93,9 +95,6 @@ class Replay : public PassSettings {
   const void* held(Value v) const {
     return memory.held.empty() ? nullptr : memory.held[static_cast<size_t>(v.index)];
   }
-  /// Returns memory for one activation of any shape, which exists while patterns are held. Its
-  /// contents are undefined when a node starts.
-  void* gate_scratch() const { return memory.gate_scratch; }
   /// Returns the buffer in which the producer of v leaves sums of v's channels for its consumers.
   /// The result is null in evaluation, if the producer cannot compute sums, or if no consumer uses
   /// them.

@@ -21,8 +21,8 @@ Bytes bytes_of(std::string_view text) {
 
 [[noreturn]] void fail_to_write(const fs::path& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  fail("cannot write {}: {}; {}, then go on with --resume", path.string(), std::strerror(error),
-       full ? "free some space" : "make the folder writable");
+  throw CannotWrite(fmt::format("cannot write {}: {}; {}", path.string(), std::strerror(error),
+                                full ? "free some space" : "make the folder writable"));
 }
 
 /// A file that is being written. Every operation is checked for errors, including close().
@@ -87,6 +87,21 @@ void write_file(const fs::path& path, std::span<const Bytes> parts) {
 void write_file(const fs::path& path, std::string_view text) {
   const Bytes part = bytes_of(text);
   write_file(path, std::span(&part, 1));
+}
+
+void require_writable(const fs::path& folder) {
+  fs::path place = fs::absolute(folder);
+  std::error_code error;
+  while (!fs::exists(place, error) && place.has_relative_path())
+    place = place.parent_path();
+  if (!fs::is_directory(place, error))
+    throw CannotWrite(fmt::format("cannot write into {}: {} is not a folder; choose another folder",
+                                  folder.string(), place.string()));
+  const fs::path probe = place / fmt::format("probe-{}{}", ::getpid(), kTemporarySuffix);
+  const int fd = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) fail_to_write(folder, errno);
+  ::close(fd);
+  ::unlink(probe.c_str());
 }
 
 std::vector<std::byte> read_file(const fs::path& path) {

@@ -10,7 +10,16 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/core/error.h"
+
 namespace sculpt {
+
+/// Thrown if a file cannot be written. The message ends with what makes writing possible. A program
+/// adds how a person then goes on with its work.
+class CannotWrite : public Error {
+ public:
+  using Error::Error;
+};
 
 using Bytes = std::span<const std::byte>;
 
@@ -20,14 +29,21 @@ inline constexpr std::string_view kTemporarySuffix = ".sculpt-tmp";
 
 /// Writes the parts one after another to a temporary name beside `path`, flushes to disk, renames,
 /// and flushes the folder: after a crash at any moment `path` holds its old or its new content.
+/// Throws CannotWrite.
 void write_file(const std::filesystem::path& path, std::span<const Bytes> parts);
 void write_file(const std::filesystem::path& path, std::string_view text);
 
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 std::string read_text(const std::filesystem::path& path);
 
-/// Appends the text to the file and flushes it to disk. Creates the file if it is missing.
+/// Appends the text to the file and flushes it to disk. Creates the file if it is missing. Throws
+/// CannotWrite.
 void append_to_file(const std::filesystem::path& path, std::string_view text);
+
+/// Throws CannotWrite naming the file or folder in the way if `folder` cannot take a new file. The
+/// folder need not exist: then the nearest folder above it must take a new folder. Writes and
+/// removes an empty file to find out, and leaves nothing behind.
+void require_writable(const std::filesystem::path& folder);
 
 /// Flushes the names in a folder to disk. Does nothing on file systems that cannot do so.
 void flush_folder(const std::filesystem::path& folder);

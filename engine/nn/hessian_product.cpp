@@ -74,11 +74,15 @@ class WeightLine {
   bool away_ = false;
 };
 
-/// Releases the held patterns of a graph when it goes out of scope.
+/// Releases the held patterns of a graph when it goes out of scope. Until then, batch norm's gamma
+/// and beta, which are constants here, get no gradients where that saves time.
 class HeldPatterns {
  public:
-  explicit HeldPatterns(Graph& graph) : graph_(graph) {}
-  ~HeldPatterns() { graph_.release_patterns(); }
+  explicit HeldPatterns(Graph& graph) : graph_(graph) { graph_.settings().norm_gradients = false; }
+  ~HeldPatterns() {
+    graph_.settings().norm_gradients = norm_gradients_;
+    graph_.release_patterns();
+  }
   HeldPatterns(const HeldPatterns&) = delete;
   HeldPatterns& operator=(const HeldPatterns&) = delete;
 
@@ -87,6 +91,7 @@ class HeldPatterns {
 
  private:
   Graph& graph_;
+  const bool norm_gradients_ = graph_.settings().norm_gradients;
 };
 
 /// The longest step moves the weights by this fraction of their norm. If curvature changed on the

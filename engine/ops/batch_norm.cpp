@@ -16,7 +16,6 @@ class BatchNorm final : public Node, private BlockPasses {
 
   void prepare(const Graph& graph) override {
     kernels_ = &graph.backend().batch_norm;
-    elementwise_ = &graph.backend().elementwise;
     arena_ = &graph.parameters();
     shape_ = graph.shape(output);
     SCULPT_CHECK(graph.shape(inputs[0]) == shape_, "batch_norm '{}': halos differ", info.name);
@@ -32,23 +31,16 @@ class BatchNorm final : public Node, private BlockPasses {
   }
 
   void forward(const Replay& r) override {
-    const void* held = r.held(output);
     kernels::BatchNormForward args = forward_arguments(r);
     request_running_statistics(args);
-    if (held != nullptr) args.y = r.gate_scratch();
+    args.gate = r.held(output);
     (r.mode == Mode::train ? kernels_->forward_train : kernels_->forward_eval)(args);
-    if (held != nullptr)
-      elementwise_->relu_backward(r.data(output), args.y, held, shape_,
-                                  kernels::GradWrite::overwrite, r.launch);
   }
 
   void backward(const Replay& r) override {
     kernels::BatchNormBackward args = backward_arguments(r);
-    request_parameter_gradients(args);
-    if (const void* held = r.held(output)) {
-      args.y = held;
-      args.options.relu = options_.relu;
-    }
+    if (r.mode == Mode::train || r.norm_gradients) request_parameter_gradients(args);
+    if (const void* held = r.held(output)) args.y = held;
     (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
     leave_totals_to_one_process(r);
   }
@@ -189,12 +181,9 @@ class BatchNorm final : public Node, private BlockPasses {
     return {sums_.as<double>(), chunks(r.images())};
   }
 
-  /// Returns the layer's options. While the pattern of the ReLU is held, the ReLU is left out,
-  /// because forward() then applies the gate separately.
   kernels::BatchNormOptions options_of(const Replay& r) const {
     kernels::BatchNormOptions options = options_;
     options.momentum = r.statistics_momentum.value_or(options_.momentum);
-    if (r.held(output) != nullptr) options.relu = false;
     return options;
   }
 
@@ -202,7 +191,6 @@ class BatchNorm final : public Node, private BlockPasses {
   kernels::BatchNormOptions options_;
   kernels::ActivationShape shape_;
   const kernels::BatchNormKernels* kernels_ = nullptr;
-  const kernels::ElementwiseKernels* elementwise_ = nullptr;
   ParameterArena* arena_ = nullptr;
   Buffer saved_mean_, saved_inv_std_, sums_;
   int64_t lanes_ = 1;

@@ -67,11 +67,16 @@ Json to_json(const HeatMap& map) {
 }
 
 Json to_json(const Table& table) {
-  return {{"name", table.name},
-          {"title", table.title},
-          {"caption", table.caption},
-          {"columns", table.columns},
-          {"rows", table.rows}};
+  Json json = {{"name", table.name},
+               {"title", table.title},
+               {"caption", table.caption},
+               {"columns", table.columns},
+               {"rows", table.rows}};
+  if (!table.csv_columns.empty()) {
+    json["csv_columns"] = table.csv_columns;
+    json["csv_rows"] = table.csv_rows;
+  }
+  return json;
 }
 
 template <class T>
@@ -82,28 +87,53 @@ Json to_json_array(const std::vector<T>& values) {
   return array;
 }
 
-// -- JSON to structs. nlohmann's exceptions name the key or the type that is wrong.
+// -- JSON to structs. Errors name the key that is missing or that has another type.
 
-double number_in(const Json& value) {
+const Json& part(const Json& json, const char* key) {
+  if (!json.is_object()) fail("the part that should have '{}' is not a JSON object", key);
+  const auto found = json.find(key);
+  if (found == json.end()) fail("'{}' is missing", key);
+  return *found;
+}
+
+template <class T>
+T get(const Json& json, const char* key) {
+  const Json& value = part(json, key);
+  try {
+    return value.get<T>();
+  } catch (const Json::exception&) {
+    fail("'{}' has another type than the format says", key);
+  }
+}
+
+/// Returns the elements of an array. Throws Error if the value is something else.
+const Json& array(const Json& json, const char* key) {
+  const Json& value = part(json, key);
+  if (!value.is_array()) fail("'{}' is not a list", key);
+  return value;
+}
+
+double number_in(const Json& value, const char* key) {
+  if (!value.is_null() && !value.is_number()) fail("'{}' is not a number", key);
   return value.is_null() ? NAN : value.get<double>();
 }
 
-std::vector<double> numbers_in(const Json& array) {
+std::vector<double> numbers_in(const Json& json, const char* key) {
   std::vector<double> values;
-  for (const Json& value : array)
-    values.push_back(number_in(value));
+  for (const Json& value : array(json, key))
+    values.push_back(number_in(value, key));
   return values;
 }
 
+using Texts = std::vector<std::string>;
+
 Axis axis_in(const Json& json) {
-  Axis axis{json.at("label"), json.at("log"), json.at("reversed")};
-  if (json.contains("categories"))
-    axis.categories = json.at("categories").get<std::vector<std::string>>();
+  Axis axis{get<std::string>(json, "label"), get<bool>(json, "log"), get<bool>(json, "reversed")};
+  if (json.contains("categories")) axis.categories = get<Texts>(json, "categories");
   return axis;
 }
 
-Mark mark_in(const Json& json) {
-  const std::string name = json.get<std::string>();
+Mark mark_in(const std::string& name) {
   for (const auto& [mark, text] : kMarks)
     if (text == name) return mark;
   fail("a series has the mark '{}'", name);
@@ -111,14 +141,14 @@ Mark mark_in(const Json& json) {
 
 Series series_in(const Json& json) {
   Series series;
-  series.name = json.at("name");
-  series.mark = mark_in(json.at("mark"));
-  series.x = numbers_in(json.at("x"));
-  series.y = numbers_in(json.at("y"));
-  series.spread = numbers_in(json.at("spread"));
-  series.labels = json.at("labels").get<std::vector<std::string>>();
-  series.group = json.at("group");
-  series.pale = json.at("pale");
+  series.name = get<std::string>(json, "name");
+  series.mark = mark_in(get<std::string>(json, "mark"));
+  series.x = numbers_in(json, "x");
+  series.y = numbers_in(json, "y");
+  series.spread = numbers_in(json, "spread");
+  series.labels = get<Texts>(json, "labels");
+  series.group = get<int64_t>(json, "group");
+  series.pale = get<bool>(json, "pale");
   const size_t count = series.x.size();
   if (series.y.size() != count || (!series.spread.empty() && series.spread.size() != count) ||
       (!series.labels.empty() && series.labels.size() != count))
@@ -128,63 +158,84 @@ Series series_in(const Json& json) {
 }
 
 Figure figure_in(const Json& json) {
-  Figure figure{json.at("name"),
-                json.at("title"),
-                json.at("caption"),
-                axis_in(json.at("x")),
-                axis_in(json.at("y")),
+  Figure figure{get<std::string>(json, "name"),
+                get<std::string>(json, "title"),
+                get<std::string>(json, "caption"),
+                axis_in(part(json, "x")),
+                axis_in(part(json, "y")),
                 {},
                 {}};
-  for (const Json& series : json.at("series"))
+  for (const Json& series : array(json, "series"))
     figure.series.push_back(series_in(series));
-  for (const Json& boundary : json.at("boundaries"))
-    figure.boundaries.push_back({number_in(boundary.at("x")), boundary.at("label")});
+  for (const Json& boundary : array(json, "boundaries"))
+    figure.boundaries.push_back(
+        {number_in(part(boundary, "x"), "x"), get<std::string>(boundary, "label")});
   return figure;
 }
 
 HeatMap heat_map_in(const Json& json) {
-  HeatMap map{json.at("name"),
-              json.at("title"),
-              json.at("caption"),
-              axis_in(json.at("x")),
-              axis_in(json.at("y")),
-              json.at("value_label"),
-              numbers_in(json.at("xs")),
-              numbers_in(json.at("ys")),
-              numbers_in(json.at("values")),
-              json.at("log")};
+  HeatMap map{get<std::string>(json, "name"),
+              get<std::string>(json, "title"),
+              get<std::string>(json, "caption"),
+              axis_in(part(json, "x")),
+              axis_in(part(json, "y")),
+              get<std::string>(json, "value_label"),
+              numbers_in(json, "xs"),
+              numbers_in(json, "ys"),
+              numbers_in(json, "values"),
+              get<bool>(json, "log")};
   if (map.values.size() != map.xs.size() * map.ys.size())
     fail("the map '{}' has {} values for a grid of {} x {}", map.name, map.values.size(),
          map.xs.size(), map.ys.size());
   return map;
 }
 
-Table table_in(const Json& json) {
-  Table table{json.at("name"), json.at("title"), json.at("caption"),
-              json.at("columns").get<std::vector<std::string>>(),
-              json.at("rows").get<std::vector<std::vector<std::string>>>()};
-  for (const auto& row : table.rows)
-    if (row.size() != table.columns.size())
-      fail("the table '{}' has {} columns and a row of {} texts", table.name, table.columns.size(),
+void require_width(const std::string& table, const Texts& columns, const std::vector<Texts>& rows) {
+  for (const Texts& row : rows)
+    if (row.size() != columns.size())
+      fail("the table '{}' has {} columns and a row of {} texts", table, columns.size(),
            row.size());
+}
+
+Table table_in(const Json& json) {
+  Table table{get<std::string>(json, "name"), get<std::string>(json, "title"),
+              get<std::string>(json, "caption"), get<Texts>(json, "columns"),
+              get<std::vector<Texts>>(json, "rows")};
+  require_width(table.name, table.columns, table.rows);
+  // Files of earlier versions have no texts with all digits.
+  if (!json.contains("csv_columns")) return table;
+  table.csv_columns = get<Texts>(json, "csv_columns");
+  table.csv_rows = get<std::vector<Texts>>(json, "csv_rows");
+  require_width(table.name, table.csv_columns, table.csv_rows);
   return table;
 }
 
 Analysis analysis_in(const Json& json) {
   Analysis analysis;
-  analysis.name = json.at("name");
-  analysis.title = json.at("title");
-  analysis.command = json.at("command");
-  analysis.notes = json.at("notes").get<std::vector<std::string>>();
-  for (const auto& [key, value] : json.at("values").items())
-    analysis.values[key] = number_in(value);
-  for (const Json& figure : json.at("figures"))
+  analysis.name = get<std::string>(json, "name");
+  analysis.title = get<std::string>(json, "title");
+  analysis.command = get<std::string>(json, "command");
+  analysis.notes = get<Texts>(json, "notes");
+  const Json& values = part(json, "values");
+  if (!values.is_object()) fail("'values' is not a JSON object");
+  for (const auto& [key, value] : values.items())
+    analysis.values[key] = number_in(value, key.c_str());
+  for (const Json& figure : array(json, "figures"))
     analysis.figures.push_back(figure_in(figure));
-  for (const Json& map : json.at("heat_maps"))
+  for (const Json& map : array(json, "heat_maps"))
     analysis.heat_maps.push_back(heat_map_in(map));
-  for (const Json& table : json.at("tables"))
+  for (const Json& table : array(json, "tables"))
     analysis.tables.push_back(table_in(table));
   return analysis;
+}
+
+/// Returns the command that makes a damaged file again, as far as the file says it.
+std::string command_in(const Json& json) {
+  if (json.is_object())
+    if (const auto found = json.find("command");
+        found != json.end() && found->is_string() && !found->get<std::string>().empty())
+      return found->get<std::string>();
+  return "sculpt_analyze";
 }
 
 std::filesystem::path folder_of_analyses(const std::filesystem::path& run_folder) {
@@ -220,14 +271,23 @@ void write_analysis(const std::filesystem::path& run_folder, const Analysis& ana
 Analysis read_analysis(const std::filesystem::path& file) {
   const std::string name = file.string();
   const Json json = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  constexpr const char* kFix = "run the analysis again, or delete the file";
-  if (!json.is_object()) fail("{} is not a JSON object; {}", name, kFix);
-  require_known(format_of(json), kFormat, name);
+  const auto damaged = [&](const std::string& why) {
+    fail("{} is damaged: {}; delete the file, and make it again with {}", name, why,
+         command_in(json));
+  };
+  if (!json.is_object()) damaged("it is not a JSON object");
+  const std::string format = format_of(json);
+  if (age_of(format, kFormat) == FormatAge::unknown)
+    damaged(fmt::format("its format is {}", format));
+  require_known(format, kFormat, name);
+  std::string why;
   try {
     return analysis_in(json);
-  } catch (const std::exception& error) {
-    fail("{} is damaged ({}); {}", name, error.what(), kFix);
+  } catch (const Error& error) {
+    why = error.what();
   }
+  damaged(why);
+  return {};
 }
 
 std::vector<std::filesystem::path> analysis_files(const std::filesystem::path& run_folder) {

@@ -17,6 +17,13 @@ std::string label_or(const Axis& axis, const char* otherwise) {
   return csv_field(axis.label.empty() ? otherwise : axis.label);
 }
 
+/// Returns the number, or the name of the nearest place if the axis names its places.
+std::string place_field(const Axis& axis, double value) {
+  if (axis.categories.empty() || !std::isfinite(value)) return number_field(value);
+  const auto place = std::clamp<int64_t>(std::llround(value), 1, std::ssize(axis.categories));
+  return csv_field(axis.categories[static_cast<size_t>(place - 1)]);
+}
+
 }  // namespace
 
 std::string csv_field(std::string_view text) {
@@ -42,7 +49,8 @@ std::string csv_of(const Figure& figure) {
   for (const Series& series : figure.series) {
     const std::string name = csv_field(series.name);
     for (size_t i = 0; i < series.x.size(); ++i) {
-      text += name + "," + number_field(series.x[i]) + "," + number_field(series.y[i]);
+      text += name + "," + place_field(figure.x, series.x[i]) + "," +
+              place_field(figure.y, series.y[i]);
       if (spread) text += "," + (series.spread.empty() ? "" : number_field(series.spread[i]));
       if (labels) text += "," + (series.labels.empty() ? "" : csv_field(series.labels[i]));
       text += "\n";
@@ -68,8 +76,9 @@ std::string csv_of(const Table& table) {
       text += (i > 0 ? "," : "") + csv_field(row[i]);
     text += "\n";
   };
-  add(table.columns);
-  for (const auto& row : table.rows)
+  const bool exact = !table.csv_columns.empty();
+  add(exact ? table.csv_columns : table.columns);
+  for (const auto& row : exact ? table.csv_rows : table.rows)
     add(row);
   return text;
 }

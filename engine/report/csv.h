@@ -12,10 +12,11 @@ namespace sculpt {
 
 /// Returns the points of all series: series,<x>,<y> and, where a series has them, spread and label.
 /// Values have as many digits as are needed to read them back bit for bit. A value that is not a
-/// number is empty.
+/// number is empty. On an axis that names its places, a value is the name.
 std::string csv_of(const Figure& figure);
 /// Returns one row for each point of the grid: <x>,<y>,<value>.
 std::string csv_of(const HeatMap& map);
+/// Returns the table with all digits of its numbers, and empty fields for missing values.
 std::string csv_of(const Table& table);
 
 /// Returns the text as one field: quoted if it holds a comma, a quote or a line break.

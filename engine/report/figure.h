@@ -13,8 +13,8 @@ struct Axis {
   std::string label;      ///< with its unit: "test accuracy (%)"
   bool log = false;       ///< logarithmic scale; values must be positive
   bool reversed = false;  ///< small values on the right
-  /// Names at the places 1, 2, ... of a y axis, from the top; empty for an axis of numbers. In a
-  /// figure with such an axis, a spread is one of x.
+  /// Names at the places 1, 2, ... of an axis, from the top or from the left; empty for an axis of
+  /// numbers. One axis of a figure may have names, and a spread is one along the other axis.
   std::vector<std::string> categories = {};
 };
 
@@ -70,6 +70,11 @@ struct Table {
   std::vector<std::string> columns;
   /// Each row has one text per column. Columns that hold numbers only are aligned to the right.
   std::vector<std::vector<std::string>> rows;
+  /// What a CSV file has in the place of `columns` and `rows`, if the texts above are rounded:
+  /// numbers with all digits, and empty texts for missing values. A column may have several there,
+  /// such as a mean and its deviation. table_cells.h fills these members.
+  std::vector<std::string> csv_columns = {};
+  std::vector<std::vector<std::string>> csv_rows = {};
 };
 
 }  // namespace sculpt

@@ -79,15 +79,18 @@ std::string axis_options(const Figure& figure) {
     std::string text = fmt::format("  {}label={{{}}}", letter, escape_latex(axis.label));
     if (axis.log)
       text += log_options(letter, figure, axis, letter[0] == 'x' ? &Series::x : &Series::y);
-    if (axis.reversed || !axis.categories.empty()) text += fmt::format(", {} dir=reverse", letter);
+    const bool names_on_y = letter[0] == 'y' && !axis.categories.empty();
+    if (axis.reversed || names_on_y) text += fmt::format(", {} dir=reverse", letter);
     if (axis.categories.empty()) return text;
     std::string places, names;
     for (size_t i = 0; i < axis.categories.size(); ++i) {
       places += (i > 0 ? "," : "") + std::to_string(i + 1);
       names += fmt::format("{}{{{}}}", i > 0 ? "," : "", escape_latex(axis.categories[i]));
     }
-    return text + fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6",
-                              letter, places, names, axis.categories.size());
+    return text +
+           fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6", letter,
+                       places, names, axis.categories.size()) +
+           (letter[0] == 'x' ? ", x tick label style={rotate=35, anchor=east}" : "");
   };
   return of("x", figure.x) + ",\n" + of("y", figure.y);
 }

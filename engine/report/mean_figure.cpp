@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "engine/report/study_report.h"
@@ -63,6 +64,43 @@ Figure mean_figure(const std::vector<MeasuredPoint>& points) {
     figure.series.push_back(std::move(means));
     if (!singles.x.empty()) figure.series.push_back(std::move(singles));
   }
+  return figure;
+}
+
+Figure category_figure(const std::vector<NamedPoint>& points) {
+  std::vector<std::string> places, series;
+  std::map<size_t, std::set<size_t>> at_place;  // the series that a place has
+  const auto index_in = [](std::vector<std::string>& names, const std::string& name) {
+    const auto found = std::ranges::find(names, name);
+    const auto index = static_cast<size_t>(found - names.begin());
+    if (found == names.end()) names.push_back(name);
+    return index;
+  };
+  for (const NamedPoint& point : points)
+    if (std::isfinite(point.y))
+      at_place[index_in(places, point.place)].insert(index_in(series, point.series));
+  const bool side_by_side =
+      std::ranges::any_of(at_place, [](const auto& place) { return place.second.size() > 1; });
+  // All series of a place together take this part of the room between two places.
+  constexpr double kWidth = 0.5;
+  const auto offset = [&](size_t index) {
+    if (!side_by_side) return 0.0;
+    const double middle = static_cast<double>(series.size() - 1) / 2;
+    return kWidth * (static_cast<double>(index) - middle) / static_cast<double>(series.size());
+  };
+  std::vector<MeasuredPoint> measured;
+  for (const NamedPoint& point : points) {
+    if (!std::isfinite(point.y)) continue;
+    const size_t place = index_in(places, point.place);
+    const double x = static_cast<double>(place + 1) + offset(index_in(series, point.series));
+    measured.push_back(
+        {point.series, x, point.y, point.label, fmt::format("{} {}", place, point.group)});
+  }
+  Figure figure = mean_figure(measured);
+  figure.x.categories = std::move(places);
+  // A line between names would mean nothing.
+  for (Series& one : figure.series)
+    one.mark = Mark::points;
   return figure;
 }
 

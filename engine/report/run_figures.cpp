@@ -6,6 +6,7 @@
 
 #include "engine/report/choice.h"
 #include "engine/report/scale.h"
+#include "engine/report/table_cells.h"
 #include "engine/report/ticks.h"
 #include "engine/run/prune_effects.h"
 
@@ -114,6 +115,14 @@ std::vector<RecordedMasks> mask_changes(const RunRecords& run) {
   return found;
 }
 
+/// Returns "1,713 (18.00 %)", and for CSV files the number and the percentage.
+TableCell kept_cell(int64_t kept, int64_t of) {
+  const double percent =
+      100 * static_cast<double>(kept) / static_cast<double>(std::max<int64_t>(of, 1));
+  return {fmt::format("{} ({} %)", grouped_text(kept), fixed_text(percent, 2)),
+          std::vector<std::string>{std::to_string(kept), exact_text(percent)}};
+}
+
 double share(const LayerRecord& layer) {
   return layer.count > 0 ? static_cast<double>(layer.kept) / static_cast<double>(layer.count) : NAN;
 }
@@ -166,26 +175,27 @@ Table prune_table(const RunRecords& run) {
       "Accuracy and loss on the {} images: at the end of the epoch before the prune, right after "
       "the prune, and at the end of the training that follows.",
       measured_on(run));
-  table.columns = {"after epoch", "criterion", "allocation", "kept",        "before",
-                   "right after", "change",    "retrained",  "loss before", "loss right after"};
-  const auto percent = [](double fraction) { return fixed_text(100 * fraction, 2) + " %"; };
-  const auto or_none = [&](double value, const std::string& text) {
-    return std::isfinite(value) ? text : std::string("\u2013");
+  set_columns(table, {{"after epoch"},
+                      {"criterion"},
+                      {"allocation"},
+                      {"kept", {"kept", "kept (%)"}},
+                      {"before", {"before (%)"}},
+                      {"right after", {"right after (%)"}},
+                      {"change", {"change (percentage points)"}},
+                      {"retrained", {"retrained (%)"}},
+                      {"loss before"},
+                      {"loss right after"}});
+  const auto fixed = [](double value, int decimals, const char* unit) {
+    return TableCell(
+        std::isfinite(value) ? fixed_text(value, decimals) + unit : std::string("\u2013"), value);
   };
+  const auto percent = [&](double fraction) { return fixed(100 * fraction, 2, " %"); };
   for (const PruneEffect& effect : prune_effects(run)) {
     const double change = effect.accuracy_after - effect.accuracy_before;
-    table.rows.push_back(
-        {std::to_string(effect.epoch), effect.criterion, effect.allocation,
-         fmt::format("{} ({} %)", grouped_text(effect.kept_after),
-                     fixed_text(100 * static_cast<double>(effect.kept_after) /
-                                    static_cast<double>(std::max<int64_t>(effect.prunable, 1)),
-                                2)),
-         or_none(effect.accuracy_before, percent(effect.accuracy_before)),
-         or_none(effect.accuracy_after, percent(effect.accuracy_after)),
-         or_none(change, percent(change)),
-         or_none(effect.accuracy_later, percent(effect.accuracy_later)),
-         or_none(effect.loss_before, fixed_text(effect.loss_before, 4)),
-         or_none(effect.loss_after, fixed_text(effect.loss_after, 4))});
+    add_row(table, {effect.epoch, effect.criterion, effect.allocation,
+                    kept_cell(effect.kept_after, effect.prunable), percent(effect.accuracy_before),
+                    percent(effect.accuracy_after), percent(change), percent(effect.accuracy_later),
+                    fixed(effect.loss_before, 4, ""), fixed(effect.loss_after, 4, "")});
   }
   return table;
 }
@@ -255,19 +265,23 @@ std::optional<Table> layer_table(const RunRecords& run) {
   Table table;
   table.name = "layers";
   table.title = "Kept weights of each layer";
-  table.columns = {"layer", "weights"};
-  std::vector<std::vector<std::string>>& rows = table.rows;
-  for (const LayerRecord* layer : changes.back().layers)
-    rows.push_back({layer->layer, grouped_text(layer->count)});
-  for (const size_t i : evenly_chosen(changes.size(), kMostChanges)) {
-    table.columns.push_back(changes[i].name);
-    for (std::vector<std::string>& row : rows) {
-      const auto found = std::ranges::find(changes[i].layers, row[0], &LayerRecord::layer);
+  const std::vector<size_t> shown = evenly_chosen(changes.size(), kMostChanges);
+  std::vector<TableColumn> columns = {{"layer"}, {"weights"}};
+  for (const size_t i : shown) {
+    const std::string& name = changes[i].name;
+    columns.push_back({name, {name + ", kept", name + ", kept (%)"}});
+  }
+  set_columns(table, columns);
+  for (const LayerRecord* layer : changes.back().layers) {
+    std::vector<TableCell> row = {layer->layer,
+                                  {grouped_text(layer->count), static_cast<double>(layer->count)}};
+    for (const size_t i : shown) {
+      const auto found = std::ranges::find(changes[i].layers, layer->layer, &LayerRecord::layer);
       row.push_back(found == changes[i].layers.end()
-                        ? "\u2013"
-                        : fmt::format("{} ({} %)", grouped_text((*found)->kept),
-                                      fixed_text(100 * share(**found), 2)));
+                        ? TableCell("\u2013", std::vector<std::string>{"", ""})
+                        : kept_cell((*found)->kept, (*found)->count));
     }
+    add_row(table, row);
   }
   return table;
 }

@@ -143,6 +143,10 @@ std::vector<Analysis> read_analyses(const std::filesystem::path& run_folder,
     try {
       analyses.push_back(read_analysis(file));
     } catch (const Error& error) {
+      // This sentence takes the place of the one that says that the values of the file are missing.
+      std::erase_if(problems, [&](const std::string& problem) {
+        return problem.find(file.string()) != std::string::npos;
+      });
       problems.push_back(fmt::format("An analysis is left out: {}.", error.what()));
     }
   return analyses;
@@ -170,7 +174,10 @@ Report run_report(const RunRecords& run, const std::vector<Analysis>& analyses,
   settings.tables = {changed_settings(run, context)};
   report.sections.push_back(std::move(settings));
   Section repeat{.heading = "How to repeat it"};
-  repeat.commands = commands_of(run);
+  if (run.config_is_whole)
+    repeat.commands = commands_of(run);
+  else
+    repeat.paragraphs.push_back("The config of the run is damaged, so no command repeats the run.");
   repeat.tables = {environment_table({&run})};
   report.sections.push_back(std::move(repeat));
   if (const auto table = layer_table(run)) {

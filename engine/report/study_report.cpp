@@ -62,6 +62,8 @@ std::vector<std::string> warnings_of(const StudyPage& page) {
             "runs have stopped before their ends");
   add_names(warnings, running, "One run is still training", "runs are still training");
   add_names(warnings, page.waiting, "One run has not been started", "runs have not been started");
+  warnings.insert(warnings.end(), page.left_out.begin(), page.left_out.end());
+  warnings.insert(warnings.end(), page.analyses.begin(), page.analyses.end());
   for (const std::string& warning : environment_warnings(compared))
     warnings.push_back(warning);
   for (size_t i = 0; i < std::min(problems.size(), kMostProblems); ++i)
@@ -160,10 +162,11 @@ Section repeat_section(const StudyPage& page) {
   for (const ReportedRun& run : page.runs)
     runs.push_back(&run.records);
   section.tables = {environment_table(runs)};
-  if (!page.runs.empty()) {
-    ShownCommand one = commands_of(page.runs[0].records)[0];
-    one.purpose =
-        fmt::format("Repeats {} in another folder, and so for each run", page.runs[0].name);
+  const auto whole = std::ranges::find_if(
+      page.runs, [](const ReportedRun& run) { return run.records.config_is_whole; });
+  if (whole != page.runs.end()) {
+    ShownCommand one = commands_of(whole->records)[0];
+    one.purpose = fmt::format("Repeats {} in another folder, and so for each run", whole->name);
     section.commands.push_back(std::move(one));
   }
   return section;
@@ -173,7 +176,7 @@ Section repeat_section(const StudyPage& page) {
 
 Report study_report(const StudyPage& page, const ReportContext& context) {
   const std::vector<RunGroup> groups = group_runs(page.runs);
-  const size_t total = page.runs.size() + page.waiting.size();
+  const size_t total = page.runs.size() + page.waiting.size() + page.left_out.size();
   Report report;
   report.title = page.title;
   report.kind = "Sculpt study";

@@ -25,9 +25,13 @@ struct ReportedRun {
 /// The input of a report of several runs.
 struct StudyPage {
   std::string title;
-  std::vector<std::string> paragraphs;         ///< below the title: what the study asks
-  std::vector<ReportedRun> runs;               ///< in the order of the study
-  std::vector<std::string> waiting;            ///< names of runs that have not been started
+  std::vector<std::string> paragraphs;  ///< below the title: what the study asks
+  std::vector<ReportedRun> runs;        ///< in the order of the study
+  std::vector<std::string> waiting;     ///< names of runs that have not been started
+  /// A whole sentence for each run that cannot be read, with its name and the reason.
+  std::vector<std::string> left_out;
+  /// A whole sentence for each analysis that the study asks for and that finished runs lack.
+  std::vector<std::string> analyses;
   std::vector<Table> verdicts;                 ///< a row for each claim
   std::vector<std::string> verdict_sentences;  ///< one for each claim
   /// Figures of the study's own, which stand before those that every report has.

@@ -8,6 +8,7 @@
 #include "engine/report/provenance.h"
 #include "engine/report/run_figures.h"
 #include "engine/report/study_figures.h"
+#include "engine/report/table_cells.h"
 #include "engine/report/ticks.h"
 #include "engine/study/statistics.h"
 
@@ -21,16 +22,22 @@ std::string or_none(const std::string& text) {
   return text.empty() ? kNone : text;
 }
 
+/// Returns the column of a mean with its standard deviation.
+TableColumn spread_column(const std::string& name) {
+  return {name, {name, name + ", standard deviation"}};
+}
+
 /// Returns "61.64 ± 0.31", or "61.64" for a single run.
-std::string spread_text(const RunGroup& group, const char* key, double factor, int decimals) {
+TableCell spread_cell(const RunGroup& group, const char* key, double factor, int decimals) {
   std::vector<double> values;
   for (const ReportedRun* run : group.runs)
     values.push_back(factor * run->records.result(key));
   const Sample spread = describe(values);
+  std::string text = or_none(fixed_text(spread.mean, decimals));
   // Costs that are counted and not measured are the same for all seeds.
-  if (spread.n < 2 || spread.error_bar() < 1e-9 * std::abs(spread.mean))
-    return or_none(fixed_text(spread.mean, decimals));
-  return fixed_text(spread.mean, decimals) + " \u00b1 " + fixed_text(spread.error_bar(), decimals);
+  if (spread.n >= 2 && spread.error_bar() >= 1e-9 * std::abs(spread.mean))
+    text += " \u00b1 " + fixed_text(spread.error_bar(), decimals);
+  return {std::move(text), std::vector<double>{spread.mean, spread.deviation}};
 }
 
 std::string state_of(const ReportedRun& run) {
@@ -63,47 +70,65 @@ Table group_table(const std::vector<RunGroup>& groups) {
   Table table;
   table.name = "results";
   table.title = "Results";
-  table.columns = {
-      "",
-      "sparsity (%)",
-      "runs",
-      groups.empty() ? "accuracy (%)" : measured_on(groups[0].runs[0]->records) + " accuracy (%)",
-      "training loss",
-      "training FLOPs",
-      "seconds"};
   table.caption = "Means \u00b1 standard deviations (n \u2212 1) over the runs.";
   double most = 0;
   for (const RunGroup& group : groups)
     for (const ReportedRun* run : group.runs)
       most = std::max(most, run->records.result("train_flops"));
   const FlopsUnit unit = flops_unit(most);
-  table.columns[5] = unit.label;
-  for (const RunGroup& group : groups)
-    table.rows.push_back(
-        {group.series, number_text(100 * (1 - group.density), 4), std::to_string(group.runs.size()),
-         spread_text(group, "test_accuracy", 100, 2), spread_text(group, "train_loss", 1, 4),
-         spread_text(group, "train_flops", unit.factor, 3), spread_text(group, "seconds", 1, 0)});
+  set_columns(table, {{""},
+                      {"sparsity (%)"},
+                      {"runs"},
+                      spread_column(groups.empty() ? "accuracy (%)"
+                                                   : measured_on(groups[0].runs[0]->records) +
+                                                         " accuracy (%)"),
+                      spread_column("training loss"),
+                      spread_column(unit.label),
+                      spread_column("seconds")});
+  for (const RunGroup& group : groups) {
+    const double sparsity = 100 * (1 - group.density);
+    add_row(table, {group.series,
+                    {number_text(sparsity, 4), sparsity},
+                    static_cast<int64_t>(group.runs.size()),
+                    spread_cell(group, "test_accuracy", 100, 2),
+                    spread_cell(group, "train_loss", 1, 4),
+                    spread_cell(group, "train_flops", unit.factor, 3),
+                    spread_cell(group, "seconds", 1, 0)});
+  }
   return table;
 }
 
 Table run_table(const std::vector<ReportedRun>& runs) {
   Table table;
   table.name = "runs";
-  table.columns = {"run",           "series",         "seed",    "sparsity (%)", "accuracy (%)",
-                   "training loss", "training FLOPs", "seconds", "state"};
   double most = 0;
   for (const ReportedRun& run : runs)
     if (run.records.finished()) most = std::max(most, run.records.result("train_flops"));
   const FlopsUnit unit = flops_unit(most);
-  table.columns[6] = unit.label;
+  set_columns(table, {{"run"},
+                      {"series"},
+                      {"seed"},
+                      {"sparsity (%)"},
+                      {"accuracy (%)"},
+                      {"training loss"},
+                      {unit.label},
+                      {"seconds"},
+                      {"state"}});
   for (const ReportedRun& run : runs) {
     const RunRecords& records = run.records;
-    table.rows.push_back({run.name, run.series, records.setting("seed"),
-                          or_none(number_text(100 * records.result("sparsity"), 4)),
-                          or_none(fixed_text(100 * records.result("test_accuracy"), 2)),
-                          or_none(fixed_text(records.result("train_loss"), 4)),
-                          or_none(fixed_text(unit.factor * records.result("train_flops"), 3)),
-                          or_none(fixed_text(records.result("seconds"), 1)), state_of(run)});
+    const double sparsity = 100 * records.result("sparsity");
+    const auto fixed = [&](double value, int decimals) {
+      return TableCell(or_none(fixed_text(value, decimals)), value);
+    };
+    add_row(table, {run.name,
+                    run.series,
+                    records.setting("seed"),
+                    {or_none(number_text(sparsity, 4)), sparsity},
+                    fixed(100 * records.result("test_accuracy"), 2),
+                    fixed(records.result("train_loss"), 4),
+                    fixed(unit.factor * records.result("train_flops"), 3),
+                    fixed(records.result("seconds"), 1),
+                    state_of(run)});
   }
   return table;
 }

@@ -18,16 +18,21 @@ constexpr double kBelowAxis = 46, kSmallMarker = 2.2;
 constexpr size_t kPalePoints = 4000;
 
 /// Returns true if the y axis names categories, so that spreads lie along x.
-bool has_categories(const Figure& figure) {
+bool has_level_spreads(const Figure& figure) {
   return !figure.y.categories.empty();
+}
+
+/// Returns the range of an axis that names the places 1, 2, ...
+Range category_range(const Axis& axis) {
+  return {0.4, static_cast<double>(axis.categories.size()) + 0.6, false};
 }
 
 Range range_of(const Figure& figure, bool of_x) {
   const bool log = of_x ? figure.x.log : figure.y.log;
-  const bool spreads = of_x == has_categories(figure);
+  const bool spreads = of_x == has_level_spreads(figure);
   Range range;
-  if (!of_x && has_categories(figure))
-    return {0.4, static_cast<double>(figure.y.categories.size()) + 0.6, false};
+  if (!(of_x ? figure.x : figure.y).categories.empty())
+    return category_range(of_x ? figure.x : figure.y);
   const auto add = [&](double value) {
     if (!log || value > 0) range.add(value);
   };
@@ -49,14 +54,14 @@ class FigureDrawing {
         target_(target),
         styled_(styled(figure)),
         area_(make_area()),
-        x_(figure.x, range_of(figure, true), has_lines_only() ? 0.01 : 0.04, area_.left,
-           area_.right),
+        x_(figure.x, range_of(figure, true), x_margin(), area_.left, area_.right),
         y_(y_scale(area_)) {}
 
   std::string svg() {
-    const Legend legend =
-        legend_of(target_, styled_, std::min(area_.left, 46.0), area_.bottom + kBelowAxis);
-    std::string text = svg_head(target_, area_.bottom + kBelowAxis + legend.height, figure_.title);
+    const double below =
+        area_.bottom + kBelowAxis + extra_room_for_x_labels(figure_.x, area_.width());
+    const Legend legend = legend_of(target_, styled_, std::min(area_.left, 46.0), below);
+    std::string text = svg_head(target_, below + legend.height, figure_.title);
     text += svg_axes(target_, area_, figure_.x, x_, figure_.y, y_, true);
     text += boundaries();
     const size_t pale = pale_points_each();
@@ -73,8 +78,8 @@ class FigureDrawing {
   PlotArea make_area() const {
     PlotArea area;
     area.top = kTop + (figure_.boundaries.empty() ? 0 : kRoomForBoundaries);
-    area.bottom =
-        area.top + (has_categories(figure_) ? 26.0 * figure_.y.categories.size() + 8 : kPlotHeight);
+    area.bottom = area.top + (has_level_spreads(figure_) ? 26.0 * figure_.y.categories.size() + 8
+                                                         : kPlotHeight);
     area.right = kSvgWidth - kRight;
     // The ticks of y do not depend on the left end.
     area.left = room_for_y_labels(figure_.y, y_scale(area));
@@ -83,8 +88,13 @@ class FigureDrawing {
 
   Scale y_scale(const PlotArea& area) const {
     const Range range = range_of(figure_, false);
-    if (has_categories(figure_)) return {{}, range, 0, area.top, area.bottom};
+    if (has_level_spreads(figure_)) return {{}, range, 0, area.top, area.bottom};
     return {figure_.y, range, 0.06, area.bottom, area.top};
+  }
+
+  double x_margin() const {
+    if (!figure_.x.categories.empty()) return 0;
+    return has_lines_only() ? 0.01 : 0.04;
   }
 
   bool has_lines_only() const { return std::ranges::none_of(figure_.series, has_markers); }
@@ -175,7 +185,7 @@ class FigureDrawing {
   }
 
   std::string bars(const Styled& one) const {
-    if (has_categories(figure_)) return level_bars(one);
+    if (has_level_spreads(figure_)) return level_bars(one);
     constexpr double kCap = 3;
     std::string path;
     for (size_t i = 0; i < one.series->x.size(); ++i) {

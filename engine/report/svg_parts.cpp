@@ -13,6 +13,9 @@ namespace {
 constexpr double kTick = 4, kMinorTick = 2.5;
 constexpr size_t kWantedY = 5;
 constexpr double kWidestCategory = 170;
+// Turned labels rise by this angle, and so by this share of their widths (the sine of the angle).
+constexpr int kTurnedDegrees = 35;
+constexpr double kTurnedRise = 0.5736;
 
 /// Returns the ticks of the x axis. There are fewer of them if their labels would touch.
 Ticks fitting_x_ticks(const Scale& scale, double width) {
@@ -30,15 +33,32 @@ Ticks fitting_x_ticks(const Scale& scale, double width) {
   return ticks;
 }
 
-/// Returns the ticks of the y axis: round numbers, or the names of categories.
-Ticks y_ticks(const Axis& axis, const Scale& scale) {
-  if (axis.categories.empty()) return scale.ticks(kWantedY);
+/// Returns the names of categories at their places.
+Ticks category_ticks(const Axis& axis) {
   Ticks ticks;
   for (const std::string& name : axis.categories) {
     ticks.values.push_back(static_cast<double>(ticks.values.size() + 1));
     ticks.labels.push_back(fitted(name, kNumberSize, kWidestCategory));
   }
   return ticks;
+}
+
+/// Returns the ticks of the y axis: round numbers, or the names of categories.
+Ticks y_ticks(const Axis& axis, const Scale& scale) {
+  return axis.categories.empty() ? scale.ticks(kWantedY) : category_ticks(axis);
+}
+
+double widest_category(const Axis& axis) {
+  double widest = 0;
+  for (const std::string& label : category_ticks(axis).labels)
+    widest = std::max(widest, text_width(label, kNumberSize));
+  return widest;
+}
+
+/// Returns true if the names of the x axis do not fit side by side.
+bool turns_labels(const Axis& axis, double width) {
+  return !axis.categories.empty() &&
+         widest_category(axis) + 8 > width / (static_cast<double>(axis.categories.size()) + 0.2);
 }
 
 }  // namespace
@@ -64,6 +84,10 @@ std::string svg_head(SvgTarget target, double height, const std::string& title) 
       box, kSvgWidth, coordinate(height), font, escape_markup(title));
 }
 
+double extra_room_for_x_labels(const Axis& axis, double width) {
+  return turns_labels(axis, width) ? widest_category(axis) * kTurnedRise : 0;
+}
+
 double room_for_y_labels(const Axis& axis, const Scale& scale) {
   double widest = 0;
   for (const std::string& label : y_ticks(axis, scale).labels)
@@ -74,7 +98,11 @@ double room_for_y_labels(const Axis& axis, const Scale& scale) {
 std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
                      const Scale& x_scale, const Axis& y_axis, const Scale& y_scale, bool grid) {
   const auto c = coordinate;
-  const Ticks xs = fitting_x_ticks(x_scale, area.width()), ys = y_ticks(y_axis, y_scale);
+  const Ticks xs =
+      x_axis.categories.empty() ? fitting_x_ticks(x_scale, area.width()) : category_ticks(x_axis);
+  const Ticks ys = y_ticks(y_axis, y_scale);
+  const bool turned_xs = turns_labels(x_axis, area.width());
+  const double below_xs = extra_room_for_x_labels(x_axis, area.width());
   std::string lines, grid_lines, text;
   for (size_t i = 0; i < ys.values.size(); ++i) {
     const double y = y_scale(ys.values[i]);
@@ -88,16 +116,22 @@ std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
     const double x = x_scale(xs.values[i]);
     grid_lines += fmt::format("M{} {}V{}", c(x), c(area.top), c(area.bottom));
     lines += fmt::format("M{} {}v{}", c(x), c(area.bottom), kTick);
-    text += svg_text(target, Part::number, {x, area.bottom + kTick + 13, "middle"}, xs.labels[i]);
+    const double y = area.bottom + kTick + 13;
+    const std::string turn =
+        turned_xs ? fmt::format(" transform=\"rotate(-{} {} {})\"", kTurnedDegrees, c(x), c(y))
+                  : "";
+    text += svg_text(target, Part::number, {x, y, turned_xs ? "end" : "middle", kNumberSize, turn},
+                     xs.labels[i]);
   }
   for (const double value : xs.minor)
     lines += fmt::format("M{} {}v{}", c(x_scale(value)), c(area.bottom), kMinorTick);
   lines +=
       fmt::format("M{0} {1}V{2}H{3}", c(area.left), c(area.top), c(area.bottom), c(area.right));
   if (!x_axis.label.empty())
-    text += svg_text(target, Part::text,
-                     {(area.left + area.right) / 2, area.bottom + kTick + 33, "middle", kLabelSize},
-                     x_axis.label);
+    text += svg_text(
+        target, Part::text,
+        {(area.left + area.right) / 2, area.bottom + kTick + 33 + below_xs, "middle", kLabelSize},
+        x_axis.label);
   if (!y_axis.label.empty()) {
     const double x = 12.5, y = (area.top + area.bottom) / 2;
     const std::string turned = fmt::format(" transform=\"rotate(-90 {} {})\"", c(x), c(y));

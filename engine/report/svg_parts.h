@@ -36,6 +36,10 @@ std::string svg_head(SvgTarget target, double height, const std::string& title);
 std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
                      const Scale& x_scale, const Axis& y_axis, const Scale& y_scale, bool grid);
 
+/// Returns how much higher than numbers the labels of the x axis are, in a plot of this width.
+/// Names of places that do not fit side by side are turned.
+double extra_room_for_x_labels(const Axis& axis, double width);
+
 /// Returns how much room the labels of the y axis need at the left of the plot.
 double room_for_y_labels(const Axis& axis, const Scale& scale);
 

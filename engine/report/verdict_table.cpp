@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "engine/report/table_cells.h"
+
 namespace sculpt {
 namespace {
 
@@ -42,15 +44,20 @@ std::string place_text(const ClaimComparison& comparison) {
   return text;
 }
 
-std::vector<std::string> row_of(const std::string& id, const std::string& what,
-                                const ClaimComparison& comparison, const Form& form) {
+std::vector<TableCell> row_of(const std::string& id, const std::string& what,
+                              const std::string& metric, const ClaimComparison& comparison,
+                              const Form& form) {
+  const auto of_sample = [&](const Sample& sample) {
+    return TableCell(form.sample(sample), std::vector<double>{sample.mean, sample.deviation});
+  };
+  const PairedDifference& difference = comparison.difference;
   return {id,
-          what,
-          fmt::format("{}", comparison.difference.sample.n),
-          form.sample(comparison.better),
-          form.sample(comparison.than),
-          form.difference(comparison.difference.sample.mean),
-          form.interval(comparison.difference),
+          {what, std::vector<std::string>{what, metric}},
+          static_cast<int64_t>(difference.sample.n),
+          of_sample(comparison.better),
+          of_sample(comparison.than),
+          {form.difference(difference.sample.mean), difference.sample.mean},
+          {form.interval(difference), std::vector<double>{difference.low, difference.high}},
           name_of(comparison.verdict)};
 }
 
@@ -67,20 +74,34 @@ Table verdict_table(const std::vector<ClaimResult>& claims) {
       "if it excludes 0 in the other direction, and otherwise inconclusive. The row of a claim "
       "averages over the rows below it before it compares. Differences of accuracies are in "
       "percentage points.";
-  table.columns = {"claim",       "what",       "seeds",         "first side",
-                   "second side", "difference", "95 % interval", "verdict"};
+  set_columns(table, {{"claim"},
+                      {"what", {"what", "metric"}},
+                      {"seeds"},
+                      {"first side", {"first side", "first side, standard deviation"}},
+                      {"second side", {"second side", "second side, standard deviation"}},
+                      {"difference"},
+                      {"95 % interval", {"interval from", "interval to"}},
+                      {"verdict"}});
   for (const ClaimResult& claim : claims) {
     const Form form = form_of(claim);
     const std::string& id = claim.claim.id;
     if (!claim.problem.empty()) {
-      table.rows.push_back(
-          {id, claim.claim.text, "0", "–", "–", "–", "–", "cannot be judged: " + claim.problem});
+      const TableCell none("–", NAN), two_nones("–", std::vector<double>{NAN, NAN});
+      add_row(table,
+              {id,
+               {claim.claim.text, std::vector<std::string>{claim.claim.text, claim.claim.metric}},
+               "0",
+               two_nones,
+               two_nones,
+               none,
+               two_nones,
+               "cannot be judged: " + claim.problem});
       continue;
     }
-    table.rows.push_back(row_of(id, claim.claim.text, claim.overall, form));
+    add_row(table, row_of(id, claim.claim.text, claim.claim.metric, claim.overall, form));
     if (claim.comparisons.size() < 2) continue;
     for (const ClaimComparison& comparison : claim.comparisons)
-      table.rows.push_back(row_of("", place_text(comparison), comparison, form));
+      add_row(table, row_of("", place_text(comparison), claim.claim.metric, comparison, form));
   }
   return table;
 }

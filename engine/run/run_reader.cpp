@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "engine/core/files.h"
 #include "engine/run/json_format.h"
 #include "engine/run/lock_holder.h"
+#include "engine/run/record_lines.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_lock.h"
 
@@ -23,63 +25,21 @@ using Json = nlohmann::json;
 
 constexpr FileFormat kEnvironment{"sculpt-environment", 1}, kAnalysis{"sculpt-analysis", 1};
 
-/// Returns the number under a key; not a number if there is none.
-double number(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : NAN;
-}
-
-int64_t whole(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<int64_t>() : 0;
-}
-
-std::string text(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-EpochMetrics epoch_of(const Json& line) {
-  EpochMetrics epoch;
-  epoch.cycle = whole(line, "cycle");
-  epoch.cycle_epoch = whole(line, "cycle_epoch");
-  epoch.epoch = whole(line, "epoch");
-  epoch.lr = number(line, "lr");
-  epoch.train_loss = number(line, "train_loss");
-  epoch.train_accuracy = number(line, "train_accuracy");
-  epoch.test_loss = number(line, "test_loss");
-  epoch.test_accuracy = number(line, "test_accuracy");
-  epoch.density = number(line, "density");
-  epoch.images_per_second = number(line, "images_per_second");
-  epoch.seconds = number(line, "seconds");
-  epoch.diverged = line.value("diverged", Json(false)) == Json(true);
-  return epoch;
-}
-
-LayerRecord layer_of(const Json& line) {
-  LayerRecord layer;
-  layer.plan_step = whole(line, "plan_step");
-  layer.epoch = whole(line, "epoch");
-  layer.is_prune = line.contains("criterion");
-  layer.changed_by = text(line, layer.is_prune ? "criterion" : "changed_by");
-  layer.layer = text(line, "layer");
-  layer.count = whole(line, "count");
-  layer.kept = whole(line, "kept");
-  return layer;
-}
-
-PruneRecord prune_of(const Json& line) {
-  PruneRecord prune;
-  prune.plan_step = whole(line, "plan_step");
-  prune.epoch = whole(line, "epoch");
-  prune.criterion = text(line, "criterion");
-  prune.allocation = text(line, "allocation");
-  prune.density = number(line, "density");
-  prune.prunable = whole(line, "prunable");
-  prune.kept = whole(line, "kept");
-  prune.test_loss = number(line, "test_loss");
-  prune.test_accuracy = number(line, "test_accuracy");
-  return prune;
+/// Returns "2, 5 to 7 and 9" for ascending numbers.
+std::string ranges_text(const std::vector<int64_t>& numbers) {
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < numbers.size();) {
+    size_t last = i;
+    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1)
+      ++last;
+    parts.push_back(last == i ? fmt::format("{}", numbers[i])
+                              : fmt::format("{} to {}", numbers[i], numbers[last]));
+    i = last + 1;
+  }
+  if (parts.size() < 2) return parts.empty() ? "" : parts[0];
+  const std::string end = parts.back();
+  parts.pop_back();
+  return fmt::format("{} and {}", fmt::join(parts, ", "), end);
 }
 
 /// Reads one run folder into its records.
@@ -94,14 +54,15 @@ class Reader {
     read_config();
     read_environment();
     if (run_.finished()) read_summary();
+    if (run_.finished()) complete_config();
     read_analyses();
     if (what == ReadRecords::all) {
-      read_lines(files_.metrics(), metrics_format(),
-                 [&](const Json& line) { run_.epochs.push_back(epoch_of(line)); });
-      read_lines(files_.layers(), layers_format(),
-                 [&](const Json& line) { run_.layers.push_back(layer_of(line)); });
-      read_lines(files_.prunes(), prunes_format(),
-                 [&](const Json& line) { run_.prunes.push_back(prune_of(line)); });
+      const size_t problems = run_.problems.size();
+      run_.epochs = read_epochs(files_.metrics(), run_.finished(), run_.problems);
+      if (run_.finished())
+        require_all_epochs(static_cast<int64_t>(run_.problems.size() - problems));
+      run_.layers = read_layers(files_.layers(), run_.finished(), run_.problems);
+      run_.prunes = read_prunes(files_.prunes(), run_.finished(), run_.problems);
     }
     return std::move(run_);
   }
@@ -122,7 +83,9 @@ class Reader {
     } catch (const NewerFormat&) {
       throw;
     } catch (const Error& error) {
-      problem(files_.config(), fmt::format("cannot be read: {}", error.what()));
+      run_.config_is_whole = false;
+      run_.problems.push_back(
+          fmt::format("The settings of the run are missing: {}.", error.what()));
     }
     for (auto& [key, value] : run_.config) {
       if (value.empty() || value.front() != '"') continue;
@@ -131,18 +94,60 @@ class Reader {
     }
   }
 
-  /// Returns the object in a JSON file. Returns an empty object, and notes the problem, if the file
-  /// is missing or damaged.
-  Json read_object(const fs::path& file, const FileFormat& format) {
+  /// Gives the config of a finished run the values that summary.json has, too, where it lacks them.
+  /// A config that sculpt_run has written has every key.
+  void complete_config() {
+    std::vector<std::string> lacking;
+    for (const char* key :
+         {"method", "seed", "model.name", "data.name", "train.epochs", "optim.lr"})
+      if (!run_.config.contains(key)) lacking.emplace_back(key);
+    if (lacking.empty()) return;
+    if (run_.config_is_whole)
+      problem(files_.config(), fmt::format("is damaged, so settings of the run are missing: it has "
+                                           "no {}",
+                                           fmt::join(lacking, ", ")));
+    run_.config_is_whole = false;
+    const auto take = [&](const char* key, const char* from) {
+      const auto found = run_.summary_texts.find(from);
+      if (found != run_.summary_texts.end()) run_.config.emplace(key, found->second);
+    };
+    take("method", "method");
+    take("model.name", "model");
+    take("data.name", "data");
+    if (const double seed = run_.result("seed"); std::isfinite(seed))
+      run_.config.emplace("seed", fmt::format("{:.0f}", seed));
+  }
+
+  /// Notes epochs of a finished run that have no record, unless damaged lines explain them.
+  void require_all_epochs(int64_t damaged_lines) {
+    const double epochs = run_.result("epochs");
+    if (!std::isfinite(epochs) || epochs > 1e7) return;
+    std::vector<bool> seen(static_cast<size_t>(std::max(0.0, epochs)) + 1);
+    for (const EpochMetrics& epoch : run_.epochs)
+      if (epoch.epoch > 0 && static_cast<size_t>(epoch.epoch) < seen.size())
+        seen[static_cast<size_t>(epoch.epoch)] = true;
+    std::vector<int64_t> missing;
+    for (size_t epoch = 1; epoch < seen.size(); ++epoch)
+      if (!seen[epoch]) missing.push_back(static_cast<int64_t>(epoch));
+    if (static_cast<int64_t>(missing.size()) <= damaged_lines) return;
+    problem(files_.metrics(),
+            fmt::format("is damaged or missing: it has no record of epoch{} {}, so curves lack {}",
+                        missing.size() == 1 ? "" : "s", ranges_text(missing),
+                        missing.size() == 1 ? "it" : "them"));
+  }
+
+  /// Returns the object in a JSON file. Returns an empty object, and notes the problem with what is
+  /// missing without the file, if the file is missing or damaged.
+  Json read_object(const fs::path& file, const FileFormat& format, const std::string& missing) {
     Json object = Json::object();
     try {
       object = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
     } catch (const Error& error) {
-      problem(file, fmt::format("cannot be read: {}", error.what()));
+      problem(file, fmt::format("cannot be read, so {}: {}", missing, error.what()));
       return Json::object();
     }
     if (!object.is_object()) {
-      problem(file, "is damaged: it is not a JSON object");
+      problem(file, fmt::format("is damaged, so {}: it is not a JSON object", missing));
       return Json::object();
     }
     const std::string written = format_of(object);
@@ -151,7 +156,8 @@ class Reader {
   }
 
   void read_environment() {
-    const Json values = read_object(files_.environment(), kEnvironment);
+    const Json values = read_object(files_.environment(), kEnvironment,
+                                    "program, machine and data of the run are unknown");
     for (const auto& [key, value] : values.items()) {
       if (value.is_string())
         run_.environment[key] = value.get<std::string>();
@@ -161,7 +167,9 @@ class Reader {
   }
 
   void read_summary() {
-    const Json values = read_object(files_.summary(), summary_format());
+    const size_t problems = run_.problems.size();
+    const Json values =
+        read_object(files_.summary(), summary_format(), "the run does not count as finished");
     for (const auto& [key, value] : values.items()) {
       if (value.is_string())
         run_.summary_texts[key] = value.get<std::string>();
@@ -171,7 +179,9 @@ class Reader {
     // Without its result, the run does not count as finished. sculpt_run --resume knows what to do.
     if (std::isfinite(run_.result("test_accuracy"))) return;
     run_.status = RunStatus::stopped;
-    if (run_.problems.empty()) problem(files_.summary(), "is damaged: it has no test_accuracy");
+    if (run_.problems.size() == problems)
+      problem(files_.summary(),
+              "is damaged, so the run does not count as finished: it has no test_accuracy");
   }
 
   void read_analyses() {
@@ -179,7 +189,7 @@ class Reader {
     for (const auto& entry : fs::directory_iterator(files_.root() / "analysis", error)) {
       const fs::path& file = entry.path();
       if (file.extension() != ".json") continue;
-      const Json analysis = read_object(file, kAnalysis);
+      const Json analysis = read_analysis_values(file);
       const auto values = analysis.find("values");
       if (values == analysis.end() || !values->is_object()) continue;
       for (const auto& [name, value] : values->items())
@@ -188,37 +198,13 @@ class Reader {
     }
   }
 
-  /// Calls `add` for every line of a record file that can be read.
-  template <class Add>
-  void read_lines(const fs::path& file, const FileFormat& format, const Add& add) {
-    std::error_code error;
-    if (!fs::exists(file, error)) return;
-    std::string all;
-    try {
-      all = read_text(file);
-    } catch (const Error& failure) {
-      problem(file, fmt::format("cannot be read: {}", failure.what()));
-      return;
-    }
-    size_t begin = 0;
-    for (int64_t number = 1; begin < all.size(); ++number) {
-      const size_t end = all.find('\n', begin);
-      // A line without its end is just being written, or was cut off by a kill.
-      const bool whole_line = end != std::string::npos;
-      const size_t length = (whole_line ? end : all.size()) - begin;
-      const char* const first = all.data() + begin;
-      begin += length + 1;
-      if (!whole_line) return;
-      const Json line = Json::parse(first, first + length, nullptr, /*allow_exceptions=*/false);
-      const std::string written = line.is_object() ? format_of(line) : "";
-      const std::string place = fmt::format("{}, line {}", file.string(), number);
-      if (!line.is_object() || age_of(written, format) == FormatAge::unknown)
-        problem(place, "is damaged and is left out");
-      else if (age_of(written, format) == FormatAge::newer)
-        require_known(written, format, place);
-      else
-        add(line);
-    }
+  /// Returns the object in an analysis file. A run is shown without an analysis that is damaged or
+  /// that a newer program has made.
+  Json read_analysis_values(const fs::path& file) try {
+    return read_object(file, kAnalysis, "its values are missing");
+  } catch (const NewerFormat& newer) {
+    run_.problems.push_back(fmt::format("An analysis is left out: {}.", newer.what()));
+    return Json::object();
   }
 
   RunFolder files_;

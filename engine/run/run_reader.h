@@ -50,6 +50,9 @@ struct RunRecords {
   RunStatus status = RunStatus::stopped;
   /// The resolved config: "section.key" -> value as text, without the quotes of TOML texts.
   std::map<std::string, std::string> config;
+  /// False if config.toml cannot be read or lacks keys. Of a finished run, the config then has
+  /// method, seed, model and data from summary.json.
+  bool config_is_whole = true;
   /// The top-level values of environment.json that are texts or numbers, as text.
   std::map<std::string, std::string> environment;
   std::vector<EpochMetrics> epochs;
@@ -62,7 +65,8 @@ struct RunRecords {
   std::map<std::string, std::string> summary_texts;
   /// The values of the analyses of the run (RUN_FOLDER/analysis/<name>.json), as "<name>.<value>".
   std::map<std::string, double> analyses;
-  /// One whole sentence for every record that could not be read, with the name of its file.
+  /// One whole sentence for every record that could not be read, with the name of its file, its
+  /// line, and what is missing without it. Of a finished run, also for epochs without a record.
   std::vector<std::string> problems;
 
   bool finished() const { return status == RunStatus::finished; }

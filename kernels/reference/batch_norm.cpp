@@ -39,12 +39,13 @@ struct Statistics {
 /// Writes y for one channel.
 void normalise(const BatchNormForward& args, const Statistics& stats, int64_t c) {
   const double* x = doubles(args.x);
-  const double* residual = doubles(args.residual);
+  const double *residual = doubles(args.residual), *gate = doubles(args.gate);
   const double gamma = doubles(args.gamma)[c], beta = doubles(args.beta)[c];
   for_each_in_channel(args.shape, args.launch.batch, c, [&](int64_t i) {
     double z = gamma * (x[i] - stats.mean) * stats.inv_std + beta;
     if (residual != nullptr) z += residual[i];
-    doubles(args.y)[i] = args.options.relu && z < 0 ? 0 : z;
+    const bool cut = gate != nullptr ? !(gate[i] > 0) : args.options.relu && z < 0;
+    doubles(args.y)[i] = cut ? 0 : z;
   });
 }
 
@@ -168,8 +169,11 @@ void backward_eval(const BatchNormBackward& args) {
   for_each_plane(args.shape.channels, 1, [&](int64_t, int64_t c) {
     const ChannelGradient gradient(
         args, running_statistics(args.running_mean, args.running_var, c, args.options), c);
-    const double sum_g = gradient.sum_g(), sum_gx = gradient.sum_gx();
+    // The sums come first, because dx may overwrite dy.
+    const bool sums = args.dgamma != nullptr;
+    const double sum_g = sums ? gradient.sum_g() : 0, sum_gx = sums ? gradient.sum_gx() : 0;
     gradient.write(0, 0);
+    if (!sums) return;
     doubles(args.dbeta)[c] = sum_g;
     doubles(args.dgamma)[c] = sum_gx;
   });

@@ -262,8 +262,44 @@ class Analyze(unittest.TestCase):
         self.assert_fails(2, ["--points"], "connectivity", self.kept, "--points", 1)
         self.assert_fails(2, ["subcommand"])
         self.assert_fails(2, ["unknown key data.rooot"], "evaluate", self.kept, "--set", "data.rooot=x")
+        self.assert_fails(2, ["no subcommand hesian; did you mean hessian?", "sculpt_analyze --help"], "hesian", self.kept)
+        self.assert_fails(2, ["no subcommand xyzzy; the subcommands are connectivity, hessian"], "xyzzy", self.kept)
+        for words in (("surface", "--extent", "nan"), ("surface", "--extent", "inf")):
+            self.assert_fails(2, ["--extent", words[-1], "not in range 1e-06 to 1e+06"], words[0], self.kept, *words[1:])
+        self.assert_fails(2, ["--points: 100000 is not in range 2 to 1000"], "surface", self.kept, "--points", 100000)
+        self.assert_fails(2, ["--top: 99999999 is not in range 1 to 50"], "hessian", self.kept, "--top", 99999999)
         self.assertIn("connectivity", self.succeed("--help"))
         self.assertIn("--between", self.succeed("connectivity", "--help"))
+
+    def test_results_that_cannot_be_written(self):
+        """A folder that takes no files is found before anything is computed, and the advice fits the program."""
+        (self.folder / "file").write_text("")
+        for words in (("hessian", self.kept, "--images", 24), ("surface", self.kept, "--images", 24),
+                      ("evaluate", self.kept), ("flips", self.kept), ("compare", self.kept, self.kept)):
+            done = analyze(*words, "--out", self.folder / "file")
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertIn(f"{self.folder / 'file'} is not a folder", done.stderr)
+            self.assertEqual(done.stdout, "")
+        self.assert_fails(1, ["is not a folder"], "export", self.final(), "--out", self.folder / "file" / "x")
+        if os.geteuid() != 0:
+            self.folder.chmod(0o555)
+            self.assert_fails(1, ["Permission denied; make the folder writable, then give the command again"],
+                              "flips", self.kept, "--out", self.folder)
+            self.folder.chmod(0o755)
+        full = self.folder / "analysis" / "prunes.json.sculpt-tmp"
+        full.parent.mkdir()
+        full.symlink_to("/dev/full")
+        done = analyze("prunes", self.kept, "--out", self.folder)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("No space left on device; free some space, then give the command again", done.stderr)
+        self.assertNotIn("--resume", done.stderr)
+
+    def test_tables_of_files_have_all_digits(self):
+        self.succeed("flips", self.kept, "--out", self.folder)
+        analysis = json.loads((self.folder / "analysis/flips.json").read_text())
+        table = next(t for t in analysis["tables"] if t["name"] == "pairs")
+        row = next(r for r in table["csv_rows"] if r[0] == "1-2")
+        self.assertEqual(float(row[table["csv_columns"].index("distance")]), analysis["values"]["distance.1-2"])
 
     def test_interruption(self):
         process = subprocess.Popen([ANALYZE, "surface", str(self.kept), "--points", "300", "--out",

@@ -230,13 +230,24 @@ class ReportTest(ProgramTest):
         done = sculpt_report(copy)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("metrics.jsonl, line 2", self.check_page(copy / "report.html"))
+        for said in (done.stderr, (copy / "report.html").read_text()):
+            self.assertIn("line 2 is damaged and is left out, so the values of one epoch are missing", said)
+        metrics.write_text("".join(lines[:-2]))
+        done = sculpt_report(copy)
+        for said in (done.stderr, (copy / "report.html").read_text()):
+            self.assertIn(f"has no record of epochs {len(lines) - 1} to {len(lines)}, so curves lack them", said)
         for name in ("environment.json", "metrics.jsonl", "layers.jsonl", "prunes.jsonl"):
             (damaged() / name).unlink()
             self.assertEqual(sculpt_report(copy).returncode, 0, name)
             self.check_page(copy / "report.html")
         (damaged() / "config.toml").write_text("not = [toml")
-        self.assertEqual(sculpt_report(copy).returncode, 0)
-        self.assertIn("config.toml", self.check_page(copy / "report.html"))
+        done = sculpt_report(copy)
+        self.assertEqual(done.returncode, 0)
+        page = self.check_page(copy / "report.html")
+        for said in (done.stderr, page):
+            self.assertIn(f"The settings of the run are missing: {copy / 'config.toml'}:1", said)
+        self.assertIn("Method sculpt with resnet20", page)  # from summary.json
+        self.assertNotIn("Repeats this run", page)
         (copy / "summary.json").write_text('{"format": "sculpt-summary-99"}')
         self.assert_report_fails(2, ["summary.json", "sculpt-summary-99", "newer"], copy)
         (damaged() / "analysis").mkdir()
@@ -257,6 +268,10 @@ class ReportTest(ProgramTest):
         self.assertIn("Usage: sculpt_report", sculpt_report("--help").stdout)
         out = self.make_run()
         self.assert_report_fails(2, ["config.toml exists and is not a report"], out, "--out", out / "config.toml")
+        full = self.folder / "page.html.sculpt-tmp"
+        full.symlink_to("/dev/full")
+        self.assert_report_fails(1, ["free some space, then give the command again"], out, "--out",
+                                 self.folder / "page.html")
         (self.folder / "file").write_text("")
         self.assert_report_fails(1, [self.folder / "file"], out, "--out", self.folder / "file" / "page.html")
 
@@ -343,6 +358,7 @@ class ReportTest(ProgramTest):
         file = self.write("two.toml", """
 title = "Two <methods>"
 base = "tiny.toml"
+analyze = ["prunes"]
 [set]
 train.epochs = 1
 [vary]
@@ -351,6 +367,9 @@ seed = [1, 2]
 label = "SCULPT"
 [variant.cyclic]
 method = "cyclic"
+[[figure]]
+name = "by-method"
+x = "method"
 [[figure]]
 name = "cost"
 title = "Cost by sparsity"
@@ -375,6 +394,36 @@ y = "train_flops_vs_dense"
                      for folder in folders]
             self.assertAlmostEqual(float(means[name]["training FLOPs (one dense cycle = 1)"]), sum(costs) / 2,
                                    places=9)
+        # An axis of names has each name, with means and error bars.
+        with (out / "report-data" / "by-method.csv").open(newline="", encoding="utf-8") as rows:
+            places = [row["method"] for row in csv.DictReader(rows) if row["spread"]]
+        self.assertEqual(places, ["sculpt", "cyclic"])
+        drawing = re.search(r'<figure id="by-method">.*?</svg>', page, re.DOTALL).group()
+        self.assertIn(">sculpt</text>", drawing)
+        self.assertIn("V", drawing)
+        # An analysis that the study asks for and that has failed is named.
+        self.assertNotIn("The analysis", page)
+        analysis = out / "003-cyclic-s1" / "analysis"
+        (analysis / "prunes.json").unlink()
+        (analysis / "commands.txt").unlink()
+        (out / "logs" / "003-cyclic-s1.failed").write_text(
+            "error: no room\nthe analysis `prunes` ended with exit code 1\n")
+        done = sculpt_report(out)
+        for said in (done.stderr, (out / "report.html").read_text()):
+            self.assertRegex(said, "The analysis .prunes. of the run 003-cyclic-s1 is missing, because it has "
+                             r"failed \(ended with exit code 1: error: no room\)")
+        # A run of a newer program is named, and the page is made of the others.
+        summary = out / "002-sculpt-s2" / "summary.json"
+        before = summary.read_text()
+        summary.write_text(before.replace("sculpt-summary-1", "sculpt-summary-99"))
+        done = sculpt_report(out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        page = self.check_page(out / "report.html")
+        for said in (done.stderr, page):
+            self.assertIn(f"The run 002-sculpt-s2 is left out: {summary} has the format sculpt-summary-99", said)
+        self.assertIn("3 of 4 runs finished", page)
+        self.assertIn("003-cyclic-s1", page)
+        summary.write_text(before)
         # Runs that have not been started, and those that have failed, are named.
         shutil.rmtree(out / "004-cyclic-s2")
         done = sculpt_report(out)

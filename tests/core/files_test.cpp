@@ -41,6 +41,25 @@ TEST_CASE("files: a failed write names the file and leaves the old one") {
                  "no/such/a"));
 }
 
+TEST_CASE("files: the advice after a failed write is that of no program") {
+  TemporaryFolder folder;
+  fs::create_symlink("/dev/full", folder / "a");
+  CHECK_THROWS_AS(append_to_file(folder / "a", "line\n"), CannotWrite);
+  const std::string message = error_of([&] { append_to_file(folder / "a", "line\n"); });
+  CHECK(message.ends_with("; free some space"));
+}
+
+TEST_CASE("files: a folder that cannot take files is found without leaving anything behind") {
+  TemporaryFolder folder;
+  require_writable(folder.path());
+  require_writable(folder / "new/deep");
+  CHECK(fs::is_empty(folder.path()));
+  write_file(folder / "file", std::string_view());
+  const std::string message = error_of([&] { require_writable(folder / "file/analysis"); });
+  CHECK(contains(message, (folder / "file").string() + " is not a folder"));
+  CHECK_THROWS_AS(require_writable("/proc/self"), CannotWrite);  // nobody may write there
+}
+
 TEST_CASE("files: appending to a full disk names the file") {
   TemporaryFolder folder;
   fs::create_symlink("/dev/full", folder / "metrics.jsonl");

@@ -43,9 +43,11 @@ struct Forward {
 inline Forward run_forward_train(const Backend& backend, const Case& c, const Inputs& in,
                                  bool with_residual, const BatchNormOptions& options,
                                  const ChannelSums* sums = nullptr,
-                                 const SharedBatch* shared = nullptr) {
+                                 const SharedBatch* shared = nullptr,
+                                 const Values* gate = nullptr) {
   const Launch launch = make_launch(backend, c.batch);
   Activation x(backend, c.shape, launch, in.x, 1000.0);
+  Activation open(backend, c.shape, launch, gate != nullptr ? *gate : in.x, 0.0);
   Activation residual(backend, c.shape, launch, in.residual, -1000.0);
   Array gamma(backend, in.gamma), beta(backend, in.beta);
   const Values blank(static_cast<size_t>(c.shape.channels), 77.0);
@@ -62,6 +64,7 @@ inline Forward run_forward_train(const Backend& backend, const Case& c, const In
                                     .saved_inv_std = out.inv_std.data(),
                                     .running_mean = out.running_mean.data(),
                                     .running_var = out.running_var.data(),
+                                    .gate = gate != nullptr ? open.data() : nullptr,
                                     .sums = sums,
                                     .shared = shared,
                                     .shape = c.shape,
@@ -83,6 +86,7 @@ struct Mode {
   GradWrite write_dresidual = GradWrite::overwrite;
   bool residual_needs_grad = true;
   bool input_needs_grad = true;
+  bool channels_need_grad = true;
 
   std::string name() const {
     return fmt::format(
@@ -132,8 +136,8 @@ inline Backward run_backward(const Backend& backend, const Case& c, const Inputs
        .dresidual = mode.with_residual && mode.residual_needs_grad ? dresidual.data() : nullptr,
        .write_dx = mode.write_dx,
        .write_dresidual = mode.write_dresidual,
-       .dgamma = dgamma.data(),
-       .dbeta = dbeta.data(),
+       .dgamma = mode.channels_need_grad ? dgamma.data() : nullptr,
+       .dbeta = mode.channels_need_grad ? dbeta.data() : nullptr,
        .dy = grad.data(),
        .x = x.data(),
        .y = mode.with_residual ? f.y.data() : nullptr,

@@ -51,10 +51,11 @@ Values naive_relu(Values z) {
 /// Returns y of forward_eval. Checks that the frame of y and the running statistics stay as they
 /// are.
 Values run_forward_eval(const Backend& backend, const Case& c, const Inputs& in, bool with_residual,
-                        const BatchNormOptions& options) {
+                        const BatchNormOptions& options, const Values* gate = nullptr) {
   const Launch launch = make_launch(backend, c.batch);
   Activation x(backend, c.shape, launch, in.x, 1000.0);
   Activation residual(backend, c.shape, launch, in.residual, 5.0);
+  Activation open(backend, c.shape, launch, gate != nullptr ? *gate : in.x, 0.0);
   Activation y(backend, c.shape, launch);
   Array gamma(backend, in.gamma), beta(backend, in.beta);
   Array mean(backend, in.running_mean), var(backend, in.running_var);
@@ -65,6 +66,7 @@ Values run_forward_eval(const Backend& backend, const Case& c, const Inputs& in,
                                    .beta = beta.data(),
                                    .running_mean = mean.data(),
                                    .running_var = var.data(),
+                                   .gate = gate != nullptr ? open.data() : nullptr,
                                    .shape = c.shape,
                                    .options = options,
                                    .launch = launch});
@@ -179,6 +181,63 @@ TEST_CASE("batch norm: forward in evaluation against plain formulas") {
         if (options.relu) expected = naive_relu(expected);
         CHECK(max_error(run_forward_eval(*backend, c, in, with_residual, options), expected) <
               tolerance(*backend, 2e-5));
+      }
+    }
+  }
+}
+
+TEST_CASE("batch norm: a gate cuts where it is not positive, whatever the sign of z") {
+  for (const Backend* backend : all_backends()) {
+    for (const Case& c : kCases) {
+      for (const int variant : {0, 1, 2, 3}) {
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(variant);
+        const bool with_residual = variant & 2;
+        BatchNormOptions plain, with_relu;
+        plain.relu = false;
+        with_relu.relu = variant & 1;  // the gate takes its place
+        const Inputs in = make_inputs(c, 35);
+        Values gate = random_values(c.count(), 36);
+        for (size_t i = 0; i < gate.size(); i += 5)
+          gate[i] = 0;
+        const auto cut = [&](Values z) {
+          for (size_t i = 0; i < z.size(); ++i)
+            z[i] = gate[i] > 0 ? z[i] : 0;
+          return z;
+        };
+        CHECK(run_forward_eval(*backend, c, in, with_residual, with_relu, &gate) ==
+              cut(run_forward_eval(*backend, c, in, with_residual, plain)));
+        const Forward out =
+            run_forward_train(*backend, c, in, with_residual, with_relu, nullptr, nullptr, &gate);
+        CHECK(out.y.frame_intact());
+        CHECK(out.y.nchw() ==
+              cut(run_forward_train(*backend, c, in, with_residual, plain).y.nchw()));
+      }
+    }
+  }
+}
+
+TEST_CASE("batch norm: without gradients of gamma and beta, those of activations are the same") {
+  for (const Backend* backend : all_backends()) {
+    for (const Case& c : kCases) {
+      for (const int variant : {0, 1, 2, 3}) {
+        Mode mode;
+        mode.training = false;
+        mode.relu = variant & 1;
+        mode.with_residual = variant & 2;
+        mode.write_dx = kWrites[variant / 2];
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(mode.name());
+        const Inputs in = make_inputs(c, 55);
+        const Values dy = random_values(c.count(), 56), before = random_values(c.count(), 57);
+        const Backward whole = run_backward(*backend, c, in, dy, before, mode);
+        mode.channels_need_grad = false;
+        const Backward part = run_backward(*backend, c, in, dy, before, mode);
+        CHECK(part.dx == whole.dx);
+        CHECK(part.dresidual == whole.dresidual);
+        CHECK(part.dgamma == Values(part.dgamma.size(), 77.0));  // not written
       }
     }
   }

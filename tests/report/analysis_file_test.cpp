@@ -64,7 +64,13 @@ Analysis random_analysis() {
   }
   analysis.heat_maps = {{"map", "t", "c", {"x"}, {"y"}, "loss", {1, 2, 3}, {4, 5}, {}, true}};
   analysis.heat_maps[0].values = random_numbers(random, 6);
-  analysis.tables = {{"table", "t", "c", {"a", "b"}, {{"1", "2"}, {"x", ""}}}};
+  analysis.tables = {{"table",
+                      "t",
+                      "c",
+                      {"a", "b"},
+                      {{"1", "2"}, {"x", ""}},
+                      {"a", "b", "b, deviation"},
+                      {{"1.25", "2.5", ""}, {"x", "", ""}}}};
   return analysis;
 }
 
@@ -115,6 +121,8 @@ TEST_CASE("analysis file: everything that is written is read again, bit for bit"
   REQUIRE(read.tables.size() == 1);
   CHECK(read.tables[0].columns == written.tables[0].columns);
   CHECK(read.tables[0].rows == written.tables[0].rows);
+  CHECK(read.tables[0].csv_columns == written.tables[0].csv_columns);
+  CHECK(read.tables[0].csv_rows == written.tables[0].csv_rows);
 }
 
 TEST_CASE("analysis file: damaged and newer files are refused by name") {
@@ -127,6 +135,12 @@ TEST_CASE("analysis file: damaged and newer files are refused by name") {
     const std::string message = error_of([&] { read_analysis(file); });
     CHECK_MESSAGE(contains(message, file.string()), message);
     CHECK_MESSAGE(contains(message, word), message);
+    CHECK_MESSAGE(!contains(message, "json.exception"), message);
+    // A file that can be parsed says by which command it was made.
+    if (!contains(message, "newer"))
+      CHECK_MESSAGE(contains(message, "delete the file, and make it again with sculpt_analyze"),
+                    message);
+    return message;
   };
   const auto with = [&](const std::string& before, const std::string& after) {
     std::string text = good;
@@ -138,7 +152,12 @@ TEST_CASE("analysis file: damaged and newer files are refused by name") {
   refuses(with("sculpt-analysis-1", "sculpt-analysis-2"), "newer");
   refuses(with("sculpt-analysis-1", "sculpt-metrics-1"), "sculpt-metrics-1");
   refuses(with("\"line\"", "\"circle\""), "circle");
-  refuses(with("\"title\"", "\"titel\""), "title");
+  refuses(with("\"title\"", "\"titel\""), "'title' is missing");
+  CHECK(contains(refuses(with("\"title\": \"t\"", "\"title\": 3"), "'title'"),
+                 "make it again with sculpt_analyze surface 'my run'"));
+  refuses(with("\"values\": {", "\"values\": {\"bad\": \"text\","), "'bad' is not a number");
+  refuses(with("\"figures\": [", "\"figures\": [[],"), "not a JSON object");
+  refuses(with("\"csv_columns\": [", "\"csv_columns\": [\"c\","), "columns");
   refuses(with("\"columns\": [", "\"columns\": [\"c\","), "columns");
   refuses(with("\"xs\": [", "\"xs\": [0.5,"), "grid");
   refuses(with("\"x\": [", "\"x\": [0.5,"), "values of x");

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "engine/report/ink.h"
+#include "engine/report/latex.h"
 #include "engine/report/markup.h"
 #include "engine/report/scale.h"
 #include "engine/report/svg.h"
@@ -266,6 +267,36 @@ TEST_CASE("drawing: series of one group share colour, and neighbours differ in m
     CHECK(marker_path(i, 0, 0, 3) != marker_path(i + 8, 0, 0, 3));
     CHECK(dashes(i) != dashes(i + 8));
   }
+}
+
+TEST_CASE("drawing: names of an x axis stand at even spacing, with a mark and a bar each") {
+  Series means = series_of("", {1, 2, 3}, {10, 20, 15}, Mark::points);
+  means.spread = {1, 2, 3};
+  Figure figure = figure_of({means});
+  figure.x.categories = {"a<b", "b", "c"};
+  const std::string svg = figure_svg(figure, SvgTarget::file);
+  const auto place_of = [&](const std::string& name) {
+    const size_t text = svg.find(">" + name + "</text>");
+    REQUIRE(text != std::string::npos);
+    const size_t begin = svg.rfind("<text x=\"", text) + 9;
+    return std::stod(svg.substr(begin));
+  };
+  const double a = place_of("a&lt;b"), b = place_of("b"), c = place_of("c");
+  CHECK(a < b);
+  CHECK(c - b == doctest::Approx(b - a).epsilon(0.01));
+  CHECK_FALSE(contains(svg, "nan"));
+  // Short names stand level; long ones that would touch are turned, and the drawing is higher.
+  CHECK_FALSE(contains(svg, "rotate(-35"));
+  for (std::string& name : figure.x.categories)
+    name = "a method with a long name, " + name;
+  const std::string turned = figure_svg(figure, SvgTarget::file);
+  CHECK(count_of(turned, "rotate(-35") == 3);
+  const auto height_of = [](const std::string& text) {
+    return std::stod(text.substr(text.find(" height=\"") + 9));
+  };
+  CHECK(height_of(turned) > height_of(svg) + 40);
+  CHECK(contains(latex_of(figure), "xticklabels={{a method"));
+  CHECK_FALSE(contains(latex_of(figure), "dir=reverse"));
 }
 
 TEST_CASE("drawing: odd figures do not fail") {

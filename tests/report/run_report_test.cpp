@@ -3,8 +3,10 @@
 
 #include <cmath>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <random>
 
+#include "engine/core/files.h"
 #include "engine/report/csv.h"
 #include "engine/report/html_page.h"
 #include "engine/report/latex.h"
@@ -12,6 +14,7 @@
 #include "engine/run/prune_effects.h"
 #include "tests/report/reported_runs.h"
 #include "tests/support/messages.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
@@ -68,6 +71,36 @@ TEST_CASE("csv: the numbers of a run's figures are its records, bit for bit") {
   CHECK(at == rows.size());
 }
 
+TEST_CASE("csv: tables have all digits, and nothing where nothing was measured") {
+  std::mt19937 random(21);
+  RunRecords run = random_run(random);
+  run.prunes[0].test_accuracy = 1.0 / 3;
+  run.prunes[0].test_loss = NAN;
+  run.prunes[0].kept = 133;
+  const Report report = run_report(run, {}, context());
+  const std::string prunes = csv_of(table_named(report, "prunes"));
+  CHECK(contains(prunes, "after epoch,criterion,allocation,kept,kept (%),before (%),"));
+  CHECK(contains(prunes, fmt::format(",133,{},", 100.0 * 133 / 400)));
+  CHECK(contains(prunes, fmt::format(",{},", 100.0 * (1.0 / 3))));
+  CHECK(prunes.ends_with(",\n"));  // the loss was not measured
+  CHECK_FALSE(contains(prunes, "\u2013"));
+  // People read rounded numbers.
+  CHECK(table_named(report, "prunes").rows[0][5] == "33.33 %");
+  CHECK(contains(csv_of(table_named(report, "layers")), "conv1.weight,200,80,40\n"));
+}
+
+TEST_CASE("csv: names of places stand for their numbers") {
+  Figure figure;
+  figure.x.label = "method";
+  figure.x.categories = {"a", "b, c"};
+  Series series;
+  series.name = "s";
+  series.x = {1.1, 1.9};
+  series.y = {0.5, 0.25};
+  figure.series = {series};
+  CHECK(csv_of(figure) == "series,method,y\ns,a,0.5\ns,\"b, c\",0.25\n");
+}
+
 TEST_CASE("csv: names with commas, quotes and line breaks survive") {
   Figure figure;
   figure.x.label = "x, y";
@@ -116,6 +149,24 @@ TEST_CASE("run report: cycles, prunes, settings and the command that repeats the
   CHECK(contains(commands, "SCULPT_CPU_ISA=avx2 sculpt_run "));
   CHECK(contains(commands, "--device cpu --threads 3"));
   CHECK(contains(report.sentence, "75.00 %"));
+}
+
+TEST_CASE("run report: a damaged config leads to no command, and damage is named once") {
+  std::mt19937 random(22);
+  RunRecords run = random_run(random);
+  run.config_is_whole = false;
+  run.problems = {"config.toml cannot be read, so the settings of the run are missing: line 3."};
+  const Report report = run_report(run, {}, context());
+  for (const Section& section : report.sections)
+    CHECK(section.commands.empty());
+  CHECK(report.warnings == run.problems);
+  const sculpt::testing::TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "analysis");
+  write_file(folder / "analysis/flips.json", "{");
+  std::vector<std::string> problems = {(folder / "analysis/flips.json").string() + " is damaged."};
+  CHECK(read_analyses(folder.path(), problems).empty());
+  REQUIRE(problems.size() == 1);
+  CHECK(contains(problems[0], "An analysis is left out"));
 }
 
 TEST_CASE("run report: unfinished, diverged and empty runs say so") {

@@ -3,8 +3,10 @@
 
 #include <cmath>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <random>
 
+#include "engine/report/csv.h"
 #include "engine/report/html_page.h"
 #include "engine/report/mean_figure.h"
 #include "engine/study/statistics.h"
@@ -85,6 +87,26 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
   CHECK(contains(report.warnings.at(0), "One run has stopped before its end: lrr-s8."));
   CHECK(contains(report.warnings.at(1), "One run has not been started: not-yet."));
   CHECK(table_named(report, "results").rows.at(0).at(3) == "75.00");
+  // The CSV files have all digits, and nothing for what was not measured.
+  const std::string results = csv_of(table_named(report, "results"));
+  CHECK(contains(results, "test accuracy (%),\"test accuracy (%), standard deviation\","));
+  std::vector<double> percents;
+  for (const double value : values)
+    percents.push_back(100 * value);
+  CHECK(contains(results,
+                 fmt::format(",{},{},", describe(percents).mean, describe(percents).deviation)));
+  CHECK(contains(results, "lrr,50,7,75,0,0.25,0,,,"));
+  CHECK(contains(csv_of(table_named(report, "runs")), fmt::format(",{},", 100 * values[3])));
+}
+
+TEST_CASE("study: runs that cannot be read and analyses that are missing are named") {
+  StudyPage page;
+  page.runs = {finished_run("a", 0.9, 1, 0.5)};
+  page.left_out = {"The run 002-a is left out: it is of a newer program."};
+  page.analyses = {"The analysis `flips` of the run 001-a is missing."};
+  const Report report = study_report(page, context());
+  CHECK(report.state_text == "1 of 2 runs finished");
+  CHECK(report.warnings == std::vector<std::string>{page.left_out[0], page.analyses[0]});
 }
 
 TEST_CASE("study: labels name the method and what else tells runs apart") {
@@ -150,6 +172,29 @@ TEST_CASE("report: names of figures and tables are unique and may be file names"
   CHECK(report.sections[0].figures[0].name == "loss");
   CHECK(report.sections[0].figures[1].name == "loss-2");
   CHECK(report.sections[0].tables[0].name == "loss-3");
+}
+
+TEST_CASE("category figure: names stand at even places, with means and single points") {
+  const std::vector<NamedPoint> points = {{"s", "lrr", 10, "a"},
+                                          {"s", "lrr", 14, "b"},
+                                          {"s", "pai", 3, "c"},
+                                          {"s", "none", NAN, "d"},
+                                          {"s", "dense", 20, "e"}};
+  const Figure figure = category_figure(points);
+  CHECK(figure.x.categories == std::vector<std::string>{"lrr", "pai", "dense"});
+  REQUIRE(figure.series.size() == 2);
+  CHECK(figure.series[0].x == std::vector<double>{1, 2, 3});
+  CHECK(figure.series[0].y == std::vector<double>{12, 3, 20});
+  CHECK(figure.series[0].spread.at(0) == doctest::Approx(std::sqrt(8.0)));
+  CHECK(figure.series[0].mark == Mark::points);
+  CHECK(figure.series[1].x == std::vector<double>{1, 1, 2, 3});
+  // Two series of one place stand side by side, nearer to it than to the next one.
+  const Figure two =
+      category_figure({{"s", "lrr", 1, ""}, {"t", "lrr", 2, ""}, {"t", "pai", 2, ""}});
+  REQUIRE(two.series.size() == 2);
+  CHECK(two.series[0].x[0] < two.series[1].x[0]);
+  CHECK(std::abs(two.series[0].x[0] - 1) < 0.3);
+  CHECK(std::abs(two.series[1].x[0] - 1) < 0.3);
 }
 
 TEST_CASE("mean figure: means over equal x, single points where there are several, no others") {

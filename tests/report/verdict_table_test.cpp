@@ -34,6 +34,12 @@ TEST_CASE("verdict table: accuracies are in percent, their differences in percen
                                                   "60.00 ± 2.00 %", "+2.00", "-0.48 … +4.48",
                                                   "supported"});
   CHECK(table.rows[1][1] == "prune.sparsity 0.9");
+  // A CSV file has the values as they were measured, and says of which metric.
+  CHECK(table.csv_columns.size() == 12);
+  CHECK(table.csv_rows[0][2] == "test_accuracy");
+  CHECK(table.csv_rows[0][4] == "0.625");
+  CHECK(table.csv_rows[0][5] == "0.01");
+  CHECK(std::stod(table.csv_rows[0][9]) == claim.overall.difference.low);
   for (const auto& row : table.rows)
     CHECK(row.size() == table.columns.size());
   CHECK(verdict_sentence(claim) ==

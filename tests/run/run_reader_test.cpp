@@ -2,6 +2,7 @@
 
 #include "engine/run/run_reader.h"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -28,6 +29,22 @@ void write_run(const fs::path& folder) {
   write_file(folder / "environment.json",
              "{\"format\": \"sculpt-environment-1\", \"commit\": \"abc\", \"processors\": 2, "
              "\"caches\": {\"l2\": 5}}");
+}
+
+/// Makes the run in the folder a finished one.
+void write_finished(const fs::path& folder, int64_t epochs) {
+  RunState state;
+  state.test_accuracy = 0.5;
+  state.epochs = epochs;
+  RunIdentity identity;
+  identity.method = "lrr";
+  identity.model = "resnet20";
+  identity.data = "cifar10";
+  identity.seed = 5;
+  write_file(folder / "summary.json", summary_json(identity, state, {}));
+  fs::create_directories(folder / "checkpoints");
+  for (const char* name : {"final.safetensors", "end.safetensors"})
+    write_file(folder / "checkpoints" / name, "x");
 }
 
 EpochMetrics random_epoch(std::mt19937& random, int64_t epoch) {
@@ -201,6 +218,72 @@ TEST_CASE("run reader: damaged records are named, and the others are read") {
   REQUIRE(run.problems.size() == 2);
   CHECK(run.problems[0].find("environment.json is damaged") != std::string::npos);
   CHECK(run.problems[1].find("metrics.jsonl, line 2 is damaged") != std::string::npos);
+}
+
+TEST_CASE("run reader: damage of a finished run is named with its line and with what is missing") {
+  TemporaryFolder folder;
+  write_run(folder.path());
+  write_finished(folder.path(), 4);
+  std::mt19937 random(11);
+  std::vector<std::string> lines;
+  for (int64_t epoch = 1; epoch <= 4; ++epoch)
+    lines.push_back(to_json_line(random_epoch(random, epoch)));
+  const auto problems_of = [&](const std::string& metrics) {
+    write_file(folder / "metrics.jsonl", metrics);
+    return read_run(folder.path()).problems;
+  };
+  const auto has = [](const std::vector<std::string>& problems, const std::string& text) {
+    return std::ranges::any_of(problems,
+                               [&](const auto& p) { return p.find(text) != std::string::npos; });
+  };
+  const std::vector<std::string> none = problems_of(lines[0] + lines[1] + lines[2] + lines[3]);
+  CHECK_FALSE(has(none, "metrics.jsonl"));
+  const auto two = problems_of(lines[0] + "{\n" + lines[2] + lines[3]);
+  CHECK(has(two,
+            "metrics.jsonl, line 2 is damaged and is left out, so the values of one epoch are "
+            "missing"));
+  CHECK(two.size() == none.size() + 1);
+  // A value of another type, and a record of something else.
+  std::string text = lines[1];
+  text.replace(text.find("\"epoch\":2"), 9, "\"epoch\":\"\"");
+  CHECK(has(problems_of(lines[0] + text + lines[2] + lines[3]), "line 2 is damaged"));
+  CHECK(has(problems_of(lines[0] + "{\"format\":\"sculpt-metrics-1\"}\n"), "has no number as"));
+  // A line of a finished run that was cut off, and records that are missing altogether.
+  CHECK(has(problems_of(lines[0] + lines[1] + lines[2] + lines[3].substr(0, 40)),
+            "metrics.jsonl, line 4 is damaged"));
+  CHECK(has(problems_of(lines[1]),
+            "metrics.jsonl is damaged or missing: it has no record of epochs 1 and 3 to 4, so "
+            "curves lack them"));
+  fs::remove(folder / "metrics.jsonl");
+  CHECK(has(read_run(folder.path()).problems, "no record of epochs 1 to 4"));
+}
+
+TEST_CASE("run reader: a finished run with a damaged config keeps what its summary says") {
+  TemporaryFolder folder;
+  write_run(folder.path());
+  write_finished(folder.path(), 0);
+  for (const char* config : {"method = [", "format = \"sculpt-config-2\"\n"}) {
+    write_file(folder / "config.toml", config);
+    const RunRecords run = read_run(folder.path());
+    CHECK_FALSE(run.config_is_whole);
+    REQUIRE(run.problems.size() == 1);
+    CHECK(run.problems[0].find("config.toml") != std::string::npos);
+    CHECK(run.problems[0].find("settings of the run are missing") != std::string::npos);
+    CHECK(run.setting("method") == "lrr");
+    CHECK(run.setting("model.name") == "resnet20");
+    CHECK(run.setting("seed") == "5");
+  }
+}
+
+TEST_CASE("run reader: an analysis of a newer program is left out, and the run is read") {
+  TemporaryFolder folder;
+  write_run(folder.path());
+  fs::create_directories(folder / "analysis");
+  write_file(folder / "analysis/flips.json", "{\"format\": \"sculpt-analysis-99\"}");
+  const RunRecords run = read_run(folder.path());
+  REQUIRE(run.problems.size() == 1);
+  CHECK(run.problems[0].find("flips.json") != std::string::npos);
+  CHECK(run.problems[0].find("newer") != std::string::npos);
 }
 
 TEST_CASE("run reader: a folder of something else, and a newer program's folder, are errors") {

@@ -201,6 +201,12 @@ void backward(const BatchNormBackward& args, Statistics statistics) {
   const auto apply = [&](int64_t channel, int64_t block) {
     gradients.write(channel, plane_rows(channel, block, all_rows(shape)), args.images());
   };
+  const bool only_activations = statistics == Statistics::running && args.dgamma == nullptr;
+  if (only_activations) {
+    for_each_plane(shape, batch,
+                   [&](int64_t plane) { apply(plane % shape.channels, plane / shape.channels); });
+    return;
+  }
   if (args.shared != nullptr && statistics == Statistics::of_batch) {
     for_each_plane(shape, batch,
                    [&](int64_t plane) { reduce(plane % shape.channels, plane / shape.channels); });

@@ -15,9 +15,13 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   return static_cast<size_t>(shape.channels * chunks.per_channel()) * sizeof(PlaneSums);
 }
 
-/// Computes y for some rows, and writes them to `copy`, too, if it is not null.
-template <bool kRelu, bool kResidual>
-void normalise_rows(float* y, float* copy, const float* x, const float* residual,
+/// What cuts z: nothing, the ReLU, or a gate that is given.
+enum class Cut { none, relu, gate };
+
+/// Computes y for some rows, and writes them to `copy`, too, if it is not null. `gate` is read for
+/// Cut::gate only.
+template <Cut kCut, bool kResidual>
+void normalise_rows(float* y, float* copy, const float* x, const float* residual, const float* gate,
                     const PlaneRuns& runs, const ChannelMap& map) {
   const auto normalise = [=](int64_t i) {
     Vec z = map(load(x + i));
@@ -25,7 +29,8 @@ void normalise_rows(float* y, float* copy, const float* x, const float* residual
     prefetch_to_write(y + i + runs.ahead);
     if constexpr (kResidual) prefetch(residual + i + runs.ahead);
     if constexpr (kResidual) z += load(residual + i);
-    if constexpr (kRelu) z = relu(z);
+    if constexpr (kCut == Cut::relu) z = relu(z);
+    if constexpr (kCut == Cut::gate) z = load(gate + i) > zero_vec() ? z : zero_vec();
     store(y + i, z);
     return z;
   };
@@ -35,12 +40,19 @@ void normalise_rows(float* y, float* copy, const float* x, const float* residual
     for_each_vec(runs, [=](int64_t i) { stream(copy + i, normalise(i)); });
 }
 
-using NormaliseRows = void (*)(float*, float*, const float*, const float*, const PlaneRuns&,
-                               const ChannelMap&);
+using NormaliseRows = void (*)(float*, float*, const float*, const float*, const float*,
+                               const PlaneRuns&, const ChannelMap&);
 
-NormaliseRows pick_normalise(bool with_relu, bool with_residual) {
-  if (with_relu) return with_residual ? normalise_rows<true, true> : normalise_rows<true, false>;
-  return with_residual ? normalise_rows<false, true> : normalise_rows<false, false>;
+template <Cut kCut>
+NormaliseRows normalise_with(bool with_residual) {
+  return with_residual ? normalise_rows<kCut, true> : normalise_rows<kCut, false>;
+}
+
+NormaliseRows pick_normalise(const BatchNormForward& args) {
+  const bool with_residual = args.residual != nullptr;
+  if (args.gate != nullptr) return normalise_with<Cut::gate>(with_residual);
+  return args.options.relu ? normalise_with<Cut::relu>(with_residual)
+                           : normalise_with<Cut::none>(with_residual);
 }
 
 /// Returns, for the used lanes of a chunk, the sum and the sum of squared differences from the
@@ -139,9 +151,7 @@ class Normaliser {
  public:
   /// y_copy may be null; otherwise it is written like y.
   explicit Normaliser(const BatchNormForward& args, void* y_copy = nullptr)
-      : args_(args),
-        y_copy_(floats(y_copy)),
-        normalise_(pick_normalise(args.options.relu, args.residual != nullptr)) {}
+      : args_(args), y_copy_(floats(y_copy)), normalise_(pick_normalise(args)) {}
 
   /// Normalises rows, starting at row `first`, with the statistics of the batch.
   void operator()(int64_t channel, int64_t block, int64_t first, const PlaneRuns& runs) const {
@@ -165,7 +175,8 @@ class Normaliser {
     const int64_t offset = row_offset(args_.shape, channel, block, first);
     normalise_(floats(args_.y) + offset, y_copy_ == nullptr ? nullptr : y_copy_ + offset,
                floats(args_.x) + offset,
-               args_.residual == nullptr ? nullptr : floats(args_.residual) + offset, runs, map);
+               args_.residual == nullptr ? nullptr : floats(args_.residual) + offset,
+               args_.gate == nullptr ? nullptr : floats(args_.gate) + offset, runs, map);
   }
 
   const BatchNormForward& args_;

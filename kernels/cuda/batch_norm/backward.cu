@@ -99,8 +99,9 @@ __global__ void __launch_bounds__(kThreads)
   float mean_g[N], slope[N];
   for (int i = 0; i < N; ++i) {
     const int c = at.channel + i;
-    mean_g[i] = sums.dbeta[c] * sums.inv_count;
-    slope[i] = sums.dgamma[c] * affine.statistics.inv_std_of(c) * sums.inv_count;
+    const bool none = sums.inv_count == 0;  // the sums may be missing then
+    mean_g[i] = none ? 0 : sums.dbeta[c] * sums.inv_count;
+    slope[i] = none ? 0 : sums.dgamma[c] * affine.statistics.inv_std_of(c) * sums.inv_count;
   }
   for (int64_t row = at.row; row < at.row_end; row += tiling.tile_rows) {
     const int64_t offset = row * tiling.channels + at.channel;
@@ -123,13 +124,17 @@ void backward_gated(const BatchNormBackward& args, const Affine& affine, bool co
   const auto* y = static_cast<const T*>(args.y);
   SumPair* const partials = partials_in(args.workspace, args.shape.channels);
   const Tiling tiling = tiling_for(args.shape, args.launch.batch, N);
-  SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
-                args.launch.stream, partials, dy, x, y, affine, tiling);
-  const ChannelPartials sums = sum_over_processes(
-      shared, {partials, tiling.chunks()}, args.workspace, args.shape.channels, args.launch.stream);
-  SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(args.shape.channels)), dim3(kThreads),
-                0, args.launch.stream, floats(args.dgamma), floats(args.dbeta), sums.partials,
-                static_cast<int>(sums.chunks), affine.statistics);
+  // With constant statistics, dx does not depend on the sums.
+  if (!constant_statistics || args.dgamma != nullptr) {
+    SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
+                  args.launch.stream, partials, dy, x, y, affine, tiling);
+    const ChannelPartials sums =
+        sum_over_processes(shared, {partials, tiling.chunks()}, args.workspace, args.shape.channels,
+                           args.launch.stream);
+    SCULPT_LAUNCH(finish_gradients, dim3(static_cast<unsigned>(args.shape.channels)),
+                  dim3(kThreads), 0, args.launch.stream, floats(args.dgamma), floats(args.dbeta),
+                  sums.partials, static_cast<int>(sums.chunks), affine.statistics);
+  }
   if (args.dx == nullptr && args.dresidual == nullptr) return;
   const GradientsTo<T> to = {static_cast<T*>(args.dx), static_cast<T*>(args.dresidual),
                              args.write_dx == GradWrite::accumulate,

@@ -73,11 +73,11 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<float>((1 - momentum) * to.running_var[c] + momentum * squares / (count - 1));
 }
 
-/// Normalises x. residual may be null.
+/// Normalises x. residual and gate may be null. A gate takes the place of the ReLU.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    normalise(T* y, const T* __restrict__ x, const T* __restrict__ residual, const Affine affine,
-              bool relu, const Tiling tiling) {
+    normalise(T* y, const T* __restrict__ x, const T* __restrict__ residual,
+              const T* __restrict__ gate, const Affine affine, bool relu, const Tiling tiling) {
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   if (at.row >= at.row_end) return;
   const ChannelMap<N> map(affine, at.channel);
@@ -91,9 +91,14 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < N; ++i)
         z.at[i] += extra.at[i];
     }
-    if (relu)
+    if (gate != nullptr) {
+      const Floats<N> open = load_floats<N>(gate + offset);
+      for (int i = 0; i < N; ++i)
+        z.at[i] = open.at[i] > 0 ? z.at[i] : 0;
+    } else if (relu) {
       for (int i = 0; i < N; ++i)
         z.at[i] = z.at[i] < 0 ? 0 : z.at[i];  // NaN stays NaN
+    }
     store_floats(y + offset, z);
   }
 }
@@ -119,7 +124,8 @@ void normalise_all(const BatchNormForward& args, const Affine& affine) {
     const Tiling tiling = tiling_for(args.shape, args.launch.batch, vector);
     SCULPT_LAUNCH((normalise<T, vector>), grid_of(tiling, vector), dim3(kThreads), 0,
                   args.launch.stream, static_cast<T*>(args.y), static_cast<const T*>(args.x),
-                  static_cast<const T*>(args.residual), affine, args.options.relu, tiling);
+                  static_cast<const T*>(args.residual), static_cast<const T*>(args.gate), affine,
+                  args.options.relu, tiling);
   });
 }
 
