@@ -117,14 +117,19 @@ std::string last_line(const std::string& log) {
   return line;
 }
 
-/// Returns the last line of the log of an analysis that has failed; "" if the study has kept none.
+/// Returns how an analysis that has failed ended, and the last line of its log; "" if the study has
+/// kept none. The file of failures has one line "the analysis `…` ended with …" for each, behind
+/// the end of the log.
 std::string failure_of_analysis(const StudyFolder& files, const StudyRun& run,
                                 const std::string& analysis) {
-  const std::string text = last_lines(files.failure(run), 20);
-  const std::string end = fmt::format("the analysis `{}`", analysis);
+  constexpr size_t kFailureLines = 1000;
+  const std::string text = last_lines(files.failure(run), kFailureLines);
+  const std::string end = quoted_analysis(analysis) + " ";
   const size_t at = text.rfind(end);
   if (at == std::string::npos) return "";
-  const std::string said = last_line(text.substr(0, at)), how = text.substr(at + end.size() + 1);
+  const size_t begin = at + end.size();
+  const std::string said = last_line(text.substr(0, at));
+  const std::string how = text.substr(begin, text.find('\n', begin) - begin);
   return said.empty() ? how : fmt::format("{}: {}", how, said);
 }
 
