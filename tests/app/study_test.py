@@ -342,7 +342,7 @@ seed = [3, 2, 1]
         self.assertIn("is one run", study("index", self.out / "001-sculpt-s1").stderr)
 
     def test_a_closed_pipe_stops_a_study_like_a_signal(self):
-        process = start_study(self.file, "--out", self.out, "--set", "train.epochs=2000", "--jobs", "1")
+        process = start_study(self.file, "--out", self.out, "--set", "train.epochs=100", "--jobs", "1")
         process.stdout.readline()
         process.stdout.close()
         process.wait(timeout=TIMEOUT)
