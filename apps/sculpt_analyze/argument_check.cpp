@@ -10,7 +10,7 @@ std::vector<Setting> check_arguments(const std::vector<std::string>& words) {
   CLI::App app{"", "sculpt_analyze"};
   SharedOptions shared;
   add_shared_options(app, shared);
-  add_commands(app, shared);
+  const std::vector<Command> commands = add_commands(app, shared);  // the parser writes to them
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // the last word comes first
   } catch (const CLI::Success&) {

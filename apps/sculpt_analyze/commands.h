@@ -19,7 +19,8 @@ struct Command {
 /// `shared`.
 void add_shared_options(CLI::App& app, SharedOptions& shared);
 
-/// Adds every subcommand with its own options to `app`. The commands read `shared` when they run.
-std::vector<Command> add_commands(CLI::App& app, SharedOptions& shared);
+/// Adds every subcommand with its own options to `app`. The parser writes the options to what the
+/// commands own, so the commands must outlive parsing. The commands read `shared` when they run.
+[[nodiscard]] std::vector<Command> add_commands(CLI::App& app, SharedOptions& shared);
 
 }  // namespace sculpt::analyze
