@@ -126,6 +126,8 @@ std::vector<Record> read_lines(const fs::path& file, const FileFormat& format,
   if (!fs::exists(file, error)) return records;
   std::string all;
   try {
+    // A device, such as one that a link of that name leads to, may have no end.
+    if (!fs::is_regular_file(file, error)) fail("{} is no ordinary file", file.string());
     all = read_text(file);
   } catch (const Error& failure) {
     problems.push_back(fmt::format("{} cannot be read, so its records are missing: {}.",

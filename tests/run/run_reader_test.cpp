@@ -258,6 +258,16 @@ TEST_CASE("run reader: damage of a finished run is named with its line and with 
   CHECK(has(read_run(folder.path()).problems, "no record of epochs 1 to 4"));
 }
 
+TEST_CASE("run reader: records behind a link to a device are left out") {
+  TemporaryFolder folder;
+  write_run(folder.path());
+  fs::create_symlink("/dev/zero", folder / "metrics.jsonl");  // has no end
+  const RunRecords run = read_run(folder.path());
+  CHECK(run.epochs.empty());
+  REQUIRE(run.problems.size() == 1);
+  CHECK(run.problems[0].find("metrics.jsonl is no ordinary file") != std::string::npos);
+}
+
 TEST_CASE("run reader: a finished run with a damaged config keeps what its summary says") {
   TemporaryFolder folder;
   write_run(folder.path());
