@@ -4,8 +4,8 @@
 #include <cmath>
 #include <map>
 
-#include "apps/sculpt_study/analyses.h"
 #include "engine/core/error.h"
+#include "engine/core/name_list.h"
 #include "engine/core/shell_word.h"
 #include "engine/report/analysis_file.h"
 #include "engine/report/mean_figure.h"
@@ -14,11 +14,14 @@
 #include "engine/study/claims.h"
 #include "engine/study/expand.h"
 #include "engine/study/metrics.h"
+#include "engine/study/run_analyses.h"
 #include "engine/study/study_file.h"
 #include "engine/study/study_folder.h"
 
 namespace sculpt {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// Returns the name of the series that a run belongs to in a figure.
 std::string series_of(const StudyRunResult& result, const std::string& key) {
@@ -117,22 +120,6 @@ std::string last_line(const std::string& log) {
   return line;
 }
 
-/// Returns how an analysis that has failed ended, and the last line of its log; "" if the study has
-/// kept none. The file of failures has one line "the analysis `…` ended with …" for each, behind
-/// the end of the log.
-std::string failure_of_analysis(const StudyFolder& files, const StudyRun& run,
-                                const std::string& analysis) {
-  constexpr size_t kFailureLines = 1000;
-  const std::string text = last_lines(files.failure(run), kFailureLines);
-  const std::string end = quoted_analysis(analysis) + " ";
-  const size_t at = text.rfind(end);
-  if (at == std::string::npos) return "";
-  const size_t begin = at + end.size();
-  const std::string said = last_line(text.substr(0, at));
-  const std::string how = text.substr(begin, text.find('\n', begin) - begin);
-  return said.empty() ? how : fmt::format("{}: {}", how, said);
-}
-
 /// Returns true if a person has made the analysis, so that the run has a file of it that the study
 /// does not know of.
 bool has_file_of(const StudyRun& run, const std::string& analysis) {
@@ -142,39 +129,34 @@ bool has_file_of(const StudyRun& run, const std::string& analysis) {
   });
 }
 
-/// Returns a sentence for each analysis that the study asks for and that finished runs lack. The
-/// study keeps the reason of the last failure of a run only.
+/// Returns a sentence for each analysis that the study asks for and that finished runs lack.
 std::vector<std::string> missing_of(const StudyResults& results) {
+  constexpr size_t kMostNames = 12;
   const Study& study = results.study;
   const StudyFolder files(study.folder);
   std::vector<std::string> sentences;
   for (const std::string& analysis : study.analyses) {
     std::vector<std::string> lacking;
-    std::string reason;
+    std::string reason = "it has not been made yet or has failed";
+    bool known = false;
     for (const StudyRunResult& result : results.runs) {
-      if (!result.finished()) continue;
-      const std::vector<std::string> missing = missing_analyses(result.run.folder, {analysis});
-      const std::string failure = failure_of_analysis(files, result.run, analysis);
-      if (missing.empty() || (failure.empty() && has_file_of(result.run, analysis))) continue;
+      const fs::path& folder = result.run.folder;
+      if (!result.finished() || missing_analyses(folder, {analysis}).empty()) continue;
+      const auto failed = failed_analyses(folder, {analysis}, files.failure(result.run));
+      if (failed.empty() && has_file_of(result.run, analysis)) continue;
       lacking.push_back(result.run.name);
-      if (reason.empty()) reason = failure;
+      if (known || failed.empty()) continue;
+      known = true;
+      reason = fmt::format("it has failed ({}{})", failed[0].how,
+                           failed[0].said.empty() ? "" : ": " + failed[0].said);
     }
     if (lacking.empty()) continue;
-    constexpr size_t kMostNames = 12;
-    std::string names = lacking[0];
-    for (size_t i = 1; i < std::min(lacking.size(), kMostNames); ++i)
-      names += ", " + lacking[i];
-    if (lacking.size() > kMostNames)
-      names += fmt::format(" and {} more", lacking.size() - kMostNames);
-    const std::string of = lacking.size() == 1 ? fmt::format("the run {}", names)
-                                               : fmt::format("{} runs ({})", lacking.size(), names);
-    sentences.push_back(
-        reason.empty()
-            ? fmt::format("The analysis `{}` of {} is missing, because it has not been made yet or "
-                          "has failed.",
-                          analysis, of)
-            : fmt::format("The analysis `{}` of {} is missing, because it has failed ({}).",
-                          analysis, of, reason));
+    const std::string names = first_names(lacking, kMostNames);
+    sentences.push_back(fmt::format("The analysis `{}` of {} is missing, because {}.", analysis,
+                                    lacking.size() == 1
+                                        ? fmt::format("the run {}", names)
+                                        : fmt::format("{} runs ({})", lacking.size(), names),
+                                    reason));
   }
   return sentences;
 }

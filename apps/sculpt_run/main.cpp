@@ -2,12 +2,11 @@
 // defines.
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <exception>
 
 #include "apps/common/failure_text.h"
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/exit_code.h"
 #include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/interrupt.h"
 #include "apps/sculpt_run/launcher.h"
@@ -69,24 +68,11 @@ void show(const CommandLine& line, int ranks) {
   if (ranks > 1) say("Times and memory are those of one process, not of a rank of {}.\n", ranks);
 }
 
-/// A run goes on without a standard output, because its records are in its folder. A command that
-/// only prints fails.
-int exit_code(int code, bool only_prints) {
-  const int problem = out().error();
-  if (problem == 0 || (!only_prints && problem == EPIPE)) return code;
-  const std::string text =
-      fmt::format("cannot write to standard output: {}", std::strerror(problem));
-  if (!only_prints) {
-    warn(text + "; the run's records are in its folder");
-    return code;
-  }
-  say_error(text);
-  return kExitFailed;
-}
+constexpr const char* kRecordsAreKept = "the run's records are in its folder";
 
 int run_on_one_rank(const CommandLine& line) {
   try {
-    return exit_code(train(line, one_rank()), false);
+    return exit_code(train(line, one_rank()), kRecordsAreKept);
   } catch (const Interrupted&) {
     say("interrupted before anything was computed; the same command starts again\n");
     return kExitInterrupted;
@@ -113,7 +99,7 @@ int run_on_ranks(const CommandLine& line, const Launch& launch) {
   const std::unique_ptr<Communicator> ranks = open_ranks(line, launch);
   try {
     say("{}\n", ranks->description());
-    const int code = exit_code(train(line, *ranks), false);
+    const int code = exit_code(train(line, *ranks), kRecordsAreKept);
     ranks->finish();
     // A launcher ends all ranks as soon as one of them fails, so only rank 0 does.
     return ranks->is_root() ? code : kExitOk;
@@ -137,11 +123,11 @@ int main_checked(int argc, char** argv) {
   const Launch launch = this_launch();
   if (launch.size > 1) speak_as_rank(launch.rank, name_of(launch.rank, this_place()));
   CommandLine line;
-  if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, true);
+  if (const auto code = parse_command_line(argc, argv, line)) return exit_code(*code, nullptr);
   const bool only_prints = line.version || !line.help_config.empty() || line.plan || line.describe;
   if (only_prints) {
     if (launch.rank == 0) show(line, std::max(line.ranks, launch.size));
-    return exit_code(kExitOk, true);
+    return exit_code(kExitOk, nullptr);
   }
   if (line.ranks > 1 && may_start_ranks(launch))
     return run_ranks(argc, argv, line.ranks, line.ranks_by);

@@ -12,6 +12,7 @@
 #include "apps/sculpt_run/setup.h"
 #include "apps/sculpt_run/terminal.h"
 #include "apps/sculpt_study/isolated.h"
+#include "engine/core/name_list.h"
 
 namespace sculpt {
 namespace {
@@ -112,9 +113,7 @@ std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
          {"images", found->second["images"]}});
   }
   for (const auto& [text, names] : warned)
-    checked["warnings"].push_back(
-        fmt::format("run {}{}: {}", names.front(),
-                    names.size() == 1 ? "" : fmt::format(" and {} more", names.size() - 1), text));
+    checked["warnings"].push_back(fmt::format("run {}: {}", first_names(names, 1), text));
   return checked.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -3,10 +3,11 @@
 #include <map>
 
 #include "apps/sculpt_run/key_names.h"
-#include "apps/sculpt_study/analyses.h"
+#include "engine/core/name_list.h"
 #include "engine/run/run_folder.h"
 #include "engine/run/run_reader.h"
 #include "engine/study/expand.h"
+#include "engine/study/run_analyses.h"
 #include "engine/study/study_file.h"
 #include "engine/study/study_folder.h"
 #include "engine/study/study_results.h"
@@ -19,17 +20,21 @@ namespace fs = std::filesystem;
 /// Returns a sentence for each analysis that has failed in finished runs of the study.
 std::vector<std::string> failed_analyses_of(const Study& study, const std::vector<StudyRun>& runs) {
   std::vector<std::string> sentences;
+  const StudyFolder files(study.folder);
   for (const std::string& analysis : study.analyses) {
-    std::vector<const StudyRun*> failed;
-    for (const StudyRun& run : runs)
-      if (RunFolder(run.folder).finished() &&
-          !failed_analyses(run.folder, {analysis}, StudyFolder(study.folder).failure(run)).empty())
-        failed.push_back(&run);
-    if (failed.empty()) continue;
-    sentences.push_back(fmt::format(
-        "{} has failed in {}{}; {} says why.", quoted_analysis(analysis), failed.front()->name,
-        failed.size() == 1 ? "" : fmt::format(" and {} more", failed.size() - 1),
-        StudyFolder(study.folder).failure(*failed.front()).string()));
+    std::vector<std::string> failed;
+    fs::path failure;  // of the first run
+    for (const StudyRun& run : runs) {
+      if (!RunFolder(run.folder).finished() ||
+          failed_analyses(run.folder, {analysis}, files.failure(run)).empty())
+        continue;
+      failed.push_back(run.name);
+      if (failure.empty()) failure = files.failure(run);
+    }
+    if (!failed.empty())
+      sentences.push_back(fmt::format("{} has failed in {}; {} says why.",
+                                      quoted_analysis(analysis), first_names(failed, 1),
+                                      failure.string()));
   }
   return sentences;
 }

@@ -2,15 +2,14 @@
 // resumes and compares.
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <sstream>
 #include <unistd.h>
 
 #include "apps/common/failure_text.h"
 #include "apps/sculpt_run/command_line.h"
+#include "apps/sculpt_run/exit_code.h"
 #include "apps/sculpt_run/interrupt.h"
 #include "apps/sculpt_run/processors.h"
 #include "apps/sculpt_run/request.h"
@@ -194,35 +193,21 @@ int run(const StudyCommand& command, const std::string& words) {
   return code;
 }
 
-/// Returns the exit code after everything was printed. A study whose reader has closed the pipe has
-/// stopped as after a signal, with 75 if it can go on. A command that only prints fails.
-int exit_code(int code, bool only_prints) {
-  const int problem = out().error();
-  if (problem == 0 || (!only_prints && problem == EPIPE)) return code;
-  const std::string text =
-      fmt::format("cannot write to standard output: {}", std::strerror(problem));
-  if (!only_prints) {
-    warn(text + "; the records of the runs are in their folders");
-    return code;
-  }
-  say_error(text);
-  return kExitFailed;
-}
-
 int main_checked(int argc, char** argv) {
   StudyArguments arguments;
-  if (const auto code = parse_arguments(argc, argv, arguments)) return exit_code(*code, true);
+  if (const auto code = parse_arguments(argc, argv, arguments)) return exit_code(*code, nullptr);
   if (arguments.study) {
     std::string words;
     for (int i = 0; i < argc; ++i)
       words += (i == 0 ? "" : " ") + shell_word(argv[i]);
     const bool only_prints = arguments.study->list || arguments.study->dry_run;
-    return exit_code(run(*arguments.study, words), only_prints);
+    return exit_code(run(*arguments.study, words),
+                     only_prints ? nullptr : "the records of the runs are in their folders");
   }
   if (arguments.ls) list_runs(*arguments.ls);
   if (arguments.diff) print_difference(*arguments.diff);
   if (arguments.index) make_index(*arguments.index);
-  return exit_code(kExitOk, true);
+  return exit_code(kExitOk, nullptr);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "engine/core/files.h"
+#include "engine/core/name_list.h"
 #include "engine/run/stored_config.h"
 #include "engine/study/study_folder.h"
 
@@ -85,13 +86,9 @@ void require_same_run(const ResolvedRun& run) {
 void say_left_out(const std::set<std::string>& names, const std::string& place) {
   constexpr size_t kMost = 3;
   if (names.empty()) return;
-  std::string text;
-  size_t shown = 0;
-  for (const std::string& name : names)
-    if (shown++ < kMost) text += (text.empty() ? "" : ", ") + name;
-  if (names.size() > kMost) text += fmt::format(" and {} more", names.size() - kMost);
   note(fmt::format("the study has changed, and leaves out {} that it had before: {}; {}",
-                   counted(static_cast<int64_t>(names.size()), "run"), text, place));
+                   counted(static_cast<int64_t>(names.size()), "run"),
+                   first_names(std::vector(names.begin(), names.end()), kMost), place));
 }
 
 /// Gives the folders of runs the names that the study has for them now.

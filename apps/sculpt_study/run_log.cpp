@@ -1,6 +1,5 @@
 #include "apps/sculpt_study/run_log.h"
 
-#include <cstring>
 #include <ctime>
 #include <fmt/chrono.h>
 
@@ -31,16 +30,6 @@ bool says_in_use(const std::filesystem::path& log) {
   const std::string text = last_lines(log, kShownLogLines);
   const size_t attempt = text.rfind(kAttempt);
   return text.find(kInUse, attempt == std::string::npos ? 0 : attempt) != std::string::npos;
-}
-
-void keep_failure(const std::filesystem::path& failure, const std::filesystem::path& log,
-                  const std::string& what, const ProcessEnd& end) {
-  const std::string reason =
-      end.signal != 0
-          ? fmt::format("was ended by signal {} ({})", end.signal, strsignal(end.signal))
-          : fmt::format("ended with exit code {}", end.exit_code);
-  append_to_file(failure,
-                 fmt::format("{}\n{} {}\n", last_lines(log, kShownLogLines), what, reason));
 }
 
 }  // namespace sculpt

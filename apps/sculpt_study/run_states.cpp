@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "apps/sculpt_study/analyses.h"
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/run_progress.h"
+#include "engine/study/run_analyses.h"
 
 namespace sculpt {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
-// What a study knows about its runs while it works: the state of each, the epochs that each has
-// trained, and the analyses that have failed.
+// The states of the runs while a study works, the epochs that each run has trained, and the
+// analyses that have failed.
 
 #include <chrono>
 #include <cstdint>

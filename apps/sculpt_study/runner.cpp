@@ -19,9 +19,11 @@
 #include "apps/sculpt_study/end_report.h"
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/run_log.h"
+#include "apps/sculpt_study/run_process.h"
 #include "apps/sculpt_study/run_progress.h"
 #include "apps/sculpt_study/run_states.h"
 #include "engine/core/error.h"
+#include "engine/study/run_analyses.h"
 #include "engine/study/study_folder.h"
 
 namespace sculpt {
@@ -186,8 +188,8 @@ class Runner {
 
   void fail_run(size_t run, const ProcessEnd& end, const std::string& analysis) {
     const StudyRun& failed = runs_[run].run;
-    const std::string what = analysis.empty() ? "the process" : quoted_analysis(analysis);
-    keep_failure(files_.failure(failed), files_.log(failed), what, end);
+    note_failure(files_.failure(failed), last_lines(files_.log(failed), kShownLogLines), analysis,
+                 end.exit_code, end.signal);
     const std::string word = out().paint(Style::error, "failed");
     if (analysis.empty()) {
       states_.set(run, JobState::failed);

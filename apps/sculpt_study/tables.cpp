@@ -8,6 +8,7 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_study/fitted_table.h"
 #include "apps/sculpt_study/indexed_runs.h"
 #include "apps/sculpt_study/value_text.h"
 #include "engine/run/run_reader.h"

@@ -1,13 +1,11 @@
 #include "apps/sculpt_study/value_text.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <sstream>
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include "apps/sculpt_run/progress.h"
-#include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_run/table.h"
+#include "engine/study/metrics.h"
 
 namespace sculpt {
 namespace {
@@ -20,41 +18,10 @@ struct Unit {
 };
 
 Unit unit_of(const std::string& name) {
-  if (name.ends_with("accuracy") || name.ends_with("accuracy_at_final_density"))
-    return {100, 2, " %"};
-  if (name == "sparsity" || name == "density_mean") return {100, 2, " %"};
+  constexpr double kPercent = 100;
+  if (metric_of(name).factor == kPercent) return {kPercent, 2, " %"};
   if (name.ends_with("_vs_dense") || name.ends_with("_loss")) return {1, 4, ""};
   return {};
-}
-
-/// Returns the columns that a table may take: those of the terminal, or of the variable COLUMNS.
-/// Files and pipes without that variable get whole tables.
-size_t table_width() {
-  const char* const columns = std::getenv("COLUMNS");
-  const bool limited =
-      isatty(STDOUT_FILENO) != 0 || (columns != nullptr && std::strtol(columns, nullptr, 10) > 0);
-  return limited ? out().width() : std::string::npos / 2;
-}
-
-/// Returns a table whose left-aligned columns are shortened where it is too wide, but not those of
-/// `whole`.
-TextTable shortened(std::vector<TextTable::Column> columns,
-                    const std::vector<std::vector<std::string>>& rows,
-                    const std::set<std::string>& whole) {
-  for (TextTable::Column& column : columns)
-    if (!column.right && !whole.contains(column.heading)) column.fit = TextTable::Fit::shorten;
-  TextTable table(std::move(columns));
-  for (const auto& row : rows)
-    table.add(row);
-  return table;
-}
-
-size_t widest_line(const TextTable& table, size_t width) {
-  std::istringstream text(table.heading(width) + table.body(width));
-  size_t widest = 0;
-  for (std::string line; std::getline(text, line);)
-    widest = std::max(widest, line.size());
-  return widest;
 }
 
 }  // namespace
@@ -83,20 +50,6 @@ std::string sample_text(const Sample& sample, const std::string& name) {
                : fmt::format("{:.6g} ± {:.2g}", sample.mean, sample.deviation);
   return fmt::format("{:.{}f} ± {:.{}f}{}", unit.factor * sample.mean, unit.digits,
                      unit.factor * sample.deviation, unit.digits, unit.suffix);
-}
-
-void print_table(const TextTable& table) {
-  const size_t width = table_width();
-  out().print(out().paint(Style::heading, table.heading(width)));
-  out().print(table.body(width));
-}
-
-void print_fitted(const std::vector<TextTable::Column>& columns,
-                  const std::vector<std::vector<std::string>>& rows,
-                  const std::set<std::string>& last) {
-  const TextTable some = shortened(columns, rows, last), all = shortened(columns, rows, {});
-  const size_t width = table_width();
-  print_table(widest_line(some, width) > width && widest_line(all, width) <= width ? all : some);
 }
 
 }  // namespace sculpt

@@ -70,9 +70,9 @@ struct Table {
   std::vector<std::string> columns;
   /// Each row has one text per column. Columns that hold numbers only are aligned to the right.
   std::vector<std::vector<std::string>> rows;
-  /// What a CSV file has in the place of `columns` and `rows`, if the texts above are rounded:
-  /// numbers with all digits, and empty texts for missing values. A column may have several there,
-  /// such as a mean and its deviation. table_cells.h fills these members.
+  /// The columns and rows that a CSV file has instead of those above, if the texts above are
+  /// rounded: its numbers have all digits, and missing values are empty texts. One column above may
+  /// be several columns here, such as a mean and its deviation. table_cells.h fills these members.
   std::vector<std::string> csv_columns = {};
   std::vector<std::vector<std::string>> csv_rows = {};
 };

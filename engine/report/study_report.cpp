@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include "engine/core/name_list.h"
 #include "engine/core/shell_word.h"
 #include "engine/report/provenance.h"
 #include "engine/report/run_figures.h"
@@ -21,21 +21,12 @@ std::string runs_text(size_t count) {
   return fmt::format("{} run{}", count, count == 1 ? "" : "s");
 }
 
-/// Returns "a, b and 3 more".
-std::string names_text(const std::vector<std::string>& names) {
-  std::vector<std::string> shown(
-      names.begin(), names.begin() + static_cast<int64_t>(std::min(names.size(), kMostNames)));
-  std::string text = fmt::format("{}", fmt::join(shown, ", "));
-  if (shown.size() < names.size()) text += fmt::format(" and {} more", names.size() - shown.size());
-  return text;
-}
-
 void add_names(std::vector<std::string>& warnings, const std::vector<std::string>& names,
                const char* one, const char* several) {
   if (names.empty()) return;
-  warnings.push_back(names.size() == 1
-                         ? fmt::format("{}: {}.", one, names[0])
-                         : fmt::format("{} {}: {}.", names.size(), several, names_text(names)));
+  warnings.push_back(names.size() == 1 ? fmt::format("{}: {}.", one, names[0])
+                                       : fmt::format("{} {}: {}.", names.size(), several,
+                                                     first_names(names, kMostNames)));
 }
 
 std::vector<std::string> warnings_of(const StudyPage& page) {

@@ -72,8 +72,8 @@ PruneRecord prune_of(const Json& line) {
   return prune;
 }
 
-/// What a line of a record file must have so that it is not damaged, and what is missing without
-/// it.
+/// The rules that tell whether a line of a record file is damaged, and the words for what a reader
+/// then misses.
 struct LineRules {
   std::vector<std::string_view> needed;   ///< keys whose values must be numbers
   std::vector<std::string_view> numbers;  ///< keys whose values are numbers or null, if they exist

@@ -12,6 +12,8 @@ constexpr auto kMetrics = std::to_array<Metric>({
     {"test_accuracy", "test accuracy (%)", 100, Better::higher},
     {"test_loss", "test loss", 1, Better::lower},
     {"best_test_accuracy_at_final_density", "best test accuracy (%)", 100, Better::higher},
+    {"test_accuracy_before_reestimation", "test accuracy before re-estimation (%)", 100,
+     Better::higher},
     {"train_loss", "training loss", 1, Better::lower},
     {"train_flops", "training FLOPs (10\u00b9\u00b2)", 1e-12, Better::lower, true},
     {"train_flops_vs_dense", "training FLOPs (one dense cycle = 1)", 1, Better::lower, true},

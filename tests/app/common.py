@@ -146,6 +146,16 @@ def records(path):
     return lines
 
 
+def close_its_output(process):
+    """Reads one line, closes the pipe, and waits for the end. Returns what went to standard error."""
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=TIMEOUT)
+    errors = process.stderr.read()
+    process.stderr.close()
+    return errors
+
+
 def main():
     if not Path(PROGRAM).exists():
         sys.exit(f"error: {PROGRAM} is not built; set SCULPT_RUN")

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from common import PROGRAM, TIMEOUT, ProgramTest, final, main, sculpt_run, start, states
+from common import (PROGRAM, TIMEOUT, ProgramTest, close_its_output, final, main, sculpt_run, start,
+                    states)
 
 SEED = 20261128
 # The promise is two seconds. Tests share machines, and sanitizers are ten times slower.
@@ -140,11 +141,7 @@ class Outputs(ProgramTest):
     def test_a_closed_pipe_ends_it_like_sigterm(self):
         out = self.folder / "run"
         process = start(self.config, "--out", out, *self.LONG_RUN)
-        process.stdout.readline()
-        process.stdout.close()
-        process.wait(timeout=TIMEOUT)
-        errors = process.stderr.read()
-        process.stderr.close()
+        errors = close_its_output(process)
         self.assertEqual(process.returncode, 75, errors)
         self.assertIn("standard output was closed", errors)
         again = start(self.config, "--out", out, *self.LONG_RUN, "--resume")

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from common import PROGRAM, ROOT, TIMEOUT, TINY, ProgramTest, final, main, records, wait_for
+from common import PROGRAM, ROOT, TIMEOUT, TINY, ProgramTest, close_its_output, final, main, records, wait_for
 
 STUDY_PROGRAM = str(Path(PROGRAM).with_name("sculpt_study"))
 SEED = 20261129
@@ -343,11 +343,7 @@ seed = [3, 2, 1]
 
     def test_a_closed_pipe_stops_a_study_like_a_signal(self):
         process = start_study(self.file, "--out", self.out, "--set", "train.epochs=100", "--jobs", "1")
-        process.stdout.readline()
-        process.stdout.close()
-        process.wait(timeout=TIMEOUT)
-        errors = process.stderr.read()
-        process.stderr.close()
+        errors = close_its_output(process)
         self.assertEqual(process.returncode, 75, errors)
         self.assertNotIn("error: ", errors)
         self.assertEqual(children_of(self.out), [])

@@ -55,26 +55,6 @@ TEST_CASE("analyses: the run stands before options with several values") {
                                  "3"});
 }
 
-TEST_CASE("analyses: those that have failed are told from those that were not made yet") {
-  const TemporaryFolder folder;
-  const std::vector<std::string> all = {"flips", "hessian", "hessian --top 3", "prunes"};
-  const fs::path failure = folder / "x.failed", log = folder / "x.log";
-  CHECK(failed_analyses(folder.path(), all, failure).empty());
-  write_file(log, "some lines\nthe analysis `flips` is mentioned\n");
-  keep_failure(failure, log, quoted_analysis("hessian --top 3"), {2, 0});
-  keep_failure(failure, log, quoted_analysis("prunes"), {137, 9});
-  CHECK(failed_analyses(folder.path(), all, failure) ==
-        std::vector<std::string>{"hessian --top 3", "prunes"});
-  CHECK(contains(read_text(failure), "the analysis `prunes` was ended by signal 9"));
-  // An analysis that was made since is not a failure.
-  fs::create_directories(folder / "analysis");
-  note_analysis(folder.path(), "prunes");
-  CHECK(missing_analyses(folder.path(), all) ==
-        std::vector<std::string>{"flips", "hessian", "hessian --top 3"});
-  CHECK(failed_analyses(folder.path(), all, failure) ==
-        std::vector<std::string>{"hessian --top 3"});
-}
-
 TEST_CASE("run log: only the last attempt says that the folder is in use") {
   const TemporaryFolder folder;
   const fs::path log = folder / "x.log";

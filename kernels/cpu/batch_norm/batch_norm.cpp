@@ -15,7 +15,7 @@ size_t workspace_bytes(const ActivationShape& shape, int64_t max_batch) {
   return static_cast<size_t>(shape.channels * chunks.per_channel()) * sizeof(PlaneSums);
 }
 
-/// What cuts z: nothing, the ReLU, or a gate that is given.
+/// The operation that sets a part of z to 0: none, the ReLU, or a gate that the caller gives.
 enum class Cut { none, relu, gate };
 
 /// Computes y for some rows, and writes them to `copy`, too, if it is not null. `gate` is read for

@@ -124,7 +124,8 @@ void backward_gated(const BatchNormBackward& args, const Affine& affine, bool co
   const auto* y = static_cast<const T*>(args.y);
   SumPair* const partials = partials_in(args.workspace, args.shape.channels);
   const Tiling tiling = tiling_for(args.shape, args.launch.batch, N);
-  // With constant statistics, dx does not depend on the sums.
+  // If the statistics are constant, dx does not depend on the sums, so the sums are needed for the
+  // gradients of gamma and beta only.
   if (!constant_statistics || args.dgamma != nullptr) {
     SCULPT_LAUNCH((sum_gradients<T, N, kGate>), grid_of(tiling, N), dim3(kThreads), 0,
                   args.launch.stream, partials, dy, x, y, affine, tiling);
