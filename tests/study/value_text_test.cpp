@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "apps/sculpt_study/check.h"
+#include "engine/study/metrics.h"
 
 using namespace sculpt;
 
@@ -18,6 +19,17 @@ TEST_CASE("value text: results have the units that people read") {
   CHECK(sample_text({.n = 3, .mean = 0.5, .deviation = 0.01}, "test_accuracy") == "50.00 ± 1.00 %");
   CHECK(sample_text({.n = 1, .mean = 0.5, .deviation = NAN}, "test_accuracy") == "50.00 %");
   CHECK(sample_text({}, "test_accuracy") == "");
+}
+
+TEST_CASE("value text: fractions are shown in percent, as the axes of figures have them") {
+  int fractions = 0;
+  for (const Metric& metric : study_metrics()) {
+    if (metric.label.find('%') == std::string_view::npos) continue;
+    CAPTURE(metric.name);
+    CHECK(value_text(0.25, std::string(metric.name)) == "25.00 %");
+    ++fractions;
+  }
+  CHECK(fractions > 4);
 }
 
 TEST_CASE("check: a run takes time besides its steps, the more the more epochs it has") {
