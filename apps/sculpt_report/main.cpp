@@ -41,7 +41,7 @@ Report report_of(const ReportCommand& command, ReadRuns read, const std::string&
   if (read.runs.size() == 1) {
     RunRecords& run = read.runs[0];
     run.problems.insert(run.problems.end(), read.problems.begin(), read.problems.end());
-    const std::vector<Analysis> analyses = read_analyses(run.folder, run.problems);
+    const std::vector<Analysis> analyses = read_analyses(run);
     return run_report(run, analyses, context);
   }
   StudyPage page;

@@ -20,7 +20,7 @@ constexpr int kReloadSeconds = 15;
 
 Report report_of(const RunRecords& records, const ReportContext& context) {
   RunRecords run = records;
-  const std::vector<Analysis> analyses = read_analyses(run.folder, run.problems);
+  const std::vector<Analysis> analyses = read_analyses(run);
   return run_report(run, analyses, context);
 }
 

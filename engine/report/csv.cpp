@@ -5,13 +5,10 @@
 #include <fmt/format.h>
 
 #include "engine/report/markup.h"
+#include "engine/report/table_cells.h"
 
 namespace sculpt {
 namespace {
-
-std::string number_field(double value) {
-  return std::isnan(value) ? "" : fmt::format("{}", value);
-}
 
 std::string label_or(const Axis& axis, const char* otherwise) {
   return csv_field(axis.label.empty() ? otherwise : axis.label);
@@ -19,7 +16,7 @@ std::string label_or(const Axis& axis, const char* otherwise) {
 
 /// Returns the number, or the name of the nearest place if the axis names its places.
 std::string place_field(const Axis& axis, double value) {
-  if (axis.categories.empty() || !std::isfinite(value)) return number_field(value);
+  if (axis.categories.empty() || !std::isfinite(value)) return exact_text(value);
   const auto place = std::clamp<int64_t>(std::llround(value), 1, std::ssize(axis.categories));
   return csv_field(axis.categories[static_cast<size_t>(place - 1)]);
 }
@@ -51,7 +48,7 @@ std::string csv_of(const Figure& figure) {
     for (size_t i = 0; i < series.x.size(); ++i) {
       text += name + "," + place_field(figure.x, series.x[i]) + "," +
               place_field(figure.y, series.y[i]);
-      if (spread) text += "," + (series.spread.empty() ? "" : number_field(series.spread[i]));
+      if (spread) text += "," + (series.spread.empty() ? "" : exact_text(series.spread[i]));
       if (labels) text += "," + (series.labels.empty() ? "" : csv_field(series.labels[i]));
       text += "\n";
     }
@@ -64,8 +61,8 @@ std::string csv_of(const HeatMap& map) {
                                  csv_field(map.value_label.empty() ? "value" : map.value_label));
   for (size_t y = 0; y < map.ys.size(); ++y)
     for (size_t x = 0; x < map.xs.size(); ++x)
-      text += number_field(map.xs[x]) + "," + number_field(map.ys[y]) + "," +
-              number_field(map.values[y * map.xs.size() + x]) + "\n";
+      text += exact_text(map.xs[x]) + "," + exact_text(map.ys[y]) + "," +
+              exact_text(map.values[y * map.xs.size() + x]) + "\n";
   return text;
 }
 

@@ -136,18 +136,13 @@ Section section_of(const Analysis& analysis) {
 
 }  // namespace
 
-std::vector<Analysis> read_analyses(const std::filesystem::path& run_folder,
-                                    std::vector<std::string>& problems) {
+std::vector<Analysis> read_analyses(RunRecords& run) {
   std::vector<Analysis> analyses;
-  for (const std::filesystem::path& file : analysis_files(run_folder))
+  for (const std::filesystem::path& file : analysis_files(run.folder))
     try {
       analyses.push_back(read_analysis(file));
     } catch (const Error& error) {
-      // This sentence takes the place of the one that says that the values of the file are missing.
-      std::erase_if(problems, [&](const std::string& problem) {
-        return problem.find(file.string()) != std::string::npos;
-      });
-      problems.push_back(fmt::format("An analysis is left out: {}.", error.what()));
+      run.unread_analyses[file] = fmt::format("An analysis is left out: {}.", error.what());
     }
   return analyses;
 }
@@ -161,7 +156,7 @@ Report run_report(const RunRecords& run, const std::vector<Analysis>& analyses,
   report.state_text = state_text(run, context);
   report.sentence = sentence_of(run);
   report.facts = facts_of(run, context);
-  report.warnings = run.problems;
+  report.warnings = run.all_problems();
   report.foot = context.written_by;
   if (run.diverged())
     report.warnings.insert(report.warnings.begin(),

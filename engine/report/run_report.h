@@ -22,10 +22,9 @@ struct ReportContext {
   int64_t planned_epochs = 0;  ///< of a run that has not finished; 0 if unknown
 };
 
-/// Reads the analyses of a run folder. Files that cannot be read are named in `problems`, a whole
-/// sentence each.
-std::vector<Analysis> read_analyses(const std::filesystem::path& run_folder,
-                                    std::vector<std::string>& problems);
+/// Reads the analyses in the folder of a run. Files that cannot be read are named in
+/// run.unread_analyses.
+std::vector<Analysis> read_analyses(RunRecords& run);
 
 /// Makes the report of a run, finished or not. `run` has all of its records.
 Report run_report(const RunRecords& run, const std::vector<Analysis>& analyses,

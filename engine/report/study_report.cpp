@@ -45,7 +45,8 @@ std::vector<std::string> warnings_of(const StudyPage& page) {
       stopped.push_back(run.name);
     else if (records.status == RunStatus::running)
       running.push_back(run.name);
-    problems.insert(problems.end(), records.problems.begin(), records.problems.end());
+    const std::vector<std::string> of_run = records.all_problems();
+    problems.insert(problems.end(), of_run.begin(), of_run.end());
     if (records.finished()) compared.push_back(&records);
   }
   add_names(warnings, failed, "One run has failed", "runs have failed");

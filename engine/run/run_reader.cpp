@@ -189,7 +189,7 @@ class Reader {
     for (const auto& entry : fs::directory_iterator(files_.root() / "analysis", error)) {
       const fs::path& file = entry.path();
       if (file.extension() != ".json") continue;
-      const Json analysis = read_analysis_values(file);
+      const Json analysis = read_analysis(file);
       const auto values = analysis.find("values");
       if (values == analysis.end() || !values->is_object()) continue;
       for (const auto& [name, value] : values->items())
@@ -200,11 +200,18 @@ class Reader {
 
   /// Returns the object in an analysis file. A run is shown without an analysis that is damaged or
   /// that a newer program has made.
-  Json read_analysis_values(const fs::path& file) try {
-    return read_object(file, kAnalysis, "its values are missing");
-  } catch (const NewerFormat& newer) {
-    run_.problems.push_back(fmt::format("An analysis is left out: {}.", newer.what()));
-    return Json::object();
+  Json read_analysis(const fs::path& file) {
+    Json object;
+    try {
+      object = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+      if (!object.is_object()) fail("{} is damaged: it is not a JSON object", file.string());
+      if (age_of(format_of(object), kAnalysis) == FormatAge::newer)
+        require_known(format_of(object), kAnalysis, file.string());
+    } catch (const Error& error) {
+      run_.unread_analyses[file] = fmt::format("An analysis is left out: {}.", error.what());
+      return Json::object();
+    }
+    return object;
   }
 
   RunFolder files_;
@@ -242,6 +249,13 @@ const char* name_of(RunStatus status) {
       return "stopped";
   }
   return "";
+}
+
+std::vector<std::string> RunRecords::all_problems() const {
+  std::vector<std::string> all = problems;
+  for (const auto& [file, sentence] : unread_analyses)
+    all.push_back(sentence);
+  return all;
 }
 
 const std::string& RunRecords::setting(const std::string& key) const {

@@ -65,10 +65,15 @@ struct RunRecords {
   std::map<std::string, std::string> summary_texts;
   /// The values of the analyses of the run (RUN_FOLDER/analysis/<name>.json), as "<name>.<value>".
   std::map<std::string, double> analyses;
-  /// One whole sentence for every record that could not be read, with the name of its file, its
-  /// line, and what is missing without it. Of a finished run, also for epochs without a record.
+  /// One whole sentence for every record besides analyses that could not be read, with the name of
+  /// its file, its line, and what is missing without it. Of a finished run, also for epochs without
+  /// a record.
   std::vector<std::string> problems;
+  /// A whole sentence for each analysis file that could not be read.
+  std::map<std::filesystem::path, std::string> unread_analyses;
 
+  /// Returns all sentences about what could not be read.
+  std::vector<std::string> all_problems() const;
   bool finished() const { return status == RunStatus::finished; }
   /// Returns the value of a key of the config; "" if the config lacks it.
   const std::string& setting(const std::string& key) const;

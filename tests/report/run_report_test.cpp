@@ -163,10 +163,14 @@ TEST_CASE("run report: a damaged config leads to no command, and damage is named
   const sculpt::testing::TemporaryFolder folder;
   std::filesystem::create_directories(folder / "analysis");
   write_file(folder / "analysis/flips.json", "{");
-  std::vector<std::string> problems = {(folder / "analysis/flips.json").string() + " is damaged."};
-  CHECK(read_analyses(folder.path(), problems).empty());
+  RunRecords damaged;
+  damaged.folder = folder.path();
+  damaged.unread_analyses[folder / "analysis/flips.json"] = "as the reader of the run has found";
+  CHECK(read_analyses(damaged).empty());
+  const std::vector<std::string> problems = damaged.all_problems();
   REQUIRE(problems.size() == 1);
   CHECK(contains(problems[0], "An analysis is left out"));
+  CHECK(contains(problems[0], "make it again"));
 }
 
 TEST_CASE("run report: unfinished, diverged and empty runs say so") {

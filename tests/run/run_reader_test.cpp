@@ -198,8 +198,10 @@ TEST_CASE("run reader: the values of analyses have the names of their files") {
   write_file(folder / "analysis/broken.json", "{");
   const RunRecords run = read_run(folder.path());
   CHECK(run.analyses == std::map<std::string, double>{{"flips.flipped.1-2", 0.25}});
-  REQUIRE(run.problems.size() == 1);
-  CHECK(run.problems[0].find("broken.json is damaged") != std::string::npos);
+  CHECK(run.problems.empty());
+  const std::vector<std::string> problems = run.all_problems();
+  REQUIRE(problems.size() == 1);
+  CHECK(problems[0].find("broken.json is damaged") != std::string::npos);
 }
 
 TEST_CASE("run reader: damaged records are named, and the others are read") {
@@ -291,9 +293,10 @@ TEST_CASE("run reader: an analysis of a newer program is left out, and the run i
   fs::create_directories(folder / "analysis");
   write_file(folder / "analysis/flips.json", "{\"format\": \"sculpt-analysis-99\"}");
   const RunRecords run = read_run(folder.path());
-  REQUIRE(run.problems.size() == 1);
-  CHECK(run.problems[0].find("flips.json") != std::string::npos);
-  CHECK(run.problems[0].find("newer") != std::string::npos);
+  const std::vector<std::string> problems = run.all_problems();
+  REQUIRE(problems.size() == 1);
+  CHECK(problems[0].find("flips.json") != std::string::npos);
+  CHECK(problems[0].find("newer") != std::string::npos);
 }
 
 TEST_CASE("run reader: a folder of something else, and a newer program's folder, are errors") {
