@@ -9,14 +9,6 @@
 namespace sculpt::kernels {
 namespace {
 
-/// A kept weight in one pass.
-struct Entry {
-  int64_t out_channel;
-  int64_t in_channel;
-  int64_t offset;
-  int64_t weight;
-};
-
 /// Returns the number of input channels of one segment. The cells of a segment that one tile of
 /// pixels reads should stay in cache. A segment should also have enough entries of each row that
 /// loading and storing the sums is a small part of the work.
@@ -32,24 +24,29 @@ int64_t segment_channels(int64_t in_channels, int64_t out_channels, int64_t entr
   return ceil_div(in_channels, ceil_div(in_channels, wanted));
 }
 
-SparseTaps make_taps(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
-                     std::vector<Entry> entries) {
+SparseTaps make_taps(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
+                     std::vector<TapEntry> entries) {
   SparseTaps taps;
   taps.pixels = pixels;
   taps.out_channels = out_channels;
-  const int64_t channels = segment_channels(in_channels, out_channels, std::ssize(entries));
-  taps.segments = std::max<int64_t>(1, ceil_div(in_channels, channels));
-  const auto row_of = [&](const Entry& e) {
+  const bool by_windows = windows_pay(pixels, in.channels, out_channels, entries);
+  const int64_t channels = by_windows
+                               ? window_channels(in.channels)
+                               : segment_channels(in.channels, out_channels, std::ssize(entries));
+  taps.segments = std::max<int64_t>(1, ceil_div(in.channels, channels));
+  const int64_t rows = taps.segments * out_channels;
+  const auto row_of = [&](const TapEntry& e) {
     return e.in_channel / channels * out_channels + e.out_channel;
   };
-  std::ranges::sort(entries, [&](const Entry& a, const Entry& b) {
+  std::ranges::sort(entries, [&](const TapEntry& a, const TapEntry& b) {
     const int64_t row_a = row_of(a), row_b = row_of(b);
-    return row_a != row_b ? row_a < row_b : a.offset < b.offset;
+    return row_a != row_b ? row_a < row_b : in.offset(a) < in.offset(b);
   });
-  taps.starts.assign(static_cast<size_t>(taps.segments * out_channels + 1), 0);
-  for (const Entry& e : entries) {
+  if (by_windows) taps.windows = arrange_windows(pixels, in, out_channels, rows, entries);
+  taps.starts.assign(static_cast<size_t>(rows + 1), 0);
+  for (const TapEntry& e : entries) {
     ++taps.starts[static_cast<size_t>(row_of(e) + 1)];
-    taps.offsets.push_back(static_cast<int32_t>(e.offset));
+    taps.offsets.push_back(static_cast<int32_t>(in.offset(e)));
     taps.weights.push_back(static_cast<int32_t>(e.weight));
   }
   for (size_t i = 1; i < taps.starts.size(); ++i)
@@ -71,11 +68,14 @@ void for_each_kept(const Conv2dShape& shape, std::span<const uint8_t> mask, cons
   }
 }
 
+TapInput input_of(const ActivationShape& shape) {
+  return {shape.channels, shape.plane_stride(), shape.row_stride()};
+}
+
 SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask) {
-  std::vector<Entry> entries;
+  std::vector<TapEntry> entries;
   for_each_kept(shape, mask, [&](int64_t o, int64_t c, int64_t r, int64_t s, int64_t index) {
-    const int64_t offset = c * shape.in.plane_stride() + r * shape.in.row_stride() + s;
-    entries.push_back({o, c, offset, index});
+    entries.push_back({o, c, r, s, index});
   });
   PixelGrid2d pixels;
   pixels.rows = shape.out.height;
@@ -88,7 +88,7 @@ SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask)
   pixels.in_first = -shape.padding * (shape.in.row_stride() + 1);
   pixels.in_row = shape.stride * shape.in.row_stride();
   pixels.in_column = shape.stride;
-  return make_taps(pixels, shape.in.channels, shape.out.channels, std::move(entries));
+  return make_taps(pixels, input_of(shape.in), shape.out.channels, std::move(entries));
 }
 
 /// Returns the taps of the input pixels (row, column) with row % stride == row_class and column %
@@ -96,14 +96,12 @@ SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask)
 SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> mask,
                            int64_t row_class, int64_t column_class) {
   const int64_t stride = shape.stride;
-  std::vector<Entry> entries;
+  std::vector<TapEntry> entries;
   for_each_kept(shape, mask, [&](int64_t o, int64_t c, int64_t r, int64_t s, int64_t index) {
     // The output (row, column) is (input + padding - tap) / stride, where this is a whole number.
     const int64_t row = row_class + shape.padding - r, column = column_class + shape.padding - s;
     if (row % stride != 0 || column % stride != 0) return;
-    const int64_t offset =
-        o * shape.out.plane_stride() + row / stride * shape.out.row_stride() + column / stride;
-    entries.push_back({c, o, offset, index});
+    entries.push_back({c, o, row / stride, column / stride, index});
   });
   PixelGrid2d pixels;
   pixels.rows = ceil_div(shape.in.height - row_class, stride);
@@ -116,7 +114,7 @@ SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> ma
   pixels.in_block = shape.out.block_stride();
   pixels.in_row = shape.out.row_stride();
   pixels.in_column = 1;
-  return make_taps(pixels, shape.out.channels, shape.in.channels, std::move(entries));
+  return make_taps(pixels, input_of(shape.out), shape.in.channels, std::move(entries));
 }
 
 /// Returns true if the elements are 0, 1, 2, ...

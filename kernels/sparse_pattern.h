@@ -4,10 +4,12 @@
 // a mask changes.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "kernels/conv2d.h"
+#include "kernels/tap_windows.h"
 
 namespace sculpt::kernels {
 
@@ -31,6 +33,9 @@ struct SparseTaps {
   std::vector<int64_t> starts;   ///< [segments * out_channels + 1]
   std::vector<int32_t> offsets;  ///< per entry: its input cell, relative to the pixel's first cell
   std::vector<int32_t> weights;  ///< per entry: index of its stored weight; empty: entry order
+  /// The same entries, in the same order, for kernels that work on windows; empty if such kernels
+  /// are slower.
+  std::optional<TapWindows> windows;
 
   int64_t count() const { return static_cast<int64_t>(offsets.size()); }
 };

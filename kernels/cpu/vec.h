@@ -83,6 +83,16 @@ inline void prefetch_to_write(const float* p) {
   __builtin_prefetch(p, 1, 2);
 }
 
+/// Makes the compiler keep a value in a register. Without this, GCC loads a value that several
+/// multiply-adds read once for each of them.
+[[gnu::always_inline]] inline void keep_in_register(Vec& value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value));
+#elif defined(__SSE__)
+  asm("" : "+x"(value));
+#endif
+}
+
 inline Vec broadcast(float value) {
   return value - Vec{};
 }

@@ -4,10 +4,14 @@
 // cutting windows). Input cells come from cache: a thread processes all output channels of one tile
 // and one segment of input channels before it goes on. Each entry costs 4 bytes of value and 4
 // bytes of offset, which feed the multiply-adds of a whole tile.
+//
+// Where many weights are kept, each multiply-add with its own load of a cell would be bound by
+// loads. There, the kernel copies windows (window.h) and loads a cell once for a group of entries.
 
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/sparse/passes.h"
 #include "kernels/cpu/sparse/tiles.h"
+#include "kernels/cpu/sparse/window.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -69,6 +73,77 @@ void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64
   }
 }
 
+/// Adds the products of `groups` groups to the sums of a tile. kColumns are the columns of a
+/// group's entries. Moves `cell` and `value` behind the groups.
+template <class Tile, int... kColumns>
+[[gnu::always_inline]] inline void add_groups(int32_t groups, const float* window,
+                                              const int32_t*& cell, const float*& value,
+                                              Vec (&sum)[Tile::kHeight][Tile::kWidth]) {
+  constexpr int kEntries = sizeof...(kColumns);
+  constexpr int kColumn[kEntries] = {kColumns...};
+  constexpr int64_t kRow = Tile::kShape.columns * kLanes;
+  for (; groups > 0; --groups) {
+    Vec values[kEntries];
+    for (int e = 0; e < kEntries; ++e)
+      values[e] = broadcast(value[e]);
+    value += kEntries;
+    const float* const first = window + int64_t{*cell++} * kLanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < Tile::kHeight; ++i)
+#pragma GCC unroll 16
+      for (int j = 0; j < Tile::kWidth + kColumn[kEntries - 1]; ++j) {
+        Vec x = load(first + i * kRow + j * kLanes);
+        if constexpr (kEntries > 1) keep_in_register(x);
+#pragma GCC unroll 4
+        for (int e = 0; e < kEntries; ++e)
+          if (const int to = j - kColumn[e]; to >= 0 && to < Tile::kWidth)
+            sum[i][to] += values[e] * x;
+      }
+  }
+}
+
+/// The same as run_tile, on windows.
+template <class Tile>
+void run_window_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
+                     int64_t out_end) {
+  constexpr int kHeight = Tile::kHeight, kWidth = Tile::kWidth;
+  const SparseTaps& taps = pass.taps;
+  const TapWindows& windows = *taps.windows;
+  const int64_t y_row = pass.pixels.out_row * kLanes;
+  const int64_t y_column = pass.pixels.out_column * kLanes;
+  for (int64_t segment = 0; segment < taps.segments; ++segment) {
+    const float* const window = copy_window<Tile>(windows, x, segment);
+    const bool load_y = segment > 0 || pass.accumulate;
+    for (int64_t o = out_begin; o < out_end; ++o) {
+      const auto row = static_cast<size_t>(segment * taps.out_channels + o);
+      if (load_y && taps.starts[row] == taps.starts[row + 1]) continue;
+      float* const out = y + o * pass.pixels.out_channel * kLanes;
+      if (pass.accumulate && segment == 0)
+        for (int i = 0; i < kHeight; ++i)
+          for (int j = 0; j < kWidth; ++j)
+            prefetch_to_write(out + i * y_row + j * y_column + to_next);
+      const int32_t* const groups = windows.counts.data() + row * kTapGroups;
+      for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+        Vec sum[kHeight][kWidth];
+        for (int i = 0; i < kHeight; ++i)
+          for (int j = 0; j < kWidth; ++j)
+            sum[i][j] = load_y      ? load(out + i * y_row + j * y_column + lane)
+                        : pass.bias ? broadcast(pass.bias[o])
+                                    : Vec{};
+        const int32_t* cell = windows.group_cells.data() + windows.starts[row];
+        const float* value = pass.values + taps.starts[row];
+        add_groups<Tile, 0>(groups[0], window + lane, cell, value, sum);
+        add_groups<Tile, 0, 1>(groups[1], window + lane, cell, value, sum);
+        add_groups<Tile, 0, 2>(groups[2], window + lane, cell, value, sum);
+        add_groups<Tile, 0, 1, 2>(groups[3], window + lane, cell, value, sum);
+        for (int i = 0; i < kHeight; ++i)
+          for (int j = 0; j < kWidth; ++j)
+            store(out + i * y_row + j * y_column + lane, sum[i][j]);
+      }
+    }
+  }
+}
+
 /// Computes output channels [out_begin, out_end) for one strip of tiles.
 void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t out_begin,
                int64_t out_end) {
@@ -83,6 +158,10 @@ void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t ou
                             kLanes;
     const int64_t to_next = tiling.to_next(tile, pixels.out_row, pixels.out_column) * kLanes;
     with_tile_size(tile, [&](auto height, auto width) {
+      const bool done = with_window<height, width>(pass.taps, [&](auto window_tile) {
+        run_window_tile<decltype(window_tile)>(pass, x, y, to_next, out_begin, out_end);
+      });
+      if (done) return;
       if (pixels.in_column == 1)
         run_tile<height, width, true>(pass, x, y, to_next, out_begin, out_end);
       else

@@ -11,6 +11,7 @@
 #include "kernels/cpu/lane_sums.h"
 #include "kernels/cpu/sparse/passes.h"
 #include "kernels/cpu/sparse/tiles.h"
+#include "kernels/cpu/sparse/window.h"
 
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
@@ -129,6 +130,108 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
   }
 }
 
+/// sums[e] := sum over the tile's pixels of the products of cells of dy and of the window.
+template <int kCount, class Tile>
+[[gnu::always_inline]] inline void multiply_window(Vec* sums,
+                                                   const Vec (&dy)[Tile::kHeight][Tile::kWidth],
+                                                   const float* window, const int32_t* cells) {
+  constexpr int64_t kRow = Tile::kShape.columns * kLanes;
+  Vec sum[kCount][2] = {};
+  const float* cell[kCount];
+  for (int e = 0; e < kCount; ++e)
+    cell[e] = window + int64_t{cells[e]} * kLanes;
+#pragma GCC unroll 16
+  for (int i = 0; i < Tile::kHeight; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < Tile::kWidth; ++j)
+#pragma GCC unroll 4
+      for (int e = 0; e < kCount; ++e)
+        sum[e][j % 2] += dy[i][j] * load(cell[e] + i * kRow + j * kLanes);
+  for (int e = 0; e < kCount; ++e)
+    sums[e] += sum[e][0] + sum[e][1];
+}
+
+/// Adds up the lanes of the sums of consecutive entries, and adds the totals to a gradient. Waits
+/// until there is one vector of entries, because the lanes of as many entries are added up
+/// together.
+class LaneAdder {
+ public:
+  explicit LaneAdder(float* gradient) : gradient_(gradient) {}
+
+  /// Returns the sums of the next `count` entries, at most kEntries, which the caller adds to.
+  Vec* next(int count) {
+    Vec* const sums = sums_ + used_;
+    for (int e = 0; e < count; ++e)
+      sums[e] = Vec{};
+    used_ += count;
+    return sums;
+  }
+  /// Call this when the entries that next() returned are complete.
+  void add_up() {
+    if (used_ < kVecWidth) return;
+    store(gradient_, load(gradient_) + add_up_lanes(sums_));
+    gradient_ += kVecWidth;
+    used_ -= kVecWidth;
+    for (int e = 0; e < used_; ++e)
+      sums_[e] = sums_[kVecWidth + e];
+  }
+  void add_up_rest() {
+    for (int e = used_; e < kVecWidth; ++e)
+      sums_[e] = Vec{};
+    const Vec total = add_up_lanes(sums_);
+    for (int e = 0; e < used_; ++e)
+      gradient_[e] += total[e];
+  }
+
+ private:
+  float* gradient_;
+  int used_ = 0;
+  Vec sums_[kVecWidth + kEntries];
+};
+
+/// The same as add_tile, on windows.
+template <class Tile>
+void add_window_tile(const GradPass& pass, const float* x, const float* dy, float* gradient) {
+  constexpr int kHeight = Tile::kHeight, kWidth = Tile::kWidth;
+  const SparseTaps& taps = pass.taps;
+  const int32_t* const cells = taps.windows->entry_cells.data();
+  const int64_t dy_row = pass.pixels.out_row * kLanes;
+  const int64_t dy_column = pass.pixels.out_column * kLanes;
+  LaneAdder adder(gradient);
+  for (int64_t segment = 0; segment < taps.segments; ++segment) {
+    const float* const window = copy_window<Tile>(*taps.windows, x, segment);
+    for (int64_t o = 0; o < taps.out_channels; ++o) {
+      const auto row = static_cast<size_t>(segment * taps.out_channels + o);
+      const int64_t end = taps.starts[row + 1];
+      const float* const out = dy + o * pass.pixels.out_channel * kLanes;
+      Vec d[kHeight][kWidth];
+      const auto load_dy = [&](int64_t lane) {
+        for (int i = 0; i < kHeight; ++i)
+          for (int j = 0; j < kWidth; ++j)
+            d[i][j] = load(out + i * dy_row + j * dy_column + lane);
+      };
+      // One register holds all lanes of a cell with AVX-512. The cells of dy then stay in
+      // registers.
+      if constexpr (kVecsPerCell == 1) load_dy(0);
+      for (int64_t k = taps.starts[row]; k < end;) {
+        const auto count = static_cast<int>(std::min<int64_t>(kEntries, end - k));
+        Vec* const sums = adder.next(count);
+        for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+          if constexpr (kVecsPerCell > 1) load_dy(lane);
+          if (count == kEntries)
+            multiply_window<kEntries, Tile>(sums, d, window + lane, cells + k);
+          else
+            for (int e = 0; e < count; ++e)
+              multiply_window<1, Tile>(sums + e, d, window + lane, cells + k + e);
+        }
+        adder.add_up();
+        k += count;
+      }
+    }
+  }
+  adder.add_up_rest();
+}
+
 /// Adds the gradients of strips [begin, end) to `gradient`.
 void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradient) {
   const PixelGrid2d& pixels = pass.pixels;
@@ -145,6 +248,10 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
                                       kLanes;
       const int64_t to_next = tiling.to_next(tile, pixels.in_row, pixels.in_column) * kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
+        const bool done = !keep && with_window<height, width>(pass.taps, [&](auto window_tile) {
+          add_window_tile<decltype(window_tile)>(pass, x, dy, gradient);
+        });
+        if (done) return;
         if (pixels.in_column == 1)
           keep ? add_tile<height, width, true, true>(pass, x, dy, to_next, gradient)
                : add_tile<height, width, true, false>(pass, x, dy, to_next, gradient);

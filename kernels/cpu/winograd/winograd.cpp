@@ -18,13 +18,16 @@
 namespace SCULPT_ISA_NAMESPACE {
 namespace {
 
-// The register block has kOuts x kVecs sums, a broadcast weight and kVecs registers of points.
-constexpr int kOuts = 6;
-constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
+// The register block has kOuts x kVecs sums, a broadcast weight and kVecs registers of points. It
+// fills the 32 registers of AVX-512, or the 16 of the other instruction sets.
+constexpr int kOuts = kVecWidth == 16 ? 8 : 6;
+constexpr int kVecs = kVecWidth == 16 ? 3 : 2;
 // The number of tiles that a thread takes at a time. Their points are read from L2. With fewer
 // tiles, weights are read more often.
-constexpr int kChunkTiles = 4;
+constexpr int kChunkTiles = kVecWidth == 16 ? 3 : 4;
 constexpr int64_t kChunkFloats = kChunkTiles * kLanes;
+// An output of more bytes leaves the caches before the next kernel reads it.
+constexpr int64_t kCachedBytes = 6 << 20;
 
 /// y (=, +=) bias + convolution of x. The weight of output o and input c is at o * weight_out + c *
 /// weight_in. If `flip` is set, the weight is turned by 180 degrees.
@@ -82,9 +85,14 @@ struct Plan {
         thread_count() > 1 ? ceil_div(4 * thread_count(), std::max<int64_t>(1, chunks)) : 1;
     split_outs = ceil_div(out_blocks, std::min(out_blocks, wanted)) * kOuts;
     out_splits = ceil_div(outs, split_outs);
+    streams = y_bytes(conv) > kCachedBytes;
     u_stride = point_stride(out_blocks * kOuts * ins);
     v_stride = point_stride(ins * kChunkFloats);
     m_stride = point_stride(split_outs * kChunkFloats);
+  }
+
+  static int64_t y_bytes(const Conv& conv) {
+    return conv.blocks * conv.y_shape.block_stride() * kLanes * int64_t{sizeof(float)};
   }
 
   int64_t u_floats() const { return kPoints * u_stride; }
@@ -93,6 +101,7 @@ struct Plan {
   WinogradTiles tiles;
   int64_t ins, outs, chunks;
   int64_t out_splits = 1, split_outs = 0;
+  bool streams = false;  ///< y is larger than what caches keep, and is stored past the caches
   int64_t u_stride = 0;  ///< transformed weights: [point][out / kOuts][in][kOuts]
   int64_t v_stride = 0;  ///< transformed inputs: [point][in][kChunkTiles][kLanes]
   int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
@@ -120,35 +129,53 @@ void transform_weights_of(const OutVec (&w)[9], float* u, int64_t stride) {
   }
 }
 
+/// Transforms the weights in the order in which they lie in memory: in the input gradient, output
+/// channels are neighbours.
 void transform_weights(const Conv& conv, const Plan& plan, float* u) {
-  parallel_for(ceil_div(plan.outs, kOuts) * plan.ins, [&](int64_t begin, int64_t end, int) {
+  const int64_t out_blocks = ceil_div(plan.outs, kOuts);
+  const bool outs_inside = conv.weight_out < conv.weight_in;
+  parallel_for(out_blocks * plan.ins, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t out = item / plan.ins * kOuts, in = item % plan.ins;
+      const int64_t block = outs_inside ? item % out_blocks : item / plan.ins;
+      const int64_t in = outs_inside ? item / out_blocks : item % plan.ins;
+      const int64_t out = block * kOuts;
       const float* weight = conv.weight + out * conv.weight_out + in * conv.weight_in;
       OutVec w[9] = {};
       for (int o = 0; o < kOuts && out + o < plan.outs; ++o)
         for (int k = 0; k < 9; ++k)
           w[k][o] = weight[o * conv.weight_out + (conv.flip ? 8 - k : k)];
-      transform_weights_of(w, u + item * kOuts, plan.u_stride);
+      transform_weights_of(w, u + (block * plan.ins + in) * kOuts, plan.u_stride);
     }
   });
 }
 
-/// v := points of the tiles [begin, end) of all input channels.
+/// Requests the cells of a tile in the next channel's plane into the first-level cache. `known`
+/// columns have been requested with the tile to the left.
+[[gnu::always_inline]] inline void prefetch_tile(const float* plane, const TileCells& tile,
+                                                 int64_t row_stride, int64_t known) {
+  for (int64_t i = 0; i < tile.rows; ++i)
+    for (int64_t j = known; j < tile.columns; ++j)
+      __builtin_prefetch(plane + tile.first + i * row_stride + j * kLanes, 0, 3);
+}
+
+/// v := points of the tiles [begin, end) of all input channels. The planes of the channels lie far
+/// apart, which the processor's own prefetching does not foresee.
 void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t end, float* v) {
   const int64_t row = conv.x_shape.row_stride() * kLanes;
-  for (int64_t tile = begin; tile < end; ++tile) {
-    const TileCells cells = plan.tiles.in(tile);
-    const float* x = conv.x;
-    float* points = v + (tile - begin) * kLanes;
-    for (int64_t c = 0; c < plan.ins; ++c) {
+  const int64_t plane = conv.x_shape.plane_stride() * kLanes;
+  TileCells cells[kChunkTiles];
+  for (int64_t tile = begin; tile < end; ++tile)
+    cells[tile - begin] = plan.tiles.in(tile);
+  const float* x = conv.x;
+  for (int64_t c = 0; c < plan.ins; ++c) {
+    for (int64_t t = 0; t < end - begin; ++t) {
+      if (c + 1 < plan.ins) prefetch_tile(x + plane, cells[t], row, t > 0 ? kTileIn - kTile : 0);
       transform_cells<kTileIn>(
-          x, cells, row, points, plan.v_stride,
+          x, cells[t], row, v + c * kChunkFloats + t * kLanes, plan.v_stride,
           [](const Vec(&in)[kTileIn], Vec(&out)[kTileIn])
               __attribute__((always_inline)) { transform_input(in, out); });
-      x += conv.x_shape.plane_stride() * kLanes;
-      points += kChunkFloats;
     }
+    x += plane;
   }
 }
 
@@ -227,7 +254,12 @@ void transform_outputs(const Conv& conv, const Plan& plan, const float* m, int64
         for (int i = 0; i < kTile && i < cells.rows; ++i)
           for (int j = 0; j < kTile && j < cells.columns; ++j) {
             float* cell = first + i * row + j * kLanes + lane;
-            store(cell, (conv.accumulate ? load(cell) : broadcast(bias)) + y[i][j]);
+            if (conv.accumulate)
+              store(cell, load(cell) + y[i][j]);
+            else if (plan.streams)
+              stream(cell, broadcast(bias) + y[i][j]);
+            else
+              store(cell, broadcast(bias) + y[i][j]);
           }
       }
     }
@@ -253,6 +285,7 @@ void run(const Conv& conv, void* workspace) {
       multiply_points(plan, u, v, out, outs, last - first, m);
       transform_outputs(conv, plan, m, out, outs, first, last);
     }
+    if (plan.streams) stream_end();
   });
 }
 

@@ -1,0 +1,81 @@
+#pragma once
+// Lists of kept weights for kernels that work on windows. The window of a tile of pixels holds the
+// input cells that the entries of one segment meet there. A kernel copies a window side by side
+// into the first-level cache, and then walks the entries of all output channels. Entries that lie
+// in one row of a 3x3 kernel form a group, for which the kernel loads each cell only once.
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/conv2d.h"
+
+namespace sculpt::kernels {
+
+struct PixelGrid2d;
+
+/// A kept weight in one pass.
+struct TapEntry {
+  int64_t out_channel = 0;
+  int64_t in_channel = 0;
+  int64_t row = 0, column = 0;  ///< of its input cell, relative to the pixel's first cell
+  int64_t weight = 0;           ///< index of the weight
+};
+
+/// The input activation of a pass.
+struct TapInput {
+  int64_t channels = 0;
+  int64_t channel = 0;  ///< distance in cells between neighbouring channels
+  int64_t row = 0;      ///< distance in cells between neighbouring rows
+
+  int64_t offset(const TapEntry& e) const {
+    return e.in_channel * channel + e.row * row + e.column;
+  }
+};
+
+/// The largest window: one for tiles of up to 2 x 8 pixels of planes with at least 8 columns, and
+/// one for tiles of up to 4 x 4 pixels of narrower planes.
+struct WindowShape {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  constexpr int64_t cells() const { return rows * columns; }
+};
+inline constexpr WindowShape kWideWindow = {4, 10};
+inline constexpr WindowShape kNarrowWindow = {6, 6};
+
+/// A window holds at most this many input channels, so that it fits a first-level cache beside the
+/// lists: 12 channels of the wide window have 30 KiB.
+inline constexpr int64_t kWindowChannels = 12;
+
+/// The columns of a group's entries, relative to the first of them.
+enum class TapGroup { single, neighbours, outer, triple };  // {0}, {0, 1}, {0, 2}, {0, 1, 2}
+inline constexpr int kTapGroups = 4;
+
+/// The groups of the entries of a pass. A row of the lists is a segment and an output channel, as
+/// in SparseTaps. The entries of a row are ordered by the kind of their group.
+struct TapWindows {
+  WindowShape shape;
+  int64_t channels = 0;      ///< input channels of a segment; the last segment may have fewer
+  int64_t first_row = 0;     ///< row and column of the window's first cell, relative to the first
+  int64_t first_column = 0;  ///< cell of the tile's first pixel
+  TapInput in;
+  std::vector<int64_t> starts;  ///< [rows + 1]: the first group of a row
+  std::vector<int32_t> counts;  ///< [rows][kTapGroups]: the number of groups of each kind
+  std::vector<int32_t>
+      group_cells;  ///< per group: the cell of the window that its first entry meets
+  std::vector<int32_t> entry_cells;  ///< per entry: the cell of the window that it meets
+};
+
+/// Returns true if kernels that work on windows are faster for these entries, as measured: entries
+/// of a 3x3 window, stride 1, and so many of them that copying the window is little work.
+bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
+                 const std::vector<TapEntry>& entries);
+
+/// Returns the number of input channels of a segment.
+int64_t window_channels(int64_t in_channels);
+
+/// Arranges entries, which are sorted by row of the lists and then by input cell, in groups:
+/// changes their order within each row. `rows` is the number of rows of the lists.
+TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
+                           int64_t rows, std::vector<TapEntry>& entries);
+
+}  // namespace sculpt::kernels
