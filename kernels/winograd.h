@@ -31,6 +31,31 @@ inline bool winograd_fits(const Conv2dShape& s) {
   return s.kernel_h == 3 && s.kernel_w == 3 && s.stride == 1 && s.padding <= 2 && s.groups == 1;
 }
 
+/// The passes below, split into parts that process some rows of a block of images (see
+/// SparseConv2dBlockKernels). Each call runs on the calling thread alone, except `transform` and
+/// `sum_partials`. No part adds a bias. `rows` begin and end at bands (band_rows()), which consist
+/// of whole tiles.
+struct WinogradBlockKernels {
+  /// Bytes of the transformed weights of the forward pass or the input gradient, which take them as
+  /// their weight; 64-byte aligned.
+  size_t (*points_bytes)(const Conv2dShape&, ConvPass);
+  void (*transform)(void* points, const void* weight, const Conv2dShape&, ConvPass);
+  /// Bytes of scratch of one thread for any of the passes, given as args.workspace; 64-byte
+  /// aligned.
+  size_t (*scratch_bytes)(const Conv2dShape&);
+  void (*forward)(const ConvForward& args, const Conv2dShape&, const RowRange& rows);
+  void (*input_grad)(const ConvInputGrad& args, const Conv2dShape&, const RowRange& rows);
+  /// Bytes of the sums of one partial gradient of the weight; 64-byte aligned.
+  size_t (*partial_bytes)(const Conv2dShape&);
+  /// Adds the sums over the pixels of `rows` to args.dweight, which is a partial gradient that the
+  /// caller has zeroed. Ignores args.write.
+  void (*weight_grad)(const ConvWeightGrad& args, const Conv2dShape&, const RowRange& rows);
+  /// dweight (=, +=) the gradient from `count` partial gradients, which lie one behind the other
+  /// and are overwritten.
+  void (*sum_partials)(void* dweight, void* partials, int64_t count, const Conv2dShape&,
+                       GradWrite write);
+};
+
 struct WinogradKernels {
   /// Returns true if forward() and input_grad() (or weight_grad(), for weight_grad_pays) are faster
   /// than the direct kernels for this shape, as measured when the kernels were written. Returns
@@ -47,6 +72,8 @@ struct WinogradKernels {
   void (*forward)(const ConvForward& args, const Conv2dShape& shape) = nullptr;
   void (*input_grad)(const ConvInputGrad& args, const Conv2dShape& shape) = nullptr;
   void (*weight_grad)(const ConvWeightGrad& args, const Conv2dShape& shape) = nullptr;
+
+  WinogradBlockKernels on_blocks = {};  ///< null pointers if the backend has none
 };
 
 }  // namespace sculpt::kernels

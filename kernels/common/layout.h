@@ -68,7 +68,7 @@ constexpr RowRange all_rows(const ActivationShape& shape) {
 /// rows; the last band may be shorter. A band has at least 64 pixels and consists of whole tiles of
 /// every kernel.
 constexpr int64_t band_rows(const ActivationShape& shape) {
-  const int64_t multiple = shape.width < 8 ? 4 : 2;
+  constexpr int64_t multiple = 4;
   return ceil_div(ceil_div(64, shape.width), multiple) * multiple;
 }
 constexpr int64_t bands_of(const ActivationShape& shape) {

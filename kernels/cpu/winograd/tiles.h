@@ -33,6 +33,8 @@ class WinogradTiles {
         count_(blocks * rows_ * columns_) {}
 
   int64_t count() const { return count_; }
+  /// Returns the number of tiles side by side in a plane.
+  int64_t columns() const { return columns_; }
 
   TileCells out(int64_t tile) const { return cells(out_, tile, 0, kTile, 0); }
   /// The first cells, and the cells behind the end of the plane, may lie in the halo, which is

@@ -26,21 +26,25 @@ constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
 // Bytes of the points of x and dy for one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
+// The same for a pass on blocks, where one thread has a chunk to itself: the chunk and the sums
+// share its L2 cache.
+constexpr int64_t kBlockChunkBytes = 512 << 10;
 // The transforms do not pay for fewer channels, as in winograd.cpp. The limit is higher here,
 // because the points of x are also transposed.
 constexpr int64_t kLeastChannels = 64;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
 struct Plan {
-  Plan(const Conv2dShape& s, int64_t batch)
+  Plan(const Conv2dShape& s, int64_t batch, int64_t chunk_bytes = kChunkBytes)
       : tiles(s.in, s.out, s.padding, ceil_div(batch, kLanes)),
+        in_channels(s.in.channels),
         ins(ceil_div(s.in.channels, kVecWidth) * kVecWidth),
         outs(s.out.channels),
         out_blocks(ceil_div(outs, kOuts)),
         panels(ceil_div(ins, kPanel)) {
     const int64_t tile_bytes = kPoints * (ins + outs) * kLanes * int64_t{sizeof(float)};
     chunk_tiles =
-        std::clamp<int64_t>(kChunkBytes / tile_bytes, 1, std::max<int64_t>(1, tiles.count()));
+        std::clamp<int64_t>(chunk_bytes / tile_bytes, 1, std::max<int64_t>(1, tiles.count()));
     // Strides have some cells more than needed. With powers of two, all points would fall into the
     // same sets of the caches.
     x_stride = ins * chunk_tiles * kLanes + 5 * kLanes;
@@ -51,6 +55,7 @@ struct Plan {
   int64_t floats() const { return kPoints * (x_stride + dy_stride + sum_stride); }
 
   WinogradTiles tiles;
+  int64_t in_channels;
   int64_t ins;  ///< input channels, rounded up to whole registers
   int64_t outs;
   int64_t out_blocks, panels;
@@ -69,6 +74,7 @@ struct Pass {
   float* x_points;
   float* dy_points;
   float* sums;
+  bool parallel = true;  ///< false: the calling thread computes everything
 };
 
 /// Transposes a square of kVecWidth registers.
@@ -130,15 +136,24 @@ void transform_dy(const Pass& pass, int64_t channel, int64_t tile, int64_t slot)
       });
 }
 
+/// Calls body(begin, end) for items [0, count), on all threads or on the calling thread alone.
+template <class Body>
+void for_items(bool parallel, int64_t count, const Body& body) {
+  if (parallel)
+    parallel_for(count, [&](int64_t begin, int64_t end, int) { body(begin, end); });
+  else
+    body(0, count);
+}
+
 /// Computes the points of the tiles [first, last) of x and dy.
 void transform_tiles(const Pass& pass, int64_t first, int64_t last) {
   const int64_t tiles = last - first;
   const int64_t groups = pass.plan.ins / kVecWidth;
-  parallel_for(groups * tiles, [&](int64_t begin, int64_t end, int) {
+  for_items(pass.parallel, groups * tiles, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       transform_x(pass, i / tiles * kVecWidth, first + i % tiles, i % tiles);
   });
-  parallel_for(pass.plan.outs * tiles, [&](int64_t begin, int64_t end, int) {
+  for_items(pass.parallel, pass.plan.outs * tiles, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       transform_dy(pass, i / tiles, first + i % tiles, i % tiles);
   });
@@ -182,7 +197,7 @@ void multiply_points(const Pass& pass, int64_t tiles, bool add) {
   static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
   const Plan& plan = pass.plan;
   const int64_t blocks = plan.panels * plan.out_blocks;
-  parallel_for(kPoints * blocks, [&](int64_t begin, int64_t end, int) {
+  for_items(pass.parallel, kPoints * blocks, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t point = item / blocks;
       const int64_t panel = item % blocks / plan.out_blocks * kPanel;
@@ -202,10 +217,9 @@ void multiply_points(const Pass& pass, int64_t tiles, bool add) {
 
 /// Computes the gradients of one output's weights for the input channels [channel, channel +
 /// kVecWidth).
-void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t channel,
-                    GradWrite write) {
-  const Plan& plan = pass.plan;
-  const float* sums = pass.sums + out * plan.ins + channel;
+void transform_sums(const Plan& plan, const float* all_sums, float* dweight, int64_t out,
+                    int64_t channel, GradWrite write) {
+  const float* sums = all_sums + out * plan.ins + channel;
   Vec by_column[3][kTileIn];
   for (int j = 0; j < kTileIn; ++j) {
     Vec column[kTileIn], values[3];
@@ -215,8 +229,8 @@ void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t chann
     for (int r = 0; r < 3; ++r)
       by_column[r][j] = values[r];
   }
-  const int64_t channels = std::min<int64_t>(kVecWidth, pass.shape.in.channels - channel);
-  float* const gradient = dweight + (out * pass.shape.in.channels + channel) * 9;
+  const int64_t channels = std::min<int64_t>(kVecWidth, plan.in_channels - channel);
+  float* const gradient = dweight + (out * plan.in_channels + channel) * 9;
   for (int r = 0; r < 3; ++r) {
     Vec values[3];
     transform_weight_grad(by_column[r], values);
@@ -228,7 +242,68 @@ void transform_sums(const Pass& pass, float* dweight, int64_t out, int64_t chann
   }
 }
 
+void transform_all_sums(const Plan& plan, const float* sums, float* dweight, GradWrite write) {
+  const int64_t groups = plan.ins / kVecWidth;
+  parallel_for(plan.outs * groups, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item)
+      transform_sums(plan, sums, dweight, item / groups, item % groups * kVecWidth, write);
+  });
+}
+
+/// The plan of a thread for the tiles of one block.
+Plan block_plan(const Conv2dShape& shape) {
+  return {shape, 1, kBlockChunkBytes};
+}
+
+/// Floats of the sums of one partial gradient.
+int64_t partial_floats(const Plan& plan) {
+  return ceil_div(kPoints * plan.sum_stride, kLanes) * kLanes;
+}
+
 }  // namespace
+
+size_t winograd_grad_scratch_bytes(const Conv2dShape& shape) {
+  const Plan plan = block_plan(shape);
+  return static_cast<size_t>(kPoints * (plan.x_stride + plan.dy_stride)) * sizeof(float);
+}
+
+size_t winograd_partial_bytes(const Conv2dShape& shape) {
+  return static_cast<size_t>(partial_floats(block_plan(shape))) * sizeof(float);
+}
+
+void winograd_weight_grad_block(const ConvWeightGrad& args, const Conv2dShape& shape,
+                                const RowRange& rows) {
+  const Plan plan = block_plan(shape);
+  auto* const x_points = floats(args.workspace);
+  const Pass pass = {.shape = shape,
+                     .plan = plan,
+                     .x = floats(args.x),
+                     .dy = floats(args.dy),
+                     .x_points = x_points,
+                     .dy_points = x_points + kPoints * plan.x_stride,
+                     .sums = floats(args.dweight),
+                     .parallel = false};
+  const int64_t end = ceil_div(rows.end, kTile) * plan.tiles.columns();
+  for (int64_t first = rows.begin / kTile * plan.tiles.columns(); first < end;
+       first += plan.chunk_tiles) {
+    const int64_t last = std::min(end, first + plan.chunk_tiles);
+    transform_tiles(pass, first, last);
+    multiply_points(pass, last - first, true);
+  }
+}
+
+void winograd_sum_partials(void* dweight, void* partials, int64_t count, const Conv2dShape& shape,
+                           GradWrite write) {
+  const Plan plan = block_plan(shape);
+  const int64_t stride = partial_floats(plan);
+  float* const sums = floats(partials);
+  parallel_for(stride / kLanes, [&](int64_t begin, int64_t end, int) {
+    for (int64_t p = 1; p < count; ++p)
+      for (int64_t i = begin * kLanes; i < end * kLanes; i += kVecWidth)
+        store(sums + i, load(sums + i) + load(sums + p * stride + i));
+  });
+  transform_all_sums(plan, sums, floats(dweight), write);
+}
 
 bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch) {
   return winograd_spares_work(shape, batch) &&
@@ -255,12 +330,7 @@ void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) 
     transform_tiles(pass, first, last);
     multiply_points(pass, last - first, first > 0);
   }
-  const int64_t groups = plan.ins / kVecWidth;
-  parallel_for(plan.outs * groups, [&](int64_t begin, int64_t end, int) {
-    for (int64_t item = begin; item < end; ++item)
-      transform_sums(pass, floats(args.dweight), item / groups, item % groups * kVecWidth,
-                     args.write);
-  });
+  transform_all_sums(plan, pass.sums, floats(args.dweight), args.write);
   if (args.dbias != nullptr) conv2d_bias_grad(args, shape.out);
 }
 

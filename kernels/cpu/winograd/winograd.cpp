@@ -71,18 +71,17 @@ int64_t point_stride(int64_t count) {
   return ceil_div(count, kLanes) * kLanes + 5 * kLanes;
 }
 
-/// The sizes of the scratch arrays, and the partition of the work. Only out_splits and split_outs
-/// depend on the thread count, and no sum depends on these two.
+/// The sizes of the scratch arrays, and the partition of the work among `threads` threads. Only
+/// out_splits and split_outs depend on the threads, and no sum depends on these two.
 struct Plan {
-  explicit Plan(const Conv& conv)
+  explicit Plan(const Conv& conv, int64_t threads = thread_count())
       : tiles(conv.x_shape, conv.y_shape, conv.padding, conv.blocks),
         ins(conv.x_shape.channels),
         outs(conv.y_shape.channels),
         chunks(ceil_div(tiles.count(), kChunkTiles)) {
     // If there are few chunks, threads also share out the output channels of a chunk.
     const int64_t out_blocks = ceil_div(outs, kOuts);
-    const int64_t wanted =
-        thread_count() > 1 ? ceil_div(4 * thread_count(), std::max<int64_t>(1, chunks)) : 1;
+    const int64_t wanted = threads > 1 ? ceil_div(4 * threads, std::max<int64_t>(1, chunks)) : 1;
     split_outs = ceil_div(out_blocks, std::min(out_blocks, wanted)) * kOuts;
     out_splits = ceil_div(outs, split_outs);
     streams = y_bytes(conv) > kCachedBytes;
@@ -266,13 +265,23 @@ void transform_outputs(const Conv& conv, const Plan& plan, const float* m, int64
   }
 }
 
+/// Takes the tiles [first, last), at most kChunkTiles of them, through all stages for `outs` output
+/// channels starting at `out`. v and m are the thread's scratch arrays. If `transformed` is true, v
+/// holds the points of these tiles already.
+void run_chunk(const Conv& conv, const Plan& plan, const float* u, int64_t first, int64_t last,
+               int64_t out, int64_t outs, bool transformed, float* v) {
+  float* const m = v + kPoints * plan.v_stride;
+  if (!transformed) transform_inputs(conv, plan, first, last, v);
+  multiply_points(plan, u, v, out, outs, last - first, m);
+  transform_outputs(conv, plan, m, out, outs, first, last);
+}
+
 void run(const Conv& conv, void* workspace) {
   const Plan plan(conv);
   float* u = static_cast<float*>(workspace);
   transform_weights(conv, plan, u);
   parallel_for(plan.chunks * plan.out_splits, [&](int64_t begin, int64_t end, int thread) {
     float* v = u + plan.u_floats() + thread * plan.thread_floats();
-    float* m = v + kPoints * plan.v_stride;
     int64_t transformed = -1;  // the chunk whose points are in v; -1: none
     for (int64_t item = begin; item < end; ++item) {
       const int64_t chunk = item / plan.out_splits;
@@ -280,13 +289,22 @@ void run(const Conv& conv, void* workspace) {
       const int64_t last = std::min(plan.tiles.count(), first + kChunkTiles);
       const int64_t out = item % plan.out_splits * plan.split_outs;
       const int64_t outs = std::min(plan.split_outs, plan.outs - out);
-      if (chunk != transformed) transform_inputs(conv, plan, first, last, v);
+      run_chunk(conv, plan, u, first, last, out, outs, chunk == transformed, v);
       transformed = chunk;
-      multiply_points(plan, u, v, out, outs, last - first, m);
-      transform_outputs(conv, plan, m, out, outs, first, last);
     }
     if (plan.streams) stream_end();
   });
+}
+
+/// Computes some rows of y in one block, on the calling thread alone. conv.blocks is 1, and
+/// conv.weight points at transformed weights.
+void run_rows(const Conv& conv, const RowRange& rows, void* scratch) {
+  const Plan plan(conv, 1);
+  const int64_t first = rows.begin / kTile * plan.tiles.columns();
+  const int64_t last = ceil_div(rows.end, kTile) * plan.tiles.columns();
+  for (int64_t tile = first; tile < last; tile += kChunkTiles)
+    run_chunk(conv, plan, conv.weight, tile, std::min(last, tile + kChunkTiles), 0, plan.outs,
+              false, floats(scratch));
 }
 
 size_t workspace_of(const Conv& conv) {
@@ -301,6 +319,26 @@ size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
                    winograd_weight_grad_bytes(shape, max_batch)});
 }
 
+Conv conv_of(ConvPass pass, const Conv2dShape& shape, int64_t batch) {
+  return pass == ConvPass::forward ? forward_conv(shape, batch) : input_grad_conv(shape, batch);
+}
+
+size_t points_bytes(const Conv2dShape& shape, ConvPass pass) {
+  return static_cast<size_t>(Plan(conv_of(pass, shape, 1), 1).u_floats()) * sizeof(float);
+}
+
+void transform(void* points, const void* weight, const Conv2dShape& shape, ConvPass pass) {
+  Conv conv = conv_of(pass, shape, 1);
+  conv.weight = floats(weight);
+  transform_weights(conv, Plan(conv, 1), floats(points));
+}
+
+size_t block_scratch_bytes(const Conv2dShape& shape) {
+  const int64_t most = std::max(Plan(forward_conv(shape, 1), 1).thread_floats(),
+                                Plan(input_grad_conv(shape, 1), 1).thread_floats());
+  return std::max(static_cast<size_t>(most) * sizeof(float), winograd_grad_scratch_bytes(shape));
+}
+
 // Measured with AVX-512 and two threads (docs/results/winograd.md). With fewer channels, the
 // transforms do not pay.
 constexpr int64_t kLeastChannels = 32;
@@ -310,22 +348,38 @@ bool pays(const Conv2dShape& shape, int64_t batch) {
          std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
 }
 
-void forward(const ConvForward& args, const Conv2dShape& shape) {
+Conv forward_conv(const ConvForward& args, const Conv2dShape& shape) {
   Conv conv = forward_conv(shape, args.launch.batch);
   conv.y = floats(args.y);
   conv.x = floats(args.x);
   conv.weight = floats(args.weight);
   conv.bias = floats(args.bias);
-  run(conv, args.workspace);
+  return conv;
 }
 
-void input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
+Conv input_grad_conv(const ConvInputGrad& args, const Conv2dShape& shape) {
   Conv conv = input_grad_conv(shape, args.launch.batch);
   conv.y = floats(args.dx);
   conv.x = floats(args.dy);
   conv.weight = floats(args.weight);
   conv.accumulate = args.write == GradWrite::accumulate;
-  run(conv, args.workspace);
+  return conv;
+}
+
+void forward(const ConvForward& args, const Conv2dShape& shape) {
+  run(forward_conv(args, shape), args.workspace);
+}
+
+void input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
+  run(input_grad_conv(args, shape), args.workspace);
+}
+
+void forward_block(const ConvForward& args, const Conv2dShape& shape, const RowRange& rows) {
+  run_rows(forward_conv(args, shape), rows, args.workspace);
+}
+
+void input_grad_block(const ConvInputGrad& args, const Conv2dShape& shape, const RowRange& rows) {
+  run_rows(input_grad_conv(args, shape), rows, args.workspace);
 }
 
 }  // namespace
@@ -336,7 +390,15 @@ WinogradKernels winograd_kernels() {
           .workspace_bytes = workspace_bytes,
           .forward = forward,
           .input_grad = input_grad,
-          .weight_grad = winograd_weight_grad};
+          .weight_grad = winograd_weight_grad,
+          .on_blocks = {.points_bytes = points_bytes,
+                        .transform = transform,
+                        .scratch_bytes = block_scratch_bytes,
+                        .forward = forward_block,
+                        .input_grad = input_grad_block,
+                        .partial_bytes = winograd_partial_bytes,
+                        .weight_grad = winograd_weight_grad_block,
+                        .sum_partials = winograd_sum_partials}};
 }
 
 }  // namespace SCULPT_ISA_NAMESPACE
