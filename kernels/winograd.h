@@ -36,6 +36,9 @@ inline bool winograd_fits(const Conv2dShape& s) {
 /// `sum_partials`. No part adds a bias. `rows` begin and end at bands (band_rows()), which consist
 /// of whole tiles.
 struct WinogradBlockKernels {
+  /// Returns true if the sums and transformed weights of the shape are small enough to be read
+  /// again for every few tiles.
+  bool (*fits)(const Conv2dShape&);
   /// Bytes of the transformed weights of the forward pass or the input gradient, which take them as
   /// their weight; 64-byte aligned.
   size_t (*points_bytes)(const Conv2dShape&, ConvPass);

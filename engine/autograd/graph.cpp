@@ -87,10 +87,11 @@ void Graph::finish() {
   replay_.launch.stream = backend_.stream;
   step_ = DeviceValue<uint64_t>("the step's number", backend_.memory);
   replay_.step = step_.data();
-  workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
-  replay_.memory.workspace = workspace_.data();
   choose_grad_writes();
   plan_blocks();
+  workspace = std::max(workspace, blocks_->workspace_bytes());
+  workspace_ = Buffer(workspace, "the kernels' workspace", backend_.memory);
+  replay_.memory.workspace = workspace_.data();
   plan_memory();
   plan_sums();
 }

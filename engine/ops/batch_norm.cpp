@@ -55,7 +55,7 @@ class BatchNorm final : public Node, private BlockPasses {
   BlockTraits block_traits() const override {
     return {.sums = true, .can_recompute = !has_residual()};
   }
-  bool ready() const override { return true; }
+  bool ready(const Replay&) const override { return true; }
 
   void sum(Direction direction, const Replay& block, const kernels::RowRange& rows) override {
     if (direction == Direction::forward)

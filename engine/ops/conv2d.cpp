@@ -40,7 +40,8 @@ class Conv2d final : public WeightedNode {
                                        .sums = r.sums(output),
                                        .workspace = r.workspace(),
                                        .launch = r.launch};
-    (activations_by_winograd(r) ? winograd_->forward : kernels_->forward)(args, shape_);
+    const bool winograd = by_winograd(ConvPass::forward, r.launch.batch);
+    (winograd ? winograd_->forward : kernels_->forward)(args, shape_);
   }
   void dense_input_grad(const Replay& r) override {
     const kernels::ConvInputGrad args = {.dx = r.grad(inputs[0]),
@@ -49,7 +50,8 @@ class Conv2d final : public WeightedNode {
                                          .weight = dense_weight(),
                                          .workspace = r.workspace(),
                                          .launch = r.launch};
-    (activations_by_winograd(r) ? winograd_->input_grad : kernels_->input_grad)(args, shape_);
+    const bool winograd = by_winograd(ConvPass::input_grad, r.launch.batch);
+    (winograd ? winograd_->input_grad : kernels_->input_grad)(args, shape_);
   }
   void dense_weight_grad(const Replay& r, void* dweight) override {
     const kernels::ConvWeightGrad args = {.dweight = dweight,
@@ -58,7 +60,8 @@ class Conv2d final : public WeightedNode {
                                           .x = r.data(inputs[0]),
                                           .workspace = r.workspace(),
                                           .launch = r.launch};
-    (weights_by_winograd(r) ? winograd_->weight_grad : kernels_->weight_grad)(args, shape_);
+    const bool winograd = by_winograd(ConvPass::weight_grad, r.launch.batch);
+    (winograd ? winograd_->weight_grad : kernels_->weight_grad)(args, shape_);
   }
 
   void prepare_winograd(const Graph& graph) {
@@ -71,18 +74,13 @@ class Conv2d final : public WeightedNode {
           std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
   }
 
-  bool by_winograd(ConvPass pass) const override {
-    return settings().winograd &&
-           (pass == ConvPass::weight_grad ? winograd_weights_ : winograd_activations_);
-  }
-  // Both functions decide by the batch that is running, so that a short batch gives the same bits
-  // in a network with any largest batch.
-  bool activations_by_winograd(const Replay& r) const {
-    return settings().winograd && winograd_activations_ && winograd_->pays(shape_, r.launch.batch);
-  }
-  bool weights_by_winograd(const Replay& r) const {
-    return settings().winograd && winograd_weights_ &&
-           winograd_->weight_grad_pays(shape_, r.launch.batch);
+  // Decides by the batch that is running, so that a short batch gives the same bits in a network
+  // with any largest batch.
+  bool by_winograd(ConvPass pass, int64_t images) const override {
+    if (!settings().winograd) return false;
+    return pass == ConvPass::weight_grad
+               ? winograd_weights_ && winograd_->weight_grad_pays(shape_, images)
+               : winograd_activations_ && winograd_->pays(shape_, images);
   }
 
   Conv2dShape shape_;

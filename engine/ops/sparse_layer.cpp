@@ -50,10 +50,12 @@ void SparseLayer::sum_partials(void* dweight) {
                                    kernels::GradWrite::overwrite);
 }
 
-void SparseLayer::keep_only(bool on_blocks) {
+void SparseLayer::keep_only() {
   conv_->keep_only();
   kept_only_ = true;
-  if (!on_blocks) return;
+}
+
+void SparseLayer::prepare_blocks() {
   const kernels::SparseConv2dBlockKernels& blocks = kernels().on_blocks;
   partial_ = blocks.partial_bytes(*conv_);
   values_ = Buffer(blocks.values_bytes(*conv_), "kept weights");

@@ -30,9 +30,10 @@ class SparseLayer {
   void build();
   void drop();
   /// Call this when no kernel reads masked weights any more. From now on, the lists refer to arrays
-  /// that hold kept weights only. Also allocates the buffers for running on blocks if `on_blocks`
-  /// is true.
-  void keep_only(bool on_blocks);
+  /// that hold kept weights only.
+  void keep_only();
+  /// Allocates the buffers for running on blocks.
+  void prepare_blocks();
   bool kept_only() const { return kept_only_; }
 
   const kernels::SparseConv2dKernels& kernels() const { return arena_->backend().sparse_conv2d; }

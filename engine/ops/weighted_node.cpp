@@ -86,61 +86,6 @@ void WeightedNode::run_sparse(ConvPass pass, const Replay& r, void* dweight) {
   }
 }
 
-// Layers with a bias do not run on blocks, because the bias gradient would need partial sums of its
-// own; layers followed by batch norm have no bias. Layers with planes of one pixel do not run on
-// blocks either, because they are faster on the whole batch.
-BlockPasses* WeightedNode::block_passes() {
-  const kernels::ActivationShape& out = sparse_.shape().out;
-  const bool possible =
-      sparse_.kernels().on_blocks.forward != nullptr && !bias_ && out.height * out.width > 1;
-  return possible ? this : nullptr;
-}
-
-bool WeightedNode::ready() const {
-  // The dense kernel of a full gradient needs the whole activations in memory.
-  return pass_kernels_ == kAllSparse && !arena_->full_gradients().requested();
-}
-
-void WeightedNode::begin(Direction direction, const Replay&) {
-  sparse_.gather();
-  if (direction == Direction::backward) sparse_.zero_partials();
-}
-
-void WeightedNode::run(Direction direction, const Replay& block, const kernels::RowRange& rows) {
-  const auto& kernels = sparse_.kernels().on_blocks;
-  const kernels::SparsePattern& conv = sparse_.conv();
-  if (direction == Direction::forward)
-    kernels.forward({.y = block.data(output),
-                     .x = block.data(inputs[0]),
-                     .weight = sparse_.values(),
-                     .launch = block.launch},
-                    conv, rows);
-  else if (void* dx = block.grad(inputs[0]))
-    kernels.input_grad({.dx = dx,
-                        .write = grad_write[0],
-                        .dy = block.grad(output),
-                        .weight = sparse_.values(),
-                        .launch = block.launch},
-                       conv, rows);
-}
-
-void WeightedNode::weight_grad(const Replay& block, const kernels::RowRange& rows) {
-  sparse_.kernels().on_blocks.weight_grad({.dweight = sparse_.partial(block.thread()),
-                                           .dy = block.grad(output),
-                                           .x = block.data(inputs[0]),
-                                           .launch = block.launch},
-                                          sparse_.conv(), rows);
-}
-
-BlockTraits WeightedNode::block_traits() const {
-  const kernels::Conv2dShape& shape = sparse_.shape();
-  return {.window = {shape.kernel_h, shape.stride, shape.padding}, .weight_grad = true};
-}
-
-void WeightedNode::end(Direction direction, const Replay&) {
-  if (direction == Direction::backward) sparse_.sum_partials(arena_->edit_gradient(weight_));
-}
-
 std::optional<PassKernels> WeightedNode::pass_kernels() const {
   if (!sparse_.available()) return std::nullopt;
   return pass_kernels_;
@@ -161,7 +106,8 @@ void WeightedNode::choose_kernels(const Replay& r, bool may_time) {
   pass_kernels_ = choose(r, timed);
   if (pass_kernels_ == PassKernels{}) return sparse_.drop();
   if (!timed) sparse_.build();
-  if (pass_kernels_ == kAllSparse) sparse_.keep_only(block_passes() != nullptr);
+  if (pass_kernels_ == kAllSparse) sparse_.keep_only();
+  if (block_passes() != nullptr) sparse_.prepare_blocks();
 }
 
 PassKernels WeightedNode::choose(const Replay& r, bool timed) {
@@ -183,7 +129,7 @@ Choice WeightedNode::choose_faster(ConvPass pass, const Replay& r, bool timed) {
 }
 
 PassProblem WeightedNode::pass_problem(ConvPass pass) const {
-  return {pass, sparse_.shape(), max_batch_, by_winograd(pass), sparse_.density()};
+  return {pass, sparse_.shape(), max_batch_, by_winograd(pass, max_batch_), sparse_.density()};
 }
 
 /// Zeroes an activation before a measurement. Otherwise memory that was never written would be read

@@ -46,18 +46,24 @@ class WeightedNode : public Node, private BlockPasses {
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
   void* bias_gradient() const { return bias_ ? arena_->edit_gradient(*bias_) : nullptr; }
 
-  /// Returns true if the dense kernels of this pass use Winograd's algorithm.
-  virtual bool by_winograd(ConvPass) const { return false; }
+  /// Returns true if the dense kernels of this pass use Winograd's algorithm for batches of this
+  /// many images.
+  virtual bool by_winograd(ConvPass, int64_t /*images*/) const { return false; }
   const KernelSettings& settings() const { return settings_; }
 
  private:
   BlockTraits block_traits() const final;
-  bool ready() const final;
+  bool ready(const Replay& batch) const final;
+  size_t block_workspace_bytes(Direction direction) const final;
   void begin(Direction direction, const Replay& r) final;
   void run(Direction direction, const Replay& block, const kernels::RowRange& rows) final;
   void weight_grad(const Replay& block, const kernels::RowRange& rows) final;
   void end(Direction direction, const Replay& r) final;
 
+  /// Returns true if the pass runs on the lists of kept weights.
+  bool on_lists(ConvPass pass) const { return pass_kernels_.of(pass) == kernels::Choice::sparse; }
+  bool winograd_fits_blocks(ConvPass pass, int64_t images) const;
+  class BlockWorkspace;
   void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(ConvPass pass, const Replay& r, void* dweight);
   void full_weight_grad(const Replay& r);

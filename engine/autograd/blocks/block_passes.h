@@ -28,9 +28,13 @@ class BlockPasses {
   virtual ~BlockPasses() = default;
 
   virtual BlockTraits block_traits() const = 0;
-  /// Returns true if the node can run on blocks now. The kernels of a layer, and with them the
-  /// answer, change with its mask. Called before each pass.
-  virtual bool ready() const = 0;
+  /// Returns true if the node can run this batch on blocks now. The kernels of a layer, and with
+  /// them the answer, change with its mask. Called before each pass.
+  virtual bool ready(const Replay& batch) const = 0;
+  /// Returns the most bytes that the node needs between begin() and end(), under any mask. All
+  /// functions from begin() to end() find them at Replay::workspace(), 64-byte aligned. Threads
+  /// share them.
+  virtual size_t block_workspace_bytes(Direction) const { return 0; }
 
   // The executor calls these functions in the following order: `sum` for all rows; `begin` once;
   // `run` and `weight_grad` for all rows; `end` once.

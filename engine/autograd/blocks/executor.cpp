@@ -17,7 +17,8 @@ BlockExecutor::BlockExecutor(const kernels::Backend& backend, const Nodes& nodes
       shapes_(std::move(shapes)),
       producer_(shapes_.size(), -1),
       summed_(nodes.size()),
-      materialised_(shapes_.size(), true) {
+      materialised_(shapes_.size(), true),
+      workspace_(nodes.size()) {
   for (size_t n = 0; n < nodes_.size(); ++n)
     if (const Value output = nodes_[n]->output; output.index >= 0)
       producer_[static_cast<size_t>(output.index)] = static_cast<int>(n);
@@ -113,7 +114,6 @@ void BlockExecutor::for_each_block(const Replay& batch, const Body& body) const 
   const int64_t lanes = backend_.lanes;
   parallel_for(backend_.blocks(batch.images()), [&](int64_t begin, int64_t end, int thread) {
     Replay block = batch;
-    block.memory.workspace = nullptr;  // there is only one workspace, so blocks cannot use it
     block.position = {.scratch = &scratch_, .thread = thread};
     for (int64_t b = begin; b < end; ++b) {
       block.position.block = b;
@@ -128,23 +128,63 @@ void BlockExecutor::begin(Direction direction) {
   if (direction == Direction::forward) materialised_.assign(shapes_.size(), true);
 }
 
-bool BlockExecutor::ready(const StepGroup& group) const {
+bool BlockExecutor::ready(const StepGroup& group, const Replay& batch) const {
   return std::ranges::all_of(group.steps, [&](const Step& step) {
     const BlockPasses* passes = nodes_[static_cast<size_t>(step.node)]->block_passes();
-    return passes != nullptr && passes->ready();
+    return passes != nullptr && passes->ready(batch);
   });
 }
 
+namespace {
+
+/// Returns the bytes of a node's part of the workspace, such that the next part is aligned.
+size_t part_bytes(const BlockPasses& passes, Direction direction) {
+  constexpr size_t kAlignment = 64;
+  return (passes.block_workspace_bytes(direction) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+size_t BlockExecutor::workspace_bytes() const {
+  size_t most = 0;
+  for (const Direction direction : {Direction::forward, Direction::backward})
+    for (const StepGroup& group : groups(direction)) {
+      size_t bytes = 0;
+      for (const Step& step : group.steps)
+        if (step.work == Work::run && group.steps.size() > 1)
+          bytes += part_bytes(passes(step), direction);
+      most = std::max(most, bytes);
+    }
+  return most;
+}
+
+void BlockExecutor::place_workspace(Direction direction, const StepGroup& group, void* workspace) {
+  std::ranges::fill(workspace_, nullptr);
+  auto* part = static_cast<std::byte*>(workspace);
+  for (const Step& step : group.steps)
+    if (step.work == Work::run) {
+      workspace_[static_cast<size_t>(step.node)] = part;
+      part += part_bytes(passes(step), direction);
+    }
+}
+
+Replay BlockExecutor::with_workspace(const Replay& batch, const Step& step) const {
+  Replay of_node = batch;
+  of_node.memory.workspace = workspace_[static_cast<size_t>(step.node)];
+  return of_node;
+}
+
 bool BlockExecutor::run(Direction direction, const StepGroup& group, const Replay& batch) {
-  if (group.steps.size() == 1 || !ready(group)) return false;
+  if (group.steps.size() == 1 || !ready(group, batch)) return false;
   if (thread_count() > scratch_threads_) plan_scratch(thread_count());
   sum_missing(direction, group, batch);
+  place_workspace(direction, group, batch.workspace());
   for (const Step& step : group.steps)
-    if (step.work == Work::run) passes(step).begin(direction, batch);
+    if (step.work == Work::run) passes(step).begin(direction, with_workspace(batch, step));
   run_rows(direction, group, batch);
   for (const Step& step : group.steps) {
     if (step.work == Work::sum) summed_[static_cast<size_t>(step.node)] = true;
-    if (step.work == Work::run) passes(step).end(direction, batch);
+    if (step.work == Work::run) passes(step).end(direction, with_workspace(batch, step));
   }
   if (direction == Direction::forward)
     for (const ScratchValue& entry : group.scratch)
@@ -172,6 +212,7 @@ void BlockExecutor::run_rows(Direction direction, const StepGroup& group, const 
 void BlockExecutor::run_step(Direction direction, const Step& step, Replay& block,
                              const RowRange& rows) const {
   block.position.first_row = rows.begin;
+  block.memory.workspace = workspace_[static_cast<size_t>(step.node)];
   switch (step.work) {
     case Work::run:
       return passes(step).run(direction, block, rows);

@@ -39,6 +39,8 @@ class BlockExecutor {
   /// step runs on the whole batch.
   void recompute_inputs(const Node& node, const Replay& batch);
 
+  /// Returns the most bytes of workspace that the nodes of a group need together.
+  size_t workspace_bytes() const;
   /// Returns the bytes of the threads' scratch memory, which is allocated when the first group
   /// runs.
   size_t scratch_bytes() const { return scratch_memory_.bytes(); }
@@ -49,7 +51,10 @@ class BlockExecutor {
   BlockPasses& passes(const Step& step) const;
   std::vector<ScheduledValue> scheduled_values(int64_t max_batch) const;
   std::vector<ScheduledNode> scheduled_nodes(const std::vector<ScheduledValue>& values) const;
-  bool ready(const StepGroup& group) const;
+  bool ready(const StepGroup& group, const Replay& batch) const;
+  void place_workspace(Direction direction, const StepGroup& group, void* workspace);
+  /// Returns the batch with the workspace that the step's node has in the group that runs.
+  Replay with_workspace(const Replay& batch, const Step& step) const;
   void plan_scratch(int threads);
   /// Calls body(const ScratchValue&, group's number) for each value in scratch of all groups.
   template <class Body>
@@ -73,6 +78,7 @@ class BlockExecutor {
   /// False for each value that the forward pass left in scratch only.
   std::vector<bool> materialised_;
   GroupScratch scratch_;                         ///< for the group that runs
+  std::vector<std::byte*> workspace_;            ///< per node: its part in the group that runs
   Buffer scratch_memory_;                        ///< shared by all groups
   int scratch_threads_ = 0;                      ///< number of threads that scratch_memory_ is for
   std::vector<std::vector<int64_t>> rows_done_;  ///< per thread: array `done` of run_bands()

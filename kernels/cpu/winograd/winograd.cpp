@@ -323,8 +323,16 @@ Conv conv_of(ConvPass pass, const Conv2dShape& shape, int64_t batch) {
   return pass == ConvPass::forward ? forward_conv(shape, batch) : input_grad_conv(shape, batch);
 }
 
+// The bytes of transformed weights up to which passes on blocks are faster than passes over the
+// batch.
+constexpr size_t kMostBlockPoints = 4 << 20;
+
 size_t points_bytes(const Conv2dShape& shape, ConvPass pass) {
   return static_cast<size_t>(Plan(conv_of(pass, shape, 1), 1).u_floats()) * sizeof(float);
+}
+
+bool fits_blocks(const Conv2dShape& shape) {
+  return winograd_fits(shape) && points_bytes(shape, ConvPass::forward) <= kMostBlockPoints;
 }
 
 void transform(void* points, const void* weight, const Conv2dShape& shape, ConvPass pass) {
@@ -391,7 +399,8 @@ WinogradKernels winograd_kernels() {
           .forward = forward,
           .input_grad = input_grad,
           .weight_grad = winograd_weight_grad,
-          .on_blocks = {.points_bytes = points_bytes,
+          .on_blocks = {.fits = fits_blocks,
+                        .points_bytes = points_bytes,
                         .transform = transform,
                         .scratch_bytes = block_scratch_bytes,
                         .forward = forward_block,
