@@ -3,10 +3,12 @@
 last release and of a change, to see whether the change made anything slower.
 
 usage: tools/bench_builds.py BEFORE AFTER [--models resnet20:128,resnet18:64] [--sparsities 0,0.9,0.99]
-                             [--threads 2] [--rounds 9] [--seconds 1.5] [--out builds]
+                             [--masks random] [--before-dense] [--threads 2] [--rounds 9] [--seconds 1.5] [--out builds]
 
-BEFORE and AFTER are two programs `sculpt_bench`. Both train networks with the same random masks (the option
---sparse auto chooses their kernels). A round is a block of steps of each; the order of the two changes from
+BEFORE and AFTER are two programs `sculpt_bench`. Both train networks with the same masks: random ones, or those of a
+global magnitude ranking (--masks magnitude). The option --sparse auto chooses their kernels. With --before-dense,
+BEFORE trains the network without masks: the ratio then says how much faster a masked step is than the dense step of
+an earlier build, so that a faster dense step does not hide a gain. A round is a block of steps of each; the order of the two changes from
 round to round, so that slow phases of the machine affect both equally. The ratio is the median over rounds
 of the pairwise ratios: above 1, AFTER is faster.
 
@@ -22,14 +24,15 @@ from bench_workers import Child, about_line, machine, models_and_batches, warn_i
 
 
 def command(program, arguments, model, batch, sparsity):
-    masks = [] if sparsity == 0 else ["--sparsity", str(sparsity)]
+    masks = [] if sparsity == 0 else ["--masks", arguments.masks, "--sparsity", str(sparsity)]
     return [str(program), "serve", "--model", model, "--batch", str(batch), "--threads",
             str(arguments.threads), *masks]
 
 
 def measure(arguments, model, batch, sparsity):
-    children = {name: Child(name, command(program, arguments, model, batch, sparsity))
-                for name, program in (("before", arguments.before), ("after", arguments.after))}
+    before_sparsity = 0 if arguments.before_dense else sparsity
+    children = {"before": Child("before", command(arguments.before, arguments, model, batch, before_sparsity)),
+                "after": Child("after", command(arguments.after, arguments, model, batch, sparsity))}
     for child in children.values():
         child.run(3)  # these steps warm up
     steps = max(1, round(arguments.seconds / children["before"].run(3)))
@@ -57,11 +60,13 @@ def row(result):
 
 
 def markdown(report):
+    what = ("The build before trains without masks. " if report["before_dense"] else "") + \
+        f"Masks: {report['masks']}. "
     return "\n".join(
         ["# Training step: two builds", "", about_line(report), "",
          "Forward, loss, backward and update on one batch in memory, blocks of steps in turn; ms per "
          "step as median (lowest-highest), ratio as median of the pairwise ratios: above 1, the build "
-         "after is faster.", "",
+         "after is faster. " + what, "",
          "| model | batch | masked | before, ms | after, ms | ratio |", "|---|---|---|---|---|---|",
          *map(row, report["results"]), ""])
 
@@ -81,6 +86,10 @@ def parse_arguments(arguments):
                         help="NAME:BATCH,... (default resnet20:128,resnet18:64)")
     parser.add_argument("--sparsities", type=sparsities, default=[0, 0.9, 0.99],
                         help="masked fractions (default 0,0.9,0.99)")
+    parser.add_argument("--masks", choices=["random", "magnitude"], default="random",
+                        help="which weights are masked (default random)")
+    parser.add_argument("--before-dense", action="store_true",
+                        help="BEFORE trains without masks")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each (default 9)")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a block (default 1.5)")
@@ -100,7 +109,7 @@ def parse_arguments(arguments):
 def main(command_line):
     arguments = parse_arguments(command_line)
     report = {"command": "tools/bench_builds.py " + " ".join(command_line), "machine": machine(),
-              "results": []}
+              "masks": arguments.masks, "before_dense": arguments.before_dense, "results": []}
     warn_if_busy(report["machine"])
     for model, batch in arguments.models:
         for sparsity in arguments.sparsities:
