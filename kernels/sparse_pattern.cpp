@@ -25,13 +25,13 @@ int64_t segment_channels(int64_t in_channels, int64_t out_channels, int64_t entr
 }
 
 SparseTaps make_taps(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
-                     std::vector<TapEntry> entries) {
+                     TapUse use, std::vector<TapEntry> entries) {
   SparseTaps taps;
   taps.pixels = pixels;
   taps.out_channels = out_channels;
-  const bool by_windows = windows_pay(pixels, in.channels, out_channels, entries);
+  const bool by_windows = windows_pay(pixels, in.channels, out_channels, entries, use);
   const int64_t channels = by_windows
-                               ? window_channels(in.channels)
+                               ? window_channels(pixels, in.channels)
                                : segment_channels(in.channels, out_channels, std::ssize(entries));
   taps.segments = std::max<int64_t>(1, ceil_div(in.channels, channels));
   const int64_t rows = taps.segments * out_channels;
@@ -88,7 +88,8 @@ SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask)
   pixels.in_first = -shape.padding * (shape.in.row_stride() + 1);
   pixels.in_row = shape.stride * shape.in.row_stride();
   pixels.in_column = shape.stride;
-  return make_taps(pixels, input_of(shape.in), shape.out.channels, std::move(entries));
+  return make_taps(pixels, input_of(shape.in), shape.out.channels, TapUse::forward_and_weight_grad,
+                   std::move(entries));
 }
 
 /// Returns the taps of the input pixels (row, column) with row % stride == row_class and column %
@@ -114,7 +115,8 @@ SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> ma
   pixels.in_block = shape.out.block_stride();
   pixels.in_row = shape.out.row_stride();
   pixels.in_column = 1;
-  return make_taps(pixels, input_of(shape.out), shape.in.channels, std::move(entries));
+  return make_taps(pixels, input_of(shape.out), shape.in.channels, TapUse::input_grad,
+                   std::move(entries));
 }
 
 /// Returns true if the elements are 0, 1, 2, ...

@@ -24,13 +24,24 @@ Bounds bounds_of(const std::vector<TapEntry>& entries) {
   return {row.row, last_row.row, column.column, last_column.column};
 }
 
+WindowShape shape_of(const PixelGrid2d& pixels) {
+  if (pixels.in_column == 2) return kStridedWindow;
+  return pixels.columns >= kWideColumns ? kWideWindow : kNarrowWindow;
+}
+
+/// An entry and the cell of the window that it meets.
+struct PlacedEntry {
+  TapEntry entry;
+  int32_t cell = 0;
+};
+
 /// Returns the kind of the group that begins at entry `i`. `end` is the end of the row of the
 /// lists.
-TapGroup group_at(const std::vector<TapEntry>& entries, size_t i, size_t end) {
-  const TapEntry& first = entries[i];
-  const auto is_at = [&](size_t k, int64_t column) {
-    return k < end && entries[k].in_channel == first.in_channel && entries[k].row == first.row &&
-           entries[k].column == first.column + column;
+TapGroup group_at(const std::vector<PlacedEntry>& entries, size_t i, size_t end) {
+  const PlacedEntry& first = entries[i];
+  const auto is_at = [&](size_t k, int32_t distance) {
+    return k < end && entries[k].entry.in_channel == first.entry.in_channel &&
+           entries[k].entry.row == first.entry.row && entries[k].cell == first.cell + distance;
   };
   if (is_at(i + 1, 1)) return is_at(i + 2, 2) ? TapGroup::triple : TapGroup::neighbours;
   return is_at(i + 1, 2) ? TapGroup::outer : TapGroup::single;
@@ -44,32 +55,36 @@ size_t entries_of(TapGroup group) {
 }  // namespace
 
 bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
-                 const std::vector<TapEntry>& entries) {
+                 const std::vector<TapEntry>& entries, TapUse use) {
   // Measured in docs/results/sparse_windows.md.
   constexpr double kLeastPerChannel = 36;  // entries per input channel
-  constexpr double kLeastPerKernel = 1.1;  // entries per pair of channels
+  // Entries per pair of channels. The gradient of the weight gains more from windows.
+  const double least_per_kernel = use == TapUse::forward_and_weight_grad ? 0.4 : 0.75;
   const int64_t rows = pixels.columns >= kWideColumns ? 2 : 4;
-  if (entries.empty() || pixels.in_column != 1 || pixels.columns < kLeastColumns ||
-      pixels.rows < rows)
+  if (entries.empty() || pixels.in_column > 2 || pixels.rows < rows ||
+      pixels.columns < (pixels.in_column == 2 ? kWideColumns : kLeastColumns))
     return false;
   const Bounds bounds = bounds_of(entries);
   const auto count = static_cast<double>(entries.size());
   return bounds.last_row - bounds.first_row <= 2 && bounds.last_column - bounds.first_column <= 2 &&
          count >= kLeastPerChannel * static_cast<double>(in_channels) &&
-         count >= kLeastPerKernel * static_cast<double>(in_channels * out_channels);
+         count >= least_per_kernel * static_cast<double>(in_channels * out_channels);
 }
 
-int64_t window_channels(int64_t in_channels) {
-  return ceil_div(in_channels, ceil_div(in_channels, kWindowChannels));
+int64_t window_channels(const PixelGrid2d& pixels, int64_t in_channels) {
+  const int64_t most = kWindowCells / shape_of(pixels).cells();
+  return ceil_div(in_channels, ceil_div(in_channels, most));
 }
 
 TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
                            int64_t rows, std::vector<TapEntry>& entries) {
   const Bounds bounds = bounds_of(entries);
-  TapWindows windows{.shape = pixels.columns >= kWideColumns ? kWideWindow : kNarrowWindow,
-                     .channels = window_channels(in.channels),
+  TapWindows windows{.shape = shape_of(pixels),
+                     .channels = window_channels(pixels, in.channels),
                      .first_row = bounds.first_row,
                      .first_column = bounds.first_column,
+                     .rows = bounds.last_row - bounds.first_row + 1,
+                     .columns = bounds.last_column - bounds.first_column + 1,
                      .in = in,
                      .starts = {0},
                      .counts = {},
@@ -79,37 +94,41 @@ TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_
     return e.in_channel / windows.channels * out_channels + e.out_channel;
   };
   const auto cell_of = [&](const TapEntry& e) {
-    const int64_t channel = e.in_channel % windows.channels;
-    return static_cast<int32_t>((channel * windows.shape.rows + e.row - bounds.first_row) *
-                                    windows.shape.columns +
-                                e.column - bounds.first_column);
+    const int64_t row =
+        e.in_channel % windows.channels * windows.shape.rows + e.row - bounds.first_row;
+    const int64_t column = e.column - bounds.first_column;
+    const int64_t place = pixels.in_column == 2 ? column % 2 * kStridedOdd + column / 2 : column;
+    return static_cast<int32_t>(row * windows.shape.columns + place);
   };
+  std::vector<PlacedEntry> of_row;
+  size_t next = 0;  // the next entry to place
   std::vector<TapEntry> arranged;
   arranged.reserve(entries.size());
-  for (size_t begin = 0, row = 0; std::cmp_less(row, rows); ++row) {
-    size_t end = begin;
-    while (end < entries.size() && std::cmp_equal(row_of(entries[end]), row))
-      ++end;
+  windows.entry_cells.reserve(entries.size());
+  for (int64_t row = 0; row < rows; ++row) {
+    of_row.clear();
+    for (; next < entries.size() && row_of(entries[next]) == row; ++next)
+      of_row.push_back({entries[next], cell_of(entries[next])});
+    std::ranges::sort(of_row, {}, &PlacedEntry::cell);
     std::array<std::vector<size_t>, kTapGroups> groups;  // the first entry of each group
-    for (size_t i = begin; i < end;) {
-      const TapGroup group = group_at(entries, i, end);
+    for (size_t i = 0; i < of_row.size();) {
+      const TapGroup group = group_at(of_row, i, of_row.size());
       groups[static_cast<size_t>(group)].push_back(i);
       i += entries_of(group);
     }
     for (size_t kind = 0; kind < groups.size(); ++kind) {
       windows.counts.push_back(static_cast<int32_t>(groups[kind].size()));
       for (const size_t first : groups[kind]) {
-        windows.group_cells.push_back(cell_of(entries[first]));
-        for (size_t i = 0; i < entries_of(static_cast<TapGroup>(kind)); ++i)
-          arranged.push_back(entries[first + i]);
+        windows.group_cells.push_back(of_row[first].cell);
+        for (size_t i = 0; i < entries_of(static_cast<TapGroup>(kind)); ++i) {
+          arranged.push_back(of_row[first + i].entry);
+          windows.entry_cells.push_back(of_row[first + i].cell);
+        }
       }
     }
     windows.starts.push_back(std::ssize(windows.group_cells));
-    begin = end;
   }
   entries = std::move(arranged);
-  for (const TapEntry& e : entries)
-    windows.entry_cells.push_back(cell_of(e));
   return windows;
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 // Lists of kept weights for kernels that work on windows. The window of a tile of pixels holds the
 // input cells that the entries of one segment meet there. A kernel copies a window side by side
-// into the first-level cache, and then walks the entries of all output channels. Entries that lie
-// in one row of a 3x3 kernel form a group, for which the kernel loads each cell only once.
+// into the first-level cache, and then walks the entries of all output channels. Entries that meet
+// cells close to one another in a row of the window form a group, for which the kernel loads each
+// cell only once.
 
 #include <cstdint>
 #include <vector>
@@ -32,21 +33,26 @@ struct TapInput {
   }
 };
 
-/// The largest window: one for tiles of up to 2 x 8 pixels of planes with at least 8 columns, and
-/// one for tiles of up to 4 x 4 pixels of narrower planes.
+/// The largest window of a tile: its rows, and the columns of a row.
 struct WindowShape {
   int64_t rows = 0;
   int64_t columns = 0;
   constexpr int64_t cells() const { return rows * columns; }
+  bool operator==(const WindowShape&) const = default;
 };
-inline constexpr WindowShape kWideWindow = {4, 10};
-inline constexpr WindowShape kNarrowWindow = {6, 6};
+inline constexpr WindowShape kWideWindow = {4, 10};   ///< tiles of up to 2 x 8 pixels
+inline constexpr WindowShape kNarrowWindow = {6, 6};  ///< tiles of up to 4 x 4 pixels
+/// Tiles of up to 2 x 8 pixels of a pass with stride 2. A row has the 9 even columns of the input
+/// first and then the 8 odd columns, so that the cells that neighbouring pixels meet are
+/// neighbours, as with stride 1.
+inline constexpr WindowShape kStridedWindow = {5, 17};
+inline constexpr int64_t kStridedOdd = 9;  ///< place of the first odd column
 
-/// A window holds at most this many input channels, so that it fits a first-level cache beside the
-/// lists: 12 channels of the wide window have 30 KiB.
-inline constexpr int64_t kWindowChannels = 12;
+/// A window holds at most this many cells of all its input channels, or 40 KiB with 16 images in a
+/// cell. With fewer cells, a kernel loads and stores sums more often.
+inline constexpr int64_t kWindowCells = 16 * kWideWindow.cells();
 
-/// The columns of a group's entries, relative to the first of them.
+/// The cells of a group's entries, relative to the cell of the first of them.
 enum class TapGroup { single, neighbours, outer, triple };  // {0}, {0, 1}, {0, 2}, {0, 1, 2}
 inline constexpr int kTapGroups = 4;
 
@@ -57,6 +63,8 @@ struct TapWindows {
   int64_t channels = 0;      ///< input channels of a segment; the last segment may have fewer
   int64_t first_row = 0;     ///< row and column of the window's first cell, relative to the first
   int64_t first_column = 0;  ///< cell of the tile's first pixel
+  int64_t rows = 0;          ///< rows and columns of cells that the entries of one pixel meet, at
+  int64_t columns = 0;       ///< most 3 x 3
   TapInput in;
   std::vector<int64_t> starts;  ///< [rows + 1]: the first group of a row
   std::vector<int32_t> counts;  ///< [rows][kTapGroups]: the number of groups of each kind
@@ -65,13 +73,16 @@ struct TapWindows {
   std::vector<int32_t> entry_cells;  ///< per entry: the cell of the window that it meets
 };
 
+/// The passes that walk the entries.
+enum class TapUse { forward_and_weight_grad, input_grad };
+
 /// Returns true if kernels that work on windows are faster for these entries, as measured: entries
-/// of a 3x3 window, stride 1, and so many of them that copying the window is little work.
+/// of a 3x3 window, stride 1 or 2, and so many of them that copying the window is little work.
 bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
-                 const std::vector<TapEntry>& entries);
+                 const std::vector<TapEntry>& entries, TapUse use);
 
 /// Returns the number of input channels of a segment.
-int64_t window_channels(int64_t in_channels);
+int64_t window_channels(const PixelGrid2d& pixels, int64_t in_channels);
 
 /// Arranges entries, which are sorted by row of the lists and then by input cell, in groups:
 /// changes their order within each row. `rows` is the number of rows of the lists.

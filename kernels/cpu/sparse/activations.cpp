@@ -81,7 +81,6 @@ template <class Tile, int... kColumns>
                                               Vec (&sum)[Tile::kHeight][Tile::kWidth]) {
   constexpr int kEntries = sizeof...(kColumns);
   constexpr int kColumn[kEntries] = {kColumns...};
-  constexpr int64_t kRow = Tile::kShape.columns * kLanes;
   for (; groups > 0; --groups) {
     Vec values[kEntries];
     for (int e = 0; e < kEntries; ++e)
@@ -92,7 +91,7 @@ template <class Tile, int... kColumns>
     for (int i = 0; i < Tile::kHeight; ++i)
 #pragma GCC unroll 16
       for (int j = 0; j < Tile::kWidth + kColumn[kEntries - 1]; ++j) {
-        Vec x = load(first + i * kRow + j * kLanes);
+        Vec x = load(first + i * Tile::kRow + j * kLanes);
         if constexpr (kEntries > 1) keep_in_register(x);
 #pragma GCC unroll 4
         for (int e = 0; e < kEntries; ++e)

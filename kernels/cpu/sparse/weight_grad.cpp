@@ -130,12 +130,12 @@ void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_
   }
 }
 
-/// sums[e] := sum over the tile's pixels of the products of cells of dy and of the window.
+/// Returns in sums[e] the sum over the tile's pixels of the products of cells of dy and of the
+/// window, for the entries that meet the cells `cells`.
 template <int kCount, class Tile>
-[[gnu::always_inline]] inline void multiply_window(Vec* sums,
+[[gnu::always_inline]] inline void multiply_window(Vec (&sums)[kCount],
                                                    const Vec (&dy)[Tile::kHeight][Tile::kWidth],
                                                    const float* window, const int32_t* cells) {
-  constexpr int64_t kRow = Tile::kShape.columns * kLanes;
   Vec sum[kCount][2] = {};
   const float* cell[kCount];
   for (int e = 0; e < kCount; ++e)
@@ -146,90 +146,117 @@ template <int kCount, class Tile>
     for (int j = 0; j < Tile::kWidth; ++j)
 #pragma GCC unroll 4
       for (int e = 0; e < kCount; ++e)
-        sum[e][j % 2] += dy[i][j] * load(cell[e] + i * kRow + j * kLanes);
+        sum[e][j % 2] += dy[i][j] * load(cell[e] + i * Tile::kRow + j * kLanes);
   for (int e = 0; e < kCount; ++e)
-    sums[e] += sum[e][0] + sum[e][1];
+    sums[e] = sum[e][0] + sum[e][1];
 }
 
-/// Adds up the lanes of the sums of consecutive entries, and adds the totals to a gradient. Waits
-/// until there is one vector of entries, because the lanes of as many entries are added up
-/// together.
+/// Adds up the lanes of the sums of consecutive entries, and adds the totals to a gradient. The
+/// lanes of one vector of entries are added up together, because that takes a fourth of the
+/// instructions.
 class LaneAdder {
  public:
   explicit LaneAdder(float* gradient) : gradient_(gradient) {}
 
-  /// Returns the sums of the next `count` entries, at most kEntries, which the caller adds to.
-  Vec* next(int count) {
-    Vec* const sums = sums_ + used_;
-    for (int e = 0; e < count; ++e)
-      sums[e] = Vec{};
-    used_ += count;
-    return sums;
+  /// Takes the sums of the next entries.
+  template <int kCount>
+  [[gnu::always_inline]] void add(const Vec (&sums)[kCount]) {
+    for (int e = 0; e < kCount; ++e)
+      store(sums_ + (count_ + e) % kSlots * kVecWidth, sums[e]);
+    const int before = count_ % kVecWidth;
+    count_ += kCount;
+    if (before + kCount >= kVecWidth) add_up(count_ / kVecWidth - 1);
   }
-  /// Call this when the entries that next() returned are complete.
-  void add_up() {
-    if (used_ < kVecWidth) return;
-    store(gradient_, load(gradient_) + add_up_lanes(sums_));
-    gradient_ += kVecWidth;
-    used_ -= kVecWidth;
-    for (int e = 0; e < used_; ++e)
-      sums_[e] = sums_[kVecWidth + e];
-  }
-  void add_up_rest() {
-    for (int e = used_; e < kVecWidth; ++e)
-      sums_[e] = Vec{};
-    const Vec total = add_up_lanes(sums_);
-    for (int e = 0; e < used_; ++e)
+  /// Call this after the last entry.
+  void finish() {
+    const int rest = count_ % kVecWidth;
+    const Vec total = totals(count_ / kVecWidth);
+    for (int e = 0; e < rest; ++e)
       gradient_[e] += total[e];
   }
 
  private:
+  // Two vectors of entries: entries behind the end of one vector go to the other.
+  static constexpr int kSlots = 2 * kVecWidth;
+
+  Vec totals(int vector) const {
+    const float* const sums = sums_ + vector % 2 * kVecWidth * kVecWidth;
+    Vec v[kVecWidth];
+    for (int e = 0; e < kVecWidth; ++e)
+      v[e] = load(sums + e * kVecWidth);
+    return add_up_lanes(v);
+  }
+  void add_up(int vector) {
+    store(gradient_, load(gradient_) + totals(vector));
+    gradient_ += kVecWidth;
+  }
+
   float* gradient_;
-  int used_ = 0;
-  Vec sums_[kVecWidth + kEntries];
+  int count_ = 0;
+  alignas(64) float sums_[kSlots * kVecWidth] = {};
 };
 
-/// The same as add_tile, on windows.
-template <class Tile>
+/// Adds the sums of consecutive entries to a gradient that has a number per lane.
+class LaneKeeper {
+ public:
+  explicit LaneKeeper(float* gradient) : gradient_(gradient) {}
+
+  template <int kCount>
+  [[gnu::always_inline]] void add(const Vec (&sums)[kCount]) {
+    for (int e = 0; e < kCount; ++e)
+      store(gradient_ + e * kVecWidth, load(gradient_ + e * kVecWidth) + sums[e]);
+    gradient_ += kCount * kVecWidth;
+  }
+  void finish() {}
+
+ private:
+  float* gradient_;
+};
+
+/// The same as add_tile, on windows. Adder is LaneAdder or LaneKeeper.
+template <class Tile, class Adder>
 void add_window_tile(const GradPass& pass, const float* x, const float* dy, float* gradient) {
   constexpr int kHeight = Tile::kHeight, kWidth = Tile::kWidth;
   const SparseTaps& taps = pass.taps;
   const int32_t* const cells = taps.windows->entry_cells.data();
   const int64_t dy_row = pass.pixels.out_row * kLanes;
   const int64_t dy_column = pass.pixels.out_column * kLanes;
-  LaneAdder adder(gradient);
+  Adder adder(gradient);
   for (int64_t segment = 0; segment < taps.segments; ++segment) {
     const float* const window = copy_window<Tile>(*taps.windows, x, segment);
     for (int64_t o = 0; o < taps.out_channels; ++o) {
       const auto row = static_cast<size_t>(segment * taps.out_channels + o);
-      const int64_t end = taps.starts[row + 1];
+      const int64_t begin = taps.starts[row], end = taps.starts[row + 1];
+      if (begin == end) continue;
       const float* const out = dy + o * pass.pixels.out_channel * kLanes;
       Vec d[kHeight][kWidth];
-      const auto load_dy = [&](int64_t lane) {
+      const auto load_dy = [&](int64_t lane) __attribute__((always_inline)) {
         for (int i = 0; i < kHeight; ++i)
           for (int j = 0; j < kWidth; ++j)
             d[i][j] = load(out + i * dy_row + j * dy_column + lane);
       };
-      // One register holds all lanes of a cell with AVX-512. The cells of dy then stay in
+      // With AVX-512, one register holds all lanes of a cell, and the cells of dy stay in
       // registers.
       if constexpr (kVecsPerCell == 1) load_dy(0);
-      for (int64_t k = taps.starts[row]; k < end;) {
-        const auto count = static_cast<int>(std::min<int64_t>(kEntries, end - k));
-        Vec* const sums = adder.next(count);
+      const auto add_entries = [&]<int kCount>(int64_t k) __attribute__((always_inline)) {
+        Vec sums[kCount];
         for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
           if constexpr (kVecsPerCell > 1) load_dy(lane);
-          if (count == kEntries)
-            multiply_window<kEntries, Tile>(sums, d, window + lane, cells + k);
-          else
-            for (int e = 0; e < count; ++e)
-              multiply_window<1, Tile>(sums + e, d, window + lane, cells + k + e);
+          Vec of_lanes[kCount];
+          multiply_window<kCount, Tile>(of_lanes, d, window + lane, cells + k);
+          for (int e = 0; e < kCount; ++e)
+            sums[e] = lane == 0 ? of_lanes[e] : sums[e] + of_lanes[e];
         }
-        adder.add_up();
-        k += count;
-      }
+        adder.add(sums);
+      };
+      int64_t k = begin;
+      for (; k + kEntries <= end; k += kEntries)
+        add_entries.template operator()<kEntries>(k);
+      for (; k < end; ++k)
+        add_entries.template operator()<1>(k);
     }
   }
-  adder.add_up_rest();
+  adder.finish();
 }
 
 /// Adds the gradients of strips [begin, end) to `gradient`.
@@ -248,8 +275,10 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
                                       kLanes;
       const int64_t to_next = tiling.to_next(tile, pixels.in_row, pixels.in_column) * kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
-        const bool done = !keep && with_window<height, width>(pass.taps, [&](auto window_tile) {
-          add_window_tile<decltype(window_tile)>(pass, x, dy, gradient);
+        const bool done = with_window<height, width>(pass.taps, [&](auto window_tile) {
+          using WindowTile = decltype(window_tile);
+          keep ? add_window_tile<WindowTile, LaneKeeper>(pass, x, dy, gradient)
+               : add_window_tile<WindowTile, LaneAdder>(pass, x, dy, gradient);
         });
         if (done) return;
         if (pixels.in_column == 1)

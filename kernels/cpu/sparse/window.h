@@ -9,17 +9,22 @@
 namespace SCULPT_ISA_NAMESPACE {
 
 /// The sizes of a tile and of its window, as compile-time constants.
-template <bool kWide, int kTileHeight, int kTileWidth>
+template <int kWindow, int kTileHeight, int kTileWidth>
 struct WindowTile {
   static constexpr int kHeight = kTileHeight, kWidth = kTileWidth;
-  static constexpr WindowShape kShape = kWide ? kWideWindow : kNarrowWindow;
-  static_assert(kHeight + 2 <= kShape.rows && kWidth + 2 <= kShape.columns);
+  static constexpr WindowShape kShape = kWindow == 0   ? kWideWindow
+                                        : kWindow == 1 ? kNarrowWindow
+                                                       : kStridedWindow;
+  static constexpr int kStride = kWindow == 2 ? 2 : 1;
+  /// Floats between the cells that neighbouring rows of pixels meet.
+  static constexpr int64_t kRow = kStride * kShape.columns * kLanes;
+  static_assert((kHeight - 1) * kStride + 3 <= kShape.rows &&
+                (kStride == 2 ? kWidth < kStridedOdd : kWidth + 2 <= kShape.columns));
 };
 
 /// Memory for the window of a thread.
 inline float* window_memory() {
-  alignas(64) static thread_local float
-      cells[kWindowChannels * std::max(kWideWindow.cells(), kNarrowWindow.cells()) * kLanes];
+  alignas(64) static thread_local float cells[kWindowCells * kLanes];
   return cells;
 }
 
@@ -27,32 +32,49 @@ inline float* window_memory() {
 /// false if there are none.
 template <int kHeight, int kWidth, class Body>
 [[gnu::always_inline]] inline bool with_window(const SparseTaps& taps, const Body& body) {
-  if constexpr (kWidth >= 4) {
-    if (!taps.windows) return false;
-    const bool wide = taps.windows->shape.columns == kWideWindow.columns;
-    if constexpr (kHeight <= 2)
-      if (wide) return body(WindowTile<true, kHeight, kWidth>()), true;
-    if constexpr (kWidth <= 4)
-      if (!wide) return body(WindowTile<false, kHeight, kWidth>()), true;
+  if (!taps.windows) return false;
+  const WindowShape shape = taps.windows->shape;
+  if constexpr (kHeight <= 2 && kWidth >= 4) {
+    if (shape == kWideWindow) return body(WindowTile<0, kHeight, kWidth>()), true;
+    if (shape == kStridedWindow) return body(WindowTile<2, kHeight, kWidth>()), true;
   }
+  if constexpr (kWidth == 4)
+    if (shape == kNarrowWindow) return body(WindowTile<1, kHeight, kWidth>()), true;
   return false;
 }
 
-/// Copies the window of a tile and a segment. x points at the cell of the tile's first pixel.
+/// Copies `count` cells that lie kStep cells apart side by side.
+template <int kStep>
+[[gnu::always_inline]] inline void copy_cells(float* to, const float* from, int64_t count) {
+  for (int64_t j = 0; j < count; ++j)
+    for (int64_t lane = 0; lane < kLanes; lane += kVecWidth)
+      store(to + j * kLanes + lane, load(from + j * kStep * kLanes + lane));
+}
+
+/// Copies the window of a tile and a segment, without the cells that no entry meets, which may lie
+/// outside the activation. x points at the cell of the tile's first pixel.
 template <class Tile>
 const float* copy_window(const TapWindows& windows, const float* x, int64_t segment) {
-  constexpr int64_t kRow = Tile::kShape.columns * kLanes;
+  constexpr int64_t kWidth = Tile::kWidth;
+  const int64_t rows = (Tile::kHeight - 1) * Tile::kStride + windows.rows;
   const int64_t first = segment * windows.channels;
   const int64_t last = std::min(windows.in.channels, first + windows.channels);
   float* const memory = window_memory();
-  float* to = memory;
-  for (int64_t c = first; c < last; ++c, to += Tile::kShape.cells() * kLanes) {
+  for (int64_t c = first; c < last; ++c) {
+    float* to = memory + (c - first) * Tile::kShape.cells() * kLanes;
     const float* from =
         x + (c * windows.in.channel + windows.first_row * windows.in.row + windows.first_column) *
                 kLanes;
-    for (int i = 0; i < Tile::kHeight + 2; ++i, from += windows.in.row * kLanes)
-      for (int64_t j = 0; j < (Tile::kWidth + 2) * kLanes; j += kVecWidth)
-        store(to + i * kRow + j, load(from + j));
+    for (int64_t i = 0; i < rows; ++i) {
+      if constexpr (Tile::kStride == 1) {
+        copy_cells<1>(to, from, kWidth - 1 + windows.columns);
+      } else {
+        copy_cells<2>(to, from, kWidth + (windows.columns - 1) / 2);
+        if (windows.columns > 1) copy_cells<2>(to + kStridedOdd * kLanes, from + kLanes, kWidth);
+      }
+      to += Tile::kShape.columns * kLanes;
+      from += windows.in.row * kLanes;
+    }
   }
   return memory;
 }

@@ -20,6 +20,15 @@ struct TileCells {
   int64_t columns = 0;
 };
 
+/// Requests the cells of a tile into the first-level cache, except the first `known` columns. The
+/// planes of channels lie far apart, which the processor's own prefetching does not foresee.
+[[gnu::always_inline]] inline void prefetch_tile(const float* plane, const TileCells& tile,
+                                                 int64_t row_stride, int64_t known) {
+  for (int64_t i = 0; i < tile.rows; ++i)
+    for (int64_t j = known; j < tile.columns; ++j)
+      __builtin_prefetch(plane + tile.first + i * row_stride + j * kLanes, 0, 3);
+}
+
 /// The tiles of all blocks of a batch.
 class WinogradTiles {
  public:

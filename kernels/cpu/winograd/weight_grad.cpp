@@ -28,10 +28,10 @@ constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register b
 constexpr int64_t kChunkBytes = 10 << 20;
 // The same for a pass on blocks, where one thread has a chunk to itself: the chunk and the sums
 // share its L2 cache.
-constexpr int64_t kBlockChunkBytes = 512 << 10;
+constexpr int64_t kBlockChunkBytes = 2 << 20;
 // The transforms do not pay for fewer channels, as in winograd.cpp. The limit is higher here,
 // because the points of x are also transposed.
-constexpr int64_t kLeastChannels = 64;
+constexpr int64_t kLeastChannels = 16;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
 struct Plan {
@@ -103,12 +103,15 @@ void transform_x(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) 
   alignas(64) float points[kPoints][kVecWidth][kLanes];
   const TileCells cells = plan.tiles.in(tile);
   const int64_t channels = std::min<int64_t>(kVecWidth, in.channels - channel);
-  for (int64_t c = 0; c < channels; ++c)
+  for (int64_t c = 0; c < channels; ++c) {
+    const float* const plane = pass.x + (channel + c) * in.plane_stride() * kLanes;
+    if (c + 1 < channels)
+      prefetch_tile(plane + in.plane_stride() * kLanes, cells, in.row_stride() * kLanes, 0);
     transform_cells<kTileIn>(
-        pass.x + (channel + c) * in.plane_stride() * kLanes, cells, in.row_stride() * kLanes,
-        points[0][c], kVecWidth * kLanes,
+        plane, cells, in.row_stride() * kLanes, points[0][c], kVecWidth * kLanes,
         [](const Vec(&from)[kTileIn], Vec(&to)[kTileIn])
             __attribute__((always_inline)) { transform_input(from, to); });
+  }
 
   const int64_t panel = channel / kPanel * kPanel;
   const int64_t width = std::min(kPanel, plan.ins - panel);
@@ -128,12 +131,15 @@ void transform_x(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) 
 void transform_dy(const Pass& pass, int64_t channel, int64_t tile, int64_t slot) {
   const Plan& plan = pass.plan;
   const ActivationShape& out = pass.shape.out;
+  const float* const plane = pass.dy + channel * out.plane_stride() * kLanes;
+  constexpr int64_t kAhead = 2;  // tiles
+  if (tile + kAhead < plan.tiles.count())
+    prefetch_tile(plane, plan.tiles.out(tile + kAhead), out.row_stride() * kLanes, 0);
   transform_cells<kTile>(
-      pass.dy + channel * out.plane_stride() * kLanes, plan.tiles.out(tile),
-      out.row_stride() * kLanes, pass.dy_points + (channel * plan.chunk_tiles + slot) * kLanes,
-      plan.dy_stride, [](const auto& from, Vec(&to)[kTileIn]) __attribute__((always_inline)) {
-        transform_output_grad(from, to);
-      });
+      plane, plan.tiles.out(tile), out.row_stride() * kLanes,
+      pass.dy_points + (channel * plan.chunk_tiles + slot) * kLanes, plan.dy_stride,
+      [](const auto& from, Vec(&to)[kTileIn])
+          __attribute__((always_inline)) { transform_output_grad(from, to); });
 }
 
 /// Calls body(begin, end) for items [0, count), on all threads or on the calling thread alone.

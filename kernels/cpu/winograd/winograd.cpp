@@ -148,15 +148,6 @@ void transform_weights(const Conv& conv, const Plan& plan, float* u) {
   });
 }
 
-/// Requests the cells of a tile in the next channel's plane into the first-level cache. `known`
-/// columns have been requested with the tile to the left.
-[[gnu::always_inline]] inline void prefetch_tile(const float* plane, const TileCells& tile,
-                                                 int64_t row_stride, int64_t known) {
-  for (int64_t i = 0; i < tile.rows; ++i)
-    for (int64_t j = known; j < tile.columns; ++j)
-      __builtin_prefetch(plane + tile.first + i * row_stride + j * kLanes, 0, 3);
-}
-
 /// v := points of the tiles [begin, end) of all input channels. The planes of the channels lie far
 /// apart, which the processor's own prefetching does not foresee.
 void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t end, float* v) {
@@ -349,7 +340,7 @@ size_t block_scratch_bytes(const Conv2dShape& shape) {
 
 // Measured with AVX-512 and two threads (docs/results/winograd.md). With fewer channels, the
 // transforms do not pay.
-constexpr int64_t kLeastChannels = 32;
+constexpr int64_t kLeastChannels = 16;
 
 bool pays(const Conv2dShape& shape, int64_t batch) {
   return winograd_spares_work(shape, batch) &&
