@@ -27,6 +27,15 @@ std::shared_ptr<std::string> add_target(CLI::App& parser, const char* name, cons
   return target;
 }
 
+/// Adds the argument that names run folders and checkpoints. The texts live as long as the result.
+std::shared_ptr<std::vector<std::string>> add_targets(CLI::App& parser) {
+  auto targets = std::make_shared<std::vector<std::string>>();
+  parser.add_option("RUN|CKPT", *targets, "run folder (its final network) or checkpoints")
+      ->required()
+      ->type_name("RUN|CKPT...");
+  return targets;
+}
+
 struct CountRange {
   int64_t least = 1, most = 1;
 };
@@ -80,6 +89,19 @@ Session session_of_run(const std::string& path, const SharedOptions& shared) {
 NamedNetwork network_of(Session& session) {
   const Target& target = session.target();
   return session.named(target.checkpoint ? target.checkpoint->string() : "final");
+}
+
+/// Returns the networks that the targets name. The first target is that of the session.
+std::vector<NamedNetwork> networks_of(Session& session, const std::vector<std::string>& targets,
+                                      const SharedOptions& shared) {
+  std::vector<NamedNetwork> networks = {network_of(session)};
+  for (size_t i = 1; i < targets.size(); ++i) {
+    const Target target = find_target(targets[i], shared);
+    networks.push_back(session.named(target.checkpoint
+                                         ? target.checkpoint->string()
+                                         : RunFolder(*target.run).final_checkpoint().string()));
+  }
+  return networks;
 }
 
 Command connectivity_command(CLI::App& app, const SharedOptions& shared) {
@@ -138,10 +160,7 @@ Command flips_command(CLI::App& app, const SharedOptions& shared) {
 Command surface_command(CLI::App& app, const SharedOptions& shared) {
   auto* parser = app.add_subcommand(
       "surface", "the loss on a plane around networks, with the same directions for all of them");
-  auto targets = std::make_shared<std::vector<std::string>>();
-  parser->add_option("RUN|CKPT", *targets, "run folder (its final network) or checkpoints")
-      ->required()
-      ->type_name("RUN|CKPT...");
+  const auto targets = add_targets(*parser);
   auto options = std::make_shared<SurfaceCommandOptions>();
   add_count(*parser, "--points", options->points, kSurfacePoints, "points per side");
   parser->add_option("--extent", options->extent, "half of the side of the plane")
@@ -151,14 +170,19 @@ Command surface_command(CLI::App& app, const SharedOptions& shared) {
   add_count(*parser, "--images", options->images, {1, kMostImages}, "training images");
   return {parser, [&shared, targets, options] {
             Session session = session_on(find_target(targets->front(), shared), shared);
-            std::vector<NamedNetwork> networks = {network_of(session)};
-            for (size_t i = 1; i < targets->size(); ++i) {
-              const Target target = find_target((*targets)[i], shared);
-              networks.push_back(session.named(
-                  target.checkpoint ? target.checkpoint->string()
-                                    : RunFolder(*target.run).final_checkpoint().string()));
-            }
+            const auto networks = networks_of(session, *targets, shared);
             show(surfaces(session, networks, *options), session, shared);
+          }};
+}
+
+Command structure_command(CLI::App& app, const SharedOptions& shared) {
+  auto* parser = app.add_subcommand(
+      "structure", "where the kept weights lie inside the layers, against random masks");
+  const auto targets = add_targets(*parser);
+  return {parser, [&shared, targets] {
+            Session session = session_on(find_target(targets->front(), shared), shared);
+            const auto networks = networks_of(session, *targets, shared);
+            show(structure(session, networks), session, shared);
           }};
 }
 
@@ -329,10 +353,11 @@ void add_shared_options(CLI::App& app, SharedOptions& shared) {
 }
 
 std::vector<Command> add_commands(CLI::App& app, SharedOptions& shared) {
-  return {
-      connectivity_command(app, shared), hessian_command(app, shared), flips_command(app, shared),
-      surface_command(app, shared),      prunes_command(app, shared),  all_command(app, shared),
-      evaluate_command(app, shared),     compare_command(app, shared), export_command(app, shared)};
+  return {connectivity_command(app, shared), hessian_command(app, shared),
+          flips_command(app, shared),        surface_command(app, shared),
+          structure_command(app, shared),    prunes_command(app, shared),
+          all_command(app, shared),          evaluate_command(app, shared),
+          compare_command(app, shared),      export_command(app, shared)};
 }
 
 }  // namespace sculpt::analyze
