@@ -152,18 +152,56 @@ class SparseSteps(unittest.TestCase):
         least, most = map(float, rows[1]["sparsity of layers"].rstrip(" %").split(" to "))
         self.assertGreater(most - least, 10)
 
+    def test_floors_count_kept_weights(self):
+        (rows,) = self.tables(*self.TINY, "--sparsity", "0,0.5,0.9")
+        arithmetic = [float(row["FMA floor, ms"]) for row in rows]
+        for row, kept in zip(rows, (1, 0.5, 0.1)):
+            self.assertAlmostEqual(float(row["FMA floor, ms"]) / arithmetic[0], kept,
+                                   delta=0.03 * kept, msg=row)
+            floor = max(float(row["FMA floor, ms"]), float(row["bytes floor, ms"]))
+            self.assertAlmostEqual(float(row["floor / time"]),
+                                   floor / float(row["sparse kernels, ms"]), delta=0.02, msg=row)
+
     def test_layers(self):
         steps, layers = self.tables(*self.TINY, "--sparsity", "0.9", "--layers")
         self.assertEqual(len(steps), 1)
-        self.assertEqual(len(layers), 22)  # 21 convolutions, and the sums
-        self.assertEqual(layers[0][:2], ["conv1", "10.19 %"])  # 11 of 4 x 3 x 3 x 3
-        self.assertEqual(layers[0][5:8], ["-", "-", "-"])  # images have no gradient
-        for row in layers[1:-1]:
-            self.assertAlmostEqual(float(row[1].rstrip(" %")), 10, delta=1)
-            self.assertGreater(min(map(float, row[2:])), 0, row)
-        for column in (2, 3, 8, 9):
-            total = sum(float(row[column]) for row in layers[:-1])
-            self.assertAlmostEqual(float(layers[-1][column]), total, delta=0.0006 * len(layers))
+        passes = ["forward", "input gradient", "weight gradient"]
+        # 21 convolutions, of which the first has no input gradient, and the sums.
+        self.assertEqual(len(layers), 21 * 3 - 1 + 3)
+        self.assertEqual([row["pass"] for row in layers[:2]], [passes[0], passes[2]])
+        self.assertEqual({row["layer"] for row in layers[:2]}, {"conv1"})
+        self.assertEqual(layers[0]["weights kept"], "10.19 %")  # 11 of 4 x 3 x 3 x 3
+        self.assertEqual([(row["layer"], row["pass"]) for row in layers[-3:]],
+                         [("all", name) for name in passes])
+        # An image has 32 x 32 pixels, each of which 11 weights of conv1 and 15 of the next layer multiply.
+        peaks = [2e-9 * 16 * 1024 * kept / (1e-3 * float(row["sparse, ms"]))
+                 / (0.01 * float(row["sparse / peak"].rstrip(" %")))
+                 for kept, row in ((11, layers[0]), (15, layers[2]))]
+        self.assertAlmostEqual(peaks[0], peaks[1], delta=0.15 * peaks[0])
+        for row in layers[2:-3]:
+            self.assertAlmostEqual(float(row["weights kept"].rstrip(" %")), 10, delta=1)
+        for row in layers:
+            dense = float(row["direct, ms" if row["Winograd, ms"] == "-" else "Winograd, ms"])
+            self.assertGreater(min(dense, float(row["sparse, ms"])), 0, row)
+            if row["layer"] != "all":  # the ratio of an only round is that of the times
+                self.assertAlmostEqual(float(row["ratio"]), dense / float(row["sparse, ms"]),
+                                       delta=0.02 + 0.05 * float(row["ratio"]), msg=row)
+        for name, total in zip(passes, layers[-3:]):
+            for column in ("direct, ms", "sparse, ms"):
+                times = [float(row[column]) for row in layers[:-3] if row["pass"] == name]
+                self.assertAlmostEqual(float(total[column]), sum(times), delta=0.0006 * len(times))
+
+    def test_winograd_is_timed_where_a_step_uses_it(self):
+        """The table of layers follows the rule of the engine, and --winograd off."""
+        words = ["--device", "cpu", "--model", "resnet18", "--width", "0.25", "--batch", "32", "--sparsity", "0.9",
+                 "--layers"]
+        chosen = self.bench("conv", *words[:-3], "--rounds", "1", "--seconds", "0").stdout
+        rule = [line.split("|")[6].strip() for line in chosen.splitlines() if " -> " in line]
+        timed = [row["Winograd, ms"] for row in self.tables(*words)[1]]
+        self.assertIn("yes", rule)
+        self.assertNotEqual(set(timed), {"-"})
+        off = [row["Winograd, ms"] for row in self.tables("--winograd", "off", *words)[1]]
+        self.assertEqual(set(off), {"-"})
 
     def test_masks_of_a_run(self):
         with tempfile.TemporaryDirectory() as parent:
