@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "engine/autograd/graph.h"
-#include "engine/parameters/parameter_arena.h"
 
 namespace sculpt::bench {
 
