@@ -1,14 +1,15 @@
 #include "apps/sculpt_bench/machine_rates.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
+#include <limits>
 #include <vector>
 
 #include "apps/sculpt_bench/kernel_times.h"
 #include "engine/core/buffer.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/stopwatch.h"
 
 namespace sculpt::bench {
 
@@ -18,12 +19,11 @@ constexpr double kDeviceSeconds = 0.1;  // the least length of a measurement of 
 
 template <class Body>
 double best_seconds(int repeats, Body body) {
-  using Clock = std::chrono::steady_clock;
-  double best = 1e30;
+  double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < repeats; ++i) {
-    const auto start = Clock::now();
+    const double start = working_seconds();
     body();
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    best = std::min(best, working_seconds() - start);
   }
   return best;
 }

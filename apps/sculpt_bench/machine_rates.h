@@ -11,7 +11,8 @@ struct MachineRates {
   double bytes_per_second = 0;  ///< copying between arrays larger than the caches, read + written
 };
 
-/// Measures the CPU with the present number of threads. This takes about a second.
+/// Measures the CPU with the present number of threads, in wall time, or in CPU time if there is
+/// one thread (stopwatch.h). This takes about a second.
 MachineRates measure_machine();
 /// Measures the device that the network runs on: the CPU as above, any other device by
 /// measure_backend() (kernel_times.h).

@@ -35,7 +35,7 @@ void print_row(const std::string& name, const Row& row, double step_seconds,
                const MachineRates& rates) {
   const double seconds = row.forward + row.backward;
   const double floor = floor_of(row.cost, rates).seconds();
-  fmt::print("| {} | {:.2f} | {:.2f} | {:.1f} % | {:.1f} | {:.1f} | {:.2f} |\n", name,
+  fmt::print("| {} | {:.2f} | {:.2f} | {:.1f} % | {:.3g} | {:.1f} | {:.2f} |\n", name,
              row.forward * 1e3, row.backward * 1e3, 100 * seconds / step_seconds,
              row.cost.flops / seconds * 1e-9, row.cost.bytes / seconds * 1e-9,
              floor > 0 ? floor / seconds : 0.0);
@@ -92,7 +92,7 @@ void print_profile(TrainingStep& step, int steps) {
   const Floor floor = floor_of(all, rates);
   fmt::print(
       "Without profiling, and with blocks of images going through several ops: {:.2f} ms. The step "
-      "computes {:.1f} GFLOP, which take at least {:.2f} ms, and moves {:.2f} GB, which take "
+      "computes {:.4g} GFLOP, which take at least {:.2f} ms, and moves {:.2f} GB, which take "
       "{:.2f} ms if all are moved: floor / time {:.2f}.\n",
       unprofiled_seconds * 1e3, all.flops * 1e-9, floor.arithmetic_seconds * 1e3, all.bytes * 1e-9,
       floor.memory_seconds * 1e3, floor.seconds() / unprofiled_seconds);

@@ -139,7 +139,7 @@ void print_header() {
 void print_row(const std::string& layer, ConvPass pass, const std::string& kept, const Sum& times,
                double ratio, const MachineRates& rates) {
   const Floor floor = floor_of(times.cost, rates);
-  fmt::print("| {} | {} | {} | {:.3f} | {} | {:.3f} | {:.2f} | {:.2f} % | {:.2f} % | {:.2f} |\n",
+  fmt::print("| {} | {} | {} | {:.3f} | {} | {:.3f} | {:.2f} | {:.3g} % | {:.3g} % | {:.3g} |\n",
              layer, name_of(pass), kept, 1e3 * times.direct,
              times.winograd ? fmt::format("{:.3f}", 1e3 * times.dense) : "-", 1e3 * times.sparse,
              ratio, 100 * floor.arithmetic_seconds / times.direct,

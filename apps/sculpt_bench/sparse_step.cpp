@@ -26,7 +26,7 @@ void print_row(const MaskedModel& model, const Sparsity& sparsity, const Timed& 
       model.step.width == 1 ? "" : fmt::format(", width {:g}", model.step.width);
   fmt::print(
       "| {}{} | {} | {} | {:.4g} % | {:.4g} to {:.4g} % | {:.2f} | {:.2f} | {:.2f} | {:.2f} to "
-      "{:.2f} | {:.3g} | {:.3g} | {:.2f} |\n",
+      "{:.2f} | {:.3g} | {:.3g} | {:.3g} |\n",
       model.step.model, width, model.step.batch, model.name, 100 * sparsity.all,
       100 * sparsity.least, 100 * sparsity.most, 1e3 * timed.usual_seconds(),
       1e3 * timed.other_seconds(), median(ratios), ratios.front(), ratios.back(),
