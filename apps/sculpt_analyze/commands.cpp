@@ -1,9 +1,9 @@
 #include "apps/sculpt_analyze/commands.h"
 
-#include <cmath>
 #include <memory>
 
 #include "apps/sculpt_analyze/analyses.h"
+#include "apps/sculpt_analyze/command_options.h"
 #include "apps/sculpt_analyze/presentation.h"
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
@@ -20,49 +20,11 @@
 namespace sculpt::analyze {
 namespace {
 
-/// Adds the argument that names a run folder or a checkpoint. The text lives as long as the result.
-std::shared_ptr<std::string> add_target(CLI::App& parser, const char* name, const char* help) {
-  auto target = std::make_shared<std::string>();
-  parser.add_option(name, *target, help)->required()->type_name(name);
-  return target;
-}
-
-/// Adds the argument that names run folders and checkpoints. The texts live as long as the result.
-std::shared_ptr<std::vector<std::string>> add_targets(CLI::App& parser) {
-  auto targets = std::make_shared<std::vector<std::string>>();
-  parser.add_option("RUN|CKPT", *targets, "run folder (its final network) or checkpoints")
-      ->required()
-      ->type_name("RUN|CKPT...");
-  return targets;
-}
-
-struct CountRange {
-  int64_t least = 1, most = 1;
-};
 // Lanczos ends after 100 products, which settle at most half as many values. A surface of 1,000 x
 // 1,000 points takes days.
 constexpr int64_t kMostImages = int64_t{1} << 40;
 constexpr CountRange kEigenvalues{1, 50}, kProbes{2, 100000}, kLinePoints{2, 10000},
     kSurfacePoints{2, 1000};
-
-CLI::Option* add_count(CLI::App& parser, const char* name, int64_t& value, CountRange range,
-                       const char* help) {
-  return parser.add_option(name, value, help)
-      ->check(CLI::Range(range.least, range.most))
-      ->type_name("N")
-      ->capture_default_str();
-}
-
-/// Returns a check that a number lies in a range. CLI::Range() lets nan pass.
-CLI::Validator in_range(double least, double most) {
-  return {[=](std::string& text) {
-            double value = NAN;
-            if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most)
-              return std::string();
-            return fmt::format("Value {} not in range {:g} to {:g}", text, least, most);
-          },
-          fmt::format("FLOAT in [{:g} - {:g}]", least, most)};
-}
 
 /// Returns a session on a target. Throws CannotWrite if the results of an analysis could not be
 /// written, before anything is computed.
