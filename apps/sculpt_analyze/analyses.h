@@ -46,6 +46,9 @@ Analysis prunes(const std::filesystem::path& run_folder);
 /// Measures a network on the session's test images, class by class.
 Analysis evaluation(Session& session, const NamedNetwork& network);
 
+/// Describes the masks of these networks, layer by layer, and compares them with random masks.
+Analysis structure(Session& session, const std::vector<NamedNetwork>& networks);
+
 /// Compares two networks layer by layer.
 Analysis comparison(Session& session, const NamedNetwork& a, const NamedNetwork& b);
 

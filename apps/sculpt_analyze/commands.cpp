@@ -1,9 +1,9 @@
 #include "apps/sculpt_analyze/commands.h"
 
-#include <cmath>
 #include <memory>
 
 #include "apps/sculpt_analyze/analyses.h"
+#include "apps/sculpt_analyze/command_options.h"
 #include "apps/sculpt_analyze/presentation.h"
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
@@ -20,40 +20,11 @@
 namespace sculpt::analyze {
 namespace {
 
-/// Adds the argument that names a run folder or a checkpoint. The text lives as long as the result.
-std::shared_ptr<std::string> add_target(CLI::App& parser, const char* name, const char* help) {
-  auto target = std::make_shared<std::string>();
-  parser.add_option(name, *target, help)->required()->type_name(name);
-  return target;
-}
-
-struct CountRange {
-  int64_t least = 1, most = 1;
-};
 // Lanczos ends after 100 products, which settle at most half as many values. A surface of 1,000 x
 // 1,000 points takes days.
 constexpr int64_t kMostImages = int64_t{1} << 40;
 constexpr CountRange kEigenvalues{1, 50}, kProbes{2, 100000}, kLinePoints{2, 10000},
     kSurfacePoints{2, 1000};
-
-CLI::Option* add_count(CLI::App& parser, const char* name, int64_t& value, CountRange range,
-                       const char* help) {
-  return parser.add_option(name, value, help)
-      ->check(CLI::Range(range.least, range.most))
-      ->type_name("N")
-      ->capture_default_str();
-}
-
-/// Returns a check that a number lies in a range. CLI::Range() lets nan pass.
-CLI::Validator in_range(double least, double most) {
-  return {[=](std::string& text) {
-            double value = NAN;
-            if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most)
-              return std::string();
-            return fmt::format("Value {} not in range {:g} to {:g}", text, least, most);
-          },
-          fmt::format("FLOAT in [{:g} - {:g}]", least, most)};
-}
 
 /// Returns a session on a target. Throws CannotWrite if the results of an analysis could not be
 /// written, before anything is computed.
@@ -80,6 +51,19 @@ Session session_of_run(const std::string& path, const SharedOptions& shared) {
 NamedNetwork network_of(Session& session) {
   const Target& target = session.target();
   return session.named(target.checkpoint ? target.checkpoint->string() : "final");
+}
+
+/// Returns the networks that the targets name. The first target is that of the session.
+std::vector<NamedNetwork> networks_of(Session& session, const std::vector<std::string>& targets,
+                                      const SharedOptions& shared) {
+  std::vector<NamedNetwork> networks = {network_of(session)};
+  for (size_t i = 1; i < targets.size(); ++i) {
+    const Target target = find_target(targets[i], shared);
+    networks.push_back(session.named(target.checkpoint
+                                         ? target.checkpoint->string()
+                                         : RunFolder(*target.run).final_checkpoint().string()));
+  }
+  return networks;
 }
 
 Command connectivity_command(CLI::App& app, const SharedOptions& shared) {
@@ -138,10 +122,7 @@ Command flips_command(CLI::App& app, const SharedOptions& shared) {
 Command surface_command(CLI::App& app, const SharedOptions& shared) {
   auto* parser = app.add_subcommand(
       "surface", "the loss on a plane around networks, with the same directions for all of them");
-  auto targets = std::make_shared<std::vector<std::string>>();
-  parser->add_option("RUN|CKPT", *targets, "run folder (its final network) or checkpoints")
-      ->required()
-      ->type_name("RUN|CKPT...");
+  const auto targets = add_targets(*parser);
   auto options = std::make_shared<SurfaceCommandOptions>();
   add_count(*parser, "--points", options->points, kSurfacePoints, "points per side");
   parser->add_option("--extent", options->extent, "half of the side of the plane")
@@ -151,14 +132,19 @@ Command surface_command(CLI::App& app, const SharedOptions& shared) {
   add_count(*parser, "--images", options->images, {1, kMostImages}, "training images");
   return {parser, [&shared, targets, options] {
             Session session = session_on(find_target(targets->front(), shared), shared);
-            std::vector<NamedNetwork> networks = {network_of(session)};
-            for (size_t i = 1; i < targets->size(); ++i) {
-              const Target target = find_target((*targets)[i], shared);
-              networks.push_back(session.named(
-                  target.checkpoint ? target.checkpoint->string()
-                                    : RunFolder(*target.run).final_checkpoint().string()));
-            }
+            const auto networks = networks_of(session, *targets, shared);
             show(surfaces(session, networks, *options), session, shared);
+          }};
+}
+
+Command structure_command(CLI::App& app, const SharedOptions& shared) {
+  auto* parser = app.add_subcommand(
+      "structure", "where the kept weights lie inside the layers, against random masks");
+  const auto targets = add_targets(*parser);
+  return {parser, [&shared, targets] {
+            Session session = session_on(find_target(targets->front(), shared), shared);
+            const auto networks = networks_of(session, *targets, shared);
+            show(structure(session, networks), session, shared);
           }};
 }
 
@@ -329,10 +315,11 @@ void add_shared_options(CLI::App& app, SharedOptions& shared) {
 }
 
 std::vector<Command> add_commands(CLI::App& app, SharedOptions& shared) {
-  return {
-      connectivity_command(app, shared), hessian_command(app, shared), flips_command(app, shared),
-      surface_command(app, shared),      prunes_command(app, shared),  all_command(app, shared),
-      evaluate_command(app, shared),     compare_command(app, shared), export_command(app, shared)};
+  return {connectivity_command(app, shared), hessian_command(app, shared),
+          flips_command(app, shared),        surface_command(app, shared),
+          structure_command(app, shared),    prunes_command(app, shared),
+          all_command(app, shared),          evaluate_command(app, shared),
+          compare_command(app, shared),      export_command(app, shared)};
 }
 
 }  // namespace sculpt::analyze

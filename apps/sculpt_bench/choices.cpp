@@ -1,8 +1,10 @@
 #include "apps/sculpt_bench/choices.h"
 
 #include <fmt/format.h>
+#include <optional>
 
 #include "apps/sculpt_bench/comparison.h"
+#include "apps/sculpt_bench/machine_rates.h"
 #include "engine/core/error.h"
 
 namespace sculpt::bench {
@@ -42,27 +44,31 @@ void run(TrainingStep& step) {
 }
 
 void print_row(const MaskedModel& model, const Sparsity& sparsity, const Timed& timed,
-               const Passes& passes) {
+               const Passes& passes, const Floor& floor) {
   // The ratios are usual / other, and the step with ruled kernels is the other one.
   const std::vector<double> ratios = timed.ratios();
   fmt::print(
       "| {} | {} | {} | {:.4g} % | {:.2f} | {:.2f} | {:.3f} | {:.2f} to {:.2f} | {} | {} | {} | {} "
-      "|\n",
+      "| {:.3g} |\n",
       model.step.model, model.step.batch, model.name, 100 * sparsity.all,
       1e3 * timed.usual_seconds(), 1e3 * timed.other_seconds(), 1 / median(ratios),
       1 / ratios.back(), 1 / ratios.front(), passes.all, passes.sparse_tuned, passes.sparse_ruled,
-      passes.different_count);
+      passes.different_count, floor.seconds() / timed.other_seconds());
+}
+
+void print_header() {
+  fmt::print(
+      "| model | batch | masks | sparsity | tuned, ms | ruled, ms | ruled / tuned | least to most "
+      "| "
+      "passes | sparse if tuned | sparse if ruled | differ | floor / time |\n"
+      "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
 }
 
 }  // namespace
 
 void print_choices(const std::vector<MaskedModel>& models, int rounds, double least_seconds) {
-  fmt::print("Medians of {} rounds.\n\n", rounds);
-  fmt::print(
-      "| model | batch | masks | sparsity | tuned, ms | ruled, ms | ruled / tuned | least to most "
-      "| "
-      "passes | sparse if tuned | sparse if ruled | differ |\n"
-      "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+  fmt::print("Medians of {} rounds. ", rounds);
+  std::optional<MachineRates> rates;
   std::string differences;
   for (const MaskedModel& model : models) {
     TrainingStep tuned = masked_step(model, SparseKernels::tuned);
@@ -71,9 +77,15 @@ void print_choices(const std::vector<MaskedModel>& models, int rounds, double le
     if (passes.all == 0)
       fail("choices: the backend {} has no kernels that skip masked weights",
            ruled.network().graph().backend().name);
+    if (!rates) {
+      rates = measure_device_of(ruled.network());
+      explain_floors(*rates);
+      print_header();
+    }
     const Timed timed = compare([&] { run(tuned); }, [&] { run(ruled); }, rounds, least_seconds);
     const Sparsity sparsity = sparsity_of(ruled.network().parameters());
-    print_row(model, sparsity, timed, passes);
+    print_row(model, sparsity, timed, passes,
+              floor_of(step_cost(ruled.network().graph(), model.step.batch), *rates));
     if (passes.different_count > 0)
       differences +=
           fmt::format("- {} {:.4g} %: {}\n", model.name, 100 * sparsity.all, passes.different);

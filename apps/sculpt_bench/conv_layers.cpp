@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/sculpt_bench/comparison.h"
+#include "apps/sculpt_bench/machine_rates.h"
 #include "engine/core/error.h"
 #include "engine/core/random.h"
 
@@ -160,7 +161,7 @@ std::vector<Conv2dShape> shapes_of(const Graph& graph) {
 }
 
 void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass, Layer& timed,
-                int64_t batch, int rounds, double least_seconds) {
+                int64_t batch, const MachineRates& rates, int rounds, double least_seconds) {
   Layer exact(kernels::reference_backend(), shape, kErrorBatch),
       tested(backend, shape, kErrorBatch);
   exact.run(pass, false);
@@ -174,10 +175,15 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass,
                               rounds, least_seconds);
   const auto pays =
       pass == ConvPass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
-  fmt::print("| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} |\n",
-             shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
-             1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
-             pays(shape, batch) ? "yes" : "no", errors[0], errors[1]);
+  const Cost direct_sums{.flops = 2.0 * static_cast<double>(shape.macs() * batch)};
+  const double floor = floor_of(direct_sums, rates).arithmetic_seconds;
+  fmt::print(
+      "| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} | {:.3g} | {:.3g} "
+      "|\n",
+      shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
+      1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
+      pays(shape, batch) ? "yes" : "no", errors[0], errors[1], floor / times.usual_seconds(),
+      floor / times.other_seconds());
   std::fflush(stdout);
 }
 
@@ -196,15 +202,18 @@ void print_conv_layers(const StepOptions& options, int rounds, double least_seco
   if (shapes.empty())
     fail("{} has no convolution that Winograd's algorithm can compute; choose another --model",
          options.model);
-  fmt::print("{}, batch {}, {}, medians of {} rounds.\n\n", options.model, options.batch,
-             backend->name, rounds);
+  const MachineRates rates = measure_machine();
+  fmt::print("{}, batch {}, {}, medians of {} rounds. Machine: {:.0f} GFLOP/s, as measured now.\n",
+             options.model, options.batch, backend->name, rounds, rates.flops_per_second * 1e-9);
   fmt::print(
+      "The columns \"/ peak\" say which share of this rate the multiply-adds of the direct sums "
+      "reach in that time; Winograd's algorithm needs fewer, so its share can be above 1.\n\n"
       "| layer | pass | direct, ms | Winograd, ms | ratio | chosen | error, direct | error, "
-      "Winograd |\n|---|---|---|---|---|---|---|---|\n");
+      "Winograd | direct / peak | Winograd / peak |\n|---|---|---|---|---|---|---|---|---|---|\n");
   for (const Conv2dShape& shape : shapes) {
     Layer timed(*backend, shape, options.batch);
     for (const ConvPass pass : kernels::kConvPasses)
-      print_pass(*backend, shape, pass, timed, options.batch, rounds, least_seconds);
+      print_pass(*backend, shape, pass, timed, options.batch, rates, rounds, least_seconds);
   }
 }
 

@@ -116,8 +116,9 @@ MaskedModel masks_of_run(StepOptions step, const std::string& source) {
   step.classes = classes_of(file).value_or(step.classes);
   const auto network = network_of(step);
   read_checkpoint(file, network->parameters(), {.masks = true, .optimizer = false});
-  const fs::path path = fs::path(source).lexically_normal();
-  return {(path.has_filename() ? path : path.parent_path()).filename().string(), step,
+  fs::path path = fs::path(source).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return {(is_folder ? path.filename() : path.stem()).string(), step,
           mask_of(network->parameters())};
 }
 

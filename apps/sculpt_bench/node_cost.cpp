@@ -82,4 +82,17 @@ Cost backward_cost(const Graph& graph, const Node& node, int64_t batch, const St
   return cost;
 }
 
+Cost update_cost(const ParameterArena& parameters) {
+  return {0, static_cast<double>(parameters.layout()->count()) * (5 * 4 + 1)};
+}
+
+Cost step_cost(const Graph& graph, int64_t batch) {
+  const Storage storage = storage_of(graph);
+  Cost cost = update_cost(graph.parameters());
+  for (const auto& node : graph.nodes())
+    cost = cost + forward_cost(graph, *node, batch, storage) +
+           backward_cost(graph, *node, batch, storage);
+  return cost;
+}
+
 }  // namespace sculpt::bench

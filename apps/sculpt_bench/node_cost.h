@@ -38,4 +38,12 @@ Cost weight_grad_cost(const Graph& graph, const Node& node, int64_t batch, const
 /// Returns no cost if the layer reads images, which have no gradient.
 Cost input_grad_cost(const Graph& graph, const Node& node, int64_t batch, const Storage& storage);
 
+/// Returns the cost of the update by masked SGD, which reads and writes weights and momentum, and
+/// reads gradients and masks. Packed arrays leave out the masked weights of some layers.
+Cost update_cost(const ParameterArena& parameters);
+
+/// Returns the cost of a training step: both passes of every op, and the update. Loading the images
+/// is left out.
+Cost step_cost(const Graph& graph, int64_t batch);
+
 }  // namespace sculpt::bench

@@ -6,15 +6,8 @@
 
 namespace sculpt::bench {
 
-/// The rates of this machine with the present number of threads, measured now.
-struct MachineRates {
-  double flops_per_second = 0;  ///< independent fused multiply-adds in registers
-  double bytes_per_second = 0;  ///< copying between arrays larger than the caches, read + written
-};
-MachineRates measure_machine();
-
 /// Prints two tables of steps that run node by node: one by kind of op, and one by layer. Floors
-/// count each tensor's reads and writes once and assume that nothing stays in a cache.
+/// are those of machine_rates.h: of the weights that the masks keep.
 void print_profile(TrainingStep& step, int steps);
 
 }  // namespace sculpt::bench

@@ -1,9 +1,10 @@
 #include "apps/sculpt_bench/sparse_layers.h"
 
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
-#include <optional>
+#include <functional>
+#include <map>
+#include <string>
 
 #include "apps/sculpt_bench/comparison.h"
 #include "engine/core/error.h"
@@ -13,7 +14,19 @@ namespace sculpt::bench {
 
 namespace {
 
-constexpr std::array kPasses = {"forward", "input gradient", "weight gradient"};
+using kernels::ConvPass;
+
+const char* name_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::forward:
+      return "forward";
+    case ConvPass::input_grad:
+      return "input gradient";
+    case ConvPass::weight_grad:
+      return "weight gradient";
+  }
+  return "";
+}
 
 /// Holds the weight of a convolution. The activations that it works on are those of the network.
 class Layer {
@@ -36,31 +49,41 @@ class Layer {
   double density() const {
     return static_cast<double>(sparse_.kept()) / static_cast<double>(shape_.weight_count());
   }
-  bool has_input_grad() const { return dx() != nullptr; }
-
-  void dense(size_t pass) {
-    const auto& kernels = graph_.backend().conv2d;
-    void* const workspace = graph_.replay().workspace();
-    if (pass == 0)
-      kernels.forward(forward_arguments(workspace), shape_);
-    else if (pass == 1)
-      kernels.input_grad(input_grad_arguments(workspace), shape_);
-    else
-      kernels.weight_grad(weight_grad_arguments(workspace), shape_);
+  bool has(ConvPass pass) const { return pass != ConvPass::input_grad || dx() != nullptr; }
+  /// The cost of any pass: the FLOPs of kept weights, and the bytes of input and output.
+  Cost cost() const {
+    return weight_grad_cost(graph_, node_, graph_.max_batch(), storage_of(graph_));
+  }
+  /// Returns true if Winograd's algorithm computes the pass of a dense step, unless it is off.
+  bool by_winograd(ConvPass pass) const {
+    const auto& winograd = graph_.backend().winograd;
+    if (winograd.forward == nullptr) return false;
+    return pass == ConvPass::weight_grad ? winograd.weight_grad_pays(shape_, graph_.max_batch())
+                                         : winograd.pays(shape_, graph_.max_batch());
   }
 
-  void sparse(size_t pass) {
-    const auto& kernels = graph_.backend().sparse_conv2d;
-    void* const workspace = workspace_.data();
-    if (pass == 0)
-      kernels.forward(forward_arguments(workspace), sparse_);
-    else if (pass == 1)
-      kernels.input_grad(input_grad_arguments(workspace), sparse_);
-    else
-      kernels.weight_grad(weight_grad_arguments(workspace), sparse_);
+  void direct(ConvPass pass) {
+    run(graph_.backend().conv2d, pass, shape_, graph_.replay().workspace());
+  }
+  void winograd(ConvPass pass) {
+    run(graph_.backend().winograd, pass, shape_, graph_.replay().workspace());
+  }
+  void sparse(ConvPass pass) {
+    run(graph_.backend().sparse_conv2d, pass, sparse_, workspace_.data());
   }
 
  private:
+  template <class Kernels, class Shape>
+  void run(const Kernels& kernels, ConvPass pass, const Shape& shape, void* workspace) {
+    switch (pass) {
+      case ConvPass::forward:
+        return kernels.forward(forward_arguments(workspace), shape);
+      case ConvPass::input_grad:
+        return kernels.input_grad(input_grad_arguments(workspace), shape);
+      case ConvPass::weight_grad:
+        return kernels.weight_grad(weight_grad_arguments(workspace), shape);
+    }
+  }
   kernels::ConvForward forward_arguments(void* workspace) const {
     return {
         .y = y(), .x = x(), .weight = weight_.data(), .workspace = workspace, .launch = launch_};
@@ -95,59 +118,76 @@ class Layer {
   kernels::Launch launch_;
 };
 
-std::string cell(const Timed& timed) {
-  return fmt::format(" {:.3f} | {:.3f} | {:.2f} |", 1e3 * timed.usual_seconds(),
-                     1e3 * timed.other_seconds(), median(timed.ratios()));
-}
-
+/// The sums of a pass over the layers.
 struct Sum {
-  double dense = 0, sparse = 0;
+  double direct = 0, dense = 0, sparse = 0;  ///< seconds; dense: on the kernels of a dense step
+  Cost cost;
+  bool winograd = false;  ///< true if Winograd's algorithm computes the pass of a layer
 };
 
 void print_header() {
-  fmt::print("| layer | weights kept |");
-  for (const char* pass : kPasses)
-    fmt::print(" {}: direct, ms | sparse, ms | ratio |", pass);
-  fmt::print("\n|---|---|---|---|---|---|---|---|---|---|---|\n");
+  fmt::print(
+      "The columns \"/ peak\" say which share of the machine's peak the multiply-adds of kept "
+      "weights reach in that time, and floor / time is that of the sparse kernel. Winograd: the "
+      "dense kernel of a step, where it is not the direct one. Ratio: the dense kernel of a step "
+      "against the sparse one. Under Winograd, the rows of all layers have the time of all dense "
+      "kernels of a step.\n\n"
+      "| layer | pass | weights kept | direct, ms | Winograd, ms | sparse, ms | ratio | direct / "
+      "peak | sparse / peak | floor / time |\n|---|---|---|---|---|---|---|---|---|---|\n");
 }
 
-void print_layer(const std::string& name, Layer& layer, int rounds, double least_seconds,
-                 std::array<Sum, kPasses.size()>& sums) {
-  fmt::print("| {} | {:.2f} % |", name, 100 * layer.density());
-  for (size_t pass = 0; pass < kPasses.size(); ++pass) {
-    if (pass == 1 && !layer.has_input_grad()) {
-      fmt::print(" - | - | - |");
-      continue;
-    }
-    const Timed timed =
-        compare([&] { layer.dense(pass); }, [&] { layer.sparse(pass); }, rounds, least_seconds);
-    fmt::print("{}", cell(timed));
-    sums[pass].dense += timed.usual_seconds();
-    sums[pass].sparse += timed.other_seconds();
-  }
-  fmt::print("\n");
+void print_row(const std::string& layer, ConvPass pass, const std::string& kept, const Sum& times,
+               double ratio, const MachineRates& rates) {
+  const Floor floor = floor_of(times.cost, rates);
+  fmt::print("| {} | {} | {} | {:.3f} | {} | {:.3f} | {:.2f} | {:.3g} % | {:.3g} % | {:.3g} |\n",
+             layer, name_of(pass), kept, 1e3 * times.direct,
+             times.winograd ? fmt::format("{:.3f}", 1e3 * times.dense) : "-", 1e3 * times.sparse,
+             ratio, 100 * floor.arithmetic_seconds / times.direct,
+             100 * floor.arithmetic_seconds / times.sparse, floor.seconds() / times.sparse);
+}
+
+void print_pass(const std::string& name, Layer& layer, ConvPass pass,
+                const SparseLayerOptions& options, Sum& sum) {
+  const auto against_sparse = [&](const std::function<void()>& dense) {
+    dense();  // this call warms up
+    return compare(
+        dense, [&] { layer.sparse(pass); }, options.rounds, options.least_seconds);
+  };
+  Timed timed = against_sparse([&] { layer.direct(pass); });
+  Sum times{.direct = timed.usual_seconds(), .cost = layer.cost()};
+  times.winograd = options.winograd && layer.by_winograd(pass);
+  if (times.winograd) timed = against_sparse([&] { layer.winograd(pass); });
+  times.dense = timed.usual_seconds();
+  times.sparse = timed.other_seconds();
+  print_row(name, pass, fmt::format("{:.2f} %", 100 * layer.density()), times,
+            median(timed.ratios()), options.rates);
+  sum.direct += times.direct;
+  sum.dense += times.dense;
+  sum.sparse += times.sparse;
+  sum.cost = sum.cost + times.cost;
+  sum.winograd |= times.winograd;
 }
 
 }  // namespace
 
-void print_sparse_layers(Network& network, int rounds, double least_seconds) {
+void print_sparse_layers(Network& network, const SparseLayerOptions& options) {
   Graph& graph = network.graph();
   if (graph.backend().sparse_conv2d.forward == nullptr)
     fail("--layers: the backend {} has no kernels that skip masked weights", graph.backend().name);
   print_header();
-  std::array<Sum, kPasses.size()> sums;
+  std::map<ConvPass, Sum> sums;
   for (const auto& node : graph.nodes()) {
     const kernels::Conv2dShape* shape = ops::conv2d_shape(*node);
     if (shape == nullptr) continue;
     Layer layer(graph, *node, *shape);
-    if (layer.density() < 1) print_layer(node->info.name, layer, rounds, least_seconds, sums);
+    if (layer.density() == 1) continue;
+    for (const ConvPass pass : kernels::kConvPasses)
+      if (layer.has(pass)) print_pass(node->info.name, layer, pass, options, sums[pass]);
     std::fflush(stdout);
   }
-  fmt::print("| all | |");
-  for (const Sum& sum : sums)
-    fmt::print(" {:.3f} | {:.3f} | {:.2f} |", 1e3 * sum.dense, 1e3 * sum.sparse,
-               sum.dense / sum.sparse);
-  fmt::print("\n\n");
+  for (const auto& [pass, sum] : sums)
+    print_row("all", pass, "", sum, sum.dense / sum.sparse, options.rates);
+  fmt::print("\n");
 }
 
 }  // namespace sculpt::bench

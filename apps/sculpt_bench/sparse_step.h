@@ -15,8 +15,9 @@ struct SparseStepOptions {
 };
 
 /// Prints a table with a row for each masked network: its sparsity (of all weights, of its densest
-/// and of its sparsest layer) and the times of both kinds of steps, which alternate. With `layers`,
-/// a table of the convolutions follows for each network.
+/// and of its sparsest layer), the times of both kinds of steps, which alternate, and the floors of
+/// a step that multiplies only kept weights (machine_rates.h). With `layers`, a table of the
+/// convolutions follows for each network.
 void print_sparse_steps(const std::vector<MaskedModel>& models, const SparseStepOptions& options);
 
 }  // namespace sculpt::bench

@@ -133,6 +133,47 @@ class Analyze(unittest.TestCase):
         self.assertEqual(sculpt_run(self.shared / "tiny.toml", "--out", run, "--set", word).returncode, 0)
         self.succeed("connectivity", run, "--points", 2, "--images", 20)
 
+    def test_structure(self):
+        """Counts of the masks of a checkpoint, made here without the engine."""
+        first = self.kept / "checkpoints/cycle-1.safetensors"
+        self.succeed("structure", self.final())
+        analysis = self.result("structure-final")
+        values = analysis["values"]
+        tensors = tensors_of(self.final())[0]
+        count = kept = kernels = empty = filters = dead_filters = inputs = dead_inputs = 0
+        layers = {}
+        for name, (dtype, shape, content) in tensors.items():
+            if not name.endswith(".mask"):
+                continue
+            self.assertEqual(dtype, "U8")
+            outs, ins, size = shape[0], shape[1], len(content) // (shape[0] * shape[1])
+            sums = [[sum(content[(o * ins + i) * size:][:size]) for i in range(ins)] for o in range(outs)]
+            of_filters, of_inputs = [sum(row) for row in sums], [sum(column) for column in zip(*sums)]
+            count, kept = count + len(content), kept + sum(content)
+            filters, dead_filters = filters + outs, dead_filters + of_filters.count(0)
+            inputs, dead_inputs = inputs + ins, dead_inputs + of_inputs.count(0)
+            if size > 1:
+                kernels += outs * ins
+                empty += sum(row.count(0) for row in sums)
+            layers[name.removesuffix(".weight.mask")] = [100 * n / (ins * size) for n in sorted(of_filters)]
+        self.assertGreater(empty, 0)
+        self.assertAlmostEqual(values["density.final"], kept / count)
+        self.assertAlmostEqual(values["empty_kernels.final"], empty / kernels)
+        self.assertEqual([values["dead_filters.final"], values["dead_inputs.final"]], [dead_filters, dead_inputs])
+        everything, by_layer = analysis["tables"]
+        row = dict(zip(everything["csv_columns"], everything["csv_rows"][0]))
+        self.assertEqual([int(row["filters"]), int(row["inputs"])], [filters, inputs])
+        self.assertEqual([row[0] for row in by_layer["rows"]], list(layers))
+        for cells in by_layer["csv_rows"]:
+            row, densities = dict(zip(by_layer["csv_columns"], cells)), layers[cells[0]]
+            self.assertAlmostEqual(float(row["filters, least (%)"]), densities[0])
+            self.assertAlmostEqual(float(row["filters, greatest (%)"]), densities[-1])
+
+        text = self.succeed("structure", self.kept, first, "--out", self.folder)
+        self.assertIn("cycle-1", text)
+        self.assertEqual(self.result("structure", self.folder)["values"]["density.final"], values["density.final"])
+        self.assertIn("density.cycle-1", self.result("structure", self.folder)["values"])
+
     def test_hessian(self):
         words = ("--images", 48, "--trace", "--probes", 3, "--top", 2)
         text = self.succeed("hessian", self.kept, *words)

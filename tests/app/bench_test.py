@@ -1,6 +1,7 @@
 """The tables of the program sculpt_bench."""
 import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -38,6 +39,35 @@ class KernelTimes(unittest.TestCase):
         line = finished.stdout.splitlines()[-1]
         self.assertTrue(line.startswith("Sum of a step: "), line)
         self.assertAlmostEqual(float(line.split()[4]) * 1e3, total, delta=0.02 * total)
+
+
+class Profile(unittest.TestCase):
+    def profile(self, *words):
+        """Returns the lines above the tables, and a list of rows (dictionaries) for each table."""
+        finished = subprocess.run(
+            [PROGRAM, "profile", "--device", "cpu", "--model", "resnet20", "--width", "0.25", "--batch", "16",
+             "--steps", "1", *words], capture_output=True, text=True, timeout=600, check=False)
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        text, *tables = finished.stdout.split("\n\n")
+        rows = [[[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+                for table in tables]
+        return text, [[dict(zip(table[0], row)) for row in table[2:]] for table in rows]
+
+    def test_work_is_that_of_kept_weights(self):
+        def work(*words):
+            text, (ops, layers) = self.profile(*words)
+            self.assertIn("as a share of the measured time", text)
+            self.assertIn("conv2d", [row["op"] for row in ops])
+            # A rate is the work of an op in the time of its row.
+            (row,) = [row for row in layers if row["layer"] == "layer3.1.conv1"]
+            seconds = 1e-3 * (float(row["forward ms"]) + float(row["backward ms"]))
+            return float(re.search(r"computes (\S+) GFLOP", text)[1]), float(row["GFLOP/s"]) * seconds
+        all_weights, layer = work()
+        masked, masked_layer = work("--sparsity", "0.75")
+        # 16 images, 2 FLOPs, 3 passes; 16 to 16 channels on 8 x 8 pixels.
+        self.assertAlmostEqual(layer, 1e-9 * 16 * 2 * 3 * 16 * 16 * 9 * 8 * 8, delta=0.1 * layer)
+        self.assertAlmostEqual(masked / all_weights, 0.25, delta=0.005)
+        self.assertLess(masked_layer, 0.4 * layer)
 
 
 class Floors(unittest.TestCase):
@@ -152,18 +182,56 @@ class SparseSteps(unittest.TestCase):
         least, most = map(float, rows[1]["sparsity of layers"].rstrip(" %").split(" to "))
         self.assertGreater(most - least, 10)
 
+    def test_floors_count_kept_weights(self):
+        (rows,) = self.tables(*self.TINY, "--sparsity", "0,0.5,0.9")
+        arithmetic = [float(row["FMA floor, ms"]) for row in rows]
+        for row, kept in zip(rows, (1, 0.5, 0.1)):
+            self.assertAlmostEqual(float(row["FMA floor, ms"]) / arithmetic[0], kept,
+                                   delta=0.03 * kept, msg=row)
+            floor = max(float(row["FMA floor, ms"]), float(row["bytes floor, ms"]))
+            self.assertAlmostEqual(float(row["floor / time"]),
+                                   floor / float(row["sparse kernels, ms"]), delta=0.002, msg=row)
+
     def test_layers(self):
         steps, layers = self.tables(*self.TINY, "--sparsity", "0.9", "--layers")
         self.assertEqual(len(steps), 1)
-        self.assertEqual(len(layers), 22)  # 21 convolutions, and the sums
-        self.assertEqual(layers[0][:2], ["conv1", "10.19 %"])  # 11 of 4 x 3 x 3 x 3
-        self.assertEqual(layers[0][5:8], ["-", "-", "-"])  # images have no gradient
-        for row in layers[1:-1]:
-            self.assertAlmostEqual(float(row[1].rstrip(" %")), 10, delta=1)
-            self.assertGreater(min(map(float, row[2:])), 0, row)
-        for column in (2, 3, 8, 9):
-            total = sum(float(row[column]) for row in layers[:-1])
-            self.assertAlmostEqual(float(layers[-1][column]), total, delta=0.0006 * len(layers))
+        passes = ["forward", "input gradient", "weight gradient"]
+        # 21 convolutions, of which the first has no input gradient, and the sums.
+        self.assertEqual(len(layers), 21 * 3 - 1 + 3)
+        self.assertEqual([row["pass"] for row in layers[:2]], [passes[0], passes[2]])
+        self.assertEqual({row["layer"] for row in layers[:2]}, {"conv1"})
+        self.assertEqual(layers[0]["weights kept"], "10.19 %")  # 11 of 4 x 3 x 3 x 3
+        self.assertEqual([(row["layer"], row["pass"]) for row in layers[-3:]],
+                         [("all", name) for name in passes])
+        # An image has 32 x 32 pixels, each of which 11 weights of conv1 and 15 of the next layer multiply.
+        peaks = [2e-9 * 16 * 1024 * kept / (1e-3 * float(row["sparse, ms"]))
+                 / (0.01 * float(row["sparse / peak"].rstrip(" %")))
+                 for kept, row in ((11, layers[0]), (15, layers[2]))]
+        self.assertAlmostEqual(peaks[0], peaks[1], delta=0.05 * peaks[0])
+        for row in layers[2:-3]:
+            self.assertAlmostEqual(float(row["weights kept"].rstrip(" %")), 10, delta=1)
+        for row in layers:
+            dense = float(row["direct, ms" if row["Winograd, ms"] == "-" else "Winograd, ms"])
+            self.assertGreater(min(dense, float(row["sparse, ms"])), 0, row)
+            if row["layer"] != "all":  # the ratio of an only round is that of the times
+                self.assertAlmostEqual(float(row["ratio"]), dense / float(row["sparse, ms"]),
+                                       delta=0.02 + 0.05 * float(row["ratio"]), msg=row)
+        for name, total in zip(passes, layers[-3:]):
+            for column in ("direct, ms", "sparse, ms"):
+                times = [float(row[column]) for row in layers[:-3] if row["pass"] == name]
+                self.assertAlmostEqual(float(total[column]), sum(times), delta=0.0006 * len(times))
+
+    def test_winograd_is_timed_where_a_step_uses_it(self):
+        """The table of layers follows the rule of the engine, and --winograd off."""
+        words = ["--device", "cpu", "--model", "resnet18", "--width", "0.25", "--batch", "32", "--sparsity", "0.9",
+                 "--layers"]
+        chosen = self.bench("conv", *words[:-3], "--rounds", "1", "--seconds", "0").stdout
+        rule = [line.split("|")[6].strip() for line in chosen.splitlines() if " -> " in line]
+        timed = [row["Winograd, ms"] for row in self.tables(*words)[1]]
+        self.assertIn("yes", rule)
+        self.assertNotEqual(set(timed), {"-"})
+        off = [row["Winograd, ms"] for row in self.tables("--winograd", "off", *words)[1]]
+        self.assertEqual(set(off), {"-"})
 
     def test_masks_of_a_run(self):
         with tempfile.TemporaryDirectory() as parent:
@@ -222,6 +290,10 @@ class ConvLayers(unittest.TestCase):
             for error in map(float, row[6:8]):
                 self.assertGreater(error, 1e-9, row)
                 self.assertLess(error, 5e-6, row)
+            # Both shares are of one rate, so their ratio is that of the times.
+            self.assertGreater(float(row[8]), 0, row)
+            self.assertAlmostEqual(float(row[9]) / float(row[8]), float(row[4]),
+                                   delta=0.01 + 0.02 * float(row[4]), msg=row)
 
 
 if __name__ == "__main__":

@@ -434,9 +434,10 @@ seed = [3, 2, 1]
             if path.name == "common.toml":
                 continue
             text = path.read_text()
-            for size in re.findall(r"^\[size\.([\w-]+)\]$", text, re.M):
+            for size in re.findall(r"^\[size\.([\w-]+)\]$", text, re.M) or [None]:
                 with self.subTest(study=path.name, size=size):
-                    done = study(path, "--size", size, "--list", "--out", self.folder / "listed")
+                    chosen = ("--size", size) if size else ()
+                    done = study(path, *chosen, "--list", "--out", self.folder / "listed")
                     self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_run_may_load_from_another_run(self):
