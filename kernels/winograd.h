@@ -60,12 +60,10 @@ struct WinogradBlockKernels {
 };
 
 struct WinogradKernels {
-  /// Returns true if forward() and input_grad() (or weight_grad(), for weight_grad_pays) are faster
-  /// than the direct kernels for this shape, as measured when the kernels were written. Returns
-  /// false if the shape does not fit. If the kernels do not pay for some batch, they do not pay for
-  /// smaller batches either.
+  /// Returns true if these kernels are faster than the direct kernels for this shape, as measured
+  /// when the kernels were written. Returns false if the shape does not fit. If the kernels do not
+  /// pay for some batch, they do not pay for smaller batches either.
   bool (*pays)(const Conv2dShape&, int64_t batch) = nullptr;
-  bool (*weight_grad_pays)(const Conv2dShape&, int64_t batch) = nullptr;
 
   /// Bytes of scratch for any of the three passes over up to `max_batch` images, 64-byte aligned:
   /// mainly the transformed weights, 4 times the weight's bytes. Depends on thread_count() at the

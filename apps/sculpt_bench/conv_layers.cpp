@@ -173,8 +173,6 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass,
   }
   const Timed times = compare([&] { timed.run(pass, false); }, [&] { timed.run(pass, true); },
                               rounds, least_seconds);
-  const auto pays =
-      pass == ConvPass::weight_grad ? backend.winograd.weight_grad_pays : backend.winograd.pays;
   const Cost direct_sums{.flops = 2.0 * static_cast<double>(shape.macs() * batch)};
   const double floor = floor_of(direct_sums, rates).arithmetic_seconds;
   fmt::print(
@@ -182,8 +180,8 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass,
       "|\n",
       shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
       1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
-      pays(shape, batch) ? "yes" : "no", errors[0], errors[1], floor / times.usual_seconds(),
-      floor / times.other_seconds());
+      backend.winograd.pays(shape, batch) ? "yes" : "no", errors[0], errors[1],
+      floor / times.usual_seconds(), floor / times.other_seconds());
   std::fflush(stdout);
 }
 

@@ -54,12 +54,10 @@ class Layer {
   Cost cost() const {
     return weight_grad_cost(graph_, node_, graph_.max_batch(), storage_of(graph_));
   }
-  /// Returns true if Winograd's algorithm computes the pass of a dense step, unless it is off.
-  bool by_winograd(ConvPass pass) const {
+  /// Returns true if Winograd's algorithm computes the passes of a dense step, unless it is off.
+  bool by_winograd() const {
     const auto& winograd = graph_.backend().winograd;
-    if (winograd.forward == nullptr) return false;
-    return pass == ConvPass::weight_grad ? winograd.weight_grad_pays(shape_, graph_.max_batch())
-                                         : winograd.pays(shape_, graph_.max_batch());
+    return winograd.forward != nullptr && winograd.pays(shape_, graph_.max_batch());
   }
 
   void direct(ConvPass pass) {
@@ -155,7 +153,7 @@ void print_pass(const std::string& name, Layer& layer, ConvPass pass,
   };
   Timed timed = against_sparse([&] { layer.direct(pass); });
   Sum times{.direct = timed.usual_seconds(), .cost = layer.cost()};
-  times.winograd = options.winograd && layer.by_winograd(pass);
+  times.winograd = options.winograd && layer.by_winograd();
   if (times.winograd) timed = against_sparse([&] { layer.winograd(pass); });
   times.dense = timed.usual_seconds();
   times.sparse = timed.other_seconds();

@@ -24,7 +24,7 @@ class Conv2d final : public WeightedNode {
     prepare_sparse(graph, shape_);
     workspace_bytes_ = kernels_->workspace_bytes(shape_, graph.max_batch());
     prepare_winograd(graph);
-    if (kernels_->output_sums_bytes != nullptr && !winograd_activations_)
+    if (kernels_->output_sums_bytes != nullptr && !winograd_pays_)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
   }
   size_t workspace_bytes() const override { return workspace_bytes_; }
@@ -40,7 +40,7 @@ class Conv2d final : public WeightedNode {
                                        .sums = r.sums(output),
                                        .workspace = r.workspace(),
                                        .launch = r.launch};
-    const bool winograd = by_winograd(ConvPass::forward, r.launch.batch);
+    const bool winograd = by_winograd(r.launch.batch);
     (winograd ? winograd_->forward : kernels_->forward)(args, shape_);
   }
   void dense_input_grad(const Replay& r) override {
@@ -50,7 +50,7 @@ class Conv2d final : public WeightedNode {
                                          .weight = dense_weight(),
                                          .workspace = r.workspace(),
                                          .launch = r.launch};
-    const bool winograd = by_winograd(ConvPass::input_grad, r.launch.batch);
+    const bool winograd = by_winograd(r.launch.batch);
     (winograd ? winograd_->input_grad : kernels_->input_grad)(args, shape_);
   }
   void dense_weight_grad(const Replay& r, void* dweight) override {
@@ -60,35 +60,30 @@ class Conv2d final : public WeightedNode {
                                           .x = r.data(inputs[0]),
                                           .workspace = r.workspace(),
                                           .launch = r.launch};
-    const bool winograd = by_winograd(ConvPass::weight_grad, r.launch.batch);
+    const bool winograd = by_winograd(r.launch.batch);
     (winograd ? winograd_->weight_grad : kernels_->weight_grad)(args, shape_);
   }
 
   void prepare_winograd(const Graph& graph) {
     winograd_ = &graph.backend().winograd;
     if (winograd_->forward == nullptr) return;
-    winograd_activations_ = winograd_->pays(shape_, graph.max_batch());
-    winograd_weights_ = winograd_->weight_grad_pays(shape_, graph.max_batch());
-    if (winograd_activations_ || winograd_weights_)
+    winograd_pays_ = winograd_->pays(shape_, graph.max_batch());
+    if (winograd_pays_)
       workspace_bytes_ =
           std::max(workspace_bytes_, winograd_->workspace_bytes(shape_, graph.max_batch()));
   }
 
   // Decides by the batch that is running, so that a short batch gives the same bits in a network
   // with any largest batch.
-  bool by_winograd(ConvPass pass, int64_t images) const override {
-    if (!settings().winograd) return false;
-    return pass == ConvPass::weight_grad
-               ? winograd_weights_ && winograd_->weight_grad_pays(shape_, images)
-               : winograd_activations_ && winograd_->pays(shape_, images);
+  bool by_winograd(int64_t images) const override {
+    return settings().winograd && winograd_pays_ && winograd_->pays(shape_, images);
   }
 
   Conv2dShape shape_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   const kernels::WinogradKernels* winograd_ = nullptr;
   // True if Winograd's algorithm pays at the largest batch. Its workspace is then allocated.
-  bool winograd_activations_ = false;  // forward pass and input gradient
-  bool winograd_weights_ = false;
+  bool winograd_pays_ = false;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
 };

@@ -25,6 +25,12 @@ double microseconds(const std::function<void()>& run) {
 
 }  // namespace
 
+Choice choice_of(const kernels::PassKernels& chosen, ConvPass pass) {
+  return pass == ConvPass::forward      ? chosen.forward
+         : pass == ConvPass::input_grad ? chosen.input_grad
+                                        : chosen.weight_grad;
+}
+
 const char* to_string(ConvPass pass) {
   return pass == ConvPass::forward      ? "forward"
          : pass == ConvPass::input_grad ? "input_grad"

@@ -129,7 +129,7 @@ Choice WeightedNode::choose_faster(ConvPass pass, const Replay& r, bool timed) {
 }
 
 PassProblem WeightedNode::pass_problem(ConvPass pass) const {
-  return {pass, sparse_.shape(), max_batch_, by_winograd(pass, max_batch_), sparse_.density()};
+  return {pass, sparse_.shape(), max_batch_, by_winograd(max_batch_), sparse_.density()};
 }
 
 /// Zeroes an activation before a measurement. Otherwise memory that was never written would be read

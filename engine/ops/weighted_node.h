@@ -48,7 +48,7 @@ class WeightedNode : public Node, private BlockPasses {
 
   /// Returns true if the dense kernels of this pass use Winograd's algorithm for batches of this
   /// many images.
-  virtual bool by_winograd(ConvPass, int64_t /*images*/) const { return false; }
+  virtual bool by_winograd(int64_t /*images*/) const { return false; }
   const KernelSettings& settings() const { return settings_; }
 
  private:
@@ -61,8 +61,10 @@ class WeightedNode : public Node, private BlockPasses {
   void end(Direction direction, const Replay& r) final;
 
   /// Returns true if the pass runs on the lists of kept weights.
-  bool on_lists(ConvPass pass) const { return pass_kernels_.of(pass) == kernels::Choice::sparse; }
-  bool winograd_fits_blocks(ConvPass pass, int64_t images) const;
+  bool on_lists(ConvPass pass) const {
+    return choice_of(pass_kernels_, pass) == kernels::Choice::sparse;
+  }
+  bool winograd_fits_blocks(int64_t images) const;
   class BlockWorkspace;
   void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(ConvPass pass, const Replay& r, void* dweight);

@@ -21,12 +21,10 @@ class WeightedNode::BlockWorkspace {
         shape_(node.sparse_.shape()),
         points_pass_(direction == Direction::forward ? ConvPass::forward : ConvPass::input_grad),
         first_(static_cast<std::byte*>(memory)) {
-    const bool points = node.winograd_fits_blocks(points_pass_, images);
-    const bool sums = direction == Direction::backward &&
-                      node.winograd_fits_blocks(ConvPass::weight_grad, images);
-    if (points) points_bytes_ = kernels_.points_bytes(shape_, points_pass_);
-    if (sums) partial_bytes_ = kernels_.partial_bytes(shape_);
-    if (points || sums) scratch_bytes_ = kernels_.scratch_bytes(shape_);
+    if (!node.winograd_fits_blocks(images)) return;
+    points_bytes_ = kernels_.points_bytes(shape_, points_pass_);
+    if (direction == Direction::backward) partial_bytes_ = kernels_.partial_bytes(shape_);
+    scratch_bytes_ = kernels_.scratch_bytes(shape_);
   }
 
   size_t bytes() const {
@@ -84,16 +82,16 @@ BlockTraits WeightedNode::block_traits() const {
   return {.window = {shape.kernel_h, shape.stride, shape.padding}, .weight_grad = true};
 }
 
-bool WeightedNode::winograd_fits_blocks(ConvPass pass, int64_t images) const {
+bool WeightedNode::winograd_fits_blocks(int64_t images) const {
   const kernels::WinogradBlockKernels& winograd = arena_->backend().winograd.on_blocks;
-  return winograd.fits != nullptr && by_winograd(pass, images) && winograd.fits(sparse_.shape());
+  return winograd.fits != nullptr && by_winograd(images) && winograd.fits(sparse_.shape());
 }
 
 bool WeightedNode::ready(const Replay& batch) const {
   // The dense kernel of a full gradient needs the whole activations in memory.
   if (arena_->full_gradients().requested()) return false;
   return std::ranges::all_of(kernels::kConvPasses, [&](ConvPass pass) {
-    return on_lists(pass) || winograd_fits_blocks(pass, batch.images());
+    return on_lists(pass) || winograd_fits_blocks(batch.images());
   });
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 // The kernels that a layer with a weight runs on.
 
-#include "kernels/conv_arguments.h"
 #include "kernels/tuning/choice_file.h"
 
 namespace sculpt::kernels {
@@ -12,12 +11,6 @@ struct PassKernels {
   Choice forward = Choice::native;
   Choice input_grad = Choice::native;
   Choice weight_grad = Choice::native;
-
-  Choice of(ConvPass pass) const {
-    return pass == ConvPass::forward      ? forward
-           : pass == ConvPass::input_grad ? input_grad
-                                          : weight_grad;
-  }
   bool operator==(const PassKernels&) const = default;
 };
 

@@ -242,7 +242,6 @@ TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough
     for (const Conv2dShape& wide : {shape(16, 32, 3, 1, 1, 1), shape(32, 16, 3, 1, 1, 1),
                                     shape(128, 16, 3, 1, 1, 1), shape(512, 4, 3, 1, 1, 1)}) {
       CHECK(winograd.pays(wide, 64));
-      CHECK(winograd.weight_grad_pays(wide, 64));
     }
     CHECK(!winograd.pays(shape(512, 4, 3, 1, 1, 1), 16));
     // Too narrow; planes that fill a quarter of a tile, or a bit more than one.
@@ -251,7 +250,6 @@ TEST_CASE("winograd: chosen for wide convolutions that it can compute, of enough
           shape(128, 16, 3, 2, 1, 1), shape(128, 16, 3, 1, 1, 2), shape(128, 16, 1, 1, 0, 1),
           shape(128, 16, 3, 1, 3, 1)}) {
       CHECK(!winograd.pays(other, 64));
-      CHECK(!winograd.weight_grad_pays(other, 64));
     }
   });
 }

@@ -9,8 +9,6 @@
 
 namespace SCULPT_ISA_NAMESPACE {
 
-bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch);
-
 size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch);
 
 void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);

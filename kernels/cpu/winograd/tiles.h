@@ -66,12 +66,15 @@ class WinogradTiles {
 };
 
 /// Returns true if Winograd's algorithm needs sufficiently fewer multiplications than direct
-/// kernels, which skip padding, and if there are enough tiles to make transforming the weights
-/// worthwhile. The number of channels is not considered.
-inline bool winograd_spares_work(const Conv2dShape& shape, int64_t batch) {
+/// kernels, which skip padding, if there are enough tiles to make transforming the weights
+/// worthwhile, and enough channels to make transforming the tiles worthwhile. Measured in
+/// docs/results/winograd.md.
+inline bool winograd_pays(const Conv2dShape& shape, int64_t batch) {
   constexpr int64_t kLeastTiles = 4;
   constexpr double kLeastRatio = 1.7;
-  if (!winograd_fits(shape)) return false;
+  constexpr int64_t kLeastChannels = 16;
+  if (!winograd_fits(shape) || std::min(shape.in.channels, shape.out.channels) < kLeastChannels)
+    return false;
   // Counts the pairs of an output row (or column) and a kernel row that meet the input.
   const auto pairs = [&](int64_t in, int64_t out) {
     int64_t count = 0;

@@ -26,12 +26,8 @@ constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
 // Bytes of the points of x and dy for one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
-// The same for a pass on blocks, where one thread has a chunk to itself: the chunk and the sums
-// share its L2 cache.
+// The same for a pass on blocks, where one thread has a chunk to itself.
 constexpr int64_t kBlockChunkBytes = 2 << 20;
-// The transforms do not pay for fewer channels, as in winograd.cpp. The limit is higher here,
-// because the points of x are also transposed.
-constexpr int64_t kLeastChannels = 16;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
 struct Plan {
@@ -309,11 +305,6 @@ void winograd_sum_partials(void* dweight, void* partials, int64_t count, const C
         store(sums + i, load(sums + i) + load(sums + p * stride + i));
   });
   transform_all_sums(plan, sums, floats(dweight), write);
-}
-
-bool winograd_weight_grad_pays(const Conv2dShape& shape, int64_t batch) {
-  return winograd_spares_work(shape, batch) &&
-         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
 }
 
 size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch) {

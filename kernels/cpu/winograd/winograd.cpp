@@ -293,9 +293,12 @@ void run_rows(const Conv& conv, const RowRange& rows, void* scratch) {
   const Plan plan(conv, 1);
   const int64_t first = rows.begin / kTile * plan.tiles.columns();
   const int64_t last = ceil_div(rows.end, kTile) * plan.tiles.columns();
-  for (int64_t tile = first; tile < last; tile += kChunkTiles)
-    run_chunk(conv, plan, conv.weight, tile, std::min(last, tile + kChunkTiles), 0, plan.outs,
-              false, floats(scratch));
+  // Chunks of equal size: the weights are read once for each chunk.
+  const int64_t chunks = ceil_div(last - first, kChunkTiles);
+  const int64_t tiles = ceil_div(last - first, std::max<int64_t>(1, chunks));
+  for (int64_t tile = first; tile < last; tile += tiles)
+    run_chunk(conv, plan, conv.weight, tile, std::min(last, tile + tiles), 0, plan.outs, false,
+              floats(scratch));
 }
 
 size_t workspace_of(const Conv& conv) {
@@ -338,15 +341,6 @@ size_t block_scratch_bytes(const Conv2dShape& shape) {
   return std::max(static_cast<size_t>(most) * sizeof(float), winograd_grad_scratch_bytes(shape));
 }
 
-// Measured with AVX-512 and two threads (docs/results/winograd.md). With fewer channels, the
-// transforms do not pay.
-constexpr int64_t kLeastChannels = 16;
-
-bool pays(const Conv2dShape& shape, int64_t batch) {
-  return winograd_spares_work(shape, batch) &&
-         std::min(shape.in.channels, shape.out.channels) >= kLeastChannels;
-}
-
 Conv forward_conv(const ConvForward& args, const Conv2dShape& shape) {
   Conv conv = forward_conv(shape, args.launch.batch);
   conv.y = floats(args.y);
@@ -384,8 +378,7 @@ void input_grad_block(const ConvInputGrad& args, const Conv2dShape& shape, const
 }  // namespace
 
 WinogradKernels winograd_kernels() {
-  return {.pays = pays,
-          .weight_grad_pays = winograd_weight_grad_pays,
+  return {.pays = winograd_pays,
           .workspace_bytes = workspace_bytes,
           .forward = forward,
           .input_grad = input_grad,
