@@ -25,11 +25,10 @@ int64_t segment_channels(int64_t in_channels, int64_t out_channels, int64_t entr
 }
 
 SparseTaps make_taps(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
-                     TapUse use, std::vector<TapEntry> entries) {
+                     bool by_windows, std::vector<TapEntry> entries) {
   SparseTaps taps;
   taps.pixels = pixels;
   taps.out_channels = out_channels;
-  const bool by_windows = windows_pay(pixels, in.channels, out_channels, entries, use);
   const int64_t channels = by_windows
                                ? window_channels(pixels, in.channels)
                                : segment_channels(in.channels, out_channels, std::ssize(entries));
@@ -72,7 +71,14 @@ TapInput input_of(const ActivationShape& shape) {
   return {shape.channels, shape.plane_stride(), shape.row_stride()};
 }
 
-SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask) {
+/// The taps of the forward pass, and those of the gradient of the weight if that pass walks the
+/// same entries in another order.
+struct OutputTaps {
+  SparseTaps forward;
+  std::optional<SparseTaps> weight_grad;
+};
+
+OutputTaps output_taps(const Conv2dShape& shape, std::span<const uint8_t> mask) {
   std::vector<TapEntry> entries;
   for_each_kept(shape, mask, [&](int64_t o, int64_t c, int64_t r, int64_t s, int64_t index) {
     entries.push_back({o, c, r, s, index});
@@ -88,8 +94,14 @@ SparseTaps forward_taps(const Conv2dShape& shape, std::span<const uint8_t> mask)
   pixels.in_first = -shape.padding * (shape.in.row_stride() + 1);
   pixels.in_row = shape.stride * shape.in.row_stride();
   pixels.in_column = shape.stride;
-  return make_taps(pixels, input_of(shape.in), shape.out.channels, TapUse::forward_and_weight_grad,
-                   std::move(entries));
+  const TapInput in = input_of(shape.in);
+  const int64_t outs = shape.out.channels;
+  const bool forward = windows_pay(pixels, in.channels, outs, entries, TapSums::per_pixel);
+  const bool weight_grad = windows_pay(pixels, in.channels, outs, entries, TapSums::per_entry);
+  OutputTaps taps;
+  if (weight_grad != forward) taps.weight_grad = make_taps(pixels, in, outs, weight_grad, entries);
+  taps.forward = make_taps(pixels, in, outs, forward, std::move(entries));
+  return taps;
 }
 
 /// Returns the taps of the input pixels (row, column) with row % stride == row_class and column %
@@ -115,8 +127,10 @@ SparseTaps input_grad_taps(const Conv2dShape& shape, std::span<const uint8_t> ma
   pixels.in_block = shape.out.block_stride();
   pixels.in_row = shape.out.row_stride();
   pixels.in_column = 1;
-  return make_taps(pixels, input_of(shape.out), shape.in.channels, TapUse::input_grad,
-                   std::move(entries));
+  const TapInput in = input_of(shape.out);
+  const bool by_windows =
+      windows_pay(pixels, in.channels, shape.in.channels, entries, TapSums::per_pixel);
+  return make_taps(pixels, in, shape.in.channels, by_windows, std::move(entries));
 }
 
 /// Returns true if the elements are 0, 1, 2, ...
@@ -142,7 +156,9 @@ SparsePattern::SparsePattern(const Conv2dShape& shape, std::span<const uint8_t> 
       std::max({shape.in.block_stride(), shape.out.block_stride(), shape.weight_count()});
   if (largest > std::numeric_limits<int32_t>::max() / 16)
     fail("a sparse convolution of {} elements is too large", largest);
-  forward_ = forward_taps(shape, mask);
+  OutputTaps taps = output_taps(shape, mask);
+  forward_ = std::move(taps.forward);
+  weight_grad_ = std::move(taps.weight_grad);
   for (int64_t i = 0; i < std::min(shape.stride, shape.in.height); ++i)
     for (int64_t j = 0; j < std::min(shape.stride, shape.in.width); ++j)
       input_grad_.push_back(input_grad_taps(shape, mask, i, j));
@@ -156,6 +172,7 @@ void SparsePattern::keep_only() {
     ranks[static_cast<size_t>(weight)] = 1;
   std::exclusive_scan(ranks.begin(), ranks.end(), ranks.begin(), 0);
   store_at(forward_, ranks);
+  if (weight_grad_) store_at(*weight_grad_, ranks);
   for (SparseTaps& taps : input_grad_)
     store_at(taps, ranks);
 }

@@ -53,6 +53,8 @@ class SparsePattern {
   int64_t kept() const { return forward_.count(); }
 
   const SparseTaps& forward() const { return forward_; }
+  /// The same entries, in the order that the gradient of the weight needs.
+  const SparseTaps& weight_grad() const { return weight_grad_ ? *weight_grad_ : forward_; }
   /// One list for each pair of (row, column) modulo the stride, because pixels of one such class
   /// have the same taps.
   std::span<const SparseTaps> input_grad() const { return input_grad_; }
@@ -60,6 +62,7 @@ class SparsePattern {
  private:
   Conv2dShape shape_;
   SparseTaps forward_;
+  std::optional<SparseTaps> weight_grad_;  ///< empty: the same as forward_
   std::vector<SparseTaps> input_grad_;
 };
 

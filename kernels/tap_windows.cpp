@@ -55,19 +55,21 @@ size_t entries_of(TapGroup group) {
 }  // namespace
 
 bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
-                 const std::vector<TapEntry>& entries, TapUse use) {
-  // Measured in docs/results/sparse_windows.md.
-  constexpr double kLeastPerChannel = 36;  // entries per input channel
-  // Entries per pair of channels. The gradient of the weight gains more from windows.
-  const double least_per_kernel = use == TapUse::forward_and_weight_grad ? 0.4 : 0.75;
+                 const std::vector<TapEntry>& entries, TapSums sums) {
+  // Measured in docs/results/sparse_windows.md. The gradient of the weight gains most, because its
+  // kernel without windows loads a cell for each multiply-add.
+  const bool per_entry = sums == TapSums::per_entry;
+  const int64_t least_channels = per_entry ? 1 : 64;
+  const double least_per_channel = per_entry ? 30 : 100;  // entries per input channel
+  const double least_per_kernel = per_entry ? 0.4 : 1.4;  // entries per pair of channels
   const int64_t rows = pixels.columns >= kWideColumns ? 2 : 4;
-  if (entries.empty() || pixels.in_column > 2 || pixels.rows < rows ||
-      pixels.columns < (pixels.in_column == 2 ? kWideColumns : kLeastColumns))
+  if (entries.empty() || in_channels < least_channels || pixels.in_column > 2 ||
+      pixels.rows < rows || pixels.columns < (pixels.in_column == 2 ? kWideColumns : kLeastColumns))
     return false;
   const Bounds bounds = bounds_of(entries);
   const auto count = static_cast<double>(entries.size());
   return bounds.last_row - bounds.first_row <= 2 && bounds.last_column - bounds.first_column <= 2 &&
-         count >= kLeastPerChannel * static_cast<double>(in_channels) &&
+         count >= least_per_channel * static_cast<double>(in_channels) &&
          count >= least_per_kernel * static_cast<double>(in_channels * out_channels);
 }
 

@@ -73,13 +73,14 @@ struct TapWindows {
   std::vector<int32_t> entry_cells;  ///< per entry: the cell of the window that it meets
 };
 
-/// The passes that walk the entries.
-enum class TapUse { forward_and_weight_grad, input_grad };
+/// The sums of a pass: one for each pixel of an output channel (forward pass and input gradient),
+/// or one for each entry (gradient of the weight).
+enum class TapSums { per_pixel, per_entry };
 
 /// Returns true if kernels that work on windows are faster for these entries, as measured: entries
 /// of a 3x3 window, stride 1 or 2, and so many of them that copying the window is little work.
 bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_channels,
-                 const std::vector<TapEntry>& entries, TapUse use);
+                 const std::vector<TapEntry>& entries, TapSums sums);
 
 /// Returns the number of input channels of a segment.
 int64_t window_channels(const PixelGrid2d& pixels, int64_t in_channels);

@@ -8,6 +8,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/tuning/chooser.h"
+#include "kernels/tuning/pass_kernels.h"
 
 namespace sculpt::ops {
 

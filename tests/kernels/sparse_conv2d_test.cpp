@@ -254,15 +254,17 @@ TEST_CASE("sparse conv2d: several bands of rows, with lanes kept apart and witho
 TEST_CASE("sparse conv2d: so many kept weights that kernels work on windows" * needs_cpu()) {
   // Wide and narrow planes, with tiles that are left over, more than one segment of input channels,
   // other kernels than 3x3, and strides (the input gradient then has windows of its own).
-  for (const Case& c : {Case{17, 30, 7, 21, 26, 3, 3, 1, 1},
-                        Case{3, 16, 6, 7, 40, 3, 3, 1, 1, 1, 1}, Case{2, 13, 9, 12, 44, 2, 3, 1, 1},
-                        Case{5, 24, 12, 18, 80, 3, 3, 2, 1}, Case{2, 12, 8, 8, 60, 1, 1, 1, 0}})
+  for (const Case& c : {Case{17, 70, 7, 21, 66, 3, 3, 1, 1},
+                        Case{3, 64, 6, 7, 70, 3, 3, 1, 1, 1, 1}, Case{2, 13, 9, 12, 44, 2, 3, 1, 1},
+                        Case{5, 66, 12, 18, 80, 3, 3, 2, 1}, Case{2, 24, 18, 34, 20, 3, 3, 2, 0},
+                        Case{2, 65, 5, 9, 64, 3, 3, 1, 2}, Case{2, 12, 8, 8, 60, 1, 1, 1, 0}})
     for (const double density : {2.0, 0.5, 0.2}) {
       const Problem problem(c, density);
       const bool wanted = c.kernel_h == 3 && density >= 0.5;
       const auto has_windows = [](const SparseTaps& taps) { return taps.windows.has_value(); };
+      if (wanted && c.in_channels >= 64) CHECK(has_windows(problem.conv.forward()));
       if (wanted)
-        CHECK((has_windows(problem.conv.forward()) ||
+        CHECK((has_windows(problem.conv.forward()) || has_windows(problem.conv.weight_grad()) ||
                std::ranges::any_of(problem.conv.input_grad(), has_windows)));
       check_all(c, density);
     }

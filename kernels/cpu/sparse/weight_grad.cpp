@@ -42,7 +42,7 @@ struct GradPass {
 
 GradPass grad_pass(const ConvWeightGrad& args, const SparsePattern& pattern,
                    const PixelGrid2d& pixels) {
-  return {.taps = pattern.forward(),
+  return {.taps = pattern.weight_grad(),
           .pixels = pixels,
           .dy = floats(args.dy),
           .x = floats(args.x),
@@ -318,12 +318,12 @@ void bias_grad(const ConvWeightGrad& args, const BatchGrid& grid, int64_t channe
 }  // namespace
 
 size_t sparse_partial_bytes(const SparsePattern& pattern) {
-  return static_cast<size_t>(partial_floats(pattern.forward())) * sizeof(float);
+  return static_cast<size_t>(partial_floats(pattern.weight_grad())) * sizeof(float);
 }
 
 void sparse_sum_partials(void* dweight, const void* partials, int64_t count,
                          const SparsePattern& pattern, GradWrite write) {
-  const SparseTaps& taps = pattern.forward();
+  const SparseTaps& taps = pattern.weight_grad();
   const int64_t stride = partial_floats(taps);
   const int64_t lanes = keeps_lanes(taps) ? kVecWidth : 1;
   const float* partial = floats(partials);
@@ -341,7 +341,7 @@ void sparse_sum_partials(void* dweight, const void* partials, int64_t count,
 }
 
 void sparse_weight_grad(const ConvWeightGrad& args, const SparsePattern& pattern) {
-  const SparseTaps& taps = pattern.forward();
+  const SparseTaps& taps = pattern.weight_grad();
   const BatchGrid grid = grid_of(taps, args.launch.batch);
   const GradPass pass = grad_pass(args, pattern, grid.pixels);
   const int64_t stride = partial_floats(taps);
@@ -360,7 +360,7 @@ void sparse_weight_grad(const ConvWeightGrad& args, const SparsePattern& pattern
 
 void sparse_weight_grad_block(const ConvWeightGrad& args, const SparsePattern& pattern,
                               const RowRange& rows) {
-  const PixelGrid2d pixels = rows_of(pattern.forward().pixels, rows.begin, rows.end);
+  const PixelGrid2d pixels = rows_of(pattern.weight_grad().pixels, rows.begin, rows.end);
   add_strips(grad_pass(args, pattern, pixels), 0, Tiling(pixels).strips(), floats(args.dweight));
 }
 
