@@ -74,7 +74,9 @@ inline constexpr RuleRow kAvx512OneMib[] = {
     {LayerKind::pointwise, kAny, kAny, 0.70, 0.70, 0.50},
     {LayerKind::strided, kAny, kAny, 0.70, 0.70, 0.70},
     {LayerKind::spatial, kAny, kAny, 0.60, 0.60, 0.60},
-    {LayerKind::winograd, kAny, kAny, 0.25, 0.25, 0.24},
+    {LayerKind::winograd, kAny, 16, 0.30, 0.31, 0.28},
+    {LayerKind::winograd, 64, kAny, 0.23, 0.27, 0.23},
+    {LayerKind::winograd, kAny, kAny, 0.20, 0.21, 0.22},
 };
 
 /// Machines without a section of their own use the first section of their instruction set, or the

@@ -247,6 +247,7 @@ TEST_CASE("hessian: eigenvalues, residuals and trace are those of the full Hessi
 
 TEST_CASE("hessian: the seed decides the numbers, and nothing of the network changes") {
   SmallNetwork small(four_layer_spec(), 0.6, 50, *test::tested_backends().front());
+  small.network.parameters().store_dense();
   const auto weights_before =
       std::vector<float>(small.network.parameters().weights<float>().begin(),
                          small.network.parameters().weights<float>().end());

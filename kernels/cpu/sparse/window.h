@@ -9,13 +9,11 @@
 namespace SCULPT_ISA_NAMESPACE {
 
 /// The sizes of a tile and of its window, as compile-time constants.
-template <int kWindow, int kTileHeight, int kTileWidth>
+template <WindowShape kWindow, int kTileHeight, int kTileWidth>
 struct WindowTile {
   static constexpr int kHeight = kTileHeight, kWidth = kTileWidth;
-  static constexpr WindowShape kShape = kWindow == 0   ? kWideWindow
-                                        : kWindow == 1 ? kNarrowWindow
-                                                       : kStridedWindow;
-  static constexpr int kStride = kWindow == 2 ? 2 : 1;
+  static constexpr WindowShape kShape = kWindow;
+  static constexpr int kStride = kShape == kStridedWindow ? 2 : 1;
   /// Floats between the cells that neighbouring rows of pixels meet.
   static constexpr int64_t kRow = kStride * kShape.columns * kLanes;
   static_assert((kHeight - 1) * kStride + 3 <= kShape.rows &&
@@ -35,11 +33,11 @@ template <int kHeight, int kWidth, class Body>
   if (!taps.windows) return false;
   const WindowShape shape = taps.windows->shape;
   if constexpr (kHeight <= 2 && kWidth >= 4) {
-    if (shape == kWideWindow) return body(WindowTile<0, kHeight, kWidth>()), true;
-    if (shape == kStridedWindow) return body(WindowTile<2, kHeight, kWidth>()), true;
+    if (shape == kWideWindow) return body(WindowTile<kWideWindow, kHeight, kWidth>()), true;
+    if (shape == kStridedWindow) return body(WindowTile<kStridedWindow, kHeight, kWidth>()), true;
   }
   if constexpr (kWidth == 4)
-    if (shape == kNarrowWindow) return body(WindowTile<1, kHeight, kWidth>()), true;
+    if (shape == kNarrowWindow) return body(WindowTile<kNarrowWindow, kHeight, kWidth>()), true;
   return false;
 }
 
