@@ -88,8 +88,8 @@ class Replay : public PassSettings {
   }
   /// Returns true if the gradient of v is to be written with stores that bypass the cache.
   bool streams_grad(Value v) const { return position.streams(v.index); }
-  /// The workspace of the kernels, of at least Node::workspace_bytes(). On blocks, all threads share
-  /// it, and it has BlockPasses::block_workspace_bytes().
+  /// The workspace of the kernels, of at least Node::workspace_bytes(). On blocks, all threads
+  /// share it, and it has BlockPasses::block_workspace_bytes().
   void* workspace() const { return memory.workspace; }
   /// Returns the recorded copy of v, which is the gate of a node, while activation patterns are
   /// held (Graph::hold_patterns), and null at other times.
