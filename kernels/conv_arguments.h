@@ -18,6 +18,19 @@ enum class ConvPass { forward, input_grad, weight_grad };
 inline constexpr ConvPass kConvPasses[] = {ConvPass::forward, ConvPass::input_grad,
                                            ConvPass::weight_grad};
 
+/// Returns "forward", "input_grad" or "weight_grad".
+inline const char* name_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::forward:
+      return "forward";
+    case ConvPass::input_grad:
+      return "input_grad";
+    case ConvPass::weight_grad:
+      break;
+  }
+  return "weight_grad";
+}
+
 /// y := w * x + bias.
 struct ConvForward {
   void* y = nullptr;
@@ -28,7 +41,7 @@ struct ConvForward {
   /// Conv2dKernels::output_sums_bytes() is not 0; everywhere else the member must be null.
   ChannelSums* sums = nullptr;
   void* workspace = nullptr;  ///< workspace_bytes() of the family, 64-byte aligned
-  Launch launch;
+  Launch launch = {};
 };
 
 /// dx (=, +=) the sum of w * dy over all outputs that x reached.
@@ -38,7 +51,7 @@ struct ConvInputGrad {
   const void* dy = nullptr;
   const void* weight = nullptr;
   void* workspace = nullptr;  ///< workspace_bytes() of the family, 64-byte aligned
-  Launch launch;
+  Launch launch = {};
 };
 
 /// dweight (=, +=) the sum of dy * x over images and pixels; dbias (=, +=) the sum of dy.
@@ -49,7 +62,7 @@ struct ConvWeightGrad {
   const void* dy = nullptr;
   const void* x = nullptr;
   void* workspace = nullptr;  ///< workspace_bytes() of the family, 64-byte aligned
-  Launch launch;
+  Launch launch = {};
 };
 
 }  // namespace sculpt::kernels

@@ -35,8 +35,7 @@ struct PlacedEntry {
   int32_t cell = 0;
 };
 
-/// Returns the kind of the group that begins at entry `i`. `end` is the end of the row of the
-/// lists.
+/// Returns the kind of the group that begins at entry `i`. `end` is the end of the list.
 TapGroup group_at(const std::vector<PlacedEntry>& entries, size_t i, size_t end) {
   const PlacedEntry& first = entries[i];
   const auto is_at = [&](size_t k, int32_t distance) {
@@ -79,20 +78,20 @@ int64_t window_channels(const PixelGrid2d& pixels, int64_t in_channels) {
 }
 
 TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
-                           int64_t rows, std::vector<TapEntry>& entries) {
+                           int64_t lists, std::vector<TapEntry>& entries) {
   const Bounds bounds = bounds_of(entries);
   TapWindows windows{.shape = shape_of(pixels),
                      .channels = window_channels(pixels, in.channels),
                      .first_row = bounds.first_row,
                      .first_column = bounds.first_column,
-                     .rows = bounds.last_row - bounds.first_row + 1,
-                     .columns = bounds.last_column - bounds.first_column + 1,
+                     .tap_rows = bounds.last_row - bounds.first_row + 1,
+                     .tap_columns = bounds.last_column - bounds.first_column + 1,
                      .in = in,
                      .starts = {0},
                      .counts = {},
                      .group_cells = {},
                      .entry_cells = {}};
-  const auto row_of = [&](const TapEntry& e) {
+  const auto list_of = [&](const TapEntry& e) {
     return e.in_channel / windows.channels * out_channels + e.out_channel;
   };
   const auto cell_of = [&](const TapEntry& e) {
@@ -102,29 +101,29 @@ TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_
     const int64_t place = pixels.in_column == 2 ? column % 2 * kStridedOdd + column / 2 : column;
     return static_cast<int32_t>(row * windows.shape.columns + place);
   };
-  std::vector<PlacedEntry> of_row;
+  std::vector<PlacedEntry> of_list;
   size_t next = 0;  // the next entry to place
   std::vector<TapEntry> arranged;
   arranged.reserve(entries.size());
   windows.entry_cells.reserve(entries.size());
-  for (int64_t row = 0; row < rows; ++row) {
-    of_row.clear();
-    for (; next < entries.size() && row_of(entries[next]) == row; ++next)
-      of_row.push_back({entries[next], cell_of(entries[next])});
-    std::ranges::sort(of_row, {}, &PlacedEntry::cell);
+  for (int64_t list = 0; list < lists; ++list) {
+    of_list.clear();
+    for (; next < entries.size() && list_of(entries[next]) == list; ++next)
+      of_list.push_back({entries[next], cell_of(entries[next])});
+    std::ranges::sort(of_list, {}, &PlacedEntry::cell);
     std::array<std::vector<size_t>, kTapGroups> groups;  // the first entry of each group
-    for (size_t i = 0; i < of_row.size();) {
-      const TapGroup group = group_at(of_row, i, of_row.size());
+    for (size_t i = 0; i < of_list.size();) {
+      const TapGroup group = group_at(of_list, i, of_list.size());
       groups[static_cast<size_t>(group)].push_back(i);
       i += entries_of(group);
     }
     for (size_t kind = 0; kind < groups.size(); ++kind) {
       windows.counts.push_back(static_cast<int32_t>(groups[kind].size()));
       for (const size_t first : groups[kind]) {
-        windows.group_cells.push_back(of_row[first].cell);
+        windows.group_cells.push_back(of_list[first].cell);
         for (size_t i = 0; i < entries_of(static_cast<TapGroup>(kind)); ++i) {
-          arranged.push_back(of_row[first + i].entry);
-          windows.entry_cells.push_back(of_row[first + i].cell);
+          arranged.push_back(of_list[first + i].entry);
+          windows.entry_cells.push_back(of_list[first + i].cell);
         }
       }
     }

@@ -56,18 +56,19 @@ inline constexpr int64_t kWindowCells = 16 * kWideWindow.cells();
 enum class TapGroup { single, neighbours, outer, triple };  // {0}, {0, 1}, {0, 2}, {0, 1, 2}
 inline constexpr int kTapGroups = 4;
 
-/// The groups of the entries of a pass. A row of the lists is a segment and an output channel, as
-/// in SparseTaps. The entries of a row are ordered by the kind of their group.
+/// The groups of the entries of a pass. A list is the entries of a segment and an output channel,
+/// in the order of SparseTaps::starts. The entries of a list are ordered by the kind of their
+/// group.
 struct TapWindows {
   WindowShape shape;
   int64_t channels = 0;      ///< input channels of a segment; the last segment may have fewer
   int64_t first_row = 0;     ///< row and column of the window's first cell, relative to the first
   int64_t first_column = 0;  ///< cell of the tile's first pixel
-  int64_t rows = 0;          ///< rows and columns of cells that the entries of one pixel meet, at
-  int64_t columns = 0;       ///< most 3 x 3
+  int64_t tap_rows = 0;      ///< rows and columns of cells that the entries of one pixel meet, at
+  int64_t tap_columns = 0;   ///< most 3 x 3
   TapInput in;
-  std::vector<int64_t> starts;  ///< [rows + 1]: the first group of a row
-  std::vector<int32_t> counts;  ///< [rows][kTapGroups]: the number of groups of each kind
+  std::vector<int64_t> starts;  ///< [lists + 1]: the first group of a list
+  std::vector<int32_t> counts;  ///< [lists][kTapGroups]: the number of groups of each kind
   std::vector<int32_t>
       group_cells;  ///< per group: the cell of the window that its first entry meets
   std::vector<int32_t> entry_cells;  ///< per entry: the cell of the window that it meets
@@ -85,9 +86,9 @@ bool windows_pay(const PixelGrid2d& pixels, int64_t in_channels, int64_t out_cha
 /// Returns the number of input channels of a segment.
 int64_t window_channels(const PixelGrid2d& pixels, int64_t in_channels);
 
-/// Arranges entries, which are sorted by row of the lists and then by input cell, in groups:
-/// changes their order within each row. `rows` is the number of rows of the lists.
+/// Arranges entries in groups. The entries are sorted by list; their order within each list
+/// changes. `lists` is the number of lists.
 TapWindows arrange_windows(const PixelGrid2d& pixels, const TapInput& in, int64_t out_channels,
-                           int64_t rows, std::vector<TapEntry>& entries);
+                           int64_t lists, std::vector<TapEntry>& entries);
 
 }  // namespace sculpt::kernels

@@ -106,7 +106,7 @@ void print_sweeps(const std::vector<Sweep>& sweeps, const ops::Machine& machine)
     fmt::print("---|");
   for (const Sweep& sweep : sweeps) {
     fmt::print("\n| {} | {} | {} | {:.3f} | {} | {:.2f} |", layer_text(sweep.problem.shape),
-               ops::to_string(sweep.problem.pass), sweep.problem.winograd ? "Winograd" : "direct",
+               kernels::name_of(sweep.problem.pass), sweep.problem.winograd ? "Winograd" : "direct",
                1e-3 * sweep.native, break_even_text(sweep),
                break_even_density(sweep.problem, machine));
     for (const auto& [density, time] : sweep.sparse)

@@ -7,6 +7,7 @@
 
 #include "apps/sculpt_bench/comparison.h"
 #include "apps/sculpt_bench/machine_rates.h"
+#include "apps/sculpt_bench/pass_titles.h"
 #include "engine/core/error.h"
 #include "engine/core/random.h"
 
@@ -22,18 +23,6 @@ using kernels::Launch;
 
 constexpr int64_t kErrorBatch = 16;
 const char* const kWhat = "a convolution to be timed";
-
-const char* name_of(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::forward:
-      return "forward";
-    case ConvPass::input_grad:
-      return "input gradient";
-    case ConvPass::weight_grad:
-      return "weight gradient";
-  }
-  return "";
-}
 
 std::vector<float> normal_values(int64_t count, uint64_t stream) {
   const RandomStream random(1, Purpose::test, stream);
@@ -178,7 +167,7 @@ void print_pass(const Backend& backend, const Conv2dShape& shape, ConvPass pass,
   fmt::print(
       "| {}x{}x{} -> {} | {} | {:.2f} | {:.2f} | {:.2f} | {} | {:.1e} | {:.1e} | {:.3g} | {:.3g} "
       "|\n",
-      shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, name_of(pass),
+      shape.in.channels, shape.in.height, shape.in.width, shape.out.channels, title_of(pass),
       1e3 * times.usual_seconds(), 1e3 * times.other_seconds(), median(times.ratios()),
       backend.winograd.pays(shape, batch) ? "yes" : "no", errors[0], errors[1],
       floor / times.usual_seconds(), floor / times.other_seconds());

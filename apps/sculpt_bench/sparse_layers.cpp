@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apps/sculpt_bench/comparison.h"
+#include "apps/sculpt_bench/pass_titles.h"
 #include "engine/core/error.h"
 #include "engine/ops/ops.h"
 
@@ -15,18 +16,6 @@ namespace sculpt::bench {
 namespace {
 
 using kernels::ConvPass;
-
-const char* name_of(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::forward:
-      return "forward";
-    case ConvPass::input_grad:
-      return "input gradient";
-    case ConvPass::weight_grad:
-      return "weight gradient";
-  }
-  return "";
-}
 
 /// Holds the weight of a convolution. The activations that it works on are those of the network.
 class Layer {
@@ -138,7 +127,7 @@ void print_row(const std::string& layer, ConvPass pass, const std::string& kept,
                double ratio, const MachineRates& rates) {
   const Floor floor = floor_of(times.cost, rates);
   fmt::print("| {} | {} | {} | {:.3f} | {} | {:.3f} | {:.2f} | {:.3g} % | {:.3g} % | {:.3g} |\n",
-             layer, name_of(pass), kept, 1e3 * times.direct,
+             layer, title_of(pass), kept, 1e3 * times.direct,
              times.winograd ? fmt::format("{:.3f}", 1e3 * times.dense) : "-", 1e3 * times.sparse,
              ratio, 100 * floor.arithmetic_seconds / times.direct,
              100 * floor.arithmetic_seconds / times.sparse, floor.seconds() / times.sparse);

@@ -31,18 +31,12 @@ Choice choice_of(const kernels::PassKernels& chosen, ConvPass pass) {
                                         : chosen.weight_grad;
 }
 
-const char* to_string(ConvPass pass) {
-  return pass == ConvPass::forward      ? "forward"
-         : pass == ConvPass::input_grad ? "input_grad"
-                                        : "weight_grad";
-}
-
 std::string choice_key(const PassProblem& problem) {
   const kernels::Conv2dShape& s = problem.shape;
   return fmt::format(
       "sparse {}{} {}x{}x{} to {}, {}x{} stride {} padding {} groups {}, batch {}, "
       "{:.2g} % kept",
-      to_string(problem.pass), problem.winograd ? " against winograd" : "", s.in.channels,
+      name_of(problem.pass), problem.winograd ? " against winograd" : "", s.in.channels,
       s.in.height, s.in.width, s.out.channels, s.kernel_h, s.kernel_w, s.stride, s.padding,
       s.groups, problem.batch, 100 * rounded_to_quarter_octave(problem.density));
 }

@@ -14,9 +14,6 @@ namespace sculpt::ops {
 
 using kernels::ConvPass;
 
-/// Returns "forward", "input_grad" or "weight_grad".
-const char* to_string(ConvPass pass);
-
 kernels::Choice choice_of(const kernels::PassKernels& chosen, ConvPass pass);
 
 /// One pass of a layer, with everything besides the machine that determines which kernels are

@@ -9,6 +9,7 @@
 #include "engine/ops/kernel_choice.h"
 #include "engine/ops/kernel_settings.h"
 #include "engine/ops/sparse_layer.h"
+#include "engine/ops/winograd_workspace.h"
 #include "kernels/tuning/pass_kernels.h"
 
 namespace sculpt::ops {
@@ -65,7 +66,9 @@ class WeightedNode : public Node, private BlockPasses {
     return choice_of(pass_kernels_, pass) == kernels::Choice::sparse;
   }
   bool winograd_fits_blocks(int64_t images) const;
-  class BlockWorkspace;
+  WinogradWorkspace winograd_workspace(Direction direction, int64_t images) const;
+  /// Makes the weight ready for the pass on blocks: gathered on lists or transformed.
+  void begin_weight(ConvPass pass);
   void run(ConvPass pass, kernels::Choice choice, const Replay& r, void* dweight);
   void run_sparse(ConvPass pass, const Replay& r, void* dweight);
   void full_weight_grad(const Replay& r);
@@ -82,6 +85,7 @@ class WeightedNode : public Node, private BlockPasses {
   int64_t max_batch_ = 0;
   SparseLayer sparse_;
   kernels::PassKernels pass_kernels_;
+  WinogradWorkspace winograd_;  ///< of the passes on blocks between begin() and end()
 };
 
 /// Returns the node as a layer with a weight; null for other nodes.

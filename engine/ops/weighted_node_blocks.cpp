@@ -2,70 +2,12 @@
 // Winograd's algorithm.
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/ops/weighted_node.h"
-#include "kernels/common/parallel.h"
 
 namespace sculpt::ops {
 
 using kernels::RowRange;
-
-/// The workspace of the passes of one direction on blocks. Passes by Winograd's algorithm keep
-/// their transformed weights, the partial gradients of the threads and the scratch of the threads
-/// here. Passes on lists have buffers of their own.
-class WeightedNode::BlockWorkspace {
- public:
-  BlockWorkspace(const WeightedNode& node, Direction direction, int64_t images, void* memory)
-      : kernels_(node.arena_->backend().winograd.on_blocks),
-        shape_(node.sparse_.shape()),
-        points_pass_(direction == Direction::forward ? ConvPass::forward : ConvPass::input_grad),
-        first_(static_cast<std::byte*>(memory)) {
-    if (!node.winograd_fits_blocks(images)) return;
-    points_bytes_ = kernels_.points_bytes(shape_, points_pass_);
-    if (direction == Direction::backward) partial_bytes_ = kernels_.partial_bytes(shape_);
-    scratch_bytes_ = kernels_.scratch_bytes(shape_);
-  }
-
-  size_t bytes() const {
-    return points_bytes_ + static_cast<size_t>(thread_count()) * (partial_bytes_ + scratch_bytes_);
-  }
-
-  const void* points() const { return first_; }
-  void transform(const void* weight) const {
-    kernels_.transform(first_, weight, shape_, points_pass_);
-  }
-
-  void* partial(int thread) const {
-    return partials() + static_cast<size_t>(thread) * partial_bytes_;
-  }
-  void zero_partials() const {
-    const auto bytes = static_cast<int64_t>(partial_bytes_) * thread_count();
-    parallel_for(bytes, [&](int64_t begin, int64_t end, int) {
-      std::memset(partials() + begin, 0, static_cast<size_t>(end - begin));
-    });
-  }
-  void sum_partials(void* dweight) const {
-    kernels_.sum_partials(dweight, partials(), thread_count(), shape_,
-                          kernels::GradWrite::overwrite);
-  }
-
-  void* scratch(int thread) const {
-    return partials() + static_cast<size_t>(thread_count()) * partial_bytes_ +
-           static_cast<size_t>(thread) * scratch_bytes_;
-  }
-
- private:
-  std::byte* partials() const { return first_ + points_bytes_; }
-
-  const kernels::WinogradBlockKernels& kernels_;
-  const kernels::Conv2dShape& shape_;
-  ConvPass points_pass_;
-  std::byte* first_;
-  size_t points_bytes_ = 0;
-  size_t partial_bytes_ = 0;
-  size_t scratch_bytes_ = 0;
-};
 
 // Layers with a bias do not run on blocks, because the bias gradient would need partial sums of its
 // own; layers followed by batch norm have no bias. Layers with planes of one pixel do not run on
@@ -95,40 +37,44 @@ bool WeightedNode::ready(const Replay& batch) const {
   });
 }
 
+WinogradWorkspace WeightedNode::winograd_workspace(Direction direction, int64_t images) const {
+  if (!winograd_fits_blocks(images)) return {};
+  return {arena_->backend().winograd.on_blocks, sparse_.shape(), direction == Direction::backward};
+}
+
 size_t WeightedNode::block_workspace_bytes(Direction direction) const {
-  return BlockWorkspace(*this, direction, max_batch_, nullptr).bytes();
+  return winograd_workspace(direction, max_batch_).bytes();
 }
 
 void WeightedNode::begin(Direction direction, const Replay& batch) {
-  const BlockWorkspace workspace(*this, direction, batch.images(), batch.workspace());
+  winograd_ = winograd_workspace(direction, batch.images());
+  winograd_.place(batch.workspace());
   if (direction == Direction::forward) {
-    if (on_lists(ConvPass::forward))
-      sparse_.gather();
-    else
-      workspace.transform(dense_weight());
+    begin_weight(ConvPass::forward);
     return;
   }
-  if (batch.grad(inputs[0]) != nullptr) {
-    if (on_lists(ConvPass::input_grad))
-      sparse_.gather();
-    else
-      workspace.transform(dense_weight());
-  }
+  if (batch.grad(inputs[0]) != nullptr) begin_weight(ConvPass::input_grad);
   if (on_lists(ConvPass::weight_grad))
     sparse_.zero_partials();
   else
-    workspace.zero_partials();
+    winograd_.zero_partials();
+}
+
+void WeightedNode::begin_weight(ConvPass pass) {
+  if (on_lists(pass))
+    sparse_.gather();
+  else
+    winograd_.transform(dense_weight());
 }
 
 void WeightedNode::run(Direction direction, const Replay& block, const RowRange& rows) {
-  const BlockWorkspace workspace(*this, direction, block.images(), block.workspace());
   const auto& lists = sparse_.kernels().on_blocks;
   const auto& winograd = arena_->backend().winograd.on_blocks;
   const kernels::Conv2dShape& shape = sparse_.shape();
   const bool by_lists =
       on_lists(direction == Direction::forward ? ConvPass::forward : ConvPass::input_grad);
-  const void* const weight = by_lists ? sparse_.values() : workspace.points();
-  void* const scratch = by_lists ? nullptr : workspace.scratch(block.thread());
+  const void* const weight = by_lists ? sparse_.values() : winograd_.points();
+  void* const scratch = by_lists ? nullptr : winograd_.scratch(block.thread());
   if (direction == Direction::forward) {
     const kernels::ConvForward args = {.y = block.data(output),
                                        .x = block.data(inputs[0]),
@@ -155,19 +101,18 @@ void WeightedNode::weight_grad(const Replay& block, const RowRange& rows) {
     args.dweight = sparse_.partial(block.thread());
     return sparse_.kernels().on_blocks.weight_grad(args, sparse_.conv(), rows);
   }
-  const BlockWorkspace workspace(*this, Direction::backward, block.images(), block.workspace());
-  args.dweight = workspace.partial(block.thread());
-  args.workspace = workspace.scratch(block.thread());
+  args.dweight = winograd_.partial(block.thread());
+  args.workspace = winograd_.scratch(block.thread());
   arena_->backend().winograd.on_blocks.weight_grad(args, sparse_.shape(), rows);
 }
 
-void WeightedNode::end(Direction direction, const Replay& batch) {
+void WeightedNode::end(Direction direction, const Replay&) {
   if (direction == Direction::forward) return;
   void* const dweight = arena_->edit_gradient(weight_);
   if (on_lists(ConvPass::weight_grad))
     sparse_.sum_partials(dweight);
   else
-    BlockWorkspace(*this, direction, batch.images(), batch.workspace()).sum_partials(dweight);
+    winograd_.sum_partials(dweight);
 }
 
 }  // namespace sculpt::ops

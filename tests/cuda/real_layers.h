@@ -52,11 +52,6 @@ inline Layer reduced(const Layer& layer) {
 }
 #endif
 
-inline const char* name_of(ConvPass pass) {
-  constexpr const char* kNames[] = {"forward", "input_grad", "weight_grad"};
-  return kNames[static_cast<size_t>(pass)];
-}
-
 using Floats = std::vector<float>;
 
 /// Returns numbers that are uniform in [-1, 1) and truncated to what the precision multiplies, so

@@ -6,9 +6,9 @@
 #include <cstdint>
 
 #include "kernels/common/parallel.h"
+#include "tests/kernels/block_layer.h"
 #include "tests/kernels/conv2d_case.h"
 #include "tests/kernels/kernel_test_util.h"
-#include "tests/kernels/row_ranges.h"
 
 namespace {
 
@@ -113,12 +113,7 @@ void check_weight_grad(const Backend& backend, const Problem& p, GradWrite write
 /// batches.
 void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   const SparseConv2dBlockKernels& kernels = backend.sparse_conv2d.on_blocks;
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y(backend, p.shape.out, launch);
-  y.zero_frame();
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  BlockLayer layer(backend, kernels, p.conv, p);
   const Values stored = p.as_stored(p.weight);
   Array weight(backend, stored), dweight(backend, stored);
   DeviceScratch values(backend, kernels.values_bytes(p.conv));
@@ -131,53 +126,20 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   std::fill(partial(0), partial(4), std::byte{0});
 
   kernels.gather(values.data(), weight.data(), p.conv);
-  int64_t written = 0;
-  for (int64_t b = backend.blocks(p.batch) - 1; b >= 0; --b) {
-    const auto at = [&](Activation& of, const ActivationShape& shape) {
-      return static_cast<float*>(of.data()) + b * shape.block_stride() * backend.lanes;
-    };
-    const Launch part = make_launch(backend, std::min(backend.lanes, p.batch - b * backend.lanes));
-    const auto seed = static_cast<uint64_t>(b);
-    for (const RowRange& rows : shuffled_row_ranges(p.shape.out, seed)) {
-      kernels.forward({.y = at(y, p.shape.out),
-                       .x = at(x, p.shape.in),
-                       .weight = values.data(),
-                       .launch = part},
-                      p.conv, rows);
-      written += part.batch * p.shape.out.channels * rows.count() * p.shape.out.width;
-      CHECK(y.written() == written);
-    }
-    // Ranges of rows of dx end at bands, whether or not the bands are whole strides.
-    for (const RowRange& rows : shuffled_row_ranges(p.shape.in, seed + 100))
-      kernels.input_grad({.dx = at(dx, p.shape.in),
-                          .write = write,
-                          .dy = at(dy, p.shape.out),
-                          .weight = values.data(),
-                          .launch = part},
-                         p.conv, rows);
+  for (int64_t b = layer.blocks() - 1; b >= 0; --b) {
+    layer.forward(b, {.weight = values.data()});
+    layer.input_grad(b, {.write = write, .weight = values.data()});
     // The rows run from the top, because sums depend on their order. The sums are then those of all
     // rows at once.
-    for (const RowRange& rows : row_ranges(p.shape.out, seed + 200))
-      kernels.weight_grad({.dweight = partial(b % 2),
-                           .dy = at(dy, p.shape.out),
-                           .x = at(x, p.shape.in),
-                           .launch = part},
-                          p.conv, rows);
-    kernels.weight_grad({.dweight = partial(2 + b % 2),
-                         .dy = at(dy, p.shape.out),
-                         .x = at(x, p.shape.in),
-                         .launch = part},
-                        p.conv, all_rows(p.shape.out));
+    layer.weight_grad(b, {.dweight = partial(b % 2)},
+                      row_ranges(p.shape.out, static_cast<uint64_t>(b) + 200));
+    layer.weight_grad(b, {.dweight = partial(2 + b % 2)}, {all_rows(p.shape.out)});
   }
   CHECK(std::equal(partial(0), partial(2), partial(2)));
   kernels.sum_partials(dweight.data(), partials.data(), 2, p.conv, write);
 
   auto whole = passes_of(backend, p);
-  CHECK(y.nchw() == whole.forward(false));
-  CHECK(dx.nchw() == whole.input_grad(write));
-  CHECK(y.frame_is_zero());
-  CHECK(dx.frame_is_zero());
-  CHECK(dx.padded_lanes_zero());
+  layer.check_same(whole, write);
   const Values whole_dweight = whole.weight_grad(write, false, stored).first;
   CHECK(relative_error(dweight.values(), whole_dweight) < kTolerance);
 }

@@ -6,9 +6,9 @@
 #include <numbers>
 
 #include "kernels/common/parallel.h"
+#include "tests/kernels/block_layer.h"
 #include "tests/kernels/conv2d_case.h"
 #include "tests/kernels/kernel_test_util.h"
-#include "tests/kernels/row_ranges.h"
 
 namespace {
 
@@ -114,12 +114,7 @@ void check_all(const Case& c) {
 /// batches.
 void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
   const WinogradBlockKernels& kernels = backend.winograd.on_blocks;
-  const Launch launch = make_launch(backend, p.batch);
-  Activation x = make_activation(backend, p.shape.in, launch, p.x, 3.0);
-  Activation y(backend, p.shape.out, launch);
-  y.zero_frame();
-  Activation dy = make_activation(backend, p.shape.out, launch, p.dy, 0.0);
-  Activation dx = make_activation(backend, p.shape.in, launch, p.x, 0.0);
+  BlockLayer layer(backend, kernels, p.shape, p);
   Array weight(backend, p.weight), dweight(backend, p.weight);
   DeviceScratch points(backend, kernels.points_bytes(p.shape, ConvPass::forward));
   DeviceScratch turned(backend, kernels.points_bytes(p.shape, ConvPass::input_grad));
@@ -131,47 +126,18 @@ void check_blocks(const Backend& backend, const Problem& p, GradWrite write) {
 
   kernels.transform(points.data(), weight.data(), p.shape, ConvPass::forward);
   kernels.transform(turned.data(), weight.data(), p.shape, ConvPass::input_grad);
-  int64_t written = 0;
-  for (int64_t b = backend.blocks(p.batch) - 1; b >= 0; --b) {
-    const auto at = [&](Activation& of, const ActivationShape& shape) {
-      return static_cast<float*>(of.data()) + b * shape.block_stride() * backend.lanes;
-    };
-    const Launch part = make_launch(backend, std::min(backend.lanes, p.batch - b * backend.lanes));
-    const auto seed = static_cast<uint64_t>(b);
-    for (const RowRange& rows : shuffled_row_ranges(p.shape.out, seed)) {
-      kernels.forward({.y = at(y, p.shape.out),
-                       .x = at(x, p.shape.in),
-                       .weight = points.data(),
-                       .workspace = scratch.data(),
-                       .launch = part},
-                      p.shape, rows);
-      written += part.batch * p.shape.out.channels * rows.count() * p.shape.out.width;
-      CHECK(y.written() == written);
-    }
-    for (const RowRange& rows : shuffled_row_ranges(p.shape.in, seed + 100))
-      kernels.input_grad({.dx = at(dx, p.shape.in),
-                          .write = write,
-                          .dy = at(dy, p.shape.out),
-                          .weight = turned.data(),
-                          .workspace = scratch.data(),
-                          .launch = part},
-                         p.shape, rows);
-    for (const RowRange& rows : shuffled_row_ranges(p.shape.out, seed + 200))
-      kernels.weight_grad({.dweight = partial + static_cast<size_t>(b % 2) * partial_bytes,
-                           .dy = at(dy, p.shape.out),
-                           .x = at(x, p.shape.in),
-                           .workspace = scratch.data(),
-                           .launch = part},
-                          p.shape, rows);
+  for (int64_t b = layer.blocks() - 1; b >= 0; --b) {
+    layer.forward(b, {.weight = points.data(), .workspace = scratch.data()});
+    layer.input_grad(b, {.write = write, .weight = turned.data(), .workspace = scratch.data()});
+    layer.weight_grad(b,
+                      {.dweight = partial + static_cast<size_t>(b % 2) * partial_bytes,
+                       .workspace = scratch.data()},
+                      shuffled_row_ranges(p.shape.out, static_cast<uint64_t>(b) + 200));
   }
   kernels.sum_partials(dweight.data(), partials.data(), 2, p.shape, write);
 
   auto whole = passes_of(backend, p);
-  CHECK(y.nchw() == whole.forward(false));
-  CHECK(dx.nchw() == whole.input_grad(write));
-  CHECK(y.frame_is_zero());
-  CHECK(dx.frame_is_zero());
-  CHECK(dx.padded_lanes_zero());
+  layer.check_same(whole, write);
   const bool add = write == GradWrite::accumulate;
   check_errors(dweight.values(), add ? sum_of(p.dweight, p.weight) : p.dweight, p.dweight);
 }

@@ -5,8 +5,9 @@
 // and one segment of input channels before it goes on. Each entry costs 4 bytes of value and 4
 // bytes of offset, which feed the multiply-adds of a whole tile.
 //
-// Where many weights are kept, each multiply-add with its own load of a cell would be bound by
-// loads. There, the kernel copies windows (window.h) and loads a cell once for a group of entries.
+// Loads bound this kernel, because each multiply-add loads a cell. Where a layer keeps many
+// weights, the kernel therefore copies windows (window.h) and loads a cell once for a group of
+// entries.
 
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/sparse/passes.h"
@@ -28,49 +29,66 @@ struct Pass {
   bool accumulate = false;
 };
 
-/// Computes the sums of output channels [out_begin, out_end) for one tile. x and y point at the
-/// cells of the tile's first pixel. to_next: floats from y to the next tile.
+/// The cells of y of one tile, and the output channels [out_begin, out_end) to compute.
+struct TileOutputs {
+  float* y;         ///< cell of the tile's first pixel
+  int64_t to_next;  ///< floats from y to the next tile
+  int64_t out_begin, out_end;
+};
+
+/// Computes the sums of the entries of one segment for one tile. add(row, lane, sum) adds the
+/// products of a row of the lists to the sums of the tile's pixels, for the images from `lane` on.
+template <int kHeight, int kWidth, class Add>
+[[gnu::always_inline]] inline void sum_segment(const Pass& pass, const TileOutputs& outputs,
+                                               int64_t segment, const Add& add) {
+  const SparseTaps& taps = pass.taps;
+  const int64_t y_row = pass.pixels.out_row * kLanes;
+  const int64_t y_column = pass.pixels.out_column * kLanes;
+  const bool load_y = segment > 0 || pass.accumulate;
+  for (int64_t o = outputs.out_begin; o < outputs.out_end; ++o) {
+    const auto row = static_cast<size_t>(segment * taps.out_channels + o);
+    if (load_y && taps.starts[row] == taps.starts[row + 1]) continue;
+    float* const out = outputs.y + o * pass.pixels.out_channel * kLanes;
+    // A pass that accumulates reads old values from memory, so those of the next tile are
+    // prefetched.
+    if (pass.accumulate && segment == 0)
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          prefetch_to_write(out + i * y_row + j * y_column + outputs.to_next);
+    for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+      Vec sum[kHeight][kWidth];
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          sum[i][j] = load_y      ? load(out + i * y_row + j * y_column + lane)
+                      : pass.bias ? broadcast(pass.bias[o])
+                                  : Vec{};
+      add(row, lane, sum);
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          store(out + i * y_row + j * y_column + lane, sum[i][j]);
+    }
+  }
+}
+
+/// Computes one tile. x points at the cell of the tile's first pixel. kNeighbours says that the
+/// cells of neighbouring pixels of a row are neighbours in x, too (stride 1).
 template <int kHeight, int kWidth, bool kNeighbours>
-void run_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
-              int64_t out_end) {
+void run_tile(const Pass& pass, const float* x, const TileOutputs& outputs) {
   const SparseTaps& taps = pass.taps;
   const int64_t x_row = pass.pixels.in_row * kLanes;
   const int64_t x_column = kNeighbours ? kLanes : pass.pixels.in_column * kLanes;
-  const int64_t y_row = pass.pixels.out_row * kLanes;
-  const int64_t y_column = pass.pixels.out_column * kLanes;
-  for (int64_t segment = 0; segment < taps.segments; ++segment) {
-    const int64_t* starts = taps.starts.data() + segment * taps.out_channels;
-    const bool load_y = segment > 0 || pass.accumulate;
-    for (int64_t o = out_begin; o < out_end; ++o) {
-      const int64_t begin = starts[o], end = starts[o + 1];
-      if (load_y && begin == end) continue;
-      float* const out = y + o * pass.pixels.out_channel * kLanes;
-      // A pass that accumulates reads old values from memory, so those of the next tile are
-      // prefetched.
-      if (pass.accumulate && segment == 0)
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            prefetch_to_write(out + i * y_row + j * y_column + to_next);
-      for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
-        Vec sum[kHeight][kWidth];
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            sum[i][j] = load_y      ? load(out + i * y_row + j * y_column + lane)
-                        : pass.bias ? broadcast(pass.bias[o])
-                                    : Vec{};
-        for (int64_t k = begin; k < end; ++k) {
-          const Vec value = broadcast(pass.values[k]);
-          const float* cell = x + int64_t{taps.offsets[static_cast<size_t>(k)]} * kLanes + lane;
-          for (int i = 0; i < kHeight; ++i)
-            for (int j = 0; j < kWidth; ++j)
-              sum[i][j] += value * load(cell + i * x_row + j * x_column);
-        }
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            store(out + i * y_row + j * y_column + lane, sum[i][j]);
-      }
+  const auto add = [&](size_t row, int64_t lane, Vec(&sum)[kHeight][kWidth])
+      __attribute__((always_inline)) {
+    for (int64_t k = taps.starts[row]; k < taps.starts[row + 1]; ++k) {
+      const Vec value = broadcast(pass.values[k]);
+      const float* cell = x + int64_t{taps.offsets[static_cast<size_t>(k)]} * kLanes + lane;
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          sum[i][j] += value * load(cell + i * x_row + j * x_column);
     }
-  }
+  };
+  for (int64_t segment = 0; segment < taps.segments; ++segment)
+    sum_segment<kHeight, kWidth>(pass, outputs, segment, add);
 }
 
 /// Adds the products of `groups` groups to the sums of a tile. kColumns are the columns of a
@@ -103,43 +121,22 @@ template <class Tile, int... kColumns>
 
 /// The same as run_tile, on windows.
 template <class Tile>
-void run_window_tile(const Pass& pass, const float* x, float* y, int64_t to_next, int64_t out_begin,
-                     int64_t out_end) {
-  constexpr int kHeight = Tile::kHeight, kWidth = Tile::kWidth;
+void run_window_tile(const Pass& pass, const float* x, const TileOutputs& outputs) {
   const SparseTaps& taps = pass.taps;
   const TapWindows& windows = *taps.windows;
-  const int64_t y_row = pass.pixels.out_row * kLanes;
-  const int64_t y_column = pass.pixels.out_column * kLanes;
   for (int64_t segment = 0; segment < taps.segments; ++segment) {
     const float* const window = copy_window<Tile>(windows, x, segment);
-    const bool load_y = segment > 0 || pass.accumulate;
-    for (int64_t o = out_begin; o < out_end; ++o) {
-      const auto row = static_cast<size_t>(segment * taps.out_channels + o);
-      if (load_y && taps.starts[row] == taps.starts[row + 1]) continue;
-      float* const out = y + o * pass.pixels.out_channel * kLanes;
-      if (pass.accumulate && segment == 0)
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            prefetch_to_write(out + i * y_row + j * y_column + to_next);
+    const auto add = [&](size_t row, int64_t lane, Vec(&sum)[Tile::kHeight][Tile::kWidth])
+        __attribute__((always_inline)) {
       const int32_t* const groups = windows.counts.data() + row * kTapGroups;
-      for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
-        Vec sum[kHeight][kWidth];
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            sum[i][j] = load_y      ? load(out + i * y_row + j * y_column + lane)
-                        : pass.bias ? broadcast(pass.bias[o])
-                                    : Vec{};
-        const int32_t* cell = windows.group_cells.data() + windows.starts[row];
-        const float* value = pass.values + taps.starts[row];
-        add_groups<Tile, 0>(groups[0], window + lane, cell, value, sum);
-        add_groups<Tile, 0, 1>(groups[1], window + lane, cell, value, sum);
-        add_groups<Tile, 0, 2>(groups[2], window + lane, cell, value, sum);
-        add_groups<Tile, 0, 1, 2>(groups[3], window + lane, cell, value, sum);
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            store(out + i * y_row + j * y_column + lane, sum[i][j]);
-      }
-    }
+      const int32_t* cell = windows.group_cells.data() + windows.starts[row];
+      const float* value = pass.values + taps.starts[row];
+      add_groups<Tile, 0>(groups[0], window + lane, cell, value, sum);
+      add_groups<Tile, 0, 1>(groups[1], window + lane, cell, value, sum);
+      add_groups<Tile, 0, 2>(groups[2], window + lane, cell, value, sum);
+      add_groups<Tile, 0, 1, 2>(groups[3], window + lane, cell, value, sum);
+    };
+    sum_segment<Tile::kHeight, Tile::kWidth>(pass, outputs, segment, add);
   }
 }
 
@@ -155,16 +152,20 @@ void run_strip(const Pass& pass, const Tiling& tiling, int64_t strip, int64_t ou
     float* y = pass.y + (block * pixels.out_block + pixels.out_first + tile.row * pixels.out_row +
                          tile.column * pixels.out_column) *
                             kLanes;
-    const int64_t to_next = tiling.to_next(tile, pixels.out_row, pixels.out_column) * kLanes;
+    const TileOutputs outputs = {
+        .y = y,
+        .to_next = tiling.to_next(tile, pixels.out_row, pixels.out_column) * kLanes,
+        .out_begin = out_begin,
+        .out_end = out_end};
     with_tile_size(tile, [&](auto height, auto width) {
       const bool done = with_window<height, width>(pass.taps, [&](auto window_tile) {
-        run_window_tile<decltype(window_tile)>(pass, x, y, to_next, out_begin, out_end);
+        run_window_tile<decltype(window_tile)>(pass, x, outputs);
       });
       if (done) return;
       if (pixels.in_column == 1)
-        run_tile<height, width, true>(pass, x, y, to_next, out_begin, out_end);
+        run_tile<height, width, true>(pass, x, outputs);
       else
-        run_tile<height, width, false>(pass, x, y, to_next, out_begin, out_end);
+        run_tile<height, width, false>(pass, x, outputs);
     });
   });
 }

@@ -53,100 +53,48 @@ GradPass grad_pass(const ConvWeightGrad& args, const SparsePattern& pattern,
 /// The number of entries whose sums are computed at the same time.
 constexpr int kEntries = 4;
 
-/// sums[e] += sum over the tile's pixels of the products of cells of dy and x. Each entry has two
-/// chains of additions, so that the latencies of their additions overlap.
-template <int kCount, int kHeight, int kWidth, bool kNeighbours>
-[[gnu::always_inline]] inline void multiply_tile(Vec* sums, const Vec (&dy)[kHeight][kWidth],
-                                                 const float* x, const int32_t* offsets,
-                                                 int64_t x_row, int64_t x_column) {
+/// The cells of x that the entries meet for the pixels of a tile, where x lies in memory.
+/// kNeighbours says that the cells of neighbouring pixels of a row are neighbours in x, too (stride
+/// 1).
+template <bool kNeighbours>
+struct PlaneCells {
+  const float* x;          ///< cell of the tile's first pixel
+  const int32_t* offsets;  ///< per entry
+  int64_t x_row, x_column;
+
+  int64_t row() const { return x_row; }
+  int64_t column() const { return kNeighbours ? kLanes : x_column; }
+};
+
+/// The same in a window.
+template <class Tile>
+struct WindowCells {
+  const float* x;  ///< the window
+  const int32_t* offsets;
+
+  static constexpr int64_t row() { return Tile::kRow; }
+  static constexpr int64_t column() { return kLanes; }
+};
+
+/// Returns in sums[e] the sum over the tile's pixels of the products of cells of dy and of x, for
+/// the entries [entry, entry + kCount) and one register of images. Each entry has two chains of
+/// additions, so that the latencies of their additions overlap.
+template <int kCount, int kHeight, int kWidth, class Cells>
+[[gnu::always_inline]] inline void multiply_tile(Vec (&sums)[kCount],
+                                                 const Vec (&dy)[kHeight][kWidth],
+                                                 const Cells& cells, int64_t entry, int64_t lane) {
   Vec sum[kCount][2] = {};
   const float* cell[kCount];
   for (int e = 0; e < kCount; ++e)
-    cell[e] = x + int64_t{offsets[e]} * kLanes;
+    cell[e] = cells.x + int64_t{cells.offsets[entry + e]} * kLanes + lane;
+#pragma GCC unroll 16
   for (int i = 0; i < kHeight; ++i)
+#pragma GCC unroll 16
     for (int j = 0; j < kWidth; ++j)
-      for (int e = 0; e < kCount; ++e)
-        sum[e][(i * kWidth + j) % 2] +=
-            dy[i][j] * load(cell[e] + i * x_row + j * (kNeighbours ? kLanes : x_column));
-  for (int e = 0; e < kCount; ++e)
-    sums[e] += sum[e][0] + sum[e][1];
-}
-
-/// Adds the gradients from the pixels of one tile to `gradient`, for all entries. x and dy point at
-/// the cells of the tile's first pixel. to_next: floats from x to the next tile. kNeighbours says
-/// that the cells of neighbouring pixels of a row are neighbours in x, too (stride 1). With
-/// kKeepLanes, `gradient` has one number per entry and lane of a register; otherwise it has one
-/// number per entry.
-template <int kHeight, int kWidth, bool kNeighbours, bool kKeepLanes>
-void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_next,
-              float* gradient) {
-  const SparseTaps& taps = pass.taps;
-  const int64_t x_row = pass.pixels.in_row * kLanes, x_column = pass.pixels.in_column * kLanes;
-  const int64_t dy_row = pass.pixels.out_row * kLanes;
-  const int64_t dy_column = pass.pixels.out_column * kLanes;
-  const int64_t rows = taps.segments * taps.out_channels;
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t begin = taps.starts[static_cast<size_t>(row)];
-    const int64_t end = taps.starts[static_cast<size_t>(row + 1)];
-    const float* out = dy + row % taps.out_channels * pass.pixels.out_channel * kLanes;
-    // Prefetches cells of the next tile, because the entries' offsets follow no order that the
-    // hardware could predict. Each row prefetches a share of the input channels, so that the
-    // requests spread.
-    for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
-      for (int i = 0; i < kHeight; ++i)
-        for (int j = 0; j < kWidth; ++j)
-          prefetch(x + to_next + c * pass.in_channel * kLanes + i * x_row + j * x_column);
-    for (int64_t k = begin; k < end; k += kVecWidth) {
-      const int count = static_cast<int>(std::min<int64_t>(kVecWidth, end - k));
-      Vec sums[kVecWidth];
-      for (int i = 0; i < (kKeepLanes ? count : kVecWidth); ++i)
-        sums[i] = kKeepLanes ? load(gradient + (k + i) * kVecWidth) : Vec{};
-      for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
-        Vec cells[kHeight][kWidth];
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            cells[i][j] = load(out + i * dy_row + j * dy_column + lane);
-        const int32_t* offsets = taps.offsets.data() + k;
-        int e = 0;
-        for (; e + kEntries <= count; e += kEntries)
-          multiply_tile<kEntries, kHeight, kWidth, kNeighbours>(sums + e, cells, x + lane,
-                                                                offsets + e, x_row, x_column);
-        for (; e < count; ++e)
-          multiply_tile<1, kHeight, kWidth, kNeighbours>(sums + e, cells, x + lane, offsets + e,
-                                                         x_row, x_column);
-      }
-      if constexpr (kKeepLanes) {
-        for (int i = 0; i < count; ++i)
-          store(gradient + (k + i) * kVecWidth, sums[i]);
-      } else {
-        const Vec total = add_up_lanes(sums);
-        if (count == kVecWidth)
-          store(gradient + k, load(gradient + k) + total);
-        else
-          for (int i = 0; i < count; ++i)
-            gradient[k + i] += total[i];
-      }
-    }
-  }
-}
-
-/// Returns in sums[e] the sum over the tile's pixels of the products of cells of dy and of the
-/// window, for the entries that meet the cells `cells`.
-template <int kCount, class Tile>
-[[gnu::always_inline]] inline void multiply_window(Vec (&sums)[kCount],
-                                                   const Vec (&dy)[Tile::kHeight][Tile::kWidth],
-                                                   const float* window, const int32_t* cells) {
-  Vec sum[kCount][2] = {};
-  const float* cell[kCount];
-  for (int e = 0; e < kCount; ++e)
-    cell[e] = window + int64_t{cells[e]} * kLanes;
-#pragma GCC unroll 16
-  for (int i = 0; i < Tile::kHeight; ++i)
-#pragma GCC unroll 16
-    for (int j = 0; j < Tile::kWidth; ++j)
 #pragma GCC unroll 4
       for (int e = 0; e < kCount; ++e)
-        sum[e][j % 2] += dy[i][j] * load(cell[e] + i * Tile::kRow + j * kLanes);
+        sum[e][(i * kWidth + j) % 2] +=
+            dy[i][j] * load(cell[e] + i * cells.row() + j * cells.column());
   for (int e = 0; e < kCount; ++e)
     sums[e] = sum[e][0] + sum[e][1];
 }
@@ -196,7 +144,8 @@ class LaneAdder {
   alignas(64) float sums_[kSlots * kVecWidth] = {};
 };
 
-/// Adds the sums of consecutive entries to a gradient that has a number per lane.
+/// Adds the sums of consecutive entries to a gradient that has a number for each lane of a
+/// register.
 class LaneKeeper {
  public:
   explicit LaneKeeper(float* gradient) : gradient_(gradient) {}
@@ -213,50 +162,107 @@ class LaneKeeper {
   float* gradient_;
 };
 
-/// The same as add_tile, on windows. Adder is LaneAdder or LaneKeeper.
-template <class Tile, class Adder>
-void add_window_tile(const GradPass& pass, const float* x, const float* dy, float* gradient) {
-  constexpr int kHeight = Tile::kHeight, kWidth = Tile::kWidth;
-  const SparseTaps& taps = pass.taps;
-  const int32_t* const cells = taps.windows->entry_cells.data();
-  const int64_t dy_row = pass.pixels.out_row * kLanes;
-  const int64_t dy_column = pass.pixels.out_column * kLanes;
-  Adder adder(gradient);
-  for (int64_t segment = 0; segment < taps.segments; ++segment) {
-    const float* const window = copy_window<Tile>(*taps.windows, x, segment);
-    for (int64_t o = 0; o < taps.out_channels; ++o) {
-      const auto row = static_cast<size_t>(segment * taps.out_channels + o);
-      const int64_t begin = taps.starts[row], end = taps.starts[row + 1];
-      if (begin == end) continue;
-      const float* const out = dy + o * pass.pixels.out_channel * kLanes;
-      Vec d[kHeight][kWidth];
-      const auto load_dy = [&](int64_t lane) __attribute__((always_inline)) {
-        for (int i = 0; i < kHeight; ++i)
-          for (int j = 0; j < kWidth; ++j)
-            d[i][j] = load(out + i * dy_row + j * dy_column + lane);
-      };
-      // With AVX-512, one register holds all lanes of a cell, and the cells of dy stay in
-      // registers.
-      if constexpr (kVecsPerCell == 1) load_dy(0);
-      const auto add_entries = [&]<int kCount>(int64_t k) __attribute__((always_inline)) {
-        Vec sums[kCount];
-        for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
-          if constexpr (kVecsPerCell > 1) load_dy(lane);
-          Vec of_lanes[kCount];
-          multiply_window<kCount, Tile>(of_lanes, d, window + lane, cells + k);
-          for (int e = 0; e < kCount; ++e)
-            sums[e] = lane == 0 ? of_lanes[e] : sums[e] + of_lanes[e];
-        }
-        adder.add(sums);
-      };
-      int64_t k = begin;
-      for (; k + kEntries <= end; k += kEntries)
-        add_entries.template operator()<kEntries>(k);
-      for (; k < end; ++k)
-        add_entries.template operator()<1>(k);
+/// The cells of dy of one tile and output channel.
+struct OutputCells {
+  const float* first;
+  int64_t row, column;  ///< floats between the cells of neighbouring pixels
+};
+
+/// Adds the sums of the entries [begin, end), which have the same output channel, over the pixels
+/// of a tile. Adder is LaneAdder or LaneKeeper.
+template <int kHeight, int kWidth, class Cells, class Adder>
+[[gnu::always_inline]] inline void add_entries(const OutputCells& out, const Cells& cells,
+                                               int64_t begin, int64_t end, Adder& adder) {
+  if (begin == end) return;
+  Vec dy[kHeight][kWidth];
+  const auto load_dy = [&](int64_t lane) __attribute__((always_inline)) {
+    for (int i = 0; i < kHeight; ++i)
+      for (int j = 0; j < kWidth; ++j)
+        dy[i][j] = load(out.first + i * out.row + j * out.column + lane);
+  };
+  // With AVX-512, one register holds all lanes of a cell, and the cells of dy stay in registers.
+  if constexpr (kVecsPerCell == 1) load_dy(0);
+  const auto add = [&]<int kCount>(int64_t entry) __attribute__((always_inline)) {
+    Vec sums[kCount];
+    for (int64_t lane = 0; lane < kLanes; lane += kVecWidth) {
+      if constexpr (kVecsPerCell > 1) load_dy(lane);
+      Vec of_lanes[kCount];
+      multiply_tile(of_lanes, dy, cells, entry, lane);
+      for (int e = 0; e < kCount; ++e)
+        sums[e] = lane == 0 ? of_lanes[e] : sums[e] + of_lanes[e];
     }
+    adder.add(sums);
+  };
+  for (; begin + kEntries <= end; begin += kEntries)
+    add.template operator()<kEntries>(begin);
+  for (; begin < end; ++begin)
+    add.template operator()<1>(begin);
+}
+
+/// Returns the cells of dy of output channel `channel`. dy points at the cell of the tile's first
+/// pixel.
+OutputCells output_cells(const GradPass& pass, const float* dy, int64_t channel) {
+  const PixelGrid2d& pixels = pass.pixels;
+  return {dy + channel * pixels.out_channel * kLanes, pixels.out_row * kLanes,
+          pixels.out_column * kLanes};
+}
+
+/// Adds the gradients from the pixels of one tile to `gradient`, for all entries. x and dy point at
+/// the cells of the tile's first pixel. to_next: floats from x to the next tile.
+template <int kHeight, int kWidth, bool kNeighbours, class Adder>
+void add_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_next,
+              float* gradient) {
+  const SparseTaps& taps = pass.taps;
+  const PlaneCells<kNeighbours> cells = {.x = x,
+                                         .offsets = taps.offsets.data(),
+                                         .x_row = pass.pixels.in_row * kLanes,
+                                         .x_column = pass.pixels.in_column * kLanes};
+  const int64_t rows = taps.segments * taps.out_channels;
+  Adder adder(gradient);
+  for (int64_t row = 0; row < rows; ++row) {
+    // Prefetches cells of the next tile, because the entries' offsets follow no order that the
+    // hardware could predict. Each row prefetches a share of the input channels, so that the
+    // requests spread.
+    for (int64_t c = row * pass.in_channels / rows; c < (row + 1) * pass.in_channels / rows; ++c)
+      for (int i = 0; i < kHeight; ++i)
+        for (int j = 0; j < kWidth; ++j)
+          prefetch(x + to_next + c * pass.in_channel * kLanes + i * cells.row() +
+                   j * cells.column());
+    const int64_t* const entries = taps.starts.data() + row;
+    add_entries<kHeight, kWidth>(output_cells(pass, dy, row % taps.out_channels), cells, entries[0],
+                                 entries[1], adder);
   }
   adder.finish();
+}
+
+/// The same on windows.
+template <class Tile, class Adder>
+void add_window_tile(const GradPass& pass, const float* x, const float* dy, float* gradient) {
+  const SparseTaps& taps = pass.taps;
+  Adder adder(gradient);
+  for (int64_t segment = 0; segment < taps.segments; ++segment) {
+    const WindowCells<Tile> cells = {.x = copy_window<Tile>(*taps.windows, x, segment),
+                                     .offsets = taps.windows->entry_cells.data()};
+    const int64_t* const starts = taps.starts.data() + segment * taps.out_channels;
+    for (int64_t o = 0; o < taps.out_channels; ++o)
+      add_entries<Tile::kHeight, Tile::kWidth>(output_cells(pass, dy, o), cells, starts[o],
+                                               starts[o + 1], adder);
+  }
+  adder.finish();
+}
+
+/// Adds the gradients from the pixels of one tile, on windows if there are any for its size.
+template <int kHeight, int kWidth, class Adder>
+void add_any_tile(const GradPass& pass, const float* x, const float* dy, int64_t to_next,
+                  float* gradient) {
+  const bool done = with_window<kHeight, kWidth>(pass.taps, [&](auto window_tile) {
+    add_window_tile<decltype(window_tile), Adder>(pass, x, dy, gradient);
+  });
+  if (done) return;
+  if (pass.pixels.in_column == 1)
+    add_tile<kHeight, kWidth, true, Adder>(pass, x, dy, to_next, gradient);
+  else
+    add_tile<kHeight, kWidth, false, Adder>(pass, x, dy, to_next, gradient);
 }
 
 /// Adds the gradients of strips [begin, end) to `gradient`.
@@ -275,18 +281,8 @@ void add_strips(const GradPass& pass, int64_t begin, int64_t end, float* gradien
                                       kLanes;
       const int64_t to_next = tiling.to_next(tile, pixels.in_row, pixels.in_column) * kLanes;
       with_tile_size(tile, [&](auto height, auto width) {
-        const bool done = with_window<height, width>(pass.taps, [&](auto window_tile) {
-          using WindowTile = decltype(window_tile);
-          keep ? add_window_tile<WindowTile, LaneKeeper>(pass, x, dy, gradient)
-               : add_window_tile<WindowTile, LaneAdder>(pass, x, dy, gradient);
-        });
-        if (done) return;
-        if (pixels.in_column == 1)
-          keep ? add_tile<height, width, true, true>(pass, x, dy, to_next, gradient)
-               : add_tile<height, width, true, false>(pass, x, dy, to_next, gradient);
-        else
-          keep ? add_tile<height, width, false, true>(pass, x, dy, to_next, gradient)
-               : add_tile<height, width, false, false>(pass, x, dy, to_next, gradient);
+        keep ? add_any_tile<height, width, LaneKeeper>(pass, x, dy, to_next, gradient)
+             : add_any_tile<height, width, LaneAdder>(pass, x, dy, to_next, gradient);
       });
     });
   }

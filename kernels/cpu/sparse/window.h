@@ -54,7 +54,7 @@ template <int kStep>
 template <class Tile>
 const float* copy_window(const TapWindows& windows, const float* x, int64_t segment) {
   constexpr int64_t kWidth = Tile::kWidth;
-  const int64_t rows = (Tile::kHeight - 1) * Tile::kStride + windows.rows;
+  const int64_t rows = (Tile::kHeight - 1) * Tile::kStride + windows.tap_rows;
   const int64_t first = segment * windows.channels;
   const int64_t last = std::min(windows.in.channels, first + windows.channels);
   float* const memory = window_memory();
@@ -65,10 +65,11 @@ const float* copy_window(const TapWindows& windows, const float* x, int64_t segm
                 kLanes;
     for (int64_t i = 0; i < rows; ++i) {
       if constexpr (Tile::kStride == 1) {
-        copy_cells<1>(to, from, kWidth - 1 + windows.columns);
+        copy_cells<1>(to, from, kWidth - 1 + windows.tap_columns);
       } else {
-        copy_cells<2>(to, from, kWidth + (windows.columns - 1) / 2);
-        if (windows.columns > 1) copy_cells<2>(to + kStridedOdd * kLanes, from + kLanes, kWidth);
+        copy_cells<2>(to, from, kWidth + (windows.tap_columns - 1) / 2);
+        if (windows.tap_columns > 1)
+          copy_cells<2>(to + kStridedOdd * kLanes, from + kLanes, kWidth);
       }
       to += Tile::kShape.columns * kLanes;
       from += windows.in.row * kLanes;

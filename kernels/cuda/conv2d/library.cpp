@@ -32,18 +32,6 @@ const char* name_of(Precision precision) {
   return "bf16";
 }
 
-const char* name_of(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::forward:
-      return "forward";
-    case ConvPass::input_grad:
-      return "input_grad";
-    case ConvPass::weight_grad:
-      break;
-  }
-  return "weight_grad";
-}
-
 /// Runs a plan. With SCULPT_CUDA_SYNC=1, a fault within the library is reported here.
 void run_plan(LibraryPlan& plan, void* out, const void* activation, const void* other,
               void* workspace, void* stream) {
