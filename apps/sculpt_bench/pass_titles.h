@@ -1,7 +1,7 @@
 #pragma once
 // The names of the passes of a layer in the tables of sculpt_bench.
 
-#include "kernels/conv_arguments.h"
+#include "engine/ops/kernel_choice.h"
 
 namespace sculpt::bench {
 
