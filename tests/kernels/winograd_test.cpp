@@ -161,6 +161,28 @@ TEST_CASE("winograd: layers of the networks" * needs_cpu()) {
     check_all(c);
 }
 
+TEST_CASE("winograd: weights larger than the points of all tiles" * needs_cpu()) {
+  check_all({1, 516, 4, 18, 244, 3, 3, 1, 1});
+}
+
+TEST_CASE("winograd: the workspace of the largest batch is enough for smaller ones" * needs_cpu()) {
+  for (const Case& c : {Case{1, 64, 32, 32, 64, 3, 3, 1, 1}, Case{1, 256, 8, 8, 256, 3, 3, 1, 1},
+                        Case{1, 512, 4, 4, 512, 3, 3, 1, 1}}) {
+    CAPTURE(c.name());
+    const Conv2dShape shape = make_shape(c);
+    for_each_backend([&](const Backend& backend) {
+      const auto bytes = [&](int64_t batch) {
+        return backend.winograd.workspace_bytes(shape, batch);
+      };
+      for (int64_t batch = 1; batch <= 512; batch += 15) {
+        CAPTURE(batch);
+        for (const int64_t smaller : {batch / 2, batch - 1})
+          if (smaller > 0) CHECK(bytes(smaller) <= bytes(batch));
+      }
+    });
+  }
+}
+
 TEST_CASE("winograd: odd planes, any padding, few channels, batches of any size" * needs_cpu()) {
   for (const Case& c :
        {Case{1, 1, 1, 1, 1, 3, 3, 1, 1}, Case{17, 5, 7, 7, 3, 3, 3, 1, 1},

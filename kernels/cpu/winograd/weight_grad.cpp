@@ -6,6 +6,10 @@
 // All threads go through the stages together, one chunk of tiles at a time, and the last-level
 // cache holds a chunk. Points of x are written with input channels innermost, so that a product
 // broadcasts dy and needs no sum over lanes.
+//
+// Where the sums of all channels are larger than the points of all tiles, there is only one chunk.
+// A thread then computes the sums of some channels at all points and transforms them at once, so
+// that the sums never leave its cache.
 
 #include <algorithm>
 #include <array>
@@ -26,6 +30,12 @@ constexpr int kVecs = kVecWidth == 16 ? 4 : 2;
 constexpr int64_t kPanel = kVecs * kVecWidth;  // input channels of a register block
 // Bytes of the points of x and dy for one chunk of tiles.
 constexpr int64_t kChunkBytes = 10 << 20;
+// The same where a chunk has all tiles.
+constexpr int64_t kWholeBytes = 20 << 20;
+// Sums of more bytes leave a thread's cache before they are transformed.
+constexpr int64_t kCachedSums = 4 << 20;
+// The most register blocks of outputs whose sums a thread transforms at once.
+constexpr int64_t kGroupBlocks = 8;
 // The same for a pass on blocks, where one thread has a chunk to itself.
 constexpr int64_t kBlockChunkBytes = 2 << 20;
 
@@ -38,27 +48,36 @@ struct Plan {
         outs(s.out.channels),
         out_blocks(ceil_div(outs, kOuts)),
         panels(ceil_div(ins, kPanel)) {
-    const int64_t tile_bytes = kPoints * (ins + outs) * kLanes * int64_t{sizeof(float)};
-    chunk_tiles =
-        std::clamp<int64_t>(chunk_bytes / tile_bytes, 1, std::max<int64_t>(1, tiles.count()));
+    const int64_t count = std::max<int64_t>(1, tiles.count());
+    at_once = chunk_bytes == kChunkBytes && count * tile_bytes() <= kWholeBytes &&
+              kPoints * outs * ins * int64_t{sizeof(float)} > kCachedSums;
+    chunk_tiles = at_once ? count : std::clamp<int64_t>(chunk_bytes / tile_bytes(), 1, count);
     // Strides have some cells more than needed. With powers of two, all points would fall into the
     // same sets of the caches.
     x_stride = ins * chunk_tiles * kLanes + 5 * kLanes;
     dy_stride = outs * chunk_tiles * kLanes + 5 * kLanes;
-    sum_stride = out_blocks * kOuts * ins + 5 * kLanes;
+    sum_stride = (at_once ? kGroupBlocks * kOuts * kPanel : out_blocks * kOuts * ins) + 5 * kLanes;
   }
 
-  int64_t floats() const { return kPoints * (x_stride + dy_stride + sum_stride); }
+  /// Input channels of a panel, rounded up to whole registers.
+  int64_t panel_width(int64_t panel) const { return std::min(kPanel, ins - panel * kPanel); }
+  /// Bytes of the points of x and dy for one tile.
+  int64_t tile_bytes() const { return kPoints * (ins + outs) * kLanes * int64_t{sizeof(float)}; }
+  int64_t floats() const {
+    const int64_t arrays = at_once ? thread_count() : 1;
+    return kPoints * (x_stride + dy_stride + arrays * sum_stride);
+  }
 
   WinogradTiles tiles;
   int64_t in_channels;
   int64_t ins;  ///< input channels, rounded up to whole registers
   int64_t outs;
   int64_t out_blocks, panels;
+  bool at_once = false;  ///< all tiles are one chunk, and a thread transforms the sums of a group
   int64_t chunk_tiles = 1;
   int64_t x_stride = 0;    ///< [point][panel][tile][lane][input of the panel]
   int64_t dy_stride = 0;   ///< [point][output][tile][lane]
-  int64_t sum_stride = 0;  ///< [point][output][input]
+  int64_t sum_stride = 0;  ///< [point][output][input], or [thread][point][output][input] of a group
 };
 
 /// The problem and its scratch arrays.
@@ -194,34 +213,42 @@ constexpr std::array<MultiplyFunction, sizeof...(Counts)> multiply_functions(
   return {multiply<static_cast<int>(Counts) + 1>...};
 }
 
+/// Computes the sums of one register block at one point over the first `tiles` tiles of a chunk.
+/// sums_row: floats between the sums of neighbouring outputs. With `add`, adds to the sums.
+void multiply_block(const Pass& pass, int64_t point, int64_t panel, int64_t out_block,
+                    int64_t tiles, float* sums, int64_t sums_row, bool add) {
+  static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
+  const Plan& plan = pass.plan;
+  const float* dy[kOuts];  // outputs beyond the last one repeat its sums, which are not read
+  for (int64_t o = 0; o < kOuts; ++o)
+    dy[o] = pass.dy_points + point * plan.dy_stride +
+            std::min(out_block * kOuts + o, plan.outs - 1) * plan.chunk_tiles * kLanes;
+  const int64_t vecs = plan.panel_width(panel) / kVecWidth;
+  kMultiply[static_cast<size_t>(vecs - 1)](
+      dy, pass.x_points + point * plan.x_stride + panel * kPanel * plan.chunk_tiles * kLanes,
+      tiles * kLanes, sums, sums_row, add);
+}
+
 /// Adds the products of a chunk of `tiles` tiles to the sums. Without `add`, overwrites the sums.
 void multiply_points(const Pass& pass, int64_t tiles, bool add) {
-  static constexpr auto kMultiply = multiply_functions(std::make_index_sequence<kVecs>{});
   const Plan& plan = pass.plan;
   const int64_t blocks = plan.panels * plan.out_blocks;
   for_items(pass.parallel, kPoints * blocks, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t point = item / blocks;
-      const int64_t panel = item % blocks / plan.out_blocks * kPanel;
-      const int64_t out = item % plan.out_blocks * kOuts;
-      const float* dy[kOuts];  // outputs beyond the last one repeat its sums, which are not read
-      for (int64_t o = 0; o < kOuts; ++o)
-        dy[o] = pass.dy_points + point * plan.dy_stride +
-                std::min(out + o, plan.outs - 1) * plan.chunk_tiles * kLanes;
-      const int64_t vecs = std::min(kPanel, plan.ins - panel) / kVecWidth;
-      kMultiply[static_cast<size_t>(vecs - 1)](
-          dy, pass.x_points + point * plan.x_stride + panel * plan.chunk_tiles * kLanes,
-          tiles * kLanes, pass.sums + point * plan.sum_stride + out * plan.ins + panel, plan.ins,
-          add);
+      const int64_t panel = item % blocks / plan.out_blocks;
+      const int64_t out_block = item % plan.out_blocks;
+      float* const sums =
+          pass.sums + point * plan.sum_stride + out_block * kOuts * plan.ins + panel * kPanel;
+      multiply_block(pass, point, panel, out_block, tiles, sums, plan.ins, add);
     }
   });
 }
 
 /// Computes the gradients of one output's weights for the input channels [channel, channel +
-/// kVecWidth).
-void transform_sums(const Plan& plan, const float* all_sums, float* dweight, int64_t out,
+/// kVecWidth). `sums` points at their sums at the first point.
+void transform_sums(const Plan& plan, const float* sums, float* dweight, int64_t out,
                     int64_t channel, GradWrite write) {
-  const float* sums = all_sums + out * plan.ins + channel;
   Vec by_column[3][kTileIn];
   for (int j = 0; j < kTileIn; ++j) {
     Vec column[kTileIn], values[3];
@@ -248,7 +275,40 @@ void transform_all_sums(const Plan& plan, const float* sums, float* dweight, Gra
   const int64_t groups = plan.ins / kVecWidth;
   parallel_for(plan.outs * groups, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item)
-      transform_sums(plan, sums, dweight, item / groups, item % groups * kVecWidth, write);
+      transform_sums(plan, sums + item * kVecWidth, dweight, item / groups,
+                     item % groups * kVecWidth, write);
+  });
+}
+
+/// Computes the gradients of the outputs of register blocks [begin, end) for the input channels of
+/// one panel. `sums` is scratch of kPoints * plan.sum_stride floats.
+void write_group(const Pass& pass, int64_t panel, int64_t begin, int64_t end, float* sums,
+                 float* dweight, GradWrite write) {
+  const Plan& plan = pass.plan;
+  const int64_t width = plan.panel_width(panel);
+  for (int64_t point = 0; point < kPoints; ++point)
+    for (int64_t block = begin; block < end; ++block)
+      multiply_block(pass, point, panel, block, plan.chunk_tiles,
+                     sums + point * plan.sum_stride + (block - begin) * kOuts * width, width,
+                     false);
+  for (int64_t out = begin * kOuts; out < std::min(end * kOuts, plan.outs); ++out)
+    for (int64_t channel = 0; channel < width; channel += kVecWidth)
+      transform_sums(plan, sums + (out - begin * kOuts) * width + channel, dweight, out,
+                     panel * kPanel + channel, write);
+}
+
+/// Computes the gradient from the points of all tiles. How outputs are grouped changes no sum.
+void write_at_once(const Pass& pass, float* dweight, GradWrite write) {
+  const Plan& plan = pass.plan;
+  const int64_t wanted = plan.panels * plan.out_blocks / (4 * thread_count());
+  const int64_t group = std::clamp<int64_t>(wanted, 1, kGroupBlocks);
+  const int64_t groups = ceil_div(plan.out_blocks, group);
+  parallel_for(plan.panels * groups, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % groups * group;
+      write_group(pass, item / groups, first, std::min(plan.out_blocks, first + group),
+                  pass.sums + thread * kPoints * plan.sum_stride, dweight, write);
+    }
   });
 }
 
@@ -308,7 +368,15 @@ void winograd_sum_partials(void* dweight, void* partials, int64_t count, const C
 }
 
 size_t winograd_weight_grad_bytes(const Conv2dShape& shape, int64_t max_batch) {
-  return static_cast<size_t>(Plan(shape, max_batch).floats()) * sizeof(float);
+  const Plan plan(shape, max_batch);
+  int64_t floats = plan.floats();
+  // A smaller batch may be computed at once and then needs more points than a chunk has.
+  const int64_t blocks =
+      kWholeBytes /
+      (plan.tile_bytes() * WinogradTiles(shape.in, shape.out, shape.padding, 1).count());
+  if (const int64_t images = blocks * kLanes; images > 0 && images < max_batch)
+    floats = std::max(floats, Plan(shape, images).floats());
+  return static_cast<size_t>(floats) * sizeof(float);
 }
 
 void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
@@ -322,12 +390,17 @@ void winograd_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) 
                      .x_points = x_points,
                      .dy_points = dy_points,
                      .sums = dy_points + kPoints * plan.dy_stride};
-  for (int64_t first = 0; first < plan.tiles.count(); first += plan.chunk_tiles) {
-    const int64_t last = std::min(plan.tiles.count(), first + plan.chunk_tiles);
-    transform_tiles(pass, first, last);
-    multiply_points(pass, last - first, first > 0);
+  if (plan.at_once) {
+    transform_tiles(pass, 0, plan.tiles.count());
+    write_at_once(pass, floats(args.dweight), args.write);
+  } else {
+    for (int64_t first = 0; first < plan.tiles.count(); first += plan.chunk_tiles) {
+      const int64_t last = std::min(plan.tiles.count(), first + plan.chunk_tiles);
+      transform_tiles(pass, first, last);
+      multiply_points(pass, last - first, first > 0);
+    }
+    transform_all_sums(plan, pass.sums, floats(args.dweight), args.write);
   }
-  transform_all_sums(plan, pass.sums, floats(args.dweight), args.write);
   if (args.dbias != nullptr) conv2d_bias_grad(args, shape.out);
 }
 

@@ -2,6 +2,11 @@
 // tiles at a time through all stages, so that their points stay in its L2 cache: it transforms the
 // input tiles of all channels, computes a matrix product per point (weights are streamed in the
 // order in which they are stored), and transforms the sums into cells of the output.
+//
+// Where the transformed weights are larger than the last-level cache and than the points of all
+// tiles, it is the other way around: all tiles are transformed once, and a thread takes a few
+// output channels at a time through all stages, so that their transformed weights stay in its L2
+// cache.
 
 #include "kernels/winograd.h"
 
@@ -26,6 +31,10 @@ constexpr int kVecs = kVecWidth == 16 ? 3 : 2;
 // tiles, weights are read more often.
 constexpr int kChunkTiles = kVecWidth == 16 ? 3 : 4;
 constexpr int64_t kChunkFloats = kChunkTiles * kLanes;
+// Transformed weights of more bytes are not kept, if the points of all tiles have fewer bytes than
+// the second number.
+constexpr int64_t kKeptWeightBytes = 16 << 20;
+constexpr int64_t kMostPointBytes = 12 << 20;
 // An output of more bytes leaves the caches before the next kernel reads it.
 constexpr int64_t kCachedBytes = 6 << 20;
 
@@ -71,22 +80,26 @@ int64_t point_stride(int64_t count) {
   return ceil_div(count, kLanes) * kLanes + 5 * kLanes;
 }
 
-/// The sizes of the scratch arrays, and the partition of the work among `threads` threads. Only
-/// out_splits and split_outs depend on the threads, and no sum depends on these two.
+/// The sizes of the scratch arrays, and the partition of the work among threads. Only out_splits
+/// and split_outs depend on the number of threads, and no sum depends on these two.
 struct Plan {
-  explicit Plan(const Conv& conv, int64_t threads = thread_count())
+  /// of_block: the plan of a pass over some rows of one block, on one thread.
+  explicit Plan(const Conv& conv, bool of_block = false)
       : tiles(conv.x_shape, conv.y_shape, conv.padding, conv.blocks),
         ins(conv.x_shape.channels),
         outs(conv.y_shape.channels),
         chunks(ceil_div(tiles.count(), kChunkTiles)) {
-    // If there are few chunks, threads also share out the output channels of a chunk.
     const int64_t out_blocks = ceil_div(outs, kOuts);
-    const int64_t wanted = threads > 1 ? ceil_div(4 * threads, std::max<int64_t>(1, chunks)) : 1;
-    split_outs = ceil_div(out_blocks, std::min(out_blocks, wanted)) * kOuts;
-    out_splits = ceil_div(outs, split_outs);
     streams = y_bytes(conv) > kCachedBytes;
-    u_stride = point_stride(out_blocks * kOuts * ins);
     v_stride = point_stride(ins * kChunkFloats);
+    by_outs = !of_block && kPoints * outs * ins * int64_t{sizeof(float)} > kKeptWeightBytes &&
+              chunks * kPoints * v_stride * int64_t{sizeof(float)} <= kMostPointBytes;
+    // If there are few chunks, threads also share out the output channels of a chunk.
+    const int64_t threads = of_block ? 1 : thread_count();
+    const int64_t wanted = threads > 1 ? ceil_div(4 * threads, std::max<int64_t>(1, chunks)) : 1;
+    split_outs = by_outs ? kOuts : ceil_div(out_blocks, std::min(out_blocks, wanted)) * kOuts;
+    out_splits = ceil_div(outs, split_outs);
+    u_stride = point_stride((by_outs ? 1 : out_blocks) * kOuts * ins);
     m_stride = point_stride(split_outs * kChunkFloats);
   }
 
@@ -95,13 +108,18 @@ struct Plan {
   }
 
   int64_t u_floats() const { return kPoints * u_stride; }
+  int64_t v_floats() const { return kPoints * v_stride; }
   int64_t thread_floats() const { return kPoints * (v_stride + m_stride); }
+  /// The same where a thread takes output channels through all stages.
+  int64_t outs_thread_floats() const { return kPoints * (u_stride + m_stride); }
 
   WinogradTiles tiles;
   int64_t ins, outs, chunks;
   int64_t out_splits = 1, split_outs = 0;
+  bool by_outs = false;  ///< a thread takes output channels, not tiles, through all stages
   bool streams = false;  ///< y is larger than what caches keep, and is stored past the caches
-  int64_t u_stride = 0;  ///< transformed weights: [point][out / kOuts][in][kOuts]
+  /// Transformed weights: [point][out / kOuts][in][kOuts]; with by_outs, of kOuts outputs.
+  int64_t u_stride = 0;
   int64_t v_stride = 0;  ///< transformed inputs: [point][in][kChunkTiles][kLanes]
   int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
 };
@@ -128,6 +146,17 @@ void transform_weights_of(const OutVec (&w)[9], float* u, int64_t stride) {
   }
 }
 
+/// Transforms the weights of one input channel and of register block `block` of output channels.
+void transform_block(const Conv& conv, const Plan& plan, int64_t block, int64_t in, float* u) {
+  const int64_t out = block * kOuts;
+  const float* weight = conv.weight + out * conv.weight_out + in * conv.weight_in;
+  OutVec w[9] = {};
+  for (int o = 0; o < kOuts && out + o < plan.outs; ++o)
+    for (int k = 0; k < 9; ++k)
+      w[k][o] = weight[o * conv.weight_out + (conv.flip ? 8 - k : k)];
+  transform_weights_of(w, u, plan.u_stride);
+}
+
 /// Transforms the weights in the order in which they lie in memory: in the input gradient, output
 /// channels are neighbours.
 void transform_weights(const Conv& conv, const Plan& plan, float* u) {
@@ -137,29 +166,24 @@ void transform_weights(const Conv& conv, const Plan& plan, float* u) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t block = outs_inside ? item % out_blocks : item / plan.ins;
       const int64_t in = outs_inside ? item / out_blocks : item % plan.ins;
-      const int64_t out = block * kOuts;
-      const float* weight = conv.weight + out * conv.weight_out + in * conv.weight_in;
-      OutVec w[9] = {};
-      for (int o = 0; o < kOuts && out + o < plan.outs; ++o)
-        for (int k = 0; k < 9; ++k)
-          w[k][o] = weight[o * conv.weight_out + (conv.flip ? 8 - k : k)];
-      transform_weights_of(w, u + (block * plan.ins + in) * kOuts, plan.u_stride);
+      transform_block(conv, plan, block, in, u + (block * plan.ins + in) * kOuts);
     }
   });
 }
 
-/// v := points of the tiles [begin, end) of all input channels. The planes of the channels lie far
-/// apart, which the processor's own prefetching does not foresee.
-void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t end, float* v) {
+/// v := points of the tiles [begin, end) of the input channels [first, last). The planes of the
+/// channels lie far apart, which the processor's own prefetching does not foresee.
+void transform_inputs(const Conv& conv, const Plan& plan, int64_t begin, int64_t end, int64_t first,
+                      int64_t last, float* v) {
   const int64_t row = conv.x_shape.row_stride() * kLanes;
   const int64_t plane = conv.x_shape.plane_stride() * kLanes;
   TileCells cells[kChunkTiles];
   for (int64_t tile = begin; tile < end; ++tile)
     cells[tile - begin] = plan.tiles.in(tile);
-  const float* x = conv.x;
-  for (int64_t c = 0; c < plan.ins; ++c) {
+  const float* x = conv.x + first * plane;
+  for (int64_t c = first; c < last; ++c) {
     for (int64_t t = 0; t < end - begin; ++t) {
-      if (c + 1 < plan.ins) prefetch_tile(x + plane, cells[t], row, t > 0 ? kTileIn - kTile : 0);
+      if (c + 1 < last) prefetch_tile(x + plane, cells[t], row, t > 0 ? kTileIn - kTile : 0);
       transform_cells<kTileIn>(
           x, cells[t], row, v + c * kChunkFloats + t * kLanes, plan.v_stride,
           [](const Vec(&in)[kTileIn], Vec(&out)[kTileIn])
@@ -262,14 +286,58 @@ void transform_outputs(const Conv& conv, const Plan& plan, const float* m, int64
 void run_chunk(const Conv& conv, const Plan& plan, const float* u, int64_t first, int64_t last,
                int64_t out, int64_t outs, bool transformed, float* v) {
   float* const m = v + kPoints * plan.v_stride;
-  if (!transformed) transform_inputs(conv, plan, first, last, v);
+  if (!transformed) transform_inputs(conv, plan, first, last, 0, plan.ins, v);
   multiply_points(plan, u, v, out, outs, last - first, m);
   transform_outputs(conv, plan, m, out, outs, first, last);
+}
+
+/// Computes register block `block` of output channels for all tiles. v holds the points of all
+/// tiles, `chunk_tiles` of them a chunk; u is the thread's scratch array.
+void run_outs(const Conv& conv, const Plan& plan, int64_t block, const float* v,
+              int64_t chunk_tiles, float* u) {
+  // The weights of an input channel lie far from those of the next one in the input gradient.
+  constexpr int64_t kAhead = 8;  // input channels
+  constexpr int64_t kLine = 16;  // floats
+  const bool outs_inside = conv.weight_out < conv.weight_in;
+  for (int64_t in = 0; in < plan.ins; ++in) {
+    if (outs_inside && in + kAhead < plan.ins)
+      for (int64_t i = 0; i < kOuts * 9 + kLine; i += kLine)
+        prefetch(conv.weight + block * kOuts * conv.weight_out + (in + kAhead) * conv.weight_in +
+                 std::min<int64_t>(i, kOuts * 9 - 1));
+    transform_block(conv, plan, block, in, u + in * kOuts);
+  }
+  float* const m = u + plan.u_floats();
+  const int64_t out = block * kOuts;
+  for (int64_t first = 0; first < plan.tiles.count(); first += chunk_tiles) {
+    const int64_t last = std::min(plan.tiles.count(), first + chunk_tiles);
+    multiply_points(plan, u, v, 0, kOuts, last - first, m);
+    transform_outputs(conv, plan, m, out, std::min<int64_t>(kOuts, plan.outs - out), first, last);
+    v += plan.v_floats();
+  }
+}
+
+void run_by_outs(const Conv& conv, const Plan& plan, float* v) {
+  // Chunks of equal size, because small ones take longer per tile.
+  const int64_t chunk_tiles = ceil_div(plan.tiles.count(), plan.chunks);
+  parallel_for(plan.ins, [&](int64_t begin, int64_t end, int) {
+    for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
+      const int64_t first = chunk * chunk_tiles;
+      transform_inputs(conv, plan, first, std::min(plan.tiles.count(), first + chunk_tiles), begin,
+                       end, v + chunk * plan.v_floats());
+    }
+  });
+  float* const scratch = v + plan.chunks * plan.v_floats();
+  parallel_for(plan.out_splits, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t block = begin; block < end; ++block)
+      run_outs(conv, plan, block, v, chunk_tiles, scratch + thread * plan.outs_thread_floats());
+    if (plan.streams) stream_end();
+  });
 }
 
 void run(const Conv& conv, void* workspace) {
   const Plan plan(conv);
   float* u = static_cast<float*>(workspace);
+  if (plan.by_outs) return run_by_outs(conv, plan, u);
   transform_weights(conv, plan, u);
   parallel_for(plan.chunks * plan.out_splits, [&](int64_t begin, int64_t end, int thread) {
     float* v = u + plan.u_floats() + thread * plan.thread_floats();
@@ -290,7 +358,7 @@ void run(const Conv& conv, void* workspace) {
 /// Computes some rows of y in one block, on the calling thread alone. conv.blocks is 1, and
 /// conv.weight points at transformed weights.
 void run_rows(const Conv& conv, const RowRange& rows, void* scratch) {
-  const Plan plan(conv, 1);
+  const Plan plan(conv, true);
   const int64_t first = rows.begin / kTile * plan.tiles.columns();
   const int64_t last = ceil_div(rows.end, kTile) * plan.tiles.columns();
   // Chunks of equal size: the weights are read once for each chunk.
@@ -303,8 +371,10 @@ void run_rows(const Conv& conv, const RowRange& rows, void* scratch) {
 
 size_t workspace_of(const Conv& conv) {
   const Plan plan(conv);
-  return static_cast<size_t>(plan.u_floats() + thread_count() * plan.thread_floats()) *
-         sizeof(float);
+  const int64_t floats =
+      plan.by_outs ? plan.chunks * plan.v_floats() + thread_count() * plan.outs_thread_floats()
+                   : plan.u_floats() + thread_count() * plan.thread_floats();
+  return static_cast<size_t>(floats) * sizeof(float);
 }
 
 size_t workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
@@ -322,7 +392,7 @@ Conv conv_of(ConvPass pass, const Conv2dShape& shape, int64_t batch) {
 constexpr size_t kMostBlockPoints = 4 << 20;
 
 size_t points_bytes(const Conv2dShape& shape, ConvPass pass) {
-  return static_cast<size_t>(Plan(conv_of(pass, shape, 1), 1).u_floats()) * sizeof(float);
+  return static_cast<size_t>(Plan(conv_of(pass, shape, 1), true).u_floats()) * sizeof(float);
 }
 
 bool fits_blocks(const Conv2dShape& shape) {
@@ -332,12 +402,12 @@ bool fits_blocks(const Conv2dShape& shape) {
 void transform(void* points, const void* weight, const Conv2dShape& shape, ConvPass pass) {
   Conv conv = conv_of(pass, shape, 1);
   conv.weight = floats(weight);
-  transform_weights(conv, Plan(conv, 1), floats(points));
+  transform_weights(conv, Plan(conv, true), floats(points));
 }
 
 size_t block_scratch_bytes(const Conv2dShape& shape) {
-  const int64_t most = std::max(Plan(forward_conv(shape, 1), 1).thread_floats(),
-                                Plan(input_grad_conv(shape, 1), 1).thread_floats());
+  const int64_t most = std::max(Plan(forward_conv(shape, 1), true).thread_floats(),
+                                Plan(input_grad_conv(shape, 1), true).thread_floats());
   return std::max(static_cast<size_t>(most) * sizeof(float), winograd_grad_scratch_bytes(shape));
 }
 
