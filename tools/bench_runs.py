@@ -21,6 +21,7 @@ Writes OUT.json and OUT.md. Sculpt's runs lie under OUT/. Only the worker needs 
 import argparse
 import itertools
 import json
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -73,8 +74,7 @@ FORMS = [",".join(form) for form in itertools.product(
 def start_worker(arguments, form, density):
     child = Child("pytorch", [arguments.python, str(Path(__file__).resolve()), "--worker", form,
                               "--model", arguments.model, "--batch", str(arguments.batch),
-                              "--threads", str(arguments.threads), "--density", repr(density),
-                              "--data", str(arguments.data)])
+                              "--threads", str(arguments.threads), "--density", repr(density)])
     child.run(2)  # warms up, and compiles
     return child
 
@@ -91,11 +91,15 @@ def fastest_form(arguments):
         except RuntimeError as problem:
             print(f"PyTorch as {form} does not run here: {problem}", file=sys.stderr)
     if not seconds:
-        sys.exit("error: PyTorch does not run; --python names an interpreter that has torch")
+        raise RuntimeError("PyTorch does not run; --python names an interpreter that has torch")
     return min(seconds, key=seconds.get), version, seconds
 
 
 # --- the driver ---------------------------------------------------------------------------------
+
+def config_of(method):
+    return ROOT / "configs" / "cifar10" / f"{method}.toml"
+
 
 def run_sculpt(arguments, method, folder):
     """Trains a run, and returns its levels as [density, steps, seconds of the steps] and its summary."""
@@ -104,13 +108,12 @@ def run_sculpt(arguments, method, folder):
                 "data.train_limit": arguments.images, "train.epochs": arguments.epochs,
                 "train.batch": arguments.batch, "train.eval_every": 1000, "optim.schedule": "triangular",
                 "prune.sparsity": arguments.sparsity, "execution.dense_timing": "false"}
-    words = [str(arguments.program), str(ROOT / "configs" / "cifar10" / f"{method}.toml"), "--out",
-             str(folder), "--threads", str(arguments.threads)]
+    words = [str(arguments.program), str(config_of(method)), "--out", str(folder), "--threads", str(arguments.threads)]
     for key, value in settings.items():
         words += ["--set", f"{key}={value}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"error: {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{shlex.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     summary = json.loads((folder / "summary.json").read_text())
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = summary["steps"] // len(epochs)
@@ -171,24 +174,32 @@ def table(results):
     return rows
 
 
-def write(arguments, about, version, trial, results):
-    report = {"command": "tools/bench_runs.py " + " ".join(sys.argv[1:]), "machine": about,
-              "trial": trial, "results": results}
-    seconds = ", ".join(f"{form} {1e3 * s:.0f} ms" for form, s in sorted(trial.items(), key=lambda i: i[1]))
-    Path(f"{arguments.out}.json").write_text(json.dumps(report, indent=1) + "\n")
-    Path(f"{arguments.out}.md").write_text("\n".join([
+def command_line(arguments):
+    """Returns the command with the options that affect the numbers, without the paths of programs."""
+    return shlex.join(["tools/bench_runs.py", "--data", "DIR", "--methods", arguments.methods, "--sparsity",
+                       f"{arguments.sparsity:g}", "--model", arguments.model, "--batch",
+                       str(arguments.batch), "--images", str(arguments.images), "--epochs",
+                       str(arguments.epochs), "--threads", str(arguments.threads), "--rounds",
+                       str(arguments.rounds), "--steps", str(arguments.steps)])
+
+
+def write(arguments, report):
+    trial = sorted(report["trial"].items(), key=lambda form: form[1])
+    forms = ", ".join(f"{form} {1e3 * seconds:.0f} ms" for form, seconds in trial)
+    arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    arguments.out.with_suffix(".md").write_text("\n".join([
         "# Whole runs: Sculpt and PyTorch", "", about_line(report), "",
         f"{arguments.model}, {arguments.images} images, {arguments.epochs} epochs a cycle, batch "
         f"{arguments.batch}, {arguments.threads} threads. Sculpt's runs are whole. PyTorch's seconds are a "
         f"sum over levels of the steps of a level times their mean time, which {arguments.steps} steps of "
-        "each level tell. Medians of the rounds (lowest-highest).", "", *table(results), "",
-        f"PyTorch {version}, one step at half density: {seconds}. The table has the fastest.", ""]))
+        "each level tell. Medians of the rounds (lowest-highest).", "", *table(report["results"]), "",
+        f"PyTorch {report['version']}, one step at half density: {forms}. The table has the fastest.", ""]))
 
 
-def main():
+def parse_arguments(words):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--data", required=True, help="folder of the CIFAR-10 binary files")
-    parser.add_argument("--methods", default="lrr,sculpt")
+    parser.add_argument("--data", help="folder of the CIFAR-10 binary files")
+    parser.add_argument("--methods", default="lrr,sculpt", help="configs of configs/cifar10")
     parser.add_argument("--sparsity", type=float, default=0.95)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
@@ -199,26 +210,42 @@ def main():
     parser.add_argument("--steps", type=int, default=100, help="steps of PyTorch for each level")
     parser.add_argument("--program", type=Path, default=ROOT / "build/cpu/bin/sculpt_run")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has torch")
-    parser.add_argument("--out", type=Path, default=ROOT / "build/bench_runs")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=ROOT / "build/bench_runs",
+                        help="OUT.json and OUT.md are written; the runs lie in the folder OUT")
+    parser.add_argument("--worker", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--density", type=float, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.worker:
+        return arguments
+    if not arguments.data:
+        parser.error("--data names the folder of CIFAR-10; tools/get_data makes one")
+    if not 1 <= arguments.rounds <= arguments.steps:
+        parser.error("--rounds must be at least 1 and at most --steps")
+    if not arguments.program.exists():
+        parser.error(f"there is no {arguments.program}; build it, or name it with --program")
+    for method in arguments.methods.split(","):
+        if not config_of(method).exists():
+            parser.error(f"--methods: there is no {config_of(method)}")
+    return arguments
+
+
+def main(words):
+    arguments = parse_arguments(words)
     if arguments.worker:
         return worker(arguments)
-    if not arguments.program.exists():
-        sys.exit(f"error: there is no {arguments.program}; build it, or name it with --program")
-    if not 1 <= arguments.rounds <= arguments.steps:
-        sys.exit("error: --rounds must be at least 1 and at most --steps")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    about = machine()
-    warn_if_busy(about)
-    form, version, trial = fastest_form(arguments)
-    results = []
+    report = {"command": command_line(arguments), "machine": machine(), "results": []}
+    warn_if_busy(report["machine"])
+    form, report["version"], report["trial"] = fastest_form(arguments)
     for method in arguments.methods.split(","):
-        results.append(measure(arguments, method, form))
-        write(arguments, about, version, trial, results)
-        print(table(results)[-1], flush=True)
+        report["results"].append(measure(arguments, method, form))
+        write(arguments, report)
+        print(table(report["results"])[-1], flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (RuntimeError, OSError) as problem:
+        sys.exit(f"error: {problem}")
