@@ -12,7 +12,7 @@ by the number of steps that the level has. Both numbers are those of training st
 evaluation, checkpoints and prunes; the table also has the wall time of Sculpt's run. A round is a run of
 Sculpt and STEPS / ROUNDS steps of PyTorch for each level; rounds alternate which of the two is first.
 
-PyTorch runs in the form that is fastest here, as a few steps of each form at the first level tell: memory
+PyTorch runs in the form that is fastest here, as a few steps of each form at half density tell: memory
 layout, SGD that is fused or not, the model compiled or not. Masks are applied to the weights after each
 update, in one call for all layers, which is enough to keep them zero.
 
@@ -108,7 +108,8 @@ def run_sculpt(arguments, method, folder):
                 "data.train_limit": arguments.images, "train.epochs": arguments.epochs,
                 "train.batch": arguments.batch, "train.eval_every": 1000, "optim.schedule": "triangular",
                 "prune.sparsity": arguments.sparsity, "execution.dense_timing": "false"}
-    words = [str(arguments.program), str(config_of(method)), "--out", str(folder), "--threads", str(arguments.threads)]
+    words = [str(arguments.program), str(config_of(method)), "--out", str(folder), "--threads",
+             str(arguments.threads)]
     for key, value in settings.items():
         words += ["--set", f"{key}={value}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

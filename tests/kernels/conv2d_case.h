@@ -72,6 +72,32 @@ void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
               }
 }
 
+/// What the passes of a convolution give, without bias, where they overwrite: plain loops in double
+/// over the weights w with keeps(w).
+struct ConvResults {
+  template <class Keeps>
+  ConvResults(const ConvInputs& in, const Keeps& keeps)
+      : y(in.dy.size()), dx(in.x.size()), dweight(in.weight.size()), dbias(in.bias.size()) {
+    for_each_product(in.shape, in.batch, [&](size_t i, size_t w, size_t o) {
+      if (!keeps(w)) return;
+      y[o] += in.weight[w] * in.x[i];
+      dx[i] += in.weight[w] * in.dy[o];
+      dweight[w] += in.dy[o] * in.x[i];
+    });
+    for (size_t o = 0; o < in.dy.size(); ++o)
+      dbias[in.channel_of(o)] += in.dy[o];
+  }
+
+  Values y, dx, dweight, dbias;
+};
+
+inline Values sum_of(const Values& a, const Values& b) {
+  Values sum = a;
+  for (size_t i = 0; i < sum.size(); ++i)
+    sum[i] += b[i];
+  return sum;
+}
+
 /// Returns an activation whose halo is zero, as convolutions expect it.
 inline Activation make_activation(const Backend& backend, const ActivationShape& shape,
                                   const Launch& launch, const Values& nchw, double padded) {

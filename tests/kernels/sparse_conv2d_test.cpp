@@ -31,26 +31,9 @@ std::vector<uint8_t> random_mask(int64_t count, double density, uint64_t seed) {
 
 /// A convolution with everything it reads, a mask, and what its passes should give. Masked weights
 /// have values, too, which no kernel may use.
-struct Problem : ConvInputs {
+struct Problem : ConvInputs, ConvResults {
   Problem(const Case& c, double density, bool kept_only = false)
-      : ConvInputs(c),
-        mask(random_mask(shape.weight_count(), density, 6)),
-        only_kept(kept_only),
-        conv(shape, mask),
-        y(dy.size()),
-        dx(x.size()),
-        dweight(weight.size()),
-        dbias(bias.size()) {
-    if (only_kept) conv.keep_only();
-    for_each_product(shape, batch, [&](size_t i, size_t w, size_t o) {
-      if (mask[w] == 0) return;
-      y[o] += weight[w] * x[i];
-      dx[i] += weight[w] * dy[o];
-      dweight[w] += dy[o] * x[i];
-    });
-    for (size_t o = 0; o < dy.size(); ++o)
-      dbias[channel_of(o)] += dy[o];
-  }
+      : Problem(ConvInputs(c), density, kept_only) {}
 
   /// Values of all weights as kernels are given them.
   Values as_stored(const Values& all) const {
@@ -64,15 +47,19 @@ struct Problem : ConvInputs {
   std::vector<uint8_t> mask;
   bool only_kept;
   SparsePattern conv;
-  Values y, dx, dweight, dbias;  // without bias, overwritten
-};
 
-Values sum_of(const Values& a, const Values& b) {
-  Values sum = a;
-  for (size_t i = 0; i < sum.size(); ++i)
-    sum[i] += b[i];
-  return sum;
-}
+ private:
+  Problem(ConvInputs inputs, double density, bool kept_only)
+      : Problem(inputs, random_mask(inputs.shape.weight_count(), density, 6), kept_only) {}
+  Problem(const ConvInputs& inputs, const std::vector<uint8_t>& kept, bool kept_only)
+      : ConvInputs(inputs),
+        ConvResults(inputs, [&](size_t w) { return kept[w] != 0; }),
+        mask(kept),
+        only_kept(kept_only),
+        conv(shape, mask) {
+    if (only_kept) conv.keep_only();
+  }
+};
 
 LayerPasses<SparseConv2dKernels, SparsePattern> passes_of(const Backend& backend,
                                                           const Problem& p) {

@@ -7,9 +7,10 @@
 // cache holds a chunk. Points of x are written with input channels innermost, so that a product
 // broadcasts dy and needs no sum over lanes.
 //
-// Where the sums of all channels are larger than the points of all tiles, there is only one chunk.
-// A thread then computes the sums of some channels at all points and transforms them at once, so
-// that the sums never leave its cache.
+// Layers with many channels and few tiles go through the stages differently: the sums of all
+// channels exceed a thread's cache, and the points of all tiles fit the last-level cache as one
+// chunk. A thread then computes the sums of some channels at all points and transforms them at
+// once, so that the sums never leave its cache.
 
 #include <algorithm>
 #include <array>
@@ -41,7 +42,8 @@ constexpr int64_t kBlockChunkBytes = 2 << 20;
 
 /// Sizes of the scratch arrays; they depend on the shape only.
 struct Plan {
-  Plan(const Conv2dShape& s, int64_t batch, int64_t chunk_bytes = kChunkBytes)
+  /// of_block: the plan of a thread for the tiles of blocks that it takes alone.
+  Plan(const Conv2dShape& s, int64_t batch, bool of_block = false)
       : tiles(s.in, s.out, s.padding, ceil_div(batch, kLanes)),
         in_channels(s.in.channels),
         ins(ceil_div(s.in.channels, kVecWidth) * kVecWidth),
@@ -49,8 +51,9 @@ struct Plan {
         out_blocks(ceil_div(outs, kOuts)),
         panels(ceil_div(ins, kPanel)) {
     const int64_t count = std::max<int64_t>(1, tiles.count());
-    at_once = chunk_bytes == kChunkBytes && count * tile_bytes() <= kWholeBytes &&
+    at_once = !of_block && count * tile_bytes() <= kWholeBytes &&
               kPoints * outs * ins * int64_t{sizeof(float)} > kCachedSums;
+    const int64_t chunk_bytes = of_block ? kBlockChunkBytes : kChunkBytes;
     chunk_tiles = at_once ? count : std::clamp<int64_t>(chunk_bytes / tile_bytes(), 1, count);
     // Strides have some cells more than needed. With powers of two, all points would fall into the
     // same sets of the caches.
@@ -314,7 +317,7 @@ void write_at_once(const Pass& pass, float* dweight, GradWrite write) {
 
 /// The plan of a thread for the tiles of one block.
 Plan block_plan(const Conv2dShape& shape) {
-  return {shape, 1, kBlockChunkBytes};
+  return {shape, 1, /*of_block=*/true};
 }
 
 /// Floats of the sums of one partial gradient.

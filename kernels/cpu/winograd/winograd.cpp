@@ -3,10 +3,10 @@
 // input tiles of all channels, computes a matrix product per point (weights are streamed in the
 // order in which they are stored), and transforms the sums into cells of the output.
 //
-// Where the transformed weights are larger than the last-level cache and than the points of all
-// tiles, it is the other way around: all tiles are transformed once, and a thread takes a few
-// output channels at a time through all stages, so that their transformed weights stay in its L2
-// cache.
+// Layers with many channels and few tiles exchange the roles of weights and tiles: the transformed
+// weights exceed the last-level cache, and the points of all tiles fit it. All tiles are then
+// transformed once, and a thread takes a few output channels at a time through all stages, so that
+// their transformed weights stay in its L2 cache.
 
 #include "kernels/winograd.h"
 
@@ -31,8 +31,8 @@ constexpr int kVecs = kVecWidth == 16 ? 3 : 2;
 // tiles, weights are read more often.
 constexpr int kChunkTiles = kVecWidth == 16 ? 3 : 4;
 constexpr int64_t kChunkFloats = kChunkTiles * kLanes;
-// Transformed weights of more bytes are not kept, if the points of all tiles have fewer bytes than
-// the second number.
+// Transformed weights of more bytes are never kept as a whole, if the points of all tiles have at
+// most kMostPointBytes.
 constexpr int64_t kKeptWeightBytes = 16 << 20;
 constexpr int64_t kMostPointBytes = 12 << 20;
 // An output of more bytes leaves the caches before the next kernel reads it.
@@ -123,6 +123,10 @@ struct Plan {
   int64_t v_stride = 0;  ///< transformed inputs: [point][in][kChunkTiles][kLanes]
   int64_t m_stride = 0;  ///< sums: [point][out of the split][kChunkTiles][kLanes]
 };
+
+Plan block_plan(const Conv& conv) {
+  return Plan(conv, /*of_block=*/true);
+}
 
 /// One number for each output channel of a register block, followed by two zeros.
 using OutVec = float __attribute__((vector_size(32)));
@@ -358,7 +362,7 @@ void run(const Conv& conv, void* workspace) {
 /// Computes some rows of y in one block, on the calling thread alone. conv.blocks is 1, and
 /// conv.weight points at transformed weights.
 void run_rows(const Conv& conv, const RowRange& rows, void* scratch) {
-  const Plan plan(conv, true);
+  const Plan plan = block_plan(conv);
   const int64_t first = rows.begin / kTile * plan.tiles.columns();
   const int64_t last = ceil_div(rows.end, kTile) * plan.tiles.columns();
   // Chunks of equal size: the weights are read once for each chunk.
@@ -392,7 +396,7 @@ Conv conv_of(ConvPass pass, const Conv2dShape& shape, int64_t batch) {
 constexpr size_t kMostBlockPoints = 4 << 20;
 
 size_t points_bytes(const Conv2dShape& shape, ConvPass pass) {
-  return static_cast<size_t>(Plan(conv_of(pass, shape, 1), true).u_floats()) * sizeof(float);
+  return static_cast<size_t>(block_plan(conv_of(pass, shape, 1)).u_floats()) * sizeof(float);
 }
 
 bool fits_blocks(const Conv2dShape& shape) {
@@ -402,12 +406,12 @@ bool fits_blocks(const Conv2dShape& shape) {
 void transform(void* points, const void* weight, const Conv2dShape& shape, ConvPass pass) {
   Conv conv = conv_of(pass, shape, 1);
   conv.weight = floats(weight);
-  transform_weights(conv, Plan(conv, true), floats(points));
+  transform_weights(conv, block_plan(conv), floats(points));
 }
 
 size_t block_scratch_bytes(const Conv2dShape& shape) {
-  const int64_t most = std::max(Plan(forward_conv(shape, 1), true).thread_floats(),
-                                Plan(input_grad_conv(shape, 1), true).thread_floats());
+  const int64_t most = std::max(block_plan(forward_conv(shape, 1)).thread_floats(),
+                                block_plan(input_grad_conv(shape, 1)).thread_floats());
   return std::max(static_cast<size_t>(most) * sizeof(float), winograd_grad_scratch_bytes(shape));
 }
 
