@@ -5,7 +5,7 @@ usage: tools/bench_runs.py --data DIR [--methods lrr,sculpt] [--sparsity 0.95] [
                            [--batch 128] [--images 10000] [--epochs 2] [--threads 2] [--rounds 2]
                            [--steps 100] [--program FILE] [--python PYTHON] [--out build/bench_runs]
 
-Sculpt runs each method whole: configs/cifar10/METHOD.toml with the settings above, EPOCHS epochs a cycle.
+Sculpt runs each method whole: its file in configs/cifar10/ with the settings above, EPOCHS epochs a cycle.
 PyTorch trains the same network with masks. Its whole run is not executed but summed: for each level of
 sparsity of Sculpt's run, STEPS steps are timed on masks of that density, and their mean time is multiplied
 by the number of steps that the level has. Both numbers are those of training steps alone, without
