@@ -71,12 +71,16 @@ class Rows {
 
 }  // namespace
 
+Storage gpu_storage(const std::string& precision) {
+  return {precision == "bf16" ? 2.0 : 4.0, kSumBytes, has_sums};
+}
+
 void print_floors(const StepOptions& options) {
   // One image is enough to record a step, because the cost of activations is computed for
   // options.batch images.
   const Network network(network_spec(options), kernels::cpu_backend(), 1);
   const Graph& graph = network.graph();
-  const Storage storage = {options.execution.precision == "bf16" ? 2.0 : 4.0, kSumBytes, has_sums};
+  const Storage storage = gpu_storage(options.execution.precision);
   Rows rows(graph, options.batch, storage);
   for (const auto& node : graph.nodes())
     rows.add_forward(*node);

@@ -54,6 +54,8 @@ std::string text_of(const ActivationShape& shape) {
   return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width);
 }
 
+}  // namespace
+
 std::string shape_of(const Graph& graph, const Node& node) {
   std::string text = text_of(graph.shape(node.inputs[0]));
   if (node.output.index >= 0) text += " -> " + text_of(graph.shape(node.output));
@@ -62,6 +64,8 @@ std::string shape_of(const Graph& graph, const Node& node) {
     text += fmt::format(", weight {}", fmt::join(graph.parameters()[node.info.weight].shape, "x"));
   return text;
 }
+
+namespace {
 
 /// Collects times. A kernel of the same shape is timed once; later calls are only counted.
 class Times {

@@ -25,6 +25,9 @@ struct KernelTime {
 /// weights and gradients hold whatever the repetitions have computed.
 std::vector<KernelTime> time_kernels(Network& network, double least_seconds);
 
+/// Returns the shapes of the input, the output and the weight of an op, as in KernelTime::shape.
+std::string shape_of(const Graph& graph, const Node& node);
+
 /// The highest rates of a backend: copying activations larger than caches (read + written), and
 /// multiplying square matrices by its own kernel.
 struct BackendRates {

@@ -43,7 +43,6 @@ NetworkSpec network_spec(const StepOptions& options) {
 }
 
 TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
-  const NetworkSpec spec = network_spec(options);
   Execution execution = options.execution;
   const kernels::Device device =
       kernels::open_device(options.device, execution.precision, execution.conv, warn);
@@ -52,13 +51,23 @@ TrainingStep::TrainingStep(const StepOptions& options) : options_(options) {
     tuned_ = std::make_unique<kernels::Chooser>(kernels::ChoiceFile({}, "", warn));
     execution.layers.chooser = tuned_.get();
   }
-  network_ = std::make_unique<Network>(spec, *device.backend, options.batch, execution);
+  prepare(*device.backend, execution);
   warn_about_fallbacks(device);
+}
+
+TrainingStep::TrainingStep(const StepOptions& options, const kernels::Backend& backend)
+    : options_(options) {
+  prepare(backend, options.execution);
+}
+
+void TrainingStep::prepare(const kernels::Backend& backend, const Execution& execution) {
+  const NetworkSpec spec = network_spec(options_);
+  network_ = std::make_unique<Network>(spec, backend, options_.batch, execution);
   network_->initialise(1);
   optimizer_ = make_optimizer(network_->parameters(), OptimOptions{});
   recorder_ = std::make_unique<StepRecorder>(network_->graph().backend().recording);
 
-  source_ = std::make_unique<RandomImages>(spec.image, options.classes, options.batch);
+  source_ = std::make_unique<RandomImages>(spec.image, options_.classes, options_.batch);
   feed_ = std::make_unique<BatchFeed>(*network_, *source_);
   feed_->start_epoch(0, 0);
 }

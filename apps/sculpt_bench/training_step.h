@@ -31,6 +31,8 @@ NetworkSpec network_spec(const StepOptions& options);
 class TrainingStep {
  public:
   explicit TrainingStep(const StepOptions& options);
+  /// Runs on `backend` instead of options.device.
+  TrainingStep(const StepOptions& options, const kernels::Backend& backend);
 
   /// Runs one step. Adds the seconds that the step spends outside of the graph to the members
   /// below.
@@ -43,6 +45,8 @@ class TrainingStep {
   double update_seconds = 0;
 
  private:
+  void prepare(const kernels::Backend& backend, const Execution& execution);
+
   StepOptions options_;
   std::unique_ptr<kernels::Chooser> tuned_;
   std::unique_ptr<Network> network_;

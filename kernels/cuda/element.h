@@ -57,10 +57,16 @@ inline constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 
 template <int N, class T>
 __device__ inline Pack<T, N> load_pack(const T* p) {
+#if defined(SCULPT_CUDA_ON_HOST)
+  cuda_on_host::count_read(p, sizeof(Pack<T, N>));
+#endif
   return *reinterpret_cast<const Pack<T, N>*>(p);
 }
 template <int N, class T>
 __device__ inline void store_pack(T* p, const Pack<T, N>& pack) {
+#if defined(SCULPT_CUDA_ON_HOST)
+  cuda_on_host::count_write(p, sizeof(Pack<T, N>));
+#endif
   *reinterpret_cast<Pack<T, N>*>(p) = pack;
 }
 

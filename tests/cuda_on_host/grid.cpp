@@ -24,6 +24,7 @@ Machine& machine = *new Machine;  // never destroyed: fibers outlive static obje
 namespace {
 
 constexpr size_t kMaxSharedBytes = 227 << 10;
+constexpr uint32_t kSurveyedBlocks = 8;
 
 struct Schedule {
   Order order = Order::kForward;
@@ -131,8 +132,8 @@ void detail::check_launch(const char* kernel, dim3 grid, dim3 block, size_t shar
     refuse(std::to_string(shared_bytes) + " bytes of dynamic shared memory");
 }
 
-void detail::run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes,
-                      void (*body)(void*), void* arguments) {
+void detail::run_grid(const char* kernel, const void* function, dim3 grid, dim3 block,
+                      size_t shared_bytes, void (*body)(void*), void* arguments) {
   const uint64_t num_blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (num_blocks == 0) return;
   const std::lock_guard lock(machine.mutex);
@@ -153,21 +154,33 @@ void detail::run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_b
   machine.dynamic_shared = shared.get();
   machine.dynamic_shared_bytes = shared_bytes;
 
-  std::vector<uint32_t> shuffled;
-  if (schedule.order == Order::kShuffle) {
-    shuffled.resize(num_blocks);
-    std::iota(shuffled.begin(), shuffled.end(), 0u);
-    random.shuffle(shuffled.data(), static_cast<uint32_t>(num_blocks));
-  }
-  for (uint64_t i = 0; i < num_blocks; ++i) {
-    uint64_t b = i;
-    if (schedule.order == Order::kReverse) b = num_blocks - 1 - i;
-    if (schedule.order == Order::kShuffle) b = shuffled[i];
+  const auto run = [&](uint64_t b) {
     blockIdx = {static_cast<uint32_t>(b % grid.x), static_cast<uint32_t>(b / grid.x % grid.y),
                 static_cast<uint32_t>(b / grid.x / grid.y)};
     run_block(random);
+  };
+  if (is_surveying()) {
+    const uint32_t samples = static_cast<uint32_t>(std::min<uint64_t>(num_blocks, kSurveyedBlocks));
+    take_counted_work();
+    for (uint32_t i = 0; i < samples; ++i)
+      run((2 * i + 1) * num_blocks / (2 * samples));
+    tell_observer({kernel, function, grid, block, shared_bytes, samples, take_counted_work()});
+  } else {
+    std::vector<uint32_t> shuffled;
+    if (schedule.order == Order::kShuffle) {
+      shuffled.resize(num_blocks);
+      std::iota(shuffled.begin(), shuffled.end(), 0u);
+      random.shuffle(shuffled.data(), static_cast<uint32_t>(num_blocks));
+    }
+    for (uint64_t i = 0; i < num_blocks; ++i) {
+      uint64_t b = i;
+      if (schedule.order == Order::kReverse) b = num_blocks - 1 - i;
+      if (schedule.order == Order::kShuffle) b = shuffled[i];
+      run(b);
+    }
   }
   machine.dynamic_shared = nullptr;
+  machine.dynamic_shared_bytes = 0;
 }
 
 void* dynamic_shared() {

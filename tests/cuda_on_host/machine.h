@@ -10,6 +10,7 @@
 #include "cuda_on_host/fiber.h"
 #include "cuda_on_host/grid.h"
 #include "cuda_on_host/sanitizers.h"
+#include "cuda_on_host/survey.h"
 
 #if defined(CUDA_ON_HOST_TSAN)
 #include <sanitizer/tsan_interface.h>
@@ -132,6 +133,12 @@ void release_those_who_waited_for(const Thread& exited);
 // launches.cpp --------------------------------------------------------------------------------
 
 void note_launch(const char* kernel);
+
+// survey.cpp ----------------------------------------------------------------------------------
+
+/// Returns what blocks did since the last call.
+BlockWork take_counted_work();
+void tell_observer(const SurveyedLaunch& launch);
 
 // report.cpp ----------------------------------------------------------------------------------
 

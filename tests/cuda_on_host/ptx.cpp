@@ -1,5 +1,7 @@
 #include "cuda_on_host/ptx.h"
 
+#include "cuda_on_host/survey.h"
+
 namespace cuda_on_host {
 namespace {
 
@@ -111,11 +113,13 @@ template void exchange_ldmatrix<4, false>(WarpExchange& warp);
 template void exchange_ldmatrix<4, true>(WarpExchange& warp);
 
 void mma_bf16_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if (lane() == 0) count_matrix_product();
   MmaLane self{d, a, b};
   warp_rendezvous("mma", kFullWarp, exchange_mma_bf16, &self, false, nullptr, 0);
 }
 
 void mma_tf32_1688(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if (lane() == 0) count_matrix_product();
   MmaLane self{d, a, b};
   warp_rendezvous("mma", kFullWarp, exchange_mma_tf32, &self, false, nullptr, 0);
 }

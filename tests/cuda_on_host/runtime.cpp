@@ -9,6 +9,7 @@
 
 #include "cuda_on_host/capture.h"
 #include "cuda_on_host/grid.h"
+#include "cuda_on_host/survey.h"
 #include "queues.h"
 
 namespace {
@@ -246,7 +247,8 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   if (bytes > device_memory.total - device_memory.used) return remember(cudaErrorMemoryAllocation);
   void* memory = nullptr;
   if (posix_memalign(&memory, kAlignment, bytes) != 0) return remember(cudaErrorMemoryAllocation);
-  cuda_on_host::fill_with_garbage(memory, bytes);
+  // Filling the memory of a large batch would touch all of its pages.
+  if (!cuda_on_host::is_surveying()) cuda_on_host::fill_with_garbage(memory, bytes);
   device_memory.used += bytes;
   device_memory.blocks.emplace(memory, DeviceMemory::Block{bytes, current_device});
   *pointer = memory;

@@ -30,7 +30,8 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   // Arguments are copied, because a graph that is being captured keeps them.
   cuda_on_host::run_grid(
       name, grid, block, shared_bytes, stream,
-      [kernel, ... copies = static_cast<Parameters>(arguments)] { kernel(copies...); });
+      [kernel, ... copies = static_cast<Parameters>(arguments)] { kernel(copies...); },
+      reinterpret_cast<const void*>(kernel));
 #else
   constexpr size_t kDefaultSharedBytes = 48 << 10;
   if (shared_bytes > kDefaultSharedBytes)

@@ -30,20 +30,22 @@ namespace detail {
 /// Throws std::invalid_argument where a device would refuse the launch.
 void check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes);
 void note_first_launch(const char* kernel);
-void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*),
-              void* arguments);
+void run_grid(const char* kernel, const void* function, dim3 grid, dim3 block, size_t shared_bytes,
+              void (*body)(void*), void* arguments);
 }  // namespace detail
 
 /// Puts a launch on a stream, which calls body() once for each thread of the grid. While `stream`
 /// is being captured, it does so when the graph is launched. Throws std::invalid_argument where a
 /// device would refuse the launch; aborts the process, naming the kernel, where its threads could
-/// not go on.
+/// not go on. During a survey only some blocks run. `function` is the address of the kernel, by
+/// which a survey tells the instances of a template apart.
 template <class Body>
 void run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream,
-              Body body) {
+              Body body, const void* function = nullptr) {
   auto run = [=, body = std::move(body)]() mutable {
     detail::run_grid(
-        kernel, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); }, &body);
+        kernel, function, grid, block, shared_bytes, [](void* b) { (*static_cast<Body*>(b))(); },
+        &body);
   };
   if (refuses_launch(stream)) return;
   detail::check_launch(kernel, grid, block, shared_bytes);

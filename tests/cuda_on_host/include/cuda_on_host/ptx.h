@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "cuda_on_host/grid.h"
+#include "cuda_on_host/survey.h"
 
 namespace cuda_on_host {
 
@@ -70,7 +71,10 @@ inline void cp_async_16(void* shared, const void* global, bool valid) {
   require_aligned(shared, "cp.async to an address that is not a multiple of 16");
   require_aligned(global, "cp.async from an address that is not a multiple of 16");
   AsyncCopy copy{shared, {}};
-  if (valid) memcpy(copy.data, global, sizeof(copy.data));
+  if (valid) {
+    memcpy(copy.data, global, sizeof(copy.data));
+    count_copy(sizeof(copy.data));
+  }
   static constexpr uint64_t kGarbage[2] = {0x7fff7fff7fff7fffull, 0x7fff7fff7fff7fffull};
   memcpy(shared, kGarbage, sizeof(kGarbage));
   async_copy_push(copy);
