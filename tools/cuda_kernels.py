@@ -1,170 +1,125 @@
 #!/usr/bin/env python3
-"""Lists the resources that the CUDA kernels use, and the least time that a GPU needs for their work.
+"""Predicts the time of a training step on a GPU from the compiled CUDA kernels, without a GPU.
 
-usage: tools/cuda_kernels.py [--arch 90] [--jobs N] [--bench build/cpu/bin/sculpt_bench]
-                             [--out docs/results/cuda_kernels.md]
+usage: tools/cuda_kernels.py [--survey build/cpu/bin/survey_cuda_step] [--jobs N]
+                             [--steps resnet20:512:32,resnet18:512:32,resnet50:128:224] [--precision bf16]
+                             [--measured REPORT] [--gpu h100] [--out docs/results/cuda_kernels.md]
 
-Compiles kernels/cuda/**/*.cu and lists registers, shared memory and spills of every kernel, as ptxas
-reports them. Needs nvcc and c++filt, but no GPU. The second table adds up the bytes and FLOPs that
-`sculpt_bench floors` counts for the ops of a recorded training step, and gives the roofline time, which
-is the larger of bytes / bandwidth and FLOPs / peak, with published rates of an H100. The times are lower
-bounds, not measurements.
+Compiles kernels/cuda/**/*.cu for an A100 and an H100, and reads registers, spills and instructions of every
+kernel. survey_cuda_step says what a step launches, with how many blocks, and what those do. The model in
+tools/cuda_model/predict.py turns both into times; its assumptions head the tables. Needs nvcc, nvdisasm and c++filt.
+
+--measured takes the report.md of a tools/gpu_check on the GPU that --gpu names, or the output of
+`sculpt_bench kernels`: each row then shows what was measured, and the error of the prediction.
 """
 import argparse
-import json
 import re
-import shutil
+import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cuda_model import compiled, measured, predict, survey, tables
+
 ROOT = Path(__file__).resolve().parent.parent
-BANDWIDTH = 3.0e12  # bytes/s, device copy
-TENSOR = 798e12     # FLOP/s, bf16 matrix product
-
-ENTRY = re.compile(r"Compiling entry function '(\w+)' for")
-STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
-USED = re.compile(r"Used (\d+) registers(.*)")
-SHARED = re.compile(r"(\d+) bytes smem")
+GPUS = {"a100": (predict.A100, "80"), "h100": (predict.H100, "90"), "h200": (predict.H200, "90")}
 
 
-def nvcc():
-    found = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
-    if not Path(found).exists():
-        sys.exit("error: nvcc is not installed (looked in PATH and /usr/local/cuda/bin)")
-    return found
+def parse_steps(text):
+    steps = []
+    for step in text.split(","):
+        parts = step.split(":")
+        if len(parts) != 3 or not (parts[1] + parts[2]).isdigit():
+            raise argparse.ArgumentTypeError(f"'{step}': expected MODEL:BATCH:PIXELS, for example resnet20:512:32")
+        steps.append((parts[0], int(parts[1]), int(parts[2])))
+    return steps
 
 
-def kernels_of(source, arch):
-    """Returns [(mangled name, registers, shared bytes, spill bytes)] of one file."""
-    done = subprocess.run([nvcc(), "-std=c++20", "-O3", f"-arch=sm_{arch}", f"-I{ROOT}", "-Xptxas",
-                           "-v", "-cubin", str(source), "-o", "/dev/null"], capture_output=True,
-                          text=True)
-    if done.returncode != 0:
-        sys.exit(f"error: {source.name} does not compile:\n{done.stderr}")
-    found, name, spills = [], None, 0
-    for line in done.stderr.splitlines():
-        if match := ENTRY.search(line):
-            name = match[1]
-        elif match := STACK.search(line):
-            spills = int(match[2]) + int(match[3])
-        elif name and (match := USED.search(line)):
-            shared = SHARED.search(match[2])
-            found.append((name, int(match[1]), int(shared[1]) if shared else 0, spills))
-            name = None
-    return found
-
-
-def short_names(mangled):
-    """Removes namespaces and arguments: implicit_gemm<Bf16, GemmTile<128, 64, 64, 32, 3>, ...>."""
-    text = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True,
-                          check=True).stdout
-    names = []
-    for line in text.splitlines():
-        line = re.sub(r"\(anonymous namespace\)::|sculpt::kernels::(cuda::)?", "", line)
-        line = re.sub(r"^void ", "", line)
-        depth = 0
-        for i, letter in enumerate(line):
-            depth += {"<": 1, ">": -1}.get(letter, 0)
-            if letter == "(" and depth == 0:
-                line = line[:i]
-                break
-        names.append(re.sub(r"\(int\)|\(bool\)", "", line))
-    return names
-
-
-def kernel_table(arch, jobs):
-    folder = ROOT / "kernels" / "cuda"
-    sources = sorted(folder.rglob("*.cu"))
-    with ThreadPoolExecutor(jobs) as pool:
-        per_file = list(pool.map(lambda source: kernels_of(source, arch), sources))
-    lines = ["| file | kernel | registers | shared, static (bytes) | spills (bytes) |",
-             "|---|---|---|---|---|"]
-    spilling = []
-    for source, kernels in zip(sources, per_file):
-        for name, (_, registers, shared, spills) in zip(short_names([k[0] for k in kernels]),
-                                                        kernels):
-            lines.append(f"| {source.relative_to(folder)} | `{name}` | {registers} | {shared} | {spills} |")
-            if spills:
-                spilling.append(f"`{name}` ({spills} bytes)")
-    return lines, spilling
-
-
-def roofline(bytes_moved, flops=0):
-    return max(bytes_moved / BANDWIDTH, flops / TENSOR)
-
-
-def recorded_step(bench, model, batch):
-    """Returns the output of `sculpt_bench floors` for a step in bf16."""
-    if not Path(bench).exists():
-        sys.exit(f"error: {bench} does not exist: build it (cmake --preset cpu && cmake --build --preset cpu "
-                 "--target sculpt_bench) or name another one with --bench")
-    done = subprocess.run([bench, "floors", "--model", model, "--batch", str(batch), "--precision",
-                           "bf16"], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"error: {bench} floors failed:\n{done.stderr}")
-    return json.loads(done.stdout)
-
-
-def step_table(step, batch):
-    """Returns the lines of a table of what the passes of a recorded step move and compute."""
-    rows, total = {}, 0.0
-
-    def add(name, bytes_moved, flops=0):
-        row = rows.setdefault(name, [0, 0.0, 0.0, 0.0])
-        for i, value in enumerate((1, bytes_moved, flops, roofline(bytes_moved, flops))):
-            row[i] += value
-
-    for row in step["rows"]:
-        add(row["pass"], row["bytes"], row["flops"])
-    # The update reads weight, momentum and gradient and writes the first two. It also reads a byte of
-    # the mask and writes the bf16 copy.
-    add("masked update", (5 * 4 + 1 + 2) * step["weights"])
-    total = sum(row[3] for row in rows.values())
-    add("ranking (once per prune)", 26 * step["weights"])
-    lines = ["| pass | launches of a step | MB | GFLOP | roofline (us) |", "|---|---|---|---|---|"]
-    for name, (count, moved, flops, seconds) in rows.items():
-        lines.append(f"| {name} | {count} | {moved / 1e6:.1f} | {flops / 1e9:.2f} | "
-                     f"{seconds * 1e6:.1f} |")
-    moved = sum(row[1] for name, row in rows.items() if "once" not in name)
-    lines += ["", f"Sum without the ranking: {moved / 1e9:.2f} GB and {total * 1e3:.3f} ms a step, "
-              f"{batch / total / 1e3:.0f} thousand images/s."]
-    return lines
-
-
-def main():
+def parse_arguments(words):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--arch", default="90", help="compute capability without the dot")
+    parser.add_argument("--survey", default=ROOT / "build" / "cpu" / "bin" / "survey_cuda_step")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--bench", default=ROOT / "build" / "cpu" / "bin" / "sculpt_bench")
+    parser.add_argument("--steps", type=parse_steps, default="resnet20:512:32,resnet18:512:32,resnet50:128:224")
+    parser.add_argument("--precision", choices=("bf16", "tf32"), default="bf16")
+    parser.add_argument("--measured", type=Path, help="report of a gpu_check")
+    parser.add_argument("--gpu", choices=GPUS, default="h100", help="the GPU of the tables of kernels")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "cuda_kernels.md")
-    arguments = parser.parse_args()
-    step = recorded_step(arguments.bench, "resnet20", arguments.batch)
-    lines, spilling = kernel_table(arguments.arch, arguments.jobs)
-    version = subprocess.run([nvcc(), "--version"], capture_output=True, text=True).stdout
+    return parser.parse_args(words)
+
+
+def by_name(kernels):
+    """Returns {name: kernel}. Files may share a template; kernels that differ must differ in name, too."""
+    found = {}
+    for kernel in kernels:
+        found.setdefault(kernel.name, kernel)
+    return found
+
+
+def version_text():
+    version = subprocess.run([compiled.nvcc(), "--version"], capture_output=True, text=True).stdout
     release = re.search(r"release ([\d.]+)", version)
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
-                            capture_output=True, text=True).stdout.strip()
-    text = ["# CUDA kernels, as compiled", "",
-            f"`tools/cuda_kernels.py --arch {arguments.arch}`, commit {commit}, "
-            f"{time.strftime('%Y-%m-%d', time.gmtime())}, nvcc {release[1] if release else '?'}. "
-            "Nothing here was run on a GPU.", "",
-            f"## Floors of a training step: ResNet-20, batch {arguments.batch}, bf16", "",
-            f"At {BANDWIDTH / 1e12:.1f} TB/s (device copy) and {TENSOR / 1e12:.0f} TFLOP/s (bf16 "
-            "matrix product), as measured on an H100. Each pass counts the activations that our "
-            "kernel moves through memory once, caches being perfect: batch norm reads x again where "
-            "a convolution leaves no sums, the residual, and in the backward pass dy, x and (for "
-            "ReLU's gate behind a residual) y twice. Weights and partial sums of weight gradients "
-            "are left out.", "", *step_table(step, arguments.batch),
-            "", f"## Registers and spills, sm_{arguments.arch}", "",
-            "Spilling: " + (", ".join(spilling) if spilling else "none") + ". The tiles of "
-            "`implicit_gemm` are dynamic shared memory and not in the table.", "", *lines, ""]
-    arguments.out.write_text("\n".join(text))
-    print(f"{len(lines) - 2} kernels, {len(spilling)} with spills; written to {arguments.out}")
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True,
+                            text=True).stdout.strip()
+    return f"commit {commit}, {time.strftime('%Y-%m-%d', time.gmtime())}, nvcc {release[1] if release else '?'}"
+
+
+def assumptions():
+    lines = [f"- {gpu.name}: {gpu.processors} multiprocessors at {gpu.clock / 1e9:.3f} GHz, "
+             f"{gpu.bandwidth / 1e12:.2f} TB/s, {gpu.product_rates['bf16'] / 1e12:.0f} TFLOP/s in bf16 by the data "
+             f"sheet, of which mma.sync reaches {100 * gpu.product_share:.0f} %."
+             for gpu, _ in GPUS.values()]
+    return [*lines, f"- Schedulers issue {100 * predict.ISSUE_SHARE:.0f} % of their limit; copies reach "
+            f"{100 * predict.BANDWIDTH_SHARE:.0f} % of the bandwidth; a launch takes "
+            f"{predict.LAUNCH_SECONDS * 1e6:.1f} us more than its work.",
+            f"- Of the instructions outside of a kernel's hot loop, {100 * predict.ONCE_SHARE:.0f} % are executed: "
+            "the others belong to cases that a launch does not take.",
+            "- Activations are read from and written to the GPU's memory once by each kernel that needs them; "
+            "hits in the second-level cache between kernels are ignored."]
+
+
+def main(words):
+    options = parse_arguments(words)
+    if options.measured and not options.measured.is_file():
+        sys.exit(f"error: --measured {options.measured} is not a file")
+    measured_times = measured.read_times(options.measured.read_text(errors="replace")) if options.measured else {}
+    if options.measured and not measured_times:
+        sys.exit(f"error: {options.measured} has no table of `sculpt_bench kernels`")
+    steps = [(step, *survey.survey_step(options.survey, *step, options.precision,
+                                        1000 if step[2] > 64 else 10)) for step in options.steps]
+    kernels_of_arch = {arch: compiled.compile_all(arch, options.jobs) for arch in ("80", "90")}
+    named = {arch: by_name(kernels) for arch, kernels in kernels_of_arch.items()}
+    gpu, arch = GPUS[options.gpu]
+    step_rows, sections = [], []
+    for (model, batch, pixels), _, passes in steps:
+        title = f"{model}, batch {batch}, {pixels} x {pixels} pixels"
+        for each, its_arch in GPUS.values():
+            step_rows.append(tables.step_row(title, each, batch, predict.times_of(passes, named[its_arch], each,
+                                                                                  options.precision)))
+        times = predict.times_of(passes, named[arch], gpu, options.precision)
+        shapes, errors = tables.shape_table(times, measured_times)
+        sections += [f"## {title}, {options.precision}, {gpu.name}", "", *tables.op_table(times), "",
+                     "The kernels in which the step spends most:", "",
+                     *tables.costliest_table(passes, named[arch], gpu, options.precision, predict.time_of), "",
+                     "Every op:", "", *shapes, ""]
+        if errors:
+            sections += [f"Predicted / measured: median {statistics.median(errors):.2f}, from {min(errors):.2f} to "
+                         f"{max(errors):.2f} over {len(errors)} rows of {options.measured.name}.", ""]
+    spilling = [f"`{kernel.name}` ({kernel.spilled_bytes} bytes)" for kernel in kernels_of_arch[arch]
+                if kernel.spilled_bytes]
+    command = " ".join(["tools/cuda_kernels.py", *words])
+    state = ("The times are predictions. " if not options.measured else
+             f"Predictions beside the measurements of {options.measured.name}. ")
+    text = ["# CUDA kernels: a model of a training step", "", f"`{command}`, {version_text()}. {state}"
+            "tools/cuda_model/predict.py has the model; a launch takes the longest of issue, products and memory.", "",
+            "## Assumptions", "", *assumptions(), "", "## Steps", "",
+            *tables.table(tables.STEP_HEADING, step_rows), "", *sections, f"## Kernels as compiled, sm_{arch}", "",
+            "Spilling: " + (", ".join(spilling) or "none") + ". The tiles of `implicit_gemm` are dynamic shared "
+            "memory and not in the table.", "", *tables.kernel_table(kernels_of_arch[arch]), ""]
+    options.out.write_text("\n".join(text))
+    print("\n".join(tables.table(tables.STEP_HEADING, step_rows)))
+    print(f"{len(kernels_of_arch[arch])} kernels, {len(spilling)} with spills; written to {options.out}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -93,6 +93,9 @@ class Survey {
     pass["shape"] = shape_of(graph_, node);
     pass["bytes"] = cost.bytes;
     pass["flops"] = cost.flops;
+    if (forward || node.info.macs == 0) return;
+    pass["input_grad_bytes"] = input_grad_cost(graph_, node, batch_, storage_).bytes;
+    pass["weight_grad_bytes"] = weight_grad_cost(graph_, node, batch_, storage_).bytes;
   }
 
   const Graph& graph_;

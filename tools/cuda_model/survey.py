@@ -1,0 +1,106 @@
+"""Reads what a training step launches, as survey_cuda_step (tests/cuda/survey) prints it."""
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .compiled import demangled, short_name
+
+
+@dataclass
+class Launch:
+    """A launch of a step, with the work of its whole grid."""
+    kernel: str             # as compiled.short_name() writes it
+    blocks: int
+    threads: int            # of a block
+    shared_bytes: int       # dynamic shared memory
+    matrix_products: float  # mma instructions, each of a whole warp
+    moved_bytes: float      # what the kernel's own loads and stores move to and from global memory
+    least_bytes: float      # what the launch must move at least to and from the GPU's memory
+
+    @property
+    def warps(self):
+        return self.blocks * math.ceil(self.threads / 32)
+
+
+@dataclass
+class Pass:
+    """One pass of one op of a step, for example the backward pass of a convolution."""
+    op: str     # as in the table of `sculpt_bench kernels`: "conv2d, backward"
+    name: str   # of the layer
+    shape: str  # as in that table
+    flops: float
+    launches: list
+
+
+def symbols_of(program):
+    """Returns {address: short name} of a program's functions."""
+    listed = subprocess.run(["nm", "--defined-only", str(program)], capture_output=True, text=True, check=True)
+    found = [line.split() for line in listed.stdout.splitlines()]
+    found = [(int(words[0], 16), words[2]) for words in found if len(words) == 3 and words[1] in "tTwWuV"]
+    names = demangled([symbol for _, symbol in found])
+    return {address: short_name(name) for (address, _), name in zip(found, names)}
+
+
+def least_bytes(entry, kernel, moved):
+    """Returns what a launch of a pass must move.
+
+    The matrix multiplication of a convolution reads an activation once for each tap of the window, from caches
+    if all goes well: its floor is what `sculpt_bench` counts for the pass. Other kernels read and write what
+    they must, and no more.
+    """
+    if not entry["flops"]:
+        return moved
+    plain = re.sub("[^a-z]", "", kernel.lower())
+    if "weightgrad" in plain:
+        return entry["weight_grad_bytes"]
+    if "inputgrad" in plain:
+        return entry["input_grad_bytes"]
+    if "forward" in plain:
+        return entry["bytes"]
+    return moved
+
+
+def remove_repeated_reads(launches, pass_bytes):
+    """Windows of pooling overlap, and what they read again comes from a cache."""
+    total = sum(launch.least_bytes for launch in launches)
+    if total > pass_bytes:
+        for launch in launches:
+            launch.least_bytes *= pass_bytes / total
+
+
+def read_survey(text, names):
+    """Returns the passes of a survey. `names` maps the addresses of kernels to their names."""
+    survey = json.loads(text)
+    passes = []
+    for entry in survey["passes"]:
+        launches = []
+        for launch in entry["launches"]:
+            kernel = names.get(launch["kernel"])
+            if kernel is None:
+                sys.exit(f"error: no symbol of the program is the kernel {launch['spelled']}: was it stripped?")
+            blocks = math.prod(launch["grid"])
+            scale = blocks / launch["sampled_blocks"]
+            moved = scale * (launch["read_bytes"] + launch["written_bytes"])
+            launches.append(Launch(kernel, blocks, math.prod(launch["block"]), launch["shared_bytes"],
+                                   scale * launch["matrix_products"], moved,
+                                   least_bytes(entry, kernel, moved)))
+        if entry["bytes"] and not entry["flops"]:
+            remove_repeated_reads(launches, entry["bytes"])
+        passes.append(Pass(entry["op"], entry["name"], entry["shape"], entry["flops"], launches))
+    return survey, passes
+
+
+def survey_step(program, model, batch, image_size, precision, classes=10):
+    """Runs the program and returns (the survey, its passes)."""
+    if not Path(program).exists():
+        sys.exit(f"error: {program} does not exist: build it (cmake --preset cpu -DSCULPT_TESTS=ON && cmake --build "
+                 "--preset cpu --target survey_cuda_step) or name another one with --survey")
+    done = subprocess.run([program, "--model", model, "--batch", str(batch), "--image-size", str(image_size),
+                           "--precision", precision, "--classes", str(classes)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"error: {program} failed:\n{done.stderr}")
+    return read_survey(done.stdout, symbols_of(program))
