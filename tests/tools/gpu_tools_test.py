@@ -1,4 +1,4 @@
-"""Tests tools/bench_gpu.py and tools/cuda_kernels.py as far as that is possible without a GPU."""
+"""Tests tools/bench_gpu.py as far as that is possible without a GPU."""
 import contextlib
 import copy
 import io
@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 from common import TOOLS, run
 import bench_gpu
-import cuda_kernels
 from bench_test import WORKER
 
 
@@ -79,33 +78,6 @@ class BenchGpu(unittest.TestCase):
             done = run(TOOLS / "bench_gpu.py", *words)
             self.assertEqual(done.returncode, 2)
             self.assertIn(text, done.stderr)
-
-
-class CudaKernels(unittest.TestCase):
-    def test_table_adds_up_a_recorded_step(self):
-        step = {"weights": 1000, "rows": [
-            {"pass": "conv2d, forward", "shape": "", "bytes": 3e9, "flops": 0},
-            {"pass": "conv2d, forward", "shape": "", "bytes": 0, "flops": 798e9},
-            {"pass": "add, backward", "shape": "", "bytes": 6e9, "flops": 1}]}
-        lines = cuda_kernels.step_table(step, 512)
-        self.assertIn("| conv2d, forward | 2 | 3000.0 | 798.00 | 2000.0 |", lines)
-        self.assertIn("| add, backward | 1 | 6000.0 | 0.00 | 2000.0 |", lines)
-        self.assertIn("| masked update | 1 | 0.0 | 0.00 | 0.0 |", lines)
-        self.assertEqual(lines[-1], "Sum without the ranking: 9.00 GB and 4.000 ms a step, "
-                                    "128 thousand images/s.")
-
-    def test_program_that_counts_is_missed(self):
-        done = run(TOOLS / "cuda_kernels.py", "--bench", "nowhere/sculpt_bench")
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^error: nowhere/sculpt_bench does not exist: build it")
-
-    def test_roofline_is_the_larger_floor(self):
-        self.assertAlmostEqual(cuda_kernels.roofline(3.0e12, 1.0), 1.0)
-        self.assertAlmostEqual(cuda_kernels.roofline(1.0, 798e12), 1.0)
-
-    def test_names_lose_namespaces_and_arguments(self):
-        self.assertEqual(cuda_kernels.short_names(["_ZN6sculpt7kernels4cuda4kindILi3EEEvPf"]),
-                         ["kind<3>"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""What survey_cuda_step counts in kernels agrees with what the layers of a network must compute and move.
+
+usage: survey_test.py SURVEY_PROGRAM
+"""
+import json
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
+from cuda_model import survey  # noqa: E402
+from cuda_model.predict import PRODUCT_FLOPS  # noqa: E402
+
+PROGRAM = ""
+
+
+def layer_flops(shape, batch):
+    """Returns the FLOPs of a pass, from "16x32x32 -> 32x16x16, weight 32x16x3x3"."""
+    output, weight = shape.split(" -> ")[1].split(", weight ")
+    channels, height, width = (int(n) for n in output.split("x"))
+    outs, ins, rows, columns = (int(n) for n in weight.split("x"))
+    assert outs == channels
+    return 2 * batch * outs * height * width * ins * rows * columns
+
+
+class Survey(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.batch = 64
+        cls.surveyed, cls.passes = survey.survey_step(PROGRAM, "resnet20", cls.batch, 32, "bf16")
+
+    def test_every_layer_is_launched_once_in_each_direction(self):
+        for direction in ("forward", "backward"):
+            names = [one.name for one in self.passes if one.op == f"conv2d, {direction}"]
+            self.assertEqual(len(names), 21)
+            self.assertEqual(len(set(names)), 21)
+        ops = {one.op for one in self.passes}
+        self.assertLessEqual({"load", "update", "batch_norm, backward", "linear, forward",
+                              "softmax_cross_entropy, forward"}, ops)
+
+    def test_matrix_products_cover_the_layers(self):
+        for one in self.passes:
+            if not one.op.startswith("conv2d") or one.shape.startswith("3x"):
+                continue
+            products = sum(launch.matrix_products for launch in one.launches) * PRODUCT_FLOPS["bf16"]
+            passes = 1 if one.op.endswith("forward") else 2
+            wanted = passes * layer_flops(one.shape, self.batch)
+            self.assertEqual(one.flops, wanted)
+            # Tiles hang over the edges of matrices, far over those of a 1 x 1 window with 16 channels.
+            self.assertGreaterEqual(products, 0.99 * wanted, one.name)
+            if one.shape.endswith("3x3"):
+                self.assertLess(products, 2.3 * wanted, one.name)
+
+    def test_batch_norm_moves_what_it_must(self):
+        checked = 0
+        for one, entry in zip(self.passes, self.surveyed["passes"]):
+            if one.op == "batch_norm, backward":
+                self.assertAlmostEqual(sum(launch.moved_bytes for launch in one.launches) / entry["bytes"], 1,
+                                       delta=0.001, msg=one.name)
+                checked += 1
+        self.assertEqual(checked, 21)
+
+    def test_wrong_arguments(self):
+        for words, text in ((["--precision", "fp8"], "expected fp32, tf32 or bf16"), (["--batch", "0"], "--batch")):
+            done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(text, done.stderr + done.stdout)
+
+    def test_output_is_json_in_every_precision(self):
+        for precision in ("fp32", "tf32"):
+            done = subprocess.run([PROGRAM, "--model", "lenet", "--batch", "4", "--precision", precision],
+                                  capture_output=True, text=True, check=True)
+            surveyed = json.loads(done.stdout)
+            products = sum(launch["matrix_products"] for one in surveyed["passes"] for launch in one["launches"])
+            self.assertEqual(products > 0, precision == "tf32")
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main()
