@@ -7,6 +7,7 @@
 #include "apps/sculpt_run/paths.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/setup.h"
+#include "apps/sculpt_run/table.h"
 #include "engine/analyze/exported_network.h"
 #include "engine/analyze/network_values.h"
 #include "engine/core/error.h"
@@ -179,9 +180,15 @@ NamedNetwork Session::named(const std::string& name) {
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), cycle);
   if (target_.run && error == std::errc() && end == name.data() + name.size()) {
     const fs::path path = folder.cycle_checkpoint(cycle);
-    if (!fs::exists(path))
-      throw UsageError(fmt::format("{} has no checkpoint of cycle {}; {}", target_.run->string(),
-                                   cycle, kKeepCycles));
+    if (!fs::exists(path)) {
+      const auto kept = folder.cycle_checkpoints();
+      throw UsageError(fmt::format(
+          "{} has no checkpoint of the end of cycle {}; {}", target_.run->string(), cycle,
+          kept.empty() ? kKeepCycles
+                       : fmt::format("it has {}, from cycle {} to cycle {}",
+                                     counted(static_cast<int64_t>(kept.size()), "such checkpoint"),
+                                     kept.front().first, kept.back().first)));
+    }
     return {fmt::format("cycle {}", cycle), name, read(path)};
   }
   const fs::path path = expand_home(name);

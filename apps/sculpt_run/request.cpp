@@ -148,8 +148,14 @@ void keep_config_of(const StoredConfig& stored, Request& request) {
 void choose_start(Request& request, const CommandLine& line, const ConfigValues& values) {
   const RunFolder& folder = request.folder;
   const std::string name = folder.root().string();
-  if (!fs::exists(folder.config()))
+  if (!fs::exists(folder.config())) {
+    if (fs::exists(folder.metrics()) || fs::exists(folder.checkpoints()))
+      fail(
+          "{} holds a run, but its config.toml is missing; put the file back (a study keeps a copy "
+          "of it in its folder configs), or choose another folder with --out",
+          name);
     fail("{} is not empty and is not a run folder; choose another folder with --out", name);
+  }
   if (line.restart) {
     request.start = Start::restart;
     return;

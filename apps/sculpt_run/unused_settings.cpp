@@ -222,12 +222,16 @@ std::vector<UnusedSetting> unused_settings(const RunOptions& options, const Plan
   return unused;
 }
 
-std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan) {
+std::vector<std::string> warning_of(const std::vector<UnusedSetting>& unused) {
   std::string list;
-  for (const auto& [key, reason] : unused_settings(options, plan))
+  for (const auto& [key, reason] : unused)
     list += fmt::format("{}{} ({})", list.empty() ? "" : ", ", key, reason);
   if (list.empty()) return {};
   return {"these settings have no effect: " + list};
+}
+
+std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan) {
+  return warning_of(unused_settings(options, plan));
 }
 
 bool read_conditionally(std::string_view key) {

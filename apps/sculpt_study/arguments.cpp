@@ -167,7 +167,8 @@ std::optional<int> parse_arguments(int argc, const char* const* argv, StudyArgum
   if (first == "diff") return parse_diff(argc - 1, argv + 1, arguments.diff.emplace());
   if (first == "index") return parse_index(argc - 1, argv + 1, arguments.index.emplace());
   std::error_code error;
-  const std::string near = first.starts_with("-") ? "" : nearest(first, {"ls", "diff", "index"});
+  const std::string near =
+      first.empty() || first.starts_with("-") ? "" : nearest(first, {"ls", "diff", "index"});
   if (!near.empty() && !std::filesystem::exists(first, error)) {
     say_error(fmt::format("there is no command and no study file {}; did you mean sculpt_study {}?",
                           first, near));

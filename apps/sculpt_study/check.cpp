@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/sculpt_run/inputs.h"
 #include "apps/sculpt_run/plan_timing.h"
@@ -11,6 +12,7 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/setup.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_run/unused_settings.h"
 #include "apps/sculpt_study/isolated.h"
 #include "engine/core/name_list.h"
 
@@ -45,8 +47,42 @@ CommandLine plan_command(const ResolvedRun& run) {
   return line;
 }
 
+/// The checks of a study before it starts also read its data sets, each of them once. A plan needs
+/// no data.
+class DataCheck {
+ public:
+  explicit DataCheck(bool wanted) : wanted_(wanted) {}
+
+  void read(const ResolvedRun& run, const RunOptions& options) {
+    std::string settings;
+    for (const auto& [key, value] : run.values)
+      if (key.starts_with("data.")) settings += key + "=" + value + "\n";
+    if (wanted_ && read_.insert(settings).second) load_run_data(options, Images::real);
+  }
+
+ private:
+  bool wanted_;
+  std::set<std::string> read_;
+};
+
+/// Returns the warnings of a run. A base config is shared by runs of several methods, and some of
+/// its settings concern only one of them: they give no warning.
+std::vector<std::string> warnings_of(const ResolvedRun& run, const Request& request,
+                                     Experiment& experiment, bool labels_known) {
+  std::vector<std::string> warnings = check_before_run(request, experiment, labels_known);
+  std::vector<UnusedSetting> unused = unused_settings(request.options, request.plan);
+  for (const std::string& text : warning_of(unused))
+    std::erase(warnings, text);
+  std::erase_if(unused, [&](const UnusedSetting& setting) {
+    return !run.run.settings.contains(setting.key);
+  });
+  for (std::string& text : warning_of(unused))
+    warnings.push_back(std::move(text));
+  return warnings;
+}
+
 /// Checks one run, and times it if `timing` is true.
-Json check_run(const ResolvedRun& run, bool timing) {
+Json check_run(const ResolvedRun& run, bool timing, DataCheck& data) {
   const auto start = Clock::now();
   const Request request = make_request(plan_command(run));
   require_ranks_fit(request.options, 1);
@@ -57,7 +93,8 @@ Json check_run(const ResolvedRun& run, bool timing) {
   require_start(request, experiment.network());
   require_plan_files(request, experiment.network());
   const std::vector<std::string> warnings =
-      check_before_run(request, experiment, planned.labels_known);
+      warnings_of(run, request, experiment, planned.labels_known);
+  data.read(run, request.options);
   const double setup = seconds_since(start);
   const CostSettings settings = cost_settings(request, experiment);
   const PlanCost cost = plan_cost(request.plan, experiment.network(), settings);
@@ -85,6 +122,7 @@ bool waits_for_files(const ResolvedRun& run, const std::vector<ResolvedRun>& all
 
 std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
   const QuietThread quiet(true);
+  DataCheck data(/*wanted=*/!timing);
   const auto start = Clock::now();
   Json checked = Json::object();
   checked["gpus"] = 0;
@@ -97,7 +135,7 @@ std::string check_all(const std::vector<ResolvedRun>& runs, bool timing) {
     if (found == kinds.end()) {
       const bool times = timing && seconds_since(start) < kSecondsForTiming;
       try {
-        found = kinds.emplace(kind, check_run(run, times)).first;
+        found = kinds.emplace(kind, check_run(run, times, data)).first;
       } catch (const Error& error) {
         fail("run {}: {}", run.run.name, error.what());
       }

@@ -32,7 +32,8 @@ double seconds_besides_steps(double setup, int64_t epochs);
 
 /// Builds the network of each run, and checks the run as sculpt_run would. Runs that differ only in
 /// the seed are checked once. With `timing`, also times a few steps of each, until a minute is
-/// over. All of this happens in another process. Throws Error that names the run and the fix.
+/// over; without it, the study is about to start, and its data sets are read. All of this happens
+/// in another process. Throws Error that names the run and the fix.
 ///
 /// The files that the plan of a run loads are checked only if they exist: the runs that a run needs
 /// make them.

@@ -147,9 +147,12 @@ void remove_old_links(const Study& study, const std::vector<ResolvedRun>& runs) 
   say_left_out(left_out, fmt::format("their results stay in {}", study.pool));
 }
 
-/// Throws UsageError if the folder belongs to another study, whose results would be mixed with
-/// those of this one. A study file may have moved to another folder meanwhile.
+/// Throws UsageError if the folder belongs to a run or to another study, whose results would be
+/// mixed with those of this one. A study file may have moved to another folder meanwhile.
 void require_same_study(const Study& study) {
+  if (is_run_folder(study.folder))
+    throw UsageError(fmt::format("{} is the folder of a run; choose another folder with --out",
+                                 study.folder.string()));
   if (!is_study_folder(study.folder)) return;
   const Study before = read_study_folder(study.folder);
   const fs::path now = study.source.empty() ? study.file : study.source;

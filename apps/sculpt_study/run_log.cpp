@@ -26,10 +26,14 @@ void log_attempt(const std::filesystem::path& log, const std::vector<std::string
                                   fmt::localtime(std::time(nullptr)), command));
 }
 
+std::string end_of_last_attempt(const std::filesystem::path& log, size_t count) {
+  const std::string text = last_lines(log, count);
+  const size_t attempt = text.rfind(std::string("\n") + kAttempt);
+  return attempt == std::string::npos ? text : text.substr(attempt + 1);
+}
+
 bool says_in_use(const std::filesystem::path& log) {
-  const std::string text = last_lines(log, kShownLogLines);
-  const size_t attempt = text.rfind(kAttempt);
-  return text.find(kInUse, attempt == std::string::npos ? 0 : attempt) != std::string::npos;
+  return end_of_last_attempt(log, kShownLogLines).find(kInUse) != std::string::npos;
 }
 
 }  // namespace sculpt

@@ -188,8 +188,8 @@ class Runner {
 
   void fail_run(size_t run, const ProcessEnd& end, const std::string& analysis) {
     const StudyRun& failed = runs_[run].run;
-    note_failure(files_.failure(failed), last_lines(files_.log(failed), kShownLogLines), analysis,
-                 end.exit_code, end.signal);
+    note_failure(files_.failure(failed), end_of_last_attempt(files_.log(failed), kShownLogLines),
+                 analysis, end.exit_code, end.signal);
     const std::string word = out().paint(Style::error, "failed");
     if (analysis.empty()) {
       states_.set(run, JobState::failed);

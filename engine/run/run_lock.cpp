@@ -44,8 +44,9 @@ class Descriptor {
 };
 
 [[noreturn]] void fail_to_lock(const fs::path& folder, int error) {
-  fail("cannot write into the run folder {}: {}; make it writable, or choose another with --out",
-       folder.string(), std::strerror(error));
+  const bool full = error == ENOSPC || error == EDQUOT;
+  fail("cannot write into the run folder {}: {}; {}, or choose another with --out", folder.string(),
+       std::strerror(error), full ? "free some space" : "make it writable");
 }
 
 /// The content of a lock file, and the time of the holder's last sign of life according to the file

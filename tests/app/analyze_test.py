@@ -112,7 +112,7 @@ class Analyze(unittest.TestCase):
 
     def test_checkpoints_are_missing(self):
         self.assert_fails(2, [self.plain, "train.keep=cycles"], "connectivity", self.plain)
-        self.assert_fails(2, ["cycle 7", "train.keep=cycles"], "connectivity", self.kept, "--between", "7", "1")
+        self.assert_fails(2, ["cycle 7", "from cycle 1 to cycle"], "connectivity", self.kept, "--between", "7", "1")
         self.assert_fails(2, ["run folder"], "flips", self.final())
         self.assert_fails(2, ["there is no", "run folder"], "hessian", self.folder / "nothing")
         self.assert_fails(2, ["config.toml"], "hessian", self.folder)

@@ -145,6 +145,9 @@ class Study(ProgramTest):
         # The network is built before the first run: an epoch would have no step.
         self.file = self.write("batch.toml", STUDY + "train.batch = 128\ntrain.drop_last = true\n")
         self.refuse("run 003-cyclic-s1: an epoch has no step")
+        # The data set is missing: one message, and not one for each run.
+        self.file = self.write("data.toml", STUDY + 'data = { name = "cifar10", root = "none" }\n')
+        self.refuse("run 003-cyclic-s1: data.root: there is no folder 'none'; `tools/get_data cifar10")
         self.file = self.write("two.toml", STUDY)
         self.refuse("there is no program", "--program", self.folder / "none")
         self.refuse("--index 5: the study has runs 1 to 4", "--index", 5)
@@ -184,6 +187,11 @@ exec {PROGRAM} "$@"
         for name in NAMES:
             self.assertEqual((self.out / name / "summary.json").exists(), name != NAMES[1])
         self.assertIn(f"{NAMES[1]}  failed", self.run_study("--list").stdout)
+        # The excerpt is of the last attempt alone.
+        program.write_text(program.read_text().replace("the disk is gone", "the disk is still gone"))
+        done = self.run_study("--program", program, code=1)
+        self.assertIn("error: the disk is still gone", done.stderr)
+        self.assertNotIn("error: the disk is gone", done.stderr)
         self.run_study()
         self.assertIn(f"{NAMES[1]}  finished", self.run_study("--list").stdout)
 
@@ -429,6 +437,27 @@ seed = [3, 2, 1]
         done = self.run_study(code=2)
         self.assertIn("is the folder of another study", done.stderr)
 
+    def test_the_folder_of_a_run_is_refused(self):
+        self.run_study("--index", 1)
+        run = self.out / NAMES[0]
+        before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+        done = self.run_study(code=2, out=run)
+        self.assertIn(f"{run} is the folder of a run; choose another folder with --out", done.stderr)
+        self.assertEqual({path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}, before)
+
+    def test_settings_of_the_base_that_a_method_does_not_read_give_no_warning(self):
+        self.file = self.write("unused.toml", STUDY.replace('method = "cyclic"', 'method = "dense"'))
+        self.assertNotIn("have no effect", self.run_study("--dry-run").stderr)
+        self.file = self.write("unused.toml", STUDY.replace('method = "cyclic"', 'method = "dense"\nprune.sparsity = 0.7'))
+        self.assertIn("run 003-cyclic-s1 and 1 more: these settings have no effect: prune.sparsity",
+                      self.run_study("--dry-run").stderr)
+
+    def test_a_missing_config_is_named(self):
+        self.run_study("--index", 1, "--set", "train.epochs=40")
+        (self.out / NAMES[0] / "config.toml").unlink()
+        done = self.run_study("--index", 1, "--set", "train.epochs=40", code=1)
+        self.assertIn("holds a run, but its config.toml is missing; put the file back (a study keeps a copy", done.stderr)
+
     def test_every_study_of_the_project_can_be_planned(self):
         for path in sorted((ROOT / "configs" / "studies").glob("*.toml")):
             if path.name == "common.toml":
@@ -480,6 +509,9 @@ plan = ["load mask from {run:sculpt}", "train 2"]
         done = study("lss")
         self.assertEqual(done.returncode, 2)
         self.assertIn("did you mean sculpt_study ls?", done.stderr)
+        done = study()
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn("did you mean", done.stderr)
         done = study("lss", self.folder, "--runs")
         self.assertEqual(done.returncode, 2)
         self.assertIn("did you mean sculpt_study ls?", done.stderr)

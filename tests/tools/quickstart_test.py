@@ -1,21 +1,24 @@
 """tools/quickstart: which run folder it takes, and what it passes on. CMake and the program are
 stand-ins; tests/app runs the real program."""
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from common import TOOLS
+from common import ROOT, TOOLS
 from commands_test import SUMMARY
 
-# This script creates the program. It ignores its arguments.
+# This script creates the program. It saves the targets that it is to build.
 FAKE_CMAKE = """#!/usr/bin/env python3
 import pathlib, sys
 if sys.argv[1:] == ["--version"]:
     print("cmake version 3.25.1")
     sys.exit()
+if sys.argv[1] == "--build":
+    pathlib.Path("targets").write_text(" ".join(b for a, b in zip(sys.argv, sys.argv[1:]) if a == "--target"))
 program = pathlib.Path("build/cpu/bin/sculpt_run")
 program.parent.mkdir(parents=True, exist_ok=True)
 program.write_text(%r)
@@ -60,13 +63,24 @@ class Quickstart(unittest.TestCase):
     def test_folders(self):
         result, arguments = self.quickstart()
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart")
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/first-sculpt")
         self.assertIn("50.00 % in the last epoch", result.stdout)
-        self.assertIn(f"run folder: {self.root}/runs/quickstart ", result.stdout)
+        self.assertIn(f"run folder: {self.root}/runs/first-sculpt ", result.stdout)
 
         result, arguments = self.quickstart()
-        self.assertIn("runs/quickstart is a finished run, kept", result.stdout)
-        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart-2")
+        self.assertIn("runs/first-sculpt is a finished run, kept", result.stdout)
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/first-sculpt-2")
+
+    def test_the_programs_of_the_readme_are_built(self):
+        self.quickstart()
+        built = (self.root / "targets").read_text().split()
+        commands = (ROOT / "README.md").read_text().split("**Three commands**")[1].split("**One result.**")[0]
+        named = set(re.findall(r"build/cpu/bin/(\w+)", commands))
+        self.assertEqual(named, {"sculpt_run", "sculpt_study"})
+        # A study writes its page with sculpt_report.
+        self.assertLessEqual(named | {"sculpt_report"}, set(built))
+        # The study does not write into the folder of the quickstart's run.
+        self.assertFalse((self.root / "runs" / "quickstart").exists())
 
     def test_unfinished_run_is_continued(self):
         (self.root / "status").write_text("75")
@@ -75,13 +89,13 @@ class Quickstart(unittest.TestCase):
         (self.root / "status").unlink()
         result, arguments = self.quickstart()
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart --resume")
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/first-sculpt --resume")
 
     def test_data_folder(self):
         data = self.root / "my data"
         data.mkdir()
         _, arguments = self.quickstart("--data", str(data))
-        self.assertEqual(arguments, "configs/quickstart.toml --out runs/quickstart-cifar10 "
+        self.assertEqual(arguments, "configs/quickstart.toml --out runs/first-sculpt-cifar10 "
                          f"--set data.name=cifar10 --set data.root={data}")
 
 
