@@ -48,7 +48,7 @@ Report report_of(const ReportCommand& command, ReadRuns read, const std::string&
   page.title = title_of(command, read.runs.size());
   page.runs = labelled_runs(std::move(read.runs), context);
   page.commands = {{"Writes this page again", text}};
-  Report report = study_report(page, context);
+  Report report = study_report(std::move(page), context);
   report.warnings.insert(report.warnings.end(), read.problems.begin(), read.problems.end());
   return report;
 }

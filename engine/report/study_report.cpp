@@ -121,11 +121,13 @@ std::string sentence_of(const std::vector<RunGroup>& groups) {
 std::vector<Fact> facts_of(const StudyPage& page, const std::vector<RunGroup>& groups,
                            size_t total) {
   std::vector<Fact> facts;
+  const auto repeats =
+      std::ranges::count_if(page.runs, [](const ReportedRun& run) { return !run.repeats.empty(); });
   facts.push_back({"finished runs",
                    finished_runs(page) == total
                        ? std::to_string(total)
                        : fmt::format("{} of {}", finished_runs(page), total),
-                   ""});
+                   repeats == 0 ? "" : fmt::format("{} of them not counted in means", repeats)});
   if (groups.empty()) return facts;
   std::set<std::string> series, densities, seeds;
   double seconds = 0;
@@ -166,7 +168,8 @@ Section repeat_section(const StudyPage& page) {
 
 }  // namespace
 
-Report study_report(const StudyPage& page, const ReportContext& context) {
+Report study_report(StudyPage page, const ReportContext& context) {
+  const std::string repeats = mark_repeats(page.runs, context);
   const std::vector<RunGroup> groups = group_runs(page.runs);
   const size_t total = page.runs.size() + page.waiting.size() + page.left_out.size();
   Report report;
@@ -179,6 +182,7 @@ Report study_report(const StudyPage& page, const ReportContext& context) {
   report.sentence = sentence_of(groups);
   report.facts = facts_of(page, groups, total);
   report.warnings = warnings_of(page);
+  if (!repeats.empty()) report.warnings.insert(report.warnings.begin(), repeats);
   report.foot = context.written_by;
 
   Section claims{.heading = "Claims"};

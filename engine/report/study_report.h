@@ -20,6 +20,9 @@ struct ReportedRun {
   RunRecords records;
   bool failed = false;
   std::string failure;  ///< the last lines of the log of a failed run; may be empty
+  /// The run that counts in the place of this one, which has the same settings and the same seed;
+  /// "" if this run counts. See mark_repeats().
+  std::string repeats = {};
 };
 
 /// The input of a report of several runs.
@@ -46,6 +49,11 @@ struct StudyPage {
 std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context,
                                        std::vector<std::string> first = {});
 
+/// Marks finished runs that repeat another one of their series: runs with the same settings and the
+/// same seed, such as a run and its repeat in another folder. Returns a sentence about them; "" if
+/// there are none.
+std::string mark_repeats(std::vector<ReportedRun>& runs, const ReportContext& context);
+
 /// The finished runs of one series and one density.
 struct RunGroup {
   std::string series;
@@ -54,10 +62,10 @@ struct RunGroup {
   std::vector<const ReportedRun*> runs;
 };
 /// Returns the groups by series, in the order of the first run of each, and from the densest to the
-/// sparsest. Densities that agree to four digits are one density.
+/// sparsest. Densities that agree to four digits are one density. Marked repeats are left out.
 std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs);
 
 /// Makes the report. Runs have all of their records; those without epochs have no curves.
-Report study_report(const StudyPage& page, const ReportContext& context);
+Report study_report(StudyPage page, const ReportContext& context);
 
 }  // namespace sculpt

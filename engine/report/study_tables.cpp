@@ -42,6 +42,7 @@ TableCell spread_cell(const RunGroup& group, const char* key, double factor, int
 
 std::string state_of(const ReportedRun& run) {
   if (run.failed) return run.records.diverged() ? "diverged" : "failed";
+  if (!run.repeats.empty()) return "repeats " + run.repeats;
   if (run.records.finished() || run.records.epochs.empty()) return name_of(run.records.status);
   return fmt::format("{}, epoch {}", name_of(run.records.status), run.records.epochs.back().epoch);
 }

@@ -115,6 +115,13 @@ class Study(ProgramTest):
         self.assertEqual(wrong.returncode, 2)
         self.assertIn('did you mean "test_accuracy"?', wrong.stderr)
 
+        # The same runs in another study are no further seeds.
+        self.run_study(out=self.folder / "again")
+        twice = study("ls", self.out, self.folder / "again")
+        self.assertEqual(twice.stdout, groups)
+        self.assertEqual(twice.stderr.count("4 runs have the settings and the seed of another one"), 1, twice.stderr)
+        self.assertIn(f"{self.folder / 'again' / NAMES[0]} (repeats {self.out / NAMES[0]}", twice.stderr)
+
         differs = study("diff", self.out / NAMES[0], self.out / NAMES[2]).stdout
         self.assertRegex(differs, r"(?m)^method +sculpt +cyclic$")
         self.assertNotIn("optim.lr", differs)

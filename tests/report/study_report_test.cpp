@@ -99,6 +99,43 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
   CHECK(contains(csv_of(table_named(report, "runs")), fmt::format(",{},", 100 * values[3])));
 }
 
+TEST_CASE("study: a run and its repeat are one seed") {
+  StudyPage page;
+  const auto add = [&](const char* name, int seed, double accuracy) {
+    page.runs.push_back(finished_run("lrr", 0.9, seed, accuracy));
+    page.runs.back().name = name;
+    page.runs.back().records.config["train.epochs"] = "9";
+    page.runs.back().records.config["optim.lr"] = "0.1";
+    page.runs.back().records.config["data.root"] = name;  // without effect
+  };
+  add("first", 1, 0.5);
+  add("second", 2, 0.75);
+  add("first-again", 1, 0.5);
+  add("first-elsewhere", 1, 0.625);
+  page.runs.push_back(finished_run("imp", 0.9, 1, 0.25));
+  page.runs.back().records.config = page.runs[0].records.config;  // another series
+  const Report report = study_report(page, context());
+  REQUIRE(!report.warnings.empty());
+  CHECK(report.warnings[0] ==
+        "2 runs have the settings and the seed of another one, and do not count in means: "
+        "first-again (repeats first), first-elsewhere (repeats first, with another result).");
+  const Table& results = table_named(report, "results");
+  REQUIRE(results.rows.size() == 2);
+  CHECK(results.rows[0][2] == "2");
+  CHECK(results.rows[0][3] == "62.50 \u00b1 17.68");
+  CHECK(results.rows[1][2] == "1");
+  const Table& runs = table_named(report, "runs");
+  CHECK(runs.rows[2].back() == "repeats first");
+  CHECK(runs.rows[1].back() == "finished");
+  CHECK(report.facts[0].note == "2 of them not counted in means");
+  // A run whose config is damaged may be anything.
+  page.runs[2].records.config_is_whole = false;
+  page.runs[3].records.config.erase("optim.lr");
+  const Report damaged = study_report(page, context());
+  CHECK(table_named(damaged, "results").rows[0][2] == "4");
+  CHECK(damaged.facts[0].note.empty());
+}
+
 TEST_CASE("study: runs that cannot be read and analyses that are missing are named") {
   StudyPage page;
   page.runs = {finished_run("a", 0.9, 1, 0.5)};
