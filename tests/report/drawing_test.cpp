@@ -299,6 +299,35 @@ TEST_CASE("drawing: names of an x axis stand at even spacing, with a mark and a 
   CHECK_FALSE(contains(latex_of(figure), "dir=reverse"));
 }
 
+TEST_CASE("drawing: long names of a y axis take two lines and keep their ends") {
+  CHECK(in_two_lines("short (2)", 12, 100) == std::vector<std::string>{"short (2)"});
+  std::mt19937 random(5);
+  for (int round = 0; round < 500; ++round) {
+    std::string name;
+    for (size_t words = 1 + random() % 9; words > 0; --words)
+      name += (name.empty() ? "" : " ") + std::string(1 + random() % 30, 'a') + "\u00e9";
+    name += " (12)";
+    const std::vector<std::string> lines = in_two_lines(name, 12, 170);
+    CAPTURE(name);
+    REQUIRE(lines.size() <= 2);
+    for (const std::string& line : lines)
+      CHECK(text_width(line, 12) <= 170);
+    CHECK(lines.back().ends_with("(12)"));
+    // Nothing is lost where nothing is cut, and no character is cut in half.
+    std::string joined = lines[0] + (lines.size() > 1 ? " " + lines[1] : "");
+    if (!contains(joined, "\u2026")) CHECK(joined == name);
+    for (size_t at = joined.find('\xa9'); at != std::string::npos; at = joined.find('\xa9', at + 1))
+      CHECK(joined[at - 1] == '\xc3');
+  }
+  Series means = series_of("", {10, 20}, {1, 2}, Mark::points);
+  Figure figure = figure_of({means});
+  figure.y.categories = {"lrr (2)", "schedule step_warmup, criterion magnitude (2)"};
+  const std::string svg = figure_svg(figure, SvgTarget::file);
+  CHECK(contains(svg, ">schedule step_warmup,</text>"));
+  CHECK(contains(svg, ">criterion magnitude (2)</text>"));
+  CHECK(contains(svg, ">lrr (2)</text>"));
+}
+
 TEST_CASE("drawing: odd figures do not fail") {
   for (const SvgTarget target : {SvgTarget::page, SvgTarget::file}) {
     CHECK(contains(figure_svg(figure_of({}), target), "</svg>"));
