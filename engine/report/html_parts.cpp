@@ -142,8 +142,12 @@ std::string html_table(const Table& table, size_t rows) {
   text += "</tr></thead>\n<tbody>\n";
   for (size_t row = 0; row < std::min(rows, table.rows.size()); ++row) {
     text += "<tr>";
-    for (size_t i = 0; i < table.columns.size(); ++i)
-      text += fmt::format("<td{}>{}</td>", attribute(i), escape_markup(table.rows[row][i]));
+    for (size_t i = 0; i < table.columns.size(); ++i) {
+      std::string cell = escape_markup(table.rows[row][i]);
+      if (i == 0 && row < table.links.size() && !table.links[row].empty())
+        cell = fmt::format("<a href=\"{}\">{}</a>", url_of(table.links[row]), cell);
+      text += fmt::format("<td{}>{}</td>", attribute(i), cell);
+    }
     text += "</tr>\n";
   }
   return text + "</tbody>\n</table>\n";

@@ -3,6 +3,7 @@
 // means and standard deviations over the runs that differ in nothing but their seed.
 
 #include <cmath>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -40,6 +41,9 @@ struct StudyPage {
   /// Figures of the study's own, which stand before those that every report has.
   std::vector<Figure> figures;
   std::vector<ShownCommand> commands;  ///< such as the one that repeats the study
+  /// The folder that the page is going to lie in; "" if it is not known. The names of runs are
+  /// links to the pages of runs that lie in folders below it.
+  std::filesystem::path place = {};
 };
 
 /// Labels runs by what distinguishes them: the method, and other settings in which runs of one

@@ -411,6 +411,9 @@ y = "train_flops_vs_dense"
         for word in ("Two &lt;methods&gt;", "SCULPT", "cyclic", "Cost by sparsity", "001-sculpt-s1",
                      f"sculpt_study {file}"):
             self.assertIn(word, page)
+        self.assertIn('<a href="003-cyclic-s1/report.html">003-cyclic-s1</a>', page)
+        self.assertEqual(sculpt_report(out, "--out", self.folder / "away" / "page.html").returncode, 0)
+        self.assertNotIn("003-cyclic-s1/report.html", self.check_page(self.folder / "away" / "page.html"))
         with (out / "report-data" / "cost.csv").open(newline="", encoding="utf-8") as rows:
             means = {row["series"]: row for row in csv.DictReader(rows) if row["spread"]}
         self.assertEqual(set(means), {"SCULPT", "cyclic"})
