@@ -328,6 +328,39 @@ TEST_CASE("drawing: long names of a y axis take two lines and keep their ends") 
   CHECK(contains(svg, ">lrr (2)</text>"));
 }
 
+TEST_CASE("latex: bands of lines are bands, and marks have error bars") {
+  Series line = series_of("a", {1, 2, 3}, {10, 20, 40}, Mark::line);
+  line.spread = {1, 2, 4};
+  const std::string band = latex_of(figure_of({line}));
+  CHECK(contains(band, "  (1,11)\n  (2,22)\n  (3,44)\n  (3,36)\n  (2,18)\n  (1,9)\n} -- cycle;"));
+  CHECK_FALSE(contains(band, "error bars"));
+  line.mark = Mark::line_and_points;
+  const std::string bars = latex_of(figure_of({line}));
+  CHECK(contains(bars, "error bars/.cd"));
+  CHECK(contains(bars, "(2,20) +- (0,2)"));
+  CHECK_FALSE(contains(bars, "cycle"));
+}
+
+TEST_CASE("latex: long texts of tables are broken into lines, and short tables stay as they are") {
+  Table table;
+  table.name = "t";
+  table.columns = {"id", "text"};
+  table.rows = {{"C1", "a short text"}};
+  CHECK(contains(latex_of(table), "\\small\n\\setlength{\\tabcolsep}{6pt}\n\\begin{tabular}{ll}"));
+  table.rows.push_back({"C2", std::string(300, 'x')});
+  const std::string broken = latex_of(table);
+  CHECK(contains(broken, "{l>{\\raggedright\\arraybackslash}p{"));
+  // Many columns have smaller letters.
+  for (int i = 0; i < 6; ++i) {
+    table.columns.push_back("column");
+    for (auto& row : table.rows)
+      row.push_back("61.64 \u00b1 0.31 %");
+  }
+  const std::string many = latex_of(table);
+  CHECK(contains(many, "}p{"));
+  CHECK_FALSE(contains(many, "\\tabcolsep}{6pt}"));
+}
+
 TEST_CASE("drawing: odd figures do not fail") {
   for (const SvgTarget target : {SvgTarget::page, SvgTarget::file}) {
     CHECK(contains(figure_svg(figure_of({}), target), "</svg>"));
