@@ -53,9 +53,11 @@ std::string state_of(const ReportedRun& run) {
 /// Returns the path from the folder `place` to the page of the run; "" if there is no page, or if
 /// it does not lie below that folder.
 std::string link_to(const ReportedRun& run, const fs::path& place) {
-  const fs::path page = fs::absolute(run.records.folder).lexically_normal() / "report.html";
   std::error_code error;
-  if (place.empty() || !fs::is_regular_file(page, error)) return "";
+  // A run that failed before it had a folder has none.
+  if (place.empty() || run.records.folder.empty()) return "";
+  const fs::path page = fs::absolute(run.records.folder).lexically_normal() / "report.html";
+  if (!fs::is_regular_file(page, error)) return "";
   const fs::path path = page.lexically_relative(fs::absolute(place).lexically_normal());
   return path.empty() || *path.begin() == ".." || *path.begin() == "." ? "" : path.string();
 }

@@ -156,14 +156,16 @@ TEST_CASE("study: names of runs lead to the pages below the folder of the study'
     page.runs.back().records.folder = folder / "study" / name;
   }
   page.runs[2].records.folder = folder / "elsewhere";
+  page.runs.push_back(finished_run("a", 0.9, 1, 0.5));
+  page.runs.back().records.folder.clear();  // failed before it had a folder
   for (const int with_page : {0, 2}) {
     fs::create_directories(page.runs[with_page].records.folder);
     write_file(page.runs[with_page].records.folder / "report.html", "");
   }
   const auto links = [&] { return table_named(study_report(page, context()), "runs").links; };
-  CHECK(links() == std::vector<std::string>{"", "", ""});
+  CHECK(links() == std::vector<std::string>{"", "", "", ""});
   page.place = folder / "study";
-  CHECK(links() == std::vector<std::string>{"001-a b/report.html", "", ""});
+  CHECK(links() == std::vector<std::string>{"001-a b/report.html", "", "", ""});
   const std::string text = html_page(study_report(page, context()), {"", 0});
   CHECK(contains(text, "<td><a href=\"001-a%20b/report.html\">a-s1</a></td>"));
 }
