@@ -85,7 +85,8 @@ void rename_in_analyses(const fs::path& run_folder, const std::string& now) {
 void refresh_page(const Study& study, const ResolvedRun& run) try {
   const RunFolder folder(run.folder);
   if (!folder.finished() || !fs::is_regular_file(folder.report())) return;
-  if (!is_behind(study, run, folder)) return;
+  // The process that holds the lock writes the page itself.
+  if (is_locked(run.folder) || !is_behind(study, run, folder)) return;
   RunRecords records = read_run(run.folder, ReadRecords::all, renamed_keys());
   const std::vector<Analysis> analyses = read_analyses(records);
   write_page(folder.report(), run_report(records, analyses, report_context("sculpt_study")));

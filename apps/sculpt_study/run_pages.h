@@ -11,8 +11,8 @@ namespace sculpt {
 
 /// Writes the page of a finished run again if it does not show what the folder holds: an analysis
 /// or the result is newer than the page, or the page has the name that the folder had before. A run
-/// without a page, and one that has not finished, is left alone. A page that cannot be written is a
-/// warning.
+/// without a page, one that has not finished, and one that a process is at work in are left alone.
+/// A page that cannot be written is a warning.
 void refresh_page(const Study& study, const ResolvedRun& run);
 
 /// Returns the command with `now` in the place of the folder's name `before`, wherever `before` is
