@@ -4,6 +4,8 @@
 
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
+#include "engine/core/shell_word.h"
+#include "engine/run/run_reader.h"
 
 namespace sculpt::analyze {
 
@@ -44,7 +46,11 @@ void present(const Analysis& analysis, const std::optional<std::filesystem::path
     say("{}\n", wrap("- " + note, out().width(), 2));
   if (!folder) return;
   write_analysis(*folder, analysis);
-  say("written to {}\n", (RunFolder(*folder).analysis() / (analysis.name + ".json")).string());
+  // The page of the run was written before the analysis.
+  say("written to {}{}\n", (RunFolder(*folder).analysis() / (analysis.name + ".json")).string(),
+      is_run_folder(*folder)
+          ? fmt::format("; sculpt_report {} shows it", shell_word(folder->string()))
+          : "");
 }
 
 }  // namespace sculpt::analyze

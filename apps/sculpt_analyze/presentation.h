@@ -21,7 +21,7 @@ TableCell percent_cell(double fraction);
 TableCell number_cell(double value);
 
 /// Prints title, tables and notes. Writes the analysis into the folder, if there is one, and prints
-/// the path of the file.
+/// the path of the file, and for a run folder the command that writes a page with the analysis.
 void present(const Analysis& analysis, const std::optional<std::filesystem::path>& folder);
 
 /// Prints one table for a person.

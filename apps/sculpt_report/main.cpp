@@ -48,7 +48,8 @@ Report report_of(const ReportCommand& command, ReadRuns read, const std::string&
   page.title = title_of(command, read.runs.size());
   page.runs = labelled_runs(std::move(read.runs), context);
   page.commands = {{"Writes this page again", text}};
-  Report report = study_report(page, context);
+  page.place = folder_of_page(command);
+  Report report = study_report(std::move(page), context);
   report.warnings.insert(report.warnings.end(), read.problems.begin(), read.problems.end());
   return report;
 }
@@ -85,7 +86,9 @@ int run(int argc, char** argv) {
   if (command.watch) return watch(command.inputs);
   if (is_study(command) && command.tensorboard.empty()) {
     const ReportContext context = report_context("sculpt_report");
-    return finish(command, study_report(study_page(study_of(command.inputs[0]), context), context));
+    StudyPage page = study_page(study_of(command.inputs[0]), context);
+    page.place = folder_of_page(command);
+    return finish(command, study_report(std::move(page), context));
   }
   ReadRuns read = read_inputs(command);
   if (!command.tensorboard.empty()) {

@@ -69,6 +69,11 @@ std::vector<tensorboard::Scalar> scalars_of(const RunRecords& run, double start)
 
 }  // namespace
 
+fs::path folder_of_page(const ReportCommand& command) {
+  if (command.format != "html") return "";
+  return fs::absolute(place_of(command, "report.html")).parent_path();
+}
+
 void write_report(const ReportCommand& command, const Report& report) {
   if (command.format == "html") {
     const fs::path page = place_of(command, "report.html");

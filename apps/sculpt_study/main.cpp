@@ -19,6 +19,7 @@
 #include "apps/sculpt_study/check.h"
 #include "apps/sculpt_study/overview.h"
 #include "apps/sculpt_study/prepare.h"
+#include "apps/sculpt_study/run_pages.h"
 #include "apps/sculpt_study/runner.h"
 #include "apps/sculpt_study/study_report.h"
 #include "apps/sculpt_study/tables.h"
@@ -184,6 +185,8 @@ int run(const StudyCommand& command, const std::string& words) {
   options.go_on = words;
   const StudyCheck check = checked(unfinished(study, runs, command.index), /*timing=*/false);
   prepare_folder(study, runs);
+  for (const ResolvedRun& one : runs)
+    if (command.index == 0 || one.run.number == command.index) refresh_page(study, one);
   options.jobs = jobs_of(command, runs, check.gpus);
   if (check.gpus > 1 && options.jobs > 1) options.gpus = gpu_names(check.gpus);
   catch_interrupts(/*silent=*/true);

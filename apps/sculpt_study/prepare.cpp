@@ -8,6 +8,7 @@
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_study/run_pages.h"
 #include "engine/core/files.h"
 #include "engine/core/name_list.h"
 #include "engine/run/stored_config.h"
@@ -111,6 +112,7 @@ void rename_folders(const Study& study, const std::vector<ResolvedRun>& runs) {
     const auto found = old_folders.find(run.hash);
     if (found == old_folders.end() || fs::exists(run.folder, error)) continue;
     if (read_run(found->second, ReadRecords::results).status == RunStatus::running) continue;
+    rename_in_analyses(found->second, run.folder.filename().string());
     // Another process may do the same at this moment. Then this run is found under its new name.
     fs::rename(found->second, run.folder, error);
     fs::remove(configs / (found->second.filename().string() + ".toml"), error);

@@ -19,6 +19,7 @@
 #include "apps/sculpt_study/end_report.h"
 #include "apps/sculpt_study/prepare.h"
 #include "apps/sculpt_study/run_log.h"
+#include "apps/sculpt_study/run_pages.h"
 #include "apps/sculpt_study/run_process.h"
 #include "apps/sculpt_study/run_progress.h"
 #include "apps/sculpt_study/run_states.h"
@@ -167,6 +168,7 @@ class Runner {
   /// Goes on with a run that has finished training, or whose analysis was made.
   void finish(size_t run, const RunRecords& records) {
     if (!states_.open_analyses(run).empty()) return states_.set(run, JobState::waiting);
+    refresh_page(study_, runs_[run]);
     if (states_.has_failed_analysis(run)) return states_.set(run, JobState::failed);
     states_.set(run, JobState::finished);
     states_.set_epochs(run, runs_[run].epochs);
@@ -196,6 +198,7 @@ class Runner {
       display_.say_line(fmt::format("{}: {}; the others go on", failed.name, word));
     } else {
       states_.fail_analysis(run, analysis);
+      refresh_page(study_, runs_[run]);
       display_.say_line(fmt::format("{}: analysis `{}` {}", failed.name, analysis, word));
     }
   }

@@ -5,6 +5,7 @@
 
 #include "apps/sculpt_run/key_names.h"
 #include "apps/sculpt_run/paths.h"
+#include "apps/sculpt_run/report_context.h"
 #include "apps/sculpt_run/request.h"
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
@@ -72,6 +73,10 @@ void print_runs(const std::vector<RunRow>& rows, const std::vector<std::string>&
 void print_groups(const std::vector<RunRow>& rows, const std::vector<std::string>& keys,
                   const std::vector<std::string>& columns, const LsCommand& command) {
   std::vector<RowGroup> groups = group_rows(rows, keys);
+  std::vector<Repeat> repeats;
+  for (const RowGroup& group : groups)
+    repeats.insert(repeats.end(), group.repeats.begin(), group.repeats.end());
+  if (!repeats.empty()) warn(repeats_sentence(repeats));
   if (!command.sort.empty()) {
     const std::string name = full_name(command.sort, rows);
     // Groups stand in the order of their means.
@@ -124,6 +129,9 @@ void list_runs(const LsCommand& command) try {
     warn_of(runs.problems);
     rows.insert(rows.end(), runs.rows.begin(), runs.rows.end());
   }
+  const ReportContext context = report_context("sculpt_study");
+  for (RunRow& row : rows)
+    row.training = training_of(row.settings, context.defaults, context.without_effect);
   rows = without_repeats(rows);
   if (rows.empty()) return say("there are no runs\n");
   const std::vector<RunRow> all = rows;

@@ -75,6 +75,9 @@ struct Table {
   /// be several columns here, such as a mean and its deviation. table_cells.h fills these members.
   std::vector<std::string> csv_columns = {};
   std::vector<std::vector<std::string>> csv_rows = {};
+  /// Paths from the page to which the first cells of the rows lead, "" for none; empty, or one for
+  /// each row. Files of analyses have no links.
+  std::vector<std::string> links = {};
 };
 
 }  // namespace sculpt

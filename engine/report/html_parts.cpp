@@ -13,10 +13,11 @@ namespace {
 constexpr std::string_view kStyle = R"(
 :root{--page:#f6f7f9;--card:#fff;--ink:#1b1f26;--soft:#545c68;--line:#dfe3e8;--code:#f0f2f5;
 --accent:#0063a0;--good:#0b7a4b;--busy:#0063a0;--wait:#8a5a00;--bad:#b3261e;--warn:#fff6e0;
---warnline:#e8b84a}
+--warnline:#e8b84a;--edge:rgba(27,31,38,.45)}
 @media screen and (prefers-color-scheme:dark){:root{--page:#101318;--card:#171b21;--ink:#e6e9ee;
 --soft:#a2abb8;--line:#2b313a;--code:#20262e;--accent:#6cb6f0;--good:#4cc38a;--busy:#6cb6f0;
---wait:#e3b04b;--bad:#ff8a80;--warn:#2b2412;--warnline:#8a6d1f}}
+--wait:#e3b04b;--bad:#ff8a80;--warn:#2b2412;--warnline:#8a6d1f;
+--edge:rgba(230,233,238,.5)}}
 *{box-sizing:border-box}
 html{color-scheme:light dark;-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--ink);
@@ -57,7 +58,19 @@ pre{margin:8px 0 12px;padding:12px 14px;background:var(--code);border-radius:8px
 font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 pre code{font:inherit;white-space:pre-wrap;overflow-wrap:anywhere}
 .purpose{margin:12px 0 0}
-.scroll{overflow-x:auto}
+/* Where a table goes on behind an edge, the edge is marked, and the text fades towards it, so that a
+cut number cannot be read as a whole one. The covers of the marks move with the table. */
+.scroll{overflow-x:auto;background:
+linear-gradient(to right,var(--card) 30%,transparent) 0 0/48px 100% no-repeat local,
+linear-gradient(to left,var(--card) 30%,transparent) 100% 0/48px 100% no-repeat local,
+linear-gradient(to right,var(--edge),transparent) 0 0/18px 100% no-repeat scroll,
+linear-gradient(to left,var(--edge),transparent) 100% 0/18px 100% no-repeat scroll}
+@supports (animation-timeline:scroll(self inline)){.scroll{animation:fade linear both;
+animation-timeline:scroll(self inline)}}
+@keyframes fade{0%{mask-image:linear-gradient(to left,#000 2px,transparent 2px 10px,#000 60px)}
+2%,98%{mask-image:linear-gradient(to left,#000 2px,transparent 2px 10px,#000 60px,
+#000 calc(100% - 60px),transparent calc(100% - 10px) calc(100% - 2px),#000 calc(100% - 2px))}
+100%{mask-image:linear-gradient(to right,#000 2px,transparent 2px 10px,#000 60px)}}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:5px 16px 5px 0;text-align:left;vertical-align:top}
 th{color:var(--soft);font-weight:600;border-bottom:1px solid var(--line);white-space:nowrap}
@@ -78,7 +91,7 @@ header,main,footer{max-width:none;padding:0}h2{break-after:avoid;margin-top:22pt
 .facts>div{flex-basis:100px;padding:6pt 9pt}figure,.table{padding:8pt 9pt}
 figure{break-inside:avoid}figure,.table,.facts{border-color:#ccc}
 tr,.facts>div,.warnings{break-inside:avoid}thead{display:table-header-group}
-.scroll{overflow:visible}table{font-size:9pt}details.data,p.data{display:none}
+.scroll{overflow:visible;background:none;animation:none}table{font-size:9pt}details.data,p.data{display:none}
 pre{white-space:pre-wrap}a{color:inherit;text-decoration:none}}
 )";
 
@@ -129,8 +142,12 @@ std::string html_table(const Table& table, size_t rows) {
   text += "</tr></thead>\n<tbody>\n";
   for (size_t row = 0; row < std::min(rows, table.rows.size()); ++row) {
     text += "<tr>";
-    for (size_t i = 0; i < table.columns.size(); ++i)
-      text += fmt::format("<td{}>{}</td>", attribute(i), escape_markup(table.rows[row][i]));
+    for (size_t i = 0; i < table.columns.size(); ++i) {
+      std::string cell = escape_markup(table.rows[row][i]);
+      if (i == 0 && row < table.links.size() && !table.links[row].empty())
+        cell = fmt::format("<a href=\"{}\">{}</a>", url_of(table.links[row]), cell);
+      text += fmt::format("<td{}>{}</td>", attribute(i), cell);
+    }
     text += "</tr>\n";
   }
   return text + "</tbody>\n</table>\n";

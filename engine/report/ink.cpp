@@ -144,6 +144,38 @@ std::string fitted(std::string_view text, double font_size, double width) {
   return cut + "\u2026";
 }
 
+namespace {
+
+bool is_inside_character(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
+/// Returns the text, cut and with "…" in its middle if it is wider than `width`.
+std::string fitted_in_middle(std::string_view text, double font_size, double width) {
+  if (text_width(text, font_size) <= width) return std::string(text);
+  const double half = (width - font_size) / 2;
+  std::string first = fitted(text, font_size, half + font_size);
+  size_t at = 0;
+  while (at < text.size() &&
+         (is_inside_character(text[at]) || text_width(text.substr(at), font_size) > half))
+    ++at;
+  return first + std::string(text.substr(at));
+}
+
+}  // namespace
+
+std::vector<std::string> in_two_lines(std::string_view text, double font_size, double width) {
+  if (text_width(text, font_size) <= width) return {std::string(text)};
+  // The first line takes as many words as it can.
+  size_t end = std::string_view::npos;
+  for (size_t at = text.find(' '); at != std::string_view::npos; at = text.find(' ', at + 1))
+    if (end == std::string_view::npos || text_width(text.substr(0, at), font_size) <= width)
+      end = at;
+  if (end == std::string_view::npos) return {fitted_in_middle(text, font_size, width)};
+  return {fitted(text.substr(0, end), font_size, width),
+          fitted_in_middle(text.substr(end + 1), font_size, width)};
+}
+
 std::string coordinate(double value) {
   const auto tenths = static_cast<long long>(std::llround(value * 10));
   const long long size = std::abs(tenths);

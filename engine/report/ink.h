@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sculpt {
 
@@ -62,6 +63,11 @@ bool marker_is_open(size_t i);
 double text_width(std::string_view text, double font_size);
 /// Returns the text, cut and with "…" at its end if it is wider than `width`.
 std::string fitted(std::string_view text, double font_size, double width);
+
+/// Returns the text in at most two lines, which break at a space. A line that is wider than `width`
+/// is cut with "…", the first one at its end and the last one in its middle, so that the end of the
+/// text stays.
+std::vector<std::string> in_two_lines(std::string_view text, double font_size, double width);
 
 /// Returns a coordinate with at most one decimal: "12.5", "-.3", "7".
 std::string coordinate(double value);

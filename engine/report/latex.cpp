@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/report/ink.h"
+#include "engine/report/latex_parts.h"
 #include "engine/report/markup.h"
 #include "engine/report/scale.h"
 
@@ -15,11 +16,14 @@ namespace {
 constexpr const char* kPackages = R"(\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
+\usepackage[margin=2.5cm]{geometry}
+\usepackage{array}
+\usepackage{flafter}
 \usepackage{booktabs}
 \usepackage{xcolor}
 \usepackage{pgfplots}
 \pgfplotsset{compat=1.16}
-\usepgfplotslibrary{fillbetween}
+\setlength{\belowcaptionskip}{6pt}
 \pgfplotsset{sculpt/.style={
   width=\columnwidth, height=0.68\columnwidth, unbounded coords=jump,
   grid=major, grid style={black!10}, axis lines*=left, tick align=outside, enlargelimits=0.05,
@@ -36,6 +40,8 @@ constexpr std::array<std::string_view, 6> kDashes = {
     "solid", "dashed", "densely dotted", "dashdotted", "densely dashed", "dashdotdotted"};
 // TeX has little memory. Lines keep at most this many points here; the CSV files have all.
 constexpr size_t kMostPoints = 300;
+// A name of a y axis with more letters needs more room, and may take several lines.
+constexpr size_t kMostLetters = 10;
 
 std::string colours() {
   std::string text;
@@ -49,12 +55,6 @@ std::string colours() {
 
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.6g}", value) : "nan";
-}
-
-std::string caption_of(const std::string& title, const std::string& caption,
-                       const std::string& name) {
-  return fmt::format("\\caption{{{}.{}{}}}\n\\label{{{}}}\n", escape_latex(title),
-                     caption.empty() ? "" : " ", escape_latex(caption), name);
 }
 
 /// Returns the options of a logarithmic axis. Its ticks stand at round numbers; pgfplots would set
@@ -74,6 +74,13 @@ std::string log_options(const char* letter, const Figure& figure, const Axis& ax
   return text + fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{1}}}", letter, ticks);
 }
 
+size_t longest_of(const std::vector<std::string>& texts) {
+  size_t longest = 0;
+  for (const std::string& text : texts)
+    longest = std::max(longest, letters_of(text));
+  return longest;
+}
+
 std::string axis_options(const Figure& figure) {
   const auto of = [&](const char* letter, const Axis& axis) {
     std::string text = fmt::format("  {}label={{{}}}", letter, escape_latex(axis.label));
@@ -90,7 +97,11 @@ std::string axis_options(const Figure& figure) {
     return text +
            fmt::format(", {0}tick={{{1}}}, {0}ticklabels={{{2}}}, {0}min=0.4, {0}max={3}.6", letter,
                        places, names, axis.categories.size()) +
-           (letter[0] == 'x' ? ", x tick label style={rotate=35, anchor=east}" : "");
+           (letter[0] == 'x' ? ", x tick label style={rotate=35, anchor=east}"
+            : longest_of(axis.categories) > kMostLetters
+                ? ",\n  width=0.75\\columnwidth, yticklabel style={align=right, text "
+                  "width=0.3\\columnwidth}"
+                : "");
   };
   return of("x", figure.x) + ",\n" + of("y", figure.y);
 }
@@ -105,20 +116,44 @@ std::string plot_options(const Series& series, size_t style, bool level) {
   text += marks ? fmt::format(", mark={}", kMarkers[marker_of(style)]) : ", no marks";
   if (series.mark == Mark::steps) text += ", const plot";
   if (series.pale) text += ", opacity=0.3, mark size=1pt, line width=0.4pt";
-  if (!series.spread.empty())
+  if (!series.spread.empty() && series.mark != Mark::line)
     text += fmt::format(", error bars/.cd, {0} dir=both, {0} explicit", level ? "x" : "y");
   if (series.name.empty()) text = "forget plot, " + text;
   return text;
 }
 
-std::string plot_of(const Series& series, size_t style, bool level) {
-  std::string text =
-      fmt::format("\\addplot[{}] coordinates {{\n", plot_options(series, style, level));
+/// Returns the indices of the points that are drawn.
+std::vector<size_t> drawn_points(const Series& series) {
+  std::vector<size_t> drawn;
   const size_t stride = (series.x.size() + kMostPoints - 1) / kMostPoints;
-  for (size_t i = 0; i < series.x.size(); ++i) {
-    if (stride > 1 && i % stride != 0 && i + 1 != series.x.size()) continue;
+  for (size_t i = 0; i < series.x.size(); ++i)
+    if (stride < 2 || i % stride == 0 || i + 1 == series.x.size()) drawn.push_back(i);
+  return drawn;
+}
+
+/// Returns the band around a line that has spreads: its upper edge, and its lower edge backwards.
+std::string band_of(const Series& series, size_t style) {
+  if (series.spread.empty() || series.mark != Mark::line) return "";
+  std::string upper, lower;
+  for (const size_t i : drawn_points(series)) {
+    const double spread = std::isfinite(series.spread[i]) ? series.spread[i] : 0;
+    if (!std::isfinite(series.x[i]) || !std::isfinite(series.y[i])) continue;
+    upper += fmt::format("  ({},{})\n", number(series.x[i]), number(series.y[i] + spread));
+    lower = fmt::format("  ({},{})\n", number(series.x[i]), number(series.y[i] - spread)) + lower;
+  }
+  if (upper.empty()) return "";
+  return fmt::format(
+      "\\addplot[forget plot, draw=none, fill=sculpt{}, fill opacity=0.17] coordinates {{\n{}{}}} "
+      "-- cycle;\n",
+      style % kSeriesColours.size(), upper, lower);
+}
+
+std::string plot_of(const Series& series, size_t style, bool level) {
+  std::string text = band_of(series, style) + fmt::format("\\addplot[{}] coordinates {{\n",
+                                                          plot_options(series, style, level));
+  for (const size_t i : drawn_points(series)) {
     text += fmt::format("  ({},{})", number(series.x[i]), number(series.y[i]));
-    if (!series.spread.empty()) {
+    if (!series.spread.empty() && series.mark != Mark::line) {
       const std::string spread = number(std::isfinite(series.spread[i]) ? series.spread[i] : 0);
       text += level ? fmt::format(" +- ({},0)", spread) : fmt::format(" +- (0,{})", spread);
     }
@@ -134,7 +169,8 @@ std::string plot_of(const Series& series, size_t style, bool level) {
 
 std::string latex_of(const Figure& figure) {
   std::string text = fmt::format(
-      "\\begin{{figure}}\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[sculpt,\n{}]\n",
+      "\\begin{{figure}}[!htbp]\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[sculpt,\n{}]"
+      "\n",
       axis_options(figure));
   std::map<int64_t, size_t> of_group;
   size_t next = 0;
@@ -151,12 +187,12 @@ std::string latex_of(const Figure& figure) {
           "({{axis cs:{0},0}}|-{{rel axis cs:0,1}});\n",
           number(boundary.x));
   return text + "\\end{axis}\n\\end{tikzpicture}\n" +
-         caption_of(figure.title, figure.caption, "fig:" + figure.name) + "\\end{figure}\n";
+         latex_caption(figure.title, figure.caption, "fig:" + figure.name) + "\\end{figure}\n";
 }
 
 std::string latex_of(const HeatMap& map) {
   std::string text = fmt::format(
-      "\\begin{{figure}}\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[\n"
+      "\\begin{{figure}}[!htbp]\n\\centering\n\\begin{{tikzpicture}}\n\\begin{{axis}}[\n"
       "  width=0.8\\columnwidth, height=0.8\\columnwidth, enlargelimits=false, axis on top,\n"
       "  xlabel={{{}}}, ylabel={{{}}}, colorbar, colormap name=viridis,\n"
       "  colorbar style={{ylabel={{{}{}}}}}]\n"
@@ -170,24 +206,7 @@ std::string latex_of(const HeatMap& map) {
                           number(map.log ? std::log10(value) : value));
     }
   return text + "};\n\\end{axis}\n\\end{tikzpicture}\n" +
-         caption_of(map.title, map.caption, "fig:" + map.name) + "\\end{figure}\n";
-}
-
-std::string latex_of(const Table& table) {
-  const auto row = [](const std::vector<std::string>& cells) {
-    std::string text;
-    for (size_t i = 0; i < cells.size(); ++i)
-      text += (i > 0 ? " & " : "") + escape_latex(cells[i]);
-    return text + " \\\\\n";
-  };
-  std::string text =
-      fmt::format("\\begin{{table}}\n\\centering\\small\n{}\\begin{{tabular}}{{{}}}\n\\toprule\n",
-                  caption_of(table.title, table.caption, "tab:" + table.name),
-                  std::string(table.columns.size(), 'l'));
-  text += row(table.columns) + "\\midrule\n";
-  for (const auto& cells : table.rows)
-    text += row(cells);
-  return text + "\\bottomrule\n\\end{tabular}\n\\end{table}\n";
+         latex_caption(map.title, map.caption, "fig:" + map.name) + "\\end{figure}\n";
 }
 
 std::string latex_document(const Report& report) {

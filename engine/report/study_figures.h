@@ -1,6 +1,7 @@
 #pragma once
 // Figures and tables of several runs. Only the files of engine/report include this header.
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -30,8 +31,9 @@ std::vector<Figure> curve_figures(const std::vector<RunGroup>& groups);
 
 /// Returns one row for each group.
 Table group_table(const std::vector<RunGroup>& groups);
-/// Returns one row for each run.
-Table run_table(const std::vector<ReportedRun>& runs);
+/// Returns one row for each run, with links to the pages that lie below the folder `place`; ""
+/// makes no links.
+Table run_table(const std::vector<ReportedRun>& runs, const std::filesystem::path& place);
 /// Returns the keys in which runs differ, with their values.
 Table differing_settings(const std::vector<ReportedRun>& runs);
 /// Returns the settings that all runs share and that are not the defaults.

@@ -6,6 +6,7 @@
 #include "engine/report/provenance.h"
 #include "engine/report/study_report.h"
 #include "engine/report/ticks.h"
+#include "engine/study/repeats.h"
 
 namespace sculpt {
 namespace {
@@ -105,11 +106,31 @@ std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const Repor
   return found;
 }
 
+std::string mark_repeats(std::vector<ReportedRun>& runs, const ReportContext& context) {
+  std::vector<ComparedRun> compared;
+  std::map<std::string, size_t> same_name;
+  for (const ReportedRun& run : runs)
+    ++same_name[run.name];
+  for (const ReportedRun& run : runs) {
+    const RunRecords& records = run.records;
+    const bool known = records.finished() && records.config_is_whole;
+    compared.push_back(
+        {same_name[run.name] > 1 ? records.folder.lexically_normal().string() : run.name,
+         run.series + '\n' + density_key(records),
+         known ? training_of(records.config, context.defaults, context.without_effect) : "",
+         records.finished(), records.result("test_accuracy"), records.result("train_loss")});
+  }
+  const std::vector<Repeat> repeats = find_repeats(compared);
+  for (const Repeat& repeat : repeats)
+    runs[repeat.run].repeats = repeat.counted_name;
+  return repeats_sentence(repeats);
+}
+
 std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs) {
   std::vector<std::string> order;
   std::map<std::pair<size_t, std::string>, RunGroup> groups;
   for (const ReportedRun& run : runs) {
-    if (!run.records.finished()) continue;
+    if (!run.records.finished() || !run.repeats.empty()) continue;
     auto series = std::ranges::find(order, run.series);
     if (series == order.end()) series = order.insert(order.end(), run.series);
     const auto index = static_cast<size_t>(series - order.begin());

@@ -9,8 +9,8 @@
 #include "engine/report/provenance.h"
 #include "engine/report/run_figures.h"
 #include "engine/report/study_figures.h"
+#include "engine/report/study_headline.h"
 #include "engine/report/ticks.h"
-#include "engine/study/statistics.h"
 
 namespace sculpt {
 namespace {
@@ -80,52 +80,16 @@ ReportState state_of(const StudyPage& page, size_t total) {
   return ReportState::stopped;
 }
 
-std::string accuracy_text(const RunGroup& group) {
-  std::vector<double> values;
-  for (const ReportedRun* run : group.runs)
-    values.push_back(100 * run->records.result("test_accuracy"));
-  const Sample spread = describe(values);
-  std::string text = fixed_text(spread.mean, 2);
-  if (spread.n > 1) text += " \u00b1 " + fixed_text(spread.error_bar(), 2);
-  return text + " %";
-}
-
-double mean_accuracy(const RunGroup& group) {
-  std::vector<double> values;
-  for (const ReportedRun* run : group.runs)
-    values.push_back(run->records.result("test_accuracy"));
-  return describe(values).mean;
-}
-
-/// Returns the best series at the sparsest density that more than one series has.
-std::string sentence_of(const std::vector<RunGroup>& groups) {
-  std::vector<const RunGroup*> sparsest;
-  for (const RunGroup& group : groups) {
-    std::vector<const RunGroup*> same;
-    for (const RunGroup& other : groups)
-      if (fmt::format("{:.4g}", other.density) == fmt::format("{:.4g}", group.density))
-        same.push_back(&other);
-    if (same.size() > 1 && (sparsest.empty() || group.density < sparsest[0]->density))
-      sparsest = same;
-  }
-  if (sparsest.empty()) return "";
-  std::ranges::stable_sort(sparsest, [](const RunGroup* a, const RunGroup* b) {
-    return mean_accuracy(*a) > mean_accuracy(*b);
-  });
-  return fmt::format(
-      "At {} % sparsity, the highest mean accuracy is that of {} ({}); {} follows with {}.",
-      number_text(100 * (1 - sparsest[0]->density), 4), sparsest[0]->series,
-      accuracy_text(*sparsest[0]), sparsest[1]->series, accuracy_text(*sparsest[1]));
-}
-
 std::vector<Fact> facts_of(const StudyPage& page, const std::vector<RunGroup>& groups,
                            size_t total) {
   std::vector<Fact> facts;
+  const auto repeats =
+      std::ranges::count_if(page.runs, [](const ReportedRun& run) { return !run.repeats.empty(); });
   facts.push_back({"finished runs",
                    finished_runs(page) == total
                        ? std::to_string(total)
                        : fmt::format("{} of {}", finished_runs(page), total),
-                   ""});
+                   repeats == 0 ? "" : fmt::format("{} of them not counted in means", repeats)});
   if (groups.empty()) return facts;
   std::set<std::string> series, densities, seeds;
   double seconds = 0;
@@ -166,7 +130,8 @@ Section repeat_section(const StudyPage& page) {
 
 }  // namespace
 
-Report study_report(const StudyPage& page, const ReportContext& context) {
+Report study_report(StudyPage page, const ReportContext& context) {
+  const std::string repeats = mark_repeats(page.runs, context);
   const std::vector<RunGroup> groups = group_runs(page.runs);
   const size_t total = page.runs.size() + page.waiting.size() + page.left_out.size();
   Report report;
@@ -176,9 +141,10 @@ Report study_report(const StudyPage& page, const ReportContext& context) {
   report.state_text = report.state == ReportState::finished
                           ? "finished"
                           : fmt::format("{} of {} finished", finished_runs(page), runs_text(total));
-  report.sentence = sentence_of(groups);
+  report.sentence = headline_of(groups);
   report.facts = facts_of(page, groups, total);
   report.warnings = warnings_of(page);
+  if (!repeats.empty()) report.warnings.insert(report.warnings.begin(), repeats);
   report.foot = context.written_by;
 
   Section claims{.heading = "Claims"};
@@ -200,7 +166,7 @@ Report study_report(const StudyPage& page, const ReportContext& context) {
   if (Table common = common_settings(page.runs, context); !common.rows.empty())
     settings.tables.push_back(std::move(common));
   Section runs{.heading = "All runs"};
-  runs.tables = {run_table(page.runs)};
+  runs.tables = {run_table(page.runs, page.place)};
   runs.closed = true;
 
   if (!claims.tables.empty()) report.sections.push_back(std::move(claims));

@@ -3,6 +3,7 @@
 // means and standard deviations over the runs that differ in nothing but their seed.
 
 #include <cmath>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ struct ReportedRun {
   RunRecords records;
   bool failed = false;
   std::string failure;  ///< the last lines of the log of a failed run; may be empty
+  /// The run that counts in the place of this one, which has the same settings and the same seed;
+  /// "" if this run counts. See mark_repeats().
+  std::string repeats = {};
 };
 
 /// The input of a report of several runs.
@@ -37,6 +41,9 @@ struct StudyPage {
   /// Figures of the study's own, which stand before those that every report has.
   std::vector<Figure> figures;
   std::vector<ShownCommand> commands;  ///< such as the one that repeats the study
+  /// The folder that the page is going to lie in; "" if it is not known. The names of runs are
+  /// links to the pages of runs that lie in folders below it.
+  std::filesystem::path place = {};
 };
 
 /// Labels runs by what distinguishes them: the method, and other settings in which runs of one
@@ -46,6 +53,11 @@ struct StudyPage {
 std::vector<ReportedRun> labelled_runs(std::vector<RunRecords> runs, const ReportContext& context,
                                        std::vector<std::string> first = {});
 
+/// Marks finished runs that repeat another one of their series: runs with the same settings and the
+/// same seed, such as a run and its repeat in another folder. Returns a sentence about them; "" if
+/// there are none.
+std::string mark_repeats(std::vector<ReportedRun>& runs, const ReportContext& context);
+
 /// The finished runs of one series and one density.
 struct RunGroup {
   std::string series;
@@ -54,10 +66,10 @@ struct RunGroup {
   std::vector<const ReportedRun*> runs;
 };
 /// Returns the groups by series, in the order of the first run of each, and from the densest to the
-/// sparsest. Densities that agree to four digits are one density.
+/// sparsest. Densities that agree to four digits are one density. Marked repeats are left out.
 std::vector<RunGroup> group_runs(const std::vector<ReportedRun>& runs);
 
 /// Makes the report. Runs have all of their records; those without epochs have no curves.
-Report study_report(const StudyPage& page, const ReportContext& context);
+Report study_report(StudyPage page, const ReportContext& context);
 
 }  // namespace sculpt

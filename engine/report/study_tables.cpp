@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <map>
@@ -14,6 +15,8 @@
 
 namespace sculpt {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr size_t kMostValues = 12;
 constexpr const char* kNone = "\u2013";
@@ -42,8 +45,21 @@ TableCell spread_cell(const RunGroup& group, const char* key, double factor, int
 
 std::string state_of(const ReportedRun& run) {
   if (run.failed) return run.records.diverged() ? "diverged" : "failed";
+  if (!run.repeats.empty()) return "repeats " + run.repeats;
   if (run.records.finished() || run.records.epochs.empty()) return name_of(run.records.status);
   return fmt::format("{}, epoch {}", name_of(run.records.status), run.records.epochs.back().epoch);
+}
+
+/// Returns the path from the folder `place` to the page of the run; "" if there is no page, or if
+/// it does not lie below that folder.
+std::string link_to(const ReportedRun& run, const fs::path& place) {
+  std::error_code error;
+  // A run that failed before it had a folder has none.
+  if (place.empty() || run.records.folder.empty()) return "";
+  const fs::path page = fs::absolute(run.records.folder).lexically_normal() / "report.html";
+  if (!fs::is_regular_file(page, error)) return "";
+  const fs::path path = page.lexically_relative(fs::absolute(place).lexically_normal());
+  return path.empty() || *path.begin() == ".." || *path.begin() == "." ? "" : path.string();
 }
 
 /// Compares numbers as numbers, and other texts by their letters.
@@ -98,7 +114,7 @@ Table group_table(const std::vector<RunGroup>& groups) {
   return table;
 }
 
-Table run_table(const std::vector<ReportedRun>& runs) {
+Table run_table(const std::vector<ReportedRun>& runs, const fs::path& place) {
   Table table;
   table.name = "runs";
   double most = 0;
@@ -129,6 +145,7 @@ Table run_table(const std::vector<ReportedRun>& runs) {
                     fixed(unit.factor * records.result("train_flops"), 3),
                     fixed(records.result("seconds"), 1),
                     state_of(run)});
+    table.links.push_back(link_to(run, place));
   }
   return table;
 }

@@ -78,8 +78,10 @@ class FigureDrawing {
   PlotArea make_area() const {
     PlotArea area;
     area.top = kTop + (figure_.boundaries.empty() ? 0 : kRoomForBoundaries);
-    area.bottom = area.top + (has_level_spreads(figure_) ? 26.0 * figure_.y.categories.size() + 8
-                                                         : kPlotHeight);
+    const auto rows = static_cast<double>(figure_.y.categories.size());
+    area.bottom = area.top + (has_level_spreads(figure_)
+                                  ? std::max(26.0, height_of_y_categories(figure_.y)) * rows + 8
+                                  : kPlotHeight);
     area.right = kSvgWidth - kRight;
     // The ticks of y do not depend on the left end.
     area.left = room_for_y_labels(figure_.y, y_scale(area));

@@ -13,6 +13,8 @@ namespace {
 constexpr double kTick = 4, kMinorTick = 2.5;
 constexpr size_t kWantedY = 5;
 constexpr double kWidestCategory = 170;
+// The distance of the lines of a label that has two.
+constexpr double kLine = 13.5;
 // Turned labels rise by this angle, and so by this share of their widths (the sine of the angle).
 constexpr int kTurnedDegrees = 35;
 constexpr double kTurnedRise = 0.5736;
@@ -46,6 +48,17 @@ Ticks category_ticks(const Axis& axis) {
 /// Returns the ticks of the y axis: round numbers, or the names of categories.
 Ticks y_ticks(const Axis& axis, const Scale& scale) {
   return axis.categories.empty() ? scale.ticks(kWantedY) : category_ticks(axis);
+}
+
+/// Returns the lines of each label of the y axis.
+std::vector<std::vector<std::string>> y_labels(const Axis& axis, const Ticks& ticks) {
+  std::vector<std::vector<std::string>> labels;
+  if (axis.categories.empty())
+    for (const std::string& label : ticks.labels)
+      labels.push_back({label});
+  for (const std::string& name : axis.categories)
+    labels.push_back(in_two_lines(name, kNumberSize, kWidestCategory));
+  return labels;
 }
 
 double widest_category(const Axis& axis) {
@@ -88,10 +101,18 @@ double extra_room_for_x_labels(const Axis& axis, double width) {
   return turns_labels(axis, width) ? widest_category(axis) * kTurnedRise : 0;
 }
 
+double height_of_y_categories(const Axis& axis) {
+  double height = 0;
+  for (const auto& lines : y_labels(axis, {}))
+    height = std::max(height, kLine * static_cast<double>(lines.size()) + 9);
+  return height;
+}
+
 double room_for_y_labels(const Axis& axis, const Scale& scale) {
   double widest = 0;
-  for (const std::string& label : y_ticks(axis, scale).labels)
-    widest = std::max(widest, text_width(label, kNumberSize));
+  for (const auto& lines : y_labels(axis, y_ticks(axis, scale)))
+    for (const std::string& line : lines)
+      widest = std::max(widest, text_width(line, kNumberSize));
   return widest + kTick + 8 + (axis.label.empty() ? 0 : 18);
 }
 
@@ -103,12 +124,17 @@ std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
   const Ticks ys = y_ticks(y_axis, y_scale);
   const bool turned_xs = turns_labels(x_axis, area.width());
   const double below_xs = extra_room_for_x_labels(x_axis, area.width());
+  const std::vector<std::vector<std::string>> y_texts = y_labels(y_axis, ys);
   std::string lines, grid_lines, text;
   for (size_t i = 0; i < ys.values.size(); ++i) {
     const double y = y_scale(ys.values[i]);
     grid_lines += fmt::format("M{} {}H{}", c(area.left), c(y), c(area.right));
     lines += fmt::format("M{} {}h-{}", c(area.left), c(y), kTick);
-    text += svg_text(target, Part::number, {area.left - kTick - 4, y + 4.2, "end"}, ys.labels[i]);
+    double baseline = y + 4.2 - kLine * (static_cast<double>(y_texts[i].size()) - 1) / 2;
+    for (const std::string& line : y_texts[i]) {
+      text += svg_text(target, Part::number, {area.left - kTick - 4, baseline, "end"}, line);
+      baseline += kLine;
+    }
   }
   for (const double value : ys.minor)
     lines += fmt::format("M{} {}h-{}", c(area.left), c(y_scale(value)), kMinorTick);

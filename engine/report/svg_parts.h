@@ -40,6 +40,9 @@ std::string svg_axes(SvgTarget target, const PlotArea& area, const Axis& x_axis,
 /// Names of places that do not fit side by side are turned.
 double extra_room_for_x_labels(const Axis& axis, double width);
 
+/// Returns how high each row of a y axis of names must be. Long names take two lines.
+double height_of_y_categories(const Axis& axis);
+
 /// Returns how much room the labels of the y axis need at the left of the plot.
 double room_for_y_labels(const Axis& axis, const Scale& scale);
 

@@ -23,6 +23,22 @@ bool less_value(const std::string& a, const std::string& b) {
   return std::isnan(x) ? a < b : x < y;
 }
 
+/// Takes the rows that repeat another one of the group out of its rows.
+void take_repeats_out(RowGroup& group) {
+  std::vector<ComparedRun> compared;
+  for (const RunRow& row : group.rows) {
+    const auto result = [&](const char* name) {
+      const auto found = row.results.find(name);
+      return found == row.results.end() ? NAN : found->second;
+    };
+    compared.push_back({row.folder, "", row.training, row.status == name_of(RunStatus::finished),
+                        result("test_accuracy"), result("train_loss")});
+  }
+  group.repeats = find_repeats(compared);
+  for (auto repeat = group.repeats.rbegin(); repeat != group.repeats.rend(); ++repeat)
+    group.rows.erase(group.rows.begin() + static_cast<std::ptrdiff_t>(repeat->run));
+}
+
 bool ends_with_key(const std::string& name, const std::string& part) {
   return name.size() > part.size() && name.ends_with("." + part);
 }
@@ -170,13 +186,15 @@ std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
     for (const std::string& name : names)
       values.push_back(value_of(row, name));
     const auto [found, first] = place.emplace(values, groups.size());
-    if (first) groups.push_back({values, {}});
+    if (first) groups.push_back({values, {}, {}});
     std::vector<RunRow>& members = groups[found->second].rows;
     const bool repeated =
         !row.real_folder.empty() &&
         std::ranges::find(members, row.real_folder, &RunRow::real_folder) != members.end();
     if (!repeated) members.push_back(row);
   }
+  for (RowGroup& group : groups)
+    take_repeats_out(group);
   return groups;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/run/run_reader.h"
+#include "engine/study/repeats.h"
 #include "engine/study/statistics.h"
 
 namespace sculpt {
@@ -21,6 +22,7 @@ struct RunRow {
   std::string variant;                          ///< name of the variant in a study; "" elsewhere
   std::map<std::string, std::string> settings;  ///< the config: key -> text
   std::map<std::string, double> results;        ///< numbers of summary.json
+  std::string training = {};                    ///< see training_of(); "" if it is not known
 };
 
 /// Returns the path of a folder without links; "" if there is no such folder.
@@ -72,9 +74,10 @@ std::vector<RunRow> without_repeats(const std::vector<RunRow>& rows);
 struct RowGroup {
   std::vector<std::string> values;  ///< one for each name
   std::vector<RunRow> rows;
+  std::vector<Repeat> repeats;  ///< the runs that are left out because they repeat one of the rows
 };
 /// Returns the groups in the order in which their first rows stand. A group has each real folder
-/// once.
+/// once, and of runs with the same settings and the same seed one.
 std::vector<RowGroup> group_rows(const std::vector<RunRow>& rows,
                                  const std::vector<std::string>& names);
 

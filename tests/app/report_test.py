@@ -209,6 +209,32 @@ class ReportTest(ProgramTest):
         self.assertEqual(sculpt_report(runs, "--format", "latex", "--out", tex).returncode, 0)
         self.assertIn("\\begin{tikzpicture}", tex.read_text())
 
+    def test_a_run_and_its_repeat_are_one_seed(self):
+        run = self.make_run()
+        again = self.make_run("run-again", "data.root=elsewhere", "execution.threads=2")
+        numbers = self.folder / "numbers"
+
+        def results():
+            with (numbers / "results.csv").open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+
+        words = (run, again, "--format", "csv", "--out", numbers)
+        done = sculpt_report(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([(row["runs"], row["test accuracy (%), standard deviation"]) for row in results()], [("1", "")])
+        said = "One run has the settings and the seed of another one, and does not count in means: run-again (repeats run"
+        self.assertEqual(done.stderr.count(said), 1, done.stderr)
+        self.assertEqual(sculpt_report(run, again, "--out", self.folder / "page.html").returncode, 0)
+        self.assertIn(said, self.check_page(self.folder / "page.html"))
+        # Another seed counts, and a result that differs is named.
+        self.make_run("other", "seed=8")
+        summary = json.loads((again / "summary.json").read_text())
+        summary["test_accuracy"] += 0.125
+        (again / "summary.json").write_text(json.dumps(summary))
+        done = sculpt_report(*words, self.folder / "other")
+        self.assertEqual([row["runs"] for row in results()], ["2"])
+        self.assertIn("run-again (repeats run, with another result).", done.stderr)
+
     def test_names_that_look_like_markup(self):
         out = self.make_run("<b>&'x'\"y\"")
         page = self.check_page(out / "report.html")
@@ -385,6 +411,9 @@ y = "train_flops_vs_dense"
         for word in ("Two &lt;methods&gt;", "SCULPT", "cyclic", "Cost by sparsity", "001-sculpt-s1",
                      f"sculpt_study {file}"):
             self.assertIn(word, page)
+        self.assertIn('<a href="003-cyclic-s1/report.html">003-cyclic-s1</a>', page)
+        self.assertEqual(sculpt_report(out, "--out", self.folder / "away" / "page.html").returncode, 0)
+        self.assertNotIn("003-cyclic-s1/report.html", self.check_page(self.folder / "away" / "page.html"))
         with (out / "report-data" / "cost.csv").open(newline="", encoding="utf-8") as rows:
             means = {row["series"]: row for row in csv.DictReader(rows) if row["spread"]}
         self.assertEqual(set(means), {"SCULPT", "cyclic"})

@@ -115,6 +115,13 @@ class Study(ProgramTest):
         self.assertEqual(wrong.returncode, 2)
         self.assertIn('did you mean "test_accuracy"?', wrong.stderr)
 
+        # The same runs in another study are no further seeds.
+        self.run_study(out=self.folder / "again")
+        twice = study("ls", self.out, self.folder / "again")
+        self.assertEqual(twice.stdout, groups)
+        self.assertEqual(twice.stderr.count("4 runs have the settings and the seed of another one"), 1, twice.stderr)
+        self.assertIn(f"{self.folder / 'again' / NAMES[0]} (repeats {self.out / NAMES[0]}", twice.stderr)
+
         differs = study("diff", self.out / NAMES[0], self.out / NAMES[2]).stdout
         self.assertRegex(differs, r"(?m)^method +sculpt +cyclic$")
         self.assertNotIn("optim.lr", differs)
@@ -305,8 +312,11 @@ seed = [3, 2, 1]
         self.run_study("--pool", pool, "--set", "execution.threads=2", "--set", "vary.seed=[3]",
                        out=self.folder / "threads")
         self.assertEqual(len(list(pool.iterdir())), 6)
-        # Both names lead to one run in a table of the pool and the studies.
-        self.assertRegex(study("ls", pool, self.out, other, "--by", "method").stdout, r"(?m)^cyclic +4 ")
+        # Both names lead to one run in a table of the pool and the studies, and seed 3 is one seed.
+        self.assertRegex(study("ls", self.out, other, "--by", "method").stdout, r"(?m)^cyclic +3 ")
+        listed = study("ls", pool, self.out, other, "--by", "method")
+        self.assertRegex(listed.stdout, r"(?m)^cyclic +3 ")
+        self.assertIn("One run has the settings and the seed of another one", listed.stderr)
 
     def test_runs_of_a_pool_that_a_changed_study_leaves_out_are_named(self):
         pool = self.folder / "pool"
@@ -373,6 +383,13 @@ seed = [3, 2, 1]
         self.run_study()
         self.assertFalse((self.out / NAMES[2]).exists())
         self.assertTrue(final(self.out / "004-cyclic-s1") == kept)
+        # The page of a run has the name that its folder has now, and its command names this folder.
+        page = (self.out / "004-cyclic-s1" / "report.html").read_text()
+        self.assertIn("<title>004-cyclic-s1</title>", page)
+        self.assertIn(f"--out {self.out / '004-cyclic-s1-again'}", page)
+        self.assertNotIn(NAMES[2], page.replace("<wbr>", ""))
+        untouched = (self.out / NAMES[0] / "report.html").read_text()
+        self.assertIn("Written by sculpt_run", untouched)  # its folder has kept its name
         self.assertNotIn("004-cyclic-s1", starts(self.out))
         # Fewer seeds leave runs out, and a line names them.
         self.write("two.toml", STUDY.replace("[1, 2]", "[1]"))
@@ -390,6 +407,10 @@ seed = [3, 2, 1]
             analyses = self.out / name / "analysis"
             self.assertEqual((analyses / "commands.txt").read_text(), "flips\nprunes\n")
             self.assertIn("flipped.mean", json.loads((analyses / "flips.json").read_text())["values"])
+            page = (self.out / name / "report.html").read_text()
+            self.assertIn("Repeats this analysis", page)
+            self.assertIn('id="prunes-', page)
+            self.assertTrue(list((self.out / name / "report-data").glob("flips-*.csv")))
         before = starts(self.out)
         self.run_study()
         self.assertEqual(starts(self.out), before)
@@ -399,6 +420,25 @@ seed = [3, 2, 1]
         self.run_study()
         self.assertEqual(final(self.out / NAMES[0]), weights)
         self.assertTrue((self.out / NAMES[3] / "analysis" / "hessian.json").exists())
+        self.assertIn("--images 64 --top 1", (self.out / NAMES[3] / "report.html").read_text())
+
+    def test_a_renamed_run_keeps_its_analyses(self):
+        text = 'analyze = ["prunes"]\n' + STUDY
+        self.file = self.write("analysed.toml", text)
+        self.run_study()
+        old, new = NAMES[3], "003-cyclic-s2"
+        values = json.loads((self.out / old / "analysis" / "prunes.json").read_text())
+        self.file.write_text(text.replace('"cyclic"', '"cyclic"\nseed = 2'))
+        self.run_study()
+        self.assertFalse((self.out / old).exists())
+        now = json.loads((self.out / new / "analysis" / "prunes.json").read_text())
+        self.assertIn(str(self.out / new), now["command"])
+        self.assertEqual({**now, "command": 0}, {**values, "command": 0})
+        page = (self.out / new / "report.html").read_text().replace("<wbr>", "")
+        self.assertIn(f"sculpt_analyze prunes {self.out / new}", page)
+        self.assertNotIn(old, page)
+        self.assertEqual(starts(self.out)[old], 2)  # training and analysis; nothing was done again
+        self.assertNotIn(new, starts(self.out))
 
     def test_an_analysis_that_fails_is_reported_last(self):
         wrong = "connectivity --between 1 77"

@@ -299,6 +299,68 @@ TEST_CASE("drawing: names of an x axis stand at even spacing, with a mark and a 
   CHECK_FALSE(contains(latex_of(figure), "dir=reverse"));
 }
 
+TEST_CASE("drawing: long names of a y axis take two lines and keep their ends") {
+  CHECK(in_two_lines("short (2)", 12, 100) == std::vector<std::string>{"short (2)"});
+  std::mt19937 random(5);
+  for (int round = 0; round < 500; ++round) {
+    std::string name;
+    for (size_t words = 1 + random() % 9; words > 0; --words)
+      name += (name.empty() ? "" : " ") + std::string(1 + random() % 30, 'a') + "\u00e9";
+    name += " (12)";
+    const std::vector<std::string> lines = in_two_lines(name, 12, 170);
+    CAPTURE(name);
+    REQUIRE(lines.size() <= 2);
+    for (const std::string& line : lines)
+      CHECK(text_width(line, 12) <= 170);
+    CHECK(lines.back().ends_with("(12)"));
+    // Nothing is lost where nothing is cut, and no character is cut in half.
+    std::string joined = lines[0] + (lines.size() > 1 ? " " + lines[1] : "");
+    if (!contains(joined, "\u2026")) CHECK(joined == name);
+    for (size_t at = joined.find('\xa9'); at != std::string::npos; at = joined.find('\xa9', at + 1))
+      CHECK(joined[at - 1] == '\xc3');
+  }
+  Series means = series_of("", {10, 20}, {1, 2}, Mark::points);
+  Figure figure = figure_of({means});
+  figure.y.categories = {"lrr (2)", "schedule step_warmup, criterion magnitude (2)"};
+  const std::string svg = figure_svg(figure, SvgTarget::file);
+  CHECK(contains(svg, ">schedule step_warmup,</text>"));
+  CHECK(contains(svg, ">criterion magnitude (2)</text>"));
+  CHECK(contains(svg, ">lrr (2)</text>"));
+}
+
+TEST_CASE("latex: bands of lines are bands, and marks have error bars") {
+  Series line = series_of("a", {1, 2, 3}, {10, 20, 40}, Mark::line);
+  line.spread = {1, 2, 4};
+  const std::string band = latex_of(figure_of({line}));
+  CHECK(contains(band, "  (1,11)\n  (2,22)\n  (3,44)\n  (3,36)\n  (2,18)\n  (1,9)\n} -- cycle;"));
+  CHECK_FALSE(contains(band, "error bars"));
+  line.mark = Mark::line_and_points;
+  const std::string bars = latex_of(figure_of({line}));
+  CHECK(contains(bars, "error bars/.cd"));
+  CHECK(contains(bars, "(2,20) +- (0,2)"));
+  CHECK_FALSE(contains(bars, "cycle"));
+}
+
+TEST_CASE("latex: long texts of tables are broken into lines, and short tables stay as they are") {
+  Table table;
+  table.name = "t";
+  table.columns = {"id", "text"};
+  table.rows = {{"C1", "a short text"}};
+  CHECK(contains(latex_of(table), "\\small\n\\setlength{\\tabcolsep}{6pt}\n\\begin{tabular}{ll}"));
+  table.rows.push_back({"C2", std::string(300, 'x')});
+  const std::string broken = latex_of(table);
+  CHECK(contains(broken, "{l>{\\raggedright\\arraybackslash}p{"));
+  // Many columns have smaller letters.
+  for (int i = 0; i < 6; ++i) {
+    table.columns.push_back("column");
+    for (auto& row : table.rows)
+      row.push_back("61.64 \u00b1 0.31 %");
+  }
+  const std::string many = latex_of(table);
+  CHECK(contains(many, "}p{"));
+  CHECK_FALSE(contains(many, "\\tabcolsep}{6pt}"));
+}
+
 TEST_CASE("drawing: odd figures do not fail") {
   for (const SvgTarget target : {SvgTarget::page, SvgTarget::file}) {
     CHECK(contains(figure_svg(figure_of({}), target), "</svg>"));

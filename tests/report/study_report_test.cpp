@@ -6,15 +6,19 @@
 #include <fmt/format.h>
 #include <random>
 
+#include "engine/core/files.h"
 #include "engine/report/csv.h"
 #include "engine/report/html_page.h"
 #include "engine/report/mean_figure.h"
 #include "engine/study/statistics.h"
 #include "tests/report/reported_runs.h"
 #include "tests/support/messages.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace sculpt;
 using namespace sculpt::testing;
+
+namespace fs = std::filesystem;
 
 TEST_CASE("page: stays under 2 MB however much there is") {
   std::mt19937 random(9);
@@ -97,6 +101,110 @@ TEST_CASE("study: means and standard deviations agree with a plain computation")
                  fmt::format(",{},{},", describe(percents).mean, describe(percents).deviation)));
   CHECK(contains(results, "lrr,50,7,75,0,0.25,0,,,"));
   CHECK(contains(csv_of(table_named(report, "runs")), fmt::format(",{},", 100 * values[3])));
+}
+
+TEST_CASE("study: the headline names the best series of each sparsity, and what is close to it") {
+  std::vector<ReportedRun> runs;
+  const auto add = [&](const char* series, double sparsity, double low, double high) {
+    runs.push_back(finished_run(series, sparsity, 1, low));
+    runs.push_back(finished_run(series, sparsity, 2, high));
+  };
+  const auto headline = [&] {
+    StudyPage page;
+    page.runs = runs;
+    return study_report(page, context()).sentence;
+  };
+  add("lrr", 0.98, 0.30, 0.40);
+  CHECK(headline() == "");  // one series
+  add("pai", 0.98, 0.29, 0.38);
+  const std::string close =
+      "At 98 % sparsity, the highest mean accuracy is that of lrr (35.00 \u00b1 7.07 %), within "
+      "one "
+      "standard deviation of pai (33.50 \u00b1 6.36 %)";
+  CHECK(headline() == close + ".");
+  add("lrr", 0.5, 0.60, 0.62);
+  add("pai", 0.5, 0.80, 0.81);
+  const std::string clear =
+      "At 50 % sparsity, the highest mean accuracy is that of pai (80.50 \u00b1 0.71 %); lrr "
+      "follows "
+      "with 61.00 \u00b1 1.41 %. ";
+  CHECK(headline() == clear + close + ".");
+  add("imp", 0.98, 0.28, 0.38);
+  add("snip", 0.98, 0.1, 0.1);
+  CHECK(headline() == clear + close + " and 1 more.");
+  // Of single runs, nothing is known about the spread.
+  add("lrr", 0.25, 0.5, 0.7);
+  runs.pop_back();
+  add("pai", 0.25, 0.5, 0.7);
+  runs.pop_back();
+  CHECK(contains(headline(),
+                 "At 25 % sparsity, the highest mean accuracy is that of lrr (50.00 %); "
+                 "pai follows with 50.00 %."));
+  // Many sparsities have one sentence.
+  add("lrr", 0.9, 0.2, 0.2);
+  add("pai", 0.9, 0.1, 0.1);
+  CHECK(headline() ==
+        "The highest mean accuracy is that of lrr at 25, 90 and 98 %, and of pai at 50 "
+        "% sparsity; at 98 %, the next one is within one standard deviation.");
+}
+
+TEST_CASE("study: names of runs lead to the pages below the folder of the study's page") {
+  const TemporaryFolder folder;
+  StudyPage page;
+  for (const char* name : {"001-a b", "002-a", "elsewhere"}) {
+    page.runs.push_back(finished_run("a", 0.9, 1, 0.5));
+    page.runs.back().records.folder = folder / "study" / name;
+  }
+  page.runs[2].records.folder = folder / "elsewhere";
+  page.runs.push_back(finished_run("a", 0.9, 1, 0.5));
+  page.runs.back().records.folder.clear();  // failed before it had a folder
+  for (const int with_page : {0, 2}) {
+    fs::create_directories(page.runs[with_page].records.folder);
+    write_file(page.runs[with_page].records.folder / "report.html", "");
+  }
+  const auto links = [&] { return table_named(study_report(page, context()), "runs").links; };
+  CHECK(links() == std::vector<std::string>{"", "", "", ""});
+  page.place = folder / "study";
+  CHECK(links() == std::vector<std::string>{"001-a b/report.html", "", "", ""});
+  const std::string text = html_page(study_report(page, context()), {"", 0});
+  CHECK(contains(text, "<td><a href=\"001-a%20b/report.html\">a-s1</a></td>"));
+}
+
+TEST_CASE("study: a run and its repeat are one seed") {
+  StudyPage page;
+  const auto add = [&](const char* name, int seed, double accuracy) {
+    page.runs.push_back(finished_run("lrr", 0.9, seed, accuracy));
+    page.runs.back().name = name;
+    page.runs.back().records.config["train.epochs"] = "9";
+    page.runs.back().records.config["optim.lr"] = "0.1";
+    page.runs.back().records.config["data.root"] = name;  // without effect
+  };
+  add("first", 1, 0.5);
+  add("second", 2, 0.75);
+  add("first-again", 1, 0.5);
+  add("first-elsewhere", 1, 0.625);
+  page.runs.push_back(finished_run("imp", 0.9, 1, 0.25));
+  page.runs.back().records.config = page.runs[0].records.config;  // another series
+  const Report report = study_report(page, context());
+  REQUIRE(!report.warnings.empty());
+  CHECK(report.warnings[0] ==
+        "2 runs have the settings and the seed of another one, and do not count in means: "
+        "first-again (repeats first), first-elsewhere (repeats first, with another result).");
+  const Table& results = table_named(report, "results");
+  REQUIRE(results.rows.size() == 2);
+  CHECK(results.rows[0][2] == "2");
+  CHECK(results.rows[0][3] == "62.50 \u00b1 17.68");
+  CHECK(results.rows[1][2] == "1");
+  const Table& runs = table_named(report, "runs");
+  CHECK(runs.rows[2].back() == "repeats first");
+  CHECK(runs.rows[1].back() == "finished");
+  CHECK(report.facts[0].note == "2 of them not counted in means");
+  // A run whose config is damaged may be anything.
+  page.runs[2].records.config_is_whole = false;
+  page.runs[3].records.config.erase("optim.lr");
+  const Report damaged = study_report(page, context());
+  CHECK(table_named(damaged, "results").rows[0][2] == "4");
+  CHECK(damaged.facts[0].note.empty());
 }
 
 TEST_CASE("study: runs that cannot be read and analyses that are missing are named") {
