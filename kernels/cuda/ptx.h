@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/element.h"
 #include "kernels/cuda/unroll.h"
 
 namespace sculpt::kernels::cuda {
@@ -99,6 +100,18 @@ __device__ __forceinline__ uint32_t round_to_tf32(uint32_t bits) {
   uint32_t rounded;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
   return rounded;
+#endif
+}
+
+/// Returns two floats rounded to bf16 (to the nearest value, ties to even) in one word, `low` in
+/// its lower half.
+__device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
+#if defined(SCULPT_CUDA_ON_HOST)
+  return from_float<bf16>(low).bits | static_cast<uint32_t>(from_float<bf16>(high).bits) << 16;
+#else
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
 #endif
 }
 

@@ -1,5 +1,6 @@
 # Programs that test a broken kernel and must notice: the convolution's forward pass without one of
-# its barriers, waits or bounds checks, or with a misaligned address of a copy that is not valid.
+# its barriers, waits or bounds checks, or with a misaligned address of a copy that is not valid, and
+# the convolutions of whole images without one of their barriers or waits.
 # (tests/cuda_on_host has mutants for the thread sanitizer.)
 
 # patched_header(FOLDER HEADER LINE REPLACEMENT): writes HEADER, a path from the repository's root,
@@ -43,6 +44,25 @@ function(conv2d_mutant mutation header line replacement report)
     ENVIRONMENT "SCULPT_TEST_BACKEND=cuda-bf16" PASS_REGULAR_EXPRESSION "${report}")
 endfunction()
 
+# image_mutant(NAME FILE LINE): without LINE in FILE of kernels/cuda/conv2d/image, the tests of
+# convolutions of small planes must fail, in one order of the threads at least.
+function(image_mutant mutation file line)
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/mutants/${mutation})
+  set(kernel kernels/cuda/conv2d/image/${file})
+  patched_header(${folder} ${kernel} "${line}" "")
+  set_source_files_properties(${folder}/${kernel} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+  set(program test_conv2d_cuda_host_${mutation})
+  add_executable(${program} ${folder}/${kernel} ${convolution_tests})
+  target_link_libraries(${program} PRIVATE conv2d_cuda_host_tests sculpt_test_main
+    sculpt_test_support sculpt_core sculpt_cuda_host doctest::doctest)
+  # The test ends with the first order that shows the fault.
+  set(run "$<TARGET_FILE:${program}> -tc='conv2d: small planes*'")
+  add_test(NAME conv2d_cuda_host_${mutation} COMMAND sh -c
+    "for order in forward reverse shuffle:1; do SCULPT_HOST_ORDER=$order ${run} || break; done; exit 1")
+  set_tests_properties(conv2d_cuda_host_${mutation} PROPERTIES
+    ENVIRONMENT "SCULPT_TEST_BACKEND=cuda-bf16" PASS_REGULAR_EXPRESSION "Status: FAILURE!")
+endfunction()
+
 set(gemm kernels/cuda/gemm/implicit_gemm.h)
 if(NOT SCULPT_SANITIZE)
   conv2d_mutant(NO_BARRIER ${gemm}
@@ -53,6 +73,21 @@ if(NOT SCULPT_SANITIZE)
   conv2d_mutant(MISALIGNED kernels/cuda/conv2d/operands.h
     "inline constexpr int kOutside = -64;" "inline constexpr int kOutside = -1;"
     "cp.async from an address that is not a multiple of 16")
+  image_mutant(IMAGE_NO_BARRIER_BEFORE_COPIES forward.cu
+    "__syncthreads();  // the zeros lie before the copies")
+  image_mutant(IMAGE_NO_WAIT_FOR_COPIES forward.cu "cp_async_wait<0>();")
+  image_mutant(IMAGE_NO_BARRIER_AFTER_COPIES forward.cu "__syncthreads();  // all threads see all copies")
+  image_mutant(IMAGE_NO_BARRIER_BEFORE_SUMS forward.cu
+    "__syncthreads();  // all threads see the sums of all warps")
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_COPIES weight_grad.cu
+    "__syncthreads();  // the zeros lie before the copies, and all threads have left the image before")
+  image_mutant(IMAGE_GRAD_NO_WAIT_FOR_COPIES weight_grad.cu "cp_async_wait<0>();")
+  image_mutant(IMAGE_GRAD_NO_BARRIER_AFTER_COPIES weight_grad.cu
+    "__syncthreads();  // all threads see all copies")
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BETWEEN_TURNS weight_grad.cu
+    "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_TOTALS weight_grad.cu
+    "__syncthreads();  // all threads see the totals")
 elseif(SCULPT_SANITIZE MATCHES address)
   conv2d_mutant(NO_BOUNDS ${gemm}
     "if (m + 16 * i + row >= work.m) continue;" "" "AddressSanitizer: heap-buffer-overflow")

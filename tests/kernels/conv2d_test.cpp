@@ -187,6 +187,21 @@ TEST_CASE("conv2d: layers of the usual networks, small") {
   check_all({2, 3, 23, 21, 8, 7, 7, 2, 3});
 }
 
+// A GPU keeps whole images of these layers in shared memory. The last cases have several images per
+// partial weight gradient.
+const Case kImageCases[] = {
+    {2, 16, 32, 32, 16, 3, 3, 1, 1}, {3, 16, 7, 5, 16, 3, 3, 1, 1},
+    {1, 16, 1, 1, 16, 3, 3, 1, 1},   {5, 32, 16, 16, 32, 3, 3, 1, 1},
+    {3, 32, 9, 11, 32, 3, 3, 1, 1},  {5, 64, 8, 8, 64, 3, 3, 1, 1},
+    {3, 64, 3, 5, 64, 3, 3, 1, 1},   {259, 16, 2, 3, 16, 3, 3, 1, 1},
+    {131, 32, 2, 2, 32, 3, 3, 1, 1}, {70, 64, 2, 3, 64, 3, 3, 1, 1},
+};
+
+TEST_CASE("conv2d: small planes with 16, 32 and 64 channels") {
+  for (const Case& c : kImageCases)
+    check_all(c);
+}
+
 TEST_CASE("conv2d: every width, and windows that leave rows and columns unread") {
   for (int64_t width = 1; width <= 9; ++width) {
     check_all({3, 5, 4, width, 7, 3, 3, 1, 1});
@@ -264,6 +279,11 @@ TEST_CASE("conv2d: sums of the output's channels" * needs_channel_sums()) {
       CAPTURE(c.name());
       check_output_sums(*backend, Problem(c), true);
     }
+    for (const Case& c : kImageCases) {
+      CAPTURE(backend->name);
+      CAPTURE(c.name());
+      check_output_sums(*backend, Problem(c), true);
+    }
   }
 }
 
@@ -280,14 +300,17 @@ TEST_CASE("conv2d: summing the channels repeats, and leaves the output as it is"
 
 TEST_CASE("conv2d: sums of the output's channels far from zero" * needs_channel_sums()) {
   for (const Backend* backend : tested_backends()) {
-    for (const double mean : {100.0, 3000.0}) {
-      Problem p({21, 8, 11, 13, 6, 3, 3, 1, 1});
-      for (double& b : p.bias)
-        b = mean;
-      CAPTURE(backend->name);
-      CAPTURE(mean);
-      check_output_sums(*backend, p, true);
-    }
+    for (const double mean : {100.0, 3000.0})
+      for (const Case& c :
+           {Case{21, 8, 11, 13, 6, 3, 3, 1, 1}, Case{3, 16, 11, 13, 16, 3, 3, 1, 1}}) {
+        Problem p(c);
+        for (double& b : p.bias)
+          b = mean;
+        CAPTURE(backend->name);
+        CAPTURE(c.name());
+        CAPTURE(mean);
+        check_output_sums(*backend, p, true);
+      }
   }
 }
 

@@ -72,16 +72,16 @@ class Compiled(unittest.TestCase):
 
 
 class Survey(unittest.TestCase):
-    def entry(self, **changes):
+    def entry(self, products=10, **changes):
         launch = {"kernel": 16, "spelled": "(run<T>)", "grid": [10, 2, 1], "block": [64, 1, 1], "shared_bytes": 100,
-                  "sampled_blocks": 5, "matrix_products": 10, "copied_bytes": 0, "read_bytes": 30,
+                  "sampled_blocks": 5, "matrix_products": products, "copied_bytes": 0, "read_bytes": 30,
                   "written_bytes": 20}
         one = {"op": "relu, forward", "name": "relu1", "shape": "8x4x4", "bytes": 0, "flops": 0,
                "launches": [launch]}
         return json.dumps({"passes": [{**one, **changes}]})
 
-    def launch(self, kernel="run", **changes):
-        return survey.read_survey(self.entry(**changes), {16: kernel})[1][0].launches[0]
+    def launch(self, kernel="run", products=10, **changes):
+        return survey.read_survey(self.entry(products, **changes), {16: kernel})[1][0].launches[0]
 
     def test_work_is_scaled_from_the_sampled_blocks_to_the_grid(self):
         launch = self.launch()
@@ -89,11 +89,14 @@ class Survey(unittest.TestCase):
         self.assertEqual((launch.matrix_products, launch.moved_bytes, launch.least_bytes), (40, 200, 200))
 
     def test_bytes_of_convolutions_are_those_of_the_pass(self):
-        layer = {"flops": 8, "bytes": 900, "input_grad_bytes": 500, "weight_grad_bytes": 400}
-        self.assertEqual(self.launch("gemm<ForwardPass<bf16>>", **layer).least_bytes, 900)
-        self.assertEqual(self.launch("gemm<InputGradPass<bf16>>", **layer).least_bytes, 500)
-        self.assertEqual(self.launch("weight_grad<bf16>", **layer).least_bytes, 400)
-        self.assertEqual(self.launch("add_partials", **layer).least_bytes, 200)
+        layer = {"flops": 8, "bytes": 900}
+        self.assertEqual(self.launch("multiply<bf16>", **layer).least_bytes, 900)
+        self.assertEqual(self.launch("forward<bf16>", 0, **layer).least_bytes, 900)
+        layer |= {"op": "conv2d, backward", "input_grad_bytes": 500, "weight_grad_bytes": 400}
+        self.assertEqual(self.launch("multiply<bf16>", **layer).least_bytes, 500)
+        self.assertEqual(self.launch("gemm<WeightGradPass<bf16>>", **layer).least_bytes, 400)
+        self.assertEqual(self.launch("weight_grad<bf16>", 0, **layer).least_bytes, 400)
+        self.assertEqual(self.launch("add_partials", 0, **layer).least_bytes, 200)
 
     def test_overlapping_windows_are_read_once(self):
         self.assertEqual(self.launch(bytes=50).least_bytes, 50)

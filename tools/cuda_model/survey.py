@@ -45,23 +45,18 @@ def symbols_of(program):
     return {address: short_name(name) for (address, _), name in zip(found, names)}
 
 
-def least_bytes(entry, kernel, moved):
+def least_bytes(entry, kernel, multiplies, moved):
     """Returns what a launch of a pass must move.
 
-    The matrix multiplication of a convolution reads an activation once for each tap of the window, from caches
-    if all goes well: its floor is what `sculpt_bench` counts for the pass. Other kernels read and write what
-    they must, and no more.
+    A kernel that multiplies may read an activation several times, from caches if all goes well: its floor is what
+    `sculpt_bench` counts for the pass. Other kernels read and write what they must, and no more.
     """
-    if not entry["flops"]:
-        return moved
     plain = re.sub("[^a-z]", "", kernel.lower())
+    if not entry["flops"] or not (multiplies or re.search("forward|inputgrad|weightgrad", plain)):
+        return moved
     if "weightgrad" in plain:
         return entry["weight_grad_bytes"]
-    if "inputgrad" in plain:
-        return entry["input_grad_bytes"]
-    if "forward" in plain:
-        return entry["bytes"]
-    return moved
+    return entry["input_grad_bytes"] if entry["op"].endswith("backward") else entry["bytes"]
 
 
 def remove_repeated_reads(launches, pass_bytes):
@@ -87,7 +82,7 @@ def read_survey(text, names):
             moved = scale * (launch["read_bytes"] + launch["written_bytes"])
             launches.append(Launch(kernel, blocks, math.prod(launch["block"]), launch["shared_bytes"],
                                    scale * launch["matrix_products"], moved,
-                                   least_bytes(entry, kernel, moved)))
+                                   least_bytes(entry, kernel, launch["matrix_products"] > 0, moved)))
         if entry["bytes"] and not entry["flops"]:
             remove_repeated_reads(launches, entry["bytes"])
         passes.append(Pass(entry["op"], entry["name"], entry["shape"], entry["flops"], launches))

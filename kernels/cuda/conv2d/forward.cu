@@ -4,6 +4,7 @@
 // channel and block of rows.
 
 #include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/conv2d/passes.h"
 #include "kernels/cuda/gemm/tiles.h"
@@ -42,8 +43,9 @@ struct ForwardPass {
 
 size_t conv2d_output_sums_bytes(const Conv2dShape& shape, int64_t max_batch) {
   if (prefers_direct(shape)) return 0;
+  // Kernels on images leave a chunk per image, and matrix multiplications one per block of rows.
   const int64_t most_chunks =
-      ceil_div(max_batch * shape.out.height * shape.out.width, kMinPixelRows);
+      std::max(max_batch, ceil_div(max_batch * shape.out.height * shape.out.width, kMinPixelRows));
   return static_cast<size_t>(shape.out.channels * most_chunks) * sizeof(SumPair);
 }
 
@@ -51,6 +53,7 @@ template <class Math>
 void conv2d_forward(const ConvForward& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   if (prefers_direct(shape)) return direct_forward<T>(args, shape);
+  if (runs_on_images<T>(shape, args.weight)) return image_forward(args, shape);
 
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/conv2d/passes.h"
 #include "kernels/cuda/gemm/tiles.h"
@@ -109,6 +110,7 @@ void conv2d_input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   const int64_t stride = shape.stride;
   if (prefers_direct(shape) || stride > kMaxStride) return direct_input_grad<T>(args, shape);
+  if (runs_on_images<T>(shape)) return image_input_grad(args, shape);
 
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();

@@ -5,6 +5,7 @@
 // written and read once.
 
 #include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/conv2d/parts.h"
 #include "kernels/cuda/conv2d/passes.h"
@@ -182,8 +183,9 @@ void launch_add_partials(void* gradient, const float* partials, const Partials& 
 
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
   const int64_t pixels = max_batch * shape.out.height * shape.out.width;
-  const int64_t weights =
-      shape.weight_count() * max_splits(pixels, wanted_splits(shape), split_unit(shape));
+  const int64_t splits = std::max(max_splits(pixels, wanted_splits(shape), split_unit(shape)),
+                                  image_splits(shape, max_batch).count);
+  const int64_t weights = shape.weight_count() * splits;
   const int64_t biases = shape.out.channels * max_splits(pixels, kBiasSplits, kBiasUnit);
   return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);
 }
@@ -209,8 +211,12 @@ void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   auto* partials = static_cast<float*>(args.workspace);
   const int64_t pixels = args.launch.batch * shape.out.height * shape.out.width;
-  const Splits splits = make_splits(pixels, wanted_splits(shape), split_unit(shape));
-  if (prefers_direct(shape))
+  const bool on_images = runs_on_images<T>(shape);
+  const Splits splits = on_images ? image_splits(shape, args.launch.batch)
+                                  : make_splits(pixels, wanted_splits(shape), split_unit(shape));
+  if (on_images)
+    image_weight_grad(partials, args, shape, splits);
+  else if (prefers_direct(shape))
     direct_weight_grad<T>(partials, args, shape, splits);
   else
     gemm_weight_grad<Math>(partials, args, shape, splits);

@@ -1,0 +1,79 @@
+#pragma once
+// Convolutions whose images fit into the shared memory of a block: bf16, 3 x 3 windows, stride 1,
+// padding 1, as many output as input channels (16, 32 or 64), and small planes, as in the three
+// stages of ResNet-20. A block keeps one or a few whole images in shared memory. An image is then
+// read from the GPU's memory once, and not once per tap through the caches, and the address of a
+// tap is a constant. docs/cuda.md follows an image through the forward kernel.
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/conv2d.h"
+#include "kernels/cuda/conv2d/splits.h"
+#include "kernels/cuda/element.h"
+
+namespace sculpt::kernels::cuda {
+
+/// The planes of the kernels that are compiled: images of `channels` channels whose height and
+/// width are at most `side` - 2.
+template <int kChannels_, int kSide_, int kImages_, int kWarps_, int kSplits_>
+struct ImageLayer {
+  static constexpr int kChannels = kChannels_;
+  static constexpr int kSide = kSide_;
+  /// Images of a block, forward. A thread loads its weights once for all of them.
+  static constexpr int kImages = kImages_;
+  /// Warps of a block, forward.
+  static constexpr int kWarps = kWarps_;
+  /// Wanted number of partial weight gradients. More of them occupy more multiprocessors, and cost
+  /// more memory traffic.
+  static constexpr int kSplits = kSplits_;
+};
+using Image16 = ImageLayer<16, 34, 1, 8, 256>;
+using Image32 = ImageLayer<32, 18, 2, 8, 128>;
+using Image64 = ImageLayer<64, 10, 2, 4, 64>;
+
+/// Calls body(ImageLayer{}) with the first layer that fits the shape. Returns false, without a
+/// call, if none does.
+template <class Body>
+bool with_image_layer(const Conv2dShape& shape, const Body& body) {
+  const bool same = shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 &&
+                    shape.padding == 1 && shape.groups == 1 &&
+                    shape.in.channels == shape.out.channels;
+  const auto fits = [&](auto layer) {
+    using Layer = decltype(layer);
+    return same && shape.in.channels == Layer::kChannels &&
+           std::max(shape.in.height, shape.in.width) <= Layer::kSide - 2;
+  };
+  if (fits(Image16{})) return body(Image16{}), true;
+  if (fits(Image32{})) return body(Image32{}), true;
+  if (fits(Image64{})) return body(Image64{}), true;
+  return false;
+}
+
+/// Returns true if the kernels below take the layer. They read neighbouring weights as one word,
+/// and activations in 16-byte vectors.
+template <class T>
+bool runs_on_images(const Conv2dShape& shape, const void* weight = nullptr) {
+  return std::is_same_v<T, bf16> && reinterpret_cast<uintptr_t>(weight) % sizeof(uint32_t) == 0 &&
+         with_image_layer(shape, [](auto) {});
+}
+
+/// The images whose weight gradients a block adds up.
+inline Splits image_splits(const Conv2dShape& shape, int64_t batch) {
+  Splits splits{};
+  with_image_layer(shape,
+                   [&](auto layer) { splits = make_splits(batch, decltype(layer)::kSplits, 1); });
+  return splits;
+}
+
+/// As Conv2dKernels::forward in bf16, for a shape that fits. Sums have one chunk per image.
+void image_forward(const ConvForward& args, const Conv2dShape& shape);
+
+void image_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
+
+/// Writes one partial sum per split of the batch: partials[split][o][r][s][c].
+void image_weight_grad(float* partials, const ConvWeightGrad& args, const Conv2dShape& shape,
+                       const Splits& splits);
+
+}  // namespace sculpt::kernels::cuda
