@@ -202,6 +202,23 @@ TEST_CASE("conv2d: small planes with 16, 32 and 64 channels") {
     check_all(c);
 }
 
+TEST_CASE("conv2d: the workspace for a batch is enough for every smaller one") {
+  for (const Backend* backend : tested_backends()) {
+    CAPTURE(backend->name);
+    for (const Case& c : {Case{1, 16, 2, 2, 16, 3, 3, 1, 1}, Case{1, 64, 2, 1, 64, 3, 3, 1, 1},
+                          Case{1, 3, 4, 4, 16, 3, 3, 1, 1}, Case{1, 5, 4, 4, 7, 1, 1, 1, 0}}) {
+      const Conv2dShape shape = make_shape(c);
+      size_t before = 0;
+      for (int64_t batch = 1; batch <= 600; ++batch) {
+        const size_t bytes = backend->conv2d.workspace_bytes(shape, batch);
+        CAPTURE(batch);
+        CHECK(bytes >= before);
+        before = bytes;
+      }
+    }
+  }
+}
+
 TEST_CASE("conv2d: every width, and windows that leave rows and columns unread") {
   for (int64_t width = 1; width <= 9; ++width) {
     check_all({3, 5, 4, width, 7, 3, 3, 1, 1});

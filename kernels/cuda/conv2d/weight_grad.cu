@@ -184,7 +184,7 @@ void launch_add_partials(void* gradient, const float* partials, const Partials& 
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
   const int64_t pixels = max_batch * shape.out.height * shape.out.width;
   const int64_t splits = std::max(max_splits(pixels, wanted_splits(shape), split_unit(shape)),
-                                  image_splits(shape, max_batch).count);
+                                  most_image_splits(shape, max_batch));
   const int64_t weights = shape.weight_count() * splits;
   const int64_t biases = shape.out.channels * max_splits(pixels, kBiasSplits, kBiasUnit);
   return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);

@@ -67,6 +67,15 @@ inline Splits image_splits(const Conv2dShape& shape, int64_t batch) {
   return splits;
 }
 
+/// Returns an upper bound of image_splits(shape, batch).count for all batches up to max_batch; 0 if
+/// no layer fits. A smaller batch may have more splits.
+inline int64_t most_image_splits(const Conv2dShape& shape, int64_t max_batch) {
+  int64_t most = 0;
+  with_image_layer(shape,
+                   [&](auto layer) { most = max_splits(max_batch, decltype(layer)::kSplits, 1); });
+  return most;
+}
+
 /// As Conv2dKernels::forward in bf16, for a shape that fits. Sums have one chunk per image.
 void image_forward(const ConvForward& args, const Conv2dShape& shape);
 
