@@ -90,7 +90,8 @@ class Names(unittest.TestCase):
                             f"{path} names {option}")
 
     def test_targets_of_builds(self):
-        text = "".join(path.read_text() for path in ROOT.glob("*/CMakeLists.txt"))
+        files = [*ROOT.glob("*/CMakeLists.txt"), *ROOT.glob("tests/*/CMakeLists.txt")]
+        text = "".join(path.read_text() for path in files)
         for target in self.all_of(r"--target ([a-z_]+)"):
             self.assertRegex(text, rf"add_executable\({target}\b", target)
 
