@@ -197,7 +197,7 @@ const Case kImageCases[] = {
     {131, 32, 2, 2, 32, 3, 3, 1, 1}, {70, 64, 2, 3, 64, 3, 3, 1, 1},
 };
 
-TEST_CASE("conv2d: small planes with 16, 32 and 64 channels") {
+TEST_CASE("conv2d: small planes with 16, 32 and 64 channels" * needs_gpu()) {
   for (const Case& c : kImageCases)
     check_all(c);
 }
