@@ -49,11 +49,21 @@ def parse_arguments(words):
 
 
 def by_name(kernels):
-    """Returns {name: kernel}. Files may share a template; kernels that differ must differ in name, too."""
-    found = {}
+    """Returns {name: kernel} of the kernels that are told apart by their names. Files may share a template, whose
+    instances are alike; kernels of one name that differ are left out."""
+    found, ambiguous = {}, set()
     for kernel in kernels:
-        found.setdefault(kernel.name, kernel)
-    return found
+        other = found.setdefault(kernel.name, kernel)
+        if (other.registers, other.once, other.hot) != (kernel.registers, kernel.once, kernel.hot):
+            ambiguous.add(kernel.name)
+    return {name: kernel for name, kernel in found.items() if name not in ambiguous}
+
+
+def require_kernels(passes, named):
+    """Ends the program if a step launches a kernel that is not known by its name."""
+    for name in sorted({launch.kernel for one in passes for launch in one.launches} - named.keys()):
+        sys.exit(f"error: a step launches {name}, but kernels/cuda has no kernel of this name, or several that differ; "
+                 "give the kernels different names")
 
 
 def version_text():
@@ -89,6 +99,9 @@ def main(words):
                                         1000 if step[2] > 64 else 10)) for step in options.steps]
     kernels_of_arch = {arch: compiled.compile_all(arch, options.jobs) for arch in ("80", "90")}
     named = {arch: by_name(kernels) for arch, kernels in kernels_of_arch.items()}
+    for _, _, passes in steps:
+        for kernels in named.values():
+            require_kernels(passes, kernels)
     gpu, arch = GPUS[options.gpu]
     step_rows, sections = [], []
     for (model, batch, pixels), _, passes in steps:
@@ -100,7 +113,7 @@ def main(words):
         shapes, errors = tables.shape_table(times, measured_times)
         sections += [f"## {title}, {options.precision}, {gpu.name}", "", *tables.op_table(times), "",
                      "The kernels in which the step spends most:", "",
-                     *tables.costliest_table(passes, named[arch], gpu, options.precision, predict.time_of), "",
+                     *tables.costliest_table(passes, named[arch], gpu, options.precision), "",
                      "Every op:", "", *shapes, ""]
         if errors:
             sections += [f"Predicted / measured: median {statistics.median(errors):.2f}, from {min(errors):.2f} to "

@@ -17,6 +17,7 @@
 #include "apps/sculpt_run/table.h"
 #include "apps/sculpt_run/terminal.h"
 #include "apps/sculpt_run/training.h"
+#include "apps/sculpt_run/unused_settings.h"
 #include "apps/sculpt_run/version.h"
 #include "engine/core/error.h"
 #include "engine/core/phase.h"
@@ -34,7 +35,10 @@ void show_planned(const Request& request, const kernels::Device& device, const C
       if (line.plan) {
         require_start(request, made.experiment->network());
         require_plan_files(request, made.experiment->network());
-        for (const auto& text : check_before_run(request, *made.experiment, made.labels_known))
+        const auto warnings = check_before_run(request, *made.experiment, made.labels_known);
+        for (const auto& text : warning_of(unused_settings(request.options, request.plan)))
+          warn(text);
+        for (const auto& text : warnings)
           warn(text);
       }
       return made;

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "apps/sculpt_run/table.h"
-#include "apps/sculpt_run/unused_settings.h"
 #include "data/registry.h"
 #include "engine/core/error.h"
 #include "engine/dist/shards.h"
@@ -189,7 +188,7 @@ std::vector<std::string> check_before_run(const Request& request, Experiment& ex
   if (request.start == Start::go_on)
     RunStore(request.folder, request.config_hash).check_rewinds(request.plan);
 
-  std::vector<std::string> warnings = unused_settings_warning(request.options, request.plan);
+  std::vector<std::string> warnings;
   const PlanCost cost =
       plan_cost(request.plan, experiment.network(), cost_settings(request, experiment));
   add_warnings_of_rules(request, source, cost, warnings);

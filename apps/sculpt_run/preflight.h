@@ -17,7 +17,7 @@ CostSettings cost_settings(const Request& request, Experiment& experiment);
 /// weight, a class with too few images for SNIP or GraSP, a batch of one image for a batch norm
 /// over single pixels, epochs without a step, a rewind checkpoint that is missing or damaged.
 /// Changes nothing but the network of `experiment`. Returns warnings about settings that will work
-/// but were probably not meant.
+/// but were probably not meant; unused_settings.h finds settings without effect.
 ///
 /// labels_known is true if the training images have their real labels. If not, the images of each
 /// class are not counted.

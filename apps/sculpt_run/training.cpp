@@ -19,6 +19,7 @@
 #include "apps/sculpt_run/setup.h"
 #include "apps/sculpt_run/show.h"
 #include "apps/sculpt_run/terminal.h"
+#include "apps/sculpt_run/unused_settings.h"
 #include "engine/config/config.h"
 #include "engine/core/error.h"
 #include "engine/core/files.h"
@@ -101,7 +102,10 @@ std::unique_ptr<Experiment> checked_experiment(const Request& request,
       std::make_unique<Experiment>(request.options, device, data.load(request.options), ranks);
   if (!resumes(request.start)) require_start(request, experiment->network());
   require_plan_files(request, experiment->network());
-  for (const std::string& text : check_before_run(request, *experiment, true))
+  const std::vector<std::string> warnings = check_before_run(request, *experiment, true);
+  for (const std::string& text : warning_of(unused_settings(request.options, request.plan)))
+    warn(text);
+  for (const std::string& text : warnings)
     warn(text);
   return experiment;
 } catch (const Error& error) {

@@ -230,10 +230,6 @@ std::vector<std::string> warning_of(const std::vector<UnusedSetting>& unused) {
   return {"these settings have no effect: " + list};
 }
 
-std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan) {
-  return warning_of(unused_settings(options, plan));
-}
-
 bool read_conditionally(std::string_view key) {
   for (const TableUse& table : table_uses({}, {}))
     if (table.by_any.contains(key)) return true;

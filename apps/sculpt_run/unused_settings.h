@@ -22,8 +22,6 @@ std::vector<UnusedSetting> unused_settings(const RunOptions& options, const Plan
 
 /// Returns one line for all of these settings; no line if there is none.
 std::vector<std::string> warning_of(const std::vector<UnusedSetting>& unused);
-/// Returns the line for all unused settings.
-std::vector<std::string> unused_settings_warning(const RunOptions& options, const Plan& plan);
 
 /// Returns true if some table or rule decides whether this key is read.
 bool read_conditionally(std::string_view key);

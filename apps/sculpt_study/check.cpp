@@ -69,14 +69,12 @@ class DataCheck {
 /// its settings concern only one of them: they give no warning.
 std::vector<std::string> warnings_of(const ResolvedRun& run, const Request& request,
                                      Experiment& experiment, bool labels_known) {
-  std::vector<std::string> warnings = check_before_run(request, experiment, labels_known);
   std::vector<UnusedSetting> unused = unused_settings(request.options, request.plan);
-  for (const std::string& text : warning_of(unused))
-    std::erase(warnings, text);
   std::erase_if(unused, [&](const UnusedSetting& setting) {
     return !run.run.settings.contains(setting.key);
   });
-  for (std::string& text : warning_of(unused))
+  std::vector<std::string> warnings = warning_of(unused);
+  for (std::string& text : check_before_run(request, experiment, labels_known))
     warnings.push_back(std::move(text));
   return warnings;
 }

@@ -6,84 +6,18 @@ import random
 import re
 import signal
 import sqlite3
-import subprocess
 import time
 from pathlib import Path
 
-from common import PROGRAM, ROOT, TIMEOUT, TINY, ProgramTest, close_its_output, final, main, records, wait_for
+from common import PROGRAM, ROOT, TIMEOUT, close_its_output, final, records, wait_for
+from study_common import STUDY, NAMES, StudyTest, study, start_study, children_of, starts, run_study_tests
 
-STUDY_PROGRAM = str(Path(PROGRAM).with_name("sculpt_study"))
 SEED = 20261129
 # CI runs a sample. tools/long_tests study-kills runs more.
 KILLS = int(os.environ.get("SCULPT_STUDY_KILLS", "3"))
 
-STUDY = """
-title = "Two methods"
-base = "tiny.toml"
 
-[vary]
-seed = [1, 2]
-
-[variant.sculpt]
-label = "SCULPT"
-
-[variant.cyclic]
-method = "cyclic"
-"""
-NAMES = ["001-sculpt-s1", "002-sculpt-s2", "003-cyclic-s1", "004-cyclic-s2"]
-
-
-def study(*words, **options):
-    """Runs sculpt_study and returns the finished process with its output as text."""
-    return subprocess.run([STUDY_PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT,
-                          check=False, stdin=subprocess.DEVNULL, **options)
-
-
-def start_study(*words):
-    return subprocess.Popen([STUDY_PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            stdin=subprocess.DEVNULL, text=True)
-
-
-def children_of(folder):
-    """Returns the ids of the processes of sculpt_run that work in a folder."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"sculpt_run") and any(str(folder).encode() in word for word in words):
-            found.append(int(process.name))
-    return found
-
-
-def starts(folder):
-    """Returns how often each run of a study was started."""
-    return {log.stem: log.read_text().count("\n== ") + log.read_text().startswith("== ")
-            for log in (folder / "logs").glob("*.log")}
-
-
-class Study(ProgramTest):
-    def setUp(self):
-        super().setUp()
-        self.file = self.write("two.toml", STUDY)
-        self.out = self.folder / "out"
-
-    def run_study(self, *words, code=0, out=None):
-        done = study(self.file, "--out", out or self.out, *words)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done
-
-    def refuse(self, part, *words):
-        """Checks that the study is refused with one message that has `part`, and that nothing was made."""
-        done = self.run_study(*words, code=2)
-        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        self.assertEqual(len(errors), 1, done.stderr)
-        self.assertIn(part, errors[0])
-        self.assertFalse(self.out.exists())
-
+class Study(StudyTest):
     def test_a_study_is_run_listed_and_compared(self):
         done = self.run_study()
         self.assertIn("4 of 4 runs", done.stdout.replace("finished", "").replace("  ", " "))
@@ -142,27 +76,6 @@ class Study(ProgramTest):
         with sqlite3.connect(self.out / "index.sqlite") as index:
             self.assertEqual(len(index.execute("SELECT * FROM runs").fetchall()), 1)
 
-    def test_mistakes_are_named_before_anything_runs(self):
-        self.file = self.write("typo.toml", STUDY + "optim.larning_rate = 1\n")
-        self.refuse("typo.toml:13: there is no key 'optim.larning_rate'")
-        self.file = self.write("value.toml", STUDY + "prune.sparsity = 1.5\n")
-        self.refuse("value.toml:13")
-        self.file = self.write("method.toml", STUDY.replace('"cyclic"', '"ciclyc"'))
-        self.refuse('did you mean "cyclic"?')
-        # The network is built before the first run: an epoch would have no step.
-        self.file = self.write("batch.toml", STUDY + "train.batch = 128\ntrain.drop_last = true\n")
-        self.refuse("run 003-cyclic-s1: an epoch has no step")
-        # The data set is missing: one message, and not one for each run.
-        self.file = self.write("data.toml", STUDY + 'data = { name = "cifar10", root = "none" }\n')
-        self.refuse("run 003-cyclic-s1: data.root: there is no folder 'none'; `tools/get_data cifar10")
-        self.file = self.write("two.toml", STUDY)
-        self.refuse("there is no program", "--program", self.folder / "none")
-        self.refuse("--index 5: the study has runs 1 to 4", "--index", 5)
-        self.refuse("has no sizes", "--size", "laptop")
-        done = study(self.folder / "none.toml")
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("there is no study file", done.stderr)
-
     def test_a_dry_run_prints_the_cost_and_makes_nothing(self):
         text = self.run_study("--dry-run", "--jobs", 2).stdout
         for name in NAMES:
@@ -201,14 +114,6 @@ exec {PROGRAM} "$@"
         self.assertNotIn("error: the disk is gone", done.stderr)
         self.run_study()
         self.assertIn(f"{NAMES[1]}  finished", self.run_study("--list").stdout)
-
-    def test_a_run_that_is_refused_has_failed_although_it_was_locked_once(self):
-        program = self.write("refusing", "#!/bin/sh\necho 'error: no such device' >&2\nexit 2\n")
-        program.chmod(0o755)
-        (self.out / "logs").mkdir(parents=True)
-        (self.out / "logs" / "001-sculpt-s1.log").write_text("== 1\nerror: x is in use by process 1 on vm\n")
-        done = self.run_study("--program", program, "--index", 1, code=1)
-        self.assertIn("error: no such device", done.stderr)
 
     def test_a_signal_saves_and_the_same_command_goes_on(self):
         for sent in (signal.SIGTERM, signal.SIGINT):
@@ -350,31 +255,12 @@ seed = [3, 2, 1]
             self.assertLessEqual(max(map(len, text.splitlines())), columns)
             self.assertEqual(text == whole, columns == widest)
 
-    def test_an_index_that_cannot_be_written_is_an_error(self):
-        self.run_study("--set", "vary.seed=[1]")
-        (self.out / "index.sqlite" / "folder").mkdir(parents=True)
-        done = study("index", self.out)
-        self.assertEqual(done.returncode, 2, done.stdout)
-        self.assertEqual(done.stdout, "")
-        self.assertRegex(done.stderr, r"\Aerror: the index \S+ cannot be made again: .*\n\Z")
-        self.assertIn("is one run", study("index", self.out / "001-sculpt-s1").stderr)
-
     def test_a_closed_pipe_stops_a_study_like_a_signal(self):
         process = start_study(self.file, "--out", self.out, "--set", "train.epochs=100", "--jobs", "1")
         errors = close_its_output(process)
         self.assertEqual(process.returncode, 75, errors)
         self.assertNotIn("error: ", errors)
         self.assertEqual(children_of(self.out), [])
-
-    def test_exclusions_that_leave_out_nothing_are_named(self):
-        excluded = '[[exclude]]\nvariant = "cyclic"\nseed = 2\n'
-        self.file.write_text(STUDY + excluded + "[[exclude]]\nprune.sparsity = 0.8\n")
-        self.refuse("two.toml:16: [[exclude]] names prune.sparsity", "--list")
-        self.file.write_text(STUDY + excluded + '[[exclude]]\nmethod = "imp"\n')
-        done = self.run_study("--list")
-        self.assertIn("two.toml:16: this [[exclude]] leaves out no run", done.stderr)
-        self.assertNotIn("two.toml:13", done.stderr)
-        self.assertNotIn(NAMES[3], done.stdout)
 
     def test_a_changed_study_keeps_its_runs(self):
         self.run_study()
@@ -456,48 +342,6 @@ seed = [3, 2, 1]
         self.assertIn(f"the analysis `{wrong}` has failed in {NAMES[0]} and 3 more", listed.stderr)
         self.assertNotIn("prunes", listed.stderr)
 
-    def test_what_cannot_be_compared_or_analysed_is_named_before_anything_runs(self):
-        claim = '[[claim]]\nid = "C"\ntext = "t"\nbetter = "sculpt"\nthan = "cyclic"\n'
-        for part, text in (
-                ("the analysis `hessian --tip 3`: there is no option --tip; did you mean --top?",
-                 'analyze = ["hessian --tip 3"]\n' + STUDY),
-                ("set train.keep", 'analyze = ["connectivity"]\n' + STUDY),
-                ('direction = "higher"', STUDY + claim + 'metric = "sparsity"\n'),
-                ("does not make this analysis", STUDY + claim + 'metric = "analysis.flips.x"\ndirection = "lower"\n'),
-                ("paired by their seeds", STUDY + claim + 'over = ["seed"]\n'),
-                ("the same runs with themselves", STUDY + claim.replace('"cyclic"', '"sculpt"')),
-                ("both belong to the side", STUDY.replace("seed = [1, 2]", "optim.lr = [0.1, 0.2]") + claim)):
-            with self.subTest(part):
-                self.file.write_text(text)
-                self.refuse(part)
-
-    def test_the_folder_of_another_study_is_refused(self):
-        self.run_study()
-        self.file = self.write("three.toml", STUDY)
-        done = self.run_study(code=2)
-        self.assertIn("is the folder of another study", done.stderr)
-
-    def test_the_folder_of_a_run_is_refused(self):
-        self.run_study("--index", 1)
-        run = self.out / NAMES[0]
-        before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-        done = self.run_study(code=2, out=run)
-        self.assertIn(f"{run} is the folder of a run; choose another folder with --out", done.stderr)
-        self.assertEqual({path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}, before)
-
-    def test_settings_of_the_base_that_a_method_does_not_read_give_no_warning(self):
-        self.file = self.write("unused.toml", STUDY.replace('method = "cyclic"', 'method = "dense"'))
-        self.assertNotIn("have no effect", self.run_study("--dry-run").stderr)
-        self.file = self.write("unused.toml", STUDY.replace('method = "cyclic"', 'method = "dense"\nprune.sparsity = 0.7'))
-        self.assertIn("run 003-cyclic-s1 and 1 more: these settings have no effect: prune.sparsity",
-                      self.run_study("--dry-run").stderr)
-
-    def test_a_missing_config_is_named(self):
-        self.run_study("--index", 1, "--set", "train.epochs=40")
-        (self.out / NAMES[0] / "config.toml").unlink()
-        done = self.run_study("--index", 1, "--set", "train.epochs=40", code=1)
-        self.assertIn("holds a run, but its config.toml is missing; put the file back (a study keeps a copy", done.stderr)
-
     def test_every_study_of_the_project_can_be_planned(self):
         for path in sorted((ROOT / "configs" / "studies").glob("*.toml")):
             if path.name == "common.toml":
@@ -538,26 +382,6 @@ plan = ["load mask from {run:sculpt}", "train 2"]
         self.assertIn("1  001-lrr-sparsity0.9-s1", listed)
         self.assertFalse(self.out.exists())
 
-    def test_help_and_wrong_arguments(self):
-        for words in ([], ["ls"], ["diff"], ["index"]):
-            done = study(*words, "--help")
-            self.assertEqual(done.returncode, 0)
-            self.assertIn("--help", done.stdout)
-        done = study(self.file, "--lsit")
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("did you mean --list?", done.stderr)
-        done = study("lss")
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("did you mean sculpt_study ls?", done.stderr)
-        done = study()
-        self.assertEqual(done.returncode, 2)
-        self.assertNotIn("did you mean", done.stderr)
-        done = study("lss", self.folder, "--runs")
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("did you mean sculpt_study ls?", done.stderr)
-
 
 if __name__ == "__main__":
-    if not Path(STUDY_PROGRAM).exists():
-        raise SystemExit(f"error: {STUDY_PROGRAM} is not built")
-    main()
+    run_study_tests()

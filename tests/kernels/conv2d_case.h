@@ -72,8 +72,8 @@ void for_each_product(const Conv2dShape& s, int64_t batch, const Body& body) {
               }
 }
 
-/// What the passes of a convolution give, without bias, where they overwrite: plain loops in double
-/// over the weights w with keeps(w).
+/// ConvResults has what the passes of a convolution give, without bias, where they overwrite. Plain
+/// loops in double compute it over the weights w with keeps(w).
 struct ConvResults {
   template <class Keeps>
   ConvResults(const ConvInputs& in, const Keeps& keeps)

@@ -132,7 +132,7 @@ TEST_CASE("study: the headline names the best series of each sparsity, and what 
   add("imp", 0.98, 0.28, 0.38);
   add("snip", 0.98, 0.1, 0.1);
   CHECK(headline() == clear + close + " and 1 more.");
-  // Of single runs, nothing is known about the spread.
+  // A single run tells nothing about the spread.
   add("lrr", 0.25, 0.5, 0.7);
   runs.pop_back();
   add("pai", 0.25, 0.5, 0.7);

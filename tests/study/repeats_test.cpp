@@ -35,7 +35,7 @@ TEST_CASE("repeats: a training is told by its settings and its seed") {
   CHECK(training(plain) != with("optim.lr", "0.2"));
   CHECK(training(plain) != with("seed", "2"));
   CHECK(training(plain) != with("method", "imp"));
-  // Of a damaged config, nothing is known.
+  // A damaged config tells nothing, so its run repeats no other one.
   for (const auto& [key, value] : plain) {
     Config damaged = plain;
     damaged.erase(key);

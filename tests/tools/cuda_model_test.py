@@ -193,6 +193,18 @@ class Measured(unittest.TestCase):
         self.assertRegex(done.stderr, "cuda_kernels.py has no table of `sculpt_bench kernels`")
 
 
+class Names(unittest.TestCase):
+    def test_kernels_of_one_name_must_be_alike(self):
+        alike, other = kernel_with((1, 0, 0), ()), kernel_with((2, 0, 0), ())
+        self.assertEqual(cuda_kernels.by_name([alike, kernel_with((1, 0, 0), ())]), {"kernel": alike})
+        self.assertEqual(cuda_kernels.by_name([alike, other]), {})
+        launch = survey.Launch("kernel", 1, 32, 0, 0, 0, 0)
+        passes = [survey.Pass("load", "", "", 0, [launch])]
+        cuda_kernels.require_kernels(passes, {"kernel": alike})
+        with self.assertRaisesRegex(SystemExit, "a step launches kernel, but kernels/cuda has no kernel of this name"):
+            cuda_kernels.require_kernels(passes, {})
+
+
 class Arguments(unittest.TestCase):
     def test_steps(self):
         self.assertEqual(cuda_kernels.parse_steps("resnet20:512:32,lenet:4:28"),

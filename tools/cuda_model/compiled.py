@@ -151,7 +151,7 @@ def loops_of(code):
 def part_of(code):
     part = Part()
     for opcode, _, _ in code:
-        if opcode not in ("NOP", "BRA.U"):
+        if opcode != "NOP":  # NOPs pad the end of the code
             part.add(opcode)
     return part
 

@@ -1,5 +1,5 @@
 """Markdown tables of predictions."""
-from .predict import LAUNCH_SECONDS, Time, blocks_per_processor
+from .predict import LAUNCH_SECONDS, Time, blocks_per_processor, time_of
 
 
 def table(heading, rows):
@@ -68,7 +68,7 @@ def kernel_table(kernels):
                   "instructions outside of the hot loop", "in the hot loop", "matrix products in it", "share"], rows)
 
 
-def costliest_table(passes, kernels, gpu, precision, time_of, count=12):
+def costliest_table(passes, kernels, gpu, precision, count=12):
     """The kernels in which a step spends most, with what limits them."""
     groups = {}
     for one in passes:

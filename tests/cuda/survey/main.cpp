@@ -139,11 +139,9 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace sculpt::bench
 
-int main(int argc, char** argv) {
-  try {
-    return sculpt::bench::run(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return 1;
-  }
+int main(int argc, char** argv) try {
+  return sculpt::bench::run(argc, argv);
+} catch (const std::exception& error) {
+  fmt::print(stderr, "error: {}\n", error.what());
+  return 1;
 }

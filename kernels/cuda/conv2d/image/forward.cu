@@ -126,7 +126,8 @@ struct LaneSums {
   }
 };
 
-/// What a kernel does beside convolving.
+/// The work that a kernel does beside convolving: it sums the channels of what it writes, or adds
+/// to what its output held before.
 enum class With { nothing, sums, accumulation };
 
 template <class Layer, bool kTurned, With kWith>

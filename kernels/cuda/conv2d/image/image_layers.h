@@ -15,18 +15,19 @@
 
 namespace sculpt::kernels::cuda {
 
-/// The planes of the kernels that are compiled: images of `channels` channels whose height and
-/// width are at most `side` - 2.
+/// A kind of layers for which kernels are compiled. Its images have kChannels channels, and heights
+/// and widths of at most kSide - 2.
 template <int kChannels_, int kSide_, int kImages_, int kWarps_, int kSplits_>
 struct ImageLayer {
   static constexpr int kChannels = kChannels_;
   static constexpr int kSide = kSide_;
-  /// Images of a block, forward. A thread loads its weights once for all of them.
+  /// The number of images of a block of the forward kernel. A thread loads its weights once for all
+  /// of them.
   static constexpr int kImages = kImages_;
-  /// Warps of a block, forward.
+  /// The number of warps of a block of the forward kernel.
   static constexpr int kWarps = kWarps_;
-  /// Wanted number of partial weight gradients. More of them occupy more multiprocessors, and cost
-  /// more memory traffic.
+  /// The wanted number of partial weight gradients. More of them occupy more multiprocessors, and
+  /// cost more memory traffic.
   static constexpr int kSplits = kSplits_;
 };
 using Image16 = ImageLayer<16, 34, 1, 8, 256>;
@@ -40,15 +41,14 @@ bool with_image_layer(const Conv2dShape& shape, const Body& body) {
   const bool same = shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 &&
                     shape.padding == 1 && shape.groups == 1 &&
                     shape.in.channels == shape.out.channels;
-  const auto fits = [&](auto layer) {
+  const auto take = [&](auto layer) {
     using Layer = decltype(layer);
-    return same && shape.in.channels == Layer::kChannels &&
-           std::max(shape.in.height, shape.in.width) <= Layer::kSide - 2;
+    const bool fits = same && shape.in.channels == Layer::kChannels &&
+                      std::max(shape.in.height, shape.in.width) <= Layer::kSide - 2;
+    if (fits) body(layer);
+    return fits;
   };
-  if (fits(Image16{})) return body(Image16{}), true;
-  if (fits(Image32{})) return body(Image32{}), true;
-  if (fits(Image64{})) return body(Image64{}), true;
-  return false;
+  return take(Image16{}) || take(Image32{}) || take(Image64{});
 }
 
 /// Returns true if the kernels below take the layer. They read neighbouring weights as one word,

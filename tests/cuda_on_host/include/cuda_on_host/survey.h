@@ -11,7 +11,7 @@
 
 namespace cuda_on_host {
 
-/// What blocks do, counted where kernels call the layer.
+/// The work of some blocks. The layer counts it in the functions that kernels call.
 struct BlockWork {
   uint64_t matrix_products = 0;  ///< mma instructions, each of a whole warp
   uint64_t copied_bytes = 0;     ///< bytes that cp.async reads from global memory
