@@ -75,7 +75,7 @@ class JobScripts(unittest.TestCase):
     def signalled(self, number):
         """Signals the shell only, while its step runs. The step ends with 75 after SIGUSR2, or by itself."""
         step = self.write("step", "trap 'echo asked; exit 75' USR2\necho ready\n"
-                                  "for _ in $(seq 20); do sleep 0.1; done\nexit 75\n")
+                                  "for ((i = 0; i < 20; ++i)); do sleep 0.1; done\nexit 75\n")
         process = subprocess.Popen(self.script(f"run_step '{self.folder}' '{step}'"), env=self.environment(),
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(process.kill)

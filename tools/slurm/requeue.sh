@@ -15,7 +15,8 @@ readonly SCULPT_INTERRUPTED=75 SCULPT_RANK_LOST=76 SCULPT_KILLED=137
 # sculpt_run takes over the lock of another host after three minutes without a sign of life. Clocks may differ.
 readonly SCULPT_LOCK_SECONDS=200
 
-sculpt_say() { echo "== $(date +%FT%T) job ${sculpt_job:-}: $*"; }
+# No command substitution stands where traps are set: bash 5.2 cannot parse a trap while it reads a substitution.
+sculpt_say() { printf '== %(%FT%T)T job %s: %s\n' -1 "${sculpt_job:-}" "$*"; }
 
 # An element of an array is named by the array and its number. The id of the array alone would put back all elements.
 if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
