@@ -81,7 +81,8 @@ def assumptions():
              for gpu, _ in GPUS.values()]
     return [*lines, f"- Schedulers issue {100 * predict.ISSUE_SHARE:.0f} % of their limit; copies reach "
             f"{100 * predict.BANDWIDTH_SHARE:.0f} % of the bandwidth; a launch takes "
-            f"{predict.LAUNCH_SECONDS * 1e6:.1f} us more than its work.",
+            f"{predict.LAUNCH_SECONDS * 1e6:.1f} us more than its work, or {predict.OVERLAPPED_SECONDS * 1e6:.1f} us "
+            "where its blocks start before the kernel before it has ended.",
             f"- Of the instructions outside of a kernel's hot loop, {100 * predict.ONCE_SHARE:.0f} % are executed: "
             "the others belong to cases that a launch does not take.",
             "- Activations are read from and written to the GPU's memory once by each kernel that needs them; "

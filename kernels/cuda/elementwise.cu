@@ -48,6 +48,7 @@ __device__ int64_t first_element() {
 template <class Op, class T>
 __global__ void __launch_bounds__(kThreads)
     map(T* out, const T* a, const T* b, int64_t count, bool accumulate) {
+  follow_previous_kernels();
   const int64_t i = first_element<T>();
   if (i + kVector<T> <= count) {
     map_at<Op, kVector<T>>(out, a, b, i, accumulate);
@@ -109,6 +110,7 @@ __device__ void dropout_at(T* out, const T* in, int64_t i, ChwIndex& index, cons
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     dropout_elements(T* out, const T* in, const DropoutPlan plan, bool accumulate) {
+  follow_previous_kernels();
   const int64_t i = first_element<T>();
   ChwIndex index(plan, i);
   if (i + kVector<T> <= plan.count) {

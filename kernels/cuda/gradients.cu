@@ -22,16 +22,19 @@ __device__ void for_each(int64_t count, const Body& body) {
 
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(float* few, const float* many, const int32_t* indices, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t j) { few[j] = many[indices[j]]; });
 }
 
 __global__ void __launch_bounds__(kThreads)
     scatter_kernel(float* many, const float* few, const int32_t* indices, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t j) { many[indices[j]] = few[j]; });
 }
 
 __global__ void __launch_bounds__(kThreads)
     add_kernel(float* sum, const float* terms, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t j) { sum[j] += terms[j]; });
 }
 

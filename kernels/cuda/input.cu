@@ -20,6 +20,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     normalise_images(T* x, const uint8_t* images, const float* mean, const float* std, int channels,
                      int pixels) {
+  follow_previous_kernels();
   const int pixel = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
   if (pixel >= pixels) return;
   const int64_t image = static_cast<int64_t>(blockIdx.x) * channels * pixels;
@@ -34,6 +35,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     augment_images(T* x, int32_t* labels, const ResidentSet set, const ResidentBatch* batch,
                    int channels, int height, int width) {
+  follow_previous_kernels();
   const int pixel = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
   if (pixel >= height * width) return;
   const int64_t n = blockIdx.x;

@@ -53,6 +53,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     image_losses(ImageLoss* losses, T* dlogits, const T* logits, const int32_t* labels, int classes,
                  double smoothing, double inv_images, int64_t batch) {
+  follow_previous_kernels();
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t n =
       static_cast<int64_t>(blockIdx.x) * (kThreads / kWarp) + static_cast<int>(threadIdx.x) / kWarp;
@@ -89,6 +90,7 @@ __global__ void __launch_bounds__(kThreads)
 /// Adds up the losses, in a single block.
 __global__ void __launch_bounds__(kThreads)
     add_losses(LossSums* sums, const ImageLoss* losses, int64_t batch) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   double loss = 0;
   double correct = 0;  // exact, because it is a count

@@ -164,6 +164,7 @@ __device__ void update_group(const UpdateArena& arena, const UpdateSegment& segm
 template <class Packed, bool kPlain>
 __global__ void __launch_bounds__(kThreads)
     update_kernel(UpdateArena arena, const UpdateScalars* scalars_at, UpdateOptions options) {
+  follow_previous_kernels();
   const int64_t i = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kGroup;
   if (i >= arena.count) return;
   const UpdateScalars scalars = *scalars_at;
@@ -186,6 +187,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class Packed>
 __global__ void __launch_bounds__(kThreads) pack_kernel(UpdateArena arena) {
+  follow_previous_kernels();
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= arena.count) return;
   const int s = find_segment(arena.segments, static_cast<int>(arena.segment_count), i);
@@ -201,6 +203,7 @@ constexpr int kClipBlocks = 512;
 
 __global__ void __launch_bounds__(kThreads)
     squares_kernel(double* partial, const float* grad, const uint8_t* mask, int64_t count) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count;
@@ -214,6 +217,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     clip_kernel(UpdateScalars* scalars, const double* partial, float max_norm) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < kClipBlocks; i += kThreads)

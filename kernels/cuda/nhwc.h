@@ -132,6 +132,7 @@ using SumPair = Pack<double, 2>;
 template <class Out, class In>
 __global__ void __launch_bounds__(kThreads)
     transpose_images(Out* out, const In* in, int rows, int columns, bool accumulate) {
+  follow_previous_kernels();
   constexpr int kTileRows = kThreads / kWarp;
   __shared__ float tile[kWarp][kWarp + 1];  // the extra column avoids bank conflicts
   const int lane = static_cast<int>(threadIdx.x) % kWarp;

@@ -78,6 +78,7 @@ enum class Kind { max, average };
 
 template <Kind kKind, class T, int N>
 __global__ void __launch_bounds__(kThreads) pool_forward(T* y, const T* x, const Pool p) {
+  follow_previous_kernels();
   const Cell cell = cell_of<N>(p.out, p.channels);
   if (!cell.valid) return;
   x += image_offset(p.in, p.channels);
@@ -112,6 +113,7 @@ __global__ void __launch_bounds__(kThreads) pool_forward(T* y, const T* x, const
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_select(T* y, const T* x, const T* by, const Pool p) {
+  follow_previous_kernels();
   const Cell cell = cell_of<N>(p.out, p.channels);
   if (!cell.valid) return;
   x += image_offset(p.in, p.channels);
@@ -166,6 +168,7 @@ __device__ unsigned first_maxima(const T* x, const Pool& p, const Cell& cell, co
 template <Kind kKind, class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_backward(T* dx, const T* dy, const T* x, const Pool p, bool accumulate) {
+  follow_previous_kernels();
   const Cell cell = cell_of<N>(p.in, p.channels);
   if (!cell.valid) return;
   dx += image_offset(p.in, p.channels);
@@ -200,6 +203,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     average_images(T* y, const T* __restrict__ x, float scale, const Tiling tiling) {
+  follow_previous_kernels();
   __shared__ float shared[N * kThreads];
   const Place at = place<N>(tiling, 0, static_cast<int>(blockIdx.y));
   const T* image = x + blockIdx.x * tiling.rows * tiling.channels;
@@ -221,6 +225,7 @@ template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     spread_averages(T* dx, const T* dy, float scale, const Plane plane, int channels,
                     bool accumulate) {
+  follow_previous_kernels();
   const Cell cell = cell_of<N>(plane, channels);
   if (!cell.valid) return;
   Floats<N> share = load_floats<N>(dy + static_cast<int64_t>(blockIdx.x) * channels + cell.channel);

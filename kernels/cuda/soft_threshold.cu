@@ -47,6 +47,7 @@ __device__ void step_threshold(SoftThreshold& t, const UpdateScalars& scalars,
 
 __global__ void __launch_bounds__(kThreads)
     gradients_kernel(SoftThresholdArena arena, double* partial) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   const SoftThresholdRun run = arena.runs[blockIdx.y];
   if (run.layer < 0) return;
@@ -70,6 +71,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kBlocks)
     sums_kernel(SoftThresholdArena arena, const double* partial) {
+  follow_previous_kernels();
   __shared__ double shared[kBlocks / kWarp];
   const SoftThresholdRun run = arena.runs[blockIdx.x];
   if (run.layer < 0) return;
@@ -83,12 +85,14 @@ __global__ void __launch_bounds__(kBlocks)
 __global__ void __launch_bounds__(kThreads)
     step_kernel(SoftThresholdArena arena, const UpdateScalars* scalars, UpdateOptions options,
                 float weight_decay) {
+  follow_previous_kernels();
   const int64_t r = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (r >= arena.run_count || arena.runs[r].layer < 0) return;
   step_threshold(arena.thresholds[arena.runs[r].layer], *scalars, options, weight_decay);
 }
 
 __global__ void __launch_bounds__(kThreads) apply_kernel(SoftThresholdArena arena) {
+  follow_previous_kernels();
   const SoftThresholdRun run = arena.runs[blockIdx.y];
   const float* const raw = static_cast<const float*>(arena.raw) + run.offset;
   float* const weight = static_cast<float*>(arena.weight) + run.offset;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Calls of the CUDA runtime stand in few files, where each is within a DeviceGuard; copies between
-host and device in one.
+host and device in one. Every kernel waits for the kernels before it.
 
 usage: runtime_calls_test.py
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
 CALL = re.compile(r"\b(cuda[A-Z]\w*)\s*\(")
-MAY_CALL = {f"device/{name}.cpp" for name in ("backend", "device_guard", "device_memory", "recording",
-                                              "side_stream", "timing", "tracing", "wait")}
+MAY_CALL = {"device/launch.h", *(f"device/{name}.cpp" for name in (
+    "backend", "device_guard", "device_memory", "recording", "side_stream", "timing", "tracing", "wait"))}
 # Waits must end if another rank is lost.
 WAITS = {"cudaStreamSynchronize": {"device/wait.cpp", "device/backend.cpp"},
          "cudaEventSynchronize": {"device/wait.cpp"}, "cudaDeviceSynchronize": set()}
@@ -20,12 +20,23 @@ WAITS = {"cudaStreamSynchronize": {"device/wait.cpp", "device/backend.cpp"},
 COPIES = {"device/device_memory.cpp"}
 
 
+# The name of a kernel, its parameters, and the first statement of its body.
+KERNEL = re.compile(r"__global__\s+void(?:\s+__launch_bounds__\([^()]*(?:\([^()]*\)[^()]*)*\))?\s+(\w+)\s*"
+                    r"\([^{};]*\)\s*\{\s*([^;]*;)")
+
+
 def without_comments(text):
     return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 def problems(name, text):
-    for call in sorted(set(CALL.findall(without_comments(text)))):
+    text = without_comments(text)
+    for kernel, first in KERNEL.findall(text):
+        if first != "follow_previous_kernels();":
+            yield f"{name}: the kernel {kernel}() must begin with follow_previous_kernels(), see device/follow.h"
+    if len(KERNEL.findall(text)) != text.count("__global__"):
+        yield f"{name}: {text.count('__global__')} kernels, of which this test can read {len(KERNEL.findall(text))}"
+    for call in sorted(set(CALL.findall(text))):
         if name not in MAY_CALL:
             yield f"{name} calls {call}(): use kernels/cuda/device/device_memory.h or launch.h"
         elif call.startswith("cudaMemcpy") and name not in COPIES:
@@ -43,6 +54,10 @@ def main():
     assert list(problems("device/timing.cpp", "cudaMemcpyAsync (a, b, 4, kind, stream);"))
     assert list(problems("device/timing.cpp", "cudaEventSynchronize(end);"))
     assert not list(problems("ranking/ranking.cu", "// cudaMemsetAsync(...)"))
+    kernel = "__global__ void __launch_bounds__(kThreads * f(2)) run(const A<T> a, int n) { %s }"
+    assert not list(problems("a.cu", kernel % "follow_previous_kernels(); n = 1;"))
+    assert list(problems("a.cu", kernel % "n = 1; follow_previous_kernels();"))
+    assert list(problems("a.cu", kernel % ""))
     found = [problem for name, text in files.items() for problem in problems(name, text)]
     print("\n".join(found) or f"{len(files)} files: runtime calls are where they should be")
     return 1 if found else 0

@@ -139,6 +139,13 @@ class Predict(unittest.TestCase):
         self.assertAlmostEqual(time.total, time.memory + predict.LAUNCH_SECONDS)
         self.assertEqual(time.bound, "memory")
 
+    def test_a_kernel_that_overlaps_costs_less(self):
+        kernel = kernel_with((10, 0, 0), ())
+        apart = predict.time_of(kernel, self.launch(10), self.gpu, "bf16").total
+        kernel.overlaps = True
+        together = predict.time_of(kernel, self.launch(10), self.gpu, "bf16").total
+        self.assertAlmostEqual(apart - together, predict.LAUNCH_SECONDS - predict.OVERLAPPED_SECONDS)
+
     def test_idle_multiprocessors_cost_time(self):
         kernel = kernel_with((0, 0, 0), (10, 1, 0), registers=255)  # 2 warps of 65536 / 8192 registers: 4 blocks
 

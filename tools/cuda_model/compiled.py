@@ -45,7 +45,8 @@ class Part:
 
 @dataclass
 class Kernel:
-    """A kernel as compiled. `hot` is the loop that does most of its work, `once` what lies outside of it."""
+    """A kernel as compiled. `hot` is the loop that does most of its work, `once` what lies outside of it.
+    `overlaps` says whether its blocks may start before the kernel before it has ended."""
     file: str
     name: str  # as short_name() writes it
     registers: int = 0
@@ -53,6 +54,7 @@ class Kernel:
     spilled_bytes: int = 0
     once: Part = field(default_factory=Part)
     hot: Part = field(default_factory=Part)
+    overlaps: bool = False
 
 
 def tool(name, package):
@@ -189,8 +191,10 @@ def kernels_of(source, arch):
     resources, functions = read_resources(compiled.stderr), read_functions(listed.stdout)
     kernels = []
     for name, symbol in zip(short_names(list(resources)), resources):
-        once, hot = divide(functions[symbol])
-        kernels.append(Kernel(str(source.relative_to(KERNELS)), name, *resources[symbol], once, hot))
+        code = functions[symbol]
+        once, hot = divide(code)
+        overlaps = any(opcode.startswith("ACQBULK") for opcode, _, _ in code)  # griddepcontrol.wait
+        kernels.append(Kernel(str(source.relative_to(KERNELS)), name, *resources[symbol], once, hot, overlaps))
     return kernels
 
 

@@ -34,6 +34,8 @@ H200 = Gpu("H200 SXM 141 GB", 132, 1.755e9, 4.8e12, {"bf16": 989e12, "tf32": 495
 ISSUE_SHARE = 0.65       # of one instruction per scheduler and cycle
 BANDWIDTH_SHARE = 0.79   # of the data sheet's
 LAUNCH_SECONDS = 2.8e-6  # between kernels of a graph, and until the last block is done
+# The same where the blocks of a kernel start while the kernel before it ends (programmatic dependent launch).
+OVERLAPPED_SECONDS = 1.4e-6
 ONCE_SHARE = 0.5         # of the instructions outside of the hot loop
 PRODUCT_FLOPS = {"bf16": 2 * 16 * 8 * 16, "tf32": 2 * 16 * 8 * 8}  # of one mma instruction
 
@@ -96,8 +98,9 @@ def time_of(kernel, launch, gpu, precision):
         rate = gpu.product_rates[precision] * gpu.product_share
         products = spread * launch.matrix_products * PRODUCT_FLOPS[precision] / rate
     memory = launch.least_bytes / (gpu.bandwidth * BANDWIDTH_SHARE)
-    return Time(issue, products, memory, LAUNCH_SECONDS, max(issue, products, memory) + LAUNCH_SECONDS,
-                instructions, launch.least_bytes, 1)
+    between = OVERLAPPED_SECONDS if kernel.overlaps else LAUNCH_SECONDS
+    return Time(issue, products, memory, between, max(issue, products, memory) + between, instructions,
+                launch.least_bytes, 1)
 
 
 def times_of(passes, kernels, gpu, precision):

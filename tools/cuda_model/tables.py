@@ -1,5 +1,5 @@
 """Markdown tables of predictions."""
-from .predict import LAUNCH_SECONDS, Time, blocks_per_processor, time_of
+from .predict import Time, blocks_per_processor, time_of
 
 
 def table(heading, rows):
@@ -81,8 +81,8 @@ def costliest_table(passes, kernels, gpu, precision, count=12):
     rows = []
     for name, (launches, time, resident) in sorted(groups.items(), key=lambda item: -item[1][1].total)[:count]:
         rows.append([f"`{name}`", launches, f"{time.total * 1e6:.0f}", f"{time.instructions / 1e6:.1f}",
-                     f"{100 * time.issue / (time.total - launches * LAUNCH_SECONDS):.0f} %",
-                     f"{100 * time.memory / (time.total - launches * LAUNCH_SECONDS):.0f} %",
+                     f"{100 * time.issue / (time.total - time.launch):.0f} %",
+                     f"{100 * time.memory / (time.total - time.launch):.0f} %",
                      f"{kernels[name].registers}", f"{resident} of 64"])
     return table(["kernel", "launches", "in all, us", "10⁶ warp instructions", "issue share", "memory share",
                   "registers", "warps of a multiprocessor"], rows)

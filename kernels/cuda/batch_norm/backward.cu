@@ -38,6 +38,7 @@ template <class T, int N, Gate kGate>
 __global__ void __launch_bounds__(kThreads)
     sum_gradients(SumPair* partials, const T* __restrict__ dy, const T* __restrict__ x,
                   const T* __restrict__ y, const Affine affine, const Tiling tiling) {
+  follow_previous_kernels();
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   double sums[2 * N] = {};
   if (at.row < at.row_end) {
@@ -65,6 +66,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     finish_gradients(float* dgamma, float* dbeta, const SumPair* partials, int chunks,
                      const Statistics statistics) {
+  follow_previous_kernels();
   const SumPair total = sum_chunks(partials, chunks);  // the sums of g and of g * (x - mean)
   if (threadIdx.x != 0) return;
   const int c = static_cast<int>(blockIdx.x);
@@ -93,6 +95,7 @@ __global__ void __launch_bounds__(kThreads)
     write_gradients(const GradientsTo<T> to, const T* __restrict__ dy, const T* __restrict__ x,
                     const T* __restrict__ y, const GradientSums sums, const Affine affine,
                     const Tiling tiling) {
+  follow_previous_kernels();
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   if (at.row >= at.row_end) return;
   const ChannelMap<N> map(affine, at.channel);

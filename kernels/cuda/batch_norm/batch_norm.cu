@@ -23,6 +23,7 @@ namespace {
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     sum_values(SumPair* partials, const T* __restrict__ x, const Tiling tiling) {
+  follow_previous_kernels();
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   double sums[2 * N] = {};
   if (at.row < at.row_end) {
@@ -60,6 +61,7 @@ struct StatisticsTo {
 __global__ void __launch_bounds__(kThreads)
     finish_statistics(const StatisticsTo to, const SumPair* partials, int chunks, double count,
                       double eps, double momentum) {
+  follow_previous_kernels();
   const SumPair total = sum_chunks(partials, chunks);
   if (threadIdx.x != 0) return;
   const int c = static_cast<int>(blockIdx.x);
@@ -78,6 +80,7 @@ template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     normalise(T* y, const T* __restrict__ x, const T* __restrict__ residual,
               const T* __restrict__ gate, const Affine affine, bool relu, const Tiling tiling) {
+  follow_previous_kernels();
   const Place at = place<N>(tiling, blockIdx.x, static_cast<int>(blockIdx.y));
   if (at.row >= at.row_end) return;
   const ChannelMap<N> map(affine, at.channel);

@@ -77,6 +77,7 @@ __device__ inline SumPair sum_chunks(const SumPair* partials, int chunks) {
 /// Writes the totals of the channels to totals[channel], with one block per channel.
 inline __global__ void __launch_bounds__(kThreads)
     add_chunks(SumPair* totals, const SumPair* partials, int chunks) {
+  follow_previous_kernels();
   const SumPair total = sum_chunks(partials, chunks);
   if (threadIdx.x == 0) totals[blockIdx.x] = total;
 }

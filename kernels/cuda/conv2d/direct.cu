@@ -59,6 +59,7 @@ template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     forward(T* y, const T* x, const T* weight, const float* bias, DirectShape shape,
             int64_t count) {
+  follow_previous_kernels();
   const int64_t thread = global_thread();
   if (thread >= count) return;
   const int vectors = shape.out.channels / N;
@@ -90,6 +91,7 @@ template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     input_grad(T* dx, const T* dy, const T* weight, DirectShape shape, bool accumulate,
                int64_t count) {
+  follow_previous_kernels();
   const int64_t thread = global_thread();
   if (thread >= count) return;
   const int vectors = shape.in.channels / N;
@@ -123,6 +125,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     weight_grad(float* partials, const T* dy, const T* x, DirectShape shape, int pixels,
                 int split_length, int weights) {
+  follow_previous_kernels();
   const auto thread = static_cast<int>(global_thread());
   if (thread >= weights) return;
   const int o = thread % shape.out.channels;

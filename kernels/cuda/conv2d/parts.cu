@@ -8,6 +8,7 @@ namespace {
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     add_channels(T* y, const float* bias, int64_t vectors, int channels) {
+  follow_previous_kernels();
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= vectors) return;
   const auto channel = static_cast<int>(index * N % channels);

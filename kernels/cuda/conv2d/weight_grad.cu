@@ -61,6 +61,7 @@ __device__ float sum_rows(float sum) {
 __global__ void __launch_bounds__(kWarp* kSumRows)
     add_partials(float* grad, const float* partials, int64_t count, int splits, int taps,
                  int channels, bool accumulate) {
+  follow_previous_kernels();
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kWarp + threadIdx.x;
   float sum = 0.0f;
   if (index < count)
@@ -78,6 +79,7 @@ __global__ void __launch_bounds__(kWarp* kSumRows)
 template <class T>
 __global__ void __launch_bounds__(kWarp* kSumRows)
     sum_columns(float* partials, const T* dy, int64_t rows, int64_t split_length, int channels) {
+  follow_previous_kernels();
   const int channel = static_cast<int>(blockIdx.y) * kWarp + static_cast<int>(threadIdx.x);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * split_length;
   const int64_t end = begin + split_length < rows ? begin + split_length : rows;

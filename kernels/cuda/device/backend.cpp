@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cuda_runtime.h>
+#include <map>
+#include <mutex>
 
 #include "kernels/common/check.h"
 #include "kernels/common/environment.h"
@@ -79,6 +81,23 @@ void allow_shared_memory(const void* kernel, const char* name, size_t bytes) {
                              static_cast<int>(bytes)),
         name);
 }
+
+#if !defined(SCULPT_CUDA_ON_HOST)
+bool may_start_early(const void* kernel, const char* name) {
+  static const bool wanted = !environment_is_off("SCULPT_CUDA_OVERLAP");
+  static std::mutex mutex;
+  static std::map<const void*, bool> known;
+  if (!wanted) return false;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(kernel);
+  if (found != known.end()) return found->second;
+  constexpr int kFirst = 90;  // compute capability 9.0
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, kernel), name);
+  // Code that the driver has compiled from PTX for an older architecture does not wait.
+  return known[kernel] = attributes.binaryVersion >= kFirst && attributes.ptxVersion >= kFirst;
+}
+#endif
 
 }  // namespace detail
 

@@ -3,7 +3,7 @@
 // launch that the driver refuses throws Error naming the kernel. Launches do not wait for the
 // kernel, so if a kernel fails, a later launch may throw the Error. With SCULPT_CUDA_SYNC=1 in the
 // environment, every launch waits, so that an asynchronous fault is reported at the kernel that
-// caused it.
+// caused it. Every kernel begins with follow_previous_kernels() (follow.h).
 //
 // The same source compiles with g++ for tests/cuda_on_host, where run_grid() executes the kernel's
 // threads as fibers on the CPU.
@@ -12,6 +12,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/device/device_guard.h"
+#include "kernels/cuda/device/follow.h"
 #include "kernels/cuda/device/status.h"
 
 namespace sculpt::kernels::cuda {
@@ -34,13 +35,19 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
       reinterpret_cast<const void*>(kernel));
 #else
   constexpr size_t kDefaultSharedBytes = 48 << 10;
-  if (shared_bytes > kDefaultSharedBytes)
-    detail::allow_shared_memory(reinterpret_cast<const void*>(kernel), name, shared_bytes);
-  // The formatter would treat <<< as comparisons.
-  // clang-format off
-  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
-      static_cast<Parameters>(arguments)...);
-  // clang-format on
+  const auto* address = reinterpret_cast<const void*>(kernel);
+  if (shared_bytes > kDefaultSharedBytes) detail::allow_shared_memory(address, name, shared_bytes);
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &early;
+  config.numAttrs = detail::may_start_early(address, name) ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 #endif
   detail::check_launch(name, static_cast<cudaStream_t>(stream));
 }

@@ -236,6 +236,7 @@ __device__ __forceinline__ void write_sums(const float (&acc)[kM][kN][4], float*
 
 template <class Math, class Tile, bool kVectors, GemmPass<typename Math::Element> Pass>
 __global__ void __launch_bounds__(Tile::kThreads) implicit_gemm(const Pass pass) {
+  follow_previous_kernels();
   using T = typename Math::Element;
   using TileA = OperandTile<T, Pass::kAAlongK, Tile::kBlockM, kDepth<T>>;
   using TileB = OperandTile<T, Pass::kBAlongK, Tile::kBlockN, kDepth<T>>;

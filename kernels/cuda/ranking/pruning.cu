@@ -76,11 +76,13 @@ __device__ void for_each(int64_t count, const Body& body) {
 
 __global__ void __launch_bounds__(kThreads)
     magnitude_kernel(float* scores, const float* arena, PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) { scores[i] = fabsf(arena[a]); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     uniform_kernel(double* scores, uint64_t key, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t i) {
     scores[i] = philox_uniform53(philox4x32_words(key, static_cast<uint64_t>(i), 0));
   });
@@ -88,12 +90,14 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(double* values, const float* arena, PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) { values[i] = static_cast<double>(arena[a]); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     add_scaled_kernel(double* sum, double factor, const float* arena, const uint8_t* mask,
                       PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) {
     if (mask[a] != 0) sum[i] = __dadd_rn(sum[i], __dmul_rn(factor, static_cast<double>(arena[a])));
   });
@@ -101,16 +105,19 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     multiply_kernel(double* values, const float* arena, PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) { values[i] *= static_cast<double>(arena[a]); });
 }
 
 __global__ void __launch_bounds__(kThreads) absolute_kernel(double* values, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t i) { values[i] = fabs(values[i]); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     move_kernel(float* arena, const double* origin, const double* direction, double distance,
                 PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) {
     const double moved =
         distance == 0 ? origin[i] : __dadd_rn(origin[i], __dmul_rn(distance, direction[i]));
@@ -119,11 +126,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads) arena_absolute_kernel(float* arena, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t j) { arena[j] = fabsf(arena[j]); });
 }
 
 __global__ void __launch_bounds__(kThreads)
     arena_scale_kernel(float* arena, double factor, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t j) {
     arena[j] = static_cast<float>(static_cast<double>(arena[j]) * factor);
   });
@@ -131,6 +140,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     gather_mask_kernel(uint8_t* bytes, const uint8_t* mask, PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) { bytes[i] = mask[a]; });
 }
 
@@ -138,6 +148,7 @@ __global__ void __launch_bounds__(kThreads)
 /// not matter.
 __global__ void __launch_bounds__(kThreads)
     count_kernel(Count* counts, const uint8_t* bytes, PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_stretch(runs, [&](int run, int64_t begin, int64_t end) {
     int found = 0;
     for (int64_t base = begin; base < end; base += kThreads) {
@@ -151,6 +162,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     apply_mask_kernel(uint8_t* mask, float* weight, float* momentum, const uint8_t* bytes,
                       PrunableRuns runs) {
+  follow_previous_kernels();
   for_each_weight(runs, [&](int64_t i, int64_t a) {
     const uint8_t kept = bytes[i];
     mask[a] = kept;
@@ -160,6 +172,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     score_squares_kernel(double* partial, const double* values, int64_t count) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count;
@@ -171,6 +184,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     score_norm_kernel(double* result, const double* partial) {
+  follow_previous_kernels();
   __shared__ double shared[kThreads / kWarp];
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < kSumBlocks; i += kThreads)
@@ -182,6 +196,7 @@ __global__ void __launch_bounds__(kThreads)
 /// *first must be kNone at first.
 __global__ void __launch_bounds__(kThreads)
     not_finite_kernel(Count* first, const double* values, int64_t count) {
+  follow_previous_kernels();
   for_each(count, [&](int64_t i) {
     if (!(fabs(values[i]) <= kLargest)) atomicMin(first, static_cast<Count>(i));
   });

@@ -49,6 +49,7 @@ __device__ Count inclusive_scan(Count value, Count* shared) {
 template <class Score>
 __global__ void __launch_bounds__(kThreads)
     histogram_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
+  follow_previous_kernels();
   using Key = KeyOf<Score>;
   __shared__ Count histogram[kBins];
   const Unit unit = unit_of_block(work);
@@ -83,6 +84,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class Score>
 __global__ void __launch_bounds__(kThreads)
     digit_kernel(Work<Score> work, int prefix_bits, int digit_bits) {
+  follow_previous_kernels();
   constexpr int kRun = kBins / kThreads;
   __shared__ Count sums[kThreads];
   Segment& segment = work.segments[blockIdx.x];
@@ -121,6 +123,7 @@ __global__ void __launch_bounds__(kThreads)
 /// In segments that cannot keep all keys equal to the lowest key, counts these keys.
 template <class Score>
 __global__ void __launch_bounds__(kThreads) count_equal_kernel(Work<Score> work) {
+  follow_previous_kernels();
   __shared__ Count all;
   const Unit unit = unit_of_block(work);
   if (work.segments[unit.segment].settled) return;
@@ -211,6 +214,7 @@ __device__ Count equal_before(const Work<Score>& work, int first_unit, Count* sh
 
 template <class Score>
 __global__ void __launch_bounds__(kThreads) write_mask_kernel(uint8_t* keep, Work<Score> work) {
+  follow_previous_kernels();
   __shared__ Count shared[kThreads];
   if (work.problems->first_nan != kNoNan || work.problems->short_segment != kNoSegment) return;
   const Unit unit = unit_of_block(work);

@@ -132,6 +132,7 @@ enum class With { nothing, sums, accumulation };
 
 template <class Layer, bool kTurned, With kWith>
 __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const ImageConv conv) {
+  follow_previous_kernels();
   constexpr int kChannels = Layer::kChannels, kThreadsHere = Layer::kWarps * kWarp;
   constexpr int kGroups = kChannels / kGroup;
   constexpr int kShares = Layer::kWarps / kGroups;  // warps that share the pixels of an image

@@ -54,6 +54,7 @@ __device__ __forceinline__ void for_each_sum(WarpSums& acc, int lane, const Body
 
 template <class Layer>
 __global__ void __launch_bounds__(kThreadsHere) image_weight_grads(const ImageWeightGrad grad) {
+  follow_previous_kernels();
   constexpr int kChannels = Layer::kChannels;
   using Divided = Division<kChannels>;
   using Tile = ImageTile<kChannels, Layer::kSide>;
