@@ -6,15 +6,14 @@
 // the roles of the weight's channels exchanged.
 
 #include "kernels/cuda/conv2d/image/image_layers.h"
+#include "kernels/cuda/conv2d/image/image_output.h"
 #include "kernels/cuda/conv2d/image/image_tile.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
 
 constexpr int kTaps = 9;
-constexpr int kGroup = 16;       // output channels of a warp
-constexpr int kUnitPixels = 16;  // rows of one mma
-constexpr int kUnits = 2;        // units of pixels that a warp takes at a time
+constexpr int kUnits = 2;  // units of pixels that a warp takes at a time
 
 struct ImageConv {
   bf16* out;
@@ -25,13 +24,6 @@ struct ImageConv {
   int images, height, width;
   FastDivide by_width;
 };
-
-/// The output channel of an image's group that column `column` of product `n` computes. The columns
-/// are permuted so that a lane, which gets columns 2 t and 2 t + 1 of both products, gets the four
-/// channels from 4 t on.
-__device__ __forceinline__ int channel_of(int n, int column) {
-  return column / 2 * 4 + 2 * n + column % 2;
-}
 
 /// The weights of 16 output channels as operands b of mma: [tap][16 input channels][product][word].
 template <int kChannels>
@@ -71,65 +63,6 @@ struct GroupWeights {
   }
 };
 
-/// Four channels of a pixel as they are stored, in two words.
-struct Stored {
-  uint32_t word[2];
-
-  __device__ __forceinline__ float at(int i) const {
-    const uint32_t bits = i % 2 == 0 ? word[i / 2] << 16 : word[i / 2] & 0xffff0000u;
-    return __uint_as_float(bits);
-  }
-};
-
-/// Sums over the elements that a lane has written of four channels. It sums them after subtracting
-/// one of the first numbers it saw, because otherwise x^2 would swamp the variance.
-struct LaneSums {
-  float shift[4], sum[4], squares[4];
-  int count;
-
-  __device__ __forceinline__ void start(const Stored& near) {
-    SCULPT_UNROLL
-    for (int i = 0; i < 4; ++i)
-      shift[i] = near.at(i);
-  }
-  __device__ __forceinline__ void add(const Stored& stored) {
-    ++count;
-    SCULPT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float centred = stored.at(i) - shift[i];
-      sum[i] += centred;
-      squares[i] = fmaf(centred, centred, squares[i]);
-    }
-  }
-
-  /// Adds up the lanes with the same channels. Lane l gets one number: the sum (l / 4 even) or the
-  /// sum of squares (odd) of channel l % 4 * 4 + l / 8.
-  __device__ __forceinline__ double over_lanes(int lane) const {
-    double totals[8];
-    SCULPT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const double n = count, at = shift[i], first = sum[i];
-      totals[2 * i] = n * at + first;
-      totals[2 * i + 1] = (n * at + 2 * first) * at + static_cast<double>(squares[i]);
-    }
-    SCULPT_UNROLL
-    for (int kept = 4; kept > 0; kept /= 2) {
-      const bool upper = (lane & 4 * kept) != 0;
-      SCULPT_UNROLL
-      for (int i = 0; i < kept; ++i) {
-        const double mine = upper ? totals[i + kept] : totals[i];
-        const double given = upper ? totals[i] : totals[i + kept];
-        totals[i] = mine + __shfl_xor_sync(kAllLanes, given, 4 * kept);
-      }
-    }
-    return totals[0];
-  }
-};
-
-/// The work that a kernel does beside convolving: it sums the channels of what it writes, or adds
-/// to what its output held before.
-enum class With { nothing, sums, accumulation };
-
 template <class Layer, bool kTurned, With kWith>
 __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const ImageConv conv) {
   follow_previous_kernels();
@@ -139,8 +72,8 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
   using Tile = ImageTile<kChannels, Layer::kSide>;
   SCULPT_DYNAMIC_SHARED(unsigned char, shared);
   const auto tile_of = [&](int i) { return Tile{shared + i * Tile::kBytes}; };
-  // [image of the block][share][channel][sum, sum of squares]
-  auto* const sums = reinterpret_cast<double*>(shared + Layer::kImages * Tile::kBytes);
+  const ImageSums<kChannels, kShares, kThreadsHere> sums{
+      reinterpret_cast<double*>(shared + Layer::kImages * Tile::kBytes)};
 
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -198,41 +131,14 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
       }
       SCULPT_UNROLL
       for (int u = 0; u < kUnits; ++u)
-        SCULPT_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int pixel = (unit + u) * kUnitPixels + lane / 4 + 8 * half;
-        bf16* const to = out + pixel * kChannels;
-        float(&sum)[2][4] = acc[u];
-        if (kWith == With::accumulation && pixel < pixels) {
-          const Floats<4> before = load_floats<4>(to);
-          SCULPT_UNROLL
-          for (int e = 0; e < 4; ++e)
-            sum[e / 2][2 * half + e % 2] += before.at[e];
-        }
-        const Stored stored = {{pack_bf16(sum[0][2 * half], sum[0][2 * half + 1]),
-                                pack_bf16(sum[1][2 * half], sum[1][2 * half + 1])}};
-        if (kWith == With::sums && unit == share * kUnits && u + half == 0) lane_sums.start(stored);
-        if (pixel < pixels) {
-          store_pack(reinterpret_cast<uint32_t*>(to),
-                     Pack<uint32_t, 2>{{stored.word[0], stored.word[1]}});
-          if (kWith == With::sums) lane_sums.add(stored);
-        }
-      }
+        write_unit<kWith>(out, acc[u], (unit + u) * kUnitPixels, pixels, kChannels,
+                          unit == share * kUnits && u == 0, lane_sums, lane);
     }
-    if (kWith == With::sums) {
-      const int at = ((i * kShares + share) * kChannels + channel + lane / 8) * 2 + lane / 4 % 2;
-      sums[at] = lane_sums.over_lanes(lane);
-    }
+    if (kWith == With::sums) sums.put(i, share, channel, lane_sums, lane);
   }
-  if (kWith != With::sums) return;
-  __syncthreads();  // all threads see the sums of all warps
-  for (int i = static_cast<int>(threadIdx.x); i < images * kChannels; i += kThreadsHere) {
-    const int image = i / kChannels, c = i % kChannels;
-    SumPair total = {};
-    for (int s = 0; s < kShares; ++s)
-      for (int e = 0; e < 2; ++e)
-        total.at[e] += sums[((image * kShares + s) * kChannels + c) * 2 + e];
-    conv.partials[static_cast<int64_t>(c) * conv.images + first_image + image] = total;
+  if (kWith == With::sums) {
+    __syncthreads();  // all threads see the sums of all warps
+    sums.add_up(conv.partials, images, first_image, conv.images);
   }
 }
 
@@ -242,7 +148,8 @@ void launch(const ImageConv& conv, const Conv2dShape& shape, void* stream) {
     using Layer = decltype(layer);
     constexpr int kGroups = Layer::kChannels / kGroup;
     constexpr size_t kSumsBytes =
-        sizeof(SumPair) * Layer::kImages * (Layer::kWarps / kGroups) * Layer::kChannels;
+        ImageSums<Layer::kChannels, Layer::kWarps / kGroups, Layer::kWarps * kWarp>::bytes(
+            Layer::kImages);
     constexpr size_t kTileBytes = ImageTile<Layer::kChannels, Layer::kSide>::kBytes;
     SCULPT_LAUNCH((convolve_images<Layer, kTurned, kWith>),
                   dim3(static_cast<unsigned>(ceil_div(conv.images, Layer::kImages))),
