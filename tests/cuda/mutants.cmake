@@ -45,7 +45,7 @@ function(conv2d_mutant mutation header line replacement report)
 endfunction()
 
 # image_mutant(NAME FILE LINE): without LINE in FILE of kernels/cuda/conv2d/image, the tests of
-# convolutions of small planes must fail, in one order of the threads at least.
+# convolutions of small planes and images must fail, in one order of the threads at least.
 function(image_mutant mutation file line)
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/mutants/${mutation})
   set(kernel kernels/cuda/conv2d/image/${file})
@@ -56,7 +56,7 @@ function(image_mutant mutation file line)
   target_link_libraries(${program} PRIVATE conv2d_cuda_host_tests sculpt_test_main
     sculpt_test_support sculpt_core sculpt_cuda_host doctest::doctest)
   # The test ends with the first order that shows the fault.
-  set(run "$<TARGET_FILE:${program}> -tc='conv2d: small planes*'")
+  set(run "$<TARGET_FILE:${program}> -tc='conv2d: small*'")
   add_test(NAME conv2d_cuda_host_${mutation} COMMAND sh -c
     "for order in forward reverse shuffle:1; do SCULPT_HOST_ORDER=$order ${run} || break; done; exit 1")
   set_tests_properties(conv2d_cuda_host_${mutation} PROPERTIES
@@ -87,6 +87,23 @@ if(NOT SCULPT_SANITIZE)
   image_mutant(IMAGE_GRAD_NO_BARRIER_BETWEEN_TURNS weight_grad.cu
     "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
   image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_TOTALS weight_grad.cu
+    "__syncthreads();  // all threads see the totals")
+  image_mutant(FIRST_NO_WAIT_FOR_COPY first_layer.cu "cp_async_wait<0>();")
+  image_mutant(FIRST_NO_BARRIER_AFTER_COPY first_layer.cu
+    "__syncthreads();  // all threads see the copy and the zeros")
+  image_mutant(FIRST_NO_BARRIER_AFTER_TILE first_layer.cu "__syncthreads();  // all threads see the tile")
+  image_mutant(FIRST_NO_BARRIER_BEFORE_SUMS first_layer.cu
+    "__syncthreads();  // all threads see the sums of all warps")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_COPIES first_layer.cu
+    "__syncthreads();  // the zeros lie before the copies, and all threads have left the image before")
+  image_mutant(FIRST_GRAD_NO_WAIT_FOR_COPIES first_layer.cu "cp_async_wait<0>();  // x and dy")
+  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_COPIES first_layer.cu
+    "__syncthreads();     // all threads see all copies")
+  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_TILE first_layer.cu
+    "__syncthreads();  // all threads see the tile and dy")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BETWEEN_TURNS first_layer.cu
+    "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_TOTALS first_layer.cu
     "__syncthreads();  // all threads see the totals")
 elseif(SCULPT_SANITIZE MATCHES address)
   conv2d_mutant(NO_BOUNDS ${gemm}

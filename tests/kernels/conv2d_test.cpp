@@ -202,6 +202,19 @@ TEST_CASE("conv2d: small planes with 16, 32 and 64 channels" * needs_gpu()) {
     check_all(c);
 }
 
+// A GPU has kernels of their own for small images of three channels, if their width is even and the
+// number of their pixels is a multiple of 8.
+const Case kFirstLayerCases[] = {
+    {2, 3, 32, 32, 16, 3, 3, 1, 1}, {3, 3, 4, 6, 16, 3, 3, 1, 1},   {2, 3, 8, 7, 16, 3, 3, 1, 1},
+    {2, 3, 16, 16, 64, 3, 3, 1, 1}, {3, 3, 12, 10, 32, 3, 3, 1, 1}, {259, 3, 4, 2, 16, 3, 3, 1, 1},
+    {130, 3, 2, 4, 64, 3, 3, 1, 1},
+};
+
+TEST_CASE("conv2d: small images of three channels") {
+  for (const Case& c : kFirstLayerCases)
+    check_all(c);
+}
+
 TEST_CASE("conv2d: the workspace for a batch is enough for every smaller one") {
   for (const Backend* backend : tested_backends()) {
     CAPTURE(backend->name);
@@ -292,6 +305,11 @@ const Case kTileCases[] = {
 TEST_CASE("conv2d: sums of the output's channels" * needs_channel_sums()) {
   for (const Backend* backend : tested_backends()) {
     for (const Case& c : kTileCases) {
+      CAPTURE(backend->name);
+      CAPTURE(c.name());
+      check_output_sums(*backend, Problem(c), true);
+    }
+    for (const Case& c : kFirstLayerCases) {
       CAPTURE(backend->name);
       CAPTURE(c.name());
       check_output_sums(*backend, Problem(c), true);

@@ -4,6 +4,7 @@
 // channel and block of rows.
 
 #include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/image/first_layer.h"
 #include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/conv2d/passes.h"
@@ -54,6 +55,7 @@ void conv2d_forward(const ConvForward& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   if (prefers_direct(shape)) return direct_forward<T>(args, shape);
   if (runs_on_images<T>(shape, args.weight)) return image_forward(args, shape);
+  if (is_first_layer<T>(shape)) return first_layer_forward(args, shape);
 
   const int64_t ins = shape.in_channels_per_group();
   const int64_t outs = shape.out_channels_per_group();

@@ -5,6 +5,7 @@
 // written and read once.
 
 #include "kernels/cuda/conv2d/direct.h"
+#include "kernels/cuda/conv2d/image/first_layer.h"
 #include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/conv2d/parts.h"
@@ -185,8 +186,9 @@ void launch_add_partials(void* gradient, const float* partials, const Partials& 
 
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
   const int64_t pixels = max_batch * shape.out.height * shape.out.width;
-  const int64_t splits = std::max(max_splits(pixels, wanted_splits(shape), split_unit(shape)),
-                                  most_image_splits(shape, max_batch));
+  const int64_t splits =
+      std::max({max_splits(pixels, wanted_splits(shape), split_unit(shape)),
+                most_image_splits(shape, max_batch), most_first_layer_splits(shape, max_batch)});
   const int64_t weights = shape.weight_count() * splits;
   const int64_t biases = shape.out.channels * max_splits(pixels, kBiasSplits, kBiasUnit);
   return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);
@@ -213,15 +215,18 @@ void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
   using T = typename Math::Element;
   auto* partials = static_cast<float*>(args.workspace);
   const int64_t pixels = args.launch.batch * shape.out.height * shape.out.width;
-  const bool on_images = runs_on_images<T>(shape);
-  const Splits splits = on_images ? image_splits(shape, args.launch.batch)
-                                  : make_splits(pixels, wanted_splits(shape), split_unit(shape));
-  if (on_images)
+  Splits splits = make_splits(pixels, wanted_splits(shape), split_unit(shape));
+  if (runs_on_images<T>(shape)) {
+    splits = image_splits(shape, args.launch.batch);
     image_weight_grad(partials, args, shape, splits);
-  else if (prefers_direct(shape))
+  } else if (is_first_layer<T>(shape)) {
+    splits = first_layer_splits(args.launch.batch);
+    first_layer_weight_grad(partials, args, shape, splits);
+  } else if (prefers_direct(shape)) {
     direct_weight_grad<T>(partials, args, shape, splits);
-  else
+  } else {
     gemm_weight_grad<Math>(partials, args, shape, splits);
+  }
   launch_add_partials(args.dweight, partials,
                       {.count = shape.weight_count(),
                        .splits = splits.count,
