@@ -210,7 +210,7 @@ const Case kFirstLayerCases[] = {
     {130, 3, 2, 4, 64, 3, 3, 1, 1},
 };
 
-TEST_CASE("conv2d: small images of three channels") {
+TEST_CASE("conv2d: small images of three channels" * needs_gpu()) {
   for (const Case& c : kFirstLayerCases)
     check_all(c);
 }
