@@ -8,6 +8,8 @@
 namespace sculpt::kernels::cuda {
 
 Conv2dKernels conv2d_kernels(Precision precision);
+/// Returns null pointers for precisions without such kernels.
+ConvNormKernels conv_norm_kernels(Precision precision);
 LinearKernels linear_kernels(Precision precision);
 
 /// These kernels read and write activations of type T, which is float or bf16.

@@ -7,6 +7,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
+#include "kernels/conv_norm.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/recording.h"
 #include "kernels/device/tracing.h"
@@ -46,6 +47,7 @@ struct Backend {
   WinogradKernels winograd = {};           ///< null pointers if the backend has none
   LinearKernels linear;
   BatchNormKernels batch_norm;
+  ConvNormKernels conv_norm = {};  ///< null pointers if the backend has none
   ElementwiseKernels elementwise;
   PoolingKernels pooling;
   LossKernels loss;

@@ -44,19 +44,32 @@ function(conv2d_mutant mutation header line replacement report)
     ENVIRONMENT "SCULPT_TEST_BACKEND=cuda-bf16" PASS_REGULAR_EXPRESSION "${report}")
 endfunction()
 
-# image_mutant(NAME FILE LINE): without LINE in FILE of kernels/cuda/conv2d/image, the tests of
-# convolutions of small planes and images must fail, in one order of the threads at least.
-function(image_mutant mutation file line)
+# image_mutant(NAME UNIT FILE LINE): UNIT is a kernel of kernels/cuda/conv2d/image, and FILE is UNIT or
+# a header that it includes. Without LINE in FILE, the tests of UNIT must fail, in one order of the
+# threads at least.
+function(image_mutant mutation unit file line)
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/mutants/${mutation})
-  set(kernel kernels/cuda/conv2d/image/${file})
-  patched_header(${folder} ${kernel} "${line}" "")
-  set_source_files_properties(${folder}/${kernel} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+  set(kernels kernels/cuda/conv2d/image)
+  patched_header(${folder} ${kernels}/${file} "${line}" "")
+  set(kernel ${folder}/${kernels}/${unit})
+  if(NOT unit STREQUAL file)
+    configure_file(${CMAKE_SOURCE_DIR}/${kernels}/${unit} ${kernel} COPYONLY)
+  endif()
+  set_source_files_properties(${kernel} PROPERTIES LANGUAGE CXX
+                              COMPILE_OPTIONS "-x;c++;-iquote;${folder}")
   set(program test_conv2d_cuda_host_${mutation})
-  add_executable(${program} ${folder}/${kernel} ${convolution_tests})
+  if(unit STREQUAL "norm_backward.cu")
+    set(tests ${joint_tests})
+    set(cases "conv norm: *")
+  else()
+    set(tests ${convolution_tests})
+    set(cases "conv2d: small*")
+  endif()
+  add_executable(${program} ${kernel} ${tests})
   target_link_libraries(${program} PRIVATE conv2d_cuda_host_tests sculpt_test_main
     sculpt_test_support sculpt_core sculpt_cuda_host doctest::doctest)
   # The test ends with the first order that shows the fault.
-  set(run "$<TARGET_FILE:${program}> -tc='conv2d: small*'")
+  set(run "$<TARGET_FILE:${program}> -tc='${cases}'")
   add_test(NAME conv2d_cuda_host_${mutation} COMMAND sh -c
     "for order in forward reverse shuffle:1; do SCULPT_HOST_ORDER=$order ${run} || break; done; exit 1")
   set_tests_properties(conv2d_cuda_host_${mutation} PROPERTIES
@@ -73,37 +86,46 @@ if(NOT SCULPT_SANITIZE)
   conv2d_mutant(MISALIGNED kernels/cuda/conv2d/operands.h
     "inline constexpr int kOutside = -64;" "inline constexpr int kOutside = -1;"
     "cp.async from an address that is not a multiple of 16")
-  image_mutant(IMAGE_NO_BARRIER_BEFORE_COPIES forward.cu
+  image_mutant(IMAGE_NO_BARRIER_BEFORE_COPIES forward.cu forward.cu
     "__syncthreads();  // the zeros lie before the copies")
-  image_mutant(IMAGE_NO_WAIT_FOR_COPIES forward.cu "cp_async_wait<0>();")
-  image_mutant(IMAGE_NO_BARRIER_AFTER_COPIES forward.cu "__syncthreads();  // all threads see all copies")
-  image_mutant(IMAGE_NO_BARRIER_BEFORE_SUMS forward.cu
+  image_mutant(IMAGE_NO_WAIT_FOR_COPIES forward.cu forward.cu "cp_async_wait<0>();")
+  image_mutant(IMAGE_NO_BARRIER_AFTER_COPIES forward.cu forward.cu "__syncthreads();  // all threads see all copies")
+  image_mutant(IMAGE_NO_BARRIER_BEFORE_SUMS forward.cu forward.cu
     "__syncthreads();  // all threads see the sums of all warps")
-  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_COPIES weight_grad.cu
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_COPIES weight_grad.cu weight_grad.cu
     "__syncthreads();  // the zeros lie before the copies, and all threads have left the image before")
-  image_mutant(IMAGE_GRAD_NO_WAIT_FOR_COPIES weight_grad.cu "cp_async_wait<0>();")
-  image_mutant(IMAGE_GRAD_NO_BARRIER_AFTER_COPIES weight_grad.cu
+  image_mutant(IMAGE_GRAD_NO_WAIT_FOR_COPIES weight_grad.cu weight_grad.cu "cp_async_wait<0>();")
+  image_mutant(IMAGE_GRAD_NO_BARRIER_AFTER_COPIES weight_grad.cu weight_grad.cu
     "__syncthreads();  // all threads see all copies")
-  image_mutant(IMAGE_GRAD_NO_BARRIER_BETWEEN_TURNS weight_grad.cu
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BETWEEN_TURNS weight_grad.cu weight_sums.h
     "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
-  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_TOTALS weight_grad.cu
+  image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_TOTALS weight_grad.cu weight_sums.h
     "__syncthreads();  // all threads see the totals")
-  image_mutant(FIRST_NO_WAIT_FOR_COPY first_layer.cu "cp_async_wait<0>();")
-  image_mutant(FIRST_NO_BARRIER_AFTER_COPY first_layer.cu
-    "__syncthreads();  // all threads see the copy and the zeros")
-  image_mutant(FIRST_NO_BARRIER_AFTER_TILE first_layer.cu "__syncthreads();  // all threads see the tile")
-  image_mutant(FIRST_NO_BARRIER_BEFORE_SUMS first_layer.cu
-    "__syncthreads();  // all threads see the sums of all warps")
-  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_COPIES first_layer.cu
-    "__syncthreads();  // the zeros lie before the copies, and all threads have left the image before")
-  image_mutant(FIRST_GRAD_NO_WAIT_FOR_COPIES first_layer.cu "cp_async_wait<0>();  // x and dy")
-  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_COPIES first_layer.cu
-    "__syncthreads();     // all threads see all copies")
-  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_TILE first_layer.cu
-    "__syncthreads();  // all threads see the tile and dy")
-  image_mutant(FIRST_GRAD_NO_BARRIER_BETWEEN_TURNS first_layer.cu
+  image_mutant(JOINT_NO_BARRIER_BEFORE_COPIES norm_backward.cu norm_backward.cu
+    "__syncthreads();  // all is put once, and all threads have left the image before")
+  image_mutant(JOINT_NO_WAIT_FOR_COPIES norm_backward.cu norm_backward.cu "cp_async_wait<0>();")
+  image_mutant(JOINT_NO_BARRIER_AFTER_COPIES norm_backward.cu norm_backward.cu
+    "__syncthreads();  // all threads see the image's x and dc")
+  image_mutant(JOINT_NO_BARRIER_BETWEEN_TURNS norm_backward.cu weight_sums.h
     "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
-  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_TOTALS first_layer.cu
+  image_mutant(JOINT_NO_BARRIER_BEFORE_TOTALS norm_backward.cu weight_sums.h
+    "__syncthreads();  // all threads see the totals")
+  image_mutant(FIRST_NO_WAIT_FOR_COPY first_layer.cu first_layer.cu "cp_async_wait<0>();")
+  image_mutant(FIRST_NO_BARRIER_AFTER_COPY first_layer.cu first_layer.cu
+    "__syncthreads();  // all threads see the copy and the zeros")
+  image_mutant(FIRST_NO_BARRIER_AFTER_TILE first_layer.cu first_layer.cu "__syncthreads();  // all threads see the tile")
+  image_mutant(FIRST_NO_BARRIER_BEFORE_SUMS first_layer.cu first_layer.cu
+    "__syncthreads();  // all threads see the sums of all warps")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_COPIES first_layer.cu first_layer.cu
+    "__syncthreads();  // the zeros lie before the copies, and all threads have left the image before")
+  image_mutant(FIRST_GRAD_NO_WAIT_FOR_COPIES first_layer.cu first_layer.cu "cp_async_wait<0>();  // x and dy")
+  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_COPIES first_layer.cu first_layer.cu
+    "__syncthreads();     // all threads see all copies")
+  image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_TILE first_layer.cu first_layer.cu
+    "__syncthreads();  // all threads see the tile and dy")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BETWEEN_TURNS first_layer.cu first_layer.cu
+    "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
+  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_TOTALS first_layer.cu first_layer.cu
     "__syncthreads();  // all threads see the totals")
 elseif(SCULPT_SANITIZE MATCHES address)
   conv2d_mutant(NO_BOUNDS ${gemm}

@@ -35,6 +35,7 @@ struct ChannelMap {
   float scale[N];
   float beta[N];
 
+  ChannelMap() = default;
   __device__ ChannelMap(const Affine& affine, int channel) {
     for (int i = 0; i < N; ++i) {
       mean[i] = affine.statistics.mean[channel + i];

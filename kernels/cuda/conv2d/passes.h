@@ -34,6 +34,10 @@ void conv2d_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
 template <class Math>
 void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape);
 
+/// dweight OIHW (=, +=) the sums over the splits of partials[split][o][r][s][c].
+void add_weight_partials(void* dweight, const float* partials, const Conv2dShape& shape,
+                         int64_t splits, GradWrite write, void* stream);
+
 /// Returns the bytes of scratch for the weight gradient. The other passes need none.
 size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch);
 

@@ -173,13 +173,13 @@ struct Partials {
   int64_t channels = 1;
 };
 
-/// gradient (=, +=) the sums of `partials` over the splits, as `args` says.
-void launch_add_partials(void* gradient, const float* partials, const Partials& of,
-                         const ConvWeightGrad& args) {
+/// gradient (=, +=) the sums of `partials` over the splits.
+void launch_add_partials(void* gradient, const float* partials, const Partials& of, GradWrite write,
+                         void* stream) {
   SCULPT_LAUNCH(add_partials, dim3(static_cast<unsigned>(ceil_div(of.count, kWarp))),
-                dim3(kWarp, kSumRows), 0, args.launch.stream, static_cast<float*>(gradient),
-                partials, of.count, static_cast<int>(of.splits), static_cast<int>(of.taps),
-                static_cast<int>(of.channels), args.write == GradWrite::accumulate);
+                dim3(kWarp, kSumRows), 0, stream, static_cast<float*>(gradient), partials, of.count,
+                static_cast<int>(of.splits), static_cast<int>(of.taps),
+                static_cast<int>(of.channels), write == GradWrite::accumulate);
 }
 
 }  // namespace
@@ -194,6 +194,16 @@ size_t conv2d_workspace_bytes(const Conv2dShape& shape, int64_t max_batch) {
   return static_cast<size_t>(std::max(weights, biases)) * sizeof(float);
 }
 
+void add_weight_partials(void* dweight, const float* partials, const Conv2dShape& shape,
+                         int64_t splits, GradWrite write, void* stream) {
+  launch_add_partials(dweight, partials,
+                      {.count = shape.weight_count(),
+                       .splits = splits,
+                       .taps = shape.kernel_h * shape.kernel_w,
+                       .channels = shape.in_channels_per_group()},
+                      write, stream);
+}
+
 template <class T>
 void conv2d_bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shape) {
   auto* partials = static_cast<float*>(args.workspace);
@@ -204,7 +214,8 @@ void conv2d_bias_grad(const ConvWeightGrad& args, const ActivationShape& dy_shap
                   static_cast<unsigned>(ceil_div(channels, kWarp)));
   SCULPT_LAUNCH(sum_columns<T>, grid, dim3(kWarp, kSumRows), 0, args.launch.stream, partials,
                 static_cast<const T*>(args.dy), pixels, splits.length, static_cast<int>(channels));
-  launch_add_partials(args.dbias, partials, {.count = channels, .splits = splits.count}, args);
+  launch_add_partials(args.dbias, partials, {.count = channels, .splits = splits.count}, args.write,
+                      args.launch.stream);
 }
 
 template void conv2d_bias_grad<float>(const ConvWeightGrad&, const ActivationShape&);
@@ -227,12 +238,7 @@ void conv2d_weight_grad(const ConvWeightGrad& args, const Conv2dShape& shape) {
   } else {
     gemm_weight_grad<Math>(partials, args, shape, splits);
   }
-  launch_add_partials(args.dweight, partials,
-                      {.count = shape.weight_count(),
-                       .splits = splits.count,
-                       .taps = shape.kernel_h * shape.kernel_w,
-                       .channels = shape.in_channels_per_group()},
-                      args);
+  add_weight_partials(args.dweight, partials, shape, splits.count, args.write, args.launch.stream);
   if (args.dbias != nullptr) conv2d_bias_grad<T>(args, shape.out);
 }
 

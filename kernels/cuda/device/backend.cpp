@@ -125,6 +125,7 @@ Backend make_backend(const char* name, Precision precision, const Backend* full_
       .conv2d = conv2d_kernels(precision),
       .linear = linear_kernels(precision),
       .batch_norm = batch_norm_kernels<T>(),
+      .conv_norm = conv_norm_kernels(precision),
       .elementwise = elementwise_kernels<T>(),
       .pooling = pooling_kernels<T>(),
       .loss = loss_kernels<T>(),
@@ -223,6 +224,8 @@ const Backend* library_backend(const Backend& native, const ConvLibrary& library
     backend.name = place->first;
     backend.conv2d = tables.conv2d;
     backend.linear = tables.linear;
+    // The library has no joint passes. Where it must compute all convolutions, ours are not used.
+    if (!chooser.measures()) backend.conv_norm = {};
   }
   return &backend;
 }

@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kThreadsHere) convolve_first(const FirstForwar
                         unit == share * kUnits && u == 0, lane_sums, lane);
   }
   if (kWith == With::sums) {
-    sums.put(0, share, channel, lane_sums, lane);
+    sums.put(0, share, channel, lane_sums.over_lanes(lane), lane);
     __syncthreads();  // all threads see the sums of all warps
     sums.add_up(conv.partials, 1, image, conv.in.images);
   }

@@ -12,7 +12,6 @@
 namespace sculpt::kernels::cuda {
 namespace {
 
-constexpr int kTaps = 9;
 constexpr int kUnits = 2;  // units of pixels that a warp takes at a time
 
 struct ImageConv {
@@ -134,7 +133,7 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
         write_unit<kWith>(out, acc[u], (unit + u) * kUnitPixels, pixels, kChannels,
                           unit == share * kUnits && u == 0, lane_sums, lane);
     }
-    if (kWith == With::sums) sums.put(i, share, channel, lane_sums, lane);
+    if (kWith == With::sums) sums.put(i, share, channel, lane_sums.over_lanes(lane), lane);
   }
   if (kWith == With::sums) {
     __syncthreads();  // all threads see the sums of all warps

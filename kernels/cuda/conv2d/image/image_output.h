@@ -29,8 +29,26 @@ struct Stored {
   }
 };
 
-/// Sums over the elements that a lane has written of four channels. It sums them after subtracting
-/// one of the first numbers it saw, because otherwise x^2 would swamp the variance.
+/// Adds up the lanes with the same four channels. totals[2 i] and totals[2 i + 1] are two sums of
+/// the lane's channel i. Lane l gets one number: the first sum (l / 4 even) or the second one (odd)
+/// of channel l % 4 * 4 + l / 8.
+__device__ __forceinline__ double sum_over_lanes(double (&totals)[8], int lane) {
+  SCULPT_UNROLL
+  for (int kept = 4; kept > 0; kept /= 2) {
+    const bool upper = (lane & 4 * kept) != 0;
+    SCULPT_UNROLL
+    for (int i = 0; i < kept; ++i) {
+      const double mine = upper ? totals[i + kept] : totals[i];
+      const double given = upper ? totals[i] : totals[i + kept];
+      totals[i] = mine + __shfl_xor_sync(kAllLanes, given, 4 * kept);
+    }
+  }
+  return totals[0];
+}
+
+/// Sums over the elements that a lane has written of four channels, and of their squares. It sums
+/// them after subtracting one of the first numbers it saw, because otherwise x^2 would swamp the
+/// variance.
 struct LaneSums {
   float shift[4], sum[4], squares[4];
   int count;
@@ -50,8 +68,7 @@ struct LaneSums {
     }
   }
 
-  /// Adds up the lanes with the same channels. Lane l gets one number: the sum (l / 4 even) or the
-  /// sum of squares (odd) of channel l % 4 * 4 + l / 8.
+  /// Returns what sum_over_lanes() returns.
   __device__ __forceinline__ double over_lanes(int lane) const {
     double totals[8];
     SCULPT_UNROLL
@@ -60,17 +77,7 @@ struct LaneSums {
       totals[2 * i] = n * at + first;
       totals[2 * i + 1] = (n * at + 2 * first) * at + static_cast<double>(squares[i]);
     }
-    SCULPT_UNROLL
-    for (int kept = 4; kept > 0; kept /= 2) {
-      const bool upper = (lane & 4 * kept) != 0;
-      SCULPT_UNROLL
-      for (int i = 0; i < kept; ++i) {
-        const double mine = upper ? totals[i + kept] : totals[i];
-        const double given = upper ? totals[i] : totals[i + kept];
-        totals[i] = mine + __shfl_xor_sync(kAllLanes, given, 4 * kept);
-      }
-    }
-    return totals[0];
+    return sum_over_lanes(totals, lane);
   }
 };
 
@@ -79,16 +86,18 @@ struct LaneSums {
 enum class With { nothing, sums, accumulation };
 
 /// Writes 16 pixels from `first_pixel` on, of which the image may lack some. `out` is the lane's
-/// first channel of the image's first pixel. `sum` is what mma leaves of the two products.
-template <With kWith>
+/// first channel of the image's first pixel. `sum` is what mma leaves of the two products. Then
+/// calls written(half, pixel, stored) for each of the lane's pixels, of which half 0 is the first.
+template <class Written>
 __device__ __forceinline__ void write_unit(bf16* out, float (&sum)[2][4], int first_pixel,
-                                           int pixels, int channels, bool is_first,
-                                           LaneSums& lane_sums, int lane) {
+                                           int pixels, int channels, bool accumulate, int lane,
+                                           const Written& written) {
   SCULPT_UNROLL
   for (int half = 0; half < 2; ++half) {
     const int pixel = first_pixel + lane / 4 + 8 * half;
+    if (pixel >= pixels) continue;
     bf16* const to = out + pixel * channels;
-    if (kWith == With::accumulation && pixel < pixels) {
+    if (accumulate) {
       const Floats<4> before = load_floats<4>(to);
       SCULPT_UNROLL
       for (int e = 0; e < 4; ++e)
@@ -96,17 +105,27 @@ __device__ __forceinline__ void write_unit(bf16* out, float (&sum)[2][4], int fi
     }
     const Stored stored = {{pack_bf16(sum[0][2 * half], sum[0][2 * half + 1]),
                             pack_bf16(sum[1][2 * half], sum[1][2 * half + 1])}};
-    if (kWith == With::sums && is_first && half == 0) lane_sums.start(stored);
-    if (pixel < pixels) {
-      store_pack(reinterpret_cast<uint32_t*>(to),
-                 Pack<uint32_t, 2>{{stored.word[0], stored.word[1]}});
-      if (kWith == With::sums) lane_sums.add(stored);
-    }
+    store_pack(reinterpret_cast<uint32_t*>(to),
+               Pack<uint32_t, 2>{{stored.word[0], stored.word[1]}});
+    written(half, pixel, stored);
   }
 }
 
-/// The sums of the images of a block in shared memory: [image][share of the pixels][channel][sum,
-/// sum of squares].
+/// Writes 16 pixels as the function above, and adds them to the sums if kWith says so.
+template <With kWith>
+__device__ __forceinline__ void write_unit(bf16* out, float (&sum)[2][4], int first_pixel,
+                                           int pixels, int channels, bool is_first,
+                                           LaneSums& lane_sums, int lane) {
+  write_unit(out, sum, first_pixel, pixels, channels, kWith == With::accumulation, lane,
+             [&](int half, int, const Stored& stored) {
+               if (kWith != With::sums) return;
+               if (is_first && half == 0) lane_sums.start(stored);
+               lane_sums.add(stored);
+             });
+}
+
+/// Pairs of sums of the channels of images in shared memory: [image][share of the
+/// pixels][channel][2].
 template <int kChannels, int kShares, int kThreads_>
 struct ImageSums {
   double* data;
@@ -114,11 +133,13 @@ struct ImageSums {
   static constexpr size_t bytes(int images) {
     return sizeof(SumPair) * static_cast<size_t>(images * kShares * kChannels);
   }
-  /// Puts what a warp has summed. `channel` is the lane's first.
-  __device__ __forceinline__ void put(int image, int share, int channel, const LaneSums& lane_sums,
-                                      int lane) const {
+  /// Puts (or adds) what sum_over_lanes() has returned to the lanes of a warp. `channel` is the
+  /// lane's first.
+  __device__ __forceinline__ void put(int image, int share, int channel, double sum, int lane,
+                                      bool add = false) const {
     const int place = (image * kShares + share) * kChannels + channel + lane / 8;
-    data[place * 2 + lane / 4 % 2] = lane_sums.over_lanes(lane);
+    double* const to = data + place * 2 + lane / 4 % 2;
+    *to = add ? *to + sum : sum;
   }
   /// partials[channel][first_image + i] = the sums of image i, for i < images. All warps have put
   /// their sums before.

@@ -13,6 +13,7 @@
 namespace sculpt::kernels::cuda {
 
 inline constexpr int kVectorBytes = 16;
+inline constexpr int kTaps = 9;  ///< pixels of a window, which has 3 x 3
 
 /// Returns the least distance of planes of `bytes` bytes at which the vectors of one pixel, which
 /// neighbouring threads write, lie in different banks.

@@ -1,0 +1,54 @@
+#pragma once
+// The backward passes of a convolution and of the batch norm behind it in one kernel.
+//
+// Batch norm alone writes the gradient of its input, and the convolution before it reads this
+// gradient twice: for the gradient of its own input, and for the gradient of its weight. Here,
+// batch norm only computes its sums (dgamma and dbeta). The convolution computes the gradient of
+// its output from these sums and from what batch norm would have read, while it loads. The gradient
+// is never written to memory.
+//
+// In the same pass, the kernel may leave the sums that the next batch norm of the backward pass
+// needs, which is the one that computed the convolution's input.
+
+#include <cstddef>
+
+#include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+
+namespace sculpt::kernels {
+
+/// The gradient of batch norm's input, which batch norm has not written.
+struct DeferredGradient {
+  /// The arguments of BatchNormKernels::backward_train or backward_eval, which has computed dgamma
+  /// and dbeta from them. dx is null.
+  BatchNormBackward norm;
+  /// True if the arguments are those of backward_eval. dx then does not depend on the sums.
+  bool constant_statistics = false;
+};
+
+/// dx (=, +=) and dweight = the gradients of a convolution without bias. Also dresidual of the
+/// batch norm (=, +=), if DeferredGradient::norm has one.
+struct ConvNormBackward {
+  void* dx = nullptr;  ///< null: the input needs no gradient
+  GradWrite write = GradWrite::overwrite;
+  void* dweight = nullptr;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const DeferredGradient* dy = nullptr;  ///< the gradient of the convolution's output
+  /// Receives sums of dx. x is then the output of the batch norm whose sums they are. Null: no sums
+  /// are wanted.
+  GradientSums* sums = nullptr;
+  void* workspace = nullptr;  ///< Conv2dKernels::workspace_bytes(), 64-byte aligned
+  Launch launch = {};
+};
+
+struct ConvNormKernels {
+  /// Returns true if backward() takes convolutions of this shape.
+  bool (*fits)(const Conv2dShape& shape) = nullptr;
+  void (*backward)(const ConvNormBackward& args, const Conv2dShape& shape) = nullptr;
+  /// Returns the bytes of GradientSums::partials that backward() may fill for up to `max_batch`
+  /// images.
+  size_t (*sums_bytes)(const Conv2dShape& shape, int64_t max_batch) = nullptr;
+};
+
+}  // namespace sculpt::kernels
