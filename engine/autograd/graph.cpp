@@ -87,6 +87,7 @@ void Graph::finish() {
   replay_.launch.stream = backend_.stream;
   step_ = DeviceValue<uint64_t>("the step's number", backend_.memory);
   replay_.step = step_.data();
+  plan_joint_backward();
   choose_grad_writes();
   plan_blocks();
   workspace = std::max(workspace, blocks_->workspace_bytes());
@@ -94,17 +95,22 @@ void Graph::finish() {
   replay_.memory.workspace = workspace_.data();
   plan_memory();
   plan_sums();
+  joint_->plan_sums(backend_.memory);
+  replay_.memory.deferred = joint_->deferred();
+  replay_.memory.gradient_sums = joint_->sums();
 }
 
 namespace {
 
 /// The times at which nodes run in the memory plan. All nodes of a group run at the same time, so
-/// the values that a group uses never share memory.
+/// the values that a group uses never share memory. Where gradients are deferred, each node is a
+/// group, and the order in which the nodes run backward is that of JointBackward.
 class NodeTimes {
  public:
-  NodeTimes(const BlockExecutor& blocks, size_t nodes)
+  NodeTimes(const BlockExecutor& blocks, const JointBackward& joint, size_t nodes)
       : forward_(number_groups(blocks.groups(Direction::forward), nodes)),
-        backward_(number_groups(blocks.groups(Direction::backward), nodes)) {}
+        backward_(joint.any() ? number_nodes(joint.order())
+                              : number_groups(blocks.groups(Direction::backward), nodes)) {}
 
   /// The producer of an input is node -1, which runs with the first group.
   int forward(int node) const { return node < 0 ? 0 : forward_[static_cast<size_t>(node)]; }
@@ -124,11 +130,25 @@ class NodeTimes {
     return times;
   }
 
+  std::vector<int> number_nodes(std::span<const int> order) {
+    std::vector<int> times(order.size());
+    for (const int node : order)
+      times[static_cast<size_t>(node)] = end_++;
+    return times;
+  }
+
   int end_ = 0;  // declared first, because the other members count it up
   std::vector<int> forward_, backward_;
 };
 
 }  // namespace
+
+void Graph::plan_joint_backward() {
+  std::vector<int> producers;
+  for (const ValueRecord& value : values_)
+    producers.push_back(value.producer);
+  joint_.emplace(nodes_, has_backward_, std::move(producers));
+}
 
 void Graph::plan_blocks() {
   std::vector<ActivationShape> shapes;
@@ -137,11 +157,11 @@ void Graph::plan_blocks() {
   blocks_.emplace(backend_, nodes_, std::move(shapes), max_batch_);
 }
 
-// The backward pass visits the consumers of a value from the last to the first. The last consumer
-// overwrites the gradient; the other consumers add to it.
+// The first node of the backward pass that writes a gradient overwrites it; the other nodes add to
+// it.
 void Graph::choose_grad_writes() {
   std::vector<bool> written(values_.size());
-  for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
+  for (const int n : joint_->order()) {
     Node& node = *nodes_[n];
     node.grad_write.assign(node.inputs.size(), GradWrite::overwrite);
     if (!has_backward_[n]) continue;
@@ -156,7 +176,7 @@ void Graph::choose_grad_writes() {
 
 /// Finds the times at which each value and its gradient are first written and last read.
 Graph::Lifetimes Graph::find_lifetimes() const {
-  const NodeTimes times(*blocks_, nodes_.size());
+  const NodeTimes times(*blocks_, *joint_, nodes_.size());
   std::vector<Lifetime> data, grad(values_.size());
   for (const ValueRecord& value : values_) {
     data.push_back(Lifetime::at(times.forward(value.producer)));
@@ -165,18 +185,23 @@ Graph::Lifetimes Graph::find_lifetimes() const {
   }
   for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
     const Node& node = *nodes_[n];
+    // What a node that defers a gradient reads is read by the node that takes the gradient, too.
+    const int taker = joint_->takes_from(n);
+    const int last_read = times.backward(taker >= 0 ? taker : n);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
       data[v].extend(times.forward(n));
       if (!has_backward_[n]) continue;
-      if (node.backward_reads_input(i)) data[v].extend(times.backward(n));
-      if (!values_[v].needs_grad) continue;
+      if (node.backward_reads_input(i)) data[v].extend(last_read);
+      if (!values_[v].needs_grad || joint_->deferred_by(v) == n) continue;
       if (grad[v].empty()) grad[v] = Lifetime::at(times.backward(n));
+      grad[v].extend(times.backward(n));
       // The gradient of an input of the graph stays readable after the last backward step.
       grad[v].extend(times.backward(values_[v].producer));
     }
-    if (node.output.index >= 0 && has_backward_[n] && node.backward_reads_output())
-      data[node.output.index].extend(times.backward(n));
+    if (node.output.index < 0 || !has_backward_[n]) continue;
+    if (node.backward_reads_output()) data[node.output.index].extend(last_read);
+    if (!grad[node.output.index].empty()) grad[node.output.index].extend(last_read);
   }
   return {std::move(data), std::move(grad)};
 }
@@ -334,6 +359,7 @@ void Graph::backward() {
 }
 
 void Graph::backward_from(Value v) {
+  SCULPT_CHECK(joint_->deferred_by(v.index) < 0, "the gradient of this value is deferred");
   run_backward(values_[v.index].producer);
 }
 
@@ -345,17 +371,18 @@ void Graph::run_backward(int last_node) {
   parameters_.allocate_gradients();
   parameters_.full_gradients().begin_backward();
   blocks_->begin(Direction::backward);
+  joint_->begin();
   const kernels::TraceRange phase(backend_.trace, "backward");
   const bool all = last_node == static_cast<int>(nodes_.size()) - 1;
   if (replay_.images() == 0) {
     parameters_.zero_gradients();
-    for (int n = last_node; n >= 0; --n)
-      run_without_images(Direction::backward, n);
-  } else if (all && runs_on_blocks()) {
+    for (const int n : joint_->order())
+      if (n <= last_node) run_without_images(Direction::backward, n);
+  } else if (all && !joint_->any() && runs_on_blocks()) {
     run_groups(Direction::backward);
   } else {
-    for (int n = last_node; n >= 0; --n)
-      run_node(Direction::backward, n);
+    for (const int n : joint_->order())
+      if (n <= last_node) run_node(Direction::backward, n);
   }
   parameters_.full_gradients().end_backward();
 }
@@ -387,7 +414,10 @@ void Graph::run_node(Direction direction, int node) {
   const auto start = profiling_ ? Clock::now() : Clock::time_point{};
   Node& the_node = *nodes_[node];
   const kernels::TraceRange range(backend_.trace, the_node.info.name.c_str());
-  if (direction == Direction::backward) blocks_->recompute_inputs(the_node, replay_);
+  if (direction == Direction::backward) {
+    blocks_->recompute_inputs(the_node, replay_);
+    joint_->request_sums(node, replay_);
+  }
   direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
   if (direction == Direction::backward) report_gradients(node);
   if (!profiling_) return;

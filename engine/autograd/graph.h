@@ -19,6 +19,7 @@
 
 #include "engine/autograd/activation_patterns.h"
 #include "engine/autograd/blocks/executor.h"
+#include "engine/autograd/joint_backward.h"
 #include "engine/autograd/memory_plan.h"
 #include "engine/autograd/node.h"
 #include "engine/autograd/replay.h"
@@ -79,7 +80,8 @@ class Graph {
   /// Runs the backward pass from the last node. Requires a forward() in train or frozen mode. Nodes
   /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();
-  /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v).
+  /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v). The
+  /// gradient of v must not be deferred (joint_backward.h).
   void backward_from(Value v);
 
   // These functions record and hold activation patterns (activation_patterns.h). While patterns are
@@ -98,9 +100,9 @@ class Graph {
   /// observer runs only while the step is recorded.
   using GradientObserver = std::function<void(ParameterId)>;
   /// backward() tells the observer every parameter that it computes a gradient for, once, in an
-  /// order that depends on the graph only: from the last node to the first, and of one node in the
-  /// order of registration. Nodes that run on blocks report when their whole group has run. An
-  /// empty observer switches reports off. It must not run passes of the graph.
+  /// order that depends on the graph and the backend only: that of JointBackward::order(), and of
+  /// one node the order of registration. Nodes that run on blocks report when their whole group has
+  /// run. An empty observer switches reports off. It must not run passes of the graph.
   void observe_gradients(GradientObserver observer) { gradient_observer_ = std::move(observer); }
 
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
@@ -109,7 +111,8 @@ class Graph {
   /// Returns the bytes of activations, activation gradients, channel sums and workspace. Once a
   /// group has run on blocks, the threads' scratch memory is included.
   size_t planned_bytes() const {
-    return memory_.bytes() + blocks_->scratch_bytes() + sums_memory_.bytes() + workspace_.bytes();
+    return memory_.bytes() + blocks_->scratch_bytes() + sums_memory_.bytes() + joint_->bytes() +
+           workspace_.bytes();
   }
 
   /// The seconds that a node has taken, forward and backward, since profiling was switched on.
@@ -134,6 +137,7 @@ class Graph {
   struct Lifetimes {
     std::vector<Lifetime> data, grad;
   };
+  void plan_joint_backward();
   void plan_blocks();
   void choose_grad_writes();
   Lifetimes find_lifetimes() const;
@@ -159,6 +163,7 @@ class Graph {
   std::vector<std::vector<ParameterId>> parameters_of_;  ///< per node: claimed by it
   GradientObserver gradient_observer_;
   std::optional<BlockExecutor> blocks_;  ///< set by finish()
+  std::optional<JointBackward> joint_;   ///< set by finish()
   bool finished_ = false;
   Buffer memory_, sums_memory_, workspace_;
   std::optional<ActivationPatterns> patterns_;  ///< no value: each pass uses its own patterns

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/parameters/parameter_arena.h"
+#include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt {
@@ -78,6 +79,20 @@ class Node {
   virtual size_t output_sums_bytes() const { return 0; }
   /// Returns true if forward() in training can use the channel sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
+
+  // What nodes leave to one another in the backward pass: see joint_backward.h.
+  /// Returns true if backward() can describe the gradient of input 0 in Replay::deferred() in the
+  /// place of writing it. Called after prepare(), as are the functions below.
+  virtual bool can_defer_gradient() const { return false; }
+  /// Returns true if backward() can compute from such a description of the output's gradient.
+  virtual bool takes_deferred_gradient() const { return false; }
+  /// Returns the bytes of sums of the gradient of input 0 that backward() can leave in
+  /// Replay::gradient_sums(), if the output's gradient is deferred; 0 if it can leave none.
+  virtual size_t gradient_sums_bytes() const { return 0; }
+  /// Returns true if backward() in training can use sums of the output's gradient.
+  virtual bool takes_gradient_sums() const { return false; }
+  /// Says which sums of the output's gradient backward() will use.
+  virtual void request_gradient_sums(const Replay&, kernels::GradientSums&) {}
 
   /// Returns true if forward() and backward() in training exchange sums with the processes that
   /// share the batch. They then run even if this process has no images.

@@ -46,8 +46,10 @@ struct PassImages {
 /// indexed by value.
 struct ActivationViews {
   std::span<void* const> data;
-  std::span<void* const> grad;  ///< null where nothing needs the gradient
+  std::span<void* const> grad;  ///< null where the gradient is not in memory
   std::span<kernels::ChannelSums* const> sums;
+  std::span<kernels::DeferredGradient* const> deferred;
+  std::span<kernels::GradientSums* const> gradient_sums;
   std::span<const int64_t> block_bytes;  ///< bytes between neighbouring blocks of images
   std::span<const int64_t> row_bytes;    ///< bytes between neighbouring rows
   std::span<void* const> held;           ///< empty: patterns are not held
@@ -71,7 +73,8 @@ class Replay : public PassSettings {
     const ScratchEntry* entry = position.data_entry(v.index);
     return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.data, v);
   }
-  /// Returns null if nothing needs the gradient of v (for example, if v holds the images).
+  /// Returns null if nothing needs the gradient of v (for example, if v holds the images), and if
+  /// the gradient is deferred.
   void* grad(Value v) const {
     const ScratchEntry* entry = position.gradient_entry(v.index);
     return entry != nullptr ? in_scratch(*entry, v) : in_memory(memory.grad, v);
@@ -101,6 +104,20 @@ class Replay : public PassSettings {
   /// them.
   kernels::ChannelSums* sums(Value v) const {
     return mode == Mode::train ? memory.sums[static_cast<size_t>(v.index)] : nullptr;
+  }
+
+  /// Returns the place where the only consumer of v describes the gradient of v, which it does not
+  /// write; null if it writes the gradient.
+  kernels::DeferredGradient* deferred(Value v) const {
+    return memory.deferred[static_cast<size_t>(v.index)];
+  }
+  /// Returns the buffer in which the last node that writes the gradient of v leaves sums of the
+  /// gradient for the node that computed v. The result is null except in training, while activation
+  /// patterns are held, and if no node leaves sums.
+  kernels::GradientSums* gradient_sums(Value v) const {
+    return mode == Mode::train && memory.held.empty()
+               ? memory.gradient_sums[static_cast<size_t>(v.index)]
+               : nullptr;
   }
 
   /// Returns the number of images that this process computes. launch.batch is the number of images

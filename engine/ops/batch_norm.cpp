@@ -1,4 +1,5 @@
 #include <memory>
+#include <utility>
 
 #include "engine/autograd/blocks/block_passes.h"
 #include "engine/ops/ops.h"
@@ -24,6 +25,11 @@ class BatchNorm final : public Node, private BlockPasses {
     saved_mean_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
     saved_inv_std_ = Buffer(bytes, "batch-norm statistics", graph.backend().memory);
     lanes_ = graph.backend().lanes;
+    can_defer_ = graph.backend().conv_norm.backward != nullptr;
+    if (can_defer_) {
+      own_dgamma_ = Buffer(bytes, "batch-norm sums", graph.backend().memory);
+      own_dbeta_ = Buffer(bytes, "batch-norm sums", graph.backend().memory);
+    }
     if (kernels_->on_blocks.apply != nullptr)
       sums_ = Buffer(
           static_cast<size_t>(2 * shape_.channels * chunks(graph.max_batch())) * sizeof(double),
@@ -41,8 +47,18 @@ class BatchNorm final : public Node, private BlockPasses {
     kernels::BatchNormBackward args = backward_arguments(r);
     if (r.mode == Mode::train || r.norm_gradients) request_parameter_gradients(args);
     if (const void* held = r.held(output)) args.y = held;
-    (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
+    if (kernels::DeferredGradient* const deferred = r.deferred(inputs[0]))
+      defer(args, r, *deferred);
+    else
+      run_backward(args, r);
     leave_totals_to_one_process(r);
+  }
+
+  bool can_defer_gradient() const override { return can_defer_; }
+  bool takes_gradient_sums() const override { return can_defer_ && options_.relu; }
+  void request_gradient_sums(const Replay& r, kernels::GradientSums& sums) override {
+    sums.x = r.data(inputs[0]);
+    sums.mean = saved_mean_.data();
   }
   bool exchanges_sums(const Replay& r) const override {
     return r.mode == Mode::train && r.statistics_of_all() != nullptr;
@@ -105,6 +121,24 @@ class BatchNorm final : public Node, private BlockPasses {
  private:
   bool has_residual() const { return inputs.size() > 1; }
 
+  void run_backward(const kernels::BatchNormBackward& args, const Replay& r) const {
+    (r.mode == Mode::train ? kernels_->backward_train : kernels_->backward_eval)(args);
+  }
+  /// Computes the sums only, and describes the gradients of the inputs.
+  void defer(kernels::BatchNormBackward args, const Replay& r,
+             kernels::DeferredGradient& deferred) const {
+    // The gradients of the inputs depend on the totals, which must survive
+    // leave_totals_to_one_process().
+    if (exchanges_sums(r) && !r.pass.shared->keeps_totals) {
+      args.dgamma = own_dgamma_.data();
+      args.dbeta = own_dbeta_.data();
+    }
+    void* const dresidual = std::exchange(args.dresidual, nullptr);
+    run_backward(args, r);
+    args.dresidual = dresidual;
+    deferred = {args, r.mode != Mode::train};
+  }
+
   // Several threads may call these two functions at the same time. They fill in all members but
   // those that the request functions below add; each kernel ignores the members that it does not
   // read.
@@ -141,6 +175,7 @@ class BatchNorm final : public Node, private BlockPasses {
         .saved_inv_std = saved_inv_std_.data(),
         .running_mean = arena_->state(parameters_.running_mean),
         .running_var = arena_->state(parameters_.running_var),
+        .sums = r.gradient_sums(output),
         .shared = r.statistics_of_all(),
         .shape = shape_,
         .options = options_of(r),
@@ -193,6 +228,8 @@ class BatchNorm final : public Node, private BlockPasses {
   const kernels::BatchNormKernels* kernels_ = nullptr;
   ParameterArena* arena_ = nullptr;
   Buffer saved_mean_, saved_inv_std_, sums_;
+  bool can_defer_ = false;
+  mutable Buffer own_dgamma_, own_dbeta_;
   int64_t lanes_ = 1;
   size_t workspace_bytes_ = 0;
 };

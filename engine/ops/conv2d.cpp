@@ -26,10 +26,15 @@ class Conv2d final : public WeightedNode {
     prepare_winograd(graph);
     if (kernels_->output_sums_bytes != nullptr && !winograd_pays_)
       sums_bytes_ = kernels_->output_sums_bytes(shape_, graph.max_batch());
+    joint_ = &graph.backend().conv_norm;
+    joint_fits_ = joint_->backward != nullptr && !has_bias() && joint_->fits(shape_);
+    if (joint_fits_) gradient_sums_bytes_ = joint_->sums_bytes(shape_, graph.max_batch());
   }
   size_t workspace_bytes() const override { return workspace_bytes_; }
   const Conv2dShape& shape() const { return shape_; }
   size_t output_sums_bytes() const override { return sums_bytes_; }
+  bool takes_deferred_gradient() const override { return joint_fits_; }
+  size_t gradient_sums_bytes() const override { return gradient_sums_bytes_; }
 
  private:
   void dense_forward(const Replay& r) override {
@@ -64,6 +69,19 @@ class Conv2d final : public WeightedNode {
     (winograd ? winograd_->weight_grad : kernels_->weight_grad)(args, shape_);
   }
 
+  void dense_joint_backward(const Replay& r, void* dweight) override {
+    joint_->backward({.dx = r.grad(inputs[0]),
+                      .write = grad_write[0],
+                      .dweight = dweight,
+                      .x = r.data(inputs[0]),
+                      .weight = dense_weight(),
+                      .dy = r.deferred(output),
+                      .sums = r.gradient_sums(inputs[0]),
+                      .workspace = r.workspace(),
+                      .launch = r.launch},
+                     shape_);
+  }
+
   void prepare_winograd(const Graph& graph) {
     winograd_ = &graph.backend().winograd;
     if (winograd_->forward == nullptr) return;
@@ -82,10 +100,13 @@ class Conv2d final : public WeightedNode {
   Conv2dShape shape_;
   const kernels::Conv2dKernels* kernels_ = nullptr;
   const kernels::WinogradKernels* winograd_ = nullptr;
+  const kernels::ConvNormKernels* joint_ = nullptr;
   // True if Winograd's algorithm pays at the largest batch. Its workspace is then allocated.
   bool winograd_pays_ = false;
   size_t workspace_bytes_ = 0;
   size_t sums_bytes_ = 0;
+  bool joint_fits_ = false;
+  size_t gradient_sums_bytes_ = 0;
 };
 
 }  // namespace

@@ -42,8 +42,12 @@ class WeightedNode : public Node, private BlockPasses {
   virtual void dense_forward(const Replay& r) = 0;
   virtual void dense_input_grad(const Replay& r) = 0;
   virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;
+  /// Runs both backward passes on a dense kernel that takes the deferred gradient of the output
+  /// (autograd/joint_backward.h).
+  virtual void dense_joint_backward(const Replay& /*r*/, void* /*dweight*/) {}
 
   const void* dense_weight() const { return arena_->compute_weight(weight_); }
+  bool has_bias() const { return bias_.has_value(); }
   const void* bias() const { return bias_ ? arena_->weight(*bias_) : nullptr; }
   void* bias_gradient() const { return bias_ ? arena_->edit_gradient(*bias_) : nullptr; }
 

@@ -14,9 +14,9 @@ namespace sculpt::testing {
 class NoiseNetwork {
  public:
   NoiseNetwork(const std::string& model, int32_t batch, double width = 0.25, int64_t pixels = 16,
-               const KernelSettings& kernels = {})
-      : batch_(batch),
-        network_(spec(model, width, pixels), kernels::cpu_backend(), batch, {.layers = kernels}) {
+               const KernelSettings& kernels = {},
+               const kernels::Backend& backend = kernels::cpu_backend())
+      : batch_(batch), network_(spec(model, width, pixels), backend, batch, {.layers = kernels}) {
     network_.initialise(5);
     const RandomStream stream(3, Purpose::test);
     for (int64_t i = 0; i < batch * network_.spec().image.count(); ++i)

@@ -1,0 +1,72 @@
+#pragma once
+// What a node leaves to another node in the backward pass, beside gradients in memory. Kernels that
+// compute the backward pass of two nodes together need it (kernels/conv_norm.h).
+//
+// A deferred gradient: the only consumer of a value (a batch norm) does not write the gradient of
+// the value. It leaves a description, from which the node that computed the value (a convolution)
+// computes the gradient while it loads. The two nodes run one right after the other, because the
+// second one may also write gradients that the first one would have written (that of a residual).
+//
+// Sums of a gradient: the last node that writes the gradient of a value also writes sums of the
+// gradient, for the node that computed the value. Only nodes that take a deferred gradient do this.
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/autograd/node.h"
+#include "engine/core/buffer.h"
+#include "kernels/conv_norm.h"
+
+namespace sculpt {
+
+class JointBackward {
+ public:
+  using Nodes = std::vector<std::unique_ptr<Node>>;
+
+  /// Decides which gradients are deferred. The nodes have been prepared; the object refers to them
+  /// as long as it lives. `has_backward` says for each node whether the backward pass runs it, and
+  /// `producers` has the node that computes a value, or -1 for an input of the graph.
+  JointBackward(const Nodes& nodes, const std::vector<bool>& has_backward,
+                std::vector<int> producers);
+
+  /// Returns the nodes in the order in which the backward pass runs them: from the last to the
+  /// first, but with each node that takes a deferred gradient right behind the node that defers it.
+  std::span<const int> order() const { return order_; }
+  /// Returns true if any gradient is deferred.
+  bool any() const { return any_; }
+  /// Returns the node that defers the gradient of its input 0; -1 if the gradient of the value is
+  /// written.
+  int deferred_by(int value) const { return deferred_by_[static_cast<size_t>(value)]; }
+  /// Returns the node that takes the gradient that this node defers; -1 if the node defers none.
+  int takes_from(int node) const;
+
+  /// Decides which sums are left, and allocates their memory.
+  void plan_sums(const kernels::DeviceMemory* memory);
+  size_t bytes() const { return sums_memory_.bytes(); }
+
+  /// The places of descriptions and sums, indexed by value; null where there are none.
+  std::span<kernels::DeferredGradient* const> deferred() const { return deferred_of_; }
+  std::span<kernels::GradientSums* const> sums() const { return sums_of_; }
+
+  /// Call this before each backward pass: no sums have been left yet.
+  void begin();
+  /// Call this before a node runs backward: asks for the sums that the node can leave.
+  void request_sums(int node, const Replay& replay);
+
+ private:
+  const Nodes& nodes_;
+  const std::vector<bool>& has_backward_;
+  std::vector<int> producers_;
+  std::vector<int> deferred_by_;  ///< per value
+  std::vector<int> order_;
+  bool any_ = false;
+  std::vector<kernels::DeferredGradient> deferred_;
+  std::vector<kernels::DeferredGradient*> deferred_of_;
+  std::vector<kernels::GradientSums> sums_;
+  std::vector<kernels::GradientSums*> sums_of_;
+  std::vector<int> summed_by_;  ///< per node: the value whose sums it leaves; -1: none
+  Buffer sums_memory_;
+};
+
+}  // namespace sculpt
