@@ -54,7 +54,8 @@ def by_name(kernels):
     found, ambiguous = {}, set()
     for kernel in kernels:
         other = found.setdefault(kernel.name, kernel)
-        if (other.registers, other.once, other.hot) != (kernel.registers, kernel.once, kernel.hot):
+        if (other.registers, other.once, other.hot, other.loading) != (kernel.registers, kernel.once, kernel.hot,
+                                                                       kernel.loading):
             ambiguous.add(kernel.name)
     return {name: kernel for name, kernel in found.items() if name not in ambiguous}
 

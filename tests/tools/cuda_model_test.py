@@ -32,6 +32,24 @@ LISTING = """
 $__internal_0_$__cuda_sm20_rcp_rn_f32_slowpath:
         /*0100*/                   MUFU.RCP R0, R0 ;
 """
+# A loop that loads, and two loops that multiply.
+JOINT_LISTING = """
+.text._Z6kernelPf:
+        /*0000*/                   LDC R1, c[0x0][0x28] ;
+.L_x_0:
+        /*0010*/                   LDG.E.128 R4, desc[UR6][R16.64] ;
+        /*0020*/               @P1 BRA `(.L_x_0) ;
+.L_x_1:
+        /*0030*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ;
+        /*0040*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ;
+        /*0050*/                   IADD3 R1, R1, 0x1, RZ ;
+        /*0060*/               @P1 BRA `(.L_x_1) ;
+.L_x_2:
+        /*0070*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ;
+        /*0080*/                   STG.E.64 desc[UR6][R16.64], R4 ;
+        /*0090*/               @P1 BRA `(.L_x_2) ;
+        /*00a0*/                   EXIT ;
+"""
 PTXAS = """
 ptxas info    : Compiling entry function '_Z6kernelPf' for 'sm_90'
 ptxas info    : Function properties for _Z6kernelPf
@@ -49,9 +67,10 @@ class Compiled(unittest.TestCase):
         code = compiled.read_functions(LISTING)["_Z6kernelPf"]
         self.assertEqual(len(code), 15)  # the slow path is left out
         self.assertEqual(compiled.loops_of(code), [(2, 9), (3, 7), (10, 11)])
-        once, hot = compiled.divide(code)
+        once, hot, loading = compiled.divide(code)
         self.assertEqual(hot, compiled.Part(5, 1, 16 + 16 + 2))
         self.assertEqual(once, compiled.Part(9, 0, 4 + 8))
+        self.assertEqual(loading, compiled.Part())
 
     def test_without_matrix_products_the_innermost_loop_that_moves_most(self):
         code = compiled.read_functions(LISTING.replace("HMMA.16816.F32.BF16", "FFMA"))["_Z6kernelPf"]
@@ -59,7 +78,17 @@ class Compiled(unittest.TestCase):
 
     def test_a_kernel_without_loops_is_executed_once(self):
         code = compiled.read_functions(LISTING.split(".L_x_0")[0])["_Z6kernelPf"]
-        self.assertEqual(compiled.divide(code), (compiled.Part(2), compiled.Part()))
+        self.assertEqual(compiled.divide(code), (compiled.Part(2), compiled.Part(), compiled.Part()))
+
+    def test_loops_that_share_the_products_are_joined(self):
+        once, hot, loading = compiled.divide(compiled.read_functions(JOINT_LISTING)["_Z6kernelPf"])
+        # The loop of one product takes two turns for one of the other loop.
+        self.assertEqual(hot, compiled.Part(4 + 2 * 3, 2 + 2, 2 * 8))
+        self.assertEqual(loading, compiled.Part(2, 0, 16))
+        self.assertEqual(once, compiled.Part(2, 0, 0))
+        copies = JOINT_LISTING.replace("IADD3 R1, R1, 0x1, RZ", "NOP").replace(
+            "        /*0040*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ;\n", "")
+        self.assertEqual(compiled.divide(compiled.read_functions(copies)["_Z6kernelPf"])[2], compiled.Part())
 
     def test_resources(self):
         self.assertEqual(compiled.read_resources(PTXAS), {"_Z6kernelPf": (40, 512, 20)})
@@ -129,6 +158,13 @@ class Predict(unittest.TestCase):
                          20 * (predict.ONCE_SHARE * 100 + 2 * 30))
         self.assertEqual(predict.instructions_of(kernel_with((100, 0, 0), ()), self.launch(10)),
                          20 * predict.ONCE_SHARE * 100)
+
+    def test_a_loop_that_loads_moves_the_other_bytes(self):
+        # A thread moves 48 bytes: 2 * 4 in the two turns of the hot loop, and 40 in 5 turns of the other one.
+        kernel = kernel_with((100, 0, 0), (30, 4, 4))
+        kernel.loading = compiled.Part(10, 0, 8)
+        self.assertEqual(predict.instructions_of(kernel, self.launch(10, products=20 * 8, moved=640 * 48)),
+                         20 * (predict.ONCE_SHARE * 100 + 2 * 30 + 5 * 10))
 
     def test_the_longest_time_counts(self):
         kernel = kernel_with((0, 0, 0), (10, 1, 0))

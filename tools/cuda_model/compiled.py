@@ -55,6 +55,7 @@ class Kernel:
     once: Part = field(default_factory=Part)
     hot: Part = field(default_factory=Part)
     overlaps: bool = False
+    loading: Part = field(default_factory=Part)  # see divide()
 
 
 def tool(name, package):
@@ -158,22 +159,44 @@ def part_of(code):
     return part
 
 
+def innermost(loops):
+    return [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
+
+
+def joined(parts):
+    """Returns one loop in the place of several, each of which computes as many of a kernel's matrix products."""
+    products = max(part.matrix_products for part in parts)
+    turns = [products / part.matrix_products for part in parts]
+    return Part(round(sum(n * part.instructions for n, part in zip(turns, parts))), products * len(parts),
+                round(sum(n * part.moved_bytes for n, part in zip(turns, parts))))
+
+
 def divide(code):
-    """Returns (what lies outside of the hot loop, the hot loop)."""
+    """Returns (what lies outside of the hot loops, the hot loop, the loop that loads for it).
+
+    The last part is empty, except for kernels with several loops of matrix products, such as the two gradients of a
+    convolution: these loops are joined to one, and another loop loads their operands. Loops with equally many
+    products are copies of one loop, which the compiler has made."""
     loops = loops_of(code)
     parts = {loop: part_of(code[loop[0]:loop[1] + 1]) for loop in loops}
+    inner = innermost(loops)
     most = max((part.matrix_products for part in parts.values()), default=0)
+    moving = max(inner, key=lambda loop: parts[loop].moved_bytes * (parts[loop].matrix_products == 0), default=None)
+    if moving and not parts[moving].moved_bytes:
+        moving = None
+    multiplying = [loop for loop in inner if parts[loop].matrix_products]
+    if len({parts[loop].matrix_products for loop in multiplying}) > 1 and moving:
+        outside = [one for i, one in enumerate(code)
+                   if not any(first <= i <= last for first, last in [*multiplying, moving])]
+        return part_of(outside), joined([parts[loop] for loop in multiplying]), parts[moving]
     if most:  # the smallest loop with all matrix products
         hot = min((loop for loop in loops if parts[loop].matrix_products == most),
                   key=lambda loop: parts[loop].instructions)
     else:  # the innermost loop that moves most
-        inner = [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
-        hot = max(inner, key=lambda loop: parts[loop].moved_bytes, default=None)
-        if hot and not parts[hot].moved_bytes:
-            hot = None
+        hot = moving
     if hot is None:
-        return part_of(code), Part()
-    return part_of(code[:hot[0]] + code[hot[1] + 1:]), parts[hot]
+        return part_of(code), Part(), Part()
+    return part_of(code[:hot[0]] + code[hot[1] + 1:]), parts[hot], Part()
 
 
 def kernels_of(source, arch):
@@ -192,9 +215,10 @@ def kernels_of(source, arch):
     kernels = []
     for name, symbol in zip(short_names(list(resources)), resources):
         code = functions[symbol]
-        once, hot = divide(code)
+        once, hot, loading = divide(code)
         overlaps = any(opcode.startswith("ACQBULK") for opcode, _, _ in code)  # griddepcontrol.wait
-        kernels.append(Kernel(str(source.relative_to(KERNELS)), name, *resources[symbol], once, hot, overlaps))
+        kernels.append(Kernel(str(source.relative_to(KERNELS)), name, *resources[symbol], once, hot, overlaps,
+                              loading))
     return kernels
 
 

@@ -11,6 +11,9 @@ matrix products, or the bytes that its threads move), those outside of the loop 
 a share counts, because a kernel contains the code of several cases (vectors or single elements, with or without
 accumulation, sums, bias) and a launch takes one of them.
 
+Where several loops share a kernel's matrix products (a joint backward pass), they count as one loop. The loop that loads
+for them then counts as often as the bytes demand that they do not move themselves.
+
 The constants below are assumptions, made before any measurement. They are not fitted to one.
 """
 import math
@@ -83,7 +86,12 @@ def instructions_of(kernel, launch):
     elif hot.moved_bytes:
         # A kernel whose accesses the survey does not see goes through its loop at least once.
         turns = max(launch.moved_bytes / (launch.blocks * launch.threads) / hot.moved_bytes, 1)
-    return launch.warps * (ONCE_SHARE * once.instructions + turns * hot.instructions)
+    loads = 0.0
+    if kernel.loading.moved_bytes:
+        moved = launch.moved_bytes / (launch.blocks * launch.threads)
+        loads = max(moved - turns * hot.moved_bytes, 0) / kernel.loading.moved_bytes
+    return launch.warps * (ONCE_SHARE * once.instructions + turns * hot.instructions +
+                           loads * kernel.loading.instructions)
 
 
 def time_of(kernel, launch, gpu, precision):
