@@ -51,8 +51,6 @@ def least_bytes(entry, kernel, multiplies, moved):
     A kernel that multiplies may read an activation several times, from caches if all goes well: its floor is what
     `sculpt_bench` counts for the pass. Other kernels read and write what they must, and no more.
     """
-    if "norm_backward" in kernel:  # it reads and writes each activation once
-        return moved
     plain = re.sub("[^a-z]", "", kernel.lower())
     if not entry["flops"] or not (multiplies or re.search("forward|inputgrad|weightgrad", plain)):
         return moved
@@ -82,9 +80,13 @@ def read_survey(text, names):
             blocks = math.prod(launch["grid"])
             scale = blocks / launch["sampled_blocks"]
             moved = scale * (launch["read_bytes"] + launch["written_bytes"])
+            if "norm_backward" in kernel:
+                # It reads each activation once. Blocks along y read the same images, from a cache.
+                least = scale * (launch["read_bytes"] / launch["grid"][1] + launch["written_bytes"])
+            else:
+                least = least_bytes(entry, kernel, launch["matrix_products"] > 0, moved)
             launches.append(Launch(kernel, blocks, math.prod(launch["block"]), launch["shared_bytes"],
-                                   scale * launch["matrix_products"], moved,
-                                   least_bytes(entry, kernel, launch["matrix_products"] > 0, moved)))
+                                   scale * launch["matrix_products"], moved, least))
         if entry["bytes"] and not entry["flops"]:
             remove_repeated_reads(launches, entry["bytes"])
         passes.append(Pass(entry["op"], entry["name"], entry["shape"], entry["flops"], launches))
