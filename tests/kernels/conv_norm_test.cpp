@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <fmt/format.h>
 
 #include "tests/kernels/conv2d_case.h"
@@ -21,6 +22,7 @@ struct Mode {
   bool residual_needs_grad = true;
   bool input_needs_grad = true;
   bool sums = false;
+  bool shifted_weight = false;  ///< the weight does not begin at a multiple of 16 bytes
   GradWrite write_dx = GradWrite::overwrite;
   GradWrite write_dresidual = GradWrite::overwrite;
 
@@ -87,6 +89,7 @@ struct Arrays {
         below(backend, p.shape.in, launch, p.below, 1000),
         weight(packed_weight(backend, p.conv.weight, p.shape.in_channels_per_group(),
                              p.shape.kernel_h * p.shape.kernel_w)),
+        shifted_weight(backend, backend.activation_bytes, shifted(weight.values())),
         dweight(backend, Values(p.conv.weight.size(), 55.0)),
         gamma(backend, p.gamma),
         beta(backend, p.beta),
@@ -126,6 +129,16 @@ struct Arrays {
   void run_norm(const BatchNormBackward& args, const Mode& mode) const {
     (mode.training ? backend.batch_norm.backward_train : backend.batch_norm.backward_eval)(args);
   }
+  /// Returns the values behind one more element.
+  static Values shifted(Values values) {
+    values.insert(values.begin(), std::nan(""));
+    return values;
+  }
+  const void* weight_of(const Mode& mode) {
+    return mode.shifted_weight
+               ? static_cast<const std::byte*>(shifted_weight.data()) + backend.activation_bytes
+               : weight.data();
+  }
   Result result() const {
     return {dx.nchw(), dweight.values(), dresidual.nchw(), dgamma.values(), dbeta.values(), {}, 0};
   }
@@ -133,7 +146,8 @@ struct Arrays {
   const Backend& backend;
   Launch launch;
   Activation x, c, y, dy, dx, dresidual, below;
-  Array weight, dweight, gamma, beta, mean, inv_std, variance, dgamma, dbeta, below_mean;
+  Array weight, shifted_weight, dweight, gamma, beta, mean, inv_std, variance, dgamma, dbeta,
+      below_mean;
   DeviceScratch workspace;
 };
 
@@ -150,7 +164,7 @@ Result run_jointly(const Backend& backend, const Problem& p, const Mode& mode) {
                               .write = mode.write_dx,
                               .dweight = a.dweight.data(),
                               .x = a.x.data(),
-                              .weight = a.weight.data(),
+                              .weight = a.weight_of(mode),
                               .dy = &deferred,
                               .sums = mode.sums ? &sums : nullptr,
                               .workspace = a.workspace.data(),
@@ -273,6 +287,7 @@ TEST_CASE("conv norm: gradients against those of the separate passes" * needs_gp
     check(backend, p, {.relu = false, .input_needs_grad = false});
     check(backend, p, {.relu = false, .with_residual = true, .residual_needs_grad = false});
     check(backend, p, {.training = false, .with_residual = true});
+    check(backend, p, {.shifted_weight = true});
   });
 }
 

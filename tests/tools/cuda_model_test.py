@@ -101,9 +101,9 @@ class Compiled(unittest.TestCase):
 
 
 class Survey(unittest.TestCase):
-    def entry(self, products=10, **changes):
+    def entry(self, products=10, copied=0, **changes):
         launch = {"kernel": 16, "spelled": "(run<T>)", "grid": [10, 2, 1], "block": [64, 1, 1], "shared_bytes": 100,
-                  "sampled_blocks": 5, "matrix_products": products, "copied_bytes": 0, "read_bytes": 30,
+                  "sampled_blocks": 5, "matrix_products": products, "copied_bytes": copied, "read_bytes": 30,
                   "written_bytes": 20}
         one = {"op": "relu, forward", "name": "relu1", "shape": "8x4x4", "bytes": 0, "flops": 0,
                "launches": [launch]}
@@ -126,6 +126,12 @@ class Survey(unittest.TestCase):
         self.assertEqual(self.launch("gemm<WeightGradPass<bf16>>", **layer).least_bytes, 400)
         self.assertEqual(self.launch("weight_grad<bf16>", 0, **layer).least_bytes, 400)
         self.assertEqual(self.launch("add_partials", 0, **layer).least_bytes, 200)
+
+    def test_blocks_along_y_of_a_joint_pass_read_the_same_images(self):
+        layer = {"op": "conv2d, backward", "flops": 8, "bytes": 900, "input_grad_bytes": 500, "weight_grad_bytes": 400}
+        # There are 4 times as many blocks as were sampled. They read 120 bytes and copy 40, in pairs along y.
+        launch = self.launch("norm_backward_on_images<Layer>", copied=10, **layer)
+        self.assertEqual((launch.moved_bytes, launch.least_bytes), (120 + 40 + 80, (120 + 40) / 2 + 80))
 
     def test_overlapping_windows_are_read_once(self):
         self.assertEqual(self.launch(bytes=50).least_bytes, 50)

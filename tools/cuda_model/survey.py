@@ -82,7 +82,9 @@ def read_survey(text, names):
             moved = scale * (launch["read_bytes"] + launch["written_bytes"])
             if "norm_backward" in kernel:
                 # It reads each activation once. Blocks along y read the same images, from a cache.
-                least = scale * (launch["read_bytes"] / launch["grid"][1] + launch["written_bytes"])
+                reads = launch["read_bytes"] + launch["copied_bytes"]
+                moved = scale * (reads + launch["written_bytes"])
+                least = scale * (reads / launch["grid"][1] + launch["written_bytes"])
             else:
                 least = least_bytes(entry, kernel, launch["matrix_products"] > 0, moved)
             launches.append(Launch(kernel, blocks, math.prod(launch["block"]), launch["shared_bytes"],
