@@ -80,8 +80,8 @@ struct BatchNormBackward {
   const void* running_mean = nullptr;   ///< [channels]
   const void* running_var = nullptr;    ///< [channels]
   /// The sums that the producer of dy left. If they are null or empty, the kernel reads dy to
-  /// compute them. Read by backward_train only. Backends without kernels that leave such sums ignore
-  /// this member.
+  /// compute them. Read by backward_train only. Backends without kernels that leave such sums
+  /// ignore this member.
   const GradientSums* sums = nullptr;
   /// Null: the batch is not shared. Read by backward_train and on_blocks.finish_grad only.
   const SharedBatch* shared = nullptr;

@@ -16,7 +16,7 @@
 
 #include "engine/autograd/node.h"
 #include "engine/core/buffer.h"
-#include "kernels/conv_norm.h"
+#include "kernels/device/backend.h"
 
 namespace sculpt {
 

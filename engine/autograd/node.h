@@ -13,10 +13,13 @@
 #include <vector>
 
 #include "engine/parameters/parameter_arena.h"
-#include "kernels/channel_sums.h"
 #include "kernels/common/layout.h"
 
 namespace sculpt {
+
+namespace kernels {
+struct GradientSums;
+}
 
 class BlockPasses;
 class Graph;
