@@ -10,6 +10,7 @@
 #endif
 
 #include "tests/nn/noise_network.h"
+#include "tests/support/needs.h"
 #include "tests/support/tested_backends.h"
 
 namespace sculpt {
@@ -88,13 +89,13 @@ size_t launches(const char* kernel, Training& training) {
 
 }  // namespace
 
-TEST_CASE("joint backward: gradients of separate passes") {
+TEST_CASE("joint backward: gradients of separate passes" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   CHECK(joint.run() == separate.run());
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: the same bits again") {
+TEST_CASE("joint backward: the same bits again" * test::needs_joint_passes()) {
   Training a(joint_backend()), b(joint_backend());
   CHECK(a.run() == b.run());
   CHECK(a.gradients() == b.gradients());
@@ -103,7 +104,7 @@ TEST_CASE("joint backward: the same bits again") {
   CHECK(a.gradients() == b.gradients());
 }
 
-TEST_CASE("joint backward: gradients with running statistics") {
+TEST_CASE("joint backward: gradients with running statistics" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   // A step in training mode leaves running statistics, and sums that must not be used again.
   joint.run();
@@ -113,7 +114,7 @@ TEST_CASE("joint backward: gradients with running statistics") {
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: held patterns") {
+TEST_CASE("joint backward: held patterns" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   for (Training* training : {&joint, &separate}) {
     Graph& graph = training->network().graph();
@@ -126,7 +127,8 @@ TEST_CASE("joint backward: held patterns") {
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: a process that leaves the totals of a shared batch to another one") {
+TEST_CASE("joint backward: a process that leaves the totals of a shared batch to another one" *
+          test::needs_joint_passes()) {
   kernels::SharedBatch shared = {.add_up = [](void*, double*, int64_t, void*) {}, .images = kBatch};
   Training keeps(joint_backend()), leaves(joint_backend());
   keeps.run_shared(shared);
@@ -144,7 +146,7 @@ TEST_CASE("joint backward: a process that leaves the totals of a shared batch to
   CHECK(norms == 42);
 }
 
-TEST_CASE("joint backward: which passes a ResNet-20 runs jointly") {
+TEST_CASE("joint backward: which passes a ResNet-20 runs jointly" * test::needs_joint_passes()) {
   Training joint(joint_backend());
   int deferred = 0, summed = 0;
   const Replay& replay = joint.network().graph().replay();

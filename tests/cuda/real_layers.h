@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/buffer.h"
 #include "kernels/common/philox.h"
 #include "kernels/device/library_interface.h"
 #include "tests/kernels/conv2d_case.h"
@@ -68,6 +69,37 @@ inline Floats random_floats(int64_t count, uint64_t seed, const std::string& pre
       values[j] = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & kept);
     }
   }
+  return values;
+}
+
+using sculpt::Buffer;
+
+/// Copies numbers to a GPU, as float or, with element_bytes == 2, as bf16, which holds them
+/// exactly.
+inline Buffer to_device(const Backend& backend, const Floats& values, size_t element_bytes) {
+  Buffer buffer(values.size() * element_bytes, "a test's array", backend.memory);
+  if (element_bytes == sizeof(float)) {
+    backend.memory->copy_in(buffer.data(), values.data(), buffer.bytes());
+    return buffer;
+  }
+  std::vector<uint16_t> halves(values.size());
+  for (size_t i = 0; i < values.size(); ++i)
+    halves[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(values[i]) >> 16);
+  backend.memory->copy_in(buffer.data(), halves.data(), buffer.bytes());
+  return buffer;
+}
+
+/// Copies numbers back.
+inline Floats from_device(const Backend& backend, const Buffer& buffer, size_t element_bytes) {
+  Floats values(buffer.bytes() / element_bytes);
+  if (element_bytes == sizeof(float)) {
+    backend.memory->copy_out(values.data(), buffer.data(), buffer.bytes());
+    return values;
+  }
+  std::vector<uint16_t> halves(values.size());
+  backend.memory->copy_out(halves.data(), buffer.data(), buffer.bytes());
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
   return values;
 }
 

@@ -9,7 +9,6 @@
 #include <doctest/doctest.h>
 #include <string>
 
-#include "engine/core/buffer.h"
 #include "kernels/tuning/chooser.h"
 #include "tests/cuda/real_layers.h"
 #include "tests/cuda/sum_bounds.h"
@@ -25,32 +24,6 @@ using sculpt::Buffer;
 // No block of the project's kernels adds up more products at these sizes, because longer sums are
 // split.
 constexpr int64_t kLongestChain = 8192;
-
-Buffer to_device(const Backend& backend, const Floats& values, size_t element_bytes) {
-  Buffer buffer(values.size() * element_bytes, "a test's array", backend.memory);
-  if (element_bytes == sizeof(float)) {
-    backend.memory->copy_in(buffer.data(), values.data(), buffer.bytes());
-    return buffer;
-  }
-  std::vector<uint16_t> halves(values.size());
-  for (size_t i = 0; i < values.size(); ++i)
-    halves[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(values[i]) >> 16);
-  backend.memory->copy_in(buffer.data(), halves.data(), buffer.bytes());
-  return buffer;
-}
-
-Floats from_device(const Backend& backend, const Buffer& buffer, size_t element_bytes) {
-  Floats values(buffer.bytes() / element_bytes);
-  if (element_bytes == sizeof(float)) {
-    backend.memory->copy_out(values.data(), buffer.data(), buffer.bytes());
-    return values;
-  }
-  std::vector<uint16_t> halves(values.size());
-  backend.memory->copy_out(halves.data(), buffer.data(), buffer.bytes());
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
-  return values;
-}
 
 /// Compares the sums that the forward pass leaves for batch norm with sums of the stored output.
 void check_channel_sums(const Backend& backend, const ChannelSums& sums, size_t channels,

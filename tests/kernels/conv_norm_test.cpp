@@ -262,13 +262,12 @@ const Case kCases[] = {
     {131, 32, 2, 2, 32, 3, 3, 1, 1}, {70, 64, 2, 3, 64, 3, 3, 1, 1},
 };
 
-/// Calls body(backend, problem) for every backend that has joint kernels.
+/// Calls body(backend, problem) for every tested backend and every case.
 template <class Body>
 void for_each_problem(const Body& body) {
   for (const Case& c : kCases) {
     const Problem problem(c);
     for (const Backend* backend : tested_backends()) {
-      if (backend->conv_norm.backward == nullptr) continue;
       CAPTURE(backend->name);
       CAPTURE(c.name());
       REQUIRE(backend->conv_norm.fits(problem.shape));
@@ -279,7 +278,7 @@ void for_each_problem(const Body& body) {
 
 }  // namespace
 
-TEST_CASE("conv norm: gradients against those of the separate passes" * needs_gpu()) {
+TEST_CASE("conv norm: gradients against those of the separate passes" * needs_joint_passes()) {
   for_each_problem([](const Backend& backend, const Problem& p) {
     check(backend, p, {});
     check(backend, p, {.with_residual = true, .write_dx = GradWrite::accumulate});
@@ -291,7 +290,7 @@ TEST_CASE("conv norm: gradients against those of the separate passes" * needs_gp
   });
 }
 
-TEST_CASE("conv norm: sums of the gradient of the input" * needs_gpu()) {
+TEST_CASE("conv norm: sums of the gradient of the input" * needs_joint_passes()) {
   for_each_problem([](const Backend& backend, const Problem& p) {
     check_sums(backend, p, {.sums = true});
     check_sums(backend, p,
@@ -299,11 +298,11 @@ TEST_CASE("conv norm: sums of the gradient of the input" * needs_gpu()) {
   });
 }
 
-TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" * needs_gpu()) {
+TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" *
+          needs_joint_passes()) {
   const Case c{5, 16, 8, 8, 16, 3, 3, 1, 1};
   const Problem p(c);
   for (const Backend* backend : tested_backends()) {
-    if (backend->conv_norm.backward == nullptr) continue;
     CAPTURE(backend->name);
     // Batch norm's output is the input of the convolution, and its gradient is dx.
     const Result left = run_jointly(*backend, p, {.sums = true});
@@ -329,10 +328,9 @@ TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" * ne
   }
 }
 
-TEST_CASE("conv norm: the result repeats, with and without sums" * needs_gpu()) {
+TEST_CASE("conv norm: the result repeats, with and without sums" * needs_joint_passes()) {
   const Problem p(Case{9, 16, 8, 8, 16, 3, 3, 1, 1});
   for (const Backend* backend : tested_backends()) {
-    if (backend->conv_norm.backward == nullptr) continue;
     const Result first = run_jointly(*backend, p, {.sums = true});
     const Result second = run_jointly(*backend, p, {.sums = true});
     const Result without = run_jointly(*backend, p, {});
@@ -346,9 +344,8 @@ TEST_CASE("conv norm: the result repeats, with and without sums" * needs_gpu()) 
   }
 }
 
-TEST_CASE("conv norm: layers that the joint kernels take" * needs_gpu()) {
+TEST_CASE("conv norm: layers that the joint kernels take" * needs_joint_passes()) {
   for (const Backend* backend : tested_backends()) {
-    if (backend->conv_norm.backward == nullptr) continue;
     const auto fits = [&](const Case& c) { return backend->conv_norm.fits(make_shape(c)); };
     CHECK(fits({1, 16, 32, 32, 16, 3, 3, 1, 1}));
     CHECK(fits({1, 64, 8, 8, 64, 3, 3, 1, 1}));

@@ -30,6 +30,7 @@ using sculpt::test::needs_channel_sums;
 using sculpt::test::needs_conv_library;
 using sculpt::test::needs_cpu;
 using sculpt::test::needs_gpu;
+using sculpt::test::needs_joint_passes;
 using sculpt::test::parameter_tolerance;
 using sculpt::test::product_tolerance;
 using sculpt::test::representable;

@@ -17,6 +17,7 @@ TEST_CASE("needs: a case is skipped for exactly those backends that lack what th
     CHECK((backend->memory != nullptr) == needs_gpu().met);
     CHECK((backend->conv2d.output_sums_bytes != nullptr) == needs_gpu().met);
     CHECK((backend->compute_weight_bytes > 0) == needs_gpu().met);
+    CHECK((backend->conv_norm.backward != nullptr) == needs_joint_passes().met);
   }
 }
 

@@ -43,6 +43,12 @@ inline Needs needs_channel_sums() {
           "a backend whose own convolutions leave sums of channels"};
 }
 
+inline Needs needs_joint_passes() {
+  const std::string_view name = tested_backend_name();
+  return {name == "cuda-bf16" || name == "cuda-bf16-auto",
+          "a backend with joint passes of convolutions and batch norm"};
+}
+
 inline Needs needs_conv_library() {
   const std::string_view name = tested_backend_name();
   return {needs_gpu().met && name.ends_with("-cudnn"), "a backend that is named for a library"};
