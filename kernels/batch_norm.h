@@ -33,6 +33,8 @@ struct BatchNormOptions {
 /// Arguments of the forward kernels. Each kernel lists the members that it reads; it ignores all
 /// others.
 struct BatchNormForward {
+  /// Null: only the statistics are wanted (kernels/conv_norm.h). Backends without ConvNormKernels
+  /// need y.
   void* y = nullptr;
   const void* x = nullptr;
   const void* residual = nullptr;  ///< null: no residual is added

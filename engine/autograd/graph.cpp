@@ -87,7 +87,7 @@ void Graph::finish() {
   replay_.launch.stream = backend_.stream;
   step_ = DeviceValue<uint64_t>("the step's number", backend_.memory);
   replay_.step = step_.data();
-  plan_joint_backward();
+  plan_joint_passes();
   choose_grad_writes();
   plan_blocks();
   workspace = std::max(workspace, blocks_->workspace_bytes());
@@ -104,10 +104,10 @@ namespace {
 
 /// The times at which nodes run in the memory plan. All nodes of a group run at the same time, so
 /// the values that a group uses never share memory. Where gradients are deferred, each node is a
-/// group, and the order in which the nodes run backward is that of JointBackward.
+/// group, and the order in which the nodes run backward is that of JointPasses.
 class NodeTimes {
  public:
-  NodeTimes(const BlockExecutor& blocks, const JointBackward& joint, size_t nodes)
+  NodeTimes(const BlockExecutor& blocks, const JointPasses& joint, size_t nodes)
       : forward_(number_groups(blocks.groups(Direction::forward), nodes)),
         backward_(joint.any() ? number_nodes(joint.order())
                               : number_groups(blocks.groups(Direction::backward), nodes)) {}
@@ -143,7 +143,7 @@ class NodeTimes {
 
 }  // namespace
 
-void Graph::plan_joint_backward() {
+void Graph::plan_joint_passes() {
   std::vector<int> producers;
   for (const ValueRecord& value : values_)
     producers.push_back(value.producer);
@@ -191,6 +191,12 @@ Graph::Lifetimes Graph::find_lifetimes() const {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
       data[v].extend(times.forward(n));
+      // What a node reads that defers its output is read by the node that takes the output, too.
+      if (node.output.index >= 0) {
+        const int reader = joint_->taken_by(node.output.index);
+        if (reader >= 0) data[v].extend(times.forward(reader));
+        if (reader >= 0) data[v].extend(times.backward(reader));
+      }
       if (!has_backward_[n]) continue;
       if (node.backward_reads_input(i)) data[v].extend(last_read);
       if (!values_[v].needs_grad || joint_->deferred_by(v) == n) continue;
@@ -316,6 +322,9 @@ void Graph::forward(Mode mode, const PassImages& pass) {
   SCULPT_CHECK(batch >= (pass.shared != nullptr ? 0 : 1) && batch <= max_batch_,
                "batch of {} in a graph made for {}", batch, max_batch_);
   const bool held = !replay_.memory.held.empty();
+  // Patterns are recorded from activations in memory.
+  replay_.memory.deferred_data = {};
+  if (!patterns_) replay_.memory.deferred_data = joint_->activations();
   SCULPT_CHECK(!held || batch == images_recorded_,
                "a batch of {}, but the patterns held are those of {} images", batch,
                images_recorded_.value_or(0));

@@ -19,7 +19,7 @@
 
 #include "engine/autograd/activation_patterns.h"
 #include "engine/autograd/blocks/executor.h"
-#include "engine/autograd/joint_backward.h"
+#include "engine/autograd/joint_passes.h"
 #include "engine/autograd/memory_plan.h"
 #include "engine/autograd/node.h"
 #include "engine/autograd/replay.h"
@@ -81,7 +81,7 @@ class Graph {
   /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();
   /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v). The
-  /// gradient of v must not be deferred (joint_backward.h).
+  /// gradient of v must not be deferred (joint_passes.h).
   void backward_from(Value v);
 
   // These functions record and hold activation patterns (activation_patterns.h). While patterns are
@@ -100,7 +100,7 @@ class Graph {
   /// observer runs only while the step is recorded.
   using GradientObserver = std::function<void(ParameterId)>;
   /// backward() tells the observer every parameter that it computes a gradient for, once, in an
-  /// order that depends on the graph and the backend only: that of JointBackward::order(), and of
+  /// order that depends on the graph and the backend only: that of JointPasses::order(), and of
   /// one node the order of registration. Nodes that run on blocks report when their whole group has
   /// run. An empty observer switches reports off. It must not run passes of the graph.
   void observe_gradients(GradientObserver observer) { gradient_observer_ = std::move(observer); }
@@ -137,7 +137,7 @@ class Graph {
   struct Lifetimes {
     std::vector<Lifetime> data, grad;
   };
-  void plan_joint_backward();
+  void plan_joint_passes();
   void plan_blocks();
   void choose_grad_writes();
   Lifetimes find_lifetimes() const;
@@ -163,7 +163,7 @@ class Graph {
   std::vector<std::vector<ParameterId>> parameters_of_;  ///< per node: claimed by it
   GradientObserver gradient_observer_;
   std::optional<BlockExecutor> blocks_;  ///< set by finish()
-  std::optional<JointBackward> joint_;   ///< set by finish()
+  std::optional<JointPasses> joint_;     ///< set by finish()
   bool finished_ = false;
   Buffer memory_, sums_memory_, workspace_;
   std::optional<ActivationPatterns> patterns_;  ///< no value: each pass uses its own patterns

@@ -83,7 +83,10 @@ class Node {
   /// Returns true if forward() in training can use the channel sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
 
-  // What nodes leave to one another in the backward pass: see joint_backward.h.
+  // What nodes leave to one another beside activations and gradients: see joint_passes.h.
+  /// Returns true if forward() can describe the output in Replay::deferred_data() in the place of
+  /// writing it.
+  virtual bool can_defer_output() const { return false; }
   /// Returns true if backward() can describe the gradient of input 0 in Replay::deferred() in the
   /// place of writing it. Called after prepare(), as are the functions below.
   virtual bool can_defer_gradient() const { return false; }

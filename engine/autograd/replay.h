@@ -48,6 +48,8 @@ struct ActivationViews {
   std::span<void* const> data;
   std::span<void* const> grad;  ///< null where the gradient is not in memory
   std::span<kernels::ChannelSums* const> sums;
+  /// Empty: every activation is written.
+  std::span<kernels::DeferredActivation* const> deferred_data;
   std::span<kernels::DeferredGradient* const> deferred;
   std::span<kernels::GradientSums* const> gradient_sums;
   std::span<const int64_t> block_bytes;  ///< bytes between neighbouring blocks of images
@@ -106,6 +108,12 @@ class Replay : public PassSettings {
     return mode == Mode::train ? memory.sums[static_cast<size_t>(v.index)] : nullptr;
   }
 
+  /// Returns the place where the node that computes v describes v, which it does not write; null if
+  /// it writes v.
+  kernels::DeferredActivation* deferred_data(Value v) const {
+    return memory.deferred_data.empty() ? nullptr
+                                        : memory.deferred_data[static_cast<size_t>(v.index)];
+  }
   /// Returns the place where the only consumer of v describes the gradient of v, which it does not
   /// write; null if it writes the gradient.
   kernels::DeferredGradient* deferred(Value v) const {

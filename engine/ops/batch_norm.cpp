@@ -40,7 +40,10 @@ class BatchNorm final : public Node, private BlockPasses {
     kernels::BatchNormForward args = forward_arguments(r);
     request_running_statistics(args);
     args.gate = r.held(output);
+    kernels::DeferredActivation* const deferred = r.deferred_data(output);
+    if (deferred != nullptr) args.y = nullptr;
     (r.mode == Mode::train ? kernels_->forward_train : kernels_->forward_eval)(args);
+    if (deferred != nullptr) *deferred = {args, r.mode != Mode::train};
   }
 
   void backward(const Replay& r) override {
@@ -54,6 +57,7 @@ class BatchNorm final : public Node, private BlockPasses {
     leave_totals_to_one_process(r);
   }
 
+  bool can_defer_output() const override { return can_defer_ && !has_residual(); }
   bool can_defer_gradient() const override { return can_defer_; }
   bool takes_gradient_sums() const override { return can_defer_ && options_.relu; }
   void request_gradient_sums(const Replay& r, kernels::GradientSums& sums) override {

@@ -38,6 +38,13 @@ class Conv2d final : public WeightedNode {
 
  private:
   void dense_forward(const Replay& r) override {
+    if (const kernels::DeferredActivation* x = r.deferred_data(inputs[0]))
+      return joint_->forward({.y = r.data(output),
+                              .x = x,
+                              .weight = dense_weight(),
+                              .sums = r.sums(output),
+                              .launch = r.launch},
+                             shape_);
     const kernels::ConvForward args = {.y = r.data(output),
                                        .x = r.data(inputs[0]),
                                        .weight = dense_weight(),
@@ -74,6 +81,7 @@ class Conv2d final : public WeightedNode {
                       .write = grad_write[0],
                       .dweight = dweight,
                       .x = r.data(inputs[0]),
+                      .deferred_x = r.deferred_data(inputs[0]),
                       .weight = dense_weight(),
                       .dy = r.deferred(output),
                       .sums = r.gradient_sums(inputs[0]),

@@ -43,7 +43,7 @@ class WeightedNode : public Node, private BlockPasses {
   virtual void dense_input_grad(const Replay& r) = 0;
   virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;
   /// Runs both backward passes on a dense kernel that takes the deferred gradient of the output
-  /// (autograd/joint_backward.h).
+  /// (autograd/joint_passes.h).
   virtual void dense_joint_backward(const Replay& /*r*/, void* /*dweight*/) {}
 
   const void* dense_weight() const { return arena_->compute_weight(weight_); }

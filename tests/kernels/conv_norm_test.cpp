@@ -253,6 +253,77 @@ void check_sums(const Backend& backend, const Problem& p, const Mode& mode) {
     }
 }
 
+/// Everything that a convolution computes from its input.
+struct FromInput {
+  Values y, sums, dx, dweight;
+};
+
+/// Runs batch norm forward, and then a convolution forward and its joint backward pass. Batch norm
+/// writes the input of the convolution only if it is not deferred.
+FromInput run_from_input(const Backend& backend, const Problem& p, bool training, bool relu,
+                         bool deferred) {
+  Arrays a(backend, p);
+  Activation x(backend, p.shape.in, a.launch);
+  Activation y(backend, p.shape.out, a.launch);
+  Array running_mean(backend, p.mean), running_var(backend, p.variance);
+  BatchNormForward norm = {.y = deferred ? nullptr : x.data(),
+                           .x = a.below.data(),
+                           .gamma = a.gamma.data(),
+                           .beta = a.beta.data(),
+                           .saved_mean = a.mean.data(),
+                           .saved_inv_std = a.inv_std.data(),
+                           .running_mean = running_mean.data(),
+                           .running_var = running_var.data(),
+                           .shape = p.shape.in,
+                           .options = {.relu = relu},
+                           .workspace = a.workspace.data(),
+                           .launch = a.launch};
+  (training ? backend.batch_norm.forward_train : backend.batch_norm.forward_eval)(norm);
+  const DeferredActivation activation = {norm, !training};
+
+  DeviceCopy<double> partials(
+      backend, Values(backend.conv2d.output_sums_bytes(p.shape, p.batch) / sizeof(double)));
+  ChannelSums sums = {partials.data()};
+  if (deferred)
+    backend.conv_norm.forward({.y = y.data(),
+                               .x = &activation,
+                               .weight = a.weight.data(),
+                               .sums = training ? &sums : nullptr,
+                               .launch = a.launch},
+                              p.shape);
+  else
+    backend.conv2d.forward({.y = y.data(),
+                            .x = x.data(),
+                            .weight = a.weight.data(),
+                            .sums = training ? &sums : nullptr,
+                            .workspace = a.workspace.data(),
+                            .launch = a.launch},
+                           p.shape);
+
+  const DeferredGradient gradient{a.norm(p, {})};
+  backend.conv_norm.backward({.dx = a.dx.data(),
+                              .dweight = a.dweight.data(),
+                              .x = deferred ? nullptr : x.data(),
+                              .deferred_x = deferred ? &activation : nullptr,
+                              .weight = a.weight.data(),
+                              .dy = &gradient,
+                              .workspace = a.workspace.data(),
+                              .launch = a.launch},
+                             p.shape);
+  CHECK(y.frame_intact());
+  CHECK((x.written() == 0) == deferred);
+  return {y.nchw(), partials.values(), a.dx.nchw(), a.dweight.values()};
+}
+
+void check_deferred_input(const Backend& backend, const Problem& p, bool training, bool relu) {
+  const FromInput deferred = run_from_input(backend, p, training, relu, true);
+  const FromInput written = run_from_input(backend, p, training, relu, false);
+  CHECK(deferred.y == written.y);
+  CHECK(deferred.sums == written.sums);
+  CHECK(deferred.dx == written.dx);
+  CHECK(deferred.dweight == written.dweight);
+}
+
 /// The last cases have several images per partial weight gradient.
 const Case kCases[] = {
     {2, 16, 32, 32, 16, 3, 3, 1, 1}, {3, 16, 7, 5, 16, 3, 3, 1, 1},
@@ -326,6 +397,17 @@ TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" *
     CHECK(relative_error(taken.second, read.second) < 1e-5);
     CHECK(taken != read);  // the order of the sums differs, so the sums were taken
   }
+}
+
+TEST_CASE("conv norm: a deferred input gives the bits of the written one" * needs_joint_passes()) {
+  for_each_problem([](const Backend& backend, const Problem& p) {
+    for (const bool training : {true, false})
+      for (const bool relu : {true, false}) {
+        CAPTURE(training);
+        CAPTURE(relu);
+        check_deferred_input(backend, p, training, relu);
+      }
+  });
 }
 
 TEST_CASE("conv norm: the result repeats, with and without sums" * needs_joint_passes()) {

@@ -162,12 +162,12 @@ void forward_train(const BatchNormForward& args) {
                 args.launch.stream, to, sums.partials, static_cast<int>(sums.chunks),
                 static_cast<double>(count), static_cast<double>(args.options.eps),
                 static_cast<double>(args.options.momentum));
-  normalise_all<T>(args, saved_affine(args));
+  if (args.y != nullptr) normalise_all<T>(args, saved_affine(args));
 }
 
 template <class T>
 void forward_eval(const BatchNormForward& args) {
-  normalise_all<T>(args, running_affine(args));
+  if (args.y != nullptr) normalise_all<T>(args, running_affine(args));
 }
 
 }  // namespace

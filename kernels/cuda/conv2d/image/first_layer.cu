@@ -271,7 +271,7 @@ void launch(const FirstForward& conv, const Conv2dShape& shape, void* stream) {
   with_first_layer(shape, [&](auto outs) {
     constexpr int kOuts = decltype(outs)::value;
     constexpr size_t kSumsBytes =
-        ImageSums<kOuts, kWarps / (kOuts / kGroup), kThreadsHere>::bytes(1);
+        ImageSums<kOuts, kWarps / (kOuts / kGroup), kThreadsHere>::kImageBytes;
     SCULPT_LAUNCH((convolve_first<kOuts, kWith>), dim3(static_cast<unsigned>(conv.in.images)),
                   dim3(kThreadsHere), kTileBytes + kRawBytes + kSumsBytes, stream, conv);
   });

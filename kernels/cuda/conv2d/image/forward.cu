@@ -8,6 +8,7 @@
 #include "kernels/cuda/conv2d/image/image_layers.h"
 #include "kernels/cuda/conv2d/image/image_output.h"
 #include "kernels/cuda/conv2d/image/image_tile.h"
+#include "kernels/cuda/conv2d/image/normalise.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -17,9 +18,10 @@ constexpr int kUnits = 2;  // units of pixels that a warp takes at a time
 struct ImageConv {
   bf16* out;
   const bf16* in;
-  const bf16* weight;  ///< [o][r][s][c]
-  const float* bias;   ///< null: no bias is added
-  SumPair* partials;   ///< [channel][image]
+  NormalisedImages normalised;  ///< the input, if batch norm has not written it
+  const bf16* weight;           ///< [o][r][s][c]
+  const float* bias;            ///< null: no bias is added
+  SumPair* partials;            ///< [channel][image]
   int images, height, width;
   FastDivide by_width;
 };
@@ -62,7 +64,28 @@ struct GroupWeights {
   }
 };
 
-template <class Layer, bool kTurned, With kWith>
+/// The source of the input's pixels: its array, or the input of the batch norm before the
+/// convolution, which is normalised.
+enum class Input { stored, normalised };
+
+/// Loads an image into a tile whose border is zeros, and normalises it.
+template <class Tile, int kChannels, int kThreads_>
+__device__ __forceinline__ void load_normalised(const Tile& tile, const ImageConv& conv,
+                                                const NormaliseConstants<kChannels>& constants,
+                                                int64_t image) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int plane = thread % Tile::kPlanes, pixels = conv.height * conv.width;
+  const bf16* const from = conv.normalised.x + image * pixels * kChannels + plane * 8;
+  SCULPT_UNROLL_BY(2)
+  for (int pixel = thread / Tile::kPlanes; pixel < pixels; pixel += kThreads_ / Tile::kPlanes) {
+    const int y = conv.by_width.quotient(pixel), x = conv.by_width.remainder(pixel, y);
+    put_normalised(tile.window(y + 1, x + 1) + plane * Tile::kPlaneBytes,
+                   load_pack<8>(from + pixel * kChannels), conv.normalised.relu, constants,
+                   plane * 8);
+  }
+}
+
+template <class Layer, bool kTurned, With kWith, Input kInput>
 __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const ImageConv conv) {
   follow_previous_kernels();
   constexpr int kChannels = Layer::kChannels, kThreadsHere = Layer::kWarps * kWarp;
@@ -71,8 +94,12 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
   using Tile = ImageTile<kChannels, Layer::kSide>;
   SCULPT_DYNAMIC_SHARED(unsigned char, shared);
   const auto tile_of = [&](int i) { return Tile{shared + i * Tile::kBytes}; };
-  const ImageSums<kChannels, kShares, kThreadsHere> sums{
-      reinterpret_cast<double*>(shared + Layer::kImages * Tile::kBytes)};
+  using Sums = ImageSums<kChannels, kShares, kThreadsHere>;
+  constexpr size_t kTileBytes = Layer::kImages * Tile::kBytes;
+  constexpr size_t kSumsBytes = Layer::kImages * Sums::kImageBytes;
+  const Sums sums{reinterpret_cast<double*>(shared + kTileBytes)};
+  const NormaliseConstants<kChannels> constants{
+      reinterpret_cast<float*>(shared + kTileBytes + kSumsBytes)};
 
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -82,12 +109,16 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
   const int pixels = conv.height * conv.width;
 
   fill_with_zeros<kThreadsHere>(shared, images * Tile::kBytes);
+  if constexpr (kInput == Input::normalised) constants.put(conv.normalised.affine);
   __syncthreads();  // the zeros lie before the copies
   for (int i = 0; i < images; ++i) {
     const Tile tile = tile_of(i);
-    start_copy<Tile, kThreadsHere>(
-        conv.in + static_cast<int64_t>(first_image + i) * pixels * kChannels, conv.height,
-        conv.width, [&](int y, int x) { return tile.window(y + 1, x + 1); });
+    const int64_t image = first_image + i;
+    if constexpr (kInput == Input::normalised)
+      load_normalised<Tile, kChannels, kThreadsHere>(tile, conv, constants, image);
+    else
+      start_copy<Tile, kThreadsHere>(conv.in + image * pixels * kChannels, conv.height, conv.width,
+                                     [&](int y, int x) { return tile.window(y + 1, x + 1); });
   }
   cp_async_commit();
   GroupWeights<kChannels> weights;
@@ -141,19 +172,20 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
   }
 }
 
-template <bool kTurned, With kWith>
+template <bool kTurned, With kWith, Input kInput = Input::stored>
 void launch(const ImageConv& conv, const Conv2dShape& shape, void* stream) {
   with_image_layer(shape, [&](auto layer) {
     using Layer = decltype(layer);
     constexpr int kGroups = Layer::kChannels / kGroup;
     constexpr size_t kSumsBytes =
-        ImageSums<Layer::kChannels, Layer::kWarps / kGroups, Layer::kWarps * kWarp>::bytes(
-            Layer::kImages);
+        ImageSums<Layer::kChannels, Layer::kWarps / kGroups, Layer::kWarps * kWarp>::kImageBytes;
     constexpr size_t kTileBytes = ImageTile<Layer::kChannels, Layer::kSide>::kBytes;
-    SCULPT_LAUNCH((convolve_images<Layer, kTurned, kWith>),
+    constexpr size_t kConstantBytes =
+        kInput == Input::normalised ? NormaliseConstants<Layer::kChannels>::kBytes : 0;
+    SCULPT_LAUNCH((convolve_images<Layer, kTurned, kWith, kInput>),
                   dim3(static_cast<unsigned>(ceil_div(conv.images, Layer::kImages))),
-                  dim3(Layer::kWarps * kWarp), Layer::kImages * kTileBytes + kSumsBytes, stream,
-                  conv);
+                  dim3(Layer::kWarps * kWarp),
+                  Layer::kImages * (kTileBytes + kSumsBytes) + kConstantBytes, stream, conv);
   });
 }
 
@@ -168,19 +200,35 @@ ImageConv conv_of(const Conv2dShape& shape, int64_t images) {
 
 }  // namespace
 
-void image_forward(const ConvForward& args, const Conv2dShape& shape) {
-  ImageConv conv = conv_of(shape, args.launch.batch);
+namespace {
+
+/// Launches the forward pass. `args` says whether sums are wanted.
+template <Input kInput, class Args>
+void forward(ImageConv& conv, const Args& args, const Conv2dShape& shape) {
   conv.out = static_cast<bf16*>(args.y);
-  conv.in = static_cast<const bf16*>(args.x);
   conv.weight = static_cast<const bf16*>(args.weight);
-  conv.bias = static_cast<const float*>(args.bias);
   if (args.sums != nullptr) {
     conv.partials = reinterpret_cast<SumPair*>(args.sums->partials);
     args.sums->chunks = args.launch.batch;
-    launch<false, With::sums>(conv, shape, args.launch.stream);
+    launch<false, With::sums, kInput>(conv, shape, args.launch.stream);
   } else {
-    launch<false, With::nothing>(conv, shape, args.launch.stream);
+    launch<false, With::nothing, kInput>(conv, shape, args.launch.stream);
   }
+}
+
+}  // namespace
+
+void image_forward(const ConvForward& args, const Conv2dShape& shape) {
+  ImageConv conv = conv_of(shape, args.launch.batch);
+  conv.in = static_cast<const bf16*>(args.x);
+  conv.bias = static_cast<const float*>(args.bias);
+  forward<Input::stored>(conv, args, shape);
+}
+
+void image_forward_normalised(const ConvNormForward& args, const Conv2dShape& shape) {
+  ImageConv conv = conv_of(shape, args.launch.batch);
+  conv.normalised = normalised_images(*args.x);
+  forward<Input::normalised>(conv, args, shape);
 }
 
 void image_input_grad(const ConvInputGrad& args, const Conv2dShape& shape) {

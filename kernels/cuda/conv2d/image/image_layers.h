@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "kernels/conv2d.h"
+#include "kernels/conv_norm.h"
 #include "kernels/cuda/conv2d/splits.h"
 #include "kernels/cuda/element.h"
 
@@ -78,6 +79,9 @@ inline int64_t most_image_splits(const Conv2dShape& shape, int64_t max_batch) {
 
 /// As Conv2dKernels::forward in bf16, for a shape that fits. Sums have one chunk per image.
 void image_forward(const ConvForward& args, const Conv2dShape& shape);
+
+/// As ConvNormKernels::forward.
+void image_forward_normalised(const ConvNormForward& args, const Conv2dShape& shape);
 
 void image_input_grad(const ConvInputGrad& args, const Conv2dShape& shape);
 

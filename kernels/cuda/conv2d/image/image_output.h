@@ -128,11 +128,11 @@ __device__ __forceinline__ void write_unit(bf16* out, float (&sum)[2][4], int fi
 /// pixels][channel][2].
 template <int kChannels, int kShares, int kThreads_>
 struct ImageSums {
+  /// Bytes of the sums of one image.
+  static constexpr size_t kImageBytes = sizeof(SumPair) * kShares * kChannels;
+
   double* data;
 
-  static constexpr size_t bytes(int images) {
-    return sizeof(SumPair) * static_cast<size_t>(images * kShares * kChannels);
-  }
   /// Puts (or adds) what sum_over_lanes() has returned to the lanes of a warp. `channel` is the
   /// lane's first.
   __device__ __forceinline__ void put(int image, int share, int channel, double sum, int lane,

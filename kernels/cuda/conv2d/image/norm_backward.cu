@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/batch_norm/gradient_map.h"
 #include "kernels/cuda/conv2d/image/image_layers.h"
+#include "kernels/cuda/conv2d/image/normalise.h"
 #include "kernels/cuda/conv2d/image/weight_sums.h"
 #include "kernels/cuda/conv2d/passes.h"
 #include "kernels/cuda/tables.h"
@@ -24,7 +25,8 @@ struct NormBackward {
   bf16* dx;         ///< null: it is not wanted
   float* partials;  ///< [split][o][r][s][c]
   const bf16* x;
-  const bf16* weight;  ///< [o][r][s][c]
+  NormalisedImages normalised;  ///< x, if batch norm has not written it
+  const bf16* weight;           ///< [o][r][s][c]
   // Batch norm. `gate_values` is the array of its output, or null.
   Gate gate;
   const bf16* dy;
@@ -44,13 +46,9 @@ struct NormBackward {
   __device__ int pixels() const { return height * width; }
 };
 
-/// The constants of batch norm's gradient map in shared memory: [constant][channel].
+/// The constants of batch norm's gradient map.
 template <int kChannels>
-struct MapConstants {
-  static constexpr int kBytes = 5 * kChannels * static_cast<int>(sizeof(float));
-
-  float* data;
-
+struct MapConstants : ChannelConstants<kChannels, 5> {
   /// Thread c puts the constants of channel c.
   __device__ void put(const NormBackward& p) const {
     const int c = static_cast<int>(threadIdx.x);
@@ -58,25 +56,16 @@ struct MapConstants {
     const GradientMap<1> map(p.affine, p.terms, c);
     const float constants[5] = {map.map.mean[0], map.map.scale[0], map.map.beta[0], map.mean_g[0],
                                 map.slope[0]};
-    for (int i = 0; i < 5; ++i)
-      data[i * kChannels + c] = constants[i];
+    ChannelConstants<kChannels, 5>::put(c, constants);
   }
-  __device__ __forceinline__ GradientMap<4> load(int channel) const {
+  __device__ __forceinline__ GradientMap<4> map(int channel) const {
     GradientMap<4> map;
-    load(map.map.mean, 0, channel);
-    load(map.map.scale, 1, channel);
-    load(map.map.beta, 2, channel);
-    load(map.mean_g, 3, channel);
-    load(map.slope, 4, channel);
+    this->load(map.map.mean, 0, channel);
+    this->load(map.map.scale, 1, channel);
+    this->load(map.map.beta, 2, channel);
+    this->load(map.mean_g, 3, channel);
+    this->load(map.slope, 4, channel);
     return map;
-  }
-
- private:
-  __device__ __forceinline__ void load(float (&to)[4], int constant, int channel) const {
-    const Pack<float, 4> four = load_pack<4>(data + constant * kChannels + channel);
-    SCULPT_UNROLL
-    for (int i = 0; i < 4; ++i)
-      to[i] = four.at[i];
   }
 };
 
@@ -125,22 +114,15 @@ struct WeightTile {
   }
 };
 
-/// Returns four of eight elements in float.
-__device__ __forceinline__ Floats<4> half_of(const Pack<bf16, 8>& eight, int half) {
-  Floats<4> four;
-  SCULPT_UNROLL
-  for (int i = 0; i < 4; ++i)
-    four.at[i] = to_float(eight.at[4 * half + i]);
-  return four;
-}
-
-/// Starts to copy an image's x into a tile, computes dc and puts it into the other tile, and writes
-/// dresidual. Thread t takes vector t % kPlanes of every kStep-th pixel. It loads the constants of
-/// four channels at a time, because the sums of the weight's gradient occupy most of its registers.
+/// Starts to copy an image's x into a tile, or normalises it, computes dc and puts it into the
+/// other tile, and writes dresidual. Thread t takes vector t % kPlanes of every kStep-th pixel. It
+/// loads the constants of four channels at a time, because the sums of the weight's gradient occupy
+/// most of its registers.
 template <class Tile, int kChannels>
 __device__ __forceinline__ void load_image(const Tile& x_tile, const Tile& dc_tile,
                                            const NormBackward& p,
                                            const MapConstants<kChannels>& constants,
+                                           const NormaliseConstants<kChannels>& x_constants,
                                            int64_t image_offset, bool write_residual) {
   constexpr int kStep = kThreadsHere / Tile::kPlanes;
   const int thread = static_cast<int>(threadIdx.x);
@@ -150,13 +132,18 @@ __device__ __forceinline__ void load_image(const Tile& x_tile, const Tile& dc_ti
     const int64_t offset = image_offset + pixel * kChannels + plane * 8;
     const int row = p.by_width.quotient(pixel), column = p.by_width.remainder(pixel, row);
     unsigned char* const to = dc_tile.window(row + 1, column + 1) + plane * Tile::kPlaneBytes;
-    cp_async_16(to + (x_tile.data - dc_tile.data), p.x + offset, true);
+    unsigned char* const x_to = to + (x_tile.data - dc_tile.data);
+    if (p.normalised.x != nullptr)
+      put_normalised(x_to, load_pack<8>(p.normalised.x + offset), p.normalised.relu, x_constants,
+                     plane * 8);
+    else
+      cp_async_16(x_to, p.x + offset, true);
     const Pack<bf16, 8> c = load_pack<8>(p.c + offset), dy = load_pack<8>(p.dy + offset);
     Pack<bf16, 8> y = {};
     if (p.gate == Gate::from_y) y = load_pack<8>(p.gate_values + offset);
     SCULPT_UNROLL
     for (int half = 0; half < 2; ++half) {
-      const GradientMap<4> map = constants.load(plane * 8 + half * 4);
+      const GradientMap<4> map = constants.map(plane * 8 + half * 4);
       const Floats<4> x = half_of(c, half);
       const Floats<4> g = gated(p.gate, half_of(dy, half), half_of(y, half), x, map.map);
       Floats<4> dc;
@@ -207,13 +194,15 @@ struct Shared {
   using Tile = ImageTile<kChannels, Layer::kSide>;
   using Weights = WeightTile<kChannels, kOwn>;
   using Constants = MapConstants<kChannels>;
+  using XConstants = NormaliseConstants<kChannels>;
   using Sums = ImageSums<kOwn, kPixelShares, kThreadsHere>;
 
-  static constexpr size_t kReadBytes = 2 * Tile::kBytes + Weights::kBytes + Constants::kBytes;
+  static constexpr size_t kReadBytes =
+      2 * Tile::kBytes + Weights::kBytes + Constants::kBytes + XConstants::kBytes;
   // The sums of the weight's gradient overwrite all but the sums of dx.
   static constexpr size_t kSumsAt =
       ceil_div(static_cast<int64_t>(std::max(kReadBytes, Divided::kTotalBytes)), 16) * 16;
-  static constexpr size_t kBytes = kSumsAt + Sums::bytes(1);
+  static constexpr size_t kBytes = kSumsAt + Sums::kImageBytes;
 
   unsigned char* data;
 
@@ -222,6 +211,9 @@ struct Shared {
   __device__ Weights weights() const { return {data + 2 * Tile::kBytes}; }
   __device__ Constants constants() const {
     return {reinterpret_cast<float*>(data + 2 * Tile::kBytes + Weights::kBytes)};
+  }
+  __device__ XConstants x_constants() const {
+    return {constants().data + Constants::kBytes / sizeof(float)};
   }
   __device__ Sums sums() const { return {reinterpret_cast<double*>(data + kSumsAt)}; }
 };
@@ -255,12 +247,13 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
 
   fill_with_zeros<kThreadsHere>(memory, 2 * Tile::kBytes);
   shared.constants().put(p);
+  if (p.normalised.x != nullptr) shared.x_constants().put(p.normalised.affine);
   shared.weights().copy(p.weight, first_own);
   WarpSums acc = {};
   for (int image = first_image; image < end_image; ++image) {
     __syncthreads();  // all is put once, and all threads have left the image before
     const int64_t offset = static_cast<int64_t>(image) * pixels * kChannels;
-    load_image(x_tile, dc, p, shared.constants(), offset,
+    load_image(x_tile, dc, p, shared.constants(), shared.x_constants(), offset,
                p.dresidual != nullptr && blockIdx.y == 0);
     cp_async_commit();
     cp_async_wait<0>();
@@ -367,6 +360,7 @@ void backward(const ConvNormBackward& args, const Conv2dShape& shape) {
   p.dx = static_cast<bf16*>(args.dx);
   p.partials = static_cast<float*>(args.workspace);
   p.x = static_cast<const bf16*>(args.x);
+  if (args.deferred_x != nullptr) p.normalised = normalised_images(*args.deferred_x);
   p.weight = static_cast<const bf16*>(args.weight);
   p.gate = gate_of(norm);
   p.dy = static_cast<const bf16*>(norm.dy);
@@ -402,7 +396,10 @@ void backward(const ConvNormBackward& args, const Conv2dShape& shape) {
 
 ConvNormKernels conv_norm_kernels(Precision precision) {
   if (precision != Precision::bf16) return {};
-  return {.fits = fits, .backward = backward, .sums_bytes = sums_bytes};
+  return {.fits = fits,
+          .forward = image_forward_normalised,
+          .backward = backward,
+          .sums_bytes = sums_bytes};
 }
 
 }  // namespace sculpt::kernels::cuda

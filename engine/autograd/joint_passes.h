@@ -1,6 +1,6 @@
 #pragma once
-// What a node leaves to another node in the backward pass, beside gradients in memory. Kernels that
-// compute the backward pass of two nodes together need it (kernels/conv_norm.h).
+// What a node leaves to another node, beside activations and gradients in memory. Kernels that run
+// two nodes together need it (kernels/conv_norm.h).
 //
 // A deferred gradient: the only consumer of a value (a batch norm) does not write the gradient of
 // the value. It leaves a description, from which the node that computed the value (a convolution)
@@ -9,6 +9,10 @@
 //
 // Sums of a gradient: the last node that writes the gradient of a value also writes sums of the
 // gradient, for the node that computed the value. Only nodes that take a deferred gradient do this.
+//
+// A deferred activation: a node (a batch norm) does not write its output. It leaves a description,
+// from which the only consumer (a convolution) computes the output while it loads, forward and
+// backward. Only nodes that take a deferred gradient take a deferred activation.
 
 #include <memory>
 #include <span>
@@ -20,15 +24,20 @@
 
 namespace sculpt {
 
-class JointBackward {
+class JointPasses {
  public:
   using Nodes = std::vector<std::unique_ptr<Node>>;
 
-  /// Decides which gradients are deferred. The nodes have been prepared; the object refers to them
-  /// as long as it lives. `has_backward` says for each node whether the backward pass runs it, and
-  /// `producers` has the node that computes a value, or -1 for an input of the graph.
-  JointBackward(const Nodes& nodes, const std::vector<bool>& has_backward,
-                std::vector<int> producers);
+  /// Decides which gradients and activations are deferred. The nodes have been prepared; the object
+  /// refers to them as long as it lives. `has_backward` says for each node whether the backward
+  /// pass runs it, and `producers` has the node that computes a value, or -1 for an input of the
+  /// graph.
+  JointPasses(const Nodes& nodes, const std::vector<bool>& has_backward,
+              std::vector<int> producers);
+
+  /// Returns the node that takes the value in the place of its being written; -1 if the value is
+  /// written.
+  int taken_by(int value) const { return taken_by_[static_cast<size_t>(value)]; }
 
   /// Returns the nodes in the order in which the backward pass runs them: from the last to the
   /// first, but with each node that takes a deferred gradient right behind the node that defers it.
@@ -46,6 +55,7 @@ class JointBackward {
   size_t bytes() const { return sums_memory_.bytes(); }
 
   /// The places of descriptions and sums, indexed by value; null where there are none.
+  std::span<kernels::DeferredActivation* const> activations() const { return activation_of_; }
   std::span<kernels::DeferredGradient* const> deferred() const { return deferred_of_; }
   std::span<kernels::GradientSums* const> sums() const { return sums_of_; }
 
@@ -55,12 +65,18 @@ class JointBackward {
   void request_sums(int node, const Replay& replay);
 
  private:
+  void find_deferred_gradients(const std::vector<int>& consumers);
+  void find_deferred_activations(const std::vector<int>& consumers);
+
   const Nodes& nodes_;
   const std::vector<bool>& has_backward_;
   std::vector<int> producers_;
   std::vector<int> deferred_by_;  ///< per value
+  std::vector<int> taken_by_;     ///< per value
   std::vector<int> order_;
   bool any_ = false;
+  std::vector<kernels::DeferredActivation> activations_;
+  std::vector<kernels::DeferredActivation*> activation_of_;
   std::vector<kernels::DeferredGradient> deferred_;
   std::vector<kernels::DeferredGradient*> deferred_of_;
   std::vector<kernels::GradientSums> sums_;

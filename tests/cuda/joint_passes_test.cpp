@@ -1,5 +1,5 @@
-// A ResNet whose convolutions on small planes compute their backward pass together with the batch
-// norm behind them, against the same network on separate passes.
+// A ResNet whose convolutions on small planes compute their passes together with the batch norms
+// before and behind them, against the same network on separate passes.
 
 #include <cmath>
 #include <doctest/doctest.h>
@@ -45,7 +45,13 @@ class Training : public testing::NoiseNetwork {
     network_.backward();
     return loss;
   }
-  /// The same in a batch that this process shares with others, which have no images.
+  /// Returns the logits with running statistics.
+  std::vector<float> evaluate() {
+    load(network_);
+    network_.forward(Mode::eval);
+    return network_.logits();
+  }
+  /// Trains as run() does in a batch that this process shares with others, which have no images.
   void run_shared(const kernels::SharedBatch& shared) {
     load(network_);
     network_.begin_step(0);
@@ -89,13 +95,20 @@ size_t launches(const char* kernel, Training& training) {
 
 }  // namespace
 
-TEST_CASE("joint backward: gradients of separate passes" * test::needs_joint_passes()) {
+TEST_CASE("joint passes: gradients of separate passes" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   CHECK(joint.run() == separate.run());
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: the same bits again" * test::needs_joint_passes()) {
+TEST_CASE("joint passes: evaluation" * test::needs_joint_passes()) {
+  Training joint(joint_backend()), separate(separate_backend());
+  joint.run();
+  separate.run();
+  CHECK(joint.evaluate() == separate.evaluate());
+}
+
+TEST_CASE("joint passes: the same bits again" * test::needs_joint_passes()) {
   Training a(joint_backend()), b(joint_backend());
   CHECK(a.run() == b.run());
   CHECK(a.gradients() == b.gradients());
@@ -104,7 +117,7 @@ TEST_CASE("joint backward: the same bits again" * test::needs_joint_passes()) {
   CHECK(a.gradients() == b.gradients());
 }
 
-TEST_CASE("joint backward: gradients with running statistics" * test::needs_joint_passes()) {
+TEST_CASE("joint passes: gradients with running statistics" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   // A step in training mode leaves running statistics, and sums that must not be used again.
   joint.run();
@@ -114,7 +127,7 @@ TEST_CASE("joint backward: gradients with running statistics" * test::needs_join
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: held patterns" * test::needs_joint_passes()) {
+TEST_CASE("joint passes: held patterns" * test::needs_joint_passes()) {
   Training joint(joint_backend()), separate(separate_backend());
   for (Training* training : {&joint, &separate}) {
     Graph& graph = training->network().graph();
@@ -127,7 +140,7 @@ TEST_CASE("joint backward: held patterns" * test::needs_joint_passes()) {
   check_gradients(joint, separate);
 }
 
-TEST_CASE("joint backward: a process that leaves the totals of a shared batch to another one" *
+TEST_CASE("joint passes: a process that leaves the totals of a shared batch to another one" *
           test::needs_joint_passes()) {
   kernels::SharedBatch shared = {.add_up = [](void*, double*, int64_t, void*) {}, .images = kBatch};
   Training keeps(joint_backend()), leaves(joint_backend());
@@ -146,9 +159,9 @@ TEST_CASE("joint backward: a process that leaves the totals of a shared batch to
   CHECK(norms == 42);
 }
 
-TEST_CASE("joint backward: which passes a ResNet-20 runs jointly" * test::needs_joint_passes()) {
+TEST_CASE("joint passes: which passes a ResNet-20 runs jointly" * test::needs_joint_passes()) {
   Training joint(joint_backend());
-  int deferred = 0, summed = 0;
+  int deferred = 0, summed = 0, outputs = 0;
   const Replay& replay = joint.network().graph().replay();
   joint.run();
   for (const auto& node : joint.network().graph().nodes()) {
@@ -156,6 +169,7 @@ TEST_CASE("joint backward: which passes a ResNet-20 runs jointly" * test::needs_
     const bool is_deferred = replay.deferred(node->inputs[0]) != nullptr;
     CHECK(is_deferred == (replay.grad(node->inputs[0]) == nullptr));
     deferred += is_deferred ? 1 : 0;
+    outputs += replay.deferred_data(node->output) != nullptr ? 1 : 0;
     summed += replay.gradient_sums(node->output) != nullptr ? 1 : 0;
   }
   // All but the first layer, the two of stride 2 and the two on the way around them.
@@ -164,8 +178,11 @@ TEST_CASE("joint backward: which passes a ResNet-20 runs jointly" * test::needs_
   // block comes from pooling, and those of the two blocks before a stride from a convolution with a
   // stride.
   CHECK(summed == 16);
+  // The first batch norm of each block leaves its output to the second convolution.
+  CHECK(outputs == 9);
 #if defined(SCULPT_CUDA_ON_HOST)
   CHECK(launches("norm_backward_on_images", joint) == 16);
+  CHECK(launches("normalise", joint) == 21 - 9 + launches("normalise_images", joint));
   CHECK(launches("write_gradients", joint) == 21 - 16);
   CHECK(launches("sum_gradients", joint) == 21 - 16);
   CHECK(launches("finish_gradients", joint) == 21);

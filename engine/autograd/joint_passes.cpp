@@ -1,16 +1,19 @@
-#include "engine/autograd/joint_backward.h"
+#include "engine/autograd/joint_passes.h"
 
 #include <algorithm>
 #include <utility>
 
 namespace sculpt {
 
-JointBackward::JointBackward(const Nodes& nodes, const std::vector<bool>& has_backward,
-                             std::vector<int> producers)
+JointPasses::JointPasses(const Nodes& nodes, const std::vector<bool>& has_backward,
+                         std::vector<int> producers)
     : nodes_(nodes),
       has_backward_(has_backward),
       producers_(std::move(producers)),
       deferred_by_(producers_.size(), -1),
+      taken_by_(producers_.size(), -1),
+      activations_(producers_.size()),
+      activation_of_(producers_.size(), nullptr),
       deferred_(producers_.size()),
       deferred_of_(producers_.size(), nullptr),
       sums_(producers_.size()),
@@ -20,6 +23,17 @@ JointBackward::JointBackward(const Nodes& nodes, const std::vector<bool>& has_ba
   for (const auto& node : nodes_)
     for (const Value v : node->inputs)
       ++consumers[static_cast<size_t>(v.index)];
+  find_deferred_gradients(consumers);
+  find_deferred_activations(consumers);
+  std::vector<bool> placed(nodes_.size());
+  for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n)
+    for (int next = n; next >= 0 && !placed[static_cast<size_t>(next)]; next = takes_from(next)) {
+      placed[static_cast<size_t>(next)] = true;
+      order_.push_back(next);
+    }
+}
+
+void JointPasses::find_deferred_gradients(const std::vector<int>& consumers) {
   for (size_t n = 0; n < nodes_.size(); ++n) {
     if (!has_backward_[n] || !nodes_[n]->can_defer_gradient()) continue;
     const auto v = static_cast<size_t>(nodes_[n]->inputs[0].index);
@@ -31,22 +45,31 @@ JointBackward::JointBackward(const Nodes& nodes, const std::vector<bool>& has_ba
     deferred_of_[v] = &deferred_[v];
     any_ = true;
   }
-  std::vector<bool> placed(nodes_.size());
-  for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n)
-    for (int next = n; next >= 0 && !placed[static_cast<size_t>(next)]; next = takes_from(next)) {
-      placed[static_cast<size_t>(next)] = true;
-      order_.push_back(next);
-    }
 }
 
-int JointBackward::takes_from(int node) const {
+void JointPasses::find_deferred_activations(const std::vector<int>& consumers) {
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    const Node& node = *nodes_[n];
+    if (node.inputs.empty() || node.output.index < 0 || deferred_by(node.output.index) < 0)
+      continue;
+    const auto v = static_cast<size_t>(node.inputs[0].index);
+    const int producer = producers_[v];
+    if (producer < 0 || consumers[v] != 1 ||
+        !nodes_[static_cast<size_t>(producer)]->can_defer_output())
+      continue;
+    taken_by_[v] = static_cast<int>(n);
+    activation_of_[v] = &activations_[v];
+  }
+}
+
+int JointPasses::takes_from(int node) const {
   const Node& the_node = *nodes_[static_cast<size_t>(node)];
   if (the_node.inputs.empty()) return -1;
   const auto v = static_cast<size_t>(the_node.inputs[0].index);
   return deferred_by_[v] == node ? producers_[v] : -1;
 }
 
-void JointBackward::plan_sums(const kernels::DeviceMemory* memory) {
+void JointPasses::plan_sums(const kernels::DeviceMemory* memory) {
   std::vector<int> last_writer(producers_.size(), -1);
   for (const int n : order_)
     if (has_backward_[static_cast<size_t>(n)])
@@ -77,12 +100,12 @@ void JointBackward::plan_sums(const kernels::DeviceMemory* memory) {
   }
 }
 
-void JointBackward::begin() {
+void JointPasses::begin() {
   for (kernels::GradientSums& sums : sums_)
     sums.chunks = 0;
 }
 
-void JointBackward::request_sums(int node, const Replay& replay) {
+void JointPasses::request_sums(int node, const Replay& replay) {
   const int v = summed_by_[static_cast<size_t>(node)];
   if (v < 0) return;
   const int producer = producers_[static_cast<size_t>(v)];
