@@ -107,7 +107,7 @@ class Survey(unittest.TestCase):
                   "written_bytes": 20}
         one = {"op": "relu, forward", "name": "relu1", "shape": "8x4x4", "bytes": 0, "flops": 0,
                "launches": [launch]}
-        return json.dumps({"passes": [{**one, **changes}]})
+        return json.dumps({"batch": 1, "passes": [{**one, **changes}]})
 
     def launch(self, kernel="run", products=10, **changes):
         return survey.read_survey(self.entry(products, **changes), {16: kernel})[1][0].launches[0]
@@ -132,6 +132,12 @@ class Survey(unittest.TestCase):
         # There are 4 times as many blocks as were sampled. They read 120 bytes and copy 40, in pairs along y.
         launch = self.launch("norm_backward_on_images<Layer>", copied=10, **layer)
         self.assertEqual((launch.moved_bytes, launch.least_bytes), (120 + 40 + 80, (120 + 40) / 2 + 80))
+
+    def test_a_normalised_input_is_read_once(self):
+        layer = {"op": "conv2d, backward", "shape": "2x3x1 -> 2x3x1, weight 2x2x3x3", "flops": 8, "bytes": 900}
+        launch = self.launch("norm_backward_on_images<Layer>", **layer)
+        self.assertEqual(launch.moved_bytes, 120 + 80)
+        self.assertEqual(launch.least_bytes, 120 / 2 + 80 - 2 * 2 * 3 / 2)  # a batch of 1 in bf16, for 2 blocks along y
 
     def test_overlapping_windows_are_read_once(self):
         self.assertEqual(self.launch(bytes=50).least_bytes, 50)
