@@ -102,7 +102,7 @@ if(NOT SCULPT_SANITIZE)
   image_mutant(IMAGE_GRAD_NO_BARRIER_BEFORE_TOTALS weight_grad.cu weight_sums.h
     "__syncthreads();  // all threads see the totals")
   image_mutant(JOINT_NO_BARRIER_BEFORE_COPIES norm_backward.cu norm_backward.cu
-    "__syncthreads();  // all is put once, and all threads have left the image before")
+    "__syncthreads();  // memory is prepared, and all threads have left the image before")
   image_mutant(JOINT_NO_WAIT_FOR_COPIES norm_backward.cu norm_backward.cu "cp_async_wait<0>();")
   image_mutant(JOINT_NO_BARRIER_AFTER_COPIES norm_backward.cu norm_backward.cu
     "__syncthreads();  // all threads see the image's x and dc")

@@ -21,13 +21,14 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreadsHere = kWarps * kWarp;
 
+/// The arguments of the kernel.
 struct NormBackward {
   bf16* dx;         ///< null: it is not wanted
   float* partials;  ///< [split][o][r][s][c]
   const bf16* x;
   NormalisedImages normalised;  ///< x, if batch norm has not written it
   const bf16* weight;           ///< [o][r][s][c]
-  // Batch norm. `gate_values` is the array of its output, or null.
+  // The gradient dc is computed from these. `gate_values` is the output of batch norm, or null.
   Gate gate;
   const bf16* dy;
   const bf16* c;
@@ -182,7 +183,7 @@ struct LaneGradientSums {
   }
 };
 
-/// What a block keeps in shared memory. Blocks along y divide the output channels of the weight's
+/// The layout of a block's shared memory. Blocks along y divide the output channels of the weight's
 /// gradient, and the input channels of dx.
 template <class Layer>
 struct Shared {
@@ -245,13 +246,14 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
   const int dc_plane = (first_own + at.out_group * kGroup) / 8 + lane / 8 % 2;
   const int x_plane = at.in_group * 2 + lane / 8 % 2;
 
+  // Every image overwrites the same pixels of the tiles, so their borders stay zeros.
   fill_with_zeros<kThreadsHere>(memory, 2 * Tile::kBytes);
   shared.constants().put(p);
   if (p.normalised.x != nullptr) shared.x_constants().put(p.normalised.affine);
   shared.weights().copy(p.weight, first_own);
   WarpSums acc = {};
   for (int image = first_image; image < end_image; ++image) {
-    __syncthreads();  // all is put once, and all threads have left the image before
+    __syncthreads();  // memory is prepared, and all threads have left the image before
     const int64_t offset = static_cast<int64_t>(image) * pixels * kChannels;
     load_image(x_tile, dc, p, shared.constants(), shared.x_constants(), offset,
                p.dresidual != nullptr && blockIdx.y == 0);
