@@ -64,8 +64,11 @@ struct BatchNormForward {
 /// Arguments of the backward kernels. Each kernel lists the members that it reads; it ignores all
 /// others.
 struct BatchNormBackward {
-  void* dx = nullptr;         ///< null: x needs no gradient; padded lanes become exactly 0
-  void* dresidual = nullptr;  ///< null: there is no residual, or it needs no gradient
+  /// Null: x needs no gradient, or the convolution before computes it (kernels/conv_norm.h). Padded
+  /// lanes become exactly 0.
+  void* dx = nullptr;
+  /// Null: there is no residual, it needs no gradient, or the convolution before computes it.
+  void* dresidual = nullptr;
   GradWrite write_dx = GradWrite::overwrite;
   GradWrite write_dresidual = GradWrite::overwrite;
   void* dgamma = nullptr;  ///< [channels]
@@ -81,7 +84,7 @@ struct BatchNormBackward {
   const void* saved_inv_std = nullptr;  ///< [channels]: as forward_train wrote it
   const void* running_mean = nullptr;   ///< [channels]
   const void* running_var = nullptr;    ///< [channels]
-  /// The sums that the producer of dy left. If they are null or empty, the kernel reads dy to
+  /// The sums that the producer of dy left. If they are null or empty, the kernel reads dy and x to
   /// compute them. Read by backward_train only. Backends without kernels that leave such sums
   /// ignore this member.
   const GradientSums* sums = nullptr;
@@ -138,21 +141,22 @@ struct BatchNormBlockKernels {
 struct BatchNormKernels {
   size_t (*workspace_bytes)(const ActivationShape&, int64_t max_batch);
 
-  /// Writes y, saved_mean and saved_inv_std, and updates running_mean and running_var in place.
+  /// Writes y unless it is null, saved_mean and saved_inv_std, and updates running_mean and
+  /// running_var in place.
   /// Reads all members.
   void (*forward_train)(const BatchNormForward& args);
 
-  /// Writes y from the running statistics, which it only reads. Ignores saved_*, sums and the
-  /// workspace.
+  /// Writes y, unless it is null, from the running statistics, which it only reads. Ignores
+  /// saved_*, sums and the workspace.
   void (*forward_eval)(const BatchNormForward& args);
 
   /// Gradient of forward_train. Writes dx and dresidual, and overwrites dgamma and dbeta. Ignores
   /// running_*.
   void (*backward_train)(const BatchNormBackward& args);
 
-  /// Gradient of forward_eval, in which the running statistics are constants. Ignores saved_*. If
-  /// dgamma and dbeta are null, only dx and dresidual are written, which saves a pass over dy and
-  /// x.
+  /// Gradient of forward_eval, in which the running statistics are constants. Ignores saved_* and
+  /// sums. If dgamma and dbeta are null, only dx and dresidual are written, which saves a pass over
+  /// dy and x.
   void (*backward_eval)(const BatchNormBackward& args);
 
   BatchNormBlockKernels on_blocks = {};  ///< null pointers if the backend has none

@@ -1,6 +1,6 @@
 #pragma once
-// Per-channel sums of an activation or of its gradient. The kernel that writes the activation also
-// writes these sums, so that batch norm need not read the activation once more.
+// Per-channel sums of an activation or of its gradient. The kernel that writes the activation or
+// the gradient also writes these sums, so that batch norm need not read the array once more.
 
 #include <cstdint>
 

@@ -22,7 +22,9 @@ namespace sculpt::kernels {
 /// The gradient of batch norm's input, which batch norm has not written.
 struct DeferredGradient {
   /// The arguments of BatchNormKernels::backward_train or backward_eval, which has computed dgamma
-  /// and dbeta from them. dx is null.
+  /// and dbeta from them with dx and dresidual null. dx is still null; dresidual is set now if it
+  /// is wanted. With constant statistics, dgamma and dbeta may be null. The arrays keep their
+  /// contents until the convolution has run.
   BatchNormBackward norm;
   /// True if the arguments are those of backward_eval. dx then does not depend on the sums.
   bool constant_statistics = false;

@@ -96,7 +96,7 @@ void Graph::finish() {
   plan_memory();
   plan_sums();
   joint_->plan_sums(backend_.memory);
-  replay_.memory.deferred = joint_->deferred();
+  replay_.memory.deferred_grad = joint_->gradients();
   replay_.memory.gradient_sums = joint_->sums();
 }
 
@@ -109,8 +109,9 @@ class NodeTimes {
  public:
   NodeTimes(const BlockExecutor& blocks, const JointPasses& joint, size_t nodes)
       : forward_(number_groups(blocks.groups(Direction::forward), nodes)),
-        backward_(joint.any() ? number_nodes(joint.order())
-                              : number_groups(blocks.groups(Direction::backward), nodes)) {}
+        backward_(joint.defers_gradients()
+                      ? number_nodes(joint.order())
+                      : number_groups(blocks.groups(Direction::backward), nodes)) {}
 
   /// The producer of an input is node -1, which runs with the first group.
   int forward(int node) const { return node < 0 ? 0 : forward_[static_cast<size_t>(node)]; }
@@ -186,14 +187,14 @@ Graph::Lifetimes Graph::find_lifetimes() const {
   for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
     const Node& node = *nodes_[n];
     // What a node that defers a gradient reads is read by the node that takes the gradient, too.
-    const int taker = joint_->takes_from(n);
+    const int taker = joint_->taker_of_gradient(n);
     const int last_read = times.backward(taker >= 0 ? taker : n);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const int v = node.inputs[i].index;
       data[v].extend(times.forward(n));
-      // What a node reads that defers its output is read by the node that takes the output, too.
+      // If a node defers its output, the node that takes the output also reads these inputs.
       if (node.output.index >= 0) {
-        const int reader = joint_->taken_by(node.output.index);
+        const int reader = joint_->taker_of_activation(node.output.index);
         if (reader >= 0) data[v].extend(times.forward(reader));
         if (reader >= 0) data[v].extend(times.backward(reader));
       }
@@ -387,7 +388,7 @@ void Graph::run_backward(int last_node) {
     parameters_.zero_gradients();
     for (const int n : joint_->order())
       if (n <= last_node) run_without_images(Direction::backward, n);
-  } else if (all && !joint_->any() && runs_on_blocks()) {
+  } else if (all && !joint_->defers_gradients() && runs_on_blocks()) {
     run_groups(Direction::backward);
   } else {
     for (const int n : joint_->order())

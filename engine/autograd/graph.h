@@ -108,7 +108,7 @@ class Graph {
   const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   /// Returns the number of groups of steps that have run on blocks of images so far.
   int64_t groups_on_blocks() const { return blocks_->groups_run(); }
-  /// Returns the bytes of activations, activation gradients, channel sums and workspace. Once a
+  /// Returns the bytes of activations, activation gradients, sums of both and workspace. Once a
   /// group has run on blocks, the threads' scratch memory is included.
   size_t planned_bytes() const {
     return memory_.bytes() + blocks_->scratch_bytes() + sums_memory_.bytes() + joint_->bytes() +

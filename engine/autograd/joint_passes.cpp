@@ -11,14 +11,14 @@ JointPasses::JointPasses(const Nodes& nodes, const std::vector<bool>& has_backwa
       has_backward_(has_backward),
       producers_(std::move(producers)),
       deferred_by_(producers_.size(), -1),
-      taken_by_(producers_.size(), -1),
+      taker_(producers_.size(), -1),
       activations_(producers_.size()),
       activation_of_(producers_.size(), nullptr),
       deferred_(producers_.size()),
       deferred_of_(producers_.size(), nullptr),
       sums_(producers_.size()),
       sums_of_(producers_.size(), nullptr),
-      summed_by_(nodes.size(), -1) {
+      value_summed_by_(nodes.size(), -1) {
   std::vector<int> consumers(producers_.size());
   for (const auto& node : nodes_)
     for (const Value v : node->inputs)
@@ -27,7 +27,8 @@ JointPasses::JointPasses(const Nodes& nodes, const std::vector<bool>& has_backwa
   find_deferred_activations(consumers);
   std::vector<bool> placed(nodes_.size());
   for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n)
-    for (int next = n; next >= 0 && !placed[static_cast<size_t>(next)]; next = takes_from(next)) {
+    for (int next = n; next >= 0 && !placed[static_cast<size_t>(next)];
+         next = taker_of_gradient(next)) {
       placed[static_cast<size_t>(next)] = true;
       order_.push_back(next);
     }
@@ -43,7 +44,7 @@ void JointPasses::find_deferred_gradients(const std::vector<int>& consumers) {
       continue;
     deferred_by_[v] = static_cast<int>(n);
     deferred_of_[v] = &deferred_[v];
-    any_ = true;
+    defers_gradients_ = true;
   }
 }
 
@@ -57,12 +58,12 @@ void JointPasses::find_deferred_activations(const std::vector<int>& consumers) {
     if (producer < 0 || consumers[v] != 1 ||
         !nodes_[static_cast<size_t>(producer)]->can_defer_output())
       continue;
-    taken_by_[v] = static_cast<int>(n);
+    taker_[v] = static_cast<int>(n);
     activation_of_[v] = &activations_[v];
   }
 }
 
-int JointPasses::takes_from(int node) const {
+int JointPasses::taker_of_gradient(int node) const {
   const Node& the_node = *nodes_[static_cast<size_t>(node)];
   if (the_node.inputs.empty()) return -1;
   const auto v = static_cast<size_t>(the_node.inputs[0].index);
@@ -88,7 +89,7 @@ void JointPasses::plan_sums(const kernels::DeviceMemory* memory) {
     if (!is_input_0 || node.output.index < 0 || deferred_by(node.output.index) < 0) continue;
     const size_t needed = node.gradient_sums_bytes();
     if (needed == 0) continue;
-    summed_by_[static_cast<size_t>(writer)] = static_cast<int>(v);
+    value_summed_by_[static_cast<size_t>(writer)] = static_cast<int>(v);
     places.emplace_back(v, bytes);
     bytes += (needed + kAlignment - 1) / kAlignment * kAlignment;
   }
@@ -106,7 +107,7 @@ void JointPasses::begin() {
 }
 
 void JointPasses::request_sums(int node, const Replay& replay) {
-  const int v = summed_by_[static_cast<size_t>(node)];
+  const int v = value_summed_by_[static_cast<size_t>(node)];
   if (v < 0) return;
   const int producer = producers_[static_cast<size_t>(v)];
   nodes_[static_cast<size_t>(producer)]->request_gradient_sums(replay,

@@ -1,6 +1,6 @@
 #pragma once
-// What a node leaves to another node, beside activations and gradients in memory. Kernels that run
-// two nodes together need it (kernels/conv_norm.h).
+// Nodes can leave more to one another than activations and gradients in memory. Kernels that run
+// two nodes together need this (kernels/conv_norm.h).
 //
 // A deferred gradient: the only consumer of a value (a batch norm) does not write the gradient of
 // the value. It leaves a description, from which the node that computed the value (a convolution)
@@ -24,31 +24,32 @@
 
 namespace sculpt {
 
+/// Decides which nodes leave what to one another, and holds what they leave.
 class JointPasses {
  public:
   using Nodes = std::vector<std::unique_ptr<Node>>;
 
-  /// Decides which gradients and activations are deferred. The nodes have been prepared; the object
-  /// refers to them as long as it lives. `has_backward` says for each node whether the backward
-  /// pass runs it, and `producers` has the node that computes a value, or -1 for an input of the
-  /// graph.
+  /// Decides which gradients and activations are deferred. The nodes have been prepared. The
+  /// object refers to `nodes` and `has_backward` as long as it lives. `has_backward` says for each
+  /// node whether the backward pass runs it, and `producers` has the node that computes a value, or
+  /// -1 for an input of the graph.
   JointPasses(const Nodes& nodes, const std::vector<bool>& has_backward,
               std::vector<int> producers);
 
-  /// Returns the node that takes the value in the place of its being written; -1 if the value is
-  /// written.
-  int taken_by(int value) const { return taken_by_[static_cast<size_t>(value)]; }
+  /// Returns the node that computes the value from its description; -1 if the value is always
+  /// written. While activation patterns are recorded or held, the value is written all the same.
+  int taker_of_activation(int value) const { return taker_[static_cast<size_t>(value)]; }
 
   /// Returns the nodes in the order in which the backward pass runs them: from the last to the
   /// first, but with each node that takes a deferred gradient right behind the node that defers it.
   std::span<const int> order() const { return order_; }
   /// Returns true if any gradient is deferred.
-  bool any() const { return any_; }
+  bool defers_gradients() const { return defers_gradients_; }
   /// Returns the node that defers the gradient of its input 0; -1 if the gradient of the value is
   /// written.
   int deferred_by(int value) const { return deferred_by_[static_cast<size_t>(value)]; }
   /// Returns the node that takes the gradient that this node defers; -1 if the node defers none.
-  int takes_from(int node) const;
+  int taker_of_gradient(int node) const;
 
   /// Decides which sums are left, and allocates their memory.
   void plan_sums(const kernels::DeviceMemory* memory);
@@ -56,12 +57,12 @@ class JointPasses {
 
   /// The places of descriptions and sums, indexed by value; null where there are none.
   std::span<kernels::DeferredActivation* const> activations() const { return activation_of_; }
-  std::span<kernels::DeferredGradient* const> deferred() const { return deferred_of_; }
+  std::span<kernels::DeferredGradient* const> gradients() const { return deferred_of_; }
   std::span<kernels::GradientSums* const> sums() const { return sums_of_; }
 
-  /// Call this before each backward pass: no sums have been left yet.
+  /// Forgets the sums of the pass before. Call this before each backward pass.
   void begin();
-  /// Call this before a node runs backward: asks for the sums that the node can leave.
+  /// Asks a node for the sums that it can leave. Call this before the node runs backward.
   void request_sums(int node, const Replay& replay);
 
  private:
@@ -72,16 +73,16 @@ class JointPasses {
   const std::vector<bool>& has_backward_;
   std::vector<int> producers_;
   std::vector<int> deferred_by_;  ///< per value
-  std::vector<int> taken_by_;     ///< per value
+  std::vector<int> taker_;        ///< per value
   std::vector<int> order_;
-  bool any_ = false;
+  bool defers_gradients_ = false;
   std::vector<kernels::DeferredActivation> activations_;
   std::vector<kernels::DeferredActivation*> activation_of_;
   std::vector<kernels::DeferredGradient> deferred_;
   std::vector<kernels::DeferredGradient*> deferred_of_;
   std::vector<kernels::GradientSums> sums_;
   std::vector<kernels::GradientSums*> sums_of_;
-  std::vector<int> summed_by_;  ///< per node: the value whose sums it leaves; -1: none
+  std::vector<int> value_summed_by_;  ///< per node: the value whose sums it leaves; -1: none
   Buffer sums_memory_;
 };
 

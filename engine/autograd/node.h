@@ -87,8 +87,8 @@ class Node {
   /// Returns true if forward() can describe the output in Replay::deferred_data() in the place of
   /// writing it.
   virtual bool can_defer_output() const { return false; }
-  /// Returns true if backward() can describe the gradient of input 0 in Replay::deferred() in the
-  /// place of writing it. Called after prepare(), as are the functions below.
+  /// Returns true if backward() can describe the gradient of input 0 in Replay::deferred_grad() in
+  /// the place of writing it. Called after prepare(), as are the functions below.
   virtual bool can_defer_gradient() const { return false; }
   /// Returns true if backward() can compute from such a description of the output's gradient.
   virtual bool takes_deferred_gradient() const { return false; }

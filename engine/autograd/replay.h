@@ -48,10 +48,11 @@ struct ActivationViews {
   std::span<void* const> data;
   std::span<void* const> grad;  ///< null where the gradient is not in memory
   std::span<kernels::ChannelSums* const> sums;
-  /// Empty: every activation is written.
+  /// Null where the activation is written. Empty: every activation is written.
   std::span<kernels::DeferredActivation* const> deferred_data;
-  std::span<kernels::DeferredGradient* const> deferred;
-  std::span<kernels::GradientSums* const> gradient_sums;
+  /// Null where the gradient is written, or not needed.
+  std::span<kernels::DeferredGradient* const> deferred_grad;
+  std::span<kernels::GradientSums* const> gradient_sums;  ///< null where no node leaves sums
   std::span<const int64_t> block_bytes;  ///< bytes between neighbouring blocks of images
   std::span<const int64_t> row_bytes;    ///< bytes between neighbouring rows
   std::span<void* const> held;           ///< empty: patterns are not held
@@ -116,11 +117,11 @@ class Replay : public PassSettings {
   }
   /// Returns the place where the only consumer of v describes the gradient of v, which it does not
   /// write; null if it writes the gradient.
-  kernels::DeferredGradient* deferred(Value v) const {
-    return memory.deferred[static_cast<size_t>(v.index)];
+  kernels::DeferredGradient* deferred_grad(Value v) const {
+    return memory.deferred_grad[static_cast<size_t>(v.index)];
   }
   /// Returns the buffer in which the last node that writes the gradient of v leaves sums of the
-  /// gradient for the node that computed v. The result is null except in training, while activation
+  /// gradient for the node that computed v. Returns null outside of training, while activation
   /// patterns are held, and if no node leaves sums.
   kernels::GradientSums* gradient_sums(Value v) const {
     return mode == Mode::train && memory.held.empty()

@@ -50,7 +50,7 @@ class BatchNorm final : public Node, private BlockPasses {
     kernels::BatchNormBackward args = backward_arguments(r);
     if (r.mode == Mode::train || r.norm_gradients) request_parameter_gradients(args);
     if (const void* held = r.held(output)) args.y = held;
-    if (kernels::DeferredGradient* const deferred = r.deferred(inputs[0]))
+    if (kernels::DeferredGradient* const deferred = r.deferred_grad(inputs[0]))
       defer(args, r, *deferred);
     else
       run_backward(args, r);
@@ -130,7 +130,7 @@ class BatchNorm final : public Node, private BlockPasses {
   }
   /// Computes the sums only, and describes the gradients of the inputs.
   void defer(kernels::BatchNormBackward args, const Replay& r,
-             kernels::DeferredGradient& deferred) const {
+             kernels::DeferredGradient& deferred) {
     // The gradients of the inputs depend on the totals, which must survive
     // leave_totals_to_one_process().
     if (exchanges_sums(r) && !r.pass.shared->keeps_totals) {
@@ -233,7 +233,7 @@ class BatchNorm final : public Node, private BlockPasses {
   ParameterArena* arena_ = nullptr;
   Buffer saved_mean_, saved_inv_std_, sums_;
   bool can_defer_ = false;
-  mutable Buffer own_dgamma_, own_dbeta_;
+  Buffer own_dgamma_, own_dbeta_;  // totals of a process that leaves them to another process
   int64_t lanes_ = 1;
   size_t workspace_bytes_ = 0;
 };

@@ -83,7 +83,7 @@ class Conv2d final : public WeightedNode {
                       .x = r.data(inputs[0]),
                       .deferred_x = r.deferred_data(inputs[0]),
                       .weight = dense_weight(),
-                      .dy = r.deferred(output),
+                      .dy = r.deferred_grad(output),
                       .sums = r.gradient_sums(inputs[0]),
                       .workspace = r.workspace(),
                       .launch = r.launch},

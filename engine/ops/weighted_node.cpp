@@ -31,7 +31,8 @@ void WeightedNode::forward(const Replay& r) {
 }
 
 void WeightedNode::backward(const Replay& r) {
-  if (r.deferred(output) != nullptr) return dense_joint_backward(r, arena_->edit_gradient(weight_));
+  if (r.deferred_grad(output) != nullptr)
+    return dense_joint_backward(r, arena_->edit_gradient(weight_));
   if (pass_kernels_.weight_grad == Choice::sparse && arena_->full_gradients().requested())
     full_weight_grad(r);
   else

@@ -44,7 +44,9 @@ class WeightedNode : public Node, private BlockPasses {
   virtual void dense_weight_grad(const Replay& r, void* dweight) = 0;
   /// Runs both backward passes on a dense kernel that takes the deferred gradient of the output
   /// (autograd/joint_passes.h).
-  virtual void dense_joint_backward(const Replay& /*r*/, void* /*dweight*/) {}
+  virtual void dense_joint_backward(const Replay& /*r*/, void* /*dweight*/) {
+    fail("'{}' takes no deferred gradient", info.name);
+  }
 
   const void* dense_weight() const { return arena_->compute_weight(weight_); }
   bool has_bias() const { return bias_.has_value(); }

@@ -1,11 +1,11 @@
 // The joint backward pass of a convolution and its batch norm at the sizes of real training steps,
 // against the separate passes of the same backend. On the host layer batches and images are small.
 
-#include <cmath>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include "tests/cuda/real_layers.h"
+#include "tests/support/comparison.h"
 
 namespace {
 
@@ -149,31 +149,22 @@ class Layers {
   DeviceScratch workspace_;
 };
 
-/// |a - b| / |b|
-template <class Numbers>
-double difference(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.size() == b.size());
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-    norm += std::pow(static_cast<double>(b[i]), 2);
-  }
-  return std::sqrt(error / norm);
-}
-
 }  // namespace
 
 TEST_CASE("real sizes: joint backward passes" * needs_joint_passes()) {
-  for (const Backend* backend : tested_backends())
+  for (const Backend* backend : tested_backends()) {
+    int compared = 0;
     for (const Layer& layer : kResNet20) {
       const LayerProblem p(layer, "bf16");
       if (!backend->conv_norm.fits(p.shape)) continue;
+      ++compared;
       CAPTURE(p.name(ConvPass::input_grad));
       Layers layers(*backend, p);
       const Gradients joint = layers.jointly(), separate = layers.separately();
-      const double errors[] = {
-          difference(joint.dx, separate.dx), difference(joint.dweight, separate.dweight),
-          difference(joint.dresidual, separate.dresidual), difference(joint.sums, separate.sums)};
+      const double errors[] = {sculpt::testing::relative_error(joint.dx, separate.dx),
+                               sculpt::testing::relative_error(joint.dweight, separate.dweight),
+                               sculpt::testing::relative_error(joint.dresidual, separate.dresidual),
+                               sculpt::testing::relative_error(joint.sums, separate.sums)};
       fmt::print("{} jointly: dx {:.2g}, dweight {:.2g}, dresidual {:.2g}, sums {:.2g}\n",
                  p.name(ConvPass::input_grad), errors[0], errors[1], errors[2], errors[3]);
       // Both round the gradient of the convolution's output and dx to bf16, from sums that may
@@ -181,4 +172,6 @@ TEST_CASE("real sizes: joint backward passes" * needs_joint_passes()) {
       for (const double error : errors)
         CHECK(error < 1e-3);
     }
+    CHECK(compared == 3);  // one layer of each stage
+  }
 }

@@ -123,9 +123,9 @@ if(NOT SCULPT_SANITIZE)
     "__syncthreads();     // all threads see all copies")
   image_mutant(FIRST_GRAD_NO_BARRIER_AFTER_TILE first_layer.cu first_layer.cu
     "__syncthreads();  // all threads see the tile and dy")
-  image_mutant(FIRST_GRAD_NO_BARRIER_BETWEEN_TURNS first_layer.cu first_layer.cu
+  image_mutant(FIRST_GRAD_NO_BARRIER_BETWEEN_TURNS first_layer.cu weight_sums.h
     "__syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before")
-  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_TOTALS first_layer.cu first_layer.cu
+  image_mutant(FIRST_GRAD_NO_BARRIER_BEFORE_TOTALS first_layer.cu weight_sums.h
     "__syncthreads();  // all threads see the totals")
 elseif(SCULPT_SANITIZE MATCHES address)
   conv2d_mutant(NO_BOUNDS ${gemm}

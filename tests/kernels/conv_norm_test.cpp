@@ -28,8 +28,9 @@ struct Mode {
 
   std::string name() const {
     return fmt::format(
-        "training {} relu {} residual {} (gradient {}) input gradient {} sums {} writes {}{}",
-        training, relu, with_residual, residual_needs_grad, input_needs_grad, sums,
+        "training {} relu {} residual {} (gradient {}) input gradient {} sums {} shifted weight {} "
+        "writes {}{}",
+        training, relu, with_residual, residual_needs_grad, input_needs_grad, sums, shifted_weight,
         static_cast<int>(write_dx), static_cast<int>(write_dresidual));
   }
 };
@@ -255,7 +256,7 @@ void check_sums(const Backend& backend, const Problem& p, const Mode& mode) {
 
 /// Everything that a convolution computes from its input.
 struct FromInput {
-  Values y, sums, dx, dweight;
+  Values y, sums, dx, dweight, gradient_sums;
 };
 
 /// Runs batch norm forward, and then a convolution forward and its joint backward pass. Batch norm
@@ -301,18 +302,22 @@ FromInput run_from_input(const Backend& backend, const Problem& p, bool training
                            p.shape);
 
   const DeferredGradient gradient{a.norm(p, {})};
+  DeviceCopy<double> gradient_partials(
+      backend, Values(backend.conv_norm.sums_bytes(p.shape, p.batch) / sizeof(double)));
+  GradientSums gradient_sums = {gradient_partials.data(), 0, a.below.data(), a.mean.data()};
   backend.conv_norm.backward({.dx = a.dx.data(),
                               .dweight = a.dweight.data(),
                               .x = deferred ? nullptr : x.data(),
                               .deferred_x = deferred ? &activation : nullptr,
                               .weight = a.weight.data(),
                               .dy = &gradient,
+                              .sums = &gradient_sums,
                               .workspace = a.workspace.data(),
                               .launch = a.launch},
                              p.shape);
   CHECK(y.frame_intact());
   CHECK((x.written() == 0) == deferred);
-  return {y.nchw(), partials.values(), a.dx.nchw(), a.dweight.values()};
+  return {y.nchw(), partials.values(), a.dx.nchw(), a.dweight.values(), gradient_partials.values()};
 }
 
 void check_deferred_input(const Backend& backend, const Problem& p, bool training, bool relu) {
@@ -322,6 +327,7 @@ void check_deferred_input(const Backend& backend, const Problem& p, bool trainin
   CHECK(deferred.sums == written.sums);
   CHECK(deferred.dx == written.dx);
   CHECK(deferred.dweight == written.dweight);
+  CHECK(deferred.gradient_sums == written.gradient_sums);
 }
 
 /// The last cases have several images per partial weight gradient.
@@ -395,7 +401,16 @@ TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" *
     const auto taken = gradients(&sums);
     CHECK(relative_error(taken.first, read.first) < 1e-5);
     CHECK(relative_error(taken.second, read.second) < 1e-5);
-    CHECK(taken != read);  // the order of the sums differs, so the sums were taken
+    Values doubled = left.sums;
+    for (double& sum : doubled)
+      sum *= 2;
+    DeviceCopy<double> twice(*backend, doubled);
+    const GradientSums more = {twice.data(), left.chunks, nullptr, nullptr};
+    const auto of_doubled = gradients(&more);
+    for (size_t c = 0; c < read.first.size(); ++c) {
+      CHECK(of_doubled.first[c] == 2 * taken.first[c]);
+      CHECK(of_doubled.second[c] == 2 * taken.second[c]);
+    }
   }
 }
 
@@ -430,7 +445,9 @@ TEST_CASE("conv norm: layers that the joint kernels take" * needs_joint_passes()
   for (const Backend* backend : tested_backends()) {
     const auto fits = [&](const Case& c) { return backend->conv_norm.fits(make_shape(c)); };
     CHECK(fits({1, 16, 32, 32, 16, 3, 3, 1, 1}));
+    CHECK(fits({1, 32, 16, 16, 32, 3, 3, 1, 1}));
     CHECK(fits({1, 64, 8, 8, 64, 3, 3, 1, 1}));
+    CHECK_FALSE(fits({1, 16, 32, 32, 16, 3, 3, 1, 0}));
     CHECK_FALSE(fits({1, 16, 33, 32, 16, 3, 3, 1, 1}));
     CHECK_FALSE(fits({1, 16, 32, 32, 32, 3, 3, 1, 1}));
     CHECK_FALSE(fits({1, 16, 32, 32, 16, 3, 3, 2, 1}));

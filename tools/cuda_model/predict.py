@@ -12,7 +12,7 @@ a share counts, because a kernel contains the code of several cases (vectors or 
 accumulation, sums, bias) and a launch takes one of them.
 
 Where several loops share a kernel's matrix products (a joint backward pass), they count as one loop. The loop that loads
-for them then counts as often as the bytes demand that they do not move themselves.
+for them then takes as many turns as the bytes require that the other loops do not move.
 
 The constants below are assumptions, made before any measurement. They are not fitted to one.
 """

@@ -91,7 +91,8 @@ def read_survey(text, names):
                 moved = scale * (reads + launch["written_bytes"])
                 least = scale * (reads / launch["grid"][1] + launch["written_bytes"])
                 if launch["copied_bytes"] == 0:
-                    # It normalises its input, and reads it once more for sums, from a cache.
+                    # It normalises its input, and reads it once more, from a cache, for the sums that every pass of a
+                    # step leaves which normalises.
                     least -= input_bytes(entry["shape"], survey["batch"]) / launch["grid"][1]
             else:
                 least = least_bytes(entry, kernel, launch["matrix_products"] > 0, moved)

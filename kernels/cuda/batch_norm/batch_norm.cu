@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
         z.at[i] = open.at[i] > 0 ? z.at[i] : 0;
     } else if (relu) {
       for (int i = 0; i < N; ++i)
-        z.at[i] = z.at[i] < 0 ? 0 : z.at[i];  // NaN stays NaN
+        z.at[i] = relu_of(z.at[i]);
     }
     store_floats(y + offset, z);
   }

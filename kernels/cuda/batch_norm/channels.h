@@ -48,6 +48,11 @@ struct ChannelMap {
   __device__ float operator()(int i, float x) const { return fmaf(x - mean[i], scale[i], beta[i]); }
 };
 
+/// Returns max(z, 0). NaN stays NaN.
+__device__ __forceinline__ float relu_of(float z) {
+  return z < 0 ? 0 : z;
+}
+
 /// Writes a block's two sums per channel, `sums[i]` and `sums[N + i]`, to partials[channel][chunk].
 template <int N>
 __device__ void write_partials(SumPair* partials, double (&sums)[2 * N], const Tiling& tiling,

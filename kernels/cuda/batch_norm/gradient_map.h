@@ -39,6 +39,7 @@ struct GradientTerms {
   float inv_count;  ///< 1 / M, or 0 if the statistics are constants
 };
 
+/// Returns the sums of a backward pass with these arguments, which has computed dgamma and dbeta.
 inline GradientTerms terms_of(const BatchNormBackward& args, bool constant_statistics) {
   const int64_t images = constant_statistics ? args.launch.batch : args.images();
   const int64_t count = images * args.shape.height * args.shape.width;

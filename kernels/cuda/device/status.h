@@ -20,9 +20,9 @@ namespace detail {
 void check_launch(const char* kernel, cudaStream_t stream);
 /// Allows a kernel more dynamic shared memory than the default 48 KiB.
 void allow_shared_memory(const void* kernel, const char* name, size_t bytes);
-/// Returns true if the blocks of a kernel may start before the kernel before it has ended: if its
-/// code waits for that kernel, which code for devices before compute capability 9.0 cannot, and
-/// SCULPT_CUDA_OVERLAP=0 is not set.
+/// Returns true if the blocks of a kernel may start before the kernel before it has ended. The
+/// kernel's code must wait for that kernel, as code for compute capability 9.0 and newer does, and
+/// SCULPT_CUDA_OVERLAP must not be 0.
 bool may_start_early(const void* kernel, const char* name);
 }  // namespace detail
 

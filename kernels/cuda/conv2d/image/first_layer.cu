@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/conv2d/image/first_layer.h"
 #include "kernels/cuda/conv2d/image/image_output.h"
-#include "kernels/cuda/conv2d/image/image_tile.h"
+#include "kernels/cuda/conv2d/image/weight_sums.h"
 
 namespace sculpt::kernels::cuda {
 namespace {
@@ -231,12 +231,9 @@ __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWe
     }
   }
 
-  // Warps that share pixels add their sums in turn, in a fixed order: [o][r][s][c].
   constexpr int kColumns = kRows * 3 * kFirstChannels;
-  auto* const totals = reinterpret_cast<float*>(shared);
-  for (int turn = 0; turn < kShares; ++turn) {
-    __syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before
-    if (share != turn) continue;
+  float* const to = grad.partials + static_cast<int64_t>(blockIdx.x) * (kOuts * kColumns);
+  add_in_turns<kThreadsHere>(to, kOuts * kColumns, shared, kShares, share, [&](const auto& body) {
     SCULPT_UNROLL
     for (int r = 0; r < kRows; ++r)
       SCULPT_UNROLL
@@ -246,14 +243,9 @@ __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWe
       const int out = group * kGroup + lane / 4 + e / 2 * 8;
       const int column = lane % 4 * 2 + e % 2, s = 2 * n + column / 4, c = column % 4;
       if (s == 3 || c == 3) continue;
-      float* const to = totals + out * kColumns + (r * 3 + s) * kFirstChannels + c;
-      *to = turn == 0 ? acc[r][n][e] : *to + acc[r][n][e];
+      body(out * kColumns + (r * 3 + s) * kFirstChannels + c, acc[r][n][e]);
     }
-  }
-  __syncthreads();  // all threads see the totals
-  float* const to = grad.partials + static_cast<int64_t>(blockIdx.x) * (kOuts * kColumns);
-  for (int i = static_cast<int>(threadIdx.x); i < kOuts * kColumns; i += kThreadsHere)
-    to[i] = totals[i];
+  });
 }
 
 Images images_of(const void* x, const Conv2dShape& shape, int64_t images) {

@@ -8,9 +8,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "kernels/conv2d.h"
-#include "kernels/cuda/conv2d/splits.h"
-#include "kernels/cuda/element.h"
+#include "kernels/cuda/conv2d/image/image_layers.h"
 
 namespace sculpt::kernels::cuda {
 
@@ -18,13 +16,12 @@ inline constexpr int kFirstChannels = 3;
 inline constexpr int kFirstSide = 34;  ///< pixels of a row in shared memory: at most 32 of an image
 
 /// Calls body(std::integral_constant<int, C>{}) with the output channels if the kernels take the
-/// layer. Returns false, without a call, if they do not. Images are copied in 16-byte words, and
-/// two neighbouring pixels with an even number must lie in one row.
+/// layer. Returns false, without a call, if they do not. Images are copied in vectors of
+/// 16 bytes, so the number of pixels must be a multiple of 8. Pixels 2 i and 2 i + 1 must lie in
+/// one row, so the width must be even.
 template <class Body>
 bool with_first_layer(const Conv2dShape& shape, const Body& body) {
-  const bool fits = shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 &&
-                    shape.padding == 1 && shape.groups == 1 &&
-                    shape.in.channels == kFirstChannels &&
+  const bool fits = has_plain_windows(shape) && shape.in.channels == kFirstChannels &&
                     std::max(shape.in.height, shape.in.width) <= kFirstSide - 2 &&
                     shape.in.height * shape.in.width % 8 == 0 && shape.in.width % 2 == 0;
   if (!fits) return false;
@@ -48,7 +45,7 @@ bool is_first_layer(const Conv2dShape& shape) {
   return std::is_same_v<T, bf16> && with_first_layer(shape, [](auto) {});
 }
 
-/// Wanted number of partial weight gradients.
+/// The wanted number of partial weight gradients.
 inline constexpr int64_t kFirstSplits = 256;
 
 /// The images whose weight gradients a block adds up.

@@ -1,5 +1,6 @@
 // Convolution of whole images, forward and gradient of the input. A warp owns 16 output channels,
-// whose weights it keeps in registers, and takes 32 pixels at a time. Work: 2 * macs * batch FLOPs.
+// whose weights it keeps in registers, and takes 32 pixels at a time. The input lies in memory, or
+// it is the output of a batch norm whose input the kernel normalises. Work: 2 * macs * batch FLOPs.
 // x (or dy) and y (or dx) pass through memory once, dx twice if it is accumulated.
 //
 // The gradient of the input is the same convolution with the window turned by 180 degrees and with

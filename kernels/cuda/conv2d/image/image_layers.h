@@ -35,13 +35,17 @@ using Image16 = ImageLayer<16, 34, 1, 8, 256>;
 using Image32 = ImageLayer<32, 18, 2, 8, 128>;
 using Image64 = ImageLayer<64, 10, 2, 4, 64>;
 
+/// Returns true if the windows have 3 x 3 pixels and move by one, and the planes keep their size.
+inline bool has_plain_windows(const Conv2dShape& shape) {
+  return shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 && shape.padding == 1 &&
+         shape.groups == 1;
+}
+
 /// Calls body(ImageLayer{}) with the first layer that fits the shape. Returns false, without a
 /// call, if none does.
 template <class Body>
 bool with_image_layer(const Conv2dShape& shape, const Body& body) {
-  const bool same = shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 &&
-                    shape.padding == 1 && shape.groups == 1 &&
-                    shape.in.channels == shape.out.channels;
+  const bool same = has_plain_windows(shape) && shape.in.channels == shape.out.channels;
   const auto take = [&](auto layer) {
     using Layer = decltype(layer);
     const bool fits = same && shape.in.channels == Layer::kChannels &&

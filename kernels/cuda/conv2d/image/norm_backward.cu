@@ -1,12 +1,14 @@
 // The backward pass of a convolution of whole images and of the batch norm behind it. A block walks
 // over images. For each of them it computes the gradient of the convolution's output, dc, and keeps
 // it in shared memory beside the convolution's input x. Then its warps compute the gradient of x
-// from dc and the weight, and add up the gradient of the weight from dc and x.
+// from dc and the weight, and add up the gradient of the weight from dc and x. If the batch norm
+// before the convolution has not written x, the block normalises the input of that batch norm.
 //
 // Work: 4 * macs * batch FLOPs. dy, the convolution's output c, x and dx pass through memory once
-// (dx twice if it is accumulated). So do y, if the gate is read from it, dresidual, and, for the
-// sums of dx, the input of the batch norm that computed x. A partial weight gradient per split of
-// the batch is written, and read once by the kernel that adds up the splits.
+// (dx twice if it is accumulated). So do y, if the gate is read from it, dresidual (twice if it is
+// accumulated), and, for the sums of dx, the input of the batch norm that computed x. A partial
+// weight gradient per split of the batch is written, and read once by the kernel that adds up the
+// splits.
 
 #include "kernels/cuda/batch_norm/gradient_map.h"
 #include "kernels/cuda/conv2d/image/image_layers.h"
@@ -47,25 +49,28 @@ struct NormBackward {
   __device__ int pixels() const { return height * width; }
 };
 
-/// The constants of batch norm's gradient map.
+/// The constants of batch norm's gradient map. The first three are those of NormaliseConstants.
 template <int kChannels>
-struct MapConstants : ChannelConstants<kChannels, 5> {
+struct MapConstants {
+  static constexpr int kBytes = NormaliseConstants<kChannels>::kBytes + 2 * kChannels * 4;
+
+  NormaliseConstants<kChannels> of_map;
+  ChannelConstants<kChannels, 2> of_sums;
+
   /// Thread c puts the constants of channel c.
   __device__ void put(const NormBackward& p) const {
+    of_map.put(p.affine);
     const int c = static_cast<int>(threadIdx.x);
     if (c >= kChannels) return;
     const GradientMap<1> map(p.affine, p.terms, c);
-    const float constants[5] = {map.map.mean[0], map.map.scale[0], map.map.beta[0], map.mean_g[0],
-                                map.slope[0]};
-    ChannelConstants<kChannels, 5>::put(c, constants);
+    const float constants[2] = {map.mean_g[0], map.slope[0]};
+    of_sums.put(c, constants);
   }
   __device__ __forceinline__ GradientMap<4> map(int channel) const {
     GradientMap<4> map;
-    this->load(map.map.mean, 0, channel);
-    this->load(map.map.scale, 1, channel);
-    this->load(map.map.beta, 2, channel);
-    this->load(map.mean_g, 3, channel);
-    this->load(map.slope, 4, channel);
+    map.map = of_map.map(channel);
+    of_sums.load(map.mean_g, 0, channel);
+    of_sums.load(map.slope, 1, channel);
     return map;
   }
 };
@@ -82,22 +87,22 @@ struct WeightTile {
 
   /// Copies the weights. `first` is the block's first input channel.
   __device__ __forceinline__ void copy(const bf16* weight, int first) const {
-    constexpr int kHalves = kOwn / 8;  // vectors of 8 channels of a row and tap
-    const bool vectors = reinterpret_cast<uintptr_t>(weight) % kVectorBytes == 0;
-    for (int i = static_cast<int>(threadIdx.x); i < kChannels * kTaps * kHalves;
+    constexpr int kVectors = kOwn / 8;  // of 8 channels, of a row and tap
+    const bool aligned = reinterpret_cast<uintptr_t>(weight) % kVectorBytes == 0;
+    for (int i = static_cast<int>(threadIdx.x); i < kChannels * kTaps * kVectors;
          i += kThreadsHere) {
-      const int row = i / kHalves, half = i % kHalves;  // row = o * kTaps + tap
-      const bf16* const from = weight + row * kChannels + first + half * 8;
+      const int row = i / kVectors, vector = i % kVectors;  // row = o * kTaps + tap
+      const bf16* const from = weight + row * kChannels + first + vector * 8;
       Pack<bf16, 8> eight;
-      if (vectors)
+      if (aligned)
         eight = load_pack<8>(from);
       else
         for (int e = 0; e < 8; ++e)
           eight.at[e] = from[e];
       // Pair w of the group, which is channels 2 w and 2 w + 1, has place w % 2 * 4 + w / 2.
       unsigned char* const to = data + row / kTaps * kRowBytes +
-                                (row % kTaps * kOwn + half / 2 * kGroup) * int{sizeof(bf16)} +
-                                half % 2 * 8;
+                                (row % kTaps * kOwn + vector / 2 * kGroup) * int{sizeof(bf16)} +
+                                vector % 2 * 8;
       for (int odd = 0; odd < 2; ++odd)
         store_pack(reinterpret_cast<bf16*>(to + odd * 16),
                    Pack<bf16, 4>{{eight.at[2 * odd], eight.at[2 * odd + 1], eight.at[2 * odd + 4],
@@ -115,10 +120,10 @@ struct WeightTile {
   }
 };
 
-/// Starts to copy an image's x into a tile, or normalises it, computes dc and puts it into the
-/// other tile, and writes dresidual. Thread t takes vector t % kPlanes of every kStep-th pixel. It
-/// loads the constants of four channels at a time, because the sums of the weight's gradient occupy
-/// most of its registers.
+/// Fills both tiles with an image. x is copied asynchronously, or computed by normalising. dc is
+/// computed. dresidual is written if `write_residual` is true. Thread t takes vector t % kPlanes of
+/// every kStep-th pixel. It loads the constants of four channels at a time, because the sums of the
+/// weight's gradient occupy most of its registers.
 template <class Tile, int kChannels>
 __device__ __forceinline__ void load_image(const Tile& x_tile, const Tile& dc_tile,
                                            const NormBackward& p,
@@ -211,10 +216,12 @@ struct Shared {
   __device__ Tile x() const { return {data + Tile::kBytes}; }
   __device__ Weights weights() const { return {data + 2 * Tile::kBytes}; }
   __device__ Constants constants() const {
-    return {reinterpret_cast<float*>(data + 2 * Tile::kBytes + Weights::kBytes)};
+    auto* const first = reinterpret_cast<float*>(data + 2 * Tile::kBytes + Weights::kBytes);
+    return {{{first}}, {first + 3 * kChannels}};
   }
   __device__ XConstants x_constants() const {
-    return {constants().data + Constants::kBytes / sizeof(float)};
+    return {
+        {reinterpret_cast<float*>(data + 2 * Tile::kBytes + Weights::kBytes + Constants::kBytes)}};
   }
   __device__ Sums sums() const { return {reinterpret_cast<double*>(data + kSumsAt)}; }
 };
@@ -240,8 +247,8 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
   // The warp's part of dx: a group of channels and a share of the pixels.
   const int group = warp % S::kOwnGroups, share = warp / S::kOwnGroups;
   const int channel = first_own + group * kGroup + lane % 4 * 4;  // the first of the lane's four
-  // The warp's part of the weight's gradient. A row of the matrix dc is a pixel, and so is one of
-  // x. Lanes 0 to 7 and 16 to 23 name the first 8 channels.
+  // The warp's part of the weight's gradient, and the planes of the vectors that the lane names
+  // (add_products()).
   const WeightPlace<typename S::Divided> at(warp);
   const int dc_plane = (first_own + at.out_group * kGroup) / 8 + lane / 8 % 2;
   const int x_plane = at.in_group * 2 + lane / 8 % 2;
@@ -320,20 +327,9 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
       const bool missing = index >= pixels;  // dc is zero there, as in the corner of the border
       const int pixel = missing ? 0 : index;
       const int y = p.by_width.quotient(pixel), x = p.by_width.remainder(pixel, y);
-      uint32_t a[4];
-      ldmatrix_x4_trans(
-          a, (missing ? dc.window(0, 0) : dc.window(y + 1, x + 1)) + dc_plane * Tile::kPlaneBytes);
-      const unsigned char* const from = x_tile.window(y, x) + x_plane * Tile::kPlaneBytes;
-      SCULPT_UNROLL
-      for (int tap = 0; tap < kTaps; ++tap) {
-        uint32_t r[4];
-        ldmatrix_x4_trans(r, from + Tile::tap_bytes(tap / 3, tap % 3));
-        SCULPT_UNROLL
-        for (int n = 0; n < 2; ++n) {
-          const uint32_t b[2] = {r[n], r[n + 2]};
-          mma_bf16_16816(acc[tap][n], a, b);
-        }
-      }
+      const unsigned char* const dc_at = missing ? dc.window(0, 0) : dc.window(y + 1, x + 1);
+      add_products<Tile>(acc, dc_at + dc_plane * Tile::kPlaneBytes,
+                         x_tile.window(y, x) + x_plane * Tile::kPlaneBytes);
     }
   }
 

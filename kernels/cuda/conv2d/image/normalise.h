@@ -84,7 +84,7 @@ __device__ __forceinline__ void put_normalised(unsigned char* to, const Pack<bf1
     SCULPT_UNROLL
     for (int i = 0; i < 4; ++i) {
       z.at[i] = map(i, z.at[i]);
-      if (relu) z.at[i] = z.at[i] < 0 ? 0 : z.at[i];  // NaN stays NaN
+      if (relu) z.at[i] = relu_of(z.at[i]);
     }
     store_floats(reinterpret_cast<bf16*>(to) + half * 4, z);
   }

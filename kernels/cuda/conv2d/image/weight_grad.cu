@@ -38,10 +38,9 @@ __global__ void __launch_bounds__(kThreadsHere) image_weight_grads(const ImageWe
   const int first_image = static_cast<int>(blockIdx.x) * grad.split_images;
   const int end_image = min(first_image + grad.split_images, grad.images);
   const int pixels = grad.height * grad.width;
-  // A row of dy's matrix is a pixel. Lanes 0 to 7 and 16 to 23 name the first 8 channels.
-  const int dy_pixel = lane / 16 * 8 + lane % 8;
+  // The planes of the vectors that the lane names (add_products()).
   const int dy_plane = (first_out + at.out_group * kGroup) / 8 + lane / 8 % 2;
-  const int x_plane = at.in_group * 2 + lane / 16;
+  const int x_plane = at.in_group * 2 + lane / 8 % 2;
 
   // Every image overwrites the same pixels, so the border and the missing pixels stay zeros.
   fill_with_zeros<kThreadsHere>(shared, Tile::kBytes + Pixels::kBytes);
@@ -58,24 +57,12 @@ __global__ void __launch_bounds__(kThreadsHere) image_weight_grads(const ImageWe
     cp_async_wait<0>();
     __syncthreads();  // all threads see all copies
     for (int unit = at.share; unit * kUnitPixels < pixels; unit += Divided::kShares) {
-      uint32_t a[4];
-      ldmatrix_x4_trans(
-          a, dy_tile.pixel(unit * kUnitPixels + dy_pixel) + dy_plane * Pixels::kPlaneBytes);
-      const int index = unit * kUnitPixels + lane % 16;
+      const int index = unit * kUnitPixels + lane / 16 * 8 + lane % 8;
       const int pixel = index < pixels ? index : 0;  // dy is zero at a missing pixel
       const int y = grad.by_width.quotient(pixel);
-      const unsigned char* const from =
-          x_tile.window(y, grad.by_width.remainder(pixel, y)) + x_plane * Tile::kPlaneBytes;
-      SCULPT_UNROLL
-      for (int tap = 0; tap < kTaps; ++tap) {
-        uint32_t r[4];
-        ldmatrix_x4_trans(r, from + Tile::tap_bytes(tap / 3, tap % 3));
-        SCULPT_UNROLL
-        for (int n = 0; n < 2; ++n) {
-          const uint32_t b[2] = {r[2 * n], r[2 * n + 1]};
-          mma_bf16_16816(acc[tap][n], a, b);
-        }
-      }
+      add_products<Tile>(
+          acc, dy_tile.pixel(index) + dy_plane * Pixels::kPlaneBytes,
+          x_tile.window(y, grad.by_width.remainder(pixel, y)) + x_plane * Tile::kPlaneBytes);
     }
   }
 

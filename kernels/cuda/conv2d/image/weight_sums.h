@@ -49,27 +49,60 @@ __device__ __forceinline__ void for_each_sum(WarpSums& acc, int lane, const Body
     body(lane / 4 + e / 2 * 8, tap, n * 8 + lane % 4 * 2 + e % 2, acc[tap][n][e]);
 }
 
-/// Writes the sums of a block: to[o][tap][c] for its output channels o. Warps that share pixels add
-/// their sums in turn, in a fixed order. `shared` overwrites what the warps have read before.
+/// acc += the products of 16 pixels, which are rows of dy's and of x's matrix. Lane l names row l /
+/// 16
+/// * 8 + l % 8 of both: `dy` is its vector of output channels l / 8 % 2 * 8 ... + 7 of the warp,
+/// and `window` the same vector of input channels of the first pixel of its window.
+template <class Tile>
+__device__ __forceinline__ void add_products(WarpSums& acc, const unsigned char* dy,
+                                             const unsigned char* window) {
+  uint32_t a[4];
+  ldmatrix_x4_trans(a, dy);
+  SCULPT_UNROLL
+  for (int tap = 0; tap < kTaps; ++tap) {
+    uint32_t r[4];
+    ldmatrix_x4_trans(r, window + Tile::tap_bytes(tap / 3, tap % 3));
+    SCULPT_UNROLL
+    for (int n = 0; n < 2; ++n) {
+      const uint32_t b[2] = {r[n], r[n + 2]};
+      mma_bf16_16816(acc[tap][n], a, b);
+    }
+  }
+}
+
+/// Writes `count` numbers, of which every share of a block's warps has computed a part: adds the
+/// parts in turn, in a fixed order. for_each(body) calls body(place, part) for the numbers of the
+/// thread. `shared` overwrites what the warps have read before. `count` is a multiple of 4.
+template <int kThreads_, class ForEach>
+__device__ __forceinline__ void add_in_turns(float* to, int count, unsigned char* shared,
+                                             int shares, int share, const ForEach& for_each) {
+  auto* const totals = reinterpret_cast<float*>(shared);
+  for (int turn = 0; turn < shares; ++turn) {
+    __syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before
+    if (share != turn) continue;
+    for_each(
+        [&](int place, float part) { totals[place] = turn == 0 ? part : totals[place] + part; });
+  }
+  __syncthreads();  // all threads see the totals
+  for (int i = static_cast<int>(threadIdx.x) * 4; i < count; i += kThreads_ * 4)
+    store_pack(to + i, load_pack<4>(totals + i));
+}
+
+/// Writes the sums of a block: to[o][tap][c] for its output channels o. `shared` overwrites what
+/// the warps have read before.
 template <int kChannels, int kWarps>
 __device__ __forceinline__ void write_weight_sums(
     float* to, WarpSums& acc, unsigned char* shared,
     const WeightPlace<WeightDivision<kChannels, kWarps>>& at, int lane) {
   using Divided = WeightDivision<kChannels, kWarps>;
   constexpr int kCount = Divided::kOuts * kTaps * kChannels;
-  auto* const totals = reinterpret_cast<float*>(shared);
-  for (int turn = 0; turn < Divided::kShares; ++turn) {
-    __syncthreads();  // all threads have left the tiles, or have seen the sums of the turn before
-    if (at.share != turn) continue;
-    for_each_sum(acc, lane, [&](int o, int tap, int c, float sum) {
-      float* const total = totals + ((at.out_group * kGroup + o) * kTaps + tap) * kChannels +
-                           at.in_group * kGroup + c;
-      *total = turn == 0 ? sum : *total + sum;
-    });
-  }
-  __syncthreads();  // all threads see the totals
-  for (int i = static_cast<int>(threadIdx.x) * 4; i < kCount; i += kWarps * kWarp * 4)
-    store_pack(to + i, load_pack<4>(totals + i));
+  add_in_turns<kWarps * kWarp>(
+      to, kCount, shared, Divided::kShares, at.share, [&](const auto& body) {
+        for_each_sum(acc, lane, [&](int o, int tap, int c, float sum) {
+          body(((at.out_group * kGroup + o) * kTaps + tap) * kChannels + at.in_group * kGroup + c,
+               sum);
+        });
+      });
 }
 
 }  // namespace sculpt::kernels::cuda
