@@ -39,21 +39,22 @@ struct DeferredActivation {
   bool running_statistics = false;
 };
 
-/// y := w * x for a deferred x.
+/// y := w * x for a deferred x. The arrays are those of ConvForward.
 struct ConvNormForward {
   void* y = nullptr;
   const DeferredActivation* x = nullptr;
-  const void* weight = nullptr;
-  ChannelSums* sums = nullptr;  ///< as in ConvForward
+  const void* weight = nullptr;  ///< as the convolution's kernels read it, 4-byte aligned
+  ChannelSums* sums = nullptr;   ///< as in ConvForward
   Launch launch = {};
 };
 
-/// dx (=, +=) and dweight = the gradients of a convolution without bias. Also dresidual of the
+/// dx (=, +=) and dweight = the gradients of a convolution without bias. The arrays are those of
+/// ConvInputGrad and ConvWeightGrad. Also dresidual of the
 /// batch norm (=, +=), if DeferredGradient::norm has one.
 struct ConvNormBackward {
   void* dx = nullptr;  ///< null: the input needs no gradient
   GradWrite write = GradWrite::overwrite;
-  void* dweight = nullptr;
+  void* dweight = nullptr;  ///< overwritten
   const void* x = nullptr;
   const DeferredActivation* deferred_x = nullptr;  ///< if it is not null, it takes the place of x
   const void* weight = nullptr;

@@ -323,6 +323,9 @@ void Graph::forward(Mode mode, const PassImages& pass) {
   SCULPT_CHECK(batch >= (pass.shared != nullptr ? 0 : 1) && batch <= max_batch_,
                "batch of {} in a graph made for {}", batch, max_batch_);
   const bool held = !replay_.memory.held.empty();
+  // A process without images runs no convolutions, which would leave new sums.
+  for (kernels::ChannelSums& sums : sums_)
+    sums.chunks = 0;
   // Patterns are recorded from activations in memory.
   replay_.memory.deferred_data = {};
   if (!patterns_) replay_.memory.deferred_data = joint_->activations();
@@ -369,7 +372,10 @@ void Graph::backward() {
 }
 
 void Graph::backward_from(Value v) {
-  SCULPT_CHECK(joint_->deferred_by(v.index) < 0, "the gradient of this value is deferred");
+  for (int deferred = 0; deferred < static_cast<int>(values_.size()); ++deferred)
+    SCULPT_CHECK(joint_->deferred_by(deferred) <= values_[v.index].producer ||
+                     values_[deferred].producer > values_[v.index].producer,
+                 "the backward pass would start between two nodes that run jointly");
   run_backward(values_[v.index].producer);
 }
 
@@ -429,7 +435,7 @@ void Graph::run_node(Direction direction, int node) {
     joint_->request_sums(node, replay_);
   }
   direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
-  if (direction == Direction::backward) report_gradients(node);
+  if (direction == Direction::backward) report_joint_gradients(node);
   if (!profiling_) return;
   NodeTime& time = profile_[node];
   (direction == Direction::forward ? time.forward : time.backward) += seconds_since(start);
@@ -441,7 +447,18 @@ void Graph::run_without_images(Direction direction, int node) {
   if (direction == Direction::backward && !has_backward_[node]) return;
   if (the_node.exchanges_sums(replay_))
     direction == Direction::forward ? the_node.forward(replay_) : the_node.backward(replay_);
-  if (direction == Direction::backward) report_gradients(node);
+  if (direction == Direction::backward) report_joint_gradients(node);
+}
+
+/// Reports the gradients of a node. A node that defers a gradient is reported when the node that
+/// takes the gradient has run, because that node reads the gradients of the first node's
+/// parameters.
+void Graph::report_joint_gradients(int node) const {
+  if (joint_->taker_of_gradient(node) >= 0) return;
+  const int output = nodes_[node]->output.index;
+  if (output >= 0 && joint_->deferred_by(output) >= 0)
+    report_gradients(joint_->deferred_by(output));
+  report_gradients(node);
 }
 
 void Graph::report_gradients(int node) const {

@@ -81,7 +81,7 @@ class Graph {
   /// that do not depend on any parameter (a pooling of images) take no part.
   void backward();
   /// Runs the backward pass from v, whose gradient the caller has written to replay().grad(v). The
-  /// gradient of v must not be deferred (joint_passes.h).
+  /// pass must not start between two nodes that run jointly (joint_passes.h).
   void backward_from(Value v);
 
   // These functions record and hold activation patterns (activation_patterns.h). While patterns are
@@ -149,6 +149,7 @@ class Graph {
   void run_without_images(Direction direction, int node);
   void run_node(Direction direction, int node);
   void report_gradients(int node) const;
+  void report_joint_gradients(int node) const;
   bool runs_on_blocks() const;
   void run_groups(Direction direction);
 

@@ -2,6 +2,7 @@
 // before and behind them, against the same network on separate passes.
 
 #include <doctest/doctest.h>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -46,6 +47,18 @@ class Training : public testing::NoiseNetwork {
     network_.backward();
     return loss;
   }
+  /// Returns the gradients of a step in two parts.
+  std::vector<float> gradients_in_parts(const kernels::Backend& backend) {
+    const std::unique_ptr<Network> small = network_.rebuild(backend, (kBatch + 1) / 2);
+    for (int index = 0; index < 2; ++index) {
+      load(*small, {index, 2});
+      small->forward(Mode::train);
+      small->backward();
+    }
+    small->parameters().store_dense();
+    const auto gradients = small->parameters().gradients();
+    return {gradients.begin(), gradients.end()};
+  }
   /// Returns the logits with running statistics.
   std::vector<float> evaluate() {
     load(network_);
@@ -71,13 +84,17 @@ std::span<const float> of(const Parameter& p, const std::vector<float>& values) 
   return std::span(values).subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.count));
 }
 
-/// Checks the gradients of a training against those of separate passes.
-void check_gradients(Training& joint, Training& separate) {
-  const auto actual = joint.gradients(), expected = separate.gradients();
-  for (const Parameter& p : separate.parameters().parameters()) {
+/// Checks gradients against those of separate passes.
+void check_gradients(std::span<const Parameter> parameters, const std::vector<float>& actual,
+                     const std::vector<float>& expected) {
+  for (const Parameter& p : parameters) {
     CAPTURE(p.name);
     CHECK(testing::relative_error(of(p, actual), of(p, expected)) < 1e-3);
   }
+}
+
+void check_gradients(Training& joint, Training& separate) {
+  check_gradients(separate.parameters().parameters(), joint.gradients(), separate.gradients());
 }
 
 #if defined(SCULPT_CUDA_ON_HOST)
@@ -125,6 +142,15 @@ TEST_CASE("joint passes: gradients with running statistics" * test::needs_joint_
   joint.run(Mode::frozen);
   separate.run(Mode::frozen);
   check_gradients(joint, separate);
+}
+
+// The sums of earlier parts are added to the gradients of batch norm's parameters in the last part,
+// after the convolutions have read those of the part.
+TEST_CASE("joint passes: a step in parts" * test::needs_joint_passes()) {
+  Training training(joint_backend());
+  const auto joint = training.gradients_in_parts(joint_backend());
+  const auto separate = training.gradients_in_parts(separate_backend());
+  check_gradients(training.parameters().parameters(), joint, separate);
 }
 
 TEST_CASE("joint passes: held patterns" * test::needs_joint_passes()) {

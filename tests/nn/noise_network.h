@@ -44,9 +44,9 @@ class NoiseNetwork {
   }
 
  protected:
-  void load(Network& network) {
+  void load(Network& network, const StepPart& part = {}) {
     const Normalization normalization{{0.5f, 0.4f, 0.6f}, {0.2f, 0.3f, 0.25f}};
-    network.load({pixels_.data(), labels_.data(), batch_}, normalization);
+    network.load({pixels_.data(), labels_.data(), batch_}, normalization, part);
   }
 
   int32_t batch_;

@@ -120,7 +120,9 @@ __global__ void __launch_bounds__(kThreadsHere) convolve_first(const FirstForwar
   load_weights(weights, conv.weight, group, lane);
   const int channel = group * kGroup + lane % 4 * 4;  // the first of the lane's four
   Floats<4> bias = {};
-  if (conv.bias != nullptr) bias = load_floats<4>(conv.bias + channel);
+  if (conv.bias != nullptr)  // parameters need not be aligned to vectors
+    for (int i = 0; i < 4; ++i)
+      bias.at[i] = conv.bias[channel + i];
   cp_async_wait<0>();
   __syncthreads();  // all threads see the copy and the zeros
   spread(tile, raw, conv.in);
@@ -170,11 +172,17 @@ struct FirstWeightGrad {
   int split_images;
 };
 
+/// The output channels of a block.
+template <int kAllOuts>
+constexpr int kBlockOuts = kAllOuts < 32 ? kAllOuts : 32;
+
 /// Columns of the gradient are (r, s, c); two products of 8 columns are the pixels s = 0, 1 and s =
-/// 2, 3 of a row of the window.
-template <int kOuts>
+/// 2, 3 of a row of the window, of which s = 3 and c = 3 have no weight. Blocks along y divide the
+/// output channels: dy of 64 channels would not fit into the shared memory of small GPUs.
+template <int kAllOuts>
 __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWeightGrad grad) {
   follow_previous_kernels();
+  constexpr int kOuts = kBlockOuts<kAllOuts>;
   constexpr int kGroups = kOuts / kGroup, kShares = kWarps / kGroups;
   using Pixels = PixelTile<kOuts, kFirstSide>;
   SCULPT_DYNAMIC_SHARED(unsigned char, shared);
@@ -185,6 +193,7 @@ __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWe
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int group = warp % kGroups, share = warp / kGroups;
+  const int first_out = static_cast<int>(blockIdx.y) * kOuts;
   const int first_image = static_cast<int>(blockIdx.x) * grad.split_images;
   const int end_image = min(first_image + grad.split_images, grad.in.images);
   const int pixels = grad.in.pixels();
@@ -197,9 +206,9 @@ __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWe
   for (int image = first_image; image < end_image; ++image) {
     __syncthreads();  // the zeros lie before the copies, and all threads have left the image before
     start_raw_copy(raw, grad.in, image);
-    start_copy<Pixels, kThreadsHere>(
-        grad.dy + static_cast<int64_t>(image) * pixels * kOuts, grad.in.height, grad.in.width,
-        [&](int y, int x) { return dy_tile.pixel(y * grad.in.width + x); });
+    start_copy<Pixels, kThreadsHere, kAllOuts>(
+        grad.dy + static_cast<int64_t>(image) * pixels * kAllOuts + first_out, grad.in.height,
+        grad.in.width, [&](int y, int x) { return dy_tile.pixel(y * grad.in.width + x); });
     cp_async_commit();
     cp_async_wait<0>();  // x and dy
     __syncthreads();     // all threads see all copies
@@ -232,7 +241,8 @@ __global__ void __launch_bounds__(kThreadsHere) first_weight_grads(const FirstWe
   }
 
   constexpr int kColumns = kRows * 3 * kFirstChannels;
-  float* const to = grad.partials + static_cast<int64_t>(blockIdx.x) * (kOuts * kColumns);
+  float* const to =
+      grad.partials + (static_cast<int64_t>(blockIdx.x) * kAllOuts + first_out) * kColumns;
   add_in_turns<kThreadsHere>(to, kOuts * kColumns, shared, kShares, share, [&](const auto& body) {
     SCULPT_UNROLL
     for (int r = 0; r < kRows; ++r)
@@ -294,10 +304,11 @@ void first_layer_weight_grad(float* partials, const ConvWeightGrad& args, const 
   grad.partials = partials;
   grad.split_images = static_cast<int>(splits.length);
   with_first_layer(shape, [&](auto outs) {
-    constexpr int kOuts = decltype(outs)::value;
+    constexpr int kAllOuts = decltype(outs)::value, kOuts = kBlockOuts<kAllOuts>;
     constexpr size_t kDyBytes = PixelTile<kOuts, kFirstSide>::kBytes;
-    SCULPT_LAUNCH(first_weight_grads<kOuts>, dim3(static_cast<unsigned>(splits.count)),
-                  dim3(kThreadsHere), kTileBytes + kRawBytes + kDyBytes, args.launch.stream, grad);
+    SCULPT_LAUNCH(first_weight_grads<kAllOuts>,
+                  dim3(static_cast<unsigned>(splits.count), kAllOuts / kOuts), dim3(kThreadsHere),
+                  kTileBytes + kRawBytes + kDyBytes, args.launch.stream, grad);
   });
 }
 

@@ -126,7 +126,9 @@ __global__ void __launch_bounds__(Layer::kWarps* kWarp) convolve_images(const Im
   weights.template load<kTurned>(conv.weight, group, lane);
   const int channel = group * kGroup + lane % 4 * 4;  // the first of the lane's four
   Floats<4> bias = {};
-  if (conv.bias != nullptr) bias = load_floats<4>(conv.bias + channel);
+  if (conv.bias != nullptr)  // parameters need not be aligned to vectors
+    for (int i = 0; i < 4; ++i)
+      bias.at[i] = conv.bias[channel + i];
   cp_async_wait<0>();
   __syncthreads();  // all threads see all copies
 

@@ -64,8 +64,8 @@ __device__ __forceinline__ void fill_with_zeros(unsigned char* shared, int bytes
 }
 
 /// Starts to copy an image into a tile. Thread t copies vector t % kPlanes of every kStep-th pixel.
-/// place(y, x) returns the first vector of a pixel.
-template <class Tile, int kThreads_, class Place>
+/// Pixels of the image are kPitch elements apart. place(y, x) returns the first vector of a pixel.
+template <class Tile, int kThreads_, int kPitch = Tile::kPlanes * 8, class Place>
 __device__ __forceinline__ void start_copy(const bf16* image, int height, int width,
                                            const Place& place) {
   constexpr int kStep = kThreads_ / Tile::kPlanes;
@@ -74,8 +74,9 @@ __device__ __forceinline__ void start_copy(const bf16* image, int height, int wi
   const int plane = thread % Tile::kPlanes * Tile::kPlaneBytes;
   const int step_y = kStep / width, step_x = kStep % width;
   int y = thread / Tile::kPlanes / width, x = thread / Tile::kPlanes % width;
-  for (const bf16* from = image + thread * kVector<bf16>; y < height;
-       from += kThreads_ * kVector<bf16>) {
+  for (const bf16* from =
+           image + thread / Tile::kPlanes * kPitch + thread % Tile::kPlanes * kVector<bf16>;
+       y < height; from += kStep * kPitch) {
     cp_async_16(place(y, x) + plane, from, true);
     x += step_x;
     y += step_y;

@@ -253,6 +253,12 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
   const int dc_plane = (first_own + at.out_group * kGroup) / 8 + lane / 8 % 2;
   const int x_plane = at.in_group * 2 + lane / 8 % 2;
 
+  // A block writes dresidual for its own channels of dx, because the two may be the same array: the
+  // convolution's input may also be the residual.
+  const int vector_channel = static_cast<int>(threadIdx.x) % Tile::kPlanes * 8;
+  const bool writes_residual =
+      p.dresidual != nullptr && vector_channel >= first_own && vector_channel < first_own + S::kOwn;
+
   // Every image overwrites the same pixels of the tiles, so their borders stay zeros.
   fill_with_zeros<kThreadsHere>(memory, 2 * Tile::kBytes);
   shared.constants().put(p);
@@ -262,8 +268,7 @@ __global__ void __launch_bounds__(kThreadsHere, 2) norm_backward_on_images(const
   for (int image = first_image; image < end_image; ++image) {
     __syncthreads();  // memory is prepared, and all threads have left the image before
     const int64_t offset = static_cast<int64_t>(image) * pixels * kChannels;
-    load_image(x_tile, dc, p, shared.constants(), shared.x_constants(), offset,
-               p.dresidual != nullptr && blockIdx.y == 0);
+    load_image(x_tile, dc, p, shared.constants(), shared.x_constants(), offset, writes_residual);
     cp_async_commit();
     cp_async_wait<0>();
     __syncthreads();  // all threads see the image's x and dc
