@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/autograd/blocks/block_passes.h"
+#include "engine/core/error.h"
 #include "engine/ops/kernel_choice.h"
 #include "engine/ops/kernel_settings.h"
 #include "engine/ops/sparse_layer.h"

@@ -407,9 +407,9 @@ TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" *
     DeviceCopy<double> twice(*backend, doubled);
     const GradientSums more = {twice.data(), left.chunks, nullptr, nullptr};
     const auto of_doubled = gradients(&more);
-    for (size_t c = 0; c < read.first.size(); ++c) {
-      CHECK(of_doubled.first[c] == 2 * taken.first[c]);
-      CHECK(of_doubled.second[c] == 2 * taken.second[c]);
+    for (size_t i = 0; i < read.first.size(); ++i) {
+      CHECK(of_doubled.first[i] == 2 * taken.first[i]);
+      CHECK(of_doubled.second[i] == 2 * taken.second[i]);
     }
   }
 }
