@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <fmt/format.h>
+#include <span>
 
 #include "tests/kernels/conv2d_case.h"
 #include "tests/kernels/kernel_test_util.h"
@@ -330,19 +331,22 @@ void check_deferred_input(const Backend& backend, const Problem& p, bool trainin
   CHECK(deferred.gradient_sums == written.gradient_sums);
 }
 
-/// The last cases have several images per partial weight gradient.
 const Case kCases[] = {
-    {2, 16, 32, 32, 16, 3, 3, 1, 1}, {3, 16, 7, 5, 16, 3, 3, 1, 1},
-    {1, 16, 1, 2, 16, 3, 3, 1, 1},   {3, 32, 16, 16, 32, 3, 3, 1, 1},
-    {3, 32, 9, 11, 32, 3, 3, 1, 1},  {3, 64, 8, 8, 64, 3, 3, 1, 1},
-    {3, 64, 3, 5, 64, 3, 3, 1, 1},   {259, 16, 2, 3, 16, 3, 3, 1, 1},
-    {131, 32, 2, 2, 32, 3, 3, 1, 1}, {70, 64, 2, 3, 64, 3, 3, 1, 1},
+    {2, 16, 32, 32, 16, 3, 3, 1, 1}, {3, 16, 7, 5, 16, 3, 3, 1, 1},  {1, 16, 1, 2, 16, 3, 3, 1, 1},
+    {2, 32, 16, 16, 32, 3, 3, 1, 1}, {3, 32, 9, 11, 32, 3, 3, 1, 1}, {2, 64, 8, 8, 64, 3, 3, 1, 1},
+    {3, 64, 3, 5, 64, 3, 3, 1, 1},
+};
+/// These cases have several images per partial weight gradient, and so many blocks.
+const Case kSplitCases[] = {
+    {259, 16, 2, 3, 16, 3, 3, 1, 1},
+    {131, 32, 2, 2, 32, 3, 3, 1, 1},
+    {70, 64, 2, 3, 64, 3, 3, 1, 1},
 };
 
 /// Calls body(backend, problem) for every tested backend and every case.
 template <class Body>
-void for_each_problem(const Body& body) {
-  for (const Case& c : kCases) {
+void for_each_problem(std::span<const Case> cases, const Body& body) {
+  for (const Case& c : cases) {
     const Problem problem(c);
     for (const Backend* backend : tested_backends()) {
       CAPTURE(backend->name);
@@ -356,7 +360,7 @@ void for_each_problem(const Body& body) {
 }  // namespace
 
 TEST_CASE("conv norm: gradients against those of the separate passes" * needs_joint_passes()) {
-  for_each_problem([](const Backend& backend, const Problem& p) {
+  for_each_problem(kCases, [](const Backend& backend, const Problem& p) {
     check(backend, p, {});
     check(backend, p, {.with_residual = true, .write_dx = GradWrite::accumulate});
     check(backend, p, {.with_residual = true, .write_dresidual = GradWrite::accumulate});
@@ -368,10 +372,18 @@ TEST_CASE("conv norm: gradients against those of the separate passes" * needs_jo
 }
 
 TEST_CASE("conv norm: sums of the gradient of the input" * needs_joint_passes()) {
-  for_each_problem([](const Backend& backend, const Problem& p) {
+  for_each_problem(kCases, [](const Backend& backend, const Problem& p) {
     check_sums(backend, p, {.sums = true});
     check_sums(backend, p,
                {.with_residual = true, .sums = true, .write_dx = GradWrite::accumulate});
+  });
+}
+
+TEST_CASE("conv norm: several images per partial weight gradient" * needs_joint_passes()) {
+  for_each_problem(kSplitCases, [](const Backend& backend, const Problem& p) {
+    check(backend, p, {.with_residual = true});
+    check_sums(backend, p, {.sums = true, .write_dx = GradWrite::accumulate});
+    check_deferred_input(backend, p, /*training=*/true, /*relu=*/true);
   });
 }
 
@@ -415,13 +427,9 @@ TEST_CASE("conv norm: batch norm takes sums in the place of a pass over dy" *
 }
 
 TEST_CASE("conv norm: a deferred input gives the bits of the written one" * needs_joint_passes()) {
-  for_each_problem([](const Backend& backend, const Problem& p) {
-    for (const bool training : {true, false})
-      for (const bool relu : {true, false}) {
-        CAPTURE(training);
-        CAPTURE(relu);
-        check_deferred_input(backend, p, training, relu);
-      }
+  for_each_problem(kCases, [](const Backend& backend, const Problem& p) {
+    check_deferred_input(backend, p, /*training=*/true, /*relu=*/true);
+    check_deferred_input(backend, p, /*training=*/false, /*relu=*/false);
   });
 }
 
