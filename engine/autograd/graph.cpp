@@ -186,7 +186,8 @@ Graph::Lifetimes Graph::find_lifetimes() const {
   }
   for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
     const Node& node = *nodes_[n];
-    // What a node that defers a gradient reads is read by the node that takes the gradient, too.
+    // If a node defers a gradient, the node that takes the gradient also reads what the first node
+    // reads.
     const int taker = joint_->taker_of_gradient(n);
     const int last_read = times.backward(taker >= 0 ? taker : n);
     for (size_t i = 0; i < node.inputs.size(); ++i) {

@@ -83,7 +83,8 @@ class Node {
   /// Returns true if forward() in training can use the channel sums of input i.
   virtual bool takes_sums(size_t) const { return false; }
 
-  // What nodes leave to one another beside activations and gradients: see joint_passes.h.
+  // These functions say what a node can leave to another node beside activations and gradients, and
+  // take from it (joint_passes.h).
   /// Returns true if forward() can describe the output in Replay::deferred_data() in the place of
   /// writing it.
   virtual bool can_defer_output() const { return false; }

@@ -23,7 +23,7 @@ Machine& machine = *new Machine;  // never destroyed: fibers outlive static obje
 
 namespace {
 
-// Of a block on GPUs of compute capability 8.6, 8.9 and 12.0, which have least.
+// GPUs of compute capability 8.6, 8.9 and 12.0 have this much for a block. All others have more.
 constexpr size_t kMaxSharedBytes = 99 << 10;
 constexpr uint32_t kSurveyedBlocks = 8;
 

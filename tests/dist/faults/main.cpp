@@ -2,7 +2,8 @@
 //
 // usage: fault_ranks LIVENESS_SECONDS COLLECTIVE_SECONDS STEPS RANK FAULT
 //
-// Each step is a sum, checked against what all ranks put in. Rank RANK does FAULT in the middle:
+// Each step is a sum, checked against what all ranks put in. In the middle, the root prints "fault"
+// and the seconds of the machine's monotonic clock, and rank RANK does FAULT:
 //   none      nothing; the test sends signals to the rank
 //   hang      sleeps for ever instead of the sum
 //   spin      computes for ever instead of the sum
@@ -72,7 +73,8 @@ int main(int argc, char** argv) {
   const int size = ranks->size();
   for (int step = 0; step < steps; ++step) {
     if (step == steps / 2) {
-      if (ranks->is_root()) std::printf("fault\n");
+      const std::chrono::duration<double> now = Clock::now().time_since_epoch();
+      if (ranks->is_root()) std::printf("fault %.6f\n", now.count());
       std::fflush(stdout);
       if (fault == "shared") ranks->abort(8, "every rank says so");
       if (ranks->rank() == faulty) misbehave(fault, liveness, ranks);

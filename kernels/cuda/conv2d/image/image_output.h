@@ -1,6 +1,6 @@
 #pragma once
-// What the convolutions of whole images write: pixels of 16 output channels, which a warp computes
-// as two products of 8 columns, and the sums of these channels over an image.
+// Convolutions of whole images write pixels of 16 output channels, which a warp computes as two
+// products of 8 columns, and leave sums of these channels over an image.
 
 #include "kernels/cuda/conv2d/operands.h"
 #include "kernels/cuda/nhwc.h"

@@ -49,10 +49,10 @@ __device__ __forceinline__ void for_each_sum(WarpSums& acc, int lane, const Body
     body(lane / 4 + e / 2 * 8, tap, n * 8 + lane % 4 * 2 + e % 2, acc[tap][n][e]);
 }
 
-/// acc += the products of 16 pixels, which are rows of dy's and of x's matrix. Lane l names row l /
-/// 16
-/// * 8 + l % 8 of both: `dy` is its vector of output channels l / 8 % 2 * 8 ... + 7 of the warp,
-/// and `window` the same vector of input channels of the first pixel of its window.
+/// Adds the products of 16 pixels to the sums. A pixel is a row of dy's matrix and of x's matrix.
+/// Lane l names pixel l / 16 * 8 + l % 8, and the first (l / 8 even) or the second 8 channels of
+/// the warp. `dy` is the vector of these output channels of the pixel, and `window` is the vector
+/// of these input channels of the first pixel of its window.
 template <class Tile>
 __device__ __forceinline__ void add_products(WarpSums& acc, const unsigned char* dy,
                                              const unsigned char* window) {
